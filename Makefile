@@ -1,0 +1,46 @@
+# Two promises: `make demo` and `make test` need Python 3.11 with venv, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := demo
+
+.PHONY: demo test lint types bench docs clean
+
+# A stamp per set of extras: installed again only when what is asked for changed.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+demo: $(VENV)/.installed  ## build a tiny web, run the whole main job on it, print the audit
+	rm -rf $(DEMO)
+	$(BIN)/python examples/tiny_web.py --out $(DEMO)/web --images 5000
+	$(BIN)/align-data run $(DEMO)/web/pairs.parquet --recipe align --set rarest_ngram.ge=3 --out $(DEMO)/dataset
+	$(BIN)/align-data audit $(DEMO)/dataset --recipe align --examples 2
+
+test: $(VENV)/.installed-test  ## the whole suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-check  ## ruff and the floors of the architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-check  ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-bench  ## the main job against hand-written DuckDB SQL; BENCH_PAIRS=1000000 for a quick look
+	$(BIN)/python benchmarks/text_half.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
+
+docs: $(VENV)/.installed  ## what is generated: docs/cli.md, docs/signals.md, schemas/recipe.schema.json
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,77 @@
+"""The command line: option parsing and messages, one module a command, loaded when it is called."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+from typing import Any
+
+import click
+
+from align_data import __version__
+from align_data.errors import AlignDataError, nearest
+
+# What `align-data --help` shows, without loading what the commands need.
+COMMANDS = {
+    "run": "Ingest, measure, filter and audit in one go.",
+    "ingest": "Read lists of image URLs and alt-texts into a dataset.",
+    "measure": "Measure what has become measurable and is not measured yet.",
+    "filter": "Apply a recipe: decide every pair, and write why.",
+    "audit": "Show what each rule of a recipe did.",
+    "why": "Explain one pair: its values, every rule's verdict, the reasons.",
+    "export": "Write the kept pairs: metadata as Parquet, or their uids.",
+    "recipes": "List the recipes there are, or show one.",
+    "signals": "List what can be measured, or show one signal.",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"align_data.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            there = ", ".join(COMMANDS)
+            ctx.fail(f"there is no command {args[0]}{nearest(args[0], COMMANDS)}; there are: {there}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; whatever a user can mend becomes one sentence here."""
+        try:
+            return super().invoke(ctx)
+        except AlignDataError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            raise click.ClickException(f"{error.filename or 'the system'}: {error.strerror or error}") from error
+        except KeyboardInterrupt:
+            click.echo("Stopped. What was finished stays: the same command goes on from there.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="align-data")
+def main() -> None:
+    """Build image-text training sets from the web's alt-text, and explain every pair that is dropped.
+
+    \b
+    Start with a list of image URLs and alt-texts (Parquet, CSV, TSV or JSON lines):
+      align-data run list.parquet --recipe align --out my-dataset
+      align-data why my-dataset --recipe align --text "a text from the list"
+    """

@@ -1,0 +1,143 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from align_data.cli.progress import Lines, Live
+from align_data.engines.local import MEMORY
+from align_data.pipeline import Resources
+from align_data.progress import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+WIDE = 110
+"""Columns of a table where nobody says how wide the terminal is."""
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, such as 4GB or 500MB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"{value!r} is no size; write it as 4GB or 500MB", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def dataset_argument(function: F) -> F:
+    """Add the argument DATASET."""
+    return click.argument("dataset", metavar="DATASET")(function)
+
+
+def json_option(function: F) -> F:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")(function)
+
+
+def ledger_option(function: F) -> F:
+    """Add --recipe for commands that read a ledger."""
+    return click.option(
+        "--recipe",
+        "ledger",
+        required=True,
+        metavar="LEDGER",
+        help="The ledger: a recipe's name, or what --as called it.",
+    )(function)
+
+
+def decision_options(function: F) -> F:
+    """Add the options that say how a recipe is applied."""
+    for option in (
+        click.option("--as", "name", metavar="LEDGER", help="Call the ledger so, instead of by the recipe's name."),
+        click.option(
+            "--without",
+            "off",
+            multiple=True,
+            metavar="RULE[,RULE...]",
+            callback=names,
+            help="Take rules out.",
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="RULE.OP=VALUE",
+            help="Replace a rule's test, whole: --set n_words.between=2,30",
+        ),
+        click.option(
+            "--recipe",
+            required=True,
+            metavar="NAME|FILE",
+            help="A recipe by its name, or a file that ends in .yaml.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def resource_options(function: F) -> F:
+    """Add the options that say what the local engine may use."""
+    for option in (
+        click.option(
+            "--work",
+            metavar="FOLDER",
+            help="Where to put what does not fit in memory; in DATASET unless given.",
+        ),
+        click.option(
+            "--memory",
+            type=Size(),
+            default=MEMORY,
+            show_default="4GB",
+            help="What may be held in memory at once.",
+        ),
+        click.option("--workers", type=click.IntRange(1), help="Threads; one a processor unless given."),
+    ):
+        function = option(function)
+    return function
+
+
+def resources(options: dict[str, Any]) -> Resources:
+    """Take the resource options out of a command's."""
+    return Resources(options.pop("workers"), options.pop("memory"), options.pop("work"))
+
+
+def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001
+    """Split values at commas: a,b given twice is four names."""
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def progress() -> Progress:
+    """Return a progress bar, or plain lines where standard error is no terminal."""
+    return Live() if sys.stderr.isatty() else Lines()
+
+
+def console() -> Console:
+    """Return where tables go: standard output."""
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=max(WIDE, out.width))
+    return out
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value to standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def note(sentence: str) -> None:
+    """Print a sentence to standard error."""
+    click.echo(sentence, err=True)

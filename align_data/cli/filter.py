@@ -1,0 +1,59 @@
+"""align-data filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from align_data.cli.common import (
+    dataset_argument,
+    decision_options,
+    json_option,
+    note,
+    print_json,
+    progress,
+    resource_options,
+    resources,
+)
+from align_data.pipeline import Decision, decide_ledger, session
+from align_data.recipe import load
+from align_data.stages.audit import audit
+
+
+@click.command("filter", short_help="Apply a recipe: decide every pair, and write why.")
+@dataset_argument
+@decision_options
+@resource_options
+@json_option
+def command(
+    dataset: str,
+    recipe: str,
+    overrides: tuple[str, ...],
+    off: tuple[str, ...],
+    name: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Apply a recipe: decide every pair, and write why.
+
+    The ledger DATASET/verdicts/LEDGER has for every pair the rules that it fails and those that are unknown because
+    their signal is not measured. Nothing is measured: another threshold is one quick scan.
+
+    \b
+    Examples:
+      align-data filter laion --recipe align
+      align-data filter laion --recipe align --set n_words.between=2,30 --without nsfw --as loose
+    """
+    decision = Decision(load(recipe), overrides, off, name)
+    with session(dataset, resources(options)) as (opened, engine):
+        decide_ledger(decision, opened, engine, progress())
+        result = audit(opened, decision.ledger)
+    counts = {"kept": result.kept, "dropped": result.dropped, "pending": result.pending}
+    if as_json:
+        print_json({"ledger": decision.ledger, "pairs": result.pairs, **counts})
+        return
+    click.echo(f"{decision.ledger}: " + ", ".join(f"{number:,} {outcome}" for outcome, number in counts.items()))
+    for line in result.notes:
+        note(line)
+    note(f"next: align-data audit {dataset} --recipe {decision.ledger}")

@@ -1,0 +1,48 @@
+"""align-data recipes."""
+
+from __future__ import annotations
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from align_data.cli.common import console, json_option, print_json
+from align_data.recipe import Recipe, builtin, load
+
+
+@click.command("recipes", short_help="List the recipes there are, or show one.")
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, as_json: bool) -> None:
+    """List the recipes there are, or show the rules of one, with their sources.
+
+    NAME may also be a file that ends in .yaml: this is how to check one of your own.
+    """
+    found = [load(each) for each in ([name] if name else builtin())]
+    if as_json:
+        dumps = [recipe.model_dump(mode="json", by_alias=True, exclude_none=True) for recipe in found]
+        print_json(dumps[0] if name else dumps)
+    elif name:
+        _show(found[0])
+    else:
+        table = Table("recipe", "title", "rules", "paper")
+        for recipe in found:
+            table.add_row(recipe.name, escape(recipe.title), str(len(recipe.rules)), escape(recipe.paper))
+        console().print(table)
+
+
+def _show(recipe: Recipe) -> None:
+    out = console()
+    out.print(f"[bold]{escape(recipe.title or recipe.name)}[/bold]")
+    for line in (recipe.paper, recipe.note):
+        if line:
+            out.print(escape(line))
+    table = Table("rule", "passes if", "source", "note")
+    for rule in recipe.rules:
+        table.add_row(
+            rule.name,
+            escape(f"{rule.signal} is {rule.phrase()}"),
+            escape(rule.source),
+            escape(rule.note or ""),
+        )
+    out.print(table)

@@ -1,0 +1,106 @@
+"""Reports for people: tables and sentences on standard output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from align_data.stages.audit import Audit
+from align_data.stages.ingest import Account
+from align_data.stages.why import Why
+
+_COLORS = {"pass": "green", "fail": "red", "unknown": "yellow", "off": "dim"}
+_COLORS |= {"kept": "green", "dropped": "red", "pending": "yellow"}
+
+
+def account(account: Account) -> str:
+    """Return the account of an ingest as a sentence."""
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in account.reasons.items())
+    return (
+        f"{account.rows:,} rows in = {account.pairs:,} pairs + {account.merged:,} merged"
+        f" + {account.rejected:,} rejected"
+        + (f" ({reasons})" if reasons else "")
+        + (" (all done before)" if account.already else "")
+    )
+
+
+def _share(number: int, whole: int) -> str:
+    return f"{number / whole:.1%}" if whole else "-"
+
+
+def audit(out: Console, audit: Audit) -> None:
+    """Print an audit: the rules in order, what is left, what a reader must know."""
+    table = Table(
+        title=f"{escape(audit.title)}: ledger {escape(audit.recipe)}, {audit.pairs:,} pairs",
+        title_justify="left",
+    )
+    table.add_column("rule")
+    table.add_column("test")
+    for name in ("fail", "fail only this", "unknown", "left after"):
+        table.add_column(name, justify="right")
+    for rule in audit.rules:
+        mark = " *" if rule.chosen else ""
+        if rule.off:
+            table.add_row(escape(rule.rule), "[dim]taken out[/dim]", "", "", "", f"{rule.left_after:,}")
+            continue
+        table.add_row(
+            escape(rule.rule),
+            escape(_thousands(rule.test)) + mark,
+            f"{rule.fail:,} ({_share(rule.fail, audit.pairs)})",
+            f"{rule.fail_only:,}",
+            f"{rule.unknown:,}",
+            f"{rule.left_after:,}",
+        )
+    out.print(table)
+    for name in ("kept", "dropped", "pending"):
+        number = getattr(audit, name)
+        out.print(f"[{_COLORS[name]}]{name:8}[/] {number:>14,}  {_share(number, audit.pairs):>6} of all pairs")
+    for line in audit.overrides:
+        out.print(escape(f"in force: {line}"))
+    for line in audit.notes:
+        out.print(escape(("* " if line.startswith("chosen") else "") + line))
+
+
+def _thousands(test: str) -> str:
+    """Return a test with its big number in groups of three."""
+    op, _, value = test.partition(" ")
+    return f"{op} {int(value):,}" if op == "top_k" else test
+
+
+def overlap(out: Console, audit: Audit) -> None:
+    """Print how many pairs fail both of two rules."""
+    rules = [i for i, rule in enumerate(audit.rules) if rule.fail]
+    table = Table(title="Pairs that fail both rules; on the diagonal, that fail the rule", title_justify="left")
+    table.add_column("")
+    for i in rules:
+        table.add_column(escape(audit.rules[i].rule), justify="right")
+    for i in rules:
+        table.add_row(escape(audit.rules[i].rule), *(f"{audit.overlap[i][j]:,}" for j in rules))
+    out.print(table)
+
+
+def examples(out: Console, found: dict[str, list[dict[str, Any]]]) -> None:
+    """Print samples of what each rule alone drops."""
+    for rule, rows in found.items():
+        if rows:
+            out.print(f"\n[bold]{escape(rule)}[/bold] alone drops, for example:")
+        for row in rows:
+            out.print(escape(f"  {row['value']!s:>10}  {row['alt_text'][:90]!r}"), soft_wrap=True)
+            out.print(f"              [dim]{escape(row['uid'])}  {escape(row['url'][:90])}[/dim]", soft_wrap=True)
+
+
+def why(out: Console, why: Why) -> None:
+    """Print what is known of one pair."""
+    out.print(f"[bold]{escape(why.uid)}[/bold]  [{_COLORS.get(why.outcome, 'dim')}]{why.outcome}[/]", soft_wrap=True)
+    out.print(escape(f"  url       {why.url}"), soft_wrap=True)
+    out.print(escape(f"  alt_text  {why.alt_text!r}"), soft_wrap=True)
+    values = ", ".join(f"{name} {value}" for name, value in why.values.items() if value is not None)
+    if values:
+        out.print(escape(f"  measured  {values}"), soft_wrap=True)
+    for verdict in why.verdicts:
+        out.print(f"  [{_COLORS[verdict.verdict]}]{verdict.verdict:8}[/] {escape(verdict.sentence)}", soft_wrap=True)
+    for line in why.explanations:
+        out.print(escape(f"  {line}"), soft_wrap=True)

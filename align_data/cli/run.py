@@ -1,0 +1,63 @@
+"""align-data run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from align_data.cli import render
+from align_data.cli.common import (
+    console,
+    decision_options,
+    json_option,
+    note,
+    print_json,
+    progress,
+    resource_options,
+    resources,
+)
+from align_data.cli.ingest import intake_options
+from align_data.inputs import Choice
+from align_data.pipeline import Decision, Intake, run, session
+from align_data.recipe import load
+from align_data.stages.ingest import Parts
+
+
+@click.command("run", short_help="Ingest, measure, filter and audit in one go.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--out", required=True, metavar="DATASET", help="The folder, or fsspec URL, of the dataset.")
+@intake_options
+@decision_options
+@resource_options
+@json_option
+def command(
+    inputs: tuple[str, ...],
+    out: str,
+    recipe: str,
+    overrides: tuple[str, ...],
+    off: tuple[str, ...],
+    name: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Ingest, measure what the recipe asks for, filter and audit, in one go.
+
+    Stopped at any moment, the same command goes on where it was, and the result is the same to the byte.
+
+    \b
+    Example:
+      align-data run 'laion/*.parquet' --recipe align --out laion
+    """
+    choice = Choice(options.pop("url_col"), options.pop("text_col"))
+    intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")))
+    decision = Decision(load(recipe), overrides, off, name)
+    with session(out, resources(options), create=True) as (dataset, engine):
+        done = run(intake, decision, dataset, engine, progress())
+    if as_json:
+        print_json({"account": asdict(done.account), "audit": done.audit.to_json()})
+        return
+    click.echo(render.account(done.account))
+    render.audit(console(), done.audit)
+    note(f"next: align-data audit {out} --recipe {decision.ledger} --examples 5")

@@ -1,0 +1,48 @@
+"""align-data signals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from align_data.cli.common import console, json_option, print_json
+from align_data.signals import SIGNALS, Signal, find
+
+
+@click.command("signals", short_help="List what can be measured, or show one signal.")
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, as_json: bool) -> None:
+    """List what can be measured, or show one signal: its unit, kind, definition and source."""
+    found = [find(name)] if name else list(SIGNALS.values())
+    if as_json:
+        print_json(_data(found[0]) if name else [_data(signal) for signal in found])
+        return
+    out = console()
+    if name:
+        for key, value in _data(found[0]).items():
+            out.print(f"[bold]{key:11}[/bold] {escape(str(value))}")
+        return
+    table = Table("signal", "kind", "unit", "definition")
+    for signal in found:
+        missing = signal.missing()
+        about = escape(signal.about) + (f" [dim](not here: it would {escape(missing)})[/dim]" if missing else "")
+        table.add_row(signal.name, signal.kind, signal.unit, about)
+    out.print(table)
+
+
+def _data(signal: Signal) -> dict[str, Any]:
+    return {
+        "name": signal.name,
+        "kind": signal.kind,
+        "type": signal.type,
+        "unit": signal.unit,
+        "definition": signal.about,
+        "source": signal.source,
+        "version": signal.version,
+        "measurable": signal.missing() is None,
+        "needs": signal.missing() or "nothing more",
+    }

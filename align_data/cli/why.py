@@ -1,0 +1,54 @@
+"""align-data why."""
+
+from __future__ import annotations
+
+import click
+
+from align_data.cli import render
+from align_data.cli.common import console, dataset_argument, json_option, print_json
+from align_data.layout import Dataset
+from align_data.stages.why import why
+from align_data.store import Store
+
+
+@click.command("why", short_help="Explain one pair: its values, every rule's verdict, the reasons.")
+@dataset_argument
+@click.argument("uid", required=False)
+@click.option("--url", help="All pairs with this image URL.")
+@click.option("--text", help="All pairs with this alt-text.")
+@click.option("--recipe", "ledger", metavar="LEDGER", help="Whose verdicts; the dataset's only ledger unless given.")
+@click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Show at most so many pairs.")
+@json_option
+def command(
+    dataset: str,
+    uid: str | None,
+    url: str | None,
+    text: str | None,
+    ledger: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Explain one pair: its values, every rule's verdict as a sentence, and what explains it.
+
+    \b
+    Examples:
+      align-data why laion 0002100e7ebb891a10b930c2c5f8cf2b
+      align-data why laion --recipe align --text "alt img"
+    """
+    if sum(value is not None for value in (uid, url, text)) != 1:
+        raise click.UsageError("give one of UID, --url and --text")
+    opened = Dataset(Store(dataset))
+    if ledger is None:
+        there = opened.ledgers()
+        if len(there) > 1:
+            raise click.UsageError(f"--recipe LEDGER is needed: there are {', '.join(there)}")
+        ledger = there[0] if there else None
+    found = why(opened, ledger, uid=uid, url=url, text=text, limit=limit)
+    if as_json:
+        print_json([each.to_json() for each in found])
+        return
+    out = console()
+    for each in found:
+        render.why(out, each)
+    if len(found) == limit:
+        click.echo(f"({limit} pairs shown; --limit shows more)", err=True)

@@ -1,0 +1,76 @@
+"""What an engine does: three verbs over functions that know nothing of it.
+
+The functions are the same on every engine, take numbers of parts and yield Arrow-backed batches, and may run
+twice (a task tried again, a job run again): what they write appears whole, and always with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import polars as pl
+
+from align_data.engines.exchange import Counts, Memo, Run
+from align_data.hashing import Keys
+from align_data.progress import Progress, Tick
+
+T = TypeVar("T")
+U = TypeVar("U")
+A = TypeVar("A")
+K = TypeVar("K")
+
+Block = tuple[Run, ...]
+"""The runs of one stretch of a part's rows."""
+Answers = tuple[tuple[Memo, Counts], ...]
+"""For each run of a block that has a memo: the memo, and the totals of its keys in the run's order."""
+
+
+@dataclass(frozen=True)
+class Exchange(Generic[K, T]):
+    """Counting over the whole pool: parts ask, ranges of the key keep, parts are answered.
+
+    `ask(part, tick)` yields blocks of runs; `keep(kind, range, totals)` is given one range's keys in ascending order
+    with their totals, slice by slice, and takes all of it; `answer(part, answers, tick)` gets a block's answers in the
+    order in which it asked. What is summed between them, the engine sums.
+    """
+
+    ask: Callable[[int, Tick], Iterator[Block]]
+    keep: Callable[[str, int, Iterator[tuple[Keys, Counts]]], K]
+    answer: Callable[[int, Iterator[Answers], Tick], T]
+
+
+@dataclass(frozen=True)
+class Shuffle(Generic[U, A, T]):
+    """The one move of rows: units of input in, parts by hash of the URL out.
+
+    `prepare(unit, tick)` yields frames sorted by `url_key`, `pair_key`, and returns the unit's account;
+    `split(accounts)` returns the url_keys at which the parts begin, after the first; `write(part, frames, tick)` is
+    given frames that ascend and do not overlap in their keys, but are not sorted inside.
+    """
+
+    prepare: Callable[[U, Tick], Generator[pl.DataFrame, None, A]]
+    split: Callable[[Sequence[A]], Sequence[int]]
+    write: Callable[[int, Iterator[pl.DataFrame], Tick], T]
+
+
+class Engine(Protocol):
+    """Where the work is done."""
+
+    @property
+    def flush(self) -> int:
+        """How many keys a task may hold before it hands them on."""
+
+    def map_parts(
+        self, title: str, function: Callable[[int, Tick], T], rows: Sequence[int], progress: Progress
+    ) -> list[T]:
+        """Call `function` for every part, 0 to len(rows) - 1; `rows` are the parts' sizes, the results in order."""
+
+    def exchange(
+        self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
+    ) -> tuple[dict[str, list[K]], list[T]]:
+        """Run an exchange with so many `ranges` of each kind of key; return what `keep` and `answer` returned."""
+
+    def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
+        """Run a shuffle; return the accounts of the units and what `write` returned."""

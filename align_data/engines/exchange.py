@@ -1,0 +1,110 @@
+"""Counting keys: sorted runs, their merging, and how a run is cut by ranges of the key.
+
+numpy.sort is several times faster than any hash table here (docs/LOG.md), and a sorted run is cut by slicing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from align_data.hashing import Keys
+
+Counts = NDArray[np.int64]
+Places = NDArray[np.int32]
+"""Indices into a run of keys."""
+Memo = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Distinct keys of one kind in ascending order, and how often each occurred.
+
+    `memo` is what the asker will need to read the totals that come back; None if it wants none.
+    """
+
+    kind: str
+    keys: Keys
+    counts: Counts
+    memo: Memo | None = None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A slice of merged runs: distinct keys, their totals, and the places in it of every run's next keys."""
+
+    keys: Keys
+    totals: Counts
+    places: list[Places]
+
+
+SLICE = 2**20
+"""Keys merged at once: what fits in a processor's cache, and in memory that is used again and again."""
+
+
+def starts(ordered: Keys) -> NDArray[np.bool_]:
+    """Tell for each of some sorted keys whether it is the first of its value."""
+    first = np.empty(len(ordered), dtype=bool)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return first
+
+
+def count(keys: Keys) -> tuple[Keys, Counts]:
+    """Return the distinct keys in order and the occurrences of each; `keys` is sorted in place."""
+    keys.sort()
+    at = np.flatnonzero(starts(keys))
+    return keys[at], np.diff(at, append=len(keys))
+
+
+def place(keys: Keys) -> tuple[Keys, Counts, Places]:
+    """Return the distinct keys in order, the occurrences of each, and for every given key its place among them."""
+    distinct, _, at, places = _rank(keys)
+    return distinct, np.diff(at, append=len(keys)), places
+
+
+def merge(runs: Sequence[tuple[Keys, Counts]], slice_keys: int = SLICE) -> Iterator[Merged]:
+    """Yield the distinct keys of all runs in ascending slices, with the sum of each one's counts.
+
+    Runs may be maps of files: a slice's working memory is some dozen bytes for each of its `slice_keys` keys.
+    """
+    longest = max((keys for keys, _ in runs), key=len, default=())
+    if not len(longest):
+        return
+    slices = -(-sum(len(keys) for keys, _ in runs) // slice_keys)
+    at = np.unique(longest[np.arange(1, slices) * len(longest) // slices])
+    cuts = [cut(keys, at) for keys, _ in runs]
+    for ends in zip(*(pairwise(run) for run in cuts), strict=True):
+        keys = np.concatenate([keys[i:j] for (keys, _), (i, j) in zip(runs, ends, strict=True)])
+        counts = np.concatenate([counts[i:j] for (_, counts), (i, j) in zip(runs, ends, strict=True)])
+        # Concatenated runs are nearly sorted, which the sort likes.
+        distinct, order, first, places = _rank(keys)
+        totals = np.add.reduceat(counts[order], first, dtype=np.int64)
+        yield Merged(distinct, totals, np.split(places, np.cumsum([j - i for i, j in ends])[:-1]))
+
+
+def _rank(keys: Keys) -> tuple[Keys, NDArray[np.intp], NDArray[np.intp], Places]:
+    """Return the distinct keys, the order that sorts all, where each begins in it, and each key's place."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    first = starts(ordered)
+    places = np.empty(len(keys), dtype=np.int32)
+    places[order] = np.cumsum(first, dtype=np.int32) - np.int32(1)
+    at = np.flatnonzero(first)
+    return ordered[at], order, at, places
+
+
+def bounds(ranges: int) -> Keys:
+    """Return the `ranges` - 1 keys at which the later of `ranges` equal ranges begin."""
+    width = 2**64 // ranges
+    return np.array([i * width - 2**63 for i in range(1, ranges)], dtype=np.int64)
+
+
+def cut(keys: Keys, at: Keys) -> list[int]:
+    """Return the positions that cut sorted `keys` at the bounds `at`, with 0 and the length around them."""
+    return [0, *np.searchsorted(keys, at).tolist(), len(keys)]

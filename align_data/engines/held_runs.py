@@ -1,0 +1,78 @@
+"""The local engine's exchange: runs held between asking, counting and answering."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from align_data.engines.base import Answers, Block
+from align_data.engines.exchange import Counts, Run, cut, merge
+from align_data.engines.spill import Budget, Held
+from align_data.hashing import Keys
+
+
+class HeldRun:
+    """A run with its keys cut by range; `totals` are its answers, once there is room for them."""
+
+    def __init__(self, run: Run, path: Path, bounds: Keys, budget: Budget) -> None:
+        self.kind = run.kind
+        self.cuts = cut(run.keys, bounds)
+        self.occurrences = int(run.counts.sum())
+        self.keys = Held(run.keys, path.with_suffix(".keys"), budget)
+        # The smallest type that holds them: what is held is what an exchange costs.
+        counts = run.counts.astype(np.min_scalar_type(int(run.counts.max(initial=0))))
+        self.counts = Held(counts, path.with_suffix(".counts"), budget)
+        memo = enumerate(run.memo or ())
+        self.memo = [Held(array, path.with_suffix(f".memo{i}"), budget) for i, array in memo]
+        self.asks = run.memo is not None
+        self.totals: Held | None = None
+        self._path, self._budget = path, budget
+
+    def expect(self, dtype: np.dtype[Any]) -> None:
+        """Make room for the totals."""
+        if self.asks:
+            self.totals = Held(np.zeros(len(self.keys), dtype), self._path.with_suffix(".totals"), self._budget)
+
+    def slice(self, number: int) -> tuple[Keys, Counts]:
+        """Return the keys and counts of one range."""
+        first, stop = self.cuts[number : number + 2]
+        return self.keys.read(first, stop), self.counts.read(first, stop)
+
+
+def hold(block: Block, folder: Path, name: str, bounds: dict[str, Keys], budget: Budget) -> list[HeldRun]:
+    """Hold the runs of a block, cut at the bounds of their kind's ranges."""
+    return [HeldRun(run, folder / f"{name}-{i}", bounds[run.kind], budget) for i, run in enumerate(block)]
+
+
+def expect(runs: Sequence[HeldRun]) -> None:
+    """Make room for the totals of all runs of one kind, in the smallest type that holds any."""
+    dtype = np.min_scalar_type(sum(run.occurrences for run in runs))
+    for run in runs:
+        run.expect(dtype)
+
+
+def sum_range(runs: Sequence[HeldRun], number: int, slice_keys: int) -> Iterator[tuple[Keys, Counts]]:
+    """Yield one range's keys with their totals in ascending slices, each merged of about `slice_keys` keys.
+
+    The totals of every run that asks are written beside it.
+    """
+    at = [run.cuts[number] for run in runs]
+    for merged in merge([run.slice(number) for run in runs], slice_keys):
+        for i, (run, places) in enumerate(zip(runs, merged.places, strict=True)):
+            if run.totals is not None:
+                run.totals.write(at[i], merged.totals[places])
+            at[i] += len(places)
+        yield merged.keys, merged.totals
+
+
+def answers(blocks: Sequence[Sequence[HeldRun]]) -> Iterator[Answers]:
+    """Yield block by block the memos and totals of the runs that asked, and let go of them."""
+    for block in blocks:
+        asked = [(run, run.totals) for run in block if run.totals is not None]
+        yield tuple((tuple(memo.read() for memo in run.memo), totals.read()) for run, totals in asked)
+        for run, totals in asked:
+            for held in (totals, *run.memo):
+                held.drop()

@@ -1,0 +1,151 @@
+"""The local engine: threads over parts on this machine, and a work folder for what does not fit in memory.
+
+Threads, because the work is done inside Polars, numpy and pyarrow, which let go of the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from align_data.engines import held_runs, windows
+from align_data.engines.base import A, Exchange, K, Shuffle, T, U
+from align_data.engines.exchange import SLICE, bounds
+from align_data.engines.held_runs import HeldRun, answers, expect, sum_range
+from align_data.engines.spill import Batches, Budget
+from align_data.errors import AlignDataError
+from align_data.progress import Progress, Tick
+from align_data.store import writing
+
+MEMORY = 4 * 2**30
+FLUSH = 16_000_000
+WINDOW = 32 * 2**20
+
+
+class StoppedError(AlignDataError):
+    """Another task failed, so this one ends too."""
+
+
+class LocalEngine:
+    """Runs everything in this process; `memory` bytes is what its tasks may hold together."""
+
+    def __init__(self, work: Path, workers: int | None = None, memory: int = MEMORY) -> None:
+        self.work = work
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.memory = memory
+        self._stop = Event()
+
+    @property
+    def flush(self) -> int:
+        """How many keys a task may hold before it hands them on."""
+        return max(1, min(FLUSH, self._share // 64))
+
+    @property
+    def _share(self) -> int:
+        return max(1, self.memory // self.workers)
+
+    def map_parts(
+        self, title: str, function: Callable[[int, Tick], T], rows: Sequence[int], progress: Progress
+    ) -> list[T]:
+        """Call `function` for every part in threads."""
+        with progress.step(title, sum(rows), "pairs") as tick:
+            return self._run(lambda part: function(part, self._checked(tick)), range(len(rows)))
+
+    def exchange(
+        self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
+    ) -> tuple[dict[str, list[K]], list[T]]:
+        """Run an exchange through files: what one part asks is a file, what one range answers is written into it."""
+        at = {kind: bounds(number) for kind, number in ranges.items()}
+        parts = range(len(rows))
+        with self._folder("exchange") as folder:
+            budget = Budget(self.memory // 2)
+
+            def ask(part: int) -> list[list[HeldRun]]:
+                blocks = exchange.ask(part, self._checked(tick))
+                return [held_runs.hold(block, folder, f"{part}-{n}", at, budget) for n, block in enumerate(blocks)]
+
+            with progress.step("measure: read", sum(rows), "pairs") as tick:
+                asked = self._run(ask, parts)
+            runs = {k: [run for blocks in asked for b in blocks for run in b if run.kind == k] for k in ranges}
+            for some in runs.values():
+                expect(some)
+
+            def keep(kind_range: tuple[str, int]) -> K:
+                kind, number = kind_range
+                result = exchange.keep(kind, number, sum_range(runs[kind], number, min(SLICE, self.flush)))
+                self._checked(tick)(1)
+                return result
+
+            every = [(kind, number) for kind, many in ranges.items() for number in range(many)]
+            with progress.step("measure: count", len(every), "ranges") as tick:
+                kept = dict(zip(every, self._run(keep, every), strict=True))
+            for run in (run for some in runs.values() for run in some):
+                run.keys.drop()
+                run.counts.drop()
+            with progress.step("measure: write", sum(rows), "pairs") as tick:
+                answered = self._run(lambda p: exchange.answer(p, answers(asked[p]), self._checked(tick)), parts)
+        return {kind: [kept[kind, number] for number in range(many)] for kind, many in ranges.items()}, answered
+
+    def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
+        """Run a shuffle through sorted batches: each unit holds its own, and a part is the same stretch of all."""
+        with self._folder("shuffle") as folder:
+            budget = Budget(self.memory // 2)
+            held = [Batches(folder / f"{number}.arrow", budget) for number in range(len(units))]
+            with progress.step("ingest: read", None, "rows") as tick:
+                accounts = self._run(
+                    lambda n: windows.hold(shuffle.prepare(units[n], self._checked(tick)), held[n]),
+                    range(len(units)),
+                )
+            edges = [0, *shuffle.split(accounts), 2**64]
+
+            def write(part: int) -> T:
+                rows = windows.windows(held, edges[part], edges[part + 1], min(WINDOW, self._share // 4))
+                return shuffle.write(part, rows, self._checked(tick))
+
+            with progress.step("ingest: write", None, "pairs") as tick:
+                written = self._run(write, range(len(edges) - 1))
+        return accounts, written
+
+    def _checked(self, tick: Tick) -> Tick:
+        """Return a tick that also ends the task if another has failed."""
+
+        def checked(units: int) -> None:
+            if self._stop.is_set():
+                raise StoppedError("stopped because another task failed")
+            tick(units)
+
+        return checked
+
+    def _run(self, function: Callable[[U], T], items: Iterable[U]) -> list[T]:
+        """Call `function` on every item in threads; the first failure stops the others and is raised."""
+        self._stop.clear()
+        with ThreadPoolExecutor(self.workers) as pool:
+            futures = [pool.submit(function, item) for item in items]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                failed = [f.exception() for f in done if f.exception()]
+                for error in sorted(failed, key=lambda e: isinstance(e, StoppedError)):
+                    assert error is not None
+                    raise error
+                return [f.result() for f in futures]
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    @contextmanager
+    def _folder(self, name: str) -> Iterator[Path]:
+        """Give an empty folder for one step, and remove it afterwards."""
+        folder = self.work / name
+        with writing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

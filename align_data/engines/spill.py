@@ -1,0 +1,115 @@
+"""What a step holds between its passes: in memory while the budget lasts, then in files of a work folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from align_data.store import writing
+
+Array = NDArray[Any]
+
+
+class Budget:
+    """Bytes that may be held in memory, shared by threads."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = Lock()
+
+    def take(self, size: int) -> bool:
+        """Take bytes if there are so many left, and tell whether."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        with self._lock:
+            self._left += size
+
+
+class Held:
+    """One array of numbers, in memory or in a file."""
+
+    def __init__(self, array: Array, file: Path, budget: Budget) -> None:
+        self._dtype, self._length = array.dtype, len(array)
+        self._budget = budget
+        self._array: Array | None = None
+        self._file = file
+        if budget.take(array.nbytes):
+            self._array = array
+        else:
+            with writing(file):
+                array.tofile(file)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, first: int = 0, stop: int | None = None) -> Array:
+        """Return a stretch of the array: a view, or a map of the file."""
+        stop = self._length if stop is None else stop
+        if self._array is not None:
+            return self._array[first:stop]
+        if first == stop:  # nothing cannot be mapped
+            return np.empty(0, self._dtype)
+        return np.memmap(self._file, self._dtype, "r", first * self._dtype.itemsize, (stop - first,))
+
+    def write(self, first: int, values: Array) -> None:
+        """Write over a stretch of the array; stretches of different tasks do not overlap."""
+        if self._array is not None:
+            self._array[first : first + len(values)] = values
+            return
+        with writing(self._file), self._file.open("r+b") as file:
+            file.seek(first * self._dtype.itemsize)
+            values.astype(self._dtype).tofile(file)
+
+    def drop(self) -> None:
+        """Let go of it."""
+        if self._array is not None:
+            self._budget.give(self._array.nbytes)
+            self._array = None
+        self._file.unlink(missing_ok=True)
+
+
+class Batches:
+    """Record batches of one schema, kept in memory while the budget lasts, the later ones in one Arrow file."""
+
+    def __init__(self, file: Path, budget: Budget) -> None:
+        self._kept: list[pa.RecordBatch] = []
+        self._budget = budget
+        self._file = file
+        self._writer: Any = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add one batch."""
+        if self._writer is None and self._budget.take(batch.nbytes):
+            self._kept.append(batch)
+            return
+        with writing(self._file):
+            if self._writer is None:
+                self._writer = pa.ipc.new_file(pa.OSFile(str(self._file), "wb"), batch.schema)
+            self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        """End the file, if there is one."""
+        if self._writer is not None:
+            with writing(self._file):
+                self._writer.close()
+
+    def read(self) -> list[pa.RecordBatch]:
+        """Return all batches; those of the file are mapped anew at each call.
+
+        What is read of a map counts as this process's memory until the map is let go.
+        """
+        if self._writer is None:
+            return self._kept
+        file = pa.ipc.open_file(pa.memory_map(str(self._file)))
+        return [*self._kept, *(file.get_batch(number) for number in range(file.num_record_batches))]

@@ -1,0 +1,71 @@
+"""The local engine's shuffle: sorted batches held, and read back as windows of the key."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from align_data.engines.base import A
+from align_data.engines.spill import Batches
+from align_data.hashing import Hashes
+from align_data.tables import frame
+
+Slice = tuple[pa.RecordBatch, int, int]
+"""The rows of a batch from one position up to another."""
+
+
+def hold(frames: Generator[pl.DataFrame, None, A], batches: Batches) -> A:
+    """Hold sorted frames; return what their generator returns."""
+    try:
+        while True:
+            table = next(frames).to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+            for batch in table.to_batches():
+                batches.add(batch)
+    except StopIteration as end:
+        batches.close()
+        return end.value  # type: ignore[no-any-return]
+
+
+def windows(held: Sequence[Batches], first: int, stop: int, limit: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all batches with url_key in [first, stop), in ascending windows of about `limit` bytes.
+
+    Rows of one URL are divided by pair_key where they are too many for one window.
+    """
+    batches = [batch for some in held for batch in some.read()]
+    waiting = [[s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, first, stop)]]
+    while waiting:
+        some = waiting.pop()
+        halves = _halve(some) if sum(b.slice(i, j - i).nbytes for b, i, j in some) > limit else None
+        if halves is not None:
+            waiting += [halves[1], halves[0]]
+        elif some:
+            yield frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in some]))
+
+
+def _between(batch: pa.RecordBatch, column: str, start: int, end: int, first: int, stop: int) -> list[Slice]:
+    keys = _keys(batch, column)[start:end]
+    low = start + int(np.searchsorted(keys, np.uint64(first)))
+    high = end if stop >= 2**64 else start + int(np.searchsorted(keys, np.uint64(stop)))
+    return [(batch, low, high)] if high > low else []
+
+
+def _halve(slices: list[Slice]) -> tuple[list[Slice], list[Slice]] | None:
+    """Divide slices at the median url_key, or within one URL at the median pair_key; None if all rows are one pair."""
+    for column in ("url_key", "pair_key"):
+        keys: NDArray[np.uint64] = np.concatenate([_keys(b, column)[i:j] for b, i, j in slices])
+        least = keys.min()
+        if least != keys.max():
+            middle = np.partition(keys, len(keys) // 2)[len(keys) // 2]
+            at = int(middle if middle > least else keys[keys > least].min())
+            low = [s for b, i, j in slices for s in _between(b, column, i, j, 0, at)]
+            high = [s for b, i, j in slices for s in _between(b, column, i, j, at, 2**64)]
+            return low, high
+    return None
+
+
+def _keys(batch: pa.RecordBatch, column: str) -> Hashes:
+    return batch.column(column).to_numpy()  # type: ignore[no-any-return]

@@ -1,0 +1,85 @@
+"""Which column of an input is what: by its usual names, by the user's word, or by looking at the values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from align_data.errors import InputError, nearest
+
+# Our column: the names that others use for it, the best first. Compared without case.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "url": ("url", "image_url", "img_url", "image_link", "urls"),
+    "alt_text": ("alt_text", "text", "caption", "alt", "texts", "captions"),
+    # Before resizing, where a tool says both.
+    "declared_width": ("declared_width", "original_width", "width", "image_width"),
+    "declared_height": ("declared_height", "original_height", "height", "image_height"),
+    "page_url": ("page_url", "page", "page_link"),
+    "declared_language": ("declared_language", "language", "lang"),
+    "license": ("license", "licence"),
+    "source_uid": ("source_uid", "uid", "id", "sample_id", "key"),
+}
+NEEDED = ("url", "alt_text")
+_URL = re.compile(r"^\s*https?://\S", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The columns that the user names; None leaves one to be found."""
+
+    url: str | None = None
+    alt_text: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """Return the columns that were named."""
+        return {role: name for role, name in (("url", self.url), ("alt_text", self.alt_text)) if name}
+
+
+def by_name(columns: Sequence[str], choice: Choice, where: str) -> dict[str, str]:
+    """Return our column → the input's, for those that are there.
+
+    Raises InputError if the URL or the text is not found, or a column that the user named.
+    """
+    found = {}
+    lower = {name.lower(): name for name in reversed(columns)}
+    for role, names in NAMES.items():
+        named = choice.given().get(role)
+        if named is not None and named not in columns:
+            there = ", ".join(columns)
+            raise InputError(f"{where} has no column {named}{nearest(named, columns)}; it has: {there}")
+        usual = next((lower[name] for name in names if name in lower), None)
+        if named or usual:
+            found[role] = named or str(usual)
+    missing = [role for role in NEEDED if role not in found]
+    if missing:
+        option = {"url": "--url-col", "alt_text": "--text-col"}
+        usual_names = "; ".join(f"{role} is usually called {', '.join(NAMES[role])}" for role in missing)
+        raise InputError(
+            f"{where}: no column found for {' and '.join(missing)}; it has: {', '.join(columns) or 'none'}; "
+            f"{usual_names}; name yours with {' and '.join(option[role] for role in missing)}"
+        )
+    return found
+
+
+def knows(columns: Sequence[str], choice: Choice) -> bool:
+    """Tell whether some of these look like column names: ours, the usual ones or the user's."""
+    usual = {name for role in NEEDED for name in NAMES[role]}
+    return any(name.strip().lower() in usual or name in choice.given().values() for name in columns)
+
+
+def by_value(rows: Sequence[Sequence[str]]) -> dict[str, int] | None:
+    """Return the positions of URL and text in rows without a header, or None if no column is mostly URLs.
+
+    The text is the column, of the others, with the most white space in it.
+    """
+    width = max((len(row) for row in rows), default=0)
+    whole = [row for row in rows if len(row) == width]
+    if width < 2 or not whole:
+        return None
+    urls = [sum(bool(_URL.match(row[i])) for row in whole) for i in range(width)]
+    url = urls.index(max(urls))
+    if urls[url] * 2 <= len(whole):
+        return None
+    spaces = {i: sum(row[i].count(" ") for row in whole) for i in range(width) if i != url}
+    return {"url": url, "alt_text": max(spaces, key=lambda i: spaces[i])}

@@ -1,0 +1,51 @@
+"""The tables of a dataset, by name."""
+
+from __future__ import annotations
+
+from align_data.errors import DatasetError
+from align_data.schema import contract
+from align_data.store import Store
+from align_data.tables import Manifest, Table
+
+GROUPS = ("text", "corpus", "image")
+"""The groups of measured columns."""
+
+
+class Dataset:
+    """A folder of tables; what is in it is described in schemas/."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.pairs = Table(store, "pairs", contract("pairs"), hashed=True)
+        self.rejected = Table(store, "rejected", contract("rejected"))
+
+    def measured(self, group: str) -> Table:
+        """Return the table of one group of signals."""
+        return Table(self.store, f"measured/{group}", contract(f"measured-{group}"))
+
+    def counts(self, kind: str) -> Table:
+        """Return the totals of one kind of key: 'ngrams' or 'texts'."""
+        return Table(self.store, f"counts/{kind}", contract("counts"))
+
+    def classes(self, kind: str) -> Table:
+        """Return the counts of counts of one kind of key."""
+        return Table(self.store, f"counts/{kind}-classes", contract("classes"))
+
+    def ledger(self, name: str) -> Table:
+        """Return a ledger."""
+        return Table(self.store, f"verdicts/{name}", contract("verdicts"))
+
+    def ledgers(self) -> list[str]:
+        """Return the names of the committed ledgers."""
+        return [name for name in self.store.names("verdicts") if self.ledger(name).committed()]
+
+    def ingested(self) -> Manifest:
+        """Return the manifest of `pairs`; DatasetError if nothing has been ingested here."""
+        manifest = self.pairs.committed()
+        if manifest is not None:
+            return manifest
+        if self.store.exists("pairs"):
+            raise DatasetError(f"{self.store.url}: ingest did not finish; run it again with the same inputs")
+        raise DatasetError(
+            f"{self.store.url} is no dataset; make one with: align-data ingest INPUT... --out {self.store.url}"
+        )

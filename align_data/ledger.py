@@ -1,0 +1,133 @@
+"""A ledger: which rules each pair fails and which are unknown, and what decided that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from align_data.errors import DatasetError
+from align_data.layout import Dataset
+from align_data.recipe import CHOSEN, Recipe, Rule
+from align_data.tables import Manifest
+
+TOLERANCE = 0.1
+"""A vocabulary that misses the size asked for by more than this part of it is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a `top_k` became: n-grams come in classes of equal count, so a size is met as nearly as these allow."""
+
+    asked: int
+    threshold: int
+    """An n-gram is in the vocabulary if it occurs at least so often in the pool."""
+    used: int
+    """The vocabulary's size."""
+    next: int | None
+    """The size on the other side of the one asked for; None if there is none."""
+    pool: int
+    """All distinct n-grams of the pool."""
+
+    def sentence(self, rule: str) -> str:
+        """Say what the rule asked for and what is used."""
+        if self.asked >= self.pool:
+            return (
+                f"{rule}: top_k {self.asked:,} is more than the {self.pool:,} distinct n-grams of this pool, so the "
+                f"rule drops nothing; --set {rule}.ge=3 would ask for n-grams seen at least 3 times"
+            )
+        beside = f"; the next class would make it {self.next:,}" if self.next is not None else ""
+        used = f"the {self.used:,} n-grams seen {times(self.threshold)} or more"
+        said = f"{rule}: top_k {self.asked:,} became {used}{beside}"
+        off = abs(self.used - self.asked) / self.asked
+        return said + (f"; warning: that is {off:.0%} off" if off > TOLERANCE else "")
+
+
+def times(number: int) -> str:
+    """Return 'once', 'twice' or 'N times'."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
+def vocabulary(asked: int, classes: Sequence[tuple[int, int]]) -> Vocabulary:
+    """Resolve `top_k`; `classes` are count and number of n-grams with it, by ascending count.
+
+    Of two sizes equally near the larger is taken, which drops less.
+    """
+    pool = sum(number for _, number in classes)
+    sizes: list[tuple[int, int]] = []  # threshold, size, from the smallest vocabulary to the whole pool
+    size = 0
+    for count, number in reversed(classes):
+        size += number
+        sizes.append((count, size))
+    if not sizes:
+        return Vocabulary(asked, 1, 0, None, 0)
+    best = min(sizes, key=lambda s: (abs(s[1] - asked), -s[1]))
+    if best[1] >= asked:
+        others = [size for _, size in sizes if size < asked]
+        beside = max(others, default=None)
+    else:
+        beside = min((size for _, size in sizes if size > asked), default=None)
+    return Vocabulary(asked, best[0], best[1], None if best[1] == asked else beside, pool)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe as it is applied: overrides in force, rules taken out, top_k resolved."""
+
+    recipe: Recipe
+    overrides: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
+    """Rule → what its top_k became."""
+    unmeasured: tuple[str, ...] = ()
+    """Signals of the rules in force that nobody has measured."""
+
+    @property
+    def deciding(self) -> tuple[Rule, ...]:
+        """The rules as they decide: with a count for a top_k."""
+        return tuple(
+            rule.with_test("ge", self.vocabularies[rule.name].threshold) if rule.name in self.vocabularies else rule
+            for rule in self.recipe.rules
+        )
+
+    def chosen(self, rule: Rule) -> bool:
+        """Tell whether a rule's threshold was chosen, by the recipe's author or by an override, and not published."""
+        return rule.source == CHOSEN or self.overridden(rule)
+
+    def overridden(self, rule: Rule) -> bool:
+        """Tell whether an override replaced the rule's test."""
+        return any(o.partition("=")[0].rpartition(".")[0] == rule.name for o in self.overrides)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the plan as JSON data."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "overrides": list(self.overrides),
+            "off": list(self.off),
+            "vocabularies": {name: vars(v) for name, v in self.vocabularies.items()},
+            "unmeasured": list(self.unmeasured),
+        }
+
+    @staticmethod
+    def load(data: Mapping[str, Any]) -> Plan:
+        """Make a plan of what `dump` returned."""
+        return Plan(
+            Recipe.model_validate(data["recipe"]),
+            tuple(data["overrides"]),
+            tuple(data["off"]),
+            {name: Vocabulary(**v) for name, v in data["vocabularies"].items()},
+            tuple(data["unmeasured"]),
+        )
+
+
+def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
+    """Return the plan and the manifest of a ledger; DatasetError names the ledgers there are."""
+    dataset.ingested()
+    manifest = dataset.ledger(name).committed()
+    if manifest is None:
+        there = ", ".join(dataset.ledgers()) or "none"
+        raise DatasetError(
+            f"{dataset.store.url} has no ledger {name} (there are: {there}); "
+            f"make it with: align-data filter {dataset.store.url} --recipe {name}"
+        )
+    return Plan.load(manifest.meta["plan"]), manifest

@@ -1,0 +1,109 @@
+"""The stages in order, each under lock and in the log: what the command line, a cluster job and Python call alike."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from align_data import __version__
+from align_data.engines.base import Engine
+from align_data.engines.local import MEMORY, LocalEngine
+from align_data.inputs import Choice
+from align_data.layout import Dataset
+from align_data.progress import Progress
+from align_data.recipe import Recipe
+from align_data.signals import SIGNALS
+from align_data.stages.audit import Audit, audit
+from align_data.stages.filter import decide, plan
+from align_data.stages.ingest import Account, Parts, ingest
+from align_data.stages.measure import Measured, measure
+from align_data.store import Store
+from align_data.tables import Manifest
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the local engine may use."""
+
+    workers: int | None = None
+    """Threads; None for one a processor."""
+    memory: int = MEMORY
+    """Bytes that its tasks may hold together."""
+    work: str | None = None
+    """Where to spill; None for a folder inside the dataset."""
+
+
+@contextmanager
+def session(url: str, resources: Resources, *, create: bool = False) -> Iterator[tuple[Dataset, Engine]]:
+    """Open a dataset to write to it: no other process does meanwhile, and the log says when and with what."""
+    store = Store(url, resources.work)
+    began = datetime.now(UTC)
+    there = create or store.exists("")
+    with store.lock() if there else nullcontext():
+        yield Dataset(store), LocalEngine(store.work, resources.workers, resources.memory)
+        if there:
+            _log(store, began)
+
+
+def _log(store: Store, began: datetime) -> None:
+    """Write a line of history: dates are here, and nowhere else in a dataset."""
+    ended = datetime.now(UTC)
+    entry = {
+        "command": sys.argv[1:],
+        "began": began.isoformat(timespec="milliseconds"),
+        "seconds": round((ended - began).total_seconds(), 3),
+        "align_data": __version__,
+    }
+    store.write_bytes(f"_log/{began:%Y%m%dT%H%M%S.%f}.json", (json.dumps(entry) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a ledger is decided."""
+
+    recipe: Recipe
+    overrides: Sequence[str] = ()
+    off: Sequence[str] = ()
+    name: str | None = None
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's name: the recipe's unless given."""
+        return self.name or self.recipe.name
+
+
+def decide_ledger(decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Manifest:
+    """Apply a recipe and write its ledger."""
+    planned = plan(dataset, decision.recipe, decision.overrides, decision.off)
+    return decide(dataset, planned, decision.ledger, engine, progress)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What each stage of the main job returned."""
+
+    account: Account
+    measured: Measured
+    audit: Audit
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What goes into a dataset."""
+
+    inputs: Sequence[str]
+    choice: Choice = field(default_factory=Choice)
+    parts: Parts = field(default_factory=Parts)
+
+
+def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Done:
+    """Ingest, measure what the recipe asks for, filter, audit; what is done already is not done again."""
+    account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts)
+    wanted = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
+    measured = measure(dataset, engine, progress, [name for name in wanted if not SIGNALS[name].missing()])
+    decide_ledger(decision, dataset, engine, progress)
+    return Done(account, measured, audit(dataset, decision.ledger))

@@ -1,0 +1,296 @@
+"""Recipes: lists of rules, as data with a citation; and rules as two bit masks over stored columns.
+
+A rule compares one signal with one value. On a pair it passes, fails or is unknown, which is when the signal is not
+measured for it. Rule i's bit is 1 << i, by its place in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import polars as pl
+from pydantic import (
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from align_data import resources
+from align_data.errors import RecipeError, nearest
+from align_data.recipe_yaml import load_yaml, sentences
+from align_data.signals import SIGNALS, Signal
+
+MAX_RULES = 63
+"""Bits of a signed 64-bit mask that are not its sign."""
+CHOSEN = "chosen"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+Number = StrictInt | Annotated[StrictFloat, AllowInfNan(False)]
+Value = StrictBool | Number | StrictStr
+
+_PHRASES = {
+    "gt": "more than {}",
+    "ge": "at least {}",
+    "lt": "less than {}",
+    "le": "at most {}",
+    "eq": "{}",
+    "in": "one of {}",
+    "between": "{} to {}",
+    "top_k": "one of the {} most frequent",
+}
+OPERATORS = tuple(_PHRASES)
+
+
+class Rule(BaseModel):
+    """One rule: a signal, exactly one test, and where the test comes from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    signal: str = Field(description="The signal that is compared: a column of the measured tables.")
+    name: str = Field(default="", pattern=NAME, description="The rule's name; the signal's unless given.")
+    gt: Number | None = Field(default=None, description="Passes if the value is greater.")
+    ge: Number | None = Field(default=None, description="Passes if the value is greater or equal.")
+    lt: Number | None = Field(default=None, description="Passes if the value is less.")
+    le: Number | None = Field(default=None, description="Passes if the value is less or equal.")
+    eq: Value | None = Field(default=None, description="Passes if the value is equal.")
+    in_: tuple[Value, ...] | None = Field(
+        default=None, alias="in", min_length=1, description="Passes if the value is one of these."
+    )
+    between: tuple[Number, Number] | None = Field(
+        default=None, description="Passes if the value is between these two, both ends included."
+    )
+    top_k: Annotated[StrictInt, Field(ge=1)] | None = Field(
+        default=None,
+        description="Passes if every n-gram is among about so many most frequent ones of the raw pool.",
+    )
+    source: str = Field(
+        default=CHOSEN, description=f"Where the threshold is published; '{CHOSEN}' if no source states it."
+    )
+    note: str | None = Field(default=None, description="What a reader should know.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("name") and isinstance(data.get("signal"), str):
+            return {**data, "name": data["signal"]}
+        return data
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Self:
+        if self.signal not in SIGNALS:
+            there = ", ".join(SIGNALS)
+            raise ValueError(f"there is no signal {self.signal}{nearest(self.signal, SIGNALS)}; there are: {there}")
+        tests = [op for op in OPERATORS if self._value(op) is not None]
+        if len(tests) != 1:
+            found = f"has {len(tests)} tests ({', '.join(tests)})" if tests else "has no test"
+            raise ValueError(f"{found}; it takes exactly one of {', '.join(OPERATORS)}")
+        self._check_value(SIGNALS[self.signal], tests[0])
+        return self
+
+    def _check_value(self, signal: Signal, op: str) -> None:
+        number = signal.type in ("int32", "int64", "float64")
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        if op == "top_k" and signal.name != "rarest_ngram":
+            raise ValueError("top_k is a test of rarest_ngram alone")
+        if op not in ("eq", "in") and not number:
+            raise ValueError(f"{op} compares numbers, but {signal.name} is {signal.unit}; use eq or in")
+        kind = {"string": str, "bool": bool}.get(signal.type, (int, float))
+        wrong = [v for v in values if not isinstance(v, kind) or (number and isinstance(v, bool))]
+        if wrong:
+            hint = " (YAML reads a bare yes, no, on, off as true or false: quote it)" if signal.type == "string" else ""
+            raise ValueError(f"{signal.name} is {signal.unit}, and cannot be compared with {wrong[0]!r}{hint}")
+        if self.between is not None and self.between[0] > self.between[1]:
+            raise ValueError(f"between takes the lower end first, not {self.between[0]}, {self.between[1]}")
+
+    def _value(self, op: str) -> Any:
+        return getattr(self, "in_" if op == "in" else op)
+
+    @property
+    def op(self) -> str:
+        """The operator of the rule's test."""
+        return next(op for op in OPERATORS if self._value(op) is not None)
+
+    @property
+    def value(self) -> Any:
+        """The value of the rule's test: one, two for between, any number for in."""
+        return self._value(self.op)
+
+    @property
+    def test(self) -> str:
+        """The test as `--set` takes it, with a space for the '=': 'between 3,20'."""
+        return f"{self.op} {_shown(self.value, ',')}"
+
+    def phrase(self) -> str:
+        """Return what the rule asks for, in words: '3 to 20'."""
+        if self.between is not None:
+            return _PHRASES["between"].format(*map(_shown, self.between))
+        return _PHRASES[self.op].format(f"{self.top_k:,}" if self.top_k else _shown(self.value, ", "))
+
+    def with_test(self, op: str, value: Any) -> Rule:
+        """Return the same rule with another test."""
+        kept = self.model_dump(include={"signal", "name", "source", "note"})
+        return Rule.model_validate({**kept, op: value})
+
+    def passes(self, column: pl.Expr) -> pl.Expr:
+        """Return whether the column's values pass: null where they are null."""
+        value = self.value
+        if self.op == "between":
+            return column.is_between(*value)
+        if self.op == "in":
+            return column.is_in(list(value))
+        if self.op == "top_k":
+            raise RecipeError(f"rule {self.name}: top_k must be resolved to a count before it decides")
+        return {"gt": column.gt, "ge": column.ge, "lt": column.lt, "le": column.le, "eq": column.eq}[self.op](value)
+
+
+class Recipe(BaseModel):
+    """A published set of rules, or one's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=NAME, description="The recipe's name, and its ledger's unless another is given.")
+    title: str = Field(default="", description="What to call it in a report.")
+    paper: str = Field(default="", description="Where it is published.")
+    note: str | None = Field(default=None, description="What a reader should know.")
+    rules: tuple[Rule, ...] = Field(
+        description="The rules, in the funnel's order.",
+        json_schema_extra={"minItems": 1, "maxItems": MAX_RULES},
+    )
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        # Not as bounds of the field: pydantic would report a broken rule as a missing one too.
+        if not 1 <= len(self.rules) <= MAX_RULES:
+            raise ValueError(f"a recipe has 1 to {MAX_RULES} rules, not {len(self.rules)}")
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two rules are called {', '.join(twice)}; give one of them another name: name: …")
+        return self
+
+    def position(self, name: str) -> int:
+        """Return the place of the rule called `name`; RecipeError names those there are."""
+        names = [rule.name for rule in self.rules]
+        if name not in names:
+            raise RecipeError(f"{self.name} has no rule {name}{nearest(name, names)}; it has: {', '.join(names)}")
+        return names.index(name)
+
+    def with_test(self, name: str, op: str, value: Any) -> Recipe:
+        """Return the recipe with the test of one rule replaced."""
+        at = self.position(name)
+        return self.model_copy(
+            update={"rules": (*self.rules[:at], self.rules[at].with_test(op, value), *self.rules[at + 1 :])}
+        )
+
+
+def masks(rules: Sequence[Rule], off: Iterable[str], measured: Iterable[str]) -> tuple[pl.Expr, pl.Expr]:
+    """Return the masks `failed` and `unknown` over columns called as the signals.
+
+    A rule in `off` sets no bit; one whose signal is not in `measured` is unknown everywhere.
+    """
+    failed, unknown = pl.lit(0, pl.Int64), pl.lit(0, pl.Int64)
+    off, measured = set(off), set(measured)
+    for place, rule in enumerate(rules):
+        bit = 1 << place
+        if rule.name in off:
+            continue
+        if rule.signal not in measured:
+            unknown = unknown | bit
+            continue
+        column = pl.col(rule.signal)
+        unknown = unknown | pl.when(column.is_null()).then(bit).otherwise(0).cast(pl.Int64)
+        failed = failed | pl.when(rule.passes(column) == False).then(bit).otherwise(0).cast(pl.Int64)  # noqa: E712
+    return failed.alias("failed"), unknown.alias("unknown")
+
+
+def load(name: str) -> Recipe:
+    """Load a recipe by the name it has in filters/, or from a file.
+
+    Raises RecipeError with file, line, what is wrong and what is allowed.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name)
+        try:
+            return parse(path.read_text(encoding="utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"cannot read the recipe {name}: {error}") from error
+    there = builtin()
+    if name not in there:
+        raise RecipeError(
+            f"there is no recipe {name}{nearest(name, there)}; there are: {', '.join(there)}; "
+            "a file of your own is given by a path that ends in .yaml"
+        )
+    return parse(resources.text("filters", f"{name}.yaml"), f"{name}.yaml")
+
+
+def builtin() -> list[str]:
+    """Return the names of the recipes in filters/."""
+    return resources.names("filters", ".yaml")
+
+
+def parse(text: str, file: str) -> Recipe:
+    """Make a recipe of YAML text; `file` is what an error calls it."""
+    data, line = load_yaml(text, file)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        allowed = {"Recipe": _keys(Recipe), "Rule": _keys(Rule)}
+        raise RecipeError("\n".join(sentences(error, file, line, allowed))) from None
+
+
+def override(recipe: Recipe, assignment: str) -> Recipe:
+    """Apply one RULE.OP=VALUE, which replaces that rule's test whole."""
+    left, equals, text = assignment.partition("=")
+    name, dot, op = left.rpartition(".")
+    if not (equals and dot and name and text):
+        raise RecipeError(f"--set {assignment}: it takes RULE.OP=VALUE, such as n_words.between=2,30")
+    recipe.position(name)
+    if op not in OPERATORS:
+        raise RecipeError(
+            f"--set {assignment}: no operator {op}{nearest(op, OPERATORS)}; allowed: {', '.join(OPERATORS)}"
+        )
+    scalars = [_scalar(part, text) for part in (text.split(",") if op in ("between", "in") else [text])]
+    try:
+        return recipe.with_test(name, op, scalars if op in ("between", "in") else scalars[0])
+    except ValidationError as error:
+        raise RecipeError("\n".join(sentences(error, f"--set {assignment}", lambda _: None, {}))) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the recipe format, for editors."""
+    schema = Recipe.model_json_schema()
+    rule = schema["$defs"]["Rule"]
+    rule["properties"]["signal"]["enum"] = list(SIGNALS)
+    rule["oneOf"] = [{"required": [op]} for op in OPERATORS]
+    for op in OPERATORS:  # null is how the model says 'not given'; in a file it would be a mistake
+        choices = [c for c in rule["properties"][op].pop("anyOf") if c != {"type": "null"}]
+        rule["properties"][op].update({"anyOf": choices} if len(choices) > 1 else choices[0])
+        rule["properties"][op].pop("default")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _scalar(text: str, whole: str) -> Any:
+    """Read one value of --set the way the YAML would."""
+    value, _ = load_yaml(text.strip(), f"--set {whole}")
+    return value
+
+
+def _shown(value: Any, between: str = ", ") -> str:
+    if isinstance(value, tuple):
+        return between.join(_shown(v) for v in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

@@ -1,0 +1,73 @@
+"""What a signal is, and the piece of a table that it is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
+
+import polars as pl
+
+from align_data.signals.words import words
+
+Kind = Literal["row", "corpus", "image", "score"]
+Group = Literal["text", "corpus", "image", "score"]
+T = TypeVar("T")
+Type = Literal["int32", "int64", "float64", "string", "bool"]
+
+
+class Piece:
+    """At most 100,000 pairs, and what several signals need of them, made once."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.frame = frame
+        self._made: dict[object, object] = {}
+
+    def once(self, make: Callable[[pl.DataFrame], T]) -> T:
+        """Return make(frame), made at the first call."""
+        if make not in self._made:
+            self._made[make] = make(self.frame)
+        return cast("T", self._made[make])
+
+    @property
+    def words(self) -> pl.Series:
+        """Each text's words in lower case, as lists."""
+        return self.once(_lower_words)
+
+
+def _lower_words(frame: pl.DataFrame) -> pl.Series:
+    return words(frame["alt_text"].str.to_lowercase())
+
+
+Measure = Callable[[Piece], pl.Series]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One signal: what it is, in which group of columns it lies, and for row signals how it is measured."""
+
+    name: str
+    kind: Kind
+    group: Group
+    type: Type
+    unit: str
+    about: str
+    source: str
+    needs: tuple[str, ...]
+    """The columns of `pairs` that it is measured from."""
+    measure: Measure | None = None
+    """Piece to column, for row signals; the others need more than one piece."""
+    version: int = 1
+    """Raised when the same input would give another value."""
+    params: Callable[[], Mapping[str, Any]] = field(default=dict)
+    """What else decides the value: a model's hash, the version of a library."""
+    missing: Callable[[], str | None] = field(default=lambda: None)
+    """Why it cannot be measured here and how to mend that, as the end of a sentence; None if it can."""
+    null: str = "it is not measured for them"
+    """Why a value can be missing where the signal is measured, as the end of a sentence."""
+    none: int | None = None
+    """The stored value that stands for 'has none', shown so."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must be equal for a stored value to be this signal's."""
+        return {"version": self.version, **self.params()}

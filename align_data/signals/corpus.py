@@ -1,0 +1,89 @@
+"""Signals counted over the whole raw pool, before any rule: the keys that are counted, and the values read from totals.
+
+A pair of words never occurs more often than either of its words. So the rarest n-gram of a text of two words or
+more is a pair of words, and of the words alone only those that are a whole text need an answer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.hashing import Hashes, Keys, keys, pair_keys
+from align_data.signals.base import Piece, Signal
+
+NO_NGRAM = int(np.iinfo(np.int64).max)
+
+
+def text_keys(piece: Piece) -> Keys:
+    """Return each text's key."""
+    return keys(piece.frame["alt_text"]).view(np.int64)
+
+
+def ngram_keys(piece: Piece) -> tuple[Keys, Keys, NDArray[np.int32]]:
+    """Return the keys of all n-grams of a piece: those only counted, those also asked for, and of these how many a row.
+
+    Every occurrence is in one of the two; those asked for are in the order of the rows.
+    """
+    lengths = piece.words.list.len().to_numpy().astype(np.int64)
+    full = lengths > 0
+    # Exploding a list of nothing gives a null.
+    words: Hashes = keys(piece.words.filter(pl.Series(full)).explode())
+    last = np.cumsum(lengths[full]) - 1
+    alone = lengths[full] == 1
+    asked = np.empty_like(words)
+    asked[:-1] = pair_keys(words[:-1], words[1:])
+    asked[last[alone]] = words[last[alone]]
+    wanted = np.ones(len(words), dtype=bool)
+    wanted[last[~alone]] = False
+    counted = np.ones(len(words), dtype=bool)
+    counted[last[alone]] = False
+    many = np.where(lengths > 1, lengths - 1, lengths).astype(np.int32)
+    return words[counted].view(np.int64), asked[wanted].view(np.int64), many
+
+
+def rarest(totals: NDArray[np.int64], many: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return for each row the least of its `many` totals, NO_NGRAM for a row of none."""
+    result = np.full(len(many), NO_NGRAM)
+    full = many > 0
+    if full.any():
+        ends = np.cumsum(many[full], dtype=np.int64)
+        result[full] = np.minimum.reduceat(totals, ends - many[full])
+    return result
+
+
+SIGNALS = (
+    Signal(
+        name="images_per_text",
+        kind="corpus",
+        group="corpus",
+        type="int64",
+        unit="pairs",
+        about="Number of pairs in the raw pool with exactly this text.",
+        source="ALIGN section 3",
+        needs=("alt_text",),
+    ),
+    Signal(
+        name="texts_per_image",
+        kind="corpus",
+        group="corpus",
+        type="int64",
+        unit="pairs",
+        about="Number of pairs in the raw pool with this URL.",
+        source="ALIGN section 3; it does not say whether an image is a URL or a content",
+        needs=("uid", "url"),
+    ),
+    Signal(
+        name="rarest_ngram",
+        kind="corpus",
+        group="corpus",
+        type="int64",
+        unit="occurrences",
+        about="Count in the raw pool of the text's least frequent n-gram: every occurrence, lower-cased words, "
+        "unigrams and bigrams in one list.",
+        source="ALIGN section 3; one list or two, it does not say",
+        needs=("alt_text",),
+        none=NO_NGRAM,
+    ),
+)

@@ -1,0 +1,99 @@
+"""Signals of the text and the URL alone."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from align_data.signals.base import Piece, Signal
+from align_data.signals.script import script
+from align_data.signals.words import whitespace
+
+HOST = r"(?i)^https?://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
+"""The host of an absolute URL, as group 1."""
+
+
+def n_words(piece: Piece) -> pl.Series:
+    """Count the words of tokenizer `words`."""
+    return piece.words.list.len().cast(pl.Int32)
+
+
+def n_words_whitespace(piece: Piece) -> pl.Series:
+    """Count words as str.split does."""
+    return whitespace(piece.frame["alt_text"])
+
+
+def n_chars(piece: Piece) -> pl.Series:
+    """Count code points."""
+    return piece.frame["alt_text"].str.len_chars().cast(pl.Int32)
+
+
+def text_script(piece: Piece) -> pl.Series:
+    """Name the dominant script."""
+    return script(piece.frame["alt_text"])
+
+
+def host(piece: Piece) -> pl.Series:
+    """Take the host out of the URL, in lower case."""
+    return piece.frame["url"].str.extract(HOST, 1).str.to_lowercase()
+
+
+SIGNALS = (
+    Signal(
+        name="n_words",
+        kind="row",
+        group="text",
+        type="int32",
+        unit="words",
+        about="Number of words (tokenizer `words`): runs of Unicode letters, marks and digits, inner apostrophes and "
+        "hyphens kept together; each Han, Hiragana, Katakana, Thai, Lao, Khmer or Myanmar character, with its marks, "
+        "is a word.",
+        source="ours; ALIGN section 3 counts unigrams and names no tokenizer",
+        needs=("alt_text",),
+        measure=n_words,
+    ),
+    Signal(
+        name="n_words.whitespace",
+        kind="row",
+        group="text",
+        type="int32",
+        unit="words",
+        about="Number of words (tokenizer `whitespace`) as Python's str.split counts them.",
+        source="DataComp, baselines/apply_filter.py",
+        needs=("alt_text",),
+        measure=n_words_whitespace,
+    ),
+    Signal(
+        name="n_chars",
+        kind="row",
+        group="text",
+        type="int32",
+        unit="code points",
+        about="Number of Unicode code points of the normalised text.",
+        source="LAION and DataComp, who count those of the raw text",
+        needs=("alt_text",),
+        measure=n_chars,
+    ),
+    Signal(
+        name="script",
+        kind="row",
+        group="text",
+        type="string",
+        unit="Unicode script",
+        about="The writing system that most letters of the text are of, by Unicode's long name (Latin, Han, Cyrillic); "
+        "None for a text without letters, Other for a rare one.",
+        source="ours",
+        needs=("alt_text",),
+        measure=text_script,
+    ),
+    Signal(
+        name="host",
+        kind="row",
+        group="text",
+        type="string",
+        unit="host name",
+        about="The host in the image's URL, in lower case, without port and user.",
+        source="ours",
+        needs=("url",),
+        measure=host,
+    ),
+)

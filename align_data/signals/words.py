@@ -1,0 +1,35 @@
+"""What a word is: the named tokenizers.
+
+`words` is one regular expression, run by Polars over all of Unicode:
+
+- a word is a run of letters, marks and digits that begins with a letter or digit, so that a variation selector
+  behind an emoji is none;
+- one apostrophe or hyphen between two such runs keeps them together: don't, mother-in-law;
+- Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar are written without spaces: there each character, with the
+  marks on it, is a word.
+
+`whitespace` is Python's `str.split`, which DataComp counts with.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+_SPACELESS = r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ーｰ]&&[\p{L}\p{N}]]"
+_FIRST = rf"[[\p{{L}}\p{{Nd}}]--{_SPACELESS}]"
+_RUN = rf"{_FIRST}[{_FIRST}\p{{M}}]*"
+_JOINER = "['’‐‑-]"
+WORD = rf"{_SPACELESS}\p{{M}}*|{_RUN}(?:{_JOINER}{_RUN})*"
+"""One word of the tokenizer `words`, in the syntax of Rust's regex crate."""
+
+
+def words(texts: pl.Series) -> pl.Series:
+    """Return each text's words in order, as lists; a list of nothing for a text without words."""
+    return texts.str.extract_all(WORD)
+
+
+def whitespace(texts: pl.Series) -> pl.Series:
+    """Return the number of words of each normalised text as `str.split` counts them, Int32."""
+    # Normalised texts have single spaces between words and none around them.
+    spaces = texts.str.count_matches(" ", literal=True).cast(pl.Int32)
+    return spaces + (texts.str.len_bytes() > 0).cast(pl.Int32)

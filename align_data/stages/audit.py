@@ -1,0 +1,172 @@
+"""Audit: what each rule of a ledger did, counted from the ledger alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+from align_data.layout import Dataset
+from align_data.ledger import Plan, open_ledger
+from align_data.measured import available, columns
+from align_data.signals import SIGNALS
+
+
+@dataclass(frozen=True)
+class RuleAudit:
+    """One rule's line of an audit; counts are of pairs."""
+
+    rule: str
+    signal: str
+    test: str
+    source: str
+    chosen: bool
+    """Whether the threshold was chosen by the recipe's author or an override, and is not published."""
+    off: bool
+    fail: int
+    fail_only: int
+    """Fail this rule and no other."""
+    unknown: int
+    left_after: int
+    """Pairs that neither this rule nor one before it fails."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a ledger says: exact counts of all pairs."""
+
+    recipe: str
+    title: str
+    paper: str
+    pairs: int
+    kept: int
+    dropped: int
+    pending: int
+    rules: list[RuleAudit]
+    overlap: list[list[int]]
+    """Pairs that fail both of two rules, in the rules' order."""
+    overrides: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Sentences that a reader of the counts must know."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the audit as JSON data."""
+        return asdict(self)
+
+
+Masks = Mapping[tuple[int, int], int]
+"""(failed, unknown) → number of pairs."""
+
+
+def audit(dataset: Dataset, name: str) -> Audit:
+    """Count a ledger."""
+    plan, manifest = open_ledger(dataset, name)
+    return count(name, plan, _masks(dataset, name, len(manifest.parts)))
+
+
+def _masks(dataset: Dataset, name: str, parts: int) -> Masks:
+    """Group a ledger by its two masks: a few hundred groups at most, whatever its size."""
+    found: Counter[tuple[int, int]] = Counter()
+    table = dataset.ledger(name)
+    for part in range(parts):
+        for piece in table.pieces(part, ["failed", "unknown"]):
+            for failed, unknown, number in piece.group_by("failed", "unknown").len().iter_rows():
+                found[failed, unknown] += number
+    return found
+
+
+def count(name: str, plan: Plan, masks: Masks) -> Audit:
+    """Make an audit of a plan and its pairs grouped by masks."""
+    rules = plan.recipe.rules
+    pairs = sum(masks.values())
+
+    def pairs_where(test: Any) -> int:
+        return sum(number for (failed, unknown), number in masks.items() if test(failed, unknown))
+
+    lines = [
+        RuleAudit(
+            rule=rule.name,
+            signal=rule.signal,
+            test=rule.test,
+            source=rule.source,
+            chosen=plan.chosen(rule),
+            off=rule.name in plan.off,
+            fail=pairs_where(lambda failed, _, bit=1 << i: failed & bit),
+            fail_only=pairs_where(lambda failed, _, bit=1 << i: failed == bit),
+            unknown=pairs_where(lambda _, unknown, bit=1 << i: unknown & bit),
+            left_after=pairs_where(lambda failed, _, below=(2 << i) - 1: not failed & below),
+        )
+        for i, rule in enumerate(rules)
+    ]
+    overlap = [
+        [pairs_where(lambda failed, _, both=1 << i | 1 << j: failed & both == both) for j in range(len(rules))]
+        for i in range(len(rules))
+    ]
+    return Audit(
+        recipe=name,
+        title=plan.recipe.title or plan.recipe.name,
+        paper=plan.recipe.paper,
+        pairs=pairs,
+        kept=pairs_where(lambda failed, unknown: not failed and not unknown),
+        dropped=pairs_where(lambda failed, _: failed),
+        pending=pairs_where(lambda failed, unknown: not failed and unknown),
+        rules=lines,
+        overlap=overlap,
+        overrides=[*(f"--set {o}" for o in plan.overrides), *(f"--without {name}" for name in plan.off)],
+        notes=_notes(plan, lines),
+    )
+
+
+def _notes(plan: Plan, lines: Sequence[RuleAudit]) -> list[str]:
+    notes = [vocabulary.sentence(name) for name, vocabulary in plan.vocabularies.items()]
+    chosen = [rule.name for rule in plan.recipe.rules if plan.chosen(rule) and rule.name not in plan.off]
+    if chosen:
+        notes.append(f"chosen, not published: the thresholds of {', '.join(chosen)}")
+    if plan.unmeasured:
+        notes.append(unmeasured(plan.unmeasured))
+    some = [line for line in lines if line.unknown and line.signal not in plan.unmeasured]
+    notes += [f"{line.rule} is unknown for {line.unknown:,} pairs: {SIGNALS[line.signal].null}" for line in some]
+    return notes
+
+
+def unmeasured(signals: Sequence[str]) -> str:
+    """Say which signals nobody has measured, and how to get them."""
+    here = [name for name in signals if not SIGNALS[name].missing()]
+    said = [f"{', '.join(here)}: run align-data measure, then filter again"] if here else []
+    reasons: dict[str, list[str]] = {}
+    for name in signals:
+        if why := SIGNALS[name].missing():
+            reasons.setdefault(why, []).append(name)
+    said += [f"{', '.join(names)} {why}" for why, names in reasons.items()]
+    return "not measured, so their rules are unknown: " + "; ".join(said)
+
+
+def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[str, Any]]]:
+    """Return for each rule up to `number` pairs that it alone drops: uid, url, alt_text and the signal's value.
+
+    Parts are ranges of a hash, so the first ones found are a random sample, the same each time.
+    """
+    plan, manifest = open_ledger(dataset, name)
+    signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, dataset.ingested()))
+    found: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in plan.recipe.rules}
+    for part in range(len(manifest.parts)):
+        for piece in _with_masks(dataset, name, part, signals):
+            for i, rule in enumerate(plan.recipe.rules):
+                # A rule whose signal is not measured fails nowhere, and has no column.
+                alone = piece.filter(pl.col("failed") == 1 << i).head(number - len(found[rule.name]))
+                if len(alone):
+                    value = pl.col(rule.signal).alias("value")
+                    found[rule.name] += alone.select("uid", "url", "alt_text", value).to_dicts()
+        if all(len(rows) >= number for rows in found.values()):
+            break
+    return found
+
+
+def _with_masks(dataset: Dataset, name: str, part: int, signals: Sequence[str]) -> Iterator[pl.DataFrame]:
+    pieces = columns(dataset, part, ["uid", "url", "alt_text"], signals)
+    masks = dataset.ledger(name).pieces(part, ["failed", "unknown"])
+    for piece, mask in zip(pieces, masks, strict=True):
+        yield pl.concat([piece, mask], how="horizontal")

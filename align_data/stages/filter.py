@@ -1,0 +1,75 @@
+"""Filter: a recipe applied to the measured columns, as a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from align_data.engines.base import Engine
+from align_data.errors import DatasetError
+from align_data.layout import Dataset
+from align_data.ledger import Plan, Vocabulary, vocabulary
+from align_data.measured import available, columns
+from align_data.progress import Progress, Tick
+from align_data.recipe import Recipe, masks, override
+from align_data.tables import Manifest, PartInfo, digest
+
+
+def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: Sequence[str] = ()) -> Plan:
+    """Return the recipe as it will decide on this dataset: overridden, rules taken out, top_k resolved.
+
+    Raises RecipeError for an override or a rule that is not the recipe's, DatasetError for stale signals.
+    """
+    for assignment in overrides:
+        recipe = override(recipe, assignment)
+    for name in off:
+        recipe.position(name)
+    measured = available(dataset, dataset.ingested())
+    in_force = [rule for rule in recipe.rules if rule.name not in off]
+    unmeasured = dict.fromkeys(rule.signal for rule in in_force if rule.signal not in measured)
+    vocabularies = {
+        rule.name: _resolve(dataset, rule.top_k)
+        for rule in in_force
+        if rule.top_k is not None and rule.signal in measured
+    }
+    # A rule that is unknown everywhere needs no threshold, but a plan must be able to decide.
+    return Plan(recipe, tuple(overrides), tuple(dict.fromkeys(off)), vocabularies, tuple(unmeasured))
+
+
+def _resolve(dataset: Dataset, top_k: int) -> Vocabulary:
+    table = dataset.classes("ngrams")
+    if table.committed() is None:
+        raise DatasetError(f"{table.store.url} lacks {table.name}; measure again: align-data measure {table.store.url}")
+    return vocabulary(top_k, [row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()])
+
+
+def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Progress) -> Manifest:
+    """Write the ledger `name`: for every pair the masks of the rules that it fails and of those that are unknown."""
+    pairs = dataset.ingested()
+    table = dataset.ledger(name)
+    signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, pairs))
+    failed, unknown = masks(plan.deciding, plan.off, signals)
+    meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint}
+    facts = {"ledger": digest(meta)}
+
+    def write(part: int, tick: Tick) -> PartInfo:
+        if table.facts(part) == facts:
+            return table.info(part)
+        with table.writer(part, facts) as writer:
+            # The uids go through as they are stored: deciding is mostly writing them.
+            uid_pieces = dataset.pairs.arrow_pieces(part, ["uid"])
+            # A column of pairs is read for its length alone: there may be no signal.
+            for uids, piece in zip(uid_pieces, columns(dataset, part, ["copies"], signals), strict=True):
+                verdicts = piece.with_columns(failed, unknown).select("failed", "unknown").to_arrow()
+                writer.write(
+                    uids.append_column("failed", verdicts["failed"]).append_column("unknown", verdicts["unknown"])
+                )
+                tick(len(uids))
+        assert writer.info is not None
+        return writer.info
+
+    before = table.committed()
+    if before is not None and before.meta != meta:
+        table.retract()
+    infos = engine.map_parts("filter", write, [part.rows for part in pairs.parts], progress)
+    return table.commit(infos, meta)

@@ -1,0 +1,226 @@
+"""Ingest: input lists in, `pairs` and `rejected` out, by one shuffle into parts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from align_data import __version__
+from align_data import pairs as pair
+from align_data.engines.base import Engine, Shuffle
+from align_data.errors import DatasetError
+from align_data.inputs import Choice, Source, Unit, find, read, units
+from align_data.layout import Dataset
+from align_data.progress import Progress, Tick
+from align_data.store import writing
+from align_data.tables import PIECE_ROWS, PartInfo, PartWriter, Table, digest
+
+PART_ROWS = 1_000_000
+PART_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How large a part may grow, in pairs and in bytes of URL and text."""
+
+    rows: int = PART_ROWS
+    bytes: int = PART_BYTES
+
+
+@dataclass
+class Account:
+    """What became of the input's rows: rows = pairs + merged + rejected, always."""
+
+    rows: int = 0
+    pairs: int = 0
+    merged: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    already: bool = False
+    """Whether it had all been done before."""
+
+
+@dataclass(frozen=True)
+class _UnitAccount:
+    rows: int
+    accepted: int
+    bytes: int
+    reasons: Counter[str]
+
+
+def ingest(
+    inputs: Sequence[str],
+    dataset: Dataset,
+    engine: Engine,
+    progress: Progress,
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    parts: Parts = Parts(),
+) -> Account:
+    """Read the inputs into a new dataset and return the account of their rows.
+
+    The same inputs again are nothing to do; other inputs are a DatasetError.
+    """
+    sources = find(inputs)
+    made_of = {
+        "inputs": [source.identity for source in sources],
+        "columns": choice.given(),
+        "parts": asdict(parts),
+    }
+    done = _done_before(dataset, made_of)
+    if done is not None:
+        return done
+    todo, notes = units(sources, choice)
+    for note in notes:
+        progress.say(note)
+    _begin(dataset, made_of)
+    unit_rejects = Table(dataset.store, "_rejected", dataset.rejected.contract)
+    declared = [name for name in pair.DECLARED if any(name in unit.columns for unit in todo)]
+    shuffle: Shuffle[int, _UnitAccount, PartInfo] = Shuffle(
+        prepare=lambda number, tick: _prepare(number, todo[number], declared, unit_rejects, tick),
+        split=lambda accounts: _split(accounts, parts),
+        write=lambda part, frames, tick: _write(dataset.pairs, part, frames, tick),
+    )
+    accounts, written = engine.shuffle(shuffle, range(len(todo)), progress)
+    account = _account(accounts, written)
+    rejected = list(_gather_rejected(unit_rejects, len(todo), dataset.rejected))
+    dataset.rejected.commit(rejected, made_of)
+    dataset.store.remove("_rejected")
+    splits = [f"{key:016x}" for key in _split(accounts, parts)]
+    dataset.pairs.commit(written, {"account": asdict(account), "splits": splits})
+    dataset.store.clear_work()
+    return account
+
+
+def _done_before(dataset: Dataset, made_of: dict[str, Any]) -> Account | None:
+    """Return the account of a dataset that holds these inputs already, None without one; DatasetError for others."""
+    manifest = dataset.pairs.committed()
+    if manifest is None:
+        return None
+    before = dataset.rejected.committed()
+    if before is not None and digest(dict(before.meta)) == digest(made_of):
+        return Account(**{**manifest.meta["account"], "already": True})
+    names = ", ".join(i["name"] for i in before.meta["inputs"][:3]) if before else "other inputs"
+    raise DatasetError(
+        f"{dataset.store.url} already holds {manifest.rows:,} pairs of other inputs ({names}, …): choose another --out"
+    )
+
+
+def _begin(dataset: Dataset, made_of: dict[str, Any]) -> None:
+    """Keep the parts that a killed run of the same inputs and packages has finished; remove any others."""
+    packages = {"align_data": __version__, "polars": pl.__version__, "pyarrow": pa.__version__}
+    mark = dataset.store.work / "ingest.json"
+    wanted = json.dumps({**packages, **made_of}, sort_keys=True)
+    if not mark.exists() or mark.read_text() != wanted:
+        for name in ("pairs", "rejected", "_rejected"):
+            dataset.store.remove(name)
+        dataset.store.clear_work()
+        with writing(mark):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(wanted)
+
+
+def _prepare(
+    number: int, unit: Unit, declared: Sequence[str], rejected: Table, tick: Tick
+) -> Generator[pl.DataFrame, None, _UnitAccount]:
+    """Yield the unit's pairs, keyed, sorted and merged piece by piece; write its rejected rows beside."""
+    rows = accepted = size = 0
+    reasons: Counter[str] = Counter()
+    with ExitStack() as stack:
+        writer: PartWriter | None = None
+        for good, bad in _cleaned(unit):
+            rows += len(good) + len(bad)
+            accepted += len(good)
+            size += pair.size(good)
+            reasons.update(bad["reason"].to_list())
+            if len(bad):
+                writer = writer or stack.enter_context(rejected.writer(number, {}))
+                writer.write(bad.select(pl.lit(unit.source.name).alias("source"), "row", "reason", "detail"))
+            if len(good):
+                yield pair.merge(pair.keyed(good, declared))
+            tick(len(good) + len(bad))
+    return _UnitAccount(rows, accepted, size, reasons)
+
+
+def _cleaned(unit: Unit) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield good and rejected rows; what a file stores in small row groups is joined to pieces worth sorting."""
+    waiting: list[tuple[pl.DataFrame, pl.DataFrame]] = []
+    for frame, rejects in read(unit):
+        good, bad = pair.clean(frame)
+        early = pl.DataFrame({"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, bad.schema)
+        waiting.append((good, pl.concat([early, bad]).sort("row") if len(early) else bad))
+        if sum(len(g) + len(b) for g, b in waiting) > PIECE_ROWS // 2:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(waiting: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if len(waiting) == 1:
+        return waiting[0]
+    return pl.concat([good for good, _ in waiting]), pl.concat([bad for _, bad in waiting])
+
+
+def _split(accounts: Sequence[_UnitAccount], parts: Parts) -> list[int]:
+    """Return the URL keys at which the parts begin, after the first: equal ranges, as many as the size asks for."""
+    rows, size = sum(a.accepted for a in accounts), sum(a.bytes for a in accounts)
+    number = max(1, -(-rows // parts.rows), -(-size // parts.bytes))
+    return [(i << 64) // number for i in range(1, number)]
+
+
+def _write(table: Table, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> PartInfo:
+    """Write one part of `pairs`, if a killed run has not."""
+    if table.facts(part) is not None:
+        return table.info(part)
+    with table.writer(part, {}) as writer:
+        for piece in pair.pieces(pair.finished(pair.merge(frame)) for frame in frames):
+            writer.write(piece)
+            tick(len(piece))
+    assert writer.info is not None
+    return writer.info
+
+
+def _gather_rejected(units_: Table, number: int, rejected: Table) -> Iterator[PartInfo]:
+    """Write the units' rejected rows, in their order, as parts."""
+    pieces = (
+        piece
+        for unit in range(number)
+        if units_.facts(unit) is not None
+        for piece in units_.pieces(unit, rejected.contract.arrow().names)
+    )
+    part, piece = 0, next(pieces, None)
+    while piece is not None or part == 0:
+        with rejected.writer(part, {}) as writer:
+            rows = 0
+            while piece is not None and rows < PART_ROWS:
+                writer.write(piece)
+                rows += len(piece)
+                piece = next(pieces, None)
+        assert writer.info is not None
+        yield writer.info
+        part += 1
+
+
+def _account(accounts: Sequence[_UnitAccount], written: Sequence[PartInfo]) -> Account:
+    reasons: Counter[str] = Counter()
+    for account in accounts:
+        reasons.update(account.reasons)
+    pairs = sum(info.rows for info in written)
+    accepted = sum(a.accepted for a in accounts)
+    return Account(
+        rows=sum(a.rows for a in accounts),
+        pairs=pairs,
+        merged=accepted - pairs,
+        rejected=sum(reasons.values()),
+        reasons=dict(sorted(reasons.items())),
+    )
+
+
+__all__ = ["Account", "Parts", "Source", "ingest"]

@@ -1,0 +1,110 @@
+"""Measure: every signal that has become measurable and is not measured yet, once.
+
+Row signals are measured piece by piece. Corpus signals are counted over the whole pool by one exchange, whose first
+pass over the texts serves the row signals too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from align_data.engines.base import Block, Engine, Exchange
+from align_data.errors import SignalError
+from align_data.layout import GROUPS, Dataset
+from align_data.measured import fresh
+from align_data.progress import Progress, Tick
+from align_data.signals import SIGNALS, Piece, find
+from align_data.stages.measure.counting import Asking, Ranges, answer, commit_counts, keep
+from align_data.stages.measure.group import Group
+
+__all__ = ["Measured", "Ranges", "measure"]
+
+
+@dataclass
+class Measured:
+    """What a run of `measure` did."""
+
+    measured: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
+    """Measured already, from the same pairs and by the same definitions."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Cannot be measured here, and what they need."""
+
+
+def measure(
+    dataset: Dataset,
+    engine: Engine,
+    progress: Progress,
+    names: Sequence[str] | None = None,
+    ranges: Ranges = Ranges(),  # noqa: B008 - frozen
+) -> Measured:
+    """Measure the named signals, or all that can be; return what was done.
+
+    Raises SignalError for a signal asked for by name that does not exist or cannot be measured.
+    """
+    pairs = dataset.ingested()
+    wanted = list(SIGNALS.values()) if names is None else [find(name) for name in dict.fromkeys(names)]
+    missing = {signal.name: why for signal in wanted if (why := signal.missing())}
+    if missing and names is not None:
+        raise SignalError("; ".join(f"{name} cannot be measured: it would {why}" for name, why in missing.items()))
+    have = {name for group in GROUPS for name in fresh(dataset, group, pairs)}
+    todo = [s for s in wanted if s.name not in have and s.name not in missing]
+    groups = [Group(dataset, pairs, name, todo) for name in GROUPS if any(s.group == name for s in todo)]
+    if groups:
+        _run(dataset, groups, engine, progress, ranges)
+    return Measured(
+        measured=[s.name for s in todo],
+        before=[s.name for s in wanted if s.name in have],
+        missing=missing,
+    )
+
+
+def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progress, ranges: Ranges) -> None:
+    pairs = groups[0].pairs
+    rows = [part.rows for part in pairs.parts]
+    corpus = next((group for group in groups if group.name == "corpus"), None)
+    by_row = [group for group in groups if group.name != "corpus"]
+    if corpus is None:
+
+        def scan(part: int, tick: Tick) -> None:
+            for _ in _scan(dataset, part, by_row, None, tick):
+                pass
+
+        engine.map_parts("measure", scan, rows, progress)
+    else:
+        kinds = corpus.kinds()
+        exchange = Exchange(
+            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, engine.flush), tick),
+            keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
+            answer=lambda part, answers, tick: answer(corpus, part, answers, tick),
+        )
+        kept, _ = engine.exchange(exchange, rows, ranges.of(kinds, pairs.rows), progress)
+        commit_counts(dataset, pairs, kept)
+    for group in groups:
+        group.commit()
+    dataset.store.clear_work()
+
+
+def _scan(dataset: Dataset, part: int, groups: Sequence[Group], asking: Asking | None, tick: Tick) -> Iterator[Block]:
+    """Measure the row signals of a part; yield blocks of keys to count on the way."""
+    todo = [look for group in groups if not (look := group.part(part)).finished]
+    columns = {column for look in todo for signal in look.absent for column in signal.needs}
+    if asking is not None and asking.kinds:
+        columns.add("alt_text")
+    if not todo and not columns:
+        return
+    with ExitStack() as stack:
+        writers = [(look, stack.enter_context(look.writer())) for look in todo]
+        for number, frame in enumerate(dataset.pairs.pieces(part, sorted(columns or {"uid"}))):
+            piece = Piece(frame)
+            for look, writer in writers:
+                writer.write(look.measured(number, piece))
+            if asking is not None:
+                asking.add(piece)
+                if asking.full:
+                    yield asking.block()
+            tick(len(frame))
+    if asking is not None and asking.rows:
+        yield asking.block()

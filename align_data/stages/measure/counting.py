@@ -1,0 +1,190 @@
+"""The corpus signals: what a part asks, what a range keeps, what a part makes of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.engines.base import Answers, Block
+from align_data.engines.exchange import Counts, Places, Run, count, merge, place
+from align_data.hashing import Keys
+from align_data.layout import Dataset
+from align_data.progress import Tick
+from align_data.signals import Piece
+from align_data.signals.corpus import ngram_keys, rarest, text_keys
+from align_data.stages.measure.group import Group
+from align_data.stages.measure.images import texts_per_image
+from align_data.tables import Manifest, PartInfo, recut
+
+COUNTS_ROWS = 1_000_000
+"""Keys in a row group of a counts table."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """How many pairs of the pool make one range of each kind of key; a range is counted in one task."""
+
+    ngrams: int = 2_000_000
+    texts: int = 16_000_000
+
+    def of(self, kinds: Sequence[str], pairs: int) -> dict[str, int]:
+        """Return the number of ranges of each kind."""
+        return {kind: max(1, -(-pairs // getattr(self, kind))) for kind in kinds}
+
+
+class _Stack:
+    """Keys of the pieces of a block, each piece's sorted, and where every occurrence went."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[Keys, Counts]] = []
+        self._places: list[Places] = []
+
+    def add(self, keys: Keys) -> None:
+        """Add one piece's keys, in the order of its rows."""
+        distinct, counts, places = place(keys)
+        self._runs.append((distinct, counts))
+        self._places.append(places)
+
+    def run(self, kind: str, *memo: NDArray[np.int32]) -> Run:
+        """Return all as one run; its memo begins with every occurrence's place in it."""
+        slices = list(merge(self._runs))
+        keys, counts = joined((s.keys, s.totals) for s in slices)
+        # A key's place in the run is its place in its slice, behind the slices before it.
+        before = np.cumsum([0, *(len(s.keys) for s in slices)], dtype=np.int32)
+        moved = [
+            np.concatenate([s.places[i] + base for s, base in zip(slices, before, strict=False)] or [_NOWHERE])
+            for i in range(len(self._runs))
+        ]
+        places = [to[of] for to, of in zip(moved, self._places, strict=True)]
+        return Run(kind, keys, counts, (np.concatenate(places), *memo))
+
+
+_NOWHERE: Places = np.empty(0, np.int32)
+
+
+def joined(slices: Iterable[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
+    """Put slices of keys and totals one behind the other."""
+    some = [(_NOWHERE.astype(np.int64),) * 2, *slices]
+    return np.concatenate([keys for keys, _ in some]), np.concatenate([counts for _, counts in some])
+
+
+class Asking:
+    """Gathers the keys of pieces until they are many enough for a block."""
+
+    def __init__(self, kinds: Sequence[str], flush: int) -> None:
+        self.kinds = kinds
+        self._flush = flush
+        self._clear()
+
+    def _clear(self) -> None:
+        self.rows = self._held = 0
+        self._texts, self._ngrams = _Stack(), _Stack()
+        self._counted: list[tuple[Keys, Counts]] = []
+        self._many: list[NDArray[np.int32]] = []
+
+    def add(self, piece: Piece) -> None:
+        """Add one piece."""
+        self.rows += len(piece.frame)
+        if "texts" in self.kinds:
+            self._texts.add(text_keys(piece))
+            self._held += len(piece.frame)
+        if "ngrams" in self.kinds:
+            counted, asked, many = ngram_keys(piece)
+            self._held += len(counted) + len(asked)
+            self._counted.append(count(counted))
+            self._ngrams.add(asked)
+            self._many.append(many)
+
+    @property
+    def full(self) -> bool:
+        """Whether a block should be made now."""
+        return self._held >= self._flush
+
+    def block(self) -> Block:
+        """Return what was gathered, and begin anew."""
+        runs = []
+        if "texts" in self.kinds:
+            runs.append(self._texts.run("texts"))
+        if "ngrams" in self.kinds:
+            runs.append(Run("ngrams", *joined((s.keys, s.totals) for s in merge(self._counted))))
+            runs.append(self._ngrams.run("ngrams", np.concatenate(self._many)))
+        self._clear()
+        return tuple(runs)
+
+
+Classes = dict[int, int]
+"""A count → how many keys have it."""
+
+
+def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, Counts]]) -> tuple[PartInfo, Classes]:
+    """Write one range of a counts table; return it with its counts of counts."""
+    classes: Classes = {}
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for keys, counts in totals:
+            values, many = np.unique(counts, return_counts=True)
+            for value, times in zip(values.tolist(), many.tolist(), strict=True):
+                classes[value] = classes.get(value, 0) + times
+            yield pl.DataFrame({"key": keys, "count": counts})
+
+    with dataset.counts(kind).writer(number, {}) as writer:
+        for frame in recut(frames(), lambda held: COUNTS_ROWS if len(held) >= COUNTS_ROWS else None):
+            writer.write(frame)
+    assert writer.info is not None
+    return writer.info, classes
+
+
+def commit_counts(dataset: Dataset, pairs: Manifest, kept: Mapping[str, Sequence[tuple[PartInfo, Classes]]]) -> None:
+    """Commit the counts tables, and write their counts of counts."""
+    for kind, ranges in kept.items():
+        classes: Classes = {}
+        for _, some in ranges:
+            for value, times in some.items():
+                classes[value] = classes.get(value, 0) + times
+        table = dataset.classes(kind)
+        with table.writer(0, {}) as writer:
+            values = sorted(classes)
+            writer.write(pl.DataFrame({"count": values, "keys": [classes[v] for v in values]}, _CLASSES))
+        assert writer.info is not None
+        dataset.counts(kind).commit([info for info, _ in ranges], {"pairs": pairs.fingerprint})
+        table.commit([writer.info], {"pairs": pairs.fingerprint})
+
+
+_CLASSES = {"count": pl.Int64, "keys": pl.Int64}
+
+
+def answer(corpus: Group, part: int, answers: Iterator[Answers], tick: Tick) -> None:
+    """Write the corpus signals of one part."""
+    look = corpus.part(part)
+    if look.finished:
+        return
+    new = [signal.name for signal in look.absent]
+    images = texts_per_image(corpus.source, part) if "texts_per_image" in new else None
+    held: dict[str, NDArray[np.int64]] = {}
+    with look.writer() as writer:
+        for number, rows in enumerate(corpus.source.piece_rows(part)):
+            if not held or not len(next(iter(held.values()))):
+                held = _columns(new, answers)
+            made = [pl.Series(name, column[:rows]) for name, column in held.items()]
+            held = {name: column[rows:] for name, column in held.items()}
+            if images is not None:
+                made.append(pl.Series("texts_per_image", images.take(rows)))
+            writer.write(look.joined(number, made))
+            tick(rows)
+
+
+def _columns(new: Sequence[str], answers: Iterator[Answers]) -> dict[str, NDArray[np.int64]]:
+    """Return the counted columns of the next block."""
+    block = list(next(answers, ()))
+    columns = {}
+    if "images_per_text" in new:
+        (places,), totals = block.pop(0)
+        columns["images_per_text"] = totals[places].astype(np.int64)
+    if "rarest_ngram" in new:
+        (places, many), totals = block.pop(0)
+        columns["rarest_ngram"] = rarest(totals[places].astype(np.int64), many)
+    return columns

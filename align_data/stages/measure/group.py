@@ -1,0 +1,82 @@
+"""One group of measured columns: what is in it, what is to come, and that both can be told apart part by part."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from align_data.layout import Dataset
+from align_data.measured import fresh
+from align_data.signals import SIGNALS, Piece, Signal
+from align_data.tables import Manifest, PartWriter, digest
+
+
+class Group:
+    """A group on its way from the signals it has to those and the new ones.
+
+    Parts are replaced one by one by parts with more columns, so a reader that goes by the manifest always finds
+    what the manifest names, and a killed run goes on at the first part without the new columns.
+    """
+
+    def __init__(self, dataset: Dataset, pairs: Manifest, name: str, todo: list[Signal]) -> None:
+        self.name = name
+        self.pairs = pairs
+        self.source = dataset.pairs
+        self.table = dataset.measured(name)
+        self.new = [signal for signal in todo if signal.group == name]
+        names = {*fresh(dataset, name, pairs), *(signal.name for signal in self.new)}
+        self.columns = [c.name for c in self.table.contract.columns if c.name in names]
+        self._identities = {name: SIGNALS[name].identity() for name in self.columns}
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of keys that the group's new signals need counted."""
+        needs = {"images_per_text": "texts", "rarest_ngram": "ngrams"}
+        return [needs[signal.name] for signal in self.new if signal.name in needs]
+
+    def part(self, number: int) -> GroupPart:
+        """Look at one part: what it has, and what is absent."""
+        # What is counted over the pool depends on all of it, what is measured on a pair on its own part alone.
+        source = self.pairs.fingerprint if self.name == "corpus" else self.pairs.parts[number].sha256
+        facts = {"signals": self._identities, "pairs": source}
+        stored = self.table.facts(number) or {}
+        same_pairs = stored.get("pairs") == source
+        there = [n for n in self.columns if same_pairs and stored["signals"].get(n) == self._identities[n]]
+        return GroupPart(self, number, facts, there, finished=digest(stored) == digest(facts))
+
+    def commit(self) -> None:
+        """Write the manifest over the finished parts."""
+        infos = [self.table.info(part) for part in range(len(self.pairs.parts))]
+        self.table.commit(infos, {"signals": self._identities, "pairs": self.pairs.fingerprint})
+
+
+@dataclass(frozen=True)
+class GroupPart:
+    """One part of a group: the columns that it has, `there`, and whether these are all."""
+
+    group: Group
+    number: int
+    facts: dict[str, Any]
+    there: list[str]
+    finished: bool
+
+    @property
+    def absent(self) -> list[Signal]:
+        """The signals that are still to be measured."""
+        return [SIGNALS[name] for name in self.group.columns if name not in self.there]
+
+    def writer(self) -> AbstractContextManager[PartWriter]:
+        """Open the part for writing all columns."""
+        return self.group.table.writer(self.number, self.facts, self.group.columns)
+
+    def measured(self, number: int, piece: Piece) -> pl.DataFrame:
+        """Return all columns of piece `number`: those that are there read, the absent ones measured."""
+        made = [signal.measure(piece).alias(signal.name) for signal in self.absent if signal.measure is not None]
+        return self.joined(number, made)
+
+    def joined(self, number: int, made: list[pl.Series]) -> pl.DataFrame:
+        """Put new columns of piece `number` beside those that are there."""
+        old = self.group.table.piece(self.number, number, self.there).get_columns() if self.there else []
+        return pl.DataFrame([*old, *made]).select(self.group.columns)

@@ -1,0 +1,64 @@
+"""texts_per_image: how many pairs of a part have each one's URL."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.tables import Table
+
+
+class Repeats:
+    """Values of rows, stored as one for each run of neighbours; single rows can be excepted."""
+
+    def __init__(self, lengths: NDArray[np.int64], excepted: dict[int, int]) -> None:
+        self._lengths = lengths
+        self._ends = np.cumsum(lengths)
+        self._excepted = excepted
+        self._at = 0
+
+    def take(self, rows: int) -> NDArray[np.int64]:
+        """Return the next `rows` rows' values: the length of each one's run, or what is excepted."""
+        span = np.arange(self._at, self._at + rows)
+        values = self._lengths[np.searchsorted(self._ends, span, side="right")]
+        for row in self._excepted.keys() & set(span.tolist()) if self._excepted else ():
+            values[row - self._at] = self._excepted[row]
+        self._at += rows
+        return values
+
+
+def texts_per_image(pairs: Table, part: int) -> Repeats:
+    """Count the rows of each URL in one part of `pairs`.
+
+    Rows are sorted by uid, whose first half is the URL's key, so a URL's rows are neighbours: what is held is a number
+    a URL, however many texts it has. Where two URLs share a key, which 64 bits leave to about one pair in 10^10 URLs,
+    theirs are counted by the URLs themselves.
+    """
+    starts: list[NDArray[np.intp]] = []
+    clashes: set[str] = set()
+    rows, last = 0, pl.DataFrame()
+    for piece in pairs.pieces(part, ["uid", "url"]):
+        heads = piece.select(pl.col("uid").str.head(16).alias("key"), "url")
+        both = pl.concat([last, heads]) if len(last) else heads
+        changed = both.select(
+            key=pl.col("key").ne_missing(pl.col("key").shift(1)),
+            url=pl.col("url").ne_missing(pl.col("url").shift(1)),
+        )[len(last) :]
+        starts.append(np.flatnonzero(changed["key"].to_numpy()) + rows)
+        clashes |= set(heads.filter(changed["url"] & ~changed["key"])["key"])
+        rows += len(piece)
+        last = heads[-1:]
+    lengths = np.diff(np.concatenate([*starts, [rows]])).astype(np.int64)
+    return Repeats(lengths, _by_url(pairs, part, clashes) if clashes else {})
+
+
+def _by_url(pairs: Table, part: int, keys: set[str]) -> dict[int, int]:
+    """Return row → number of rows with its URL, for the rows whose URL's key is one of `keys`."""
+    found, at = [], 0
+    for piece in pairs.pieces(part, ["uid", "url"]):
+        some = piece.with_row_index("row", at).filter(pl.col("uid").str.head(16).is_in(list(keys)))
+        found.append(some.select("row", "url"))
+        at += len(piece)
+    counted = pl.concat(found).with_columns(n=pl.len().over("url"))
+    return dict(zip(counted["row"].to_list(), counted["n"].to_list(), strict=True))

@@ -1,0 +1,189 @@
+"""Why: one pair's values, each rule's verdict as a sentence, and what explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from align_data.errors import DatasetError
+from align_data.hashing import keys, pair_keys
+from align_data.layout import Dataset
+from align_data.ledger import Plan, open_ledger, times
+from align_data.measured import available
+from align_data.pairs import normalise
+from align_data.recipe import Rule
+from align_data.signals import SIGNALS
+from align_data.signals.words import words
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One rule on one pair."""
+
+    rule: str
+    verdict: str
+    """pass, fail, unknown or off."""
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Why:
+    """What is known of one pair."""
+
+    uid: str
+    url: str
+    alt_text: str
+    copies: int
+    values: dict[str, Any]
+    outcome: str
+    """kept, dropped or pending; 'undecided' without a ledger."""
+    verdicts: list[Verdict]
+    explanations: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+def why(
+    dataset: Dataset,
+    ledger: str | None,
+    *,
+    uid: str | None = None,
+    url: str | None = None,
+    text: str | None = None,
+    limit: int = 10,
+) -> list[Why]:
+    """Return what is known of the pairs with this uid, URL or text, at most `limit`; DatasetError if there is none."""
+    pairs = dataset.ingested()
+    signals = sorted(available(dataset, pairs), key=list(SIGNALS).index)
+    plan = open_ledger(dataset, ledger)[0] if ledger is not None else None
+    if text is not None:
+        text = normalise(pl.Series([text])).item()
+    found = []
+    for part, group in _where(dataset, uid, url):
+        for row in _rows(dataset, part, group, signals, ledger, _matching(uid, url, text)):
+            found.append(_explain(dataset, row, signals, plan))
+            if len(found) == limit:
+                return found
+    if not found:
+        what = f"uid {uid}" if uid else f"URL {url}" if url else f"text {text!r}"
+        raise DatasetError(f"{dataset.store.url} has no pair with the {what}; it may have been rejected at ingest")
+    return found
+
+
+def _matching(uid: str | None, url: str | None, text: str | None) -> pl.Expr:
+    asked = {"uid": uid, "url": url, "alt_text": text}
+    return pl.all_horizontal([pl.col(name) == value for name, value in asked.items() if value is not None])
+
+
+def _where(dataset: Dataset, uid: str | None, url: str | None) -> Iterator[tuple[int, int]]:
+    """Yield part and piece numbers that can hold the pair: by the ranges of uid, or all of them for a text."""
+    prefix = uid or (f"{int(keys(pl.Series([url]))[0]):016x}" if url else "")
+    for part in range(len(dataset.ingested().parts)):
+        for group, (least, greatest) in enumerate(dataset.pairs.piece_statistics(part, "uid")):
+            if least[: len(prefix)] <= prefix <= greatest[: len(prefix)]:
+                yield part, group
+
+
+def _rows(
+    dataset: Dataset, part: int, group: int, signals: Sequence[str], ledger: str | None, matching: pl.Expr
+) -> Iterator[dict[str, Any]]:
+    piece = (
+        dataset.pairs.piece(part, group, ["uid", "url", "alt_text", "copies"]).with_row_index("_row").filter(matching)
+    )
+    if not len(piece):
+        return
+    frames = [piece]
+    tables = [(dataset.measured(g), [s for s in signals if SIGNALS[s].group == g]) for g in ("text", "corpus", "image")]
+    if ledger is not None:
+        tables.append((dataset.ledger(ledger), ["failed", "unknown"]))
+    for table, names in tables:
+        if names:
+            frames.append(table.piece(part, group, names)[piece["_row"]])
+    yield from pl.concat(frames, how="horizontal").iter_rows(named=True)
+
+
+def _explain(dataset: Dataset, row: dict[str, Any], signals: Sequence[str], plan: Plan | None) -> Why:
+    verdicts = [] if plan is None else [_verdict(plan, i, row) for i in range(len(plan.recipe.rules))]
+    outcome = "undecided"
+    if plan is not None:
+        outcome = "dropped" if row["failed"] else "pending" if row["unknown"] else "kept"
+    return Why(
+        uid=row["uid"],
+        url=row["url"],
+        alt_text=row["alt_text"],
+        copies=row["copies"],
+        values={name: shown(name, row[name]) for name in signals},
+        outcome=outcome,
+        verdicts=verdicts,
+        explanations=list(_explanations(dataset, row)),
+    )
+
+
+def shown(signal: str, value: Any) -> Any:
+    """Return a signal's value as a reader should see it."""
+    return "none" if value is not None and value == SIGNALS[signal].none else value
+
+
+def _verdict(plan: Plan, place: int, row: dict[str, Any]) -> Verdict:
+    rule, bit = plan.recipe.rules[place], 1 << place
+    if rule.name in plan.off:
+        return Verdict(rule.name, "off", f"{rule.name} was taken out (--without): not asked")
+    verdict = "fail" if row["failed"] & bit else "unknown" if row["unknown"] & bit else "pass"
+    asks = f"{plan.recipe.name} asks for {_asks(plan, rule)}"
+    if verdict == "unknown":
+        return Verdict(rule.name, verdict, f"{rule.signal} is not measured; {asks}: unknown")
+    return Verdict(rule.name, verdict, f"{rule.signal} is {shown(rule.signal, row[rule.signal])}; {asks}: {verdict}")
+
+
+def _asks(plan: Plan, rule: Rule) -> str:
+    vocabulary = plan.vocabularies.get(rule.name)
+    if vocabulary is None:
+        return rule.phrase()
+    return f"{rule.phrase()}, here those seen {times(vocabulary.threshold)} or more"
+
+
+def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+    """Say what is behind the corpus signals."""
+    images, texts = row.get("images_per_text"), row.get("texts_per_image")
+    if images is not None:
+        yield (f"{images:,} pairs of the pool have exactly this text" if images > 1 else "no other pair has this text")
+    if texts is not None:
+        yield f"{texts:,} pairs of the pool have this URL" if texts > 1 else "no other pair has this URL"
+    if row.get("rarest_ngram") is not None:
+        ngrams = _ngrams(row["alt_text"])
+        if not ngrams:
+            yield "the text has no words, so it has no rare n-gram"
+        else:
+            counts = _counts(dataset, list(ngrams))
+            rarest = min(ngrams, key=lambda key: (counts.get(key, 0), ngrams[key]))
+            yield f"its rarest n-gram is {ngrams[rarest]!r}, seen {times(counts.get(rarest, 0))} in the pool"
+
+
+def _ngrams(text: str) -> dict[int, str]:
+    """Return the keys of a text's unigrams and bigrams, and the n-grams."""
+    tokens = words(pl.Series([text]).str.to_lowercase())[0].to_list()
+    hashed = keys(pl.Series(tokens, dtype=pl.String))
+    found = dict(zip(hashed.view(np.int64).tolist(), tokens, strict=True))
+    pairs = pair_keys(hashed[:-1], hashed[1:]).view(np.int64).tolist()
+    return {**dict(zip(pairs, map(" ".join, pairwise(tokens)), strict=True)), **found}
+
+
+def _counts(dataset: Dataset, wanted: list[int]) -> dict[int, int]:
+    """Look up keys in counts/ngrams, reading only the pieces that can hold them."""
+    table = dataset.counts("ngrams")
+    manifest = table.committed()
+    found: dict[int, int] = {}
+    for part in range(len(manifest.parts) if manifest else 0):
+        for group, (least, greatest) in enumerate(table.piece_statistics(part, "key")):
+            here = [key for key in wanted if least <= key <= greatest]
+            if here:
+                piece = table.piece(part, group, ["key", "count"])
+                found.update(piece.filter(pl.col("key").is_in(here)).iter_rows())
+    return found
