@@ -23,7 +23,8 @@ demo: $(VENV)/.installed  ## build a tiny web, run the whole main job on it, pri
 	rm -rf $(DEMO)
 	$(BIN)/python examples/tiny_web.py --out $(DEMO)/web --images 5000
 	$(BIN)/align-data run $(DEMO)/web/pairs.parquet --recipe align --set rarest_ngram.ge=3 --out $(DEMO)/dataset
-	$(BIN)/align-data audit $(DEMO)/dataset --recipe align --examples 2
+	$(BIN)/align-data audit $(DEMO)/dataset --recipe align --examples 1
+	$(BIN)/align-data why $(DEMO)/dataset --text "alt img" --limit 1
 
 test: $(VENV)/.installed-test  ## the whole suite
 	$(BIN)/python -m pytest

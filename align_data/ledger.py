@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import polars as pl
 
 from align_data.errors import DatasetError
 from align_data.layout import Dataset
@@ -118,6 +120,30 @@ class Plan:
             {name: Vocabulary(**v) for name, v in data["vocabularies"].items()},
             tuple(data["unmeasured"]),
         )
+
+
+Masks = dict[tuple[int, int], int]
+"""(failed, unknown) → number of pairs. A few hundred groups at most, and every count of an audit follows from them."""
+
+
+def count_masks(verdicts: Iterable[pl.DataFrame], found: Masks | None = None) -> Masks:
+    """Group verdicts by their two masks, on top of what was found before."""
+    found = {} if found is None else found
+    for piece in verdicts:
+        grouped = piece.group_by("failed", "unknown").len()
+        add_masks(found, {(failed, unknown): number for failed, unknown, number in grouped.iter_rows()})
+    return found
+
+
+def add_masks(total: Masks, found: Masks) -> None:
+    """Add one count of masks to another."""
+    for key, number in found.items():
+        total[key] = total.get(key, 0) + number
+
+
+def masks_of(manifest: Manifest) -> Masks:
+    """Return a ledger's masks, counted when it was written."""
+    return {(failed, unknown): number for failed, unknown, number in manifest.meta["masks"]}
 
 
 def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:

@@ -23,7 +23,8 @@ _CONTROL = r"[\x00-\x1f\x7f]"
 _CONTROL_NOT_SPACE = r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"
 # All white space but a single plain space, which stays.
 _SPACE = r"[\s\x1c-\x1f]{2,}|[\s\x1c-\x1f--\ ]"
-_ABSOLUTE = r"(?i)^https?://(?:[^/?#@]*@)?[^/?#@:\s]"
+# With a host: what stands before an @ is none.
+_ABSOLUTE = r"^[hH][tT][tT][pP][sS]?://(?:[^/?#@]*@)?[^/?#@:\s][^/?#@]*(?:[/?#]|$)"
 # No character before U+0300 is changed by NFC, whatever follows it.
 _COMPOSABLE = r"[^\x00-\x{2ff}]"
 

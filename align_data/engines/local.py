@@ -23,7 +23,8 @@ from align_data.progress import Progress, Tick
 from align_data.store import writing
 
 MEMORY = 4 * 2**30
-FLUSH = 16_000_000
+FLUSH = 1_000_000
+"""Keys of a block. Merging a part's keys before the exchange would make it smaller, and on one machine slower."""
 WINDOW = 32 * 2**20
 
 

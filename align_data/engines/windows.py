@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -33,17 +34,27 @@ def hold(frames: Generator[pl.DataFrame, None, A], batches: Batches) -> A:
 def windows(held: Sequence[Batches], first: int, stop: int, limit: int) -> Iterator[pl.DataFrame]:
     """Yield the rows of all batches with url_key in [first, stop), in ascending windows of about `limit` bytes.
 
-    Rows of one URL are divided by pair_key where they are too many for one window.
+    Keys are hashes, so equal ranges of them are windows of about equal size; what one hot URL makes larger is divided
+    further, at last by pair_key.
     """
     batches = [batch for some in held for batch in some.read()]
-    waiting = [[s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, first, stop)]]
+    slices = [s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, first, stop)]
+    number = max(1, -(-_size(slices) // limit))
+    edges = [first + (stop - first) * i // number for i in range(number + 1)]
+    waiting = [[s for b, i, j in slices for s in _between(b, "url_key", i, j, *ends)] for ends in pairwise(edges)]
+    waiting.reverse()
     while waiting:
         some = waiting.pop()
-        halves = _halve(some) if sum(b.slice(i, j - i).nbytes for b, i, j in some) > limit else None
+        halves = _halve(some) if _size(some) > 2 * limit else None
         if halves is not None:
             waiting += [halves[1], halves[0]]
         elif some:
             yield frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in some]))
+
+
+def _size(slices: Sequence[Slice]) -> int:
+    """Return about how many bytes some slices hold, by the mean of their batches."""
+    return sum(batch.nbytes * (stop - start) // batch.num_rows for batch, start, stop in slices)
 
 
 def _between(batch: pa.RecordBatch, column: str, start: int, end: int, first: int, stop: int) -> list[Slice]:

@@ -8,7 +8,7 @@ from align_data.signals.base import Piece, Signal
 from align_data.signals.script import script
 from align_data.signals.words import whitespace
 
-HOST = r"(?i)^https?://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
+HOST = r"^[hH][tT][tT][pP][sS]?://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 """The host of an absolute URL, as group 1."""
 
 

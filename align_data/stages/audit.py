@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
 
 from align_data.layout import Dataset
-from align_data.ledger import Plan, open_ledger
+from align_data.ledger import Masks, Plan, masks_of, open_ledger
 from align_data.measured import available, columns
 from align_data.signals import SIGNALS
 
@@ -57,25 +56,10 @@ class Audit:
         return asdict(self)
 
 
-Masks = Mapping[tuple[int, int], int]
-"""(failed, unknown) → number of pairs."""
-
-
 def audit(dataset: Dataset, name: str) -> Audit:
     """Count a ledger."""
     plan, manifest = open_ledger(dataset, name)
-    return count(name, plan, _masks(dataset, name, len(manifest.parts)))
-
-
-def _masks(dataset: Dataset, name: str, parts: int) -> Masks:
-    """Group a ledger by its two masks: a few hundred groups at most, whatever its size."""
-    found: Counter[tuple[int, int]] = Counter()
-    table = dataset.ledger(name)
-    for part in range(parts):
-        for piece in table.pieces(part, ["failed", "unknown"]):
-            for failed, unknown, number in piece.group_by("failed", "unknown").len().iter_rows():
-                found[failed, unknown] += number
-    return found
+    return count(name, plan, masks_of(manifest))
 
 
 def count(name: str, plan: Plan, masks: Masks) -> Audit:

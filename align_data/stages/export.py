@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError, OutputError
 from align_data.layout import Dataset
-from align_data.ledger import Plan, open_ledger
+from align_data.ledger import Masks, Plan, masks_of, open_ledger
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
@@ -45,22 +45,17 @@ class Selection:
     plan: Plan
     without: tuple[str, ...] = ()
     """Rules that are not asked."""
-    drop_pending: bool = False
 
     @property
-    def _asked(self) -> int:
+    def asked(self) -> int:
+        """The bits of the rules that are asked."""
         ignored = [self.plan.recipe.position(name) for name in self.without]
         return ~sum(1 << place for place in set(ignored))
 
     @property
     def kept(self) -> pl.Expr:
         """Whether a row of the ledger passes all rules that are asked."""
-        return ((pl.col("failed") | pl.col("unknown")) & self._asked) == 0
-
-    @property
-    def pending(self) -> pl.Expr:
-        """Whether it fails none of them, but is unknown for some."""
-        return (pl.col("failed") & self._asked == 0) & (pl.col("unknown") & self._asked != 0)
+        return ((pl.col("failed") | pl.col("unknown")) & self.asked) == 0
 
 
 def export(
@@ -80,15 +75,17 @@ def export(
     Raises DatasetError while pairs are pending, OutputError if the folder holds something else.
     """
     plan, manifest = open_ledger(dataset, ledger)
-    selection = Selection(ledger, plan, tuple(without), drop_pending)
-    kept, pending = _count(dataset, selection, len(manifest.parts))
+    selection = Selection(ledger, plan, tuple(without))
+    masks = masks_of(manifest)
+    kept = sum(number for (failed, unknown), number in masks.items() if not (failed | unknown) & selection.asked)
+    pending = sum(n for (f, unknown), n in masks.items() if not f & selection.asked and unknown & selection.asked)
     if pending and not drop_pending:
-        raise DatasetError(_pending(selection, pending, sum(kept)))
+        raise DatasetError(_pending(selection, masks, pending, kept))
     what = {
         "ledger": ledger,
         "plan": plan.dump(),
         "without": list(without),
-        "pairs": sum(kept),
+        "pairs": kept,
         "pending_dropped": pending,
         "of": manifest.meta["pairs"],
         "format": form,
@@ -96,7 +93,7 @@ def export(
     }
     _begin(out, what)
     if form == "uids":
-        _uids(dataset, selection, out, sum(kept), source_uid)
+        _uids(dataset, selection, out, kept, source_uid)
         files = [UIDS]
     else:
         rows = [part.rows for part in manifest.parts]
@@ -105,28 +102,20 @@ def export(
         )
     out.write_bytes(MANIFEST, (json.dumps({**what, "files": files}, indent=1) + "\n").encode())
     out.remove(BEGUN)
-    return Exported(sum(kept), pending, files)
+    return Exported(kept, pending, files)
 
 
-def _pending(selection: Selection, pending: int, kept: int) -> str:
-    rules = [rule.name for rule in selection.plan.recipe.rules if rule.signal in selection.plan.unmeasured]
-    rules = [name for name in rules if name not in selection.without]
-    out = f", or take the rules out: --without {','.join(rules)}" if rules else ""
+def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str:
+    """Say what is pending, and the ways out."""
+    unknown = 0
+    for failed, bits in masks:
+        unknown |= bits if not failed & selection.asked else 0
+    names = [rule.name for i, rule in enumerate(selection.plan.recipe.rules) if unknown & selection.asked & 1 << i]
     return (
         f"{pending:,} pairs are pending: no rule fails them, but some are unknown ({kept:,} are kept). "
-        f"Measure what is missing and filter again, or leave them out: --pending drop{out}"
+        "Measure what is missing and filter again, or leave these pairs out: --pending drop, "
+        f"or take the rules out: --without {','.join(names)}"
     )
-
-
-def _count(dataset: Dataset, selection: Selection, parts: int) -> tuple[list[int], int]:
-    """Return the kept pairs of each part, and all pending ones."""
-    kept, pending = [], 0
-    for part in range(parts):
-        pieces = dataset.ledger(selection.ledger).pieces(part, ["failed", "unknown"])
-        counts = [piece.select(selection.kept.sum().alias("k"), selection.pending.sum().alias("p")) for piece in pieces]
-        kept.append(sum(int(c["k"].item()) for c in counts))
-        pending += sum(int(c["p"].item()) for c in counts)
-    return kept, pending
 
 
 def _begin(out: Store, what: dict[str, object]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.layout import Dataset
-from align_data.ledger import Plan, Vocabulary, vocabulary
+from align_data.ledger import Masks, Plan, Vocabulary, add_masks, count_masks, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import Recipe, masks, override
-from align_data.tables import Manifest, PartInfo, digest
+from align_data.signals import SIGNALS
+from align_data.tables import Manifest, PartInfo, Table, digest
 
 
 def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: Sequence[str] = ()) -> Plan:
@@ -48,28 +48,44 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     pairs = dataset.ingested()
     table = dataset.ledger(name)
     signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, pairs))
-    failed, unknown = masks(plan.deciding, plan.off, signals)
-    meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint}
+    identities = {signal: SIGNALS[signal].identity() for signal in signals}
+    # What the verdicts follow from: equal facts, equal bytes.
+    meta = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities}
     facts = {"ledger": digest(meta)}
-
-    def write(part: int, tick: Tick) -> PartInfo:
-        if table.facts(part) == facts:
-            return table.info(part)
-        with table.writer(part, facts) as writer:
-            # The uids go through as they are stored: deciding is mostly writing them.
-            uid_pieces = dataset.pairs.arrow_pieces(part, ["uid"])
-            # A column of pairs is read for its length alone: there may be no signal.
-            for uids, piece in zip(uid_pieces, columns(dataset, part, ["copies"], signals), strict=True):
-                verdicts = piece.with_columns(failed, unknown).select("failed", "unknown").to_arrow()
-                writer.write(
-                    uids.append_column("failed", verdicts["failed"]).append_column("unknown", verdicts["unknown"])
-                )
-                tick(len(uids))
-        assert writer.info is not None
-        return writer.info
-
     before = table.committed()
-    if before is not None and before.meta != meta:
-        table.retract()
-    infos = engine.map_parts("filter", write, [part.rows for part in pairs.parts], progress)
-    return table.commit(infos, meta)
+    if before is not None and before.meta.get("ledger") == facts["ledger"]:
+        return before
+    table.retract()
+
+    def write(part: int, tick: Tick) -> tuple[PartInfo, Masks]:
+        if table.facts(part) != facts:
+            return _write(dataset, plan, table, part, signals, facts, tick)
+        return table.info(part), count_masks(table.pieces(part, ["failed", "unknown"]))  # a killed run's
+
+    done = engine.map_parts("filter", write, [part.rows for part in pairs.parts], progress)
+    total: Masks = {}
+    for _, found in done:
+        add_masks(total, found)
+    # Kept with the ledger, so that an audit of any size reads nothing else.
+    counts = [[failed, unknown, number] for (failed, unknown), number in sorted(total.items())]
+    return table.commit([info for info, _ in done], {**meta, **facts, "masks": counts})
+
+
+def _write(
+    dataset: Dataset, plan: Plan, table: Table, part: int, signals: Sequence[str], facts: Mapping[str, str], tick: Tick
+) -> tuple[PartInfo, Masks]:
+    """Write one part; return it with its masks counted."""
+    failed, unknown = masks(plan.deciding, plan.off, signals)
+    found: Masks = {}
+    with table.writer(part, facts) as writer:
+        # The uids go through as they are stored: deciding is mostly writing them.
+        uid_pieces = dataset.pairs.arrow_pieces(part, ["uid"])
+        # Of the signals there may be none; a column of pairs keeps the number of rows.
+        for uids, piece in zip(uid_pieces, columns(dataset, part, ["copies"], signals), strict=True):
+            verdicts = piece.select(failed, unknown, "copies")
+            found = count_masks([verdicts], found)
+            both = verdicts.to_arrow()
+            writer.write(uids.append_column("failed", both["failed"]).append_column("unknown", both["unknown"]))
+            tick(len(uids))
+    assert writer.info is not None
+    return writer.info, found

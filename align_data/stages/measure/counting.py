@@ -51,6 +51,8 @@ class _Stack:
 
     def run(self, kind: str, *memo: NDArray[np.int32]) -> Run:
         """Return all as one run; its memo begins with every occurrence's place in it."""
+        if len(self._runs) == 1:
+            return Run(kind, *self._runs[0], (self._places[0], *memo))
         slices = list(merge(self._runs))
         keys, counts = joined((s.keys, s.totals) for s in slices)
         # A key's place in the run is its place in its slice, behind the slices before it.
@@ -64,6 +66,11 @@ class _Stack:
 
 
 _NOWHERE: Places = np.empty(0, np.int32)
+
+
+def merged(runs: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
+    """Merge runs into one."""
+    return runs[0] if len(runs) == 1 else joined((s.keys, s.totals) for s in merge(runs))
 
 
 def joined(slices: Iterable[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
@@ -110,7 +117,7 @@ class Asking:
         if "texts" in self.kinds:
             runs.append(self._texts.run("texts"))
         if "ngrams" in self.kinds:
-            runs.append(Run("ngrams", *joined((s.keys, s.totals) for s in merge(self._counted))))
+            runs.append(Run("ngrams", *merged(self._counted)))
             runs.append(self._ngrams.run("ngrams", np.concatenate(self._many)))
         self._clear()
         return tuple(runs)

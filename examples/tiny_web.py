@@ -1,0 +1,266 @@
+"""Write a small web of our own making: scenes with true captions, and every noise that the rules exist for.
+
+    python examples/tiny_web.py --out web --images 5000 --seed 7 --rate boilerplate=0.10
+
+writes web/pairs.parquet, a list as a crawl gives it, and web/_truth.parquet, which says of every row what it was made
+as: its kind (`caption` or a noise), the rule that should catch it, and the scene. The pipeline never reads the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import polars as pl
+
+COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "black", "white")
+TEXTURES = ("plain", "striped", "dotted", "checked", "wavy")
+SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
+NUMBERS = ("one", "two", "three", "four", "five")
+PLACES = ("in a row", "in a column", "in a circle", "on a diagonal", "all over the picture")
+GROUNDS = ("grey", "pink", "brown", "light", "dark")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows: some equal shapes in an arrangement on a ground."""
+
+    number: int
+    texture: str
+    colour: str
+    shape: str
+    place: str
+    ground: str
+
+    @property
+    def things(self) -> str:
+        """The shapes in words, with their adjectives."""
+        plural = "" if self.number == 1 else "es" if self.shape == "cross" else "s"
+        return f"{self.texture} {self.colour} {self.shape}{plural}"
+
+
+CAPTIONS = (
+    "{count} {things} {place} on a {ground} background",
+    "a picture of {count} {things} on a {ground} background",
+    "there are {count} {things} {place}",
+    "A drawing that shows {count} {things} {place}.",
+    "{things} {place} on a {ground} background",
+    "Simple graphic: {count} {things} on a {ground} background",
+    "we see {count} {things} arranged {place}",
+    "{count} {things}, {place}, on a {ground} background",
+)
+
+NOISE = {
+    "boilerplate": 0.08,
+    "file_name": 0.05,
+    "short": 0.06,
+    "stuffed": 0.04,
+    "random_tokens": 0.05,
+    "thumbnail": 0.06,
+    "banner": 0.05,
+    "other_language": 0.04,
+    "duplicate": 0.03,
+    "broken_url": 0.02,
+}
+"""Share of the images that are made so, unless a rate is given."""
+MANY_TEXTS = 1_050
+"""Texts of the one image that has very many."""
+
+RULES = {
+    "boilerplate": "images_per_text",
+    "file_name": "rarest_ngram",
+    "short": "n_words",
+    "stuffed": "n_words",
+    "random_tokens": "rarest_ngram",
+    "thumbnail": "min_side",
+    "banner": "aspect",
+    "many_texts": "texts_per_image",
+    "other_language": "language",
+}
+"""The rule that should catch each noise."""
+
+_BOILERPLATE = (
+    "1920x1080",
+    "alt img",
+    "Brightly & Sons, your shop for shapes",
+    "click to enlarge picture",
+    "image not available at the moment",
+    "please enable JavaScript to see this picture",
+)
+_KEYWORDS = ("buy", "cheap", "best", "sale", "online", "shop", "free", "shipping", "new", "hot", "deal", "price", "top")
+_LANGUAGES: dict[str, Callable[[Scene], str]] = {
+    "de": lambda s: f"Ein Bild mit {_word('zwei drei vier fünf sechs', s.number)} Formen auf dunklem Hintergrund",
+    "fr": lambda s: f"Une image avec {_word('deux trois quatre cinq six', s.number)} formes sur un fond clair",
+    "ru": lambda s: f"На картинке {_word('две три четыре пять шесть', s.number)} фигуры на светлом фоне",
+    "zh": lambda s: f"图片上有{_word('二 三 四 五 六', s.number)}个形状在灰色的背景上",
+}
+
+
+def _word(words: str, number: int) -> str:
+    return words.split()[number - 1]
+
+
+@dataclass
+class Row:
+    """One row of the list, and the truth about it."""
+
+    url: str
+    text: str
+    width: int
+    height: int
+    kind: str
+    rule: str | None
+    scene: Scene
+
+
+class Web:
+    """Makes rows from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+        self.rows: list[Row] = []
+
+    def scene(self) -> Scene:
+        """Draw a scene."""
+        pick = self._random.choice
+        return Scene(self._random.randint(1, 5), *map(pick, (TEXTURES, COLOURS, SHAPES, PLACES, GROUNDS)))
+
+    def caption(self, scene: Scene) -> str:
+        """Describe a scene truly, in one of many forms."""
+        form = self._random.choice(CAPTIONS)
+        return form.format(count=NUMBERS[scene.number - 1], things=scene.things, place=scene.place, ground=scene.ground)
+
+    def add(self, kind: str, text: str, scene: Scene, width: int = 0, height: int = 0, url: str | None = None) -> None:
+        """Add a row; without a size it gets one that no rule minds."""
+        if not width:
+            width, height = (self._random.randint(201, 900) for _ in range(2))
+            width, height = min(width, 3 * height - 1), min(height, 3 * width - 1)
+        if url is None:
+            url = f"https://img{self._random.randint(1, 40)}.tiny.example/scenes/{len(self.rows):06d}.png"
+        self.rows.append(Row(url, text, width, height, kind, RULES.get(kind), scene))
+
+    def add_image(self, kind: str) -> None:
+        """Add one image of a kind."""
+        scene = self.scene()
+        getattr(self, f"_{kind}")(scene)
+
+    def _caption(self, scene: Scene) -> None:
+        self.add("caption", self.caption(scene), scene)
+
+    def _boilerplate(self, scene: Scene) -> None:
+        self.add("boilerplate", self._random.choice(_BOILERPLATE), scene)
+
+    def _file_name(self, scene: Scene) -> None:
+        day, number = self._random.randint(1, 10**6), self._random.randint(1, 10**8)
+        self.add("file_name", self._random.choice(("IMG_{}_{}.jpg", "dsc {} {}.jpeg")).format(day, number), scene)
+
+    def _short(self, scene: Scene) -> None:
+        self.add("short", self._random.choice((scene.shape, f"{scene.colour} {scene.shape}", "")), scene)
+
+    def _stuffed(self, scene: Scene) -> None:
+        words = (*self._random.choices(_KEYWORDS, k=self._random.randint(18, 60)), scene.colour, scene.shape, "picture")
+        self.add("stuffed", " ".join(words), scene)
+
+    def _random_tokens(self, scene: Scene) -> None:
+        letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+        tokens = ("".join(self._random.choices(letters, k=self._random.randint(6, 12))) for _ in range(5))
+        self.add("random_tokens", " ".join(tokens), scene)
+
+    def _thumbnail(self, scene: Scene) -> None:
+        side = self._random.choice((32, 64, 100, 150, 199, 200))
+        width, height = self._random.sample((side, min(side * 2, 300)), 2)
+        self.add("thumbnail", self.caption(scene), scene, width, height)
+
+    def _banner(self, scene: Scene) -> None:
+        side = self._random.choice((201, 240, 300))
+        width, height = self._random.sample((side, round(side * self._random.choice((3, 3.5, 6)))), 2)
+        self.add("banner", self.caption(scene), scene, width, height)
+
+    def _other_language(self, scene: Scene) -> None:
+        self.add("other_language", self._random.choice(tuple(_LANGUAGES.values()))(scene), scene)
+
+    def _duplicate(self, scene: Scene) -> None:
+        self.add("caption", self.caption(scene), scene)
+        row = self.rows[-1]
+        for _ in range(self._random.randint(1, 3)):
+            self.add("duplicate", row.text, scene, row.width, row.height, row.url)
+
+    def _broken_url(self, scene: Scene) -> None:
+        broken = ("", "/scenes/1.png", "data:image/png;base64,iVBORw0KGgo=", "ftp://tiny.example/1.png", "javascript:0")
+        self.add("broken_url", self.caption(scene), scene, url=self._random.choice(broken))
+
+    def add_many_texts(self) -> None:
+        """Add the one image that very many texts point to."""
+        scene = self.scene()
+        texts: dict[str, None] = {}  # a set that keeps its order
+        while len(texts) < MANY_TEXTS:
+            texts[self.caption(self.scene())] = None  # captions of other scenes: only their number tells
+        for text in texts:
+            self.add("many_texts", text, scene, 640, 480, "https://img1.tiny.example/scenes/popular.png")
+
+    def shuffled(self) -> list[Row]:
+        """Return all rows in a random order."""
+        return self._random.sample(self.rows, len(self.rows))
+
+
+def make(images: int, seed: int, rates: dict[str, float]) -> list[Row]:
+    """Return the rows of a web of so many images."""
+    web = Web(seed)
+    for kind, rate in rates.items():
+        for _ in range(round(images * rate)):
+            web.add_image(kind)
+    for _ in range(images - sum(round(images * rate) for rate in rates.values()) - 1):
+        web.add_image("caption")
+    web.add_many_texts()
+    return web.shuffled()
+
+
+def write(rows: list[Row], out: Path) -> None:
+    """Write the list, and the truth beside it."""
+    out.mkdir(parents=True, exist_ok=True)
+    listed = pl.DataFrame(
+        {
+            "url": [row.url for row in rows],
+            "alt_text": [row.text for row in rows],
+            "width": [row.width for row in rows],
+            "height": [row.height for row in rows],
+        }
+    )
+    truth = listed.select("url", "alt_text").with_columns(
+        kind=pl.Series([row.kind for row in rows]),
+        rule=pl.Series([row.rule for row in rows], dtype=pl.String),
+        scene=pl.Series([json.dumps(asdict(row.scene)) for row in rows]),
+    )
+    listed.write_parquet(out / "pairs.parquet")
+    truth.write_parquet(out / "_truth.parquet")
+
+
+def _rate(text: str) -> tuple[str, float]:
+    kind, _, rate = text.partition("=")
+    if kind not in NOISE or not 0 <= float(rate) <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: one of {', '.join(NOISE)}, '=' and a share from 0 to 1")
+    return kind, float(rate)
+
+
+def main() -> None:
+    """Read the options and write the web."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--images", type=int, default=5000, help="how many images (default 5000)")
+    parser.add_argument("--seed", type=int, default=7, help="the same seed gives the same web (default 7)")
+    parser.add_argument("--rate", type=_rate, action="append", default=[], help="a noise's share, as boilerplate=0.1")
+    options = parser.parse_args()
+    rates = NOISE | dict(options.rate)
+    if sum(rates.values()) > 1:
+        parser.error(f"the rates add up to {sum(rates.values()):.2f}, more than 1")
+    rows = make(options.images, options.seed, rates)
+    write(rows, options.out)
+    print(f"{len(rows):,} rows about {options.images:,} images in {options.out / 'pairs.parquet'}")
+
+
+if __name__ == "__main__":
+    main()
