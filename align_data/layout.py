@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from align_data.errors import DatasetError
+from align_data.recipe import NAME
 from align_data.schema import contract
 from align_data.store import Store
 from align_data.tables import Manifest, Table
@@ -32,7 +35,9 @@ class Dataset:
         return Table(self.store, f"counts/{kind}-classes", contract("classes"))
 
     def ledger(self, name: str) -> Table:
-        """Return a ledger."""
+        """Return a ledger; DatasetError for a name that is none."""
+        if not re.fullmatch(NAME, name):
+            raise DatasetError(f"{name!r} cannot be a ledger's name: letters, digits, '.', '_' and '-' can be in one")
         return Table(self.store, f"verdicts/{name}", contract("verdicts"))
 
     def ledgers(self) -> list[str]:

@@ -35,8 +35,8 @@ class Vocabulary:
         """Say what the rule asked for and what is used."""
         if self.asked >= self.pool:
             return (
-                f"{rule}: top_k {self.asked:,} is more than the {self.pool:,} distinct n-grams of this pool, so the "
-                f"rule drops nothing; --set {rule}.ge=3 would ask for n-grams seen at least 3 times"
+                f"{rule}: top_k {self.asked:,} covers all {self.pool:,} distinct n-grams of this pool, so the rule "
+                f"drops nothing; --set {rule}.ge=3 would ask for n-grams seen at least 3 times"
             )
         beside = f"; the next class would make it {self.next:,}" if self.next is not None else ""
         used = f"the {self.used:,} n-grams seen {times(self.threshold)} or more"

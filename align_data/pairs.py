@@ -115,7 +115,8 @@ def merge(rows: pl.DataFrame) -> pl.DataFrame:
     group = np.repeat(np.arange(len(starts)), sizes)
     several = np.flatnonzero(sizes[group] > 1)
     declared = [name for name in DECLARED if name in rows.columns]
-    members = rows[order[several]].select(declared).with_columns(group=group[several], row=order[several])
+    members = pl.DataFrame({"group": group[several], "row": order[several]})
+    members = members.hstack([rows[name][order[several]] for name in declared])
     best = members.sort("group", *declared, nulls_last=True).unique("group", keep="first", maintain_order=True)
     chosen[best["group"].to_numpy()] = best["row"].to_numpy()
     return rows[chosen].with_columns(copies=copies)

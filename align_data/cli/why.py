@@ -51,4 +51,4 @@ def command(
     for each in found:
         render.why(out, each)
     if len(found) == limit:
-        click.echo(f"({limit} pairs shown; --limit shows more)", err=True)
+        click.echo(f"({limit} shown, there may be more: --limit)", err=True)

@@ -45,12 +45,14 @@ class Exchange(Generic[K, T]):
 class Shuffle(Generic[U, A, T]):
     """The one move of rows: units of input in, parts by hash of the URL out.
 
-    `prepare(unit, tick)` yields frames sorted by `url_key`, `pair_key`, and returns the unit's account;
+    `prepare(unit, tick)` yields frames with the columns `url_key` and `pair_key`, and returns the unit's account;
+    `merge(frame)` sorts some rows by these keys and makes one of equal rows, and may be applied again and again;
     `split(accounts)` returns the url_keys at which the parts begin, after the first; `write(part, frames, tick)` is
-    given frames that ascend and do not overlap in their keys, but are not sorted inside.
+    given a part's rows merged, in frames that ascend.
     """
 
     prepare: Callable[[U, Tick], Generator[pl.DataFrame, None, A]]
+    merge: Callable[[pl.DataFrame], pl.DataFrame]
     split: Callable[[Sequence[A]], Sequence[int]]
     write: Callable[[int, Iterator[pl.DataFrame], Tick], T]
 

@@ -57,15 +57,18 @@ def expect(runs: Sequence[HeldRun]) -> None:
 def sum_range(runs: Sequence[HeldRun], number: int, slice_keys: int) -> Iterator[tuple[Keys, Counts]]:
     """Yield one range's keys with their totals in ascending slices, each merged of about `slice_keys` keys.
 
-    The totals of every run that asks are written beside it.
+    When all are taken, the totals of every run that asks have been written beside it.
     """
-    at = [run.cuts[number] for run in runs]
+    answers: dict[int, list[Counts]] = {i: [] for i, run in enumerate(runs) if run.totals is not None}
     for merged in merge([run.slice(number) for run in runs], slice_keys):
-        for i, (run, places) in enumerate(zip(runs, merged.places, strict=True)):
-            if run.totals is not None:
-                run.totals.write(at[i], merged.totals[places])
-            at[i] += len(places)
+        for i, some in answers.items():
+            if len(merged.places[i]):
+                some.append(merged.totals[merged.places[i]])
         yield merged.keys, merged.totals
+    for i, some in answers.items():
+        totals = runs[i].totals
+        if some and totals is not None:
+            totals.write(runs[i].cuts[number], np.concatenate(some))
 
 
 def answers(blocks: Sequence[Sequence[HeldRun]]) -> Iterator[Answers]:

@@ -26,6 +26,9 @@ MEMORY = 4 * 2**30
 FLUSH = 1_000_000
 """Keys of a block. Merging a part's keys before the exchange would make it smaller, and on one machine slower."""
 WINDOW = 32 * 2**20
+"""Bytes of rows that a part merges at once: little enough to be used again and again."""
+RUN = 256 * 2**20
+"""Bytes of rows that are merged before they are spilled."""
 
 
 class StoppedError(AlignDataError):
@@ -99,13 +102,19 @@ class LocalEngine:
             held = [Batches(folder / f"{number}.arrow", budget) for number in range(len(units))]
             with progress.step("ingest: read", None, "rows") as tick:
                 accounts = self._run(
-                    lambda n: windows.hold(shuffle.prepare(units[n], self._checked(tick)), held[n]),
+                    lambda n: windows.hold(
+                        shuffle.prepare(units[n], self._checked(tick)),
+                        shuffle.merge,
+                        held[n],
+                        min(RUN, self._share // 8),
+                    ),
                     range(len(units)),
                 )
             edges = [0, *shuffle.split(accounts), 2**64]
 
             def write(part: int) -> T:
-                rows = windows.windows(held, edges[part], edges[part + 1], min(WINDOW, self._share // 4))
+                limit = min(WINDOW, self._share // 4)
+                rows = windows.windows(held, shuffle.merge, edges[part], edges[part + 1], limit)
                 return shuffle.write(part, rows, self._checked(tick))
 
             with progress.step("ingest: write", None, "pairs") as tick:

@@ -60,7 +60,8 @@ class Held:
             return self._array[first:stop]
         if first == stop:  # nothing cannot be mapped
             return np.empty(0, self._dtype)
-        return np.memmap(self._file, self._dtype, "r", first * self._dtype.itemsize, (stop - first,))
+        mapped = np.memmap(self._file, self._dtype, "r", first * self._dtype.itemsize, (stop - first,))
+        return mapped.view(np.ndarray)  # cheaper to slice
 
     def write(self, first: int, values: Array) -> None:
         """Write over a stretch of the array; stretches of different tasks do not overlap."""
@@ -80,7 +81,7 @@ class Held:
 
 
 class Batches:
-    """Record batches of one schema, kept in memory while the budget lasts, the later ones in one Arrow file."""
+    """Sorted record batches of one schema: in memory while the budget lasts, the later ones in one Arrow file."""
 
     def __init__(self, file: Path, budget: Budget) -> None:
         self._kept: list[pa.RecordBatch] = []
@@ -88,11 +89,15 @@ class Batches:
         self._file = file
         self._writer: Any = None
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Add one batch."""
-        if self._writer is None and self._budget.take(batch.nbytes):
+    def keep(self, batch: pa.RecordBatch) -> bool:
+        """Keep a batch in memory, if there is room and none of this file's has been written, and tell whether."""
+        kept = self._writer is None and self._budget.take(batch.nbytes)
+        if kept:
             self._kept.append(batch)
-            return
+        return kept
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write a batch to the file."""
         with writing(self._file):
             if self._writer is None:
                 self._writer = pa.ipc.new_file(pa.OSFile(str(self._file), "wb"), batch.schema)

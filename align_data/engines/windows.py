@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,20 +19,37 @@ Slice = tuple[pa.RecordBatch, int, int]
 """The rows of a batch from one position up to another."""
 
 
-def hold(frames: Generator[pl.DataFrame, None, A], batches: Batches) -> A:
-    """Hold sorted frames; return what their generator returns."""
+Merge = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def hold(frames: Generator[pl.DataFrame, None, A], merge: Merge, batches: Batches, run: int) -> A:
+    """Hold frames as sorted batches; return what their generator returns.
+
+    What is spilled is first merged to batches of about `run` bytes: a part reads a little of every batch, and the
+    fewer and longer these pieces are, the fewer pages it touches.
+    """
+    waiting: list[pa.RecordBatch] = []
     try:
         while True:
-            table = next(frames).to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-            for batch in table.to_batches():
-                batches.add(batch)
+            batch = _batch(merge(next(frames)))
+            if waiting or not batches.keep(batch):
+                waiting.append(batch)
+            if sum(b.nbytes for b in waiting) > run:
+                batches.write(_batch(merge(frame(pa.Table.from_batches(waiting)))))
+                waiting = []
     except StopIteration as end:
+        if waiting:
+            batches.write(_batch(merge(frame(pa.Table.from_batches(waiting)))))
         batches.close()
         return end.value  # type: ignore[no-any-return]
 
 
-def windows(held: Sequence[Batches], first: int, stop: int, limit: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of all batches with url_key in [first, stop), in ascending windows of about `limit` bytes.
+def _batch(rows: pl.DataFrame) -> pa.RecordBatch:
+    return rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()[0]
+
+
+def windows(held: Sequence[Batches], merge: Merge, first: int, stop: int, limit: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all batches with url_key in [first, stop), merged, in ascending windows of about `limit` bytes.
 
     Keys are hashes, so equal ranges of them are windows of about equal size; what one hot URL makes larger is divided
     further, at last by pair_key.
@@ -49,7 +66,7 @@ def windows(held: Sequence[Batches], first: int, stop: int, limit: int) -> Itera
         if halves is not None:
             waiting += [halves[1], halves[0]]
         elif some:
-            yield frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in some]))
+            yield merge(frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in some])))
 
 
 def _size(slices: Sequence[Slice]) -> int:

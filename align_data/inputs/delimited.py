@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from align_data.errors import InputError
@@ -20,6 +22,8 @@ from align_data.tables import PIECE_ROWS
 
 _BLOCK = 2**24
 """Bytes parsed at once; no row may be longer."""
+_ENCODING = "latin-1"
+"""Every byte is a character, so that pyarrow never stops at one that is no UTF-8; the bytes are taken back from it."""
 _LOOK = 2**20
 _LOOK_ROWS = 100
 
@@ -80,19 +84,27 @@ def read(source: Source, layout: Layout) -> Iterator[tuple[Batch, Rejects]]:
         return "skip"
 
     numbers = _Numbers(1 if layout.header else 0)
-    empty = pa.record_batch({name: pa.array([], pa.binary()) for name in layout.names})
+    empty = pa.record_batch({name: pa.array([], pa.string()) for name in layout.names})
     # The empty batch at the end takes the ragged rows that follow the last good one.
     for batch in chain(_open(source, layout, skip), [empty]):
         rejects = Rejects()
         for bad in ragged:
-            row = numbers.skip(bad.number)
-            rejects.add(row, "bad_row", f"{bad.actual_columns} fields, not {bad.expected_columns}: {bad.text}")
+            text = bad.text.encode(_ENCODING).decode("utf-8", "backslashreplace")
+            fields = f"{bad.actual_columns} fields, not {bad.expected_columns}"
+            rejects.add(numbers.skip(bad.number), "bad_row", f"{fields}: {text}")
         ragged.clear()
         for start in range(0, max(1, batch.num_rows), PIECE_ROWS):
             piece = batch.slice(start, PIECE_ROWS)
-            columns = {role: piece.column(name) for role, name in layout.columns.items()}
+            columns = {role: _bytes(piece.column(name)) for role, name in layout.columns.items()}
             yield Batch(columns, numbers.take(piece.num_rows)), rejects
             rejects = Rejects()
+
+
+def _bytes(column: pa.Array) -> pa.Array:
+    """Return a column's values as the bytes that stand in the file."""
+    if pc.all(pc.string_is_ascii(column)).as_py() is not False:
+        return column.cast(pa.binary())
+    return pa.array([value.encode(_ENCODING) for value in column.to_pylist()], pa.binary())
 
 
 class _Numbers:
@@ -118,15 +130,19 @@ class _Numbers:
         return kept
 
 
-def _open(source: Source, layout: Layout, skip: object) -> Iterator[pa.RecordBatch]:
+def _open(source: Source, layout: Layout, skip: Callable[[pacsv.InvalidRow], str]) -> Iterator[pa.RecordBatch]:
+    stream = source.stream()
+    if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+        stream = source.stream()
     reader = pacsv.open_csv(
-        source.stream(),
+        stream,
         # One thread: the parser knows the number of a row that it skips only then.
         read_options=pacsv.ReadOptions(
             use_threads=False,
             block_size=_BLOCK,
             skip_rows=int(layout.header),
             column_names=list(layout.names),
+            encoding=_ENCODING,
         ),
         parse_options=pacsv.ParseOptions(
             delimiter=_delimiter(source),
@@ -135,7 +151,7 @@ def _open(source: Source, layout: Layout, skip: object) -> Iterator[pa.RecordBat
             invalid_row_handler=skip,
         ),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(layout.names, pa.binary()),
+            column_types=dict.fromkeys(layout.names, pa.string()),
             include_columns=sorted(set(layout.columns.values())),
         ),
     )

@@ -81,7 +81,10 @@ def _expand(pattern: str) -> list[tuple[Any, str]]:
     try:
         fs, path = fsspec.core.url_to_fs(pattern)
         if any(mark in pattern for mark in "*?["):
-            paths = [p for p in fs.glob(path) if not fs.isdir(p)]
+            dots = posixpath.basename(pattern).startswith(".")  # as in a shell, * does not stand for them
+            paths = [
+                p for p in fs.glob(path) if not fs.isdir(p) and (dots or not posixpath.basename(p).startswith("."))
+            ]
             # A file may really be called so.
             paths = paths or ([path] if fs.isfile(path) else [])
         elif fs.isdir(path):

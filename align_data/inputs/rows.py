@@ -66,8 +66,8 @@ def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
         keep[list(bad)] = False
         rows = rows[keep]
         columns = {name: column.filter(pa.array(keep)) for name, column in columns.items()}
-    strings = {name: _text(column) if COLUMNS[name] == pl.String else column for name, column in columns.items()}
-    frame = pl.from_arrow(pa.table({"row": rows, **strings}))
+    plain = {n: _text(c) if COLUMNS[n] == pl.String or _is_text(c.type) else c for n, c in columns.items()}
+    frame = pl.from_arrow(pa.table({"row": rows, **plain}))
     assert isinstance(frame, pl.DataFrame)
     return frame.with_columns([_size(name) for name in columns if COLUMNS[name] == pl.Int32])
 
@@ -116,7 +116,7 @@ def _text(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(column.type):
         # Ids that went through pandas beside a null: 12.0 was 12.
         whole = column.cast(pa.int64(), safe=False)
-        same = pc.fill_null(pc.equal(whole.cast(column.type), column), False)
+        same = pc.fill_null(pc.equal(whole.cast(column.type, safe=False), column), False)
         return pc.if_else(same, whole.cast(pa.large_string()), column.cast(pa.large_string()))
     return (
         column.cast(pa.large_binary()).cast(pa.large_string())

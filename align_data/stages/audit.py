@@ -11,6 +11,7 @@ import polars as pl
 from align_data.layout import Dataset
 from align_data.ledger import Masks, Plan, masks_of, open_ledger
 from align_data.measured import available, columns
+from align_data.recipe import Rule
 from align_data.signals import SIGNALS
 
 
@@ -110,22 +111,22 @@ def _notes(plan: Plan, lines: Sequence[RuleAudit]) -> list[str]:
     if chosen:
         notes.append(f"chosen, not published: the thresholds of {', '.join(chosen)}")
     if plan.unmeasured:
-        notes.append(unmeasured(plan.unmeasured))
+        notes.append(_unmeasured([rule for rule in plan.recipe.rules if rule.signal in plan.unmeasured], plan.off))
     some = [line for line in lines if line.unknown and line.signal not in plan.unmeasured]
     notes += [f"{line.rule} is unknown for {line.unknown:,} pairs: {SIGNALS[line.signal].null}" for line in some]
     return notes
 
 
-def unmeasured(signals: Sequence[str]) -> str:
-    """Say which signals nobody has measured, and how to get them."""
-    here = [name for name in signals if not SIGNALS[name].missing()]
-    said = [f"{', '.join(here)}: run align-data measure, then filter again"] if here else []
+def _unmeasured(rules: Sequence[Rule], off: Sequence[str]) -> str:
+    """Say which signals nobody has measured, how to get them, and how to decide without them."""
     reasons: dict[str, list[str]] = {}
-    for name in signals:
-        if why := SIGNALS[name].missing():
-            reasons.setdefault(why, []).append(name)
-    said += [f"{', '.join(names)} {why}" for why, names in reasons.items()]
-    return "not measured, so their rules are unknown: " + "; ".join(said)
+    for rule in rules:
+        if rule.name not in off:
+            why = SIGNALS[rule.signal].missing() or "can be: run align-data measure, then filter again"
+            reasons.setdefault(why, []).append(rule.signal)
+    said = "; ".join(f"{', '.join(dict.fromkeys(signals))} {why}" for why, signals in reasons.items())
+    names = ",".join(rule.name for rule in rules if rule.name not in off)
+    return f"not measured, so their rules are unknown: {said}. To decide without them: --without {names}"
 
 
 def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[str, Any]]]:

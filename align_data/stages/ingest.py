@@ -84,6 +84,7 @@ def ingest(
     declared = [name for name in pair.DECLARED if any(name in unit.columns for unit in todo)]
     shuffle: Shuffle[int, _UnitAccount, PartInfo] = Shuffle(
         prepare=lambda number, tick: _prepare(number, todo[number], declared, unit_rejects, tick),
+        merge=pair.merge,
         split=lambda accounts: _split(accounts, parts),
         write=lambda part, frames, tick: _write(dataset.pairs, part, frames, tick),
     )
@@ -129,7 +130,7 @@ def _begin(dataset: Dataset, made_of: dict[str, Any]) -> None:
 def _prepare(
     number: int, unit: Unit, declared: Sequence[str], rejected: Table, tick: Tick
 ) -> Generator[pl.DataFrame, None, _UnitAccount]:
-    """Yield the unit's pairs, keyed, sorted and merged piece by piece; write its rejected rows beside."""
+    """Yield the unit's pairs, keyed, piece by piece; write its rejected rows beside."""
     rows = accepted = size = 0
     reasons: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -143,7 +144,7 @@ def _prepare(
                 writer = writer or stack.enter_context(rejected.writer(number, {}))
                 writer.write(bad.select(pl.lit(unit.source.name).alias("source"), "row", "reason", "detail"))
             if len(good):
-                yield pair.merge(pair.keyed(good, declared))
+                yield pair.keyed(good, declared)
             tick(len(good) + len(bad))
     return _UnitAccount(rows, accepted, size, reasons)
 
@@ -180,7 +181,7 @@ def _write(table: Table, part: int, frames: Iterator[pl.DataFrame], tick: Tick) 
     if table.facts(part) is not None:
         return table.info(part)
     with table.writer(part, {}) as writer:
-        for piece in pair.pieces(pair.finished(pair.merge(frame)) for frame in frames):
+        for piece in pair.pieces(map(pair.finished, frames)):
             writer.write(piece)
             tick(len(piece))
     assert writer.info is not None

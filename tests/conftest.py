@@ -1,0 +1,180 @@
+"""What the tests share: hostile texts, small pools, and the job run on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from align_data.engines.local import MEMORY, LocalEngine
+from align_data.layout import Dataset
+from align_data.pipeline import Decision, Intake, run
+from align_data.progress import Silent
+from align_data.recipe import Recipe, load, parse
+from align_data.stages.audit import Audit
+from align_data.stages.ingest import Account, Parts
+from align_data.store import Store
+
+settings.register_profile(
+    "suite",
+    deadline=None,  # no test asserts a time
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    max_examples=60,
+    derandomize=True,
+)
+settings.load_profile("suite")
+
+# Everything that has ever made two text pipelines disagree. Assigned in Unicode 14, which Python 3.11 knows.
+HOSTILE = (
+    "abcXYZ019 .,;:/_'’‐‑-\"()"
+    "\0\x01\x07\x08\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x7f\x85\xa0\xad"
+    "\u2002\u2003\u2028\u2029\u200b\u200c\u200d\u200e\u202e\u2060\ufeff\ufe0f\u3000"
+    "\u0301\u0308\u0323\u0345\u0e31\u0e48\u094d\u20e3"
+    "éÉßẞİıſKÅΣσςﬁﬀǅǆ½²Ⅷⅷ①٣۳३๓"
+    "日本語漢々〇〆ひらがなカタカナーｰﾊﾟภาไทยລາວខ្មែរမြန်မာ한국어"
+    "абвЖעבריתعربىहिन्दीελληνικά"
+    "😀👍🏽👨👩👧🇩🇪❤1️⃣"
+)
+characters = st.sampled_from(HOSTILE) | st.characters(exclude_categories=["Cs", "Cn", "Co"])
+texts = st.text(characters, max_size=40)
+few_words = st.lists(st.sampled_from(["a", "A", "b", "b-c", "don't", "Don’t", "é", "日本", "1", "İ", ""]), max_size=7)
+pool_texts = few_words.map(" ".join) | texts
+urls = st.builds(
+    "{}://{}{}/{}".format,
+    st.sampled_from(["http", "https", "HTTP"]),
+    st.sampled_from(["a.example", "B.example:8080", "u:p@c.example", "[::1]"]),
+    st.sampled_from(["", "/x", "?q=a@b", "#f"]),
+    st.integers(0, 6),
+)
+bad_urls = st.sampled_from(
+    [None, "", " ", "/a.png", "data:image/png;base64,xx", "ftp://a/1", "http://", "http://a\0b/1"]
+)
+
+
+@st.composite
+def rows(draw: Any, min_size: int = 0, max_size: int = 40) -> list[dict[str, Any]]:
+    """Draw the rows of a list, with duplicates and rows that are no pairs."""
+    row = st.fixed_dictionaries(
+        {
+            "url": urls | urls | urls | bad_urls,
+            "alt_text": pool_texts | st.none(),
+            "declared_width": st.none() | st.sampled_from([1, 200, 201, 600]),
+            "declared_height": st.none() | st.sampled_from([1, 200, 201, 600]),
+            "page_url": st.none() | st.sampled_from(["", "http://p/1", "http://p/é"]),
+            "declared_language": st.none() | st.sampled_from(["en", "de"]),
+            "license": st.none() | st.just("cc0"),
+            "source_uid": st.none() | st.sampled_from(["1", "10", "2"]),
+        }
+    )
+    found = draw(st.lists(row, min_size=min_size, max_size=max_size))
+    again = draw(st.lists(st.sampled_from(found), max_size=10)) if found else []
+    return found + again
+
+
+SCHEMA = {
+    "url": pl.String,
+    "alt_text": pl.String,
+    "declared_width": pl.Int32,
+    "declared_height": pl.Int32,
+    "page_url": pl.String,
+    "declared_language": pl.String,
+    "license": pl.String,
+    "source_uid": pl.String,
+}
+
+EVERY_RULE = """
+name: every
+rules:
+  - {signal: n_words, between: [2, 4]}
+  - {signal: images_per_text, le: 2}
+  - {signal: texts_per_image, le: 3}
+  - {signal: rarest_ngram, ge: 2}
+  - {signal: min_side, gt: 200}
+  - {signal: aspect, lt: 3}
+  - {signal: script, in: [Latin, Han]}
+  - {signal: n_chars, ge: 3}
+  - {signal: n_words.whitespace, ge: 1}
+  - {signal: nsfw, lt: 0.5}
+"""
+
+
+@dataclass
+class Built:
+    """A dataset that the whole job has been run on."""
+
+    dataset: Dataset
+    account: Account
+    audit: Audit
+    recipe: Recipe
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Read a whole table."""
+        return read(self.dataset, name)
+
+
+def read(dataset: Dataset, name: str) -> pl.DataFrame:
+    """Read all parts of a table, in order."""
+    parts = sorted(Path(dataset.store.path(name)).glob("part-*.parquet"))
+    return pl.concat([pl.read_parquet(part) for part in parts])
+
+
+def write_list(folder: Path, found: Sequence[dict[str, Any]], files: int = 1) -> list[str]:
+    """Write rows as Parquet lists."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number in range(files):
+        path = folder / f"{number}.parquet"
+        pl.DataFrame(found[number::files], SCHEMA).write_parquet(path)
+        paths.append(str(path))
+    return paths
+
+
+def build(
+    out: Path,
+    inputs: Sequence[str],
+    recipe: str | Recipe = EVERY_RULE,
+    overrides: Sequence[str] = (),
+    parts: Parts = Parts(),  # noqa: B008
+    workers: int = 2,
+    memory: int = MEMORY,
+) -> Built:
+    """Run the whole job."""
+    loaded = (
+        recipe if isinstance(recipe, Recipe) else load(recipe) if "\n" not in recipe else parse(recipe, "test.yaml")
+    )
+    store = Store(out)
+    engine = LocalEngine(store.work, workers, memory)
+    decision = Decision(loaded, overrides)
+    done = run(Intake(inputs, parts=parts), decision, Dataset(store), engine, Silent())
+    return Built(Dataset(store), done.account, done.audit, loaded)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Built]:
+    """Run the job on rows, in a folder of its own each time."""
+    number = 0
+
+    def call(found: Sequence[dict[str, Any]], files: int = 1, **options: Any) -> Built:
+        nonlocal number
+        number += 1
+        folder = tmp_path / str(number)
+        return build(folder / "dataset", write_list(folder / "lists", found, files), **options)
+
+    return call
+
+
+def tree(folder: Path, *names: str) -> dict[str, bytes]:
+    """Return the content of every file under some tables of a dataset, all but hidden ones and the log."""
+    found = {}
+    for name in names or ("",):
+        for path in sorted((folder / name).rglob("*")):
+            inside = path.relative_to(folder).as_posix()
+            if path.is_file() and not inside.startswith(("_log", "_work", ".")):
+                found[inside] = path.read_bytes()
+    return found

@@ -1,0 +1,158 @@
+"""The corpus signals and the ledger over whole pools, against the oracle and under tiny budgets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracle
+import polars as pl
+from conftest import EVERY_RULE, SCHEMA, Built, rows, tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from align_data.engines.local import LocalEngine
+from align_data.progress import Silent
+from align_data.signals.corpus import NO_NGRAM
+from align_data.signals.script import SCRIPTS
+from align_data.stages.ingest import Parts
+from align_data.stages.measure import Ranges, measure
+from align_data.stages.measure.images import texts_per_image
+
+
+def expected_values(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Any]:
+    """Return each pair's signals by the oracle, and the n-gram counts."""
+    pairs, _ = oracle.merge(found)
+    counts = oracle.ngram_counts([p["alt_text"] for p in pairs])
+    images, texts = oracle.images_per_text(pairs), oracle.texts_per_image(pairs)
+    values = [
+        {
+            "n_words": oracle.n_words(p["alt_text"]),
+            "images_per_text": images[i],
+            "texts_per_image": texts[i],
+            "rarest_ngram": oracle.rarest_ngram(p["alt_text"], counts),
+            "min_side": oracle.min_side(p["declared_width"], p["declared_height"]),
+            "aspect": oracle.aspect(p["declared_width"], p["declared_height"]),
+            "script": oracle.script(p["alt_text"], SCRIPTS),
+            "n_chars": oracle.n_chars(p["alt_text"]),
+            "n_words.whitespace": oracle.n_words_whitespace(p["alt_text"]),
+            "nsfw": None,
+        }
+        for i, p in enumerate(pairs)
+    ]
+    return values, counts
+
+
+@given(rows(max_size=60), st.integers(1, 20), st.sampled_from([2_000, 100_000, 2**32]))
+@settings(max_examples=40)
+def test_signals_ledger_and_audit_are_the_oracles(
+    job: Callable[..., Built], found: list[dict[str, Any]], part_rows: int, memory: int
+) -> None:
+    built = job(found, parts=Parts(rows=part_rows), memory=memory)
+    values, counts = expected_values(found)
+    measured = [built.table(f"measured/{group}") for group in ("text", "corpus", "image")]
+    ours = pl.concat(measured, how="horizontal").to_dicts()
+    assert ours == [{name: v[name] for name in ours[0]} for v in values] if values else not ours
+
+    rules = [(r.name, r.signal, r.op, r.value) for r in built.recipe.rules]
+    ledger = oracle.ledger(values, rules, set())
+    assert built.table("verdicts/every").select("failed", "unknown").rows() == ledger
+    audit = oracle.audit(ledger, len(rules))
+    mine = built.audit.to_json()
+    assert {k: mine[k] for k in ("pairs", "kept", "dropped", "pending", "overlap")} == {
+        k: audit[k] for k in ("pairs", "kept", "dropped", "pending", "overlap")
+    }
+    for line, expected in zip(mine["rules"], audit["rules"], strict=True):
+        assert {k: line[k] for k in ("fail", "fail_only", "unknown", "left_after")} == {
+            k: expected[k] for k in ("fail", "fail_only", "unknown", "left_after")
+        }
+
+    stored = sorted(built.table("counts/ngrams")["count"].to_list())
+    assert stored == sorted(counts.values())
+    classes = built.table("counts/ngrams-classes")
+    assert dict(classes.iter_rows()) == {c: stored.count(c) for c in set(stored)}
+
+
+def pool(number: int) -> list[dict[str, Any]]:
+    """Return rows with hot and cold URLs, texts and words."""
+    random = np.random.default_rng(3)
+    words = [f"w{int(i)}" for i in random.zipf(1.4, number * 6) % 5000]
+    return [
+        {name: None for name in SCHEMA}
+        | {
+            "url": f"http://a/{int(random.integers(0, number) if random.random() < 0.8 else random.integers(0, 5))}",
+            "alt_text": " ".join(words[i * 6 : i * 6 + int(random.integers(0, 7))]),
+            "declared_width": 300,
+        }
+        for i in range(number)
+    ]
+
+
+def test_tiny_parts_ranges_and_budgets_give_the_identical_ledger(job: Callable[..., Built], tmp_path: Path) -> None:
+    found = pool(20_000)
+    plain = job(found, workers=1)
+    tiny = job(found, files=7, parts=Parts(rows=1000), memory=64_000)
+    assert tiny.table("verdicts/every").equals(plain.table("verdicts/every"))
+    assert tiny.table("measured/corpus").equals(plain.table("measured/corpus"))
+    assert len(tiny.dataset.pairs.committed().parts) == 20
+
+    # And 512 ranges, by measuring again.
+    for name in ("measured", "counts"):
+        tiny.dataset.store.remove(name)
+    engine = LocalEngine(tmp_path / "work", 2, 64_000)
+    rules = ["images_per_text", "texts_per_image", "rarest_ngram"]
+    measure(tiny.dataset, engine, Silent(), rules, Ranges(ngrams=36, texts=36))
+    assert len(tiny.dataset.counts("ngrams").committed().parts) > 512
+    assert tiny.table("measured/corpus").equals(plain.table("measured/corpus"))
+    assert tiny.table("counts/ngrams").sort("key").equals(plain.table("counts/ngrams"))
+
+
+def test_a_text_without_words_has_no_rare_ngram(job: Callable[..., Built]) -> None:
+    built = job([{name: None for name in SCHEMA} | {"url": "http://a/1", "alt_text": "!!"}])
+    assert built.table("measured/corpus")["rarest_ngram"].to_list() == [NO_NGRAM]
+
+
+def test_urls_that_share_a_key_are_not_merged(job: Callable[..., Built], monkeypatch: Any) -> None:
+    """Two URLs of one 64-bit key: made by hand, for there is no such pair to be had."""
+    built = job([{name: None for name in SCHEMA} | {"url": f"http://a/{i % 2}", "alt_text": f"t{i}"} for i in range(6)])
+    uids = [f"{'0' * 16}{i:016x}" for i in range(6)]
+    frame = pl.DataFrame({"uid": uids, "url": ["http://a/0", "http://a/1"] * 2 + ["http://a/0", "http://a/2"]})
+    monkeypatch.setattr(built.dataset.pairs, "pieces", lambda part, columns: iter([frame[:4], frame[4:]]))
+    assert texts_per_image(built.dataset.pairs, 0).take(6).tolist() == [3, 2, 3, 2, 3, 1]
+
+
+def test_nothing_is_measured_twice_and_stale_signals_are_measured_again(
+    job: Callable[..., Built], monkeypatch: Any
+) -> None:
+    built = job(pool(500), recipe=EVERY_RULE)
+    dataset, store = built.dataset, built.dataset.store
+    engine = LocalEngine(store.work)
+    folder = Path(store.root)
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("part-*.parquet")}
+    again = measure(dataset, engine, Silent(), [r.signal for r in built.recipe.rules if r.signal != "nsfw"])
+    assert again.measured == []
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("part-*.parquet")} == before
+
+    more = measure(dataset, engine, Silent(), ["host", "n_words"])
+    assert (more.measured, more.before) == (["host"], ["n_words"])
+    assert set(built.table("measured/text").columns) == {"n_words", "n_words.whitespace", "n_chars", "script", "host"}
+
+    # A definition that has changed: the group's column is stale, the others stay.
+    import dataclasses
+
+    from align_data.signals import SIGNALS
+
+    monkeypatch.setitem(SIGNALS, "n_chars", dataclasses.replace(SIGNALS["n_chars"], version=2))
+    changed = measure(dataset, engine, Silent(), ["n_chars", "script"])
+    assert (changed.measured, changed.before) == (["n_chars"], ["script"])
+
+
+def test_the_whole_dataset_is_the_same_bytes_on_one_thread_and_on_four(job: Callable[..., Built]) -> None:
+    found = pool(3000)
+    one = job(found, workers=1, parts=Parts(rows=500))
+    four = job(found, workers=4, parts=Parts(rows=500), memory=200_000)
+    assert tree(Path(one.dataset.store.root)) == tree(Path(four.dataset.store.root))
+    assert json.loads((Path(one.dataset.store.root) / "pairs/_manifest.json").read_text())["rows"] == one.account.pairs

@@ -1,0 +1,57 @@
+"""Counting by sorted runs, against a Counter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from align_data.engines.exchange import bounds, count, cut, merge, place
+
+extremes = st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1])
+keys = st.lists(st.integers(-5, 5) | extremes | st.integers(-(2**63), 2**63 - 1), max_size=60)
+
+
+def array(found: list[int]) -> np.ndarray:
+    return np.array(found, dtype=np.int64)
+
+
+@given(keys)
+def test_count(found: list[int]) -> None:
+    distinct, counts = count(array(found))
+    assert dict(zip(distinct.tolist(), counts.tolist(), strict=True)) == Counter(found)
+    assert distinct.tolist() == sorted(set(found))
+
+
+@given(keys)
+def test_place(found: list[int]) -> None:
+    distinct, counts, places = place(array(found))
+    assert distinct[places].tolist() == found
+    assert counts[places].tolist() == [Counter(found)[k] for k in found]
+
+
+@given(st.lists(keys, max_size=5), st.integers(1, 50))
+def test_merge_sums_in_ascending_slices_and_places_every_key(runs: list[list[int]], size: int) -> None:
+    counted = [count(array(run)) for run in runs]
+    slices = list(merge(counted, size))
+    total = Counter(key for run in runs for key in run)
+    merged = [key for s in slices for key in s.keys.tolist()]
+    assert merged == sorted(total)
+    assert [n for s in slices for n in s.totals.tolist()] == [total[key] for key in merged]
+    for number, (run, _) in enumerate(counted):
+        placed = [s.keys[s.places[number]] for s in slices]
+        assert [key for some in placed for key in some.tolist()] == run.tolist()
+
+
+@given(keys, st.integers(1, 700))
+def test_ranges_cut_all_keys_in_order(found: list[int], ranges: int) -> None:
+    distinct, _ = count(array(found))
+    cuts = cut(distinct, bounds(ranges))
+    assert len(cuts) == ranges + 1
+    assert [k for i, j in pairwise(cuts) for k in distinct[i:j].tolist()] == distinct.tolist()
+    for number, (i, j) in enumerate(pairwise(cuts)):
+        for key in distinct[i:j].tolist():
+            assert min(ranges - 1, (key + 2**63) // (2**64 // ranges)) == number

@@ -1,0 +1,139 @@
+"""Killed at any moment and run again, the job ends with the same bytes as an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import build, tree, write_list
+from test_corpus import pool
+
+from align_data.stages.ingest import Parts
+
+ARGUMENTS = ["--recipe", "align", "--set", "rarest_ngram.ge=2", "--part-rows", "2000", "--memory", "3MB"]
+
+
+def start(lists: list[str], out: Path) -> subprocess.Popen[bytes]:
+    code = "from align_data.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", *lists, *ARGUMENTS, "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[str, bytes], float]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    lists = write_list(folder / "lists", pool(40_000), files=3)
+    began = time.monotonic()
+    process = start(lists, folder / "out")
+    assert process.wait() == 0, process.stderr and process.stderr.read()
+    if process.stderr:
+        process.stderr.close()
+    return lists, tree(folder / "out"), time.monotonic() - began
+
+
+# The first kill comes at this part of an undisturbed run, of which the imports are the first half.
+@pytest.mark.parametrize("first", [0.45, 0.55, 0.65, 0.75, 0.85, 0.95])
+def test_killed_again_and_again(
+    undisturbed: tuple[list[str], dict[str, bytes], float], tmp_path: Path, first: float
+) -> None:
+    lists, expected, seconds = undisturbed
+    chance = random.Random(first)
+    out = tmp_path / "out"
+    at = first
+    for _ in range(30):
+        process = start(lists, out)
+        try:
+            process.wait(at * seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        at = chance.uniform(0.4, 1.2)
+        if process.stderr:
+            said = process.stderr.read()
+            process.stderr.close()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, said
+    assert process.returncode == 0
+    assert tree(out) == expected
+
+
+def test_an_interrupt_ends_with_a_sentence(
+    undisturbed: tuple[list[str], dict[str, bytes], float], tmp_path: Path
+) -> None:
+    lists, _, seconds = undisturbed
+    process = start(lists, tmp_path / "out")
+    time.sleep(seconds * 0.7)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    if process.returncode:  # it may have been faster
+        assert process.returncode == 130
+        assert b"Stopped. What was finished stays: the same command goes on from there." in said
+        assert b"Traceback" not in said
+
+
+def test_a_file_that_may_not_grow_is_a_sentence(
+    undisturbed: tuple[list[str], dict[str, bytes], float], tmp_path: Path
+) -> None:
+    import resource
+
+    lists, expected, _ = undisturbed
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "from align_data.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "run", *lists, *ARGUMENTS, "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Error: cannot write " in done.stderr
+    assert "File too large; what was finished stays, run again to go on" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
+    # And when there is room again, the same command goes on to the same bytes.
+    process = start(lists, tmp_path / "out")
+    assert process.wait() == 0
+    if process.stderr:
+        process.stderr.close()
+    assert tree(tmp_path / "out") == expected
+
+
+class Crash(BaseException):
+    """Stands for the end of the process at the moment when a file would have appeared."""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_crash_at_every_single_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
+    """Crash at the n-th file that appears, just before or just after, for every n; then run again."""
+    lists = write_list(tmp_path / "lists", pool(60), files=2)
+    replace = Path.replace
+    left = [-1]
+
+    def counted(self: Path, target: str | Path) -> Path:
+        left[0] -= 1
+        if left[0] == 0 and before:
+            raise Crash
+        moved = replace(self, target)
+        if left[0] == 0:
+            raise Crash
+        return moved
+
+    monkeypatch.setattr(Path, "replace", counted)
+    parts = Parts(rows=25)
+    build(tmp_path / "whole", lists, parts=parts, workers=1)
+    commits = -1 - left[0]
+    assert commits > 15
+    expected = tree(tmp_path / "whole")
+    for number in range(1, commits + 1):
+        out = tmp_path / f"crash-{number}"
+        left[0] = number
+        with pytest.raises(Crash):
+            build(out, lists, parts=parts, workers=1)
+        left[0] = -1
+        build(out, lists, parts=parts, workers=1)
+        assert tree(out) == expected, number

@@ -1,0 +1,97 @@
+"""From rows to pairs: rejected, cleaned, merged, cut into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import oracle
+import polars as pl
+from conftest import SCHEMA, Built, rows, tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from align_data.pairs import clean, keyed, merge, pieces
+from align_data.stages.ingest import Parts
+from align_data.tables import PIECE_ROWS
+
+
+@given(rows())
+@settings(max_examples=40)
+def test_pairs_are_the_oracles(job: Callable[..., Built], found: list[dict[str, Any]]) -> None:
+    built = job(found)
+    expected, rejected = oracle.merge(found)
+    assert built.table("pairs").select("url", "alt_text", "copies", *list(SCHEMA)[2:]).to_dicts() == [
+        {name: pair[name] for name in ("url", "alt_text", "copies", *list(SCHEMA)[2:])} for pair in expected
+    ]
+    assert built.table("pairs")["uid"].to_list() == [oracle.uid(p["url"], p["alt_text"]) for p in expected]
+    assert built.table("rejected")["reason"].to_list() == [row["reason"] for row in rejected]
+    account = built.account
+    assert account.rows == len(found) == account.pairs + account.merged + account.rejected
+    assert account.rejected == len(rejected) == sum(account.reasons.values())
+
+
+@given(rows(min_size=1), st.integers(1, 4), st.integers(1, 30))
+@settings(max_examples=30)
+def test_order_and_number_of_files_never_change_a_byte(
+    job: Callable[..., Built], found: list[dict[str, Any]], files: int, part_rows: int
+) -> None:
+    tables = ("pairs", "measured", "counts", "verdicts")
+    parts = Parts(rows=part_rows)
+    one = job(found, parts=parts)
+    other = job(found[::-1], files=files, parts=parts)
+    assert tree(_folder(one), *tables) == tree(_folder(other), *tables)
+
+
+def _folder(built: Built) -> Any:
+    from pathlib import Path
+
+    return Path(built.dataset.store.root)
+
+
+@given(rows(min_size=1), st.data())
+def test_merging_some_first_changes_nothing(found: list[dict[str, Any]], data: st.DataObject) -> None:
+    frame = pl.DataFrame(found, SCHEMA).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    pairs = keyed(clean(frame)[0])
+    cut = data.draw(st.integers(0, len(pairs)))
+    some = pl.concat([merge(pairs[:cut]), merge(pairs[cut:])])
+    assert merge(some).equals(merge(pairs))
+
+
+@given(st.lists(st.integers(0, 5), max_size=20), st.data())
+def test_pieces_depend_on_the_rows_alone(sizes: list[int], data: st.DataObject) -> None:
+    frame = pl.DataFrame(
+        {"url": ["u" * s for s in sizes], "alt_text": ["t"] * len(sizes)}, {"url": pl.String, "alt_text": pl.String}
+    )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sizes)), max_size=4)))
+    frames = [frame[i:j] for i, j in zip([0, *cuts], [*cuts, len(sizes)], strict=True)]
+    whole = [piece.to_dicts() for piece in pieces([frame])]
+    assert [piece.to_dicts() for piece in pieces(frames)] == whole
+    assert [row for piece in whole for row in piece] == frame.to_dicts()
+
+
+def test_a_piece_ends_at_its_rows_and_at_its_bytes() -> None:
+    rows_ = pl.DataFrame({"url": ["u"], "alt_text": ["t"]}).select(pl.all().repeat_by(PIECE_ROWS + 5).explode())
+    assert [len(piece) for piece in pieces([rows_])] == [PIECE_ROWS, 5]
+    heavy = pl.DataFrame({"url": ["u"] * 9, "alt_text": ["x" * 8_000_000] * 9})
+    assert [len(piece) for piece in pieces([heavy])] == [4, 4, 1]
+
+
+def test_parts_are_ranges_of_the_urls_hash(job: Callable[..., Built]) -> None:
+    found = [{name: None for name in SCHEMA} | {"url": f"http://a/{i}", "alt_text": "a"} for i in range(1000)]
+    built = job(found, parts=Parts(rows=100))
+    manifest = built.dataset.pairs.committed()
+    splits = manifest.meta["splits"]
+    assert len(manifest.parts) == 10 == len(splits) + 1
+    for number, (low, high) in enumerate(zip(["0" * 16, *splits], [*splits, "g"], strict=True)):
+        uids = pl.concat(built.dataset.pairs.pieces(number, ["uid"]))["uid"]
+        assert all(low <= uid[:16] < high for uid in uids)
+
+
+def test_a_hot_url_is_one_part_and_counted(job: Callable[..., Built]) -> None:
+    found = [{name: None for name in SCHEMA} | {"url": "http://hot/1", "alt_text": f"text {i}"} for i in range(3000)]
+    found += [{name: None for name in SCHEMA} | {"url": f"http://cold/{i}", "alt_text": "text 1"} for i in range(50)]
+    built = job(found, parts=Parts(rows=100), memory=40_000)
+    corpus = pl.concat([built.table("pairs"), built.table("measured/corpus")], how="horizontal")
+    assert corpus.filter(pl.col("url") == "http://hot/1")["texts_per_image"].unique().to_list() == [3000]
+    assert corpus.filter(pl.col("alt_text") == "text 1")["images_per_text"].unique().to_list() == [51]

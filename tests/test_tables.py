@@ -1,0 +1,147 @@
+"""Tables: whole or not there, under a contract, of this version, locked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from conftest import SCHEMA, Built
+
+from align_data.errors import DatasetError, OutputError
+from align_data.layout import Dataset
+from align_data.schema import contract, contracts
+from align_data.signals import SIGNALS
+from align_data.store import Store
+from align_data.tables import Table
+
+ONE = [{name: None for name in SCHEMA} | {"url": "http://a/1", "alt_text": "a b c"}]
+
+
+def verdicts(rows: int) -> pl.DataFrame:
+    return pl.DataFrame({"uid": [f"{i:032x}" for i in range(rows)], "failed": [0] * rows, "unknown": [0] * rows})
+
+
+def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    table = Dataset(Store(tmp_path)).ledger("x")
+    with pytest.raises(RuntimeError, match="stop"), table.writer(0, {}) as writer:
+        writer.write(verdicts(10))
+        raise RuntimeError("stop")
+    assert list(tmp_path.rglob("*.parquet*")) == []
+    assert list(tmp_path.rglob(".*.tmp")) == []
+
+
+def test_a_table_is_there_only_when_committed_and_stray_parts_go(tmp_path: Path) -> None:
+    table = Dataset(Store(tmp_path)).ledger("x")
+    for part in (0, 1):
+        with table.writer(part, {"a": part}) as writer:
+            writer.write(verdicts(3))
+    assert table.committed() is None
+    assert table.facts(1) == {"a": 1}
+    manifest = table.commit([table.info(0)], {"m": 1})
+    assert table.committed() == manifest
+    assert (manifest.rows, manifest.meta) == (3, {"m": 1})
+    assert sorted(p.name for p in (tmp_path / "verdicts/x").iterdir()) == ["_manifest.json", "part-00000.parquet"]
+
+
+def test_the_contract_lists_every_mismatch_at_once() -> None:
+    table = pa.table({"uid": pa.array(["a", None]), "failed": pa.array([1, 2], pa.uint64()), "more": pa.array([1, 2])})
+    with pytest.raises(DatasetError) as error:
+        contract("verdicts").check(table)
+    assert str(error.value) == (
+        "table verdicts breaks its contract: column failed is uint64, not int64; column more is not in the contract; "
+        "column uid has 1 nulls; column unknown is missing"
+    )
+
+
+def test_contracts_know_no_unsigned_and_no_wide_integers() -> None:
+    for each in contracts():
+        for column in each.columns:
+            assert column.type in ("string", "int32", "int64", "float64", "bool")
+            assert column.about
+        assert each.about
+
+
+def test_every_measurable_signal_has_a_column_of_its_type() -> None:
+    for group in ("text", "image", "corpus"):
+        columns = {c.name: c.type for c in contract(f"measured-{group}").columns}
+        signals = {s.name: s.type for s in SIGNALS.values() if s.group == group and not s.missing()}
+        assert columns == signals
+
+
+def test_a_dataset_of_another_version_is_a_sentence(job: Callable[..., Built]) -> None:
+    built = job(ONE)
+    path = Path(built.dataset.store.root) / "pairs/_manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "format": 99, "align_data": "7.0"}))
+    with pytest.raises(DatasetError, match=r"has format 99; align-data .* reads format 1: use the version .*\(7.0\)"):
+        built.dataset.ingested()
+    path.write_text("{")
+    with pytest.raises(DatasetError, match="cannot be understood"):
+        built.dataset.ingested()
+
+
+def test_no_dataset_and_half_a_dataset_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is no dataset; make one with: align-data ingest"):
+        Dataset(Store(tmp_path)).ingested()
+    (tmp_path / "pairs").mkdir()
+    with pytest.raises(DatasetError, match="ingest did not finish; run it again"):
+        Dataset(Store(tmp_path)).ingested()
+
+
+def test_a_damaged_part_is_a_sentence(job: Callable[..., Built]) -> None:
+    built = job(ONE)
+    path = Path(built.dataset.store.root) / "pairs/part-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DatasetError, match=r"cannot read .*part-00000.parquet: .*; the dataset is damaged"):
+        list(built.dataset.pairs.pieces(0, ["uid"]))
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"cannot read .*part-00000.parquet"):
+        list(built.dataset.pairs.pieces(0, ["uid"]))
+
+
+def test_two_processes_cannot_work_on_one_dataset(tmp_path: Path) -> None:
+    with Store(tmp_path).lock():
+        with pytest.raises(DatasetError, match="another align-data process is at work"), Store(tmp_path).lock():
+            pass
+    with Store(tmp_path).lock():
+        pass
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    left = tmp_path / "pairs" / ".part-00000.parquet.1234abcd.tmp"
+    left.write_bytes(b"half")
+    with Store(tmp_path).lock():
+        assert not left.exists()
+
+
+def test_no_space_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    table = Dataset(Store(tmp_path)).ledger("x")
+
+    def full(self: Path, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(
+        OutputError, match="cannot write .*part-00000.parquet: No space left on device; what was finished"
+    ):
+        with table.writer(0, {}) as writer:
+            writer.write(verdicts(1))
+    assert list(tmp_path.rglob(".*.tmp")) == []
+
+
+def test_tables_are_plain_parquet_that_others_read(job: Callable[..., Built]) -> None:
+    built = job(ONE * 3)
+    store = built.dataset.store
+    frame = pl.scan_parquet(f"{store.root}/pairs/*.parquet").collect()
+    assert frame["copies"].to_list() == [3]
+    assert isinstance(built.dataset.pairs, Table)
+    assert pl.read_parquet_schema(f"{store.root}/verdicts/every/part-00000.parquet") == {
+        "uid": pl.String, "failed": pl.Int64, "unknown": pl.Int64,
+    }  # fmt: skip
