@@ -35,8 +35,8 @@ def signals() -> str:
     lines = [
         "# Signals",
         "",
-        "Made by `make docs` from the definitions in `align_data/signals/`. A signal's name is its column, its key in a",
-        "recipe and its name everywhere else. Null means that it is not measured for a pair, and nothing else.",
+        "Made by `make docs` from the definitions in `align_data/signals/`. A signal's name is its column, its key in",
+        "a recipe and its name everywhere else. Null means that it is not measured for a pair, and nothing else.",
         "",
         "| signal | kind | type | unit | definition | source |",
         "|---|---|---|---|---|---|",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -248,8 +249,6 @@ def test_mistakes_on_a_dataset(tmp_path: Path, dataset: Path) -> None:
 def test_without_the_extra_lang_everything_else_works(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib.util
-
     real = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from align_data.engines.local import LocalEngine
 from align_data.progress import Silent
+from align_data.signals import SIGNALS
 from align_data.signals.corpus import NO_NGRAM
 from align_data.signals.script import SCRIPTS
 from align_data.stages.ingest import Parts
@@ -81,7 +83,7 @@ def pool(number: int) -> list[dict[str, Any]]:
     random = np.random.default_rng(3)
     words = [f"w{int(i)}" for i in random.zipf(1.4, number * 6) % 5000]
     return [
-        {name: None for name in SCHEMA}
+        dict.fromkeys(SCHEMA)
         | {
             "url": f"http://a/{int(random.integers(0, number) if random.random() < 0.8 else random.integers(0, 5))}",
             "alt_text": " ".join(words[i * 6 : i * 6 + int(random.integers(0, 7))]),
@@ -111,13 +113,13 @@ def test_tiny_parts_ranges_and_budgets_give_the_identical_ledger(job: Callable[.
 
 
 def test_a_text_without_words_has_no_rare_ngram(job: Callable[..., Built]) -> None:
-    built = job([{name: None for name in SCHEMA} | {"url": "http://a/1", "alt_text": "!!"}])
+    built = job([dict.fromkeys(SCHEMA) | {"url": "http://a/1", "alt_text": "!!"}])
     assert built.table("measured/corpus")["rarest_ngram"].to_list() == [NO_NGRAM]
 
 
 def test_urls_that_share_a_key_are_not_merged(job: Callable[..., Built], monkeypatch: Any) -> None:
     """Two URLs of one 64-bit key: made by hand, for there is no such pair to be had."""
-    built = job([{name: None for name in SCHEMA} | {"url": f"http://a/{i % 2}", "alt_text": f"t{i}"} for i in range(6)])
+    built = job([dict.fromkeys(SCHEMA) | {"url": f"http://a/{i % 2}", "alt_text": f"t{i}"} for i in range(6)])
     uids = [f"{'0' * 16}{i:016x}" for i in range(6)]
     frame = pl.DataFrame({"uid": uids, "url": ["http://a/0", "http://a/1"] * 2 + ["http://a/0", "http://a/2"]})
     monkeypatch.setattr(built.dataset.pairs, "pieces", lambda part, columns: iter([frame[:4], frame[4:]]))
@@ -141,10 +143,6 @@ def test_nothing_is_measured_twice_and_stale_signals_are_measured_again(
     assert set(built.table("measured/text").columns) == {"n_words", "n_words.whitespace", "n_chars", "script", "host"}
 
     # A definition that has changed: the group's column is stale, the others stay.
-    import dataclasses
-
-    from align_data.signals import SIGNALS
-
     monkeypatch.setitem(SIGNALS, "n_chars", dataclasses.replace(SIGNALS["n_chars"], version=2))
     changed = measure(dataset, engine, Silent(), ["n_chars", "script"])
     assert (changed.measured, changed.before) == (["n_chars"], ["script"])

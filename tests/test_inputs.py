@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -282,12 +283,12 @@ def test_a_truncated_parquet_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_column_of_no_text_is_a_sentence(tmp_path: Path) -> None:
     pl.DataFrame({"url": ["http://a/1"], "text": [["x"]]}).write_parquet(tmp_path / "l.parquet")
-    with pytest.raises(InputError, match="the column for alt_text holds .*list.*, not text"):
+    with pytest.raises(InputError, match=r"the column for alt_text holds .*list.*, not text"):
         take(tmp_path / "out", tmp_path / "l.parquet")
 
 
 def test_no_match_and_no_such_protocol_are_sentences(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing matches .*none"):
+    with pytest.raises(InputError, match=r"nothing matches .*none"):
         take(tmp_path / "out", tmp_path / "none*.parquet")
     with pytest.raises(InputError, match="cannot look for nope://x"):
         take(tmp_path / "out", "nope://x")
@@ -312,7 +313,7 @@ def test_inputs_and_dataset_on_an_fsspec_file_system(tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/lists/l.csv.gz", gzip.compress(as_csv(ROWS)))
     built = build("memory://remote/dataset", ["memory://lists/*.csv.gz"])  # type: ignore[arg-type]
-    local = build(tmp_path / "local", ["memory://lists/l.csv.gz"])
+    build(tmp_path / "local", ["memory://lists/l.csv.gz"])
     for name in ("pairs", "measured/text", "measured/corpus", "verdicts/every", "counts/ngrams"):
         part = f"{name}/part-00000.parquet"
         assert memory.cat(f"/remote/dataset/{part}") == (tmp_path / "local" / part).read_bytes()
@@ -336,16 +337,14 @@ def test_other_inputs_into_a_dataset_are_refused_and_the_same_are_nothing_to_do(
 def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(as_csv(ROWS))
     (tmp_path / "file").write_text("a file where a folder should be")
-    with pytest.raises(OutputError, match="cannot write .*file/out: .*; what was finished stays, run again to go on"):
-        with Store(tmp_path / "file" / "out").lock():
-            pass
+    said = r"cannot write .*file/out: .*; what was finished stays, run again to go on"
+    with pytest.raises(OutputError, match=said), Store(tmp_path / "file" / "out").lock():
+        pass
 
 
 @given(st.lists(st.lists(st.binary(max_size=12), min_size=1, max_size=3), max_size=8))
 @settings(max_examples=40)
 def test_any_bytes_in_a_tsv_end_as_pairs_or_rejected(tmp_path: Path, lines: list[list[bytes]]) -> None:
-    import shutil
-
     clean = [b"\t".join(f.replace(b"\n", b"").replace(b"\r", b"").replace(b"\t", b"") for f in line) for line in lines]
     content = b"url\ttext\nhttp://a/1\tx\n" + b"\n".join(clean)
     (tmp_path / "l.tsv").write_bytes(content)

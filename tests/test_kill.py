@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -81,8 +82,6 @@ def test_an_interrupt_ends_with_a_sentence(
 def test_a_file_that_may_not_grow_is_a_sentence(
     undisturbed: tuple[list[str], dict[str, bytes], float], tmp_path: Path
 ) -> None:
-    import resource
-
     lists, expected, _ = undisturbed
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import oracle
@@ -44,8 +45,6 @@ def test_order_and_number_of_files_never_change_a_byte(
 
 
 def _folder(built: Built) -> Any:
-    from pathlib import Path
-
     return Path(built.dataset.store.root)
 
 
@@ -78,7 +77,7 @@ def test_a_piece_ends_at_its_rows_and_at_its_bytes() -> None:
 
 
 def test_parts_are_ranges_of_the_urls_hash(job: Callable[..., Built]) -> None:
-    found = [{name: None for name in SCHEMA} | {"url": f"http://a/{i}", "alt_text": "a"} for i in range(1000)]
+    found = [dict.fromkeys(SCHEMA) | {"url": f"http://a/{i}", "alt_text": "a"} for i in range(1000)]
     built = job(found, parts=Parts(rows=100))
     manifest = built.dataset.pairs.committed()
     splits = manifest.meta["splits"]
@@ -89,8 +88,8 @@ def test_parts_are_ranges_of_the_urls_hash(job: Callable[..., Built]) -> None:
 
 
 def test_a_hot_url_is_one_part_and_counted(job: Callable[..., Built]) -> None:
-    found = [{name: None for name in SCHEMA} | {"url": "http://hot/1", "alt_text": f"text {i}"} for i in range(3000)]
-    found += [{name: None for name in SCHEMA} | {"url": f"http://cold/{i}", "alt_text": "text 1"} for i in range(50)]
+    found = [dict.fromkeys(SCHEMA) | {"url": "http://hot/1", "alt_text": f"text {i}"} for i in range(3000)]
+    found += [dict.fromkeys(SCHEMA) | {"url": f"http://cold/{i}", "alt_text": "text 1"} for i in range(50)]
     built = job(found, parts=Parts(rows=100), memory=40_000)
     corpus = pl.concat([built.table("pairs"), built.table("measured/corpus")], how="horizontal")
     assert corpus.filter(pl.col("url") == "http://hot/1")["texts_per_image"].unique().to_list() == [3000]

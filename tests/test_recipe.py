@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import oracle
@@ -141,7 +142,7 @@ def test_a_wrong_override_is_a_sentence(assignment: str, said: str) -> None:
 def test_an_unknown_recipe_names_those_there_are() -> None:
     with pytest.raises(RecipeError, match=r"there is no recipe algin \(did you mean align\?\); there are: align, "):
         load("algin")
-    with pytest.raises(RecipeError, match="cannot read the recipe ./nothing.yaml"):
+    with pytest.raises(RecipeError, match=r"cannot read the recipe \./nothing\.yaml"):
         load("./nothing.yaml")
 
 
@@ -179,7 +180,7 @@ def test_masks_and_audits_are_the_oracles(rules: list[tuple[str, str, str, objec
     known = [{name: v if name in measured else None for name, v in pair.items()} for pair in pairs]
     expected = oracle.ledger(known, [(n, s, op, tuple(v) if isinstance(v, list) else v) for n, s, op, v in rules], off)
 
-    frame = pl.DataFrame(pairs, {name: pl.Int64 for name in NUMBERS}).with_row_index()
+    frame = pl.DataFrame(pairs, dict.fromkeys(NUMBERS, pl.Int64)).with_row_index()
     verdicts = frame.select(*masks(recipe.rules, off, measured), "index").select("failed", "unknown")
     assert verdicts.rows() == expected
 
@@ -230,8 +231,6 @@ classes = st.dictionaries(st.integers(1, 30), st.integers(1, 20), max_size=8)
 
 @given(classes, st.integers(1, 200))
 def test_top_k_is_the_oracles(found: dict[int, int], top_k: int) -> None:
-    from collections import Counter
-
     counts = Counter({f"{c}-{i}": c for c, n in found.items() for i in range(n)})
     resolved = vocabulary(top_k, sorted(found.items()))
     assert (resolved.threshold, resolved.used, resolved.next) == oracle.vocabulary(top_k, counts)

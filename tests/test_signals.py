@@ -11,7 +11,7 @@ from conftest import SCHEMA, bad_urls, texts, urls
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data.pairs import clean, keyed, merge, normalise
+from align_data.pairs import clean, finished, keyed, merge, normalise
 from align_data.signals import SIGNALS, Piece, find
 from align_data.signals.script import SCRIPTS
 from align_data.signals.text import n_words_whitespace
@@ -151,8 +151,6 @@ def test_splitting_the_input_never_changes_a_row_signal(found: list[str], data: 
 
 @given(st.lists(st.tuples(urls, texts), min_size=1, max_size=12))
 def test_uids_are_the_oracles(found: list[tuple[str, str]]) -> None:
-    from align_data.pairs import finished
-
     frame = pl.DataFrame({"url": [u for u, _ in found], "alt_text": [t for _, t in found]})
     made = finished(merge(keyed(frame, [])))
     assert made["uid"].to_list() == sorted({oracle.uid(u, t) for u, t in found})

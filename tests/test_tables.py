@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from align_data.signals import SIGNALS
 from align_data.store import Store
 from align_data.tables import Table
 
-ONE = [{name: None for name in SCHEMA} | {"url": "http://a/1", "alt_text": "a b c"}]
+ONE = [dict.fromkeys(SCHEMA) | {"url": "http://a/1", "alt_text": "a b c"}]
 
 
 def verdicts(rows: int) -> pl.DataFrame:
@@ -27,9 +28,14 @@ def verdicts(rows: int) -> pl.DataFrame:
 
 def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
     table = Dataset(Store(tmp_path)).ledger("x")
-    with pytest.raises(RuntimeError, match="stop"), table.writer(0, {}) as writer:
-        writer.write(verdicts(10))
-        raise RuntimeError("stop")
+
+    def stopped() -> None:
+        with table.writer(0, {}) as writer:
+            writer.write(verdicts(10))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped()
     assert list(tmp_path.rglob("*.parquet*")) == []
     assert list(tmp_path.rglob(".*.tmp")) == []
 
@@ -104,9 +110,12 @@ def test_a_damaged_part_is_a_sentence(job: Callable[..., Built]) -> None:
 
 
 def test_two_processes_cannot_work_on_one_dataset(tmp_path: Path) -> None:
-    with Store(tmp_path).lock():
-        with pytest.raises(DatasetError, match="another align-data process is at work"), Store(tmp_path).lock():
-            pass
+    with (
+        Store(tmp_path).lock(),
+        pytest.raises(DatasetError, match="another align-data process is at work"),
+        Store(tmp_path).lock(),
+    ):
+        pass
     with Store(tmp_path).lock():
         pass
 
@@ -120,19 +129,19 @@ def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
 
 
 def test_no_space_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
-
     table = Dataset(Store(tmp_path)).ledger("x")
 
     def full(self: Path, target: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(
-        OutputError, match="cannot write .*part-00000.parquet: No space left on device; what was finished"
+    with (
+        pytest.raises(
+            OutputError, match=r"cannot write .*part-00000\.parquet: No space left on device; what was finished"
+        ),
+        table.writer(0, {}) as writer,
     ):
-        with table.writer(0, {}) as writer:
-            writer.write(verdicts(1))
+        writer.write(verdicts(1))
     assert list(tmp_path.rglob(".*.tmp")) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 from align_data.inputs.columns import Choice, by_name
 from align_data.inputs.find import Source
 from align_data.inputs.rows import Batch, Rejects
-from align_data.tables import PIECE_ROWS
+from align_data.tables import PIECE_BYTES, PIECE_ROWS
 
 
 def look(source: Source, choice: Choice) -> tuple[dict[str, str], list[int]]:
@@ -41,10 +42,21 @@ def read(
     row = first_row
     with _open(source) as file:
         wanted = list(dict.fromkeys(columns.values()))
-        for batch in file.iter_batches(PIECE_ROWS, row_groups=list(groups), columns=wanted, use_threads=False):
+        rows = _batch_rows(file.metadata, groups, wanted)
+        for batch in file.iter_batches(rows, row_groups=list(groups), columns=wanted, use_threads=False):
             numbers = np.arange(row + 1, row + 1 + batch.num_rows)
             row += batch.num_rows
             yield Batch({role: batch.column(name) for role, name in columns.items()}, numbers), Rejects()
+
+
+def _batch_rows(metadata: Any, groups: Sequence[int], wanted: Sequence[str]) -> int:
+    """Return how many rows to read at a time, by their mean size: 100,000 rows of huge texts must not be in memory."""
+    size = rows = 0
+    for group in map(metadata.row_group, groups):
+        rows += group.num_rows
+        columns = map(group.column, range(group.num_columns))
+        size += sum(c.total_uncompressed_size for c in columns if c.path_in_schema in wanted)
+    return max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, size)))
 
 
 def _open(source: Source) -> pq.ParquetFile:

@@ -20,7 +20,7 @@ from align_data.inputs import Choice, Source, Unit, find, read, units
 from align_data.layout import Dataset
 from align_data.progress import Progress, Tick
 from align_data.store import writing
-from align_data.tables import PIECE_ROWS, PartInfo, PartWriter, Table, digest
+from align_data.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
 
 PART_ROWS = 1_000_000
 PART_BYTES = 256 * 2**20
@@ -152,13 +152,15 @@ def _prepare(
 def _cleaned(unit: Unit) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Yield good and rejected rows; what a file stores in small row groups is joined to pieces worth sorting."""
     waiting: list[tuple[pl.DataFrame, pl.DataFrame]] = []
+    rows = size = 0
     for frame, rejects in read(unit):
         good, bad = pair.clean(frame)
         early = pl.DataFrame({"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, bad.schema)
         waiting.append((good, pl.concat([early, bad]).sort("row") if len(early) else bad))
-        if sum(len(g) + len(b) for g, b in waiting) > PIECE_ROWS // 2:
+        rows, size = rows + len(frame), size + pair.size(good)
+        if rows > PIECE_ROWS // 2 or size > PIECE_BYTES // 2:
             yield _joined(waiting)
-            waiting = []
+            waiting, rows, size = [], 0, 0
     if waiting:
         yield _joined(waiting)
 
