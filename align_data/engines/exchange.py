@@ -71,7 +71,7 @@ def place(keys: Keys) -> tuple[Keys, Counts, Places]:
 def merge(runs: Sequence[tuple[Keys, Counts]], slice_keys: int = SLICE) -> Iterator[Merged]:
     """Yield the distinct keys of all runs in ascending slices, with the sum of each one's counts.
 
-    Runs may be maps of files: a slice's working memory is some dozen bytes for each of its `slice_keys` keys.
+    A slice's working memory is some dozen bytes for each of its `slice_keys` keys.
     """
     longest = max((keys for keys, _ in runs), key=len, default=())
     if not len(longest):
