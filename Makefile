@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
 
-.PHONY: demo test lint types bench docs clean
+.PHONY: help demo test lint types bench docs clean
+
+help:  ## what there is
+	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
 
 # A stamp per set of extras: installed again only when what is asked for changed.
 $(VENV)/bin/python:
@@ -43,5 +46,5 @@ bench: $(VENV)/.installed-bench  ## the main job against hand-written DuckDB SQL
 docs: $(VENV)/.installed  ## what is generated: docs/cli.md, docs/signals.md, schemas/recipe.schema.json
 	$(BIN)/python docs/generate.py
 
-clean:
+clean:  ## remove what the others made
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 AlignDataError
 ├── InputError     an input that cannot be found, read or understood
 ├── DatasetError   a dataset that is missing, incomplete, stale, busy or of another version
+├── EngineError    an engine that cannot start, or that broke down
 ├── OutputError    a place that cannot be written
 ├── RecipeError    a recipe, rule or override that says something that cannot be
 └── SignalError    a signal asked for by name that cannot be measured
@@ -24,6 +25,10 @@ class InputError(AlignDataError):
 
 class DatasetError(AlignDataError):
     """A dataset that is missing, incomplete, stale, busy or of another version."""
+
+
+class EngineError(AlignDataError):
+    """An engine that cannot start, or that broke down."""
 
 
 class OutputError(AlignDataError):

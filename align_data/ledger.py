@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from align_data.errors import DatasetError
+from align_data.errors import DatasetError, nearest
 from align_data.layout import Dataset
-from align_data.recipe import CHOSEN, Recipe, Rule
+from align_data.recipe import CHOSEN, Recipe, Rule, builtin
 from align_data.tables import Manifest
 
 TOLERANCE = 0.1
@@ -36,7 +36,8 @@ class Vocabulary:
         if self.asked >= self.pool:
             return (
                 f"{rule}: top_k {self.asked:,} covers all {self.pool:,} distinct n-grams of this pool, so the rule "
-                f"drops nothing; --set {rule}.ge=3 would ask for n-grams seen at least 3 times"
+                f"drops nothing; --set {rule}.ge=3 would ask for n-grams seen at least 3 times in it, "
+                "which few texts of a small pool pass"
             )
         beside = f"; the next class would make it {self.next:,}" if self.next is not None else ""
         used = f"the {self.used:,} n-grams seen {times(self.threshold)} or more"
@@ -94,11 +95,7 @@ class Plan:
 
     def chosen(self, rule: Rule) -> bool:
         """Tell whether a rule's threshold was chosen, by the recipe's author or by an override, and not published."""
-        return rule.source == CHOSEN or self.overridden(rule)
-
-    def overridden(self, rule: Rule) -> bool:
-        """Tell whether an override replaced the rule's test."""
-        return any(o.partition("=")[0].rpartition(".")[0] == rule.name for o in self.overrides)
+        return rule.source == CHOSEN
 
     def dump(self) -> dict[str, Any]:
         """Return the plan as JSON data."""
@@ -149,11 +146,17 @@ def masks_of(manifest: Manifest) -> Masks:
 def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
     """Return the plan and the manifest of a ledger; DatasetError names the ledgers there are."""
     dataset.ingested()
+    if name.endswith((".yaml", ".yml")):
+        raise DatasetError(
+            f"{name} is a recipe's file; a ledger is called by the recipe's name, or what --as called it "
+            f"(there are: {', '.join(dataset.ledgers()) or 'none'})"
+        )
     manifest = dataset.ledger(name).committed()
     if manifest is None:
-        there = ", ".join(dataset.ledgers()) or "none"
+        there = dataset.ledgers()
+        recipe = name if name in builtin() else f"NAME|FILE --as {name}"
         raise DatasetError(
-            f"{dataset.store.url} has no ledger {name} (there are: {there}); "
-            f"make it with: align-data filter {dataset.store.url} --recipe {name}"
+            f"{dataset.store.url} has no ledger {name}{nearest(name, there)}; there are: {', '.join(there) or 'none'}; "
+            f"make it with: align-data filter {dataset.store.url} --recipe {recipe}"
         )
     return Plan.load(manifest.meta["plan"]), manifest

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 from align_data import __version__
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
+from align_data.engines.spark import MEMORY as TASK_MEMORY
+from align_data.engines.spark import SparkEngine
 from align_data.inputs import Choice
 from align_data.layout import Dataset
 from align_data.progress import Progress
@@ -27,14 +30,17 @@ from align_data.tables import Manifest
 
 @dataclass(frozen=True)
 class Resources:
-    """What the local engine may use."""
+    """Which engine works, and what it may use."""
 
+    engine: Literal["local", "spark"] = "local"
     workers: int | None = None
-    """Threads; None for one a processor."""
-    memory: int = MEMORY
-    """Bytes that its tasks may hold together."""
+    """Threads of the local engine; None for one a processor."""
+    memory: int | None = None
+    """Bytes that may be held: by all local tasks together (None for 4 GB), by each task on Spark (None for 512 MB)."""
     work: str | None = None
-    """Where to spill; None for a folder inside the dataset."""
+    """Where the local engine spills; None for a folder inside the dataset."""
+    spark_conf: Sequence[tuple[str, str]] = ()
+    """Settings of Spark, which go before ours."""
 
 
 @contextmanager
@@ -43,10 +49,22 @@ def session(url: str, resources: Resources, *, create: bool = False) -> Iterator
     store = Store(url, resources.work)
     began = datetime.now(UTC)
     there = create or store.exists("")
-    with store.lock() if there else nullcontext():
-        yield Dataset(store), LocalEngine(store.work, resources.workers, resources.memory)
+    with store.lock() if there else nullcontext(), _engine(resources, store) as engine:
+        yield Dataset(store), engine
         if there:
             _log(store, began)
+
+
+@contextmanager
+def _engine(resources: Resources, store: Store) -> Iterator[Engine]:
+    if resources.engine == "local":
+        yield LocalEngine(store.work, resources.workers, resources.memory or MEMORY)
+        return
+    spark = SparkEngine(dict(resources.spark_conf), resources.memory or TASK_MEMORY)
+    try:
+        yield spark
+    finally:
+        spark.stop()
 
 
 def _log(store: Store, began: datetime) -> None:

@@ -73,7 +73,9 @@ class Rule(BaseModel):
         description="Passes if every n-gram is among about so many most frequent ones of the raw pool.",
     )
     source: str = Field(
-        default=CHOSEN, description=f"Where the threshold is published; '{CHOSEN}' if no source states it."
+        default=CHOSEN,
+        min_length=1,
+        description=f"Where the threshold is published; '{CHOSEN}' if no source states it.",
     )
     note: str | None = Field(default=None, description="What a reader should know.")
 
@@ -94,6 +96,8 @@ class Rule(BaseModel):
             found = f"has {len(tests)} tests ({', '.join(tests)})" if tests else "has no test"
             raise ValueError(f"{found}; it takes exactly one of {', '.join(OPERATORS)}")
         self._check_value(SIGNALS[self.signal], tests[0])
+        if self.source != CHOSEN and self.source.strip().lower() in ("", CHOSEN):
+            raise ValueError(f"source {self.source!r}: say where the threshold is published, or {CHOSEN}")
         return self
 
     def _check_value(self, signal: Signal, op: str) -> None:
@@ -135,10 +139,10 @@ class Rule(BaseModel):
             return _PHRASES["between"].format(*map(_shown, self.between))
         return _PHRASES[self.op].format(f"{self.top_k:,}" if self.top_k else _shown(self.value, ", "))
 
-    def with_test(self, op: str, value: Any) -> Rule:
-        """Return the same rule with another test."""
+    def with_test(self, op: str, value: Any, source: str | None = None) -> Rule:
+        """Return the same rule with another test, of another source if one is given."""
         kept = self.model_dump(include={"signal", "name", "source", "note"})
-        return Rule.model_validate({**kept, op: value})
+        return Rule.model_validate({**kept, op: value, "source": source or self.source})
 
     def passes(self, column: pl.Expr) -> pl.Expr:
         """Return whether the column's values pass: null where they are null."""
@@ -185,10 +189,10 @@ class Recipe(BaseModel):
         return names.index(name)
 
     def with_test(self, name: str, op: str, value: Any) -> Recipe:
-        """Return the recipe with the test of one rule replaced."""
+        """Return the recipe with the test of one rule replaced; what its source states it no longer is."""
         at = self.position(name)
         return self.model_copy(
-            update={"rules": (*self.rules[:at], self.rules[at].with_test(op, value), *self.rules[at + 1 :])}
+            update={"rules": (*self.rules[:at], self.rules[at].with_test(op, value, CHOSEN), *self.rules[at + 1 :])}
         )
 
 
@@ -222,7 +226,8 @@ def load(name: str) -> Recipe:
         try:
             return parse(path.read_text(encoding="utf-8"), name)
         except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"cannot read the recipe {name}: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise RecipeError(f"cannot read the recipe {name}: {why}") from error
     there = builtin()
     if name not in there:
         raise RecipeError(

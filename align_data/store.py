@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -137,6 +138,6 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise OutputError(
-            f"cannot write {os.fspath(path)}: {why}; what was finished stays, run again to go on"
-        ) from error
+        never = error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EROFS, errno.ENOENT)
+        advice = "choose another place" if never else "what was finished stays, run again to go on"
+        raise OutputError(f"cannot write {os.fspath(path)}: {why}; {advice}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -230,7 +231,7 @@ def test_mistakes_are_sentences_with_exit_codes(
 
 def test_mistakes_on_a_dataset(tmp_path: Path, dataset: Path) -> None:
     assert (
-        "has no ledger align (there are: mine); make it with: align-data filter"
+        "has no ledger align; there are: mine; make it with: align-data filter"
         in call("audit", dataset, "--recipe", "align", code=1).stderr
     )
     assert "has no pair with the uid feed" in call("why", dataset, "feed", code=1).stderr
@@ -244,6 +245,39 @@ def test_mistakes_on_a_dataset(tmp_path: Path, dataset: Path) -> None:
     )
     outside = call("filter", dataset, "--recipe", "align", "--as", "../b", code=1)
     assert "'../b' cannot be a ledger's name" in outside.stderr
+
+
+def test_what_could_mislead_is_said(tmp_path: Path, dataset: Path) -> None:
+    two = call("filter", dataset, "--recipe", "align", "--set", "n_words.ge=3", "--set", "n_words.le=5", code=1)
+    assert "--set gives n_words two tests" in two.stderr
+    both = call("filter", dataset, "--recipe", "align", "--set", "n_words.ge=3", "--without", "n_words", code=1)
+    assert "n_words is both set and taken out" in both.stderr
+    mine = ["filter", dataset, "--recipe", tmp_path / "mine.yaml"]
+    assert "replaced" not in call(*mine).stderr
+    assert "the ledger mine was decided otherwise and is replaced" in call(*mine, "--set", "n_words.ge=90").stderr
+    assert answer("audit", dataset, "--recipe", "mine")["rules"][0]["source"] == "chosen"
+    nothing = call("export", dataset, "--recipe", "mine", "--pending", "drop", "--out", tmp_path / "kept", code=1)
+    assert "keeps no pair" in nothing.stderr
+    assert not (tmp_path / "kept").exists()
+    assert "is a recipe's file; a ledger is" in call("audit", dataset, "--recipe", "mine.yaml", code=1).stderr
+    gone = call("why", dataset, "--url", "/relative.png", code=1).stderr
+    assert "row 8 of list.parquet was rejected with it: url_not_http" in gone
+    (tmp_path / "two.csv").write_text("url,image_url,text\nhttp://a/1,http://a/2,x\n")
+    said = call("ingest", tmp_path / "two.csv", "--out", tmp_path / "two").stderr
+    assert "columns: url, alt_text from text (not image_url: --url-col and --text-col choose)" in said
+    (tmp_path / "semi.csv").write_text("url;text\nhttp://a/1;x\n")
+    cut = call("ingest", tmp_path / "semi.csv", "--out", tmp_path / "semi", code=1).stderr
+    assert "its fields seem to be cut by semicolons" in cut
+
+
+def test_a_terminal_that_knows_no_letters_still_gets_its_answer(dataset: Path) -> None:
+    pl.DataFrame({"url": ["http://b/1"], "text": ["日本"]}).write_parquet(dataset.parent / "l.parquet")
+    call("run", dataset.parent / "l.parquet", "--recipe", "align", "--out", dataset.parent / "two")
+    code = "from align_data.cli import main; main()"
+    command = [sys.executable, "-c", code, "why", str(dataset.parent / "two"), "--text", "日本"]
+    ascii_ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ascii_)
+    assert r"\u65e5\u672c" in done.stdout
 
 
 def test_without_the_extra_lang_everything_else_works(

@@ -337,7 +337,7 @@ def test_other_inputs_into_a_dataset_are_refused_and_the_same_are_nothing_to_do(
 def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(as_csv(ROWS))
     (tmp_path / "file").write_text("a file where a folder should be")
-    said = r"cannot write .*file/out: .*; what was finished stays, run again to go on"
+    said = r"cannot write .*file/out: .*; choose another place"
     with pytest.raises(OutputError, match=said), Store(tmp_path / "file" / "out").lock():
         pass
 

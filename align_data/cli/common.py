@@ -12,7 +12,6 @@ import click
 from rich.console import Console
 
 from align_data.cli.progress import Lines, Live
-from align_data.engines.local import MEMORY
 from align_data.pipeline import Resources
 from align_data.progress import Progress
 
@@ -90,21 +89,35 @@ def decision_options(function: F) -> F:
 
 
 def resource_options(function: F) -> F:
-    """Add the options that say what the local engine may use."""
+    """Add the options that say which engine works and what it may use."""
     for option in (
+        click.option(
+            "--spark-conf",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=settings,
+            help="A setting of Spark, such as spark.master=local[4].",
+        ),
         click.option(
             "--work",
             metavar="FOLDER",
-            help="Where to put what does not fit in memory; in DATASET unless given.",
+            help="Where the local engine puts what does not fit in memory; in DATASET unless given.",
         ),
         click.option(
             "--memory",
             type=Size(),
-            default=MEMORY,
-            show_default="4GB",
-            help="What may be held in memory at once.",
+            help="What may be held in memory at once: 4GB unless given; on Spark by each task, 512MB unless given.",
         ),
-        click.option("--workers", type=click.IntRange(1), help="Threads; one a processor unless given."),
+        click.option(
+            "--workers", type=click.IntRange(1), help="Threads of the local engine; one a processor unless given."
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(["local", "spark"]),
+            default="local",
+            show_default=True,
+            help="What does the work: this machine, or Spark (the extra spark). The result is the same to the byte.",
+        ),
     ):
         function = option(function)
     return function
@@ -112,7 +125,21 @@ def resource_options(function: F) -> F:
 
 def resources(options: dict[str, Any]) -> Resources:
     """Take the resource options out of a command's."""
-    return Resources(options.pop("workers"), options.pop("memory"), options.pop("work"))
+    return Resources(
+        engine=options.pop("engine"),
+        workers=options.pop("workers"),
+        memory=options.pop("memory"),
+        work=options.pop("work"),
+        spark_conf=options.pop("spark_conf"),
+    )
+
+
+def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Split KEY=VALUE."""
+    for value in values:
+        if "=" not in value.strip("="):
+            raise click.BadParameter(f"{value!r} is no setting; write it as KEY=VALUE", ctx, param)
+    return tuple((value.partition("=")[0], value.partition("=")[2]) for value in values)
 
 
 def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001

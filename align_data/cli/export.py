@@ -63,7 +63,7 @@ def command(
 
     \b
     Examples:
-      align-data export laion --recipe align --pending drop --out kept
+      align-data export laion --recipe align --without decodable,min_side,aspect,nsfw,eval_distance --out kept
       align-data export commonpool --recipe datacomp-basic --format uids --uid source --out subset
     """
     with session(dataset, resources(options)) as (opened, engine):

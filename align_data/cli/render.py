@@ -37,10 +37,10 @@ def audit(out: Console, audit: Audit) -> None:
         title=f"{escape(audit.title)}: ledger {escape(audit.recipe)}, {audit.pairs:,} pairs",
         title_justify="left",
     )
-    table.add_column("rule")
-    table.add_column("test")
+    table.add_column("rule", no_wrap=True)
+    table.add_column("test", overflow="fold")
     for name in ("fail", "fail only this", "unknown", "left after"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=name != "fail only this")
     for rule in audit.rules:
         mark = " *" if rule.chosen else ""
         if rule.off:

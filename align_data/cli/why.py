@@ -32,7 +32,7 @@ def command(
 
     \b
     Examples:
-      align-data why laion 0002100e7ebb891a10b930c2c5f8cf2b
+      align-data why laion 0002100e7ebb891a10b930c2c5f8cf81
       align-data why laion --recipe align --text "alt img"
     """
     if sum(value is not None for value in (uid, url, text)) != 1:

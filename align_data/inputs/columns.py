@@ -36,8 +36,8 @@ class Choice:
         return {role: name for role, name in (("url", self.url), ("alt_text", self.alt_text)) if name}
 
 
-def by_name(columns: Sequence[str], choice: Choice, where: str) -> dict[str, str]:
-    """Return our column → the input's, for those that are there.
+def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[str, str], str]:
+    """Return our column → the input's, for those that are there; and a sentence that says so.
 
     Raises InputError if the URL or the text is not found, or a column that the user named.
     """
@@ -57,9 +57,30 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> dict[str, str
         usual_names = "; ".join(f"{role} is usually called {', '.join(NAMES[role])}" for role in missing)
         raise InputError(
             f"{where}: no column found for {' and '.join(missing)}; it has: {', '.join(columns) or 'none'}; "
-            f"{usual_names}; name yours with {' and '.join(option[role] for role in missing)}"
+            f"{usual_names}; name yours with {' and '.join(option[role] for role in missing)}{_separator(columns)}"
         )
-    return found
+    return found, _said(found, columns, choice)
+
+
+def _separator(columns: Sequence[str]) -> str:
+    """Guess that a header was cut at the wrong character."""
+    for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(columns) == 1 and sign in columns[0]:
+            return f" (its fields seem to be cut by {name}; commas are read in .csv, tabs in .tsv)"
+    return ""
+
+
+def _said(found: Mapping[str, str], columns: Sequence[str], choice: Choice) -> str:
+    """Say which columns are taken, and which others would fit the URL and the text."""
+    taken = ", ".join(name if role == name else f"{role} from {name}" for role, name in found.items())
+    others = [
+        column
+        for role in NEEDED
+        if role not in choice.given()
+        for column in columns
+        if column.lower() in NAMES[role] and column != found[role]
+    ]
+    return f"columns: {taken}" + (f" (not {', '.join(others)}: --url-col and --text-col choose)" if others else "")
 
 
 def knows(columns: Sequence[str], choice: Choice) -> bool:

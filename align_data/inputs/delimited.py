@@ -35,6 +35,8 @@ class Layout:
     columns: dict[str, str]
     header: bool
     names: tuple[str, ...] = field(default=())
+    said: str = ""
+    """What the user is told of it."""
 
 
 def look(source: Source, choice: Choice) -> Layout:
@@ -54,10 +56,14 @@ def look(source: Source, choice: Choice) -> Layout:
     if not knows(first, choice):
         places = by_value(rows)
         if places is not None:
-            return Layout({role: str(place) for role, place in places.items()}, header=False, names=names)
-    found = by_name([name.strip() for name in first], choice, source.path)
+            where = ", ".join(f"{role} is column {place + 1}" for role, place in places.items())
+            said = f"{source.name} has no header line; by its values {where}"
+            return Layout({role: str(place) for role, place in places.items()}, header=False, names=names, said=said)
+    found, said = by_name([name.strip() for name in first], choice, source.path)
     stripped = [name.strip() for name in first]
-    return Layout({role: str(stripped.index(name)) for role, name in found.items()}, header=True, names=names)
+    return Layout(
+        {role: str(stripped.index(name)) for role, name in found.items()}, header=True, names=names, said=said
+    )
 
 
 def _rows(text: str, source: Source) -> list[list[str]]:

@@ -21,8 +21,8 @@ _LINE = 2**26
 _LOOK = 100
 
 
-def look(source: Source, choice: Choice) -> dict[str, str]:
-    """Return which key is what, by the first lines' keys."""
+def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
+    """Return which key is what, by the first lines' keys, and a sentence that says so."""
     keys: dict[str, None] = {}
     for line in islice(_lines(source), _LOOK):
         record = _parse(line)

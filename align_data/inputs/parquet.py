@@ -14,11 +14,11 @@ from align_data.inputs.rows import Batch, Rejects
 from align_data.tables import PIECE_BYTES, PIECE_ROWS
 
 
-def look(source: Source, choice: Choice) -> tuple[dict[str, str], list[int]]:
-    """Return which column is what, and the number of rows of each row group."""
+def look(source: Source, choice: Choice) -> tuple[dict[str, str], str, list[int]]:
+    """Return which column is what, a sentence that says so, and the number of rows of each row group."""
     with _open(source) as file:
-        columns = by_name(file.schema_arrow.names, choice, source.path)
-        return columns, [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        columns, said = by_name(file.schema_arrow.names, choice, source.path)
+        return columns, said, [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
 
 
 def stretches(groups: Sequence[int], rows: int) -> Iterator[tuple[int, tuple[int, ...]]]:

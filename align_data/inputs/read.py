@@ -40,16 +40,17 @@ def units(sources: Sequence[Source], choice: Choice) -> tuple[list[Unit], list[s
     for source in sources:
         with _sentence(source):
             if source.format == "parquet":
-                columns, groups = parquet.look(source, choice)
+                columns, said, groups = parquet.look(source, choice)
                 found += [Unit(source, columns, first, some) for first, some in parquet.stretches(groups, UNIT_ROWS)]
             elif source.format == "jsonl":
-                found.append(Unit(source, jsonl.look(source, choice)))
+                columns, said = jsonl.look(source, choice)
+                found.append(Unit(source, columns))
             else:
                 layout = delimited.look(source, choice)
                 found.append(Unit(source, layout.columns, header=layout.header, names=layout.names))
-                if not layout.header:
-                    places = ", ".join(f"{role} is column {int(name) + 1}" for role, name in layout.columns.items())
-                    notes.append(f"{source.name} has no header line; by its values {places}")
+                said = layout.said
+        if said not in notes:
+            notes.append(said)
     return found, notes
 
 

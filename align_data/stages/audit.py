@@ -114,19 +114,21 @@ def _notes(plan: Plan, lines: Sequence[RuleAudit]) -> list[str]:
         notes.append(_unmeasured([rule for rule in plan.recipe.rules if rule.signal in plan.unmeasured], plan.off))
     some = [line for line in lines if line.unknown and line.signal not in plan.unmeasured]
     notes += [f"{line.rule} is unknown for {line.unknown:,} pairs: {SIGNALS[line.signal].null}" for line in some]
+    unknown = [line.rule for line in lines if line.unknown]
+    if unknown:
+        notes.append(f"to decide without what is unknown: align-data filter … --without {','.join(unknown)} --as NAME")
     return notes
 
 
 def _unmeasured(rules: Sequence[Rule], off: Sequence[str]) -> str:
-    """Say which signals nobody has measured, how to get them, and how to decide without them."""
+    """Say which signals nobody has measured, and how to get them."""
     reasons: dict[str, list[str]] = {}
     for rule in rules:
         if rule.name not in off:
             why = SIGNALS[rule.signal].missing() or "can be: run align-data measure, then filter again"
             reasons.setdefault(why, []).append(rule.signal)
     said = "; ".join(f"{', '.join(dict.fromkeys(signals))} {why}" for why, signals in reasons.items())
-    names = ",".join(rule.name for rule in rules if rule.name not in off)
-    return f"not measured, so their rules are unknown: {said}. To decide without them: --without {names}"
+    return f"not measured, so their rules are unknown: {said}"
 
 
 def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[str, Any]]]:

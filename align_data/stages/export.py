@@ -81,6 +81,8 @@ def export(
     pending = sum(n for (f, unknown), n in masks.items() if not f & selection.asked and unknown & selection.asked)
     if pending and not drop_pending:
         raise DatasetError(_pending(selection, masks, pending, kept))
+    if not kept:
+        raise DatasetError(_none(selection, pending))
     what = {
         "ledger": ledger,
         "plan": plan.dump(),
@@ -103,6 +105,15 @@ def export(
     out.write_bytes(MANIFEST, (json.dumps({**what, "files": files}, indent=1) + "\n").encode())
     out.remove(BEGUN)
     return Exported(kept, pending, files)
+
+
+def _none(selection: Selection, pending: int) -> str:
+    left = (
+        f", and {pending:,} are pending and would be left out: take the unknown rules out with --without"
+        if pending
+        else ""
+    )
+    return f"the ledger {selection.ledger} keeps no pair{left}; nothing is exported"
 
 
 def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str:

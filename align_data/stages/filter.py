@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
+from align_data.errors import DatasetError, RecipeError
 from align_data.layout import Dataset
 from align_data.ledger import Masks, Plan, Vocabulary, add_masks, count_masks, vocabulary
 from align_data.measured import available, columns
@@ -20,10 +21,17 @@ def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: S
 
     Raises RecipeError for an override or a rule that is not the recipe's, DatasetError for stale signals.
     """
-    for assignment in overrides:
-        recipe = override(recipe, assignment)
     for name in off:
         recipe.position(name)
+    set_: set[str] = set()
+    for assignment in overrides:
+        recipe = override(recipe, assignment)
+        name = assignment.partition("=")[0].rpartition(".")[0]
+        if name in set_:
+            raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
+        if name in off:
+            raise RecipeError(f"{name} is both set and taken out")
+        set_.add(name)
     measured = available(dataset, dataset.ingested())
     in_force = [rule for rule in recipe.rules if rule.name not in off]
     unmeasured = dict.fromkeys(rule.signal for rule in in_force if rule.signal not in measured)
@@ -50,11 +58,13 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, pairs))
     identities = {signal: SIGNALS[signal].identity() for signal in signals}
     # What the verdicts follow from: equal facts, equal bytes.
-    meta = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities}
+    meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities}
     facts = {"ledger": digest(meta)}
     before = table.committed()
     if before is not None and before.meta.get("ledger") == facts["ledger"]:
         return before
+    if before is not None and _asked(before.meta["plan"]) != _asked(meta["plan"]):
+        progress.say(f"the ledger {name} was decided otherwise and is replaced; --as keeps both")
     table.retract()
 
     def write(part: int, tick: Tick) -> tuple[PartInfo, Masks]:
@@ -69,6 +79,11 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     # Kept with the ledger, so that an audit of any size reads nothing else.
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(total.items())]
     return table.commit([info for info, _ in done], {**meta, **facts, "masks": counts})
+
+
+def _asked(plan: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what of a plan the user asked for."""
+    return plan["recipe"], plan["overrides"], plan["off"]
 
 
 def _write(

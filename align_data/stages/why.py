@@ -12,6 +12,7 @@ import polars as pl
 
 from align_data.errors import DatasetError
 from align_data.hashing import keys, pair_keys
+from align_data.inputs.rows import DETAIL
 from align_data.layout import Dataset
 from align_data.ledger import Plan, open_ledger, times
 from align_data.measured import available
@@ -73,8 +74,21 @@ def why(
                 return found
     if not found:
         what = f"uid {uid}" if uid else f"URL {url}" if url else f"text {text!r}"
-        raise DatasetError(f"{dataset.store.url} has no pair with the {what}; it may have been rejected at ingest")
+        raise DatasetError(f"{dataset.store.url} has no pair with the {what}; {_rejected(dataset, url)}")
     return found
+
+
+def _rejected(dataset: Dataset, url: str | None) -> str:
+    """Say where a URL was rejected, or how many rows were."""
+    manifest = dataset.rejected.committed()
+    parts = range(len(manifest.parts) if manifest else 0)
+    if url is not None:
+        for part in parts:
+            for piece in dataset.rejected.pieces(part, ["source", "row", "reason", "detail"]):
+                for row in piece.filter(pl.col("detail") == url[:DETAIL]).iter_rows(named=True):
+                    return f"row {row['row']} of {row['source']} was rejected with it: {row['reason']}"
+    number = manifest.rows if manifest else 0
+    return f"the {number:,} rows that are no pairs are in {dataset.store.path('rejected')}"
 
 
 def _matching(uid: str | None, url: str | None, text: str | None) -> pl.Expr:

@@ -74,9 +74,9 @@ def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progre
 
         engine.map_parts("measure", scan, rows, progress)
     else:
-        kinds = corpus.kinds()
+        kinds, flush = corpus.kinds(), engine.flush  # the engine itself does not travel
         exchange = Exchange(
-            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, engine.flush), tick),
+            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, flush), tick),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
             answer=lambda part, answers, tick: answer(corpus, part, answers, tick),
         )

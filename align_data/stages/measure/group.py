@@ -26,15 +26,16 @@ class Group:
         self.pairs = pairs
         self.source = dataset.pairs
         self.table = dataset.measured(name)
-        self.new = [signal for signal in todo if signal.group == name]
-        names = {*fresh(dataset, name, pairs), *(signal.name for signal in self.new)}
+        # Names, not definitions: a group travels to other machines.
+        self.new = [signal.name for signal in todo if signal.group == name]
+        names = {*fresh(dataset, name, pairs), *self.new}
         self.columns = [c.name for c in self.table.contract.columns if c.name in names]
         self._identities = {name: SIGNALS[name].identity() for name in self.columns}
 
     def kinds(self) -> list[str]:
         """Return the kinds of keys that the group's new signals need counted."""
         needs = {"images_per_text": "texts", "rarest_ngram": "ngrams"}
-        return [needs[signal.name] for signal in self.new if signal.name in needs]
+        return [needs[name] for name in self.new if name in needs]
 
     def part(self, number: int) -> GroupPart:
         """Look at one part: what it has, and what is absent."""

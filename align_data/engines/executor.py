@@ -1,0 +1,239 @@
+"""What a task of the Spark engine does on an executor: messages in, messages out. Nothing here knows Spark.
+
+A message is a row: `to`, the task of the next step that it goes to; `place`, numbers that say what it is; `keys` and
+`values`, its bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from align_data.engines import windows
+from align_data.engines.base import Answers, Exchange, Shuffle
+from align_data.engines.exchange import SLICE, Counts, Run, bounds, cut
+from align_data.engines.held_runs import HeldRun, expect, sum_range
+from align_data.engines.spill import Batches, Budget
+from align_data.tables import frame
+
+SCHEMA = pa.schema(
+    {"to": pa.int32(), "place": pa.list_(pa.int64()), "keys": pa.large_binary(), "values": pa.large_binary()}
+)
+BLOB = 4 * 2**20
+"""Bytes of one message's keys at most, and about those of a batch: a JVM holds them several times."""
+RUN = 64 * 2**20
+"""Bytes of rows that are sorted before they are cut by part."""
+WINDOW = 32 * 2**20
+
+
+class Message(NamedTuple):
+    """One row; see above."""
+
+    to: int
+    place: tuple[int, ...]
+    keys: bytes = b""
+    values: bytes = b""
+
+
+def batches(messages: Iterable[Message]) -> Iterator[pa.RecordBatch]:
+    """Put messages into batches."""
+    some: list[Message] = []
+    size = 0
+    for one in messages:
+        some.append(one)
+        size += len(one.keys) + len(one.values)
+        if size > BLOB:
+            yield _batch(some)
+            some, size = [], 0
+    if some:
+        yield _batch(some)
+
+
+def _batch(some: list[Message]) -> pa.RecordBatch:
+    columns = zip(*some, strict=True)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+    )
+
+
+def messages(rows: Iterable[pa.RecordBatch]) -> Iterator[Message]:
+    """Take messages out of batches."""
+    for batch in rows:
+        for to, place, keys, values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield Message(to, tuple(place), keys, values)
+
+
+def pack(array: NDArray[Any]) -> bytes:
+    """Return a flat array as bytes that say of what type it is."""
+    return array.dtype.str.encode().ljust(8) + array.tobytes()
+
+
+def unpack(blob: bytes) -> NDArray[Any]:
+    """Return what was packed."""
+    return np.frombuffer(blob, np.dtype(blob[:8].decode().strip()), offset=8)
+
+
+def silent(_: int) -> None:
+    """Tick for nobody: the driver sees tasks, not rows."""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a folder on this executor's own disk, and remove it."""
+    places = os.environ.get("SPARK_LOCAL_DIRS", tempfile.gettempdir()).split(",")
+    with tempfile.TemporaryDirectory(prefix="align-data-", dir=places[os.getpid() % len(places)]) as folder:
+        yield Path(folder)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """The three steps of an exchange."""
+
+    exchange: Exchange[Any, Any]
+    parts: int
+    ranges: Mapping[str, int]
+    memory: int
+    """Bytes that a task may hold."""
+
+    @property
+    def tasks(self) -> list[tuple[str, int]]:
+        """Kind and number of each range, in the order of the tasks that count them."""
+        return [(kind, number) for kind, many in self.ranges.items() for number in range(many)]
+
+    def ask(self, part: int) -> Iterator[Message]:
+        """Ask for one part: every run's keys to their ranges, in pieces of bounded size."""
+        first_task = dict(zip(self.ranges, accumulate(self.ranges.values(), initial=0), strict=False))
+        at = {kind: bounds(number) for kind, number in self.ranges.items()}
+        for block_number, block in enumerate(self.exchange.ask(part, silent)):
+            for run_number, run in enumerate(block):
+                # The smallest type that holds them: what is sent is what an exchange costs.
+                counts = run.counts.astype(np.min_scalar_type(int(run.counts.max(initial=0))))
+                cuts = cut(run.keys, at[run.kind])
+                for number, (start, stop) in enumerate(pairwise(cuts)):
+                    for first in range(start, stop, BLOB // 8):
+                        piece = slice(first, min(stop, first + BLOB // 8))
+                        place = (part, block_number, run_number, first, int(run.memo is not None))
+                        to = first_task[run.kind] + number
+                        yield Message(to, place, pack(run.keys[piece]), pack(counts[piece]))
+
+    def count(self, task: int, asked: Iterable[Message]) -> Iterator[Message]:
+        """Sum one range; send what is kept to the driver, behind the parts, and the totals to those who asked."""
+        kind, number = self.tasks[task]
+        with scratch() as folder:
+            budget = Budget(self.memory // 2)
+            places, runs = [], []
+            for i, one in enumerate(asked):
+                run = Run(kind, unpack(one.keys), unpack(one.values), () if one.place[-1] else None)
+                runs.append(HeldRun(run, folder / str(i), bounds(1), budget))
+                places.append(one.place)
+            expect(runs)
+            kept = self.exchange.keep(kind, number, sum_range(runs, 0, min(SLICE, max(1, self.memory // 128))))
+            yield Message(self.parts, (task,), pickle.dumps(kept))
+            for (part, *place, _), held in zip(places, runs, strict=True):
+                if held.totals is not None:
+                    yield Message(part, tuple(place), pack(held.totals.read()))
+
+    def answer(self, task: int, told: Iterable[Message]) -> Iterator[Message]:
+        """Answer one part, which asks again for its memos; the task behind the parts passes on what was kept."""
+        if task == self.parts:
+            yield from (Message(0, (1, *one.place), one.keys) for one in told)
+            return
+        totals: dict[tuple[int, int], list[tuple[int, Counts]]] = {}
+        for one in told:
+            block, run, first = one.place
+            totals.setdefault((block, run), []).append((first, unpack(one.keys)))
+
+        def answers() -> Iterator[Answers]:
+            for number, block in enumerate(self.exchange.ask(task, silent)):
+                asked = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
+                yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in asked)
+
+        yield Message(0, (0, task), pickle.dumps(self.exchange.answer(task, answers(), silent)))
+
+
+def _joined(pieces: list[tuple[int, Counts]]) -> Counts:
+    """Put the pieces of a run's totals in order."""
+    return np.concatenate([piece for _, piece in sorted(pieces, key=lambda p: p[0])] or [np.empty(0, np.int64)])
+
+
+@dataclass(frozen=True)
+class Moving:
+    """The steps of a shuffle."""
+
+    shuffle: Shuffle[Any, Any, Any]
+    units: Sequence[Any]
+    memory: int
+
+    def account(self, task: int) -> Any:
+        """Read one unit for its account alone."""
+        rows = self.shuffle.prepare(self.units[task], silent)
+        try:
+            while True:
+                next(rows)
+        except StopIteration as end:
+            return end.value
+
+    def send(self, task: int, edges: Sequence[int]) -> Iterator[Message]:
+        """Read one unit again and send its rows to their parts, sorted and merged in runs."""
+        starts = np.array(edges[1:-1], dtype=np.uint64)
+        for rows in self._runs(self.shuffle.prepare(self.units[task], silent)):
+            run = self.shuffle.merge(rows)
+            cuts = [0, *np.searchsorted(run["url_key"].to_numpy(), starts).tolist(), len(run)]
+            rows_of_a_blob = max(1, len(run) * BLOB // max(1, int(run.estimated_size())))
+            for part, (start, stop) in enumerate(pairwise(cuts)):
+                for first in range(start, stop, rows_of_a_blob):
+                    yield Message(part, (task,), _to_bytes(run[first : min(stop, first + rows_of_a_blob)]))
+
+    def _runs(self, rows: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        limit = min(RUN, self.memory // 8)
+        waiting: list[pl.DataFrame] = []
+        size = 0
+        for some in rows:
+            waiting.append(some)
+            size += int(some.estimated_size())
+            if size > limit:
+                yield pl.concat(waiting)
+                waiting, size = [], 0
+        if waiting:
+            yield pl.concat(waiting)
+
+    def write(self, part: int, sent: Iterable[Message], edges: Sequence[int]) -> Any:
+        """Write one part of all that was sent to it."""
+        with scratch() as folder:
+            held = Batches(folder / "rows.arrow", Budget(self.memory // 2))
+
+            def rows() -> Generator[pl.DataFrame, None, None]:
+                for one in sent:
+                    yield _from_bytes(one.keys)
+
+            windows.hold(rows(), self.shuffle.merge, held, min(RUN, self.memory // 8))
+            limit = min(WINDOW, self.memory // 4)
+            frames = windows.windows([held], self.shuffle.merge, edges[part], edges[part + 1], limit)
+            return self.shuffle.write(part, frames, silent)
+
+
+def _to_bytes(rows: pl.DataFrame) -> bytes:
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _from_bytes(blob: bytes) -> pl.DataFrame:
+    return frame(pa.ipc.open_stream(blob).read_all())
+
+
+Step = Callable[[int, Iterator[Message]], Iterable[Message]]

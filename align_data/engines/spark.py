@@ -1,0 +1,289 @@
+"""The Spark engine: one task a part, the same functions as everywhere, messages in binary columns between them.
+
+Spark moves and repeats; what a signal means it never learns. This module alone imports pyspark.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import pickle
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from align_data import __version__
+from align_data.engines.base import A, Exchange, K, Shuffle, T, U
+from align_data.engines.executor import Counting, Message, Moving, batches, messages, silent
+from align_data.engines.java import java_home
+from align_data.errors import AlignDataError, EngineError
+from align_data.progress import Progress, Tick
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+MEMORY = 2**29
+"""Bytes that one task may hold."""
+_MARK = "align-data-error:"
+_COLUMNS = "to int, place array<bigint>, keys binary, values binary"
+_POLL = 0.5
+"""Seconds between two looks at how many tasks are done."""
+
+SETTINGS = {
+    "spark.sql.adaptive.enabled": "false",  # a partition is a part: none may be joined with another
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "WARN",
+    # One task, one core: what is parallel are the tasks.
+    "spark.executorEnv.POLARS_MAX_THREADS": "1",
+    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    "spark.executorEnv.OMP_NUM_THREADS": "1",
+}
+"""Set unless the user or spark-submit says otherwise."""
+
+Step = Callable[[int, Iterator[Message]], Iterable[Message]]
+
+
+class SparkEngine:
+    """Runs everything on Spark; `memory` bytes is what one task may hold."""
+
+    def __init__(self, conf: Mapping[str, str], memory: int = MEMORY) -> None:
+        self.memory = memory
+        self._conf = conf
+        self._log = Path(tempfile.gettempdir()) / f"align-data-spark-{os.getpid()}.log"
+        self._session: SparkSession | None = None
+
+    @property
+    def flush(self) -> int:
+        """How many keys a task may hold before it hands them on."""
+        return max(1, self.memory // 64)
+
+    def map_parts(
+        self, title: str, function: Callable[[int, Tick], T], rows: Sequence[int], progress: Progress
+    ) -> list[T]:
+        """Call `function` for every part, one task each."""
+
+        def step(part: int, _: Iterator[Message]) -> Iterator[Message]:
+            yield Message(0, (0, part), pickle.dumps(function(part, silent)))
+
+        found = self._collect(title, self._tasks(len(rows), step), len(rows), progress)
+        return [found[0, part] for part in range(len(rows))]
+
+    def exchange(
+        self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
+    ) -> tuple[dict[str, list[K]], list[T]]:
+        """Run an exchange as one job of three stages: ask, count, answer."""
+        counting = Counting(exchange, len(rows), dict(ranges), self.memory)
+        number = len(counting.tasks)
+
+        def ask(part: int, _: Iterator[Message]) -> Iterable[Message]:
+            return counting.ask(part)
+
+        asked = self._tasks(len(rows), ask)
+        counted = self._sent(asked, number, counting.count)
+        answered = self._sent(counted, len(rows) + 1, counting.answer)
+        found = self._collect("measure", answered, 2 * len(rows) + number + 1, progress)
+        kept = {kind: [found[1, i] for i, (k, _) in enumerate(counting.tasks) if k == kind] for kind in ranges}
+        return kept, [found[0, part] for part in range(len(rows))]
+
+    def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
+        """Run a shuffle: read for the accounts, which say what the parts are; read again and send."""
+        moving = Moving(shuffle, list(units), self.memory)
+
+        def account(unit: int, _: Iterator[Message]) -> Iterator[Message]:
+            yield Message(0, (0, unit), pickle.dumps(moving.account(unit)))
+
+        read = self._collect("ingest: account", self._tasks(len(units), account), len(units), progress)
+        accounts = [read[0, unit] for unit in range(len(units))]
+        edges = [0, *shuffle.split(accounts), 2**64]
+        parts = len(edges) - 1
+
+        def send(unit: int, _: Iterator[Message]) -> Iterable[Message]:
+            return moving.send(unit, edges)
+
+        def write(part: int, sent: Iterator[Message]) -> Iterator[Message]:
+            yield Message(0, (0, part), pickle.dumps(moving.write(part, sent, edges)))
+
+        sent = self._tasks(len(units), send)
+        written = self._collect("ingest: write", self._sent(sent, parts, write), len(units) + parts, progress)
+        return accounts, [written[0, part] for part in range(parts)]
+
+    def _tasks(self, number: int, step: Step) -> DataFrame:
+        """Run a step in so many tasks that get nothing but their number."""
+        return self.session.range(0, number, 1, max(1, number)).mapInArrow(_Tasks(step), _COLUMNS)
+
+    def _sent(self, rows: DataFrame, number: int, step: Step) -> DataFrame:
+        """Send messages to the tasks that they are for, and run a step there."""
+        return rows.repartitionById(max(1, number), "to").mapInArrow(_Receivers(step), _COLUMNS)
+
+    def _collect(self, title: str, rows: DataFrame, tasks: int, progress: Progress) -> dict[tuple[int, int], Any]:
+        """Run the job; return what its last messages hold, by their place."""
+        with progress.step(title, tasks, "tasks") as tick, self._watched(title, tick), self._sentence():
+            found = rows.select("place", "keys").collect()
+        return {tuple(row.place): pickle.loads(bytes(row.keys)) for row in found}  # noqa: S301 - made by our own tasks
+
+    @contextmanager
+    def _watched(self, title: str, tick: Tick) -> Iterator[None]:
+        """Tick for every task done while the context is open."""
+        context = self.session.sparkContext
+        group = f"align-data {title} {id(tick)}"
+        context.setJobGroup(group, title, interruptOnCancel=True)
+        over = threading.Event()
+
+        def look() -> int:
+            tracker = context.statusTracker()
+            jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
+            stages = {stage for job in jobs if job is not None for stage in job.stageIds}
+            infos = [tracker.getStageInfo(stage) for stage in stages]
+            return sum(info.numCompletedTasks for info in infos if info is not None)
+
+        def watch() -> None:
+            seen = 0
+            while not over.wait(_POLL):
+                done = look()
+                tick(max(0, done - seen))
+                seen = max(seen, done)
+            tick(max(0, look() - seen))
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    @property
+    def session(self) -> SparkSession:
+        """The Spark session, started when it is first needed."""
+        if self._session is None:
+            self._session = self._start()
+        return self._session
+
+    def _start(self) -> SparkSession:
+        try:
+            from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise EngineError("the Spark engine needs pyspark: pip install 'align-data[spark]'") from None
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        home = java_home()
+        if home is not None:
+            os.environ["JAVA_HOME"] = home
+        builder = SparkSession.builder.appName("align-data")
+        submitted = "SPARK_ENV_LOADED" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
+        for key, value in {**({} if submitted else {"spark.master": "local[*]"}), **SETTINGS, **self._conf}.items():
+            builder = builder.config(key, value)
+        with self._sentence(), _errors_to(self._log):
+            return builder.getOrCreate()
+
+    def stop(self) -> None:
+        """End the session, if there is one."""
+        if self._session is not None:
+            self._session.stop()
+            self._session = None
+
+    @contextmanager
+    def _sentence(self) -> Iterator[None]:
+        """Turn what Spark says of a failure into one sentence; all of it goes to a log file."""
+        try:
+            yield
+        except AlignDataError:
+            raise
+        except Exception as error:
+            said = str(error)
+            with self._log.open("a", encoding="utf-8") as log:
+                log.write(said + "\n")
+            raise _translated(said, self._log) from None
+
+
+def _translated(said: str, log: Path) -> AlignDataError:
+    """Return the error that a user can do something about."""
+    ours = re.search(re.escape(_MARK) + r"([A-Za-z0-9+/=]+)", said)
+    if ours:
+        error = pickle.loads(base64.b64decode(ours[1]))  # noqa: S301 - made by our own tasks
+        assert isinstance(error, AlignDataError)
+        return error
+    for sign, sentence in _SIGNS:
+        if re.search(sign, said):
+            return EngineError(f"{sentence}; Spark's own words are in {log}")
+    return EngineError(f"Spark gave up: {said.strip().splitlines()[0][:200]}; all of its words are in {log}")
+
+
+_SIGNS = (
+    (
+        r"No module named 'align_data",
+        "the executors lack the package align_data: ship it with --py-files (make job-zip), or install it there",
+    ),
+    (
+        r"No module named '",
+        "the executors lack a package that align-data needs: ship a packed virtual environment (README)",
+    ),
+    (r"No space left on device", "an executor's disk is full: give Spark more room with spark.local.dir"),
+    (r"OutOfMemoryError|Java heap space", "a JVM ran out of memory: raise spark.executor.memory"),
+    (r"PYTHON_VERSION_MISMATCH", "the executors run another Python than the driver: set PYSPARK_PYTHON"),
+    (r"JAVA_GATEWAY_EXITED", "Java could not start Spark"),
+)
+"""What is seen in Spark's words, and what to do."""
+
+
+class _Tasks:
+    """A step as Spark calls it where a task gets nothing but its number."""
+
+    def __init__(self, step: Step) -> None:
+        self._step, self._version = step, __version__
+
+    def __call__(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Run the step for each number given."""
+        with _reported(self._version):
+            for batch in rows:
+                for number in batch.column(0).to_pylist():
+                    yield from batches(self._step(number, iter(())))
+
+
+class _Receivers:
+    """A step as Spark calls it where a task gets messages; it learns its number from its own partition."""
+
+    def __init__(self, step: Step) -> None:
+        self._step, self._version = step, __version__
+
+    def __call__(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Run the step on what came."""
+        from pyspark import TaskContext  # noqa: PLC0415 - an extra
+
+        context = TaskContext.get()
+        assert context is not None
+        with _reported(self._version):
+            yield from batches(self._step(context.partitionId(), messages(rows)))
+
+
+@contextmanager
+def _reported(version: str) -> Iterator[None]:
+    """Check that driver and executor are of one version; send an error for the user through Spark's words."""
+    try:
+        if version != __version__:
+            raise EngineError(f"the driver has align-data {version}, an executor {__version__}: install one version")
+        yield
+    except AlignDataError as error:
+        raise RuntimeError(f"{error} {_MARK}{base64.b64encode(pickle.dumps(error)).decode()} ") from error
+
+
+@contextmanager
+def _errors_to(log: Path) -> Iterator[None]:
+    """Give processes started meanwhile `log` as their standard error: a JVM has much to say that is no sentence."""
+    stderr = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -1,0 +1,120 @@
+"""The Spark engine against the local one: the same files, byte for byte, whatever happens to a task."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import EVERY_RULE, HOSTILE, tree, write_list
+
+from align_data.engines.base import Engine
+from align_data.engines.local import LocalEngine
+from align_data.engines.spark import SparkEngine
+from align_data.layout import Dataset
+from align_data.pipeline import Decision, decide_ledger
+from align_data.progress import Silent
+from align_data.recipe import parse
+from align_data.stages.export import export
+from align_data.stages.ingest import Account, Parts, ingest
+from align_data.stages.measure import Ranges, measure
+from align_data.store import Store
+
+pytestmark = pytest.mark.spark
+pytest.importorskip("pyspark")
+CONF = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+TABLES = ("pairs", "rejected", "measured", "counts", "verdicts")
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Engine]:
+    engine = SparkEngine(CONF)
+    yield engine
+    engine.stop()
+
+
+def hostile(rows: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Return rows of hostile texts, few URLs with many of them, and rows that are no pairs."""
+    chance = random.Random(seed)
+    words = ["a", "A", "b-c", "don't", "Don’t", "é", "日本", "1", "İ", "x" * 5_000]
+    found = []
+    for _ in range(rows):
+        text = "".join(chance.choices(HOSTILE, k=chance.randrange(30)))
+        few = " ".join(chance.choices(words, weights=[9] * 9 + [1], k=chance.randrange(7)))
+        row = {
+            "url": chance.choice(
+                ["http://a/{}", "HTTPS://B.example/{}?q", "/{}", "http://a\0b/{}"][: chance.choice([2, 2, 4])]
+            ),
+            "alt_text": chance.choice([text, few, few, None]),
+            "declared_width": chance.choice([None, 1, 200, 201, 600]),
+            "declared_height": chance.choice([None, 1, 200, 201, 600]),
+            "page_url": chance.choice([None, "http://p/1"]),
+            "declared_language": None,
+            "license": None,
+            "source_uid": None,
+        }
+        row["url"] = row["url"].format(chance.randrange(rows // 2 + 1))
+        found.append(row)
+    return found + found[: rows // 10]
+
+
+def job(
+    out: Path,
+    inputs: list[str],
+    engine: Engine,
+    parts: Parts = Parts(),  # noqa: B008
+    ranges: Ranges = Ranges(),  # noqa: B008
+) -> Account:
+    """Run the main job with every knob."""
+    dataset = Dataset(Store(out))
+    account = ingest(inputs, dataset, engine, Silent(), parts=parts)
+    measure(dataset, engine, Silent(), ranges=ranges)
+    decide_ledger(Decision(parse(EVERY_RULE, "every.yaml")), dataset, engine, Silent())
+    return account
+
+
+def test_hostile_texts_in_many_small_parts_give_the_same_files(tmp_path: Path, spark: Engine) -> None:
+    inputs = write_list(tmp_path / "lists", hostile(4_000), files=3)
+    parts, ranges = Parts(rows=700), Ranges(ngrams=1_000, texts=1_500)
+    ours = job(tmp_path / "local", inputs, LocalEngine(tmp_path / "work"), parts, ranges)
+    theirs = job(tmp_path / "spark", inputs, spark, parts, ranges)
+    assert theirs == ours
+    assert ours.rows == 4_400
+    assert min(ours.merged, ours.rejected) > 100
+    assert tree(tmp_path / "spark", *TABLES) == tree(tmp_path / "local", *TABLES)
+
+
+def test_either_engine_goes_on_with_the_others_dataset(tmp_path: Path, spark: Engine) -> None:
+    inputs = write_list(tmp_path / "lists", hostile(900))
+    local, parts = LocalEngine(tmp_path / "work"), Parts(rows=300)
+    job(tmp_path / "local", inputs, local, parts)
+    decision = Decision(parse(EVERY_RULE, "every.yaml"))
+    for name, engines in {"a": (spark, local), "b": (local, spark)}.items():
+        dataset = Dataset(Store(tmp_path / name))
+        ingest(inputs, dataset, engines[0], Silent(), parts=parts)
+        measure(dataset, engines[1], Silent(), ["n_words", "images_per_text"])
+        measure(dataset, engines[0], Silent())
+        decide_ledger(decision, dataset, engines[1], Silent())
+        assert tree(tmp_path / name, *TABLES) == tree(tmp_path / "local", *TABLES)
+        for engine in engines:
+            kept = Store(tmp_path / f"{name}-{type(engine).__name__}")
+            export(dataset, "every", kept, "parquet", engine, Silent(), without=["nsfw"], drop_pending=True)
+    exports = [tree(tmp_path / f"{name}-{kind}") for name in "ab" for kind in ("LocalEngine", "SparkEngine")]
+    assert all(one == exports[0] for one in exports)
+    assert any(name.endswith(".parquet") for name in exports[0])
+
+
+def test_tiny_budgets_and_512_ranges_give_the_same_ledger(tmp_path: Path, spark: Engine) -> None:
+    inputs = write_list(tmp_path / "lists", hostile(3_000))
+    job(tmp_path / "local", inputs, LocalEngine(tmp_path / "work"))
+    tiny = SparkEngine(CONF, memory=20_000)
+    tiny.session  # noqa: B018 - the same one, which goes on
+    job(tmp_path / "spark", inputs, tiny, Parts(rows=1_000), Ranges(ngrams=3_000 // 256, texts=3_000 // 256))
+    same = [pl.scan_parquet(f"{tmp_path}/{name}/verdicts/every/*.parquet").collect() for name in ("local", "spark")]
+    assert same[0].equals(same[1])
+    counts = [pl.scan_parquet(f"{tmp_path}/{name}/counts/ngrams/*.parquet").collect() for name in ("local", "spark")]
+    assert counts[0].equals(counts[1])
+    assert len(list((tmp_path / "spark/counts/ngrams").glob("*.parquet"))) > 200
