@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -25,7 +25,7 @@ from align_data.engines import windows
 from align_data.engines.base import Answers, Exchange, Shuffle
 from align_data.engines.exchange import SLICE, Counts, Run, bounds, cut
 from align_data.engines.held_runs import HeldRun, expect, sum_range
-from align_data.engines.spill import Batches, Budget
+from align_data.engines.spill import Batches, Budget, Held
 from align_data.tables import frame
 
 SCHEMA = pa.schema(
@@ -150,22 +150,28 @@ class Counting:
         if task == self.parts:
             yield from (Message(0, (1, *one.place), one.keys) for one in told)
             return
-        totals: dict[tuple[int, int], list[tuple[int, Counts]]] = {}
-        for one in told:
-            block, run, first = one.place
-            totals.setdefault((block, run), []).append((first, unpack(one.keys)))
+        with scratch() as folder:
+            budget = Budget(self.memory // 2)
+            totals: dict[tuple[int, ...], list[tuple[int, Held]]] = {}
+            for i, one in enumerate(told):  # a part is as large as its hottest image: what is told of it may be too
+                *run, first = one.place
+                totals.setdefault(tuple(run), []).append((first, Held(unpack(one.keys), folder / str(i), budget)))
 
-        def answers() -> Iterator[Answers]:
-            for number, block in enumerate(self.exchange.ask(task, silent)):
-                asked = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
-                yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in asked)
+            def answers() -> Iterator[Answers]:
+                for number, block in enumerate(self.exchange.ask(task, silent)):
+                    asked = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
+                    yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in asked)
 
-        yield Message(0, (0, task), pickle.dumps(self.exchange.answer(task, answers(), silent)))
+            yield Message(0, (0, task), pickle.dumps(self.exchange.answer(task, answers(), silent)))
 
 
-def _joined(pieces: list[tuple[int, Counts]]) -> Counts:
-    """Put the pieces of a run's totals in order."""
-    return np.concatenate([piece for _, piece in sorted(pieces, key=lambda p: p[0])] or [np.empty(0, np.int64)])
+def _joined(pieces: list[tuple[int, Held]]) -> Counts:
+    """Put the pieces of a run's totals in order, and let go of them."""
+    pieces.sort(key=lambda piece: piece[0])
+    whole = np.concatenate([held.read() for _, held in pieces] or [np.empty(0, np.int64)])
+    for _, held in pieces:
+        held.drop()
+    return whole
 
 
 @dataclass(frozen=True)
@@ -234,6 +240,3 @@ def _to_bytes(rows: pl.DataFrame) -> bytes:
 
 def _from_bytes(blob: bytes) -> pl.DataFrame:
     return frame(pa.ipc.open_stream(blob).read_all())
-
-
-Step = Callable[[int, Iterator[Message]], Iterable[Message]]

@@ -179,7 +179,7 @@ class SparkEngine:
         if home is not None:
             os.environ["JAVA_HOME"] = home
         builder = SparkSession.builder.appName("align-data")
-        submitted = "SPARK_ENV_LOADED" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
         for key, value in {**({} if submitted else {"spark.master": "local[*]"}), **SETTINGS, **self._conf}.items():
             builder = builder.config(key, value)
         with self._sentence(), _errors_to(self._log):
@@ -227,7 +227,10 @@ _SIGNS = (
         r"No module named '",
         "the executors lack a package that align-data needs: ship a packed virtual environment (README)",
     ),
-    (r"No space left on device", "an executor's disk is full: give Spark more room with spark.local.dir"),
+    (
+        r"No space left on device|File too large|Disk quota exceeded",
+        "an executor's disk is full: give Spark more room with spark.local.dir",
+    ),
     (r"OutOfMemoryError|Java heap space", "a JVM ran out of memory: raise spark.executor.memory"),
     (r"PYTHON_VERSION_MISMATCH", "the executors run another Python than the driver: set PYSPARK_PYTHON"),
     (r"JAVA_GATEWAY_EXITED", "Java could not start Spark"),

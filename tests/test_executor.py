@@ -1,0 +1,103 @@
+"""The Spark engine's tasks without Spark: routed by hand, in any order, against the local engine."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from conftest import EVERY_RULE, rows, tree, write_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from align_data.engines.executor import SCHEMA, Counting, Message, Moving, batches, messages, pack, silent, unpack
+from align_data.engines.local import LocalEngine
+from align_data.layout import Dataset
+from align_data.pipeline import Decision, decide_ledger
+from align_data.progress import Silent
+from align_data.recipe import parse
+from align_data.stages.ingest import Parts, ingest
+from align_data.stages.measure import Ranges, measure
+from align_data.store import Store
+
+
+class ByHand:
+    """An engine that sends messages through Arrow batches, shuffles them, and runs every task twice."""
+
+    def __init__(self, seed: int, memory: int) -> None:
+        self.memory = memory
+        self.flush = max(1, memory // 64)
+        self._chance = random.Random(seed)
+
+    def _routed(self, sent: Iterable[Message], tasks: int) -> list[list[Message]]:
+        inboxes: list[list[Message]] = [[] for _ in range(tasks)]
+        for one in messages(batches(sent)):
+            inboxes[one.to].append(one)
+        for inbox in inboxes:
+            self._chance.shuffle(inbox)
+        return inboxes
+
+    def _twice(self, call: Any) -> list[Message]:
+        first, second = list(call()), list(call())  # a task tried again
+        assert [m[:2] for m in first] == [m[:2] for m in second]
+        return second
+
+    def map_parts(self, title: str, function: Any, rows: Sequence[int], progress: Any) -> list[Any]:
+        return [function(part, silent) for part in range(len(rows)) for _ in range(2)][1::2]
+
+    def exchange(self, exchange: Any, rows: Sequence[int], ranges: Any, progress: Any) -> Any:
+        c = Counting(exchange, len(rows), ranges, self.memory)
+        asked = self._routed([m for p in range(len(rows)) for m in self._twice(lambda p=p: c.ask(p))], len(c.tasks))
+        counted = [m for i, inbox in enumerate(asked) for m in self._twice(lambda i=i, inbox=inbox: c.count(i, inbox))]
+        told = self._routed(counted, len(rows) + 1)
+        done = [m for i, inbox in enumerate(told) for m in self._twice(lambda i=i, inbox=inbox: c.answer(i, inbox))]
+        found = {m.place: pickle.loads(m.keys) for m in done}
+        kept = {kind: [found[1, i] for i, (k, _) in enumerate(c.tasks) if k == kind] for kind in ranges}
+        return kept, [found[0, part] for part in range(len(rows))]
+
+    def shuffle(self, shuffle: Any, units: Sequence[Any], progress: Any) -> Any:
+        moving = Moving(shuffle, units, self.memory)
+        accounts = [moving.account(unit) for unit in range(len(units))]
+        edges = [0, *shuffle.split(accounts), 2**64]
+        sent = [m for unit in range(len(units)) for m in self._twice(lambda unit=unit: moving.send(unit, edges))]
+        inboxes = self._routed(sent, len(edges) - 1)
+        return accounts, [moving.write(part, inbox, edges) for part, inbox in enumerate(inboxes)]
+
+
+@given(
+    rows(max_size=60),
+    st.integers(1, 4),
+    st.sampled_from([1, 7, 1_000]),
+    st.sampled_from([1_000, 2**29]),
+    st.integers(0, 9),
+)
+@settings(max_examples=25)
+def test_messages_in_any_order_and_tasks_tried_twice_give_the_local_engines_files(
+    tmp_path_factory: Any, found: list[dict[str, Any]], files: int, part_rows: int, memory: int, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("pool")
+    inputs = write_list(folder / "lists", found, files)
+    parts, ranges = Parts(rows=part_rows), Ranges(ngrams=10, texts=30)
+    for name, engine in {"local": LocalEngine(folder / "work"), "hand": ByHand(seed, memory)}.items():
+        dataset = Dataset(Store(folder / name))
+        ingest(inputs, dataset, engine, Silent(), parts=parts)
+        measure(dataset, engine, Silent(), ranges=ranges)
+        decide_ledger(Decision(parse(EVERY_RULE, "every.yaml")), dataset, engine, Silent())
+    assert tree(folder / "hand") == tree(folder / "local")
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(-9, 9)), st.binary(), st.binary())))
+def test_messages_survive_batches(sent: list[tuple[int, list[int], bytes, bytes]]) -> None:
+    given_ = [Message(to, tuple(place), keys, values) for to, place, keys, values in sent]
+    assert list(messages(batches(given_))) == given_
+    assert all(batch.schema == SCHEMA and isinstance(batch, pa.RecordBatch) for batch in batches(given_))
+
+
+@given(st.sampled_from(["<i8", "<u1", "<u2", "<i4"]), st.lists(st.integers(0, 99)))
+def test_packed_arrays_come_back(dtype: str, values: list[int]) -> None:
+    array = np.array(values, dtype)
+    assert unpack(pack(array)).dtype == array.dtype
+    assert unpack(pack(array)).tolist() == values
