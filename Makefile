@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
 
-.PHONY: help demo test lint types bench docs clean
+.PHONY: help demo test lint types bench bench-spark docs job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -42,6 +42,14 @@ types: $(VENV)/.installed-check  ## mypy, strict
 
 bench: $(VENV)/.installed-bench  ## the main job against hand-written DuckDB SQL; BENCH_PAIRS=1000000 for a quick look
 	$(BIN)/python benchmarks/text_half.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
+
+bench-spark: $(VENV)/.installed-bench  ## the Spark engine against hand-written Spark SQL, and how its costs grow
+	$(BIN)/python benchmarks/spark_text_half.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
+
+job-zip: $(VENV)/bin/python  ## the package for spark-submit --py-files: dist/align_data-VERSION.zip
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	cd dist && for wheel in *.whl; do mv "$$wheel" "$${wheel%%-py3*}.zip"; done
 
 docs: $(VENV)/.installed  ## what is generated: docs/cli.md, docs/signals.md, schemas/recipe.schema.json
 	$(BIN)/python docs/generate.py

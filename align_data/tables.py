@@ -202,7 +202,8 @@ class Table:
         manifest = Manifest(self.name, tuple(parts), meta)
         named = {self.part_name(i).rpartition("/")[2] for i in range(len(parts))}
         for name in self.store.names(self.name):
-            if name.startswith("part-") and name not in named:
+            stray = name.startswith(".") and name.endswith(".tmp")  # of a task whose machine died
+            if stray or (name.startswith("part-") and name not in named):
                 self.store.remove(f"{self.name}/{name}")
         content = {
             "align_data": __version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from align_data.errors import EngineError
 
 pytest.importorskip("pyspark")
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = "name: r\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: images_per_text, le: 2}\n  - {signal: rarest_ngram, ge: 3}\n"
+RECIPE = "name: r\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: images_per_text, le: 2}\n  - {signal: rarest_ngram, ge: 3}\n  - {signal: texts_per_image, le: 9}\n"
 CLUSTER = ["spark.master=local-cluster[2,1,1024]", "spark.driver.host=127.0.0.1", "spark.driver.bindAddress=127.0.0.1"]
 TABLES = ("pairs", "rejected", "measured", "counts", "verdicts")
 MINUTES = 180
@@ -253,3 +254,40 @@ def test_no_java_and_old_java_are_sentences(tmp_path: Path, monkeypatch: pytest.
     for environment, said in cases:
         with pytest.raises(EngineError, match=said):
             java.java_home(environment)
+
+
+def peak_of_workers(process: subprocess.Popen[str]) -> float:
+    """Return the largest resident set, in MB, that any Python worker of a running job ever had."""
+    peak = 0
+    while process.poll() is None:
+        for pid, line in descendants(process.pid).items():
+            if "pyspark.daemon" in line:
+                with contextlib.suppress(OSError):
+                    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+                    peak = max(peak, int(found[1]) if found else 0)
+        time.sleep(0.1)
+    return peak / 1024
+
+
+@pytest.mark.spark
+def test_no_tasks_memory_grows_with_a_keys_frequency(pool: Path, tmp_path: Path) -> None:
+    peaks = {}
+    for hot in (60_000, 300_000):
+        folder = tmp_path / str(hot)
+        folder.mkdir()
+        # One text on many images, one image with many texts, one n-gram in many, and a text of 5 MB.
+        urls = [f"http://h/{i}" for i in range(hot)] + ["http://hot/1"] * hot + ["http://long/1"]
+        texts = ["buy it now"] * hot + [f"in stock item {i}" for i in range(hot)] + ["word " * 1_000_000]
+        pl.DataFrame({"url": urls, "text": texts}).write_parquet(folder / "list-0.parquet", row_group_size=50_000)
+        shutil.copy(pool / "r.yaml", folder)
+        process = start(folder, folder / "out", "spark.master=local[2]", *CLUSTER[1:])
+        peaks[hot] = peak_of_workers(process)
+        assert f"{2 * hot + 1:,} rows in = {2 * hot + 1:,} pairs" in finish(process)
+    local = [sys.executable, "-c", "from align_data.cli import main; main()", *job(folder, folder / "local")]
+    subprocess.run(local, check=True, capture_output=True, timeout=MINUTES)
+    assert tree(folder / "out", *TABLES) == tree(folder / "local", *TABLES)
+    corpus = pl.scan_parquet(f"{folder}/out/measured/corpus/*.parquet").collect()
+    assert corpus["texts_per_image"].max() == corpus["images_per_text"].max() == hot
+    # Five times the frequency: without bounds it would be hundreds of megabytes more.
+    print(peaks)
+    assert peaks[300_000] < peaks[60_000] + 150, peaks

@@ -109,6 +109,17 @@ def test_a_damaged_part_is_a_sentence(job: Callable[..., Built]) -> None:
         list(built.dataset.pairs.pieces(0, ["uid"]))
 
 
+def test_what_a_dead_task_was_writing_goes_with_the_commit(tmp_path: Path) -> None:
+    table = Dataset(Store(tmp_path)).ledger("x")
+    with table.writer(0, {}) as writer:
+        writer.write(verdicts(3))
+    left = tmp_path / "verdicts" / "x" / ".part-00000.parquet.1234abcd.tmp"
+    left.write_bytes(b"half")
+    table.commit([table.info(0)], {})
+    assert not left.exists()
+    assert len(list(table.pieces(0, ["uid"]))) == 1
+
+
 def test_two_processes_cannot_work_on_one_dataset(tmp_path: Path) -> None:
     with (
         Store(tmp_path).lock(),
