@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from align_data.errors import DatasetError, OutputError
 
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+"""What `create` calls a file before it is whole."""
+TABLES = ("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*")
+"""Where files of a dataset, or of an export, can be."""
 HIDDEN = ("_", ".")
 """Names that begin so are not data: readers of Parquet folders pass them over."""
 
@@ -27,8 +32,13 @@ class Store:
     """A folder given by a local path or an fsspec URL; names in it are relative, with '/'."""
 
     def __init__(self, url: str | os.PathLike[str], work: str | os.PathLike[str] | None = None) -> None:
+        if not os.fspath(url):
+            raise DatasetError("the name of the folder is empty")
         self.url = os.fspath(url).rstrip("/") or "/"
-        self.fs, root = fsspec.core.url_to_fs(self.url)
+        try:
+            self.fs, root = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise DatasetError(f"cannot use {self.url}: {error}") from error
         self.root = str(root).rstrip("/")
         self.local = isinstance(self.fs, LocalFileSystem)
         self._work = Path(work) if work is not None else None
@@ -40,11 +50,11 @@ class Store:
     @property
     def work(self) -> Path:
         """The local folder for what is only needed while a stage runs."""
-        if self._work is not None:
-            return self._work / f"align-data-{hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
-        if self.local:
+        if self.local and self._work is None:
             return Path(self.path("_work"))
-        return Path(tempfile.gettempdir()) / f"align-data-{hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
+        # By the whole path, however it was typed: two datasets never share a folder.
+        key = hashlib.sha256(self.fs.unstrip_protocol(self.root).encode()).hexdigest()[:12]
+        return (self._work or Path(tempfile.gettempdir())) / f"align-data-{key}"
 
     def exists(self, name: str) -> bool:
         """Tell whether a file or folder of this name is there."""
@@ -120,15 +130,21 @@ class Store:
 
         with writing(self.root):
             Path(self.root).mkdir(parents=True, exist_ok=True)
-            handle = (Path(self.root) / ".lock").open("w")
+            handle = (Path(self.root) / ".lock").open("a")
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise DatasetError(f"another align-data process is at work in {self.url}; wait for it to end") from None
-            for left in Path(self.root).rglob(".*.tmp"):  # what a killed process was writing
-                left.unlink(missing_ok=True)
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what a killed process was writing, in the folders that are ours."""
+        for folder in TABLES:
+            for left in Path(self.root).glob(f"{folder}/.*.tmp".lstrip("/")):
+                if _UNFINISHED.fullmatch(left.name):
+                    left.unlink(missing_ok=True)
 
 
 @contextmanager

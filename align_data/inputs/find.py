@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +53,12 @@ class Source:
             ends.update(file.read(_SAMPLE))
         return {"name": self.name, "size": self.size, "ends": ends.hexdigest()}
 
+    @property
+    def modified(self) -> str:
+        """When the file was last written to, or its ETag, as far as the file system says."""
+        info = self.fs.info(self.path)
+        return str(next((info[key] for key in ("mtime", "LastModified", "ETag", "etag") if info.get(key)), ""))
+
     def open(self) -> Any:
         """Open the file for pyarrow, as stored."""
         if isinstance(self.fs, LocalFileSystem):
@@ -62,24 +70,33 @@ class Source:
         return pa.CompressedInputStream(self.open(), self.codec) if self.codec else self.open()
 
 
-def find(patterns: Iterable[str]) -> list[Source]:
-    """Return the files that paths, folders, globs and URLs name, each once, sorted by name.
+def find(patterns: Iterable[str], but: str | None = None) -> list[Source]:
+    """Return the files that paths, folders, globs and URLs name, each once, sorted by name; none below `but`.
 
     Raises InputError for a pattern that matches nothing, a file of an unknown format, and an empty file.
     """
     found: dict[str, tuple[Any, str]] = {}
     for pattern in patterns:
-        for fs, path in _expand(pattern):
-            found[fs.unstrip_protocol(path)] = (fs, path)
+        here = {fs.unstrip_protocol(path): (fs, path) for fs, path in _expand(pattern)}
+        found |= {name: file for name, file in here.items() if but is None or not name.startswith(but)}
+        if not any(name in found for name in here):
+            raise InputError(f"{pattern} is inside the dataset that it should go into")
     names = sorted(found)
+    for name in names:
+        if not name.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise InputError(f"a file's name is not UTF-8: {name.encode('utf-8', 'backslashreplace').decode()}")
     parents = [name.split("/")[:-1] for name in names]
     shared = sum(1 for _ in takewhile(lambda folders: len(set(folders)) == 1, zip(*parents, strict=False)))
     return [_source(*found[name], "/".join(name.split("/")[shared:])) for name in names]
 
 
 def _expand(pattern: str) -> list[tuple[Any, str]]:
+    if not pattern:
+        raise InputError("the name of an input is empty")
     try:
         fs, path = fsspec.core.url_to_fs(pattern)
+        if any(mark in pattern for mark in "*?[") and fs.isdir(path):
+            pattern = ""  # a folder may really be called so
         if any(mark in pattern for mark in "*?["):
             dots = posixpath.basename(pattern).startswith(".")  # as in a shell, * does not stand for them
             paths = [
@@ -88,14 +105,24 @@ def _expand(pattern: str) -> list[tuple[Any, str]]:
             # A file may really be called so.
             paths = paths or ([path] if fs.isfile(path) else [])
         elif fs.isdir(path):
-            paths = [p for p in fs.find(path) if _format(p) and not _hidden(p[len(path) :])]
+            found = _all(path) if isinstance(fs, LocalFileSystem) else fs.find(path)
+            paths = [p for p in found if _format(p) and not _hidden(p[len(path) :])]
         else:
             paths = [path] if fs.exists(path) else []
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot look for {pattern}: {error}") from error
     if not paths:
         raise InputError(f"nothing matches {pattern}; give files, a folder or a pattern such as 'lists/*.parquet'")
     return [(fs, p) for p in paths]
+
+
+def _all(folder: str) -> list[str]:
+    """Return all files below a folder of this machine; a folder that may not be read is an error, not no files."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    return [f"{at}/{name}" for at, _, names in os.walk(folder, onerror=stop, followlinks=True) for name in names]
 
 
 def _hidden(path: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from align_data.errors import InputError
-from align_data.inputs.columns import Choice, by_name
+from align_data.inputs.columns import NAMES, Choice, by_name
 from align_data.inputs.find import Source
 from align_data.inputs.rows import Batch, Rejects, valid_utf8
 from align_data.tables import PIECE_BYTES
@@ -19,6 +19,8 @@ from align_data.tables import PIECE_BYTES
 _BLOCK = 2**23
 _LINE = 2**26
 _LOOK = 100
+_LAYOUTS = 1_000
+"""Sets of keys that are remembered."""
 
 
 def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
@@ -28,28 +30,49 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
         record = _parse(line)
         if isinstance(record, dict):
             keys.update(dict.fromkeys(record))
-    return by_name(list(keys), choice, source.path)
+    _, said = by_name(list(keys), choice, source.path)
+    # Lines further down may have other keys: each line's own are looked at, but for those that the user names.
+    return {role: choice.given().get(role, "") for role in NAMES}, said
 
 
-def read(source: Source, columns: dict[str, str]) -> Iterator[tuple[Batch, Rejects]]:
-    """Yield the rows of the file; a line that is no JSON object, or whose URL or text is none, is rejected."""
+def read(source: Source, named: dict[str, str]) -> Iterator[tuple[Batch, Rejects]]:
+    """Yield the rows of the file; a line that is no JSON object, or whose URL or text is none, is rejected.
+
+    What is what is told line by line, by the best of the usual names that the line has, so that neither other lines
+    nor the number of files matter. `named` are the keys that the user gives, '' for the others.
+    """
     rejects, rows, size = Rejects(), list[int](), 0
-    values: dict[str, list[Any]] = {role: [] for role in columns}
+    values: dict[str, list[Any]] = {role: [] for role in named}
+    layouts: dict[tuple[str, ...], dict[str, str]] = {}
     for number, line in enumerate(_lines(source), 1):
         record = _parse(line)
+        columns = {}
+        if isinstance(record, dict):
+            shape = tuple(record)
+            if shape not in layouts and len(layouts) < _LAYOUTS:
+                layouts[shape] = _keys(shape, named)
+            columns = layouts.get(shape) or _keys(shape, named)
         wrong = _wrong(line, record, columns)
         if wrong:
             rejects.add(number, wrong[0], f"{wrong[1]}: {line.decode('utf-8', 'backslashreplace')}")
         else:
             rows.append(number)
-            for role, key in columns.items():
-                values[role].append(_bytes(record.get(key)))
+            for role in named:
+                values[role].append(_bytes(record.get(columns[role])))
         size += len(line)
         if size > PIECE_BYTES:
             yield Batch({r: pa.array(v, pa.large_binary()) for r, v in values.items()}, rows), rejects
             rejects, rows, size = Rejects(), [], 0
-            values = {role: [] for role in columns}
+            values = {role: [] for role in named}
     yield Batch({r: pa.array(v, pa.large_binary()) for r, v in values.items()}, rows), rejects
+
+
+def _keys(keys: tuple[str, ...], named: dict[str, str]) -> dict[str, str]:
+    """Return which of a line's keys is what."""
+    lower = {key.lower(): key for key in reversed(keys)}
+    return {
+        role: named[role] or next((lower[name] for name in usual if name in lower), "") for role, usual in NAMES.items()
+    }
 
 
 def _lines(source: Source) -> Iterator[bytes]:

@@ -19,7 +19,6 @@ from align_data.errors import DatasetError
 from align_data.inputs import Choice, Source, Unit, find, read, units
 from align_data.layout import Dataset
 from align_data.progress import Progress, Tick
-from align_data.store import writing
 from align_data.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
 
 PART_ROWS = 1_000_000
@@ -67,19 +66,22 @@ def ingest(
 
     The same inputs again are nothing to do; other inputs are a DatasetError.
     """
-    sources = find(inputs)
+    inside = dataset.store.fs.unstrip_protocol(dataset.store.root) + "/"
+    # A dataset beside its lists must not eat its own parts.
+    sources = find(inputs, but=inside)
     made_of = {
         "inputs": [source.identity for source in sources],
         "columns": choice.given(),
         "parts": asdict(parts),
     }
-    done = _done_before(dataset, made_of)
+    modified = [source.modified for source in sources]
+    done = _done_before(dataset, made_of, modified)
     if done is not None:
         return done
     todo, notes = units(sources, choice)
     for note in notes:
         progress.say(note)
-    _begin(dataset, made_of)
+    _begin(dataset, made_of, modified)
     unit_rejects = Table(dataset.store, "_rejected", dataset.rejected.contract)
     declared = [name for name in pair.DECLARED if any(name in unit.columns for unit in todo)]
     shuffle: Shuffle[int, _UnitAccount, PartInfo] = Shuffle(
@@ -99,32 +101,47 @@ def ingest(
     return account
 
 
-def _done_before(dataset: Dataset, made_of: dict[str, Any]) -> Account | None:
+BEGUN = "_log/ingest.json"
+"""What an ingest is made of, written before anything else: parts beside it are of these inputs."""
+
+
+def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> Account | None:
     """Return the account of a dataset that holds these inputs already, None without one; DatasetError for others."""
     manifest = dataset.pairs.committed()
     if manifest is None:
         return None
     before = dataset.rejected.committed()
     if before is not None and digest(dict(before.meta)) == digest(made_of):
+        begun = json.loads(dataset.store.read_bytes(BEGUN) or b"{}")
+        if begun.get("modified", list(modified)) != list(modified):
+            raise DatasetError(
+                f"{dataset.store.url} was made of these inputs, but one has been written to since: choose another --out"
+            )
         return Account(**{**manifest.meta["account"], "already": True})
     names = ", ".join(i["name"] for i in before.meta["inputs"][:3]) if before else "other inputs"
-    raise DatasetError(
-        f"{dataset.store.url} already holds {manifest.rows:,} pairs of other inputs ({names}, …): choose another --out"
-    )
+    what = f"other inputs ({names}, …)"
+    if before is not None and before.meta["inputs"] == made_of["inputs"]:
+        what = "these inputs read otherwise (--url-col, --text-col)"
+    raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {what}: choose another --out")
 
 
-def _begin(dataset: Dataset, made_of: dict[str, Any]) -> None:
-    """Keep the parts that a killed run of the same inputs and packages has finished; remove any others."""
+def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> None:
+    """Keep the parts that a killed run of the same inputs and packages has finished; remove any others.
+
+    Raises DatasetError for a folder that holds something else than a dataset.
+    """
+    store = dataset.store
     packages = {"align_data": __version__, "polars": pl.__version__, "pyarrow": pa.__version__}
-    mark = dataset.store.work / "ingest.json"
-    wanted = json.dumps({**packages, **made_of}, sort_keys=True)
-    if not mark.exists() or mark.read_text() != wanted:
+    wanted = json.dumps({**packages, **made_of, "modified": modified}, sort_keys=True, indent=1).encode()
+    begun = store.read_bytes(BEGUN)
+    foreign = [name for name in store.names() if name not in (".lock", "_log", "_work")]
+    if begun is None and foreign:
+        raise DatasetError(f"{store.url} holds {foreign[0]}, and is no dataset: choose an empty or a new --out")
+    if begun != wanted:
         for name in ("pairs", "rejected", "_rejected"):
-            dataset.store.remove(name)
-        dataset.store.clear_work()
-        with writing(mark):
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.write_text(wanted)
+            store.remove(name)
+        store.clear_work()
+        store.write_bytes(BEGUN, wanted)
 
 
 def _prepare(
@@ -157,7 +174,7 @@ def _cleaned(unit: Unit) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         good, bad = pair.clean(frame)
         early = pl.DataFrame({"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, bad.schema)
         waiting.append((good, pl.concat([early, bad]).sort("row") if len(early) else bad))
-        rows, size = rows + len(frame), size + pair.size(good)
+        rows, size = rows + len(frame) + len(rejects.rows), size + pair.size(good)
         if rows > PIECE_ROWS // 2 or size > PIECE_BYTES // 2:
             yield _joined(waiting)
             waiting, rows, size = [], 0, 0
