@@ -10,6 +10,8 @@ from align_data.schema import contract
 from align_data.store import Store
 from align_data.tables import Manifest, Table
 
+BEGUN = "_log/ingest.json"
+"""What an ingest is made of, written before anything else: parts beside it are of these inputs."""
 GROUPS = ("text", "corpus", "image")
 """The groups of measured columns."""
 
@@ -25,6 +27,11 @@ class Dataset:
     def measured(self, group: str) -> Table:
         """Return the table of one group of signals."""
         return Table(self.store, f"measured/{group}", contract(f"measured-{group}"))
+
+    def behind(self, group: str, signal: str) -> list[Table]:
+        """Return the tables that must be whole for a measured signal to be of use."""
+        of_ngrams = [self.counts("ngrams"), self.classes("ngrams")] if signal == "rarest_ngram" else []
+        return [self.measured(group), *of_ngrams]
 
     def counts(self, kind: str) -> Table:
         """Return the totals of one kind of key: 'ngrams' or 'texts'."""
@@ -49,7 +56,7 @@ class Dataset:
         manifest = self.pairs.committed()
         if manifest is not None:
             return manifest
-        if self.store.exists("pairs"):
+        if self.store.exists(BEGUN):
             raise DatasetError(f"{self.store.url}: ingest did not finish; run it again with the same inputs")
         raise DatasetError(
             f"{self.store.url} is no dataset; make one with: align-data ingest INPUT... --out {self.store.url}"

@@ -18,7 +18,8 @@ def fresh(dataset: Dataset, group: str, pairs: Manifest) -> list[str]:
     if manifest is None or manifest.meta["pairs"] != pairs.fingerprint:
         return []
     stored = manifest.meta["signals"]
-    return [name for name in stored if name in SIGNALS and SIGNALS[name].identity() == stored[name]]
+    good = [name for name in stored if name in SIGNALS and SIGNALS[name].identity() == stored[name]]
+    return [name for name in good if all(table.whole() for table in dataset.behind(group, name))]
 
 
 def available(dataset: Dataset, pairs: Manifest) -> set[str]:
@@ -36,7 +37,7 @@ def available(dataset: Dataset, pairs: Manifest) -> set[str]:
         if stale:
             raise DatasetError(
                 f"{', '.join(stale)} of {dataset.store.url} were measured from other pairs or by another definition "
-                f"than today's; measure them again: align-data measure {dataset.store.url}"
+                f"than today's, or files of theirs are gone; measure them again: align-data measure {dataset.store.url}"
             )
         found.update(good)
     return found

@@ -21,7 +21,7 @@ from align_data.progress import Progress
 from align_data.recipe import Recipe
 from align_data.signals import SIGNALS
 from align_data.stages.audit import Audit, audit
-from align_data.stages.filter import decide, plan
+from align_data.stages.filter import decide, overridden, plan
 from align_data.stages.ingest import Account, Parts, ingest
 from align_data.stages.measure import Measured, measure
 from align_data.store import Store
@@ -44,11 +44,16 @@ class Resources:
 
 
 @contextmanager
-def session(url: str, resources: Resources, *, create: bool = False) -> Iterator[tuple[Dataset, Engine]]:
-    """Open a dataset to write to it: no other process does meanwhile, and the log says when and with what."""
+def session(
+    url: str, resources: Resources, *, create: bool = False, reads: bool = False
+) -> Iterator[tuple[Dataset, Engine]]:
+    """Open a dataset to write to it: no other process does meanwhile, and the log says when and with what.
+
+    One that is only read, `reads`, is neither locked nor logged.
+    """
     store = Store(url, resources.work)
     began = datetime.now(UTC)
-    there = create or store.exists("")
+    there = create or (store.exists("") and not reads)
     with store.lock() if there else nullcontext(), _engine(resources, store) as engine:
         yield Dataset(store), engine
         if there:
@@ -91,7 +96,7 @@ class Decision:
     @property
     def ledger(self) -> str:
         """The ledger's name: the recipe's unless given."""
-        return self.name or self.recipe.name
+        return self.recipe.name if self.name is None else self.name
 
 
 def decide_ledger(decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Manifest:
@@ -120,6 +125,8 @@ class Intake:
 
 def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Done:
     """Ingest, measure what the recipe asks for, filter, audit; what is done already is not done again."""
+    overridden(decision.recipe, decision.overrides, decision.off)  # before hours of work
+    dataset.ledger(decision.ledger)
     account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts)
     wanted = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
     measured = measure(dataset, engine, progress, [name for name in wanted if not SIGNALS[name].missing()])

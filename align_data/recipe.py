@@ -112,8 +112,16 @@ class Rule(BaseModel):
         if wrong:
             hint = " (YAML reads a bare yes, no, on, off as true or false: quote it)" if signal.type == "string" else ""
             raise ValueError(f"{signal.name} is {signal.unit}, and cannot be compared with {wrong[0]!r}{hint}")
+        self._check_range(values)
         if self.between is not None and self.between[0] > self.between[1]:
             raise ValueError(f"between takes the lower end first, not {self.between[0]}, {self.between[1]}")
+
+    def _check_range(self, values: Sequence[Any]) -> None:
+        for value in values:
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{value:.3g} is beyond what 64 bits hold" if abs(value) < 1e300 else "too large")
+            if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+                raise ValueError("a text has half of a surrogate pair, which is no character")
 
     def _value(self, op: str) -> Any:
         return getattr(self, "in_" if op == "in" else op)
@@ -150,7 +158,7 @@ class Rule(BaseModel):
         if self.op == "between":
             return column.is_between(*value)
         if self.op == "in":
-            return column.is_in(list(value))
+            return pl.any_horizontal([column == each for each in value])
         if self.op == "top_k":
             raise RecipeError(f"rule {self.name}: top_k must be resolved to a count before it decides")
         return {"gt": column.gt, "ge": column.ge, "lt": column.lt, "le": column.le, "eq": column.eq}[self.op](value)

@@ -20,12 +20,17 @@ def load_yaml(text: str, file: str) -> tuple[Any, Line]:
     Raises RecipeError for what is no YAML, and for a key given twice, of which YAML would silently take the last.
     """
     try:
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise RecipeError(f"{file}: *{event.anchor}: a recipe has no aliases")
         node = yaml.compose(text, yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}, line {mark.line + 1}" if mark else file
         raise RecipeError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # a date that is none, a tag that lies
+        raise RecipeError(f"{file}: not YAML of a recipe: {error}") from None
     for key, line in _twice(node):
         raise RecipeError(f"{file}, line {line}: {key} is given twice")
     return data, lambda loc: _line(node, loc)

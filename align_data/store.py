@@ -136,11 +136,13 @@ class Store:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise DatasetError(f"another align-data process is at work in {self.url}; wait for it to end") from None
-            self._sweep()
+            self.sweep()
             yield
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what a killed process was writing, in the folders that are ours."""
+        if not self.local:
+            return
         for folder in TABLES:
             for left in Path(self.root).glob(f"{folder}/.*.tmp".lstrip("/")):
                 if _UNFINISHED.fullmatch(left.name):

@@ -253,7 +253,9 @@ def merge(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
         if reason is not None:
             rejected.append({**row, "reason": reason})
             continue
-        groups.setdefault((strip_url(row["url"]), normalise(row["alt_text"])), []).append(row)
+        # What a list declares as the empty text it does not declare.
+        said = {**row, **{column: None for column in OTHER_COLUMNS if row[column] == ""}}
+        groups.setdefault((strip_url(row["url"]), normalise(row["alt_text"])), []).append(said)
     pairs = []
     for (url, alt_text), group in groups.items():
         keys = {"uid": uid(url, alt_text), "url": url, "alt_text": alt_text, "copies": len(group)}

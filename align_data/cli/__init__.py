@@ -6,6 +6,8 @@ import errno
 import importlib
 import io
 import sys
+import tempfile
+import traceback
 from typing import Any
 
 import click
@@ -43,6 +45,9 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        for word in args:
+            if any("\udc80" <= sign <= "\udcff" for sign in word):  # how Python gives bytes that are no UTF-8
+                ctx.fail(f"an argument is not UTF-8: {word.encode('utf-8', 'backslashreplace').decode()}")
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             there = ", ".join(COMMANDS)
             ctx.fail(f"there is no command {args[0]}{nearest(args[0], COMMANDS)}; there are: {there}")
@@ -68,6 +73,21 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("Stopped. What was finished stays: the same command goes on from there.", err=True)
             ctx.exit(130)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            raise click.ClickException(_unforeseen(error)) from error
+
+
+def _unforeseen(error: Exception) -> str:
+    """Keep the traceback for us, and return what the user should know."""
+    with tempfile.NamedTemporaryFile("w", prefix="align-data-", suffix=".log", delete=False, encoding="utf-8") as log:
+        log.write("".join(traceback.format_exception(error)))
+    said = " ".join(str(error).split())[:200]
+    return (
+        f"unforeseen, {type(error).__name__}: {said}; either a table of the dataset has been tampered with, or this is "
+        f"our mistake: please report it with {log.name}"
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

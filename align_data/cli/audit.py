@@ -18,7 +18,7 @@ from align_data.store import Store
 @click.option(
     "--examples",
     "number",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000),
     default=0,
     help="Also so many pairs that each rule alone drops.",
 )

@@ -34,7 +34,10 @@ class Size(click.ParamType[int]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
         if not match:
             self.fail(f"{value!r} is no size; write it as 4GB or 500MB", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
+        size = float(match[1]) * _UNITS[match[2].upper()]
+        if not 2**10 <= size <= 2**50:
+            self.fail(f"{value} is out of range: from 1KB to 1000TB", param, ctx)
+        return int(size)
 
 
 def dataset_argument(function: F) -> F:
@@ -109,7 +112,7 @@ def resource_options(function: F) -> F:
             help="What may be held in memory at once: 4GB unless given; on Spark by each task, 512MB unless given.",
         ),
         click.option(
-            "--workers", type=click.IntRange(1), help="Threads of the local engine; one a processor unless given."
+            "--workers", type=click.IntRange(1, 1024), help="Threads of the local engine; one a processor unless given."
         ),
         click.option(
             "--engine",
@@ -142,9 +145,12 @@ def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
     return tuple((value.partition("=")[0], value.partition("=")[2]) for value in values)
 
 
-def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001
+def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Split values at commas: a,b given twice is four names."""
-    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    found = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    if values and not found:
+        raise click.BadParameter("names nothing", ctx, param)
+    return found
 
 
 def progress() -> Progress:

@@ -66,7 +66,7 @@ def command(
       align-data export laion --recipe align --without decodable,min_side,aspect,nsfw,eval_distance --out kept
       align-data export commonpool --recipe datacomp-basic --format uids --uid source --out subset
     """
-    with session(dataset, resources(options)) as (opened, engine):
+    with session(dataset, resources(options), reads=True) as (opened, engine):
         result = export(
             opened,
             ledger,

@@ -225,6 +225,7 @@ class Moving:
                     yield _from_bytes(one.keys)
 
             windows.hold(rows(), self.shuffle.merge, held, min(RUN, self.memory // 8))
+            held.close()
             limit = min(WINDOW, self.memory // 4)
             frames = windows.windows([held], self.shuffle.merge, edges[part], edges[part + 1], limit)
             return self.shuffle.write(part, frames, silent)

@@ -31,6 +31,10 @@ RUN = 256 * 2**20
 """Bytes of rows that are merged before they are spilled."""
 
 
+FILES = 64
+"""Files that a shuffle spills to."""
+
+
 class StoppedError(AlignDataError):
     """Another task failed, so this one ends too."""
 
@@ -99,21 +103,24 @@ class LocalEngine:
         """Run a shuffle through sorted batches: each unit holds its own, and a part is the same stretch of all."""
         with self._folder("shuffle") as folder:
             budget = Budget(self.memory // 2)
-            held = [Batches(folder / f"{number}.arrow", budget) for number in range(len(units))]
+            # Few files, however many lists there are: each is open while parts are written.
+            held = [Batches(folder / f"{number}.arrow", budget) for number in range(min(FILES, max(1, len(units))))]
             with progress.step("ingest: read", None, "rows") as tick:
                 accounts = self._run(
                     lambda n: windows.hold(
                         shuffle.prepare(units[n], self._checked(tick)),
                         shuffle.merge,
-                        held[n],
+                        held[n % len(held)],
                         min(RUN, self._share // 8),
                     ),
                     range(len(units)),
                 )
+            for some in held:
+                some.close()
             edges = [0, *shuffle.split(accounts), 2**64]
 
             def write(part: int) -> T:
-                limit = min(WINDOW, self._share // 4)
+                limit = max(1, min(WINDOW, self._share // 4))
                 rows = windows.windows(held, shuffle.merge, edges[part], edges[part + 1], limit)
                 return shuffle.write(part, rows, self._checked(tick))
 

@@ -85,20 +85,24 @@ class Batches:
         self._kept: list[pa.RecordBatch] = []
         self._budget = budget
         self._file = file
+        self._sink: Any = None
         self._writer: Any = None
+        self._lock = Lock()
 
     def keep(self, batch: pa.RecordBatch) -> bool:
         """Keep a batch in memory, if there is room and none of this file's has been written, and tell whether."""
-        kept = self._writer is None and self._budget.take(batch.nbytes)
-        if kept:
-            self._kept.append(batch)
-        return kept
+        with self._lock:
+            kept = self._writer is None and self._budget.take(batch.nbytes)
+            if kept:
+                self._kept.append(batch)
+            return kept
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write a batch to the file."""
-        with writing(self._file):
+        with self._lock, writing(self._file):
             if self._writer is None:
-                self._writer = pa.ipc.new_file(pa.OSFile(str(self._file), "wb"), batch.schema)
+                self._sink = pa.OSFile(str(self._file), "wb")
+                self._writer = pa.ipc.new_file(self._sink, batch.schema)
             self._writer.write_batch(batch)
 
     def close(self) -> None:
@@ -106,6 +110,7 @@ class Batches:
         if self._writer is not None:
             with writing(self._file):
                 self._writer.close()
+                self._sink.close()
 
     def read(self) -> list[pa.RecordBatch]:
         """Return all batches; those of the file are mapped anew at each call.

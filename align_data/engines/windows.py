@@ -40,7 +40,6 @@ def hold(frames: Generator[pl.DataFrame, None, A], merge: Merge, batches: Batche
     except StopIteration as end:
         if waiting:
             batches.write(_batch(merge(frame(pa.Table.from_batches(waiting)))))
-        batches.close()
         return end.value  # type: ignore[no-any-return]
 
 

@@ -51,6 +51,8 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
         usual = next((lower[name] for name in names if name in lower), None)
         if named or usual:
             found[role] = named or str(usual)
+            if columns.count(found[role]) > 1:
+                raise InputError(f"{where} has {columns.count(found[role])} columns called {found[role]}: leave one")
     missing = [role for role in NEEDED if role not in found]
     if missing:
         option = {"url": "--url-col", "alt_text": "--text-col"}

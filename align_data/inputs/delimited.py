@@ -6,8 +6,9 @@ import codecs
 import csv
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ _BLOCK = 2**24
 """Bytes parsed at once; no row may be longer."""
 _ENCODING = "latin-1"
 """Every byte is a character, so that pyarrow never stops at one that is no UTF-8; the bytes are taken back from it."""
+csv.field_size_limit(2**24)
 _LOOK = 2**20
 _LOOK_ROWS = 100
 
@@ -33,8 +35,9 @@ class Layout:
     """Which column is what: by position, as text, from '0'; `names` are all positions."""
 
     columns: dict[str, str]
-    header: bool
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...]
+    skip: int
+    """Lines of the file up to the end of the header; 0 for a list without one."""
     said: str = ""
     """What the user is told of it."""
 
@@ -48,7 +51,7 @@ def look(source: Source, choice: Choice) -> Layout:
     text = head.decode("utf-8-sig", "replace")
     if len(head) == _LOOK:  # the last line is cut
         text = text[: text.rfind("\n") + 1] or text
-    rows = [row for row in _rows(text, source) if row][: _LOOK_ROWS + 1]
+    rows, lines = _rows(text, source)
     if not rows:
         raise InputError(f"{source.path} has no rows")
     first = rows[0]
@@ -58,21 +61,29 @@ def look(source: Source, choice: Choice) -> Layout:
         if places is not None:
             where = ", ".join(f"{role} is column {place + 1}" for role, place in places.items())
             said = f"{source.name} has no header line; by its values {where}"
-            return Layout({role: str(place) for role, place in places.items()}, header=False, names=names, said=said)
+            return Layout({role: str(place) for role, place in places.items()}, names, 0, said)
     found, said = by_name([name.strip() for name in first], choice, source.path)
     stripped = [name.strip() for name in first]
-    return Layout(
-        {role: str(stripped.index(name)) for role, name in found.items()}, header=True, names=names, said=said
-    )
+    places_ = {role: str(stripped.index(name)) for role, name in found.items()}
+    return Layout(places_, names, lines, said)
 
 
-def _rows(text: str, source: Source) -> list[list[str]]:
-    # TSV has no quotes (IANA text/tab-separated-values): a quotation mark is a character.
+def _rows(text: str, source: Source) -> tuple[list[list[str]], int]:
+    """Return the first rows, and how many lines the first of them ends behind."""
     lines = io.StringIO(text, newline="")
+    # TSV has no quotes (IANA text/tab-separated-values): a quotation mark is a character.
+    tabs = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    reader = tabs if source.format == "tsv" else csv.reader(lines)
+    rows: list[list[str]] = []
+    first = 0
     try:
-        if source.format == "tsv":
-            return list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-        return list(csv.reader(lines))
+        for row in reader:
+            if row:
+                first = first or reader.line_num
+                rows.append(row)
+            if len(rows) > _LOOK_ROWS:
+                break
+        return rows, first
     except csv.Error as error:
         raise InputError(f"{source.path} cannot be read as {source.format}: {error}") from error
 
@@ -89,7 +100,7 @@ def read(source: Source, layout: Layout) -> Iterator[tuple[Batch, Rejects]]:
         ragged.append(row)
         return "skip"
 
-    numbers = _Numbers(1 if layout.header else 0)
+    numbers = _Numbers(layout.skip)
     empty = pa.record_batch({name: pa.array([], pa.string()) for name in layout.names})
     # The empty batch at the end takes the ragged rows that follow the last good one.
     for batch in chain(_open(source, layout, skip), [empty]):
@@ -140,13 +151,24 @@ def _open(source: Source, layout: Layout, skip: Callable[[pacsv.InvalidRow], str
     stream = source.stream()
     if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
         stream = source.stream()
-    reader = pacsv.open_csv(
+    try:
+        reader = _reader(stream, source, layout, skip)
+    except pa.ArrowInvalid as error:
+        if "Could not skip initial" in str(error):  # a header without an end of line, and no rows
+            return
+        raise
+    with reader:
+        yield from reader
+
+
+def _reader(stream: Any, source: Source, layout: Layout, skip: Callable[[pacsv.InvalidRow], str]) -> Any:
+    return pacsv.open_csv(
         stream,
         # One thread: the parser knows the number of a row that it skips only then.
         read_options=pacsv.ReadOptions(
             use_threads=False,
             block_size=_BLOCK,
-            skip_rows=int(layout.header),
+            skip_rows=layout.skip,
             column_names=list(layout.names),
             encoding=_ENCODING,
         ),
@@ -161,5 +183,3 @@ def _open(source: Source, layout: Layout, skip: Callable[[pacsv.InvalidRow], str
             include_columns=sorted(set(layout.columns.values())),
         ),
     )
-    with reader:
-        yield from reader

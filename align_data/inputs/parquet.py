@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from align_data.inputs.columns import Choice, by_name
 from align_data.inputs.find import Source
 from align_data.inputs.rows import Batch, Rejects
 from align_data.tables import PIECE_BYTES, PIECE_ROWS
+
+_FEW = 2**13
+"""Rows decoded at once."""
 
 
 def look(source: Source, choice: Choice) -> tuple[dict[str, str], str, list[int]]:
@@ -42,21 +46,41 @@ def read(
     row = first_row
     with _open(source) as file:
         wanted = list(dict.fromkeys(columns.values()))
-        rows = _batch_rows(file.metadata, groups, wanted)
-        for batch in file.iter_batches(rows, row_groups=list(groups), columns=wanted, use_threads=False):
+        rows = _batch_rows(file.metadata, groups)
+        batches = file.iter_batches(rows, row_groups=list(groups), columns=wanted, use_threads=False)
+        for batch in _pieces(batches):
             numbers = np.arange(row + 1, row + 1 + batch.num_rows)
             row += batch.num_rows
             yield Batch({role: batch.column(name) for role, name in columns.items()}, numbers), Rejects()
 
 
-def _batch_rows(metadata: Any, groups: Sequence[int], wanted: Sequence[str]) -> int:
-    """Return how many rows to read at a time, by their mean size: 100,000 rows of huge texts must not be in memory."""
-    size = rows = 0
-    for group in map(metadata.row_group, groups):
-        rows += group.num_rows
-        columns = map(group.column, range(group.num_columns))
-        size += sum(c.total_uncompressed_size for c in columns if c.path_in_schema in wanted)
-    return max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, size)))
+def _batch_rows(metadata: Any, groups: Sequence[int]) -> int:
+    """Return how many rows to decode at a time, by the largest mean size of a row in any group.
+
+    What a file says of its columns is not looked at: pyarrow ends the process over some damaged footers.
+    """
+    means: list[int] = [metadata.row_group(g).total_byte_size // max(1, metadata.row_group(g).num_rows) for g in groups]
+    # Few: a dictionary of long texts that repeat says nothing of what they will be when decoded.
+    return max(1, min(_FEW, PIECE_BYTES // max(1, *means, 0)))
+
+
+def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Join small batches, and cut those that hold too many bytes for what is done with them."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        if batch.nbytes > PIECE_BYTES and batch.num_rows > 1:
+            yield from waiting
+            waiting = []
+            rows = max(1, batch.num_rows * PIECE_BYTES // batch.nbytes)
+            yield from (batch.slice(first, rows) for first in range(0, batch.num_rows, rows))
+            continue
+        waiting.append(batch)
+        full = sum(b.num_rows for b in waiting) + _FEW > PIECE_ROWS
+        if full or sum(b.nbytes for b in waiting) > PIECE_BYTES:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
 def _open(source: Source) -> pq.ParquetFile:

@@ -26,7 +26,7 @@ class Unit:
     columns: dict[str, str]
     first_row: int = 0
     groups: tuple[int, ...] = ()
-    header: bool = True
+    skip: int = 0
     names: tuple[str, ...] = ()
 
 
@@ -47,7 +47,7 @@ def units(sources: Sequence[Source], choice: Choice) -> tuple[list[Unit], list[s
                 found.append(Unit(source, columns))
             else:
                 layout = delimited.look(source, choice)
-                found.append(Unit(source, layout.columns, header=layout.header, names=layout.names))
+                found.append(Unit(source, layout.columns, skip=layout.skip, names=layout.names))
                 said = layout.said
         if said not in notes:
             notes.append(said)
@@ -71,7 +71,7 @@ def _batches(unit: Unit) -> Iterator[tuple[Batch, Rejects]]:
         return parquet.read(unit.source, unit.columns, unit.groups, unit.first_row)
     if unit.source.format == "jsonl":
         return jsonl.read(unit.source, unit.columns)
-    return delimited.read(unit.source, delimited.Layout(unit.columns, unit.header, unit.names))
+    return delimited.read(unit.source, delimited.Layout(unit.columns, unit.names, unit.skip))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from align_data.errors import InputError
+from align_data.inputs.columns import NEEDED
 
 COLUMNS: dict[str, Any] = {
     "url": pl.String,
@@ -69,7 +70,12 @@ def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
     plain = {n: _text(c) if COLUMNS[n] == pl.String or _is_text(c.type) else c for n, c in columns.items()}
     frame = pl.from_arrow(pa.table({"row": rows, **plain}))
     assert isinstance(frame, pl.DataFrame)
-    return frame.with_columns([_size(name) for name in columns if COLUMNS[name] == pl.Int32])
+    declared = [name for name in columns if COLUMNS[name] == pl.String and name not in NEEDED]
+    return frame.with_columns(
+        *(_size(name) for name in columns if COLUMNS[name] == pl.Int32),
+        # In CSV nothing and the empty text are one; so they are everywhere.
+        *(pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in declared),
+    )
 
 
 def _stored(column: Any, name: str) -> pa.Array:
@@ -80,9 +86,14 @@ def _stored(column: Any, name: str) -> pa.Array:
     kind = array.type
     plain = _is_text(kind) or pa.types.is_null(kind) or pa.types.is_boolean(kind)
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if not (plain or number) or (name in ("url", "alt_text") and not (_is_text(kind) or pa.types.is_null(kind))):
+    if name in NEEDED and not (_is_text(kind) or pa.types.is_null(kind)):
         raise InputError(f"the column for {name} holds {kind}, not text; choose another with --url-col or --text-col")
-    return array
+    if plain or number:
+        return array
+    try:
+        return array.cast(pa.large_string())  # a date, a decimal
+    except pa.ArrowException:
+        return pa.nulls(len(array), pa.large_string())  # a list, a struct: nothing that is declared is one
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -115,6 +126,7 @@ def valid_utf8(raw: bytes) -> bool:
 def _text(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(column.type):
         # Ids that went through pandas beside a null: 12.0 was 12.
+        column = pc.if_else(pc.is_nan(column.cast(pa.float64())), None, column.cast(pa.float64()))
         whole = column.cast(pa.int64(), safe=False)
         same = pc.fill_null(pc.equal(whole.cast(column.type, safe=False), column), False)
         return pc.if_else(same, whole.cast(pa.large_string()), column.cast(pa.large_string()))

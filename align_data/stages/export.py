@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -132,18 +134,22 @@ def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str
 def _begin(out: Store, what: dict[str, object]) -> None:
     """Mark the folder as this export's; OutputError if it is another's."""
     mark = json.dumps({"export": digest(what)}).encode()
-    names = out.names()
     done = out.read_bytes(MANIFEST)
-    if done is not None:
-        before = json.loads(done)
-        before.pop("files", None)
-        ours = digest(before) == digest(what)
-    else:
-        ours = out.read_bytes(BEGUN) == mark
-    if names and not ours:
+    out.sweep()
+    ours = _same(done, what) if done is not None else out.read_bytes(BEGUN) == mark
+    if set(out.names()) - {BEGUN} and not ours:
         raise OutputError(f"{out.url} is not empty, and not of this export: choose another --out")
     out.write_bytes(BEGUN, mark)
     out.remove(MANIFEST)
+
+
+def _same(manifest: bytes, what: dict[str, object]) -> bool:
+    try:
+        before = json.loads(manifest)
+        before.pop("files", None)
+    except (ValueError, TypeError, AttributeError):  # somebody else's
+        return False
+    return digest(before) == digest(what)
 
 
 def _part(dataset: Dataset, selection: Selection, part: int, out: Store, tick: Tick) -> str:
@@ -176,6 +182,8 @@ def _uids(dataset: Dataset, selection: Selection, out: Store, number: int, sourc
     name = "source_uid" if source_uid else "uid"
     with out.create(UIDS) as path, writing(path):
         array = np.lib.format.open_memmap(path, "w+", np.dtype("u8,u8"), (number,))
+        with Path(path).open("r+b") as file:  # a full disk is found here, and not as a fault of a mapped page
+            os.posix_fallocate(file.fileno(), 0, Path(path).stat().st_size)
         at = 0
         for part in range(len(dataset.ingested().parts)):
             masks = dataset.ledger(selection.ledger).pieces(part, ["failed", "unknown"])

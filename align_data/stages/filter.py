@@ -21,17 +21,7 @@ def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: S
 
     Raises RecipeError for an override or a rule that is not the recipe's, DatasetError for stale signals.
     """
-    for name in off:
-        recipe.position(name)
-    set_: set[str] = set()
-    for assignment in overrides:
-        recipe = override(recipe, assignment)
-        name = assignment.partition("=")[0].rpartition(".")[0]
-        if name in set_:
-            raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
-        if name in off:
-            raise RecipeError(f"{name} is both set and taken out")
-        set_.add(name)
+    recipe = overridden(recipe, overrides, off)
     measured = available(dataset, dataset.ingested())
     in_force = [rule for rule in recipe.rules if rule.name not in off]
     unmeasured = dict.fromkeys(rule.signal for rule in in_force if rule.signal not in measured)
@@ -42,6 +32,22 @@ def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: S
     }
     # A rule that is unknown everywhere needs no threshold, but a plan must be able to decide.
     return Plan(recipe, tuple(overrides), tuple(dict.fromkeys(off)), vocabularies, tuple(unmeasured))
+
+
+def overridden(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -> Recipe:
+    """Return the recipe with the overrides in force; RecipeError for one that makes no sense."""
+    for name in off:
+        recipe.position(name)
+    done: set[str] = set()
+    for assignment in overrides:
+        recipe = override(recipe, assignment)
+        name = assignment.partition("=")[0].rpartition(".")[0]
+        if name in done:
+            raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
+        if name in off:
+            raise RecipeError(f"{name} is both set and taken out")
+        done.add(name)
+    return recipe
 
 
 def _resolve(dataset: Dataset, top_k: int) -> Vocabulary:
@@ -61,7 +67,7 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities}
     facts = {"ledger": digest(meta)}
     before = table.committed()
-    if before is not None and before.meta.get("ledger") == facts["ledger"]:
+    if before is not None and before.meta.get("ledger") == facts["ledger"] and table.whole():
         return before
     if before is not None and _asked(before.meta["plan"]) != _asked(meta["plan"]):
         progress.say(f"the ledger {name} was decided otherwise and is replaced; --as keeps both")

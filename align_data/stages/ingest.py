@@ -17,7 +17,7 @@ from align_data import pairs as pair
 from align_data.engines.base import Engine, Shuffle
 from align_data.errors import DatasetError
 from align_data.inputs import Choice, Source, Unit, find, read, units
-from align_data.layout import Dataset
+from align_data.layout import BEGUN, Dataset
 from align_data.progress import Progress, Tick
 from align_data.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
 
@@ -99,10 +99,6 @@ def ingest(
     dataset.pairs.commit(written, {"account": asdict(account), "splits": splits})
     dataset.store.clear_work()
     return account
-
-
-BEGUN = "_log/ingest.json"
-"""What an ingest is made of, written before anything else: parts beside it are of these inputs."""
 
 
 def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> Account | None:
