@@ -13,7 +13,7 @@ import pytest
 from conftest import SCHEMA, Built
 
 from align_data.errors import DatasetError, OutputError
-from align_data.layout import Dataset
+from align_data.layout import BEGUN, Dataset
 from align_data.schema import contract, contracts
 from align_data.signals import SIGNALS
 from align_data.store import Store
@@ -93,7 +93,7 @@ def test_a_dataset_of_another_version_is_a_sentence(job: Callable[..., Built]) -
 def test_no_dataset_and_half_a_dataset_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is no dataset; make one with: align-data ingest"):
         Dataset(Store(tmp_path)).ingested()
-    (tmp_path / "pairs").mkdir()
+    Dataset(Store(tmp_path)).store.write_bytes(BEGUN, b"{}")
     with pytest.raises(DatasetError, match="ingest did not finish; run it again"):
         Dataset(Store(tmp_path)).ingested()
 

@@ -29,7 +29,7 @@ class Ranges:
     """How many pairs of the pool make one range of each kind of key; a range is counted in one task."""
 
     ngrams: int = 2_000_000
-    texts: int = 16_000_000
+    texts: int = 4_000_000
 
     def of(self, kinds: Sequence[str], pairs: int) -> dict[str, int]:
         """Return the number of ranges of each kind."""
