@@ -112,9 +112,9 @@ def test_tiny_budgets_and_512_ranges_give_the_same_ledger(tmp_path: Path, spark:
     job(tmp_path / "local", inputs, LocalEngine(tmp_path / "work"))
     tiny = SparkEngine(CONF, memory=20_000)
     tiny.session  # noqa: B018 - the same one, which goes on
-    job(tmp_path / "spark", inputs, tiny, Parts(rows=1_000), Ranges(ngrams=3_000 // 256, texts=3_000 // 256))
+    job(tmp_path / "spark", inputs, tiny, Parts(rows=1_000), Ranges(ngrams=5, texts=1_000))
     same = [pl.scan_parquet(f"{tmp_path}/{name}/verdicts/every/*.parquet").collect() for name in ("local", "spark")]
     assert same[0].equals(same[1])
     counts = [pl.scan_parquet(f"{tmp_path}/{name}/counts/ngrams/*.parquet").collect() for name in ("local", "spark")]
     assert counts[0].equals(counts[1])
-    assert len(list((tmp_path / "spark/counts/ngrams").glob("*.parquet"))) > 200
+    assert len(list((tmp_path / "spark/counts/ngrams").glob("*.parquet"))) >= 512
