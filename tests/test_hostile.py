@@ -235,3 +235,12 @@ def test_a_table_that_was_tampered_with_is_a_sentence(tmp_path: Path, some: Path
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "meta": {}}))
     said = call("filter", tmp_path / "ds", "--recipe", "align", "--as", "other", code=1).stderr
     assert "has been tampered with, or this is our mistake: please report it with" in " ".join(said.split())
+
+
+def test_spark_without_its_extra_is_a_sentence(tmp_path: Path, some: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pyspark", "pyspark.sql"):
+        monkeypatch.setitem(sys.modules, name, None)
+    said = call("ingest", some, "--out", tmp_path / "ds", "--engine", "spark", code=1).stderr
+    assert "the Spark engine needs pyspark: pip install 'align-data[spark]'" in said
+    wrong = call("ingest", some, "--out", tmp_path / "ds", "--engine", "spark", "--spark-conf", "x", code=2).stderr
+    assert "'x' is no setting; write it as KEY=VALUE" in wrong

@@ -46,39 +46,42 @@ def read(
     row = first_row
     with _open(source) as file:
         wanted = list(dict.fromkeys(columns.values()))
-        rows = _batch_rows(file.metadata, groups)
-        batches = file.iter_batches(rows, row_groups=list(groups), columns=wanted, use_threads=False)
+        batches = (
+            batch
+            for group in groups  # one by one: a group of huge rows must not make those of others small
+            for batch in file.iter_batches(
+                _batch_rows(file.metadata.row_group(group)), row_groups=[group], columns=wanted, use_threads=False
+            )
+        )
         for batch in _pieces(batches):
             numbers = np.arange(row + 1, row + 1 + batch.num_rows)
             row += batch.num_rows
             yield Batch({role: batch.column(name) for role, name in columns.items()}, numbers), Rejects()
 
 
-def _batch_rows(metadata: Any, groups: Sequence[int]) -> int:
-    """Return how many rows to decode at a time, by the largest mean size of a row in any group.
+def _batch_rows(group: Any) -> int:
+    """Return how many rows of a row group to decode at a time, by the mean size of a row.
 
     What a file says of its columns is not looked at: pyarrow ends the process over some damaged footers.
     """
-    means: list[int] = [metadata.row_group(g).total_byte_size // max(1, metadata.row_group(g).num_rows) for g in groups]
     # Few: a dictionary of long texts that repeat says nothing of what they will be when decoded.
-    return max(1, min(_FEW, PIECE_BYTES // max(1, *means, 0)))
+    return max(1, min(_FEW, PIECE_BYTES * int(group.num_rows) // max(1, int(group.total_byte_size))))
 
 
 def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Join small batches, and cut those that hold too many bytes for what is done with them."""
     waiting: list[pa.RecordBatch] = []
+    rows = size = 0
     for batch in batches:
-        if batch.nbytes > PIECE_BYTES and batch.num_rows > 1:
-            yield from waiting
-            waiting = []
-            rows = max(1, batch.num_rows * PIECE_BYTES // batch.nbytes)
-            yield from (batch.slice(first, rows) for first in range(0, batch.num_rows, rows))
+        if waiting and (rows + batch.num_rows > PIECE_ROWS or size + batch.nbytes > PIECE_BYTES):
+            yield pa.concat_batches(waiting)
+            waiting, rows, size = [], 0, 0
+        if batch.nbytes > PIECE_BYTES:
+            step = max(1, batch.num_rows * PIECE_BYTES // batch.nbytes)
+            yield from (batch.slice(first, step) for first in range(0, batch.num_rows, step))
             continue
         waiting.append(batch)
-        full = sum(b.num_rows for b in waiting) + _FEW > PIECE_ROWS
-        if full or sum(b.nbytes for b in waiting) > PIECE_BYTES:
-            yield pa.concat_batches(waiting)
-            waiting = []
+        rows, size = rows + batch.num_rows, size + batch.nbytes
     if waiting:
         yield pa.concat_batches(waiting)
 
