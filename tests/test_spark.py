@@ -108,7 +108,7 @@ def test_either_engine_goes_on_with_the_others_dataset(tmp_path: Path, spark: En
 
 
 def test_tiny_budgets_and_512_ranges_give_the_same_ledger(tmp_path: Path, spark: Engine) -> None:
-    inputs = write_list(tmp_path / "lists", hostile(3_000))
+    inputs = write_list(tmp_path / "lists", hostile(3_600))
     job(tmp_path / "local", inputs, LocalEngine(tmp_path / "work"))
     tiny = SparkEngine(CONF, memory=20_000)
     tiny.session  # noqa: B018 - the same one, which goes on
