@@ -43,6 +43,11 @@ class SignalError(AlignDataError):
     """A signal asked for by name that cannot be measured."""
 
 
+def encodable(text: str) -> bool:
+    """Tell whether a text can be UTF-8: bytes that are none reach us as halves of surrogate pairs."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return ' (did you mean …?)' with the allowed word nearest to `word`, or '' if none is near."""
     near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)

@@ -28,10 +28,9 @@ class Dataset:
         """Return the table of one group of signals."""
         return Table(self.store, f"measured/{group}", contract(f"measured-{group}"))
 
-    def behind(self, group: str, signal: str) -> list[Table]:
-        """Return the tables that must be whole for a measured signal to be of use."""
-        of_ngrams = [self.counts("ngrams"), self.classes("ngrams")] if signal == "rarest_ngram" else []
-        return [self.measured(group), *of_ngrams]
+    def behind(self, signal: str) -> list[Table]:
+        """Return the tables that must be whole, beside its own, for a measured signal to be of use."""
+        return [self.counts("ngrams"), self.classes("ngrams")] if signal == "rarest_ngram" else []
 
     def counts(self, kind: str) -> Table:
         """Return the totals of one kind of key: 'ngrams' or 'texts'."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from align_data.errors import DatasetError, nearest
 from align_data.layout import Dataset
-from align_data.recipe import CHOSEN, Recipe, Rule, builtin
+from align_data.recipe import Recipe, Rule, builtin
 from align_data.tables import Manifest
 
 TOLERANCE = 0.1
@@ -92,10 +92,6 @@ class Plan:
             rule.with_test("ge", self.vocabularies[rule.name].threshold) if rule.name in self.vocabularies else rule
             for rule in self.recipe.rules
         )
-
-    def chosen(self, rule: Rule) -> bool:
-        """Tell whether a rule's threshold was chosen, by the recipe's author or by an override, and not published."""
-        return rule.source == CHOSEN
 
     def dump(self) -> dict[str, Any]:
         """Return the plan as JSON data."""

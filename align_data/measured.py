@@ -15,11 +15,11 @@ from align_data.tables import Manifest
 def fresh(dataset: Dataset, group: str, pairs: Manifest) -> list[str]:
     """Return the signals of a group that are measured from these pairs and by today's definitions."""
     manifest = dataset.measured(group).committed()
-    if manifest is None or manifest.meta["pairs"] != pairs.fingerprint:
+    if manifest is None or manifest.meta["pairs"] != pairs.fingerprint or not dataset.measured(group).whole(manifest):
         return []
     stored = manifest.meta["signals"]
     good = [name for name in stored if name in SIGNALS and SIGNALS[name].identity() == stored[name]]
-    return [name for name in good if all(table.whole() for table in dataset.behind(group, name))]
+    return [name for name in good if all(table.whole(table.committed()) for table in dataset.behind(name))]
 
 
 def available(dataset: Dataset, pairs: Manifest) -> set[str]:

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from align_data import resources
-from align_data.errors import RecipeError, nearest
+from align_data.errors import RecipeError, encodable, nearest
 from align_data.recipe_yaml import load_yaml, sentences
 from align_data.signals import SIGNALS, Signal
 
@@ -120,7 +120,7 @@ class Rule(BaseModel):
         for value in values:
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"{value:.3g} is beyond what 64 bits hold" if abs(value) < 1e300 else "too large")
-            if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+            if isinstance(value, str) and not encodable(value):
                 raise ValueError("a text has half of a surrogate pair, which is no character")
 
     def _value(self, op: str) -> Any:
@@ -140,6 +140,11 @@ class Rule(BaseModel):
     def test(self) -> str:
         """The test as `--set` takes it, with a space for the '=': 'between 3,20'."""
         return f"{self.op} {_shown(self.value, ',')}"
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the threshold was chosen, by the recipe's author or by an override, and is not published."""
+        return self.source == CHOSEN
 
     def phrase(self) -> str:
         """Return what the rule asks for, in words: '3 to 20'."""

@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from align_data.errors import DatasetError, OutputError
 
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 """What `create` calls a file before it is whole."""
 TABLES = ("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*")
 """Where files of a dataset, or of an export, can be."""
@@ -145,7 +145,7 @@ class Store:
             return
         for folder in TABLES:
             for left in Path(self.root).glob(f"{folder}/.*.tmp".lstrip("/")):
-                if _UNFINISHED.fullmatch(left.name):
+                if UNFINISHED.fullmatch(left.name):
                     left.unlink(missing_ok=True)
 
 

@@ -216,9 +216,8 @@ class Table:
         self.store.write_bytes(f"{self.name}/{MANIFEST}", (json.dumps(content, indent=1) + "\n").encode())
         return manifest
 
-    def whole(self) -> bool:
-        """Tell whether the table is committed and all of its parts are there."""
-        manifest = self.committed()
+    def whole(self, manifest: Manifest | None) -> bool:
+        """Tell whether the table is committed, by its manifest, and all of its parts are there."""
         there = set(self.store.names(self.name)) if manifest is not None else set()
         return manifest is not None and all(f"part-{i:05d}.parquet" in there for i in range(len(manifest.parts)))
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "name: r\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: images_per_text, le: 2}\n  - {signal: rarest_ngram, ge: 3}\n  - {signal: texts_per_image, le: 9}\n"
 CLUSTER = ["spark.master=local-cluster[2,1,1024]", "spark.driver.host=127.0.0.1", "spark.driver.bindAddress=127.0.0.1"]
 TABLES = ("pairs", "rejected", "measured", "counts", "verdicts")
-MINUTES = 180
+PATIENCE = 180
 """Seconds after which a command is taken for hung."""
 
 
@@ -45,7 +45,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frame.write_parquet(folder / f"list-{number}.parquet", row_group_size=50_000)
     (folder / "r.yaml").write_text(RECIPE)
     run = ["-c", "from align_data.cli import main; main()", *job(folder, folder / "local")]
-    subprocess.run([sys.executable, *run], check=True, capture_output=True, timeout=MINUTES)
+    subprocess.run([sys.executable, *run], check=True, capture_output=True, timeout=PATIENCE)
     return folder
 
 
@@ -74,7 +74,7 @@ def start(pool: Path, out: Path, *conf: str, memory: str = "512MB", **environmen
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + MINUTES
+    until = time.monotonic() + PATIENCE
     while not path.exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
@@ -97,7 +97,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=MINUTES)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     return out
 
@@ -154,7 +154,7 @@ def job_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build what `make job-zip` builds."""
     folder = tmp_path_factory.mktemp("zip")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=MINUTES)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     (wheel,) = folder.glob("*.whl")
     return wheel.rename(wheel.with_suffix(".zip"))
 
@@ -174,7 +174,7 @@ def submit(job_zip: Path | None, bare_python: Path, *arguments: str) -> subproce
     }
     environment.pop("PYTHONPATH", None)
     command = [str(tool), "--master", "local-cluster[1,1,1024]", *conf, *files, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=MINUTES, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
 
 
 @pytest.mark.spark
@@ -211,7 +211,7 @@ def test_no_space_for_the_shuffle_is_a_sentence(pool: Path, tmp_path: Path) -> N
     conf = [word for setting in ["spark.master=local[2]", *CLUSTER[1:]] for word in ("--spark-conf", setting)]
     code = f"{limited} from align_data.cli import main; main()"
     command = [sys.executable, "-c", code, *job(pool, tmp_path / "out"), "--engine", "spark", *conf]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
     assert re.search(r"Error: (an executor's disk is full|cannot write .*: File too large)", done.stderr), done.stderr
     assert "\tat org.apache" not in done.stderr
@@ -290,7 +290,7 @@ def test_no_tasks_memory_grows_with_a_keys_frequency(pool: Path, tmp_path: Path)
         peaks[hot] = peak_of_workers(process)
         assert f"{2 * hot + 1:,} rows in = {2 * hot + 1:,} pairs" in finish(process)
     local = [sys.executable, "-c", "from align_data.cli import main; main()", *job(folder, folder / "local")]
-    subprocess.run(local, check=True, capture_output=True, timeout=MINUTES)
+    subprocess.run(local, check=True, capture_output=True, timeout=PATIENCE)
     assert tree(folder / "out", *TABLES) == tree(folder / "local", *TABLES)
     corpus = pl.scan_parquet(f"{folder}/out/measured/corpus/*.parquet").collect()
     assert corpus["texts_per_image"].max() == corpus["images_per_text"].max() == hot

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from align_data import __version__
-from align_data.errors import AlignDataError, nearest
+from align_data.errors import AlignDataError, encodable, nearest
 
 # What `align-data --help` shows, without loading what the commands need.
 COMMANDS = {
@@ -46,7 +46,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         for word in args:
-            if any("\udc80" <= sign <= "\udcff" for sign in word):  # how Python gives bytes that are no UTF-8
+            if not encodable(word):
                 ctx.fail(f"an argument is not UTF-8: {word.encode('utf-8', 'backslashreplace').decode()}")
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             there = ", ".join(COMMANDS)

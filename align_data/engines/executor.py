@@ -35,7 +35,6 @@ BLOB = 4 * 2**20
 """Bytes of one message's keys at most, and about those of a batch: a JVM holds them several times."""
 RUN = 64 * 2**20
 """Bytes of rows that are sorted before they are cut by part."""
-WINDOW = 32 * 2**20
 
 
 class Message(NamedTuple):
@@ -226,7 +225,7 @@ class Moving:
 
             windows.hold(rows(), self.shuffle.merge, held, min(RUN, self.memory // 8))
             held.close()
-            limit = min(WINDOW, self.memory // 4)
+            limit = min(windows.WINDOW, self.memory // 4)
             frames = windows.windows([held], self.shuffle.merge, edges[part], edges[part + 1], limit)
             return self.shuffle.write(part, frames, silent)
 

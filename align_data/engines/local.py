@@ -25,8 +25,6 @@ from align_data.store import writing
 MEMORY = 4 * 2**30
 FLUSH = 1_000_000
 """Keys of a block. Merging a part's keys before the exchange would make it smaller, and on one machine slower."""
-WINDOW = 32 * 2**20
-"""Bytes of rows that a part merges at once: little enough to be used again and again."""
 RUN = 256 * 2**20
 """Bytes of rows that are merged before they are spilled."""
 
@@ -120,7 +118,7 @@ class LocalEngine:
             edges = [0, *shuffle.split(accounts), 2**64]
 
             def write(part: int) -> T:
-                limit = max(1, min(WINDOW, self._share // 4))
+                limit = max(1, min(windows.WINDOW, self._share // 4))
                 rows = windows.windows(held, shuffle.merge, edges[part], edges[part + 1], limit)
                 return shuffle.write(part, rows, self._checked(tick))
 

@@ -19,6 +19,8 @@ Slice = tuple[pa.RecordBatch, int, int]
 """The rows of a batch from one position up to another."""
 
 
+WINDOW = 32 * 2**20
+"""Bytes of rows that a part merges at once: little enough to be used again and again."""
 Merge = Callable[[pl.DataFrame], pl.DataFrame]
 
 

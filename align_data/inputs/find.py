@@ -16,7 +16,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from align_data.errors import InputError, nearest
+from align_data.errors import InputError, encodable, nearest
 
 Format = Literal["parquet", "csv", "tsv", "jsonl"]
 
@@ -83,7 +83,7 @@ def find(patterns: Iterable[str], but: str | None = None) -> list[Source]:
             raise InputError(f"{pattern} is inside the dataset that it should go into")
     names = sorted(found)
     for name in names:
-        if not name.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in name):
+        if not encodable(name):
             raise InputError(f"a file's name is not UTF-8: {name.encode('utf-8', 'backslashreplace').decode()}")
     parents = [name.split("/")[:-1] for name in names]
     shared = sum(1 for _ in takewhile(lambda folders: len(set(folders)) == 1, zip(*parents, strict=False)))
@@ -95,9 +95,8 @@ def _expand(pattern: str) -> list[tuple[Any, str]]:
         raise InputError("the name of an input is empty")
     try:
         fs, path = fsspec.core.url_to_fs(pattern)
-        if any(mark in pattern for mark in "*?[") and fs.isdir(path):
-            pattern = ""  # a folder may really be called so
-        if any(mark in pattern for mark in "*?["):
+        # A folder may really be called so.
+        if any(mark in pattern for mark in "*?[") and not fs.isdir(path):
             dots = posixpath.basename(pattern).startswith(".")  # as in a shell, * does not stand for them
             paths = [
                 p for p in fs.glob(path) if not fs.isdir(p) and (dots or not posixpath.basename(p).startswith("."))

@@ -77,7 +77,7 @@ def count(name: str, plan: Plan, masks: Masks) -> Audit:
             signal=rule.signal,
             test=rule.test,
             source=rule.source,
-            chosen=plan.chosen(rule),
+            chosen=rule.chosen,
             off=rule.name in plan.off,
             fail=pairs_where(lambda failed, _, bit=1 << i: failed & bit),
             fail_only=pairs_where(lambda failed, _, bit=1 << i: failed == bit),
@@ -107,7 +107,7 @@ def count(name: str, plan: Plan, masks: Masks) -> Audit:
 
 def _notes(plan: Plan, lines: Sequence[RuleAudit]) -> list[str]:
     notes = [vocabulary.sentence(name) for name, vocabulary in plan.vocabularies.items()]
-    chosen = [rule.name for rule in plan.recipe.rules if plan.chosen(rule) and rule.name not in plan.off]
+    chosen = [rule.name for rule in plan.recipe.rules if rule.chosen and rule.name not in plan.off]
     if chosen:
         notes.append(f"chosen, not published: the thresholds of {', '.join(chosen)}")
     if plan.unmeasured:

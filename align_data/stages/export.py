@@ -22,7 +22,7 @@ from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
 from align_data.signals import SIGNALS
-from align_data.store import Store, writing
+from align_data.store import UNFINISHED, Store, writing
 from align_data.tables import digest
 
 Format = Literal["parquet", "uids"]
@@ -101,8 +101,10 @@ def export(
         files = [UIDS]
     else:
         rows = [part.rows for part in manifest.parts]
+        there = available(dataset, dataset.ingested())
+        signals = [name for name in SIGNALS if name in there]
         files = engine.map_parts(
-            "export", lambda part, tick: _part(dataset, selection, part, out, tick), rows, progress
+            "export", lambda part, tick: _part(dataset, selection, signals, part, out, tick), rows, progress
         )
     out.write_bytes(MANIFEST, (json.dumps({**what, "files": files}, indent=1) + "\n").encode())
     out.remove(BEGUN)
@@ -135,10 +137,10 @@ def _begin(out: Store, what: dict[str, object]) -> None:
     """Mark the folder as this export's; OutputError if it is another's."""
     mark = json.dumps({"export": digest(what)}).encode()
     done = out.read_bytes(MANIFEST)
-    out.sweep()
     ours = _same(done, what) if done is not None else out.read_bytes(BEGUN) == mark
-    if set(out.names()) - {BEGUN} and not ours:
+    if not ours and any(name != BEGUN and not UNFINISHED.fullmatch(name) for name in out.names()):
         raise OutputError(f"{out.url} is not empty, and not of this export: choose another --out")
+    out.sweep()
     out.write_bytes(BEGUN, mark)
     out.remove(MANIFEST)
 
@@ -152,9 +154,8 @@ def _same(manifest: bytes, what: dict[str, object]) -> bool:
     return digest(before) == digest(what)
 
 
-def _part(dataset: Dataset, selection: Selection, part: int, out: Store, tick: Tick) -> str:
+def _part(dataset: Dataset, selection: Selection, signals: Sequence[str], part: int, out: Store, tick: Tick) -> str:
     """Write the kept pairs of one part with all that is known of them; return the file's name."""
-    signals = [name for name in SIGNALS if name in available(dataset, dataset.ingested())]
     names = contract("pairs").arrow().names
     name = f"part-{part:05d}.parquet"
     schema = pa.unify_schemas([contract("pairs").arrow(), *(_schema(signals))])

@@ -67,7 +67,7 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities}
     facts = {"ledger": digest(meta)}
     before = table.committed()
-    if before is not None and before.meta.get("ledger") == facts["ledger"] and table.whole():
+    if before is not None and before.meta.get("ledger") == facts["ledger"] and table.whole(before):
         return before
     if before is not None and _asked(before.meta["plan"]) != _asked(meta["plan"]):
         progress.say(f"the ledger {name} was decided otherwise and is replaced; --as keeps both")
