@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
+DEMO_PORT ?= 8808
+DEMO_RULES := --recipe align --set rarest_ngram.ge=3
 
-.PHONY: help demo test lint types bench bench-spark docs job-zip clean
+.PHONY: help demo test lint types bench bench-spark bench-images docs job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -22,12 +24,20 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
 	@touch $@
 
-demo: $(VENV)/.installed  ## build a tiny web, run the whole main job on it, print the audit
+demo: $(VENV)/.installed  ## from the list of a tiny web of its own to verified shards
 	rm -rf $(DEMO)
-	$(BIN)/python examples/tiny_web.py --out $(DEMO)/web --images 5000
-	$(BIN)/align-data run $(DEMO)/web/pairs.parquet --recipe align --set rarest_ngram.ge=3 --out $(DEMO)/dataset
+	$(BIN)/python examples/tiny_web.py --out $(DEMO)/web --images 3000 --pictures http://127.0.0.1:$(DEMO_PORT)
+	$(BIN)/align-data run $(DEMO)/web/pairs.parquet $(DEMO_RULES) --out $(DEMO)/dataset
+	$(BIN)/python examples/tiny_server.py $(DEMO)/web --port $(DEMO_PORT) --seconds 300 & server=$$!; \
+	trap "kill $$server" EXIT; \
+	$(BIN)/align-data fetch $(DEMO)/dataset --recipe align --allow-network 127.0.0.0/8
+	$(BIN)/align-data eval-index $(DEMO)/web/evaluation --out $(DEMO)/evaluation.parquet
+	$(BIN)/align-data measure $(DEMO)/dataset --eval-index $(DEMO)/evaluation.parquet
+	$(BIN)/align-data filter $(DEMO)/dataset $(DEMO_RULES) --without nsfw
 	$(BIN)/align-data audit $(DEMO)/dataset --recipe align --examples 1
 	$(BIN)/align-data why $(DEMO)/dataset --text "alt img" --limit 1
+	$(BIN)/align-data export $(DEMO)/dataset --recipe align --out $(DEMO)/shards --shard-size 500 --split val=0.1
+	$(BIN)/align-data verify $(DEMO)/shards
 
 test: $(VENV)/.installed-test  ## the whole suite
 	$(BIN)/python -m pytest
@@ -50,6 +60,10 @@ job-zip: $(VENV)/bin/python  ## the package for spark-submit --py-files: dist/al
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	cd dist && for wheel in *.whl; do mv "$$wheel" "$${wheel%%-py3*}.zip"; done
+
+bench-images: $(VENV)/.installed-bench  ## fetching, measuring and export of images, against img2dataset and bare scripts
+	$(BIN)/python benchmarks/pictures.py
+	$(BIN)/python benchmarks/shards.py
 
 docs: $(VENV)/.installed  ## what is generated: docs/cli.md, docs/signals.md, schemas/recipe.schema.json
 	$(BIN)/python docs/generate.py

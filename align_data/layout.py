@@ -12,6 +12,10 @@ from align_data.tables import Manifest, Table
 
 BEGUN = "_log/ingest.json"
 """What an ingest is made of, written before anything else: parts beside it are of these inputs."""
+FETCH = "_log/fetch.json"
+"""What the last run of fetch was of, so that a killed one goes on."""
+TAKEDOWN = "_takedown/plan.json"
+"""What a takedown has begun and not finished: until it has, no stage works."""
 GROUPS = ("text", "corpus", "image")
 """The groups of measured columns."""
 
@@ -23,6 +27,16 @@ class Dataset:
         self.store = store
         self.pairs = Table(store, "pairs", contract("pairs"), hashed=True)
         self.rejected = Table(store, "rejected", contract("rejected"))
+
+        self.images = Table(store, "images", contract("images"), hashed=True)
+
+        self.content = Table(store, "content", contract("content"), hashed=True)
+
+        self.tombstones = Table(store, "tombstones", contract("tombstones"), hashed=True)
+
+    def given(self, kind: str) -> Table:
+        """Return the table of what a user gave to compare images with: 'evaluation' or 'blocklist'."""
+        return Table(self.store, kind, contract(kind), hashed=True)
 
     def measured(self, group: str) -> Table:
         """Return the table of one group of signals."""
@@ -51,7 +65,12 @@ class Dataset:
         return [name for name in self.store.names("verdicts") if self.ledger(name).committed()]
 
     def ingested(self) -> Manifest:
-        """Return the manifest of `pairs`; DatasetError if nothing has been ingested here."""
+        """Return the manifest of `pairs`; DatasetError if nothing has been ingested, or a takedown is unfinished."""
+        if self.store.exists(TAKEDOWN):
+            raise DatasetError(
+                f"{self.store.url}: a takedown began here and did not finish; run it again: "
+                f"align-data takedown {self.store.url}"
+            )
         manifest = self.pairs.committed()
         if manifest is not None:
             return manifest

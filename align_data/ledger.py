@@ -12,7 +12,10 @@ from align_data.errors import DatasetError, nearest
 from align_data.layout import Dataset
 from align_data.recipe import Recipe, Rule, builtin
 from align_data.tables import Manifest
+from align_data.tombstones import fingerprint
 
+TAKEN_DOWN = -(2**63)
+"""The bit of `failed` that no rule has: the pair was taken down."""
 TOLERANCE = 0.1
 """A vocabulary that misses the size asked for by more than this part of it is worth a warning."""
 
@@ -134,13 +137,21 @@ def add_masks(total: Masks, found: Masks) -> None:
         total[key] = total.get(key, 0) + number
 
 
+def taken_down(failed: pl.Series, taken: pl.Series) -> pl.Series:
+    """Return the column `failed` with the pairs marked that are `taken` down."""
+    return (failed | (taken.cast(pl.Int64) * TAKEN_DOWN)).alias("failed")
+
+
 def masks_of(manifest: Manifest) -> Masks:
     """Return a ledger's masks, counted when it was written."""
     return {(failed, unknown): number for failed, unknown, number in manifest.meta["masks"]}
 
 
 def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
-    """Return the plan and the manifest of a ledger; DatasetError names the ledgers there are."""
+    """Return the plan and the manifest of a ledger; DatasetError names the ledgers there are.
+
+    One that does not know of the last takedown, because its files were put back from somewhere, is a DatasetError too.
+    """
     dataset.ingested()
     if name.endswith((".yaml", ".yml")):
         raise DatasetError(
@@ -155,4 +166,10 @@ def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
             f"{dataset.store.url} has no ledger {name}{nearest(name, there)}; there are: {', '.join(there) or 'none'}; "
             f"make it with: align-data filter {dataset.store.url} --recipe {recipe}"
         )
-    return Plan.load(manifest.meta["plan"]), manifest
+    plan = Plan.load(manifest.meta["plan"])
+    if manifest.meta.get("tombstones") != fingerprint(dataset):
+        raise DatasetError(
+            f"the ledger {name} of {dataset.store.url} was decided before the last takedown; decide again: "
+            f"align-data filter {dataset.store.url} --recipe {plan.recipe.name}"
+        )
+    return plan, manifest

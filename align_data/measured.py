@@ -2,14 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
+from align_data.decoding.seen import identities as looks
 from align_data.errors import DatasetError
 from align_data.layout import GROUPS, Dataset
-from align_data.signals import SIGNALS
-from align_data.tables import Manifest
+from align_data.signals import SIGNALS, Signal
+from align_data.tables import Manifest, Table
+
+_IMAGES = "need the images: align-data fetch"
+
+
+def _fingerprint(table: Table) -> str | None:
+    manifest = table.committed()
+    return manifest.fingerprint if manifest is not None and table.whole(manifest) else None
+
+
+def identities(dataset: Dataset, names: Iterable[str]) -> dict[str, Any]:
+    """Return for each signal what must be equal for a stored value to be its: definition, images, what is given."""
+    signals = [SIGNALS[name] for name in names]
+    content: dict[str, Any] = {}
+    today: Mapping[str, Any] = {}
+    if any(signal.content for signal in signals):
+        content = {"images": _fingerprint(dataset.images), "content": _fingerprint(dataset.content)}
+        today = looks(None) if content["images"] else {}
+    given = {kind: _fingerprint(dataset.given(kind)) for kind in {s.given for s in signals if s.given is not None}}
+    return {
+        signal.name: {
+            **signal.identity(),
+            **({**content, "look": today.get(signal.look or "")} if signal.content else {}),
+            **({signal.given: given[signal.given]} if signal.given is not None else {}),
+        }
+        for signal in signals
+    }
+
+
+def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
+    """Say why a signal cannot be measured in this dataset, as the end of a sentence; None if it can.
+
+    `nsfw` tells whether a detector is given.
+    """
+    why = signal.missing()
+    if why is not None or signal.kind != "image":
+        return why
+    if signal.given is not None and dataset.given(signal.given).committed() is None:
+        return signal.lacks
+    if not signal.without_images and dataset.images.committed() is None:
+        return _IMAGES
+    if signal.look == "nsfw" and not nsfw and not scored(dataset):
+        return signal.lacks
+    return None
+
+
+def scored(dataset: Dataset) -> bool:
+    """Tell whether a detector has scored images of this dataset."""
+    manifest = dataset.content.committed()
+    return manifest is not None and manifest.meta["looks"]["nsfw"] is not None
 
 
 def fresh(dataset: Dataset, group: str, pairs: Manifest) -> list[str]:
@@ -18,14 +69,16 @@ def fresh(dataset: Dataset, group: str, pairs: Manifest) -> list[str]:
     if manifest is None or manifest.meta["pairs"] != pairs.fingerprint or not dataset.measured(group).whole(manifest):
         return []
     stored = manifest.meta["signals"]
-    good = [name for name in stored if name in SIGNALS and SIGNALS[name].identity() == stored[name]]
+    today = identities(dataset, [name for name in stored if name in SIGNALS])
+    good = [name for name in today if today[name] == stored[name]]
     return [name for name in good if all(table.whole(table.committed()) for table in dataset.behind(name))]
 
 
 def available(dataset: Dataset, pairs: Manifest) -> set[str]:
     """Return all signals that are measured.
 
-    Raises DatasetError for a group that is stale: measured from other pairs, or by a definition that has changed.
+    Raises DatasetError for a group that is stale: measured from other pairs, before images were fetched, or by a
+    definition that has changed.
     """
     found: set[str] = set()
     for group in GROUPS:
@@ -36,8 +89,9 @@ def available(dataset: Dataset, pairs: Manifest) -> set[str]:
         stale = [name for name in manifest.meta["signals"] if name not in good]
         if stale:
             raise DatasetError(
-                f"{', '.join(stale)} of {dataset.store.url} were measured from other pairs or by another definition "
-                f"than today's, or files of theirs are gone; measure them again: align-data measure {dataset.store.url}"
+                f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs, or "
+                "by another definition than today's, or files of theirs are gone; "
+                f"measure them again: align-data measure {dataset.store.url}"
             )
         found.update(good)
     return found

@@ -17,6 +17,7 @@ from align_data.engines.spark import MEMORY as TASK_MEMORY
 from align_data.engines.spark import SparkEngine
 from align_data.inputs import Choice
 from align_data.layout import Dataset
+from align_data.measured import lacking
 from align_data.progress import Progress
 from align_data.recipe import Recipe
 from align_data.signals import SIGNALS
@@ -129,6 +130,7 @@ def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, pr
     dataset.ledger(decision.ledger)
     account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts)
     wanted = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
-    measured = measure(dataset, engine, progress, [name for name in wanted if not SIGNALS[name].missing()])
+    able = [name for name in wanted if lacking(dataset, SIGNALS[name]) is None]
+    measured = measure(dataset, engine, progress, able)
     decide_ledger(decision, dataset, engine, progress)
     return Done(account, measured, audit(dataset, decision.ledger))

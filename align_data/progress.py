@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 from typing import Protocol
 
-Tick = Callable[[int], None]
-"""Called from any thread with the number of units done since the last call."""
+NONE: Mapping[str, int] = MappingProxyType({})
+"""No outcomes."""
+
+
+class Tick(Protocol):
+    """Called from any thread with the number of units done since the last call.
+
+    Where units can come to different ends, `outcomes` says how many came to which; 'ok' is the good one.
+    """
+
+    def __call__(self, done: int, outcomes: Mapping[str, int] = ..., /) -> None:
+        """Count."""
 
 
 class Progress(Protocol):
@@ -20,13 +31,17 @@ class Progress(Protocol):
         """Tell the user one thing that matters."""
 
 
+def ignore(_: int, __: Mapping[str, int] = NONE, /) -> None:
+    """Tick to nobody."""
+
+
 class Silent:
     """Reports nothing."""
 
     @contextmanager
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:  # noqa: ARG002
         """Show nothing."""
-        yield lambda _: None
+        yield ignore
 
     def say(self, sentence: str) -> None:
         """Say nothing."""

@@ -22,7 +22,11 @@ from align_data.errors import DatasetError, OutputError
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 """What `create` calls a file before it is whole."""
-TABLES = ("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*")
+TABLES = (
+    *("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*"),
+    *("images", "_images/*", "bytes/*", "content", "_content/*", "evaluation", "blocklist"),
+    *("tombstones", "takedowns", "_takedown"),
+)
 """Where files of a dataset, or of an export, can be."""
 HIDDEN = ("_", ".")
 """Names that begin so are not data: readers of Parquet folders pass them over."""

@@ -34,6 +34,7 @@ FACTS = b"align_data"
 # A dictionary of values that hardly repeat would only cost time.
 _NO_DICTIONARY = frozenset(
     {"uid", "url", "alt_text", "page_url", "source_uid", "detail", "key", "aspect", "language_score"}
+    | {"sha256", "md5", "phash", "offset", "bytes", "nsfw", "size"}
 )
 _STATISTICS = frozenset({"uid", "key"})
 
@@ -45,7 +46,9 @@ class PartInfo:
     rows: int
     bytes: int
     sha256: str | None
-    """Of the file; None for a table that nothing is derived from by content, so that deciding need not hash."""
+    """Of the file, as it was first written: it is what tells the part from another, and what was derived from the part
+    goes by it. A takedown takes rows' content out of the file and leaves this. None for a table that nothing is derived
+    from by content, so that deciding need not hash."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,10 @@ class Table:
         rows = self._open(part).metadata.num_rows
         with self.store.fs.open(self.store.path(self.part_name(part)), "rb") as file:
             return PartInfo(rows, file.size, _sha256(file) if self.hashed else None)
+
+    def columns(self, part: int) -> list[str]:
+        """Return the columns that an existing part has."""
+        return list(self._open(part).schema_arrow.names)
 
     def piece_rows(self, part: int) -> list[int]:
         """Return the rows of each piece of a part."""

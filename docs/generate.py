@@ -11,6 +11,9 @@ from pathlib import Path
 import click
 
 from align_data.cli import COMMANDS, main
+from align_data.decoding.seen import STATUSES as LOOKING
+from align_data.fetching.outcome import STATUSES as FETCHING
+from align_data.fetching.outcome import retryable
 from align_data.recipe import json_schema
 from align_data.schema import contracts
 from align_data.signals import SIGNALS
@@ -43,8 +46,7 @@ def signals() -> str:
     ]
     for s in SIGNALS.values():
         none = f" Without one: {s.none}, shown as none." if s.none is not None else ""
-        missing = " Not in this version: needs the images." if s.kind == "image" else ""
-        lines.append(f"| `{s.name}` | {s.kind} | {s.type} | {s.unit} | {s.about}{none}{missing} | {s.source} |")
+        lines.append(f"| `{s.name}` | {s.kind} | {s.type} | {s.unit} | {s.about}{none} | {s.source} |")
     lines += ["", "# Tables", "", "Every table is a folder of Parquet files with a contract in `schemas/`.", ""]
     for contract in contracts():
         lines += [
@@ -56,6 +58,12 @@ def signals() -> str:
             "|---|---|---|---|",
         ]
         lines += [f"| `{c.name}` | {c.type} | {'yes' if c.nullable else 'no'} | {c.about} |" for c in contract.columns]
+        lines.append("")
+    for title, statuses in (("fetching (`images`)", FETCHING), ("looking into the bytes (`content`)", LOOKING)):
+        lines += [f"# Statuses of {title}", "", "| status | meaning | asked again |", "|---|---|---|"]
+        for status, meaning in statuses.items():
+            again = "yes" if statuses is FETCHING and retryable(status) else "no"
+            lines.append(f"| `{status}` | {meaning} | {again} |")
         lines.append("")
     return "\n".join(lines)
 

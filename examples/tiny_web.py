@@ -4,14 +4,21 @@
 
 writes web/pairs.parquet, a list as a crawl gives it, and web/_truth.parquet, which says of every row what it was made
 as: its kind (`caption` or a noise), the rule that should catch it, and the scene. The pipeline never reads the truth.
+
+    python examples/tiny_web.py --out web --images 2000 --pictures http://127.0.0.1:8808
+
+also draws the pictures, into web/pictures, for `python examples/tiny_server.py web` to serve at the addresses in the
+list, and evaluation pictures into web/evaluation. Then there are also the noises that only a picture can have, and the
+truth says how large each picture truly is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
@@ -43,6 +50,24 @@ class Scene:
         return f"{self.texture} {self.colour} {self.shape}{plural}"
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One file: its path below the web's folder, what it shows, and how it is spoilt, if it is."""
+
+    path: str
+    scene: Scene
+    width: int
+    height: int
+    kind: str = "caption"
+    source: Picture | None = None
+    """The evaluation picture that it is a copy of."""
+
+    @property
+    def decodable(self) -> bool:
+        """Whether there is a picture at all."""
+        return self.kind not in ("gone", "cut_off", "web_page")
+
+
 CAPTIONS = (
     "{count} {things} {place} on a {ground} background",
     "a picture of {count} {things} on a {ground} background",
@@ -67,6 +92,10 @@ NOISE = {
     "broken_url": 0.02,
 }
 """Share of the images that are made so, unless a rate is given."""
+PICTURE_NOISE = dict.fromkeys(
+    ("gone", "cut_off", "web_page", "small_inside", "wide_inside", "large_inside", "exposed", "test_copy"), 0.02
+)
+"""The same for noise in the pictures alone, under flawless captions."""
 MANY_TEXTS = 1_050
 """Texts of the one image that has very many."""
 
@@ -80,8 +109,15 @@ RULES = {
     "banner": "aspect",
     "many_texts": "texts_per_image",
     "other_language": "language",
+    "gone": "decodable",
+    "cut_off": "decodable",
+    "web_page": "decodable",
+    "small_inside": "min_side",
+    "wide_inside": "aspect",
+    "exposed": "nsfw",
+    "test_copy": "eval_distance",
 }
-"""The rule that should catch each noise."""
+"""The rule that should catch each noise; none is to catch a picture that only its declared size speaks against."""
 
 _BOILERPLATE = (
     "1920x1080",
@@ -91,6 +127,7 @@ _BOILERPLATE = (
     "image not available at the moment",
     "please enable JavaScript to see this picture",
 )
+_ADDRESS = "https://{}.tiny.example/{}.png"
 _KEYWORDS = ("buy", "cheap", "best", "sale", "online", "shop", "free", "shipping", "new", "hot", "deal", "price", "top")
 _LANGUAGES: dict[str, Callable[[Scene], str]] = {
     "de": lambda s: f"Ein Bild mit {_word('zwei drei vier fünf sechs', s.number)} Formen auf dunklem Hintergrund",
@@ -115,33 +152,74 @@ class Row:
     kind: str
     rule: str | None
     scene: Scene
+    picture: Picture | None
+    """What lies at the URL; None where that is broken."""
+
+
+def _scene(random: Random) -> Scene:
+    return Scene(random.randint(1, 5), *map(random.choice, (TEXTURES, COLOURS, SHAPES, PLACES, GROUNDS)))
+
+
+def make_evaluation(images: int, seed: int) -> list[Picture]:
+    """Return the evaluation pictures for a web of so many images: a hundredth as many, of scenes all different."""
+    random = Random(f"{seed} evaluation")
+    scenes: dict[Scene, None] = {}  # a set that keeps its order
+    while len(scenes) < min(max(10, images // 100), 1_000):
+        scenes[_scene(random)] = None
+    sizes = [(random.randint(320, 800), random.randint(320, 800)) for _ in scenes]
+    return [
+        Picture(f"evaluation/{i:06d}.jpg", scene, *size, "evaluation")
+        for i, (scene, size) in enumerate(zip(scenes, sizes, strict=True))
+    ]
 
 
 class Web:
-    """Makes rows from a seed."""
+    """Makes rows from a seed; with an address where the pictures will be served, for a web with pictures."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, served_at: str | None = None, evaluation: Sequence[Picture] = ()) -> None:
         self._random = Random(seed)
+        self._served_at = served_at
+        self._evaluation = evaluation
+        self._held_out = {picture.scene for picture in evaluation}
         self.rows: list[Row] = []
 
     def scene(self) -> Scene:
-        """Draw a scene."""
-        pick = self._random.choice
-        return Scene(self._random.randint(1, 5), *map(pick, (TEXTURES, COLOURS, SHAPES, PLACES, GROUNDS)))
+        """Draw a scene that no evaluation picture shows."""
+        while (scene := _scene(self._random)) in self._held_out:
+            pass
+        return scene
 
     def caption(self, scene: Scene) -> str:
         """Describe a scene truly, in one of many forms."""
         form = self._random.choice(CAPTIONS)
         return form.format(count=NUMBERS[scene.number - 1], things=scene.things, place=scene.place, ground=scene.ground)
 
-    def add(self, kind: str, text: str, scene: Scene, width: int = 0, height: int = 0, url: str | None = None) -> None:
-        """Add a row; without a size it gets one that no rule minds."""
+    def add(
+        self,
+        kind: str,
+        text: str,
+        scene: Scene,
+        width: int = 0,
+        height: int = 0,
+        *,
+        url: str | None = None,
+        path: str | None = None,
+        inside: tuple[int, int] | None = None,
+        source: Picture | None = None,
+    ) -> None:
+        """Add a row; without a size it gets one that no rule minds, and the picture has that unless it has another."""
         if not width:
-            width, height = (self._random.randint(201, 900) for _ in range(2))
-            width, height = min(width, 3 * height - 1), min(height, 3 * width - 1)
+            width, height = self._size()
+        picture = None
         if url is None:
-            url = f"https://img{self._random.randint(1, 40)}.tiny.example/scenes/{len(self.rows):06d}.png"
-        self.rows.append(Row(url, text, width, height, kind, RULES.get(kind), scene))
+            path = path or f"img{self._random.randint(1, 40)}/scenes/{len(self.rows):06d}"
+            picture = Picture(f"pictures/{path}.jpg", scene, *(inside or (width, height)), kind, source)
+            url = f"{self._served_at}/{path}.jpg" if self._served_at else _ADDRESS.format(*path.split("/", 1))
+        self.rows.append(Row(url, text, width, height, kind, RULES.get(kind), scene, picture))
+
+    def _size(self) -> tuple[int, int]:
+        width, height = (self._random.randint(201, 900) for _ in range(2))
+        return min(width, 3 * height - 1), min(height, 3 * width - 1)
 
     def add_image(self, kind: str) -> None:
         """Add one image of a kind."""
@@ -185,13 +263,43 @@ class Web:
 
     def _duplicate(self, scene: Scene) -> None:
         self.add("caption", self.caption(scene), scene)
-        row = self.rows[-1]
-        for _ in range(self._random.randint(1, 3)):
-            self.add("duplicate", row.text, scene, row.width, row.height, row.url)
+        again = replace(self.rows[-1], kind="duplicate")
+        self.rows.extend(again for _ in range(self._random.randint(1, 3)))
 
     def _broken_url(self, scene: Scene) -> None:
         broken = ("", "/scenes/1.png", "data:image/png;base64,iVBORw0KGgo=", "ftp://tiny.example/1.png", "javascript:0")
         self.add("broken_url", self.caption(scene), scene, url=self._random.choice(broken))
+
+    def _gone(self, scene: Scene) -> None:
+        self.add("gone", self.caption(scene), scene)
+
+    def _cut_off(self, scene: Scene) -> None:
+        self.add("cut_off", self.caption(scene), scene)
+
+    def _web_page(self, scene: Scene) -> None:
+        self.add("web_page", self.caption(scene), scene)
+
+    def _exposed(self, scene: Scene) -> None:
+        self.add("exposed", self.caption(scene), scene)
+
+    def _small_inside(self, scene: Scene) -> None:
+        side = self._random.choice((48, 100, 150, 199, 200))
+        width, height = self._random.sample((side, round(side * self._random.uniform(1, 2))), 2)
+        self.add("small_inside", self.caption(scene), scene, 640, 480, inside=(width, height))
+
+    def _wide_inside(self, scene: Scene) -> None:
+        side = self._random.choice((201, 240, 300))
+        width, height = self._random.sample((side, round(side * self._random.choice((3, 3.5, 4.5)))), 2)
+        self.add("wide_inside", self.caption(scene), scene, 640, 480, inside=(width, height))
+
+    def _large_inside(self, scene: Scene) -> None:
+        width, height = self._random.choice(((100, 80), (64, 64), (150, 200)))
+        self.add("large_inside", self.caption(scene), scene, width, height, inside=self._size())
+
+    def _test_copy(self, _: Scene) -> None:
+        source, scale = self._random.choice(self._evaluation), self._random.uniform(0.7, 1.3)
+        size = (round(scale * source.width), round(scale * source.height))
+        self.add("test_copy", self.caption(source.scene), source.scene, *size, source=source)
 
     def add_many_texts(self) -> None:
         """Add the one image that very many texts point to."""
@@ -200,16 +308,16 @@ class Web:
         while len(texts) < MANY_TEXTS:
             texts[self.caption(self.scene())] = None  # captions of other scenes: only their number tells
         for text in texts:
-            self.add("many_texts", text, scene, 640, 480, "https://img1.tiny.example/scenes/popular.png")
+            self.add("many_texts", text, scene, 640, 480, path="img1/scenes/popular")
 
     def shuffled(self) -> list[Row]:
         """Return all rows in a random order."""
         return self._random.sample(self.rows, len(self.rows))
 
 
-def make(images: int, seed: int, rates: dict[str, float]) -> list[Row]:
-    """Return the rows of a web of so many images."""
-    web = Web(seed)
+def make(images: int, seed: int, rates: dict[str, float], served_at: str | None = None) -> list[Row]:
+    """Return the rows of a web of so many images; the noise in pictures is for where they will be served."""
+    web = Web(seed, served_at, make_evaluation(images, seed) if served_at else ())
     for kind, rate in rates.items():
         for _ in range(round(images * rate)):
             web.add_image(kind)
@@ -219,8 +327,8 @@ def make(images: int, seed: int, rates: dict[str, float]) -> list[Row]:
     return web.shuffled()
 
 
-def write(rows: list[Row], out: Path) -> None:
-    """Write the list, and the truth beside it."""
+def write(rows: list[Row], out: Path, sizes: bool = False) -> None:
+    """Write the list, and the truth beside it, with the pictures' true sizes if there are any."""
     out.mkdir(parents=True, exist_ok=True)
     listed = pl.DataFrame(
         {
@@ -235,14 +343,31 @@ def write(rows: list[Row], out: Path) -> None:
         rule=pl.Series([row.rule for row in rows], dtype=pl.String),
         scene=pl.Series([json.dumps(asdict(row.scene)) for row in rows]),
     )
+    if sizes:
+        pictures = [row.picture if row.picture and row.picture.decodable else None for row in rows]
+        truth = truth.with_columns(
+            width=pl.Series([picture and picture.width for picture in pictures], dtype=pl.Int64),
+            height=pl.Series([picture and picture.height for picture in pictures], dtype=pl.Int64),
+        )
     listed.write_parquet(out / "pairs.parquet")
     truth.write_parquet(out / "_truth.parquet")
 
 
+def write_all_pictures(rows: list[Row], evaluation: list[Picture], out: Path) -> None:
+    """Draw every picture of the rows, and the evaluation pictures, in place of those of an earlier web."""
+    for earlier in (*out.glob("pictures/img*/scenes/*.jpg"), *out.glob("evaluation/[0-9]*.jpg")):
+        earlier.unlink()
+    from tiny_pictures import write_pictures  # noqa: PLC0415  needs Pillow, which the list alone does without
+
+    once = {row.picture.path: row.picture for row in rows if row.picture}
+    write_pictures([*once.values(), *evaluation], out)
+
+
 def _rate(text: str) -> tuple[str, float]:
     kind, _, rate = text.partition("=")
-    if kind not in NOISE or not 0 <= float(rate) <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: one of {', '.join(NOISE)}, '=' and a share from 0 to 1")
+    if kind not in NOISE | PICTURE_NOISE or not 0 <= float(rate) <= 1:
+        kinds = ", ".join(NOISE | PICTURE_NOISE)
+        raise argparse.ArgumentTypeError(f"{text}: one of {kinds}, '=' and a share from 0 to 1")
     return kind, float(rate)
 
 
@@ -253,13 +378,23 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000, help="how many images (default 5000)")
     parser.add_argument("--seed", type=int, default=7, help="the same seed gives the same web (default 7)")
     parser.add_argument("--rate", type=_rate, action="append", default=[], help="a noise's share, as boilerplate=0.1")
+    parser.add_argument("--pictures", metavar="BASE", help="also draw the pictures, for a server at this address")
     options = parser.parse_args()
-    rates = NOISE | dict(options.rate)
+    rates = NOISE | (PICTURE_NOISE if options.pictures else {}) | dict(options.rate)
+    if not options.pictures and (unseen := rates.keys() & PICTURE_NOISE.keys()):
+        parser.error(f"{', '.join(sorted(unseen))}: noise in pictures, so it needs --pictures")
+    if options.pictures and find_spec("PIL") is None:
+        parser.error("--pictures needs Pillow: pip install pillow")
     if sum(rates.values()) > 1:
         parser.error(f"the rates add up to {sum(rates.values()):.2f}, more than 1")
-    rows = make(options.images, options.seed, rates)
-    write(rows, options.out)
+    served_at = options.pictures and options.pictures.rstrip("/")
+    rows = make(options.images, options.seed, rates, served_at)
+    write(rows, options.out, sizes=bool(served_at))
     print(f"{len(rows):,} rows about {options.images:,} images in {options.out / 'pairs.parquet'}")
+    if served_at:
+        evaluation = make_evaluation(options.images, options.seed)
+        write_all_pictures(rows, evaluation, options.out)
+        print(f"their pictures in {options.out / 'pictures'}, {len(evaluation)} others in {options.out / 'evaluation'}")
 
 
 if __name__ == "__main__":

@@ -272,6 +272,14 @@ def images_per_text(pairs: Sequence[Row]) -> list[int]:
     return [counts[pair["alt_text"]] for pair in pairs]
 
 
+def rows_per_text(pairs: Sequence[Row]) -> list[int]:
+    """For each pair the number of input rows with exactly its text: every copy of every pair counts."""
+    counts: Counter[str] = Counter()
+    for pair in pairs:
+        counts[pair["alt_text"]] += pair["copies"]
+    return [counts[pair["alt_text"]] for pair in pairs]
+
+
 def texts_per_image(pairs: Sequence[Row]) -> list[int]:
     """For each pair the number of pairs with exactly its URL."""
     counts = Counter(pair["url"] for pair in pairs)

@@ -137,22 +137,31 @@ def test_why_explains_a_pair(dataset: Path) -> None:
     assert "its rarest n-gram is 'one', seen 3 times in the pool" in shown
 
 
+METADATA = ("--format", "metadata")
+
+
 def test_export_refuses_while_pairs_are_pending(tmp_path: Path, dataset: Path) -> None:
     refused = call("export", dataset, "--recipe", "mine", "--out", tmp_path / "kept", code=1)
     assert "1 pairs are pending" in refused.stderr
     assert "--pending drop, or take the rules out: --without min_side" in refused.stderr
-    done = answer("export", dataset, "--recipe", "mine", "--out", tmp_path / "kept", "--pending", "drop")
+    done = answer("export", dataset, "--recipe", "mine", "--out", tmp_path / "kept", "--pending", "drop", *METADATA)
     assert (done["pairs"], done["pending"]) == (1, 1)
     kept = pl.read_parquet(tmp_path / "kept" / "*.parquet")
     assert kept["url"].to_list() == ["http://a/3"]
     assert kept.select("n_words", "min_side", "images_per_text").rows() == [(4, 300, 1)]
-    without = answer("export", dataset, "--recipe", "mine", "--out", tmp_path / "more", "--without", "min_side")
+    without = answer(
+        "export", dataset, "--recipe", "mine", "--out", tmp_path / "more", "--without", "min_side", *METADATA
+    )
     assert (without["pairs"], without["pending"]) == (2, 0)
     manifest = json.loads((tmp_path / "more" / "manifest.json").read_text())
     assert (manifest["ledger"], manifest["pairs"], manifest["without"]) == ("mine", 2, ["min_side"])
-    other = call("export", dataset, "--recipe", "mine", "--out", tmp_path / "more", "--pending", "drop", code=1)
+    other = call(
+        "export", dataset, "--recipe", "mine", "--out", tmp_path / "more", "--pending", "drop", *METADATA, code=1
+    )
     assert "is not empty, and not of this export: choose another --out" in other.stderr
-    again = answer("export", dataset, "--recipe", "mine", "--out", tmp_path / "more", "--without", "min_side")
+    again = answer(
+        "export", dataset, "--recipe", "mine", "--out", tmp_path / "more", "--without", "min_side", *METADATA
+    )
     assert again == without
 
 
@@ -192,7 +201,7 @@ def test_source_uids_that_are_no_hex_are_a_sentence(tmp_path: Path) -> None:
 
 
 def test_recipes_and_signals(tmp_path: Path) -> None:
-    assert [recipe["name"] for recipe in answer("recipes")] == ["align", "datacomp-basic"]
+    assert [recipe["name"] for recipe in answer("recipes")] == ["align", "coyo", "datacomp-basic"]
     assert answer("recipes", "align")["rules"][0]["between"] == [3, 20]
     assert "100,000,000 most frequent" in " ".join(call("recipes", "align").stdout.split())
     assert [signal["name"] for signal in answer("signals")] == list(SIGNALS)

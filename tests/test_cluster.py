@@ -136,7 +136,9 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bare")
     packages = next(p for p in sys.path if p.endswith("site-packages"))
     for item in Path(packages).iterdir():
-        if "align_data" not in item.name and item.suffix != ".pth":
+        # img2dataset brings a backport of dataclasses, which must not stand before the real one.
+        standard = item.stem in sys.stdlib_module_names
+        if "align_data" not in item.name and item.suffix != ".pth" and not standard:
             (folder / item.name).symlink_to(item)
     return python_with(folder / "bin-python", folder)
 

@@ -24,16 +24,20 @@ from align_data.stages.ingest import Parts
 from align_data.stages.measure import Ranges, measure
 from align_data.stages.measure.images import texts_per_image
 
+RECIPE = EVERY_RULE + "  - {signal: rows_per_text, le: 2}\n"
+
 
 def expected_values(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Any]:
     """Return each pair's signals by the oracle, and the n-gram counts."""
     pairs, _ = oracle.merge(found)
     counts = oracle.ngram_counts([p["alt_text"] for p in pairs])
     images, texts = oracle.images_per_text(pairs), oracle.texts_per_image(pairs)
+    appearances = oracle.rows_per_text(pairs)
     values = [
         {
             "n_words": oracle.n_words(p["alt_text"]),
             "images_per_text": images[i],
+            "rows_per_text": appearances[i],
             "texts_per_image": texts[i],
             "rarest_ngram": oracle.rarest_ngram(p["alt_text"], counts),
             "min_side": oracle.min_side(p["declared_width"], p["declared_height"]),
@@ -53,7 +57,7 @@ def expected_values(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], 
 def test_signals_ledger_and_audit_are_the_oracles(
     job: Callable[..., Built], found: list[dict[str, Any]], part_rows: int, memory: int
 ) -> None:
-    built = job(found, parts=Parts(rows=part_rows), memory=memory)
+    built = job(found, recipe=RECIPE, parts=Parts(rows=part_rows), memory=memory)
     values, counts = expected_values(found)
     measured = [built.table(f"measured/{group}") for group in ("text", "corpus", "image")]
     ours = pl.concat(measured, how="horizontal").to_dicts()
@@ -95,8 +99,9 @@ def pool(number: int) -> list[dict[str, Any]]:
 
 def test_tiny_parts_ranges_and_budgets_give_the_identical_ledger(job: Callable[..., Built], tmp_path: Path) -> None:
     found = pool(20_000)
-    plain = job(found, workers=1)
-    tiny = job(found, files=7, parts=Parts(rows=1000), memory=64_000)
+    found += found[:1000] + found[:300] * 10
+    plain = job(found, recipe=RECIPE, workers=1)
+    tiny = job(found, recipe=RECIPE, files=7, parts=Parts(rows=1200), memory=64_000)
     assert tiny.table("verdicts/every").equals(plain.table("verdicts/every"))
     assert tiny.table("measured/corpus").equals(plain.table("measured/corpus"))
     assert len(tiny.dataset.pairs.committed().parts) == 20
@@ -105,11 +110,65 @@ def test_tiny_parts_ranges_and_budgets_give_the_identical_ledger(job: Callable[.
     for name in ("measured", "counts"):
         tiny.dataset.store.remove(name)
     engine = LocalEngine(tmp_path / "work", 2, 64_000)
-    rules = ["images_per_text", "texts_per_image", "rarest_ngram"]
+    rules = ["images_per_text", "texts_per_image", "rarest_ngram", "rows_per_text"]
     measure(tiny.dataset, engine, Silent(), rules, Ranges(ngrams=36, texts=36))
     assert len(tiny.dataset.counts("ngrams").committed().parts) > 512
     assert tiny.table("measured/corpus").equals(plain.table("measured/corpus"))
     assert tiny.table("counts/ngrams").sort("key").equals(plain.table("counts/ngrams"))
+
+
+CORPUS = ["images_per_text", "rows_per_text", "rarest_ngram"]
+
+
+@given(
+    rows(min_size=1),
+    st.integers(0, 40),
+    st.permutations(CORPUS),
+    st.integers(1, 3),
+    st.sampled_from([1, 5, 100]),
+    st.integers(1, 40),
+)
+@settings(max_examples=40)
+def test_rows_are_counted_alone_and_beside_the_others(
+    job: Callable[..., Built],
+    tmp_path_factory: Any,
+    found: list[dict[str, Any]],
+    again: int,
+    order: list[str],
+    first: int,
+    part_rows: int,
+    pairs: int,
+) -> None:
+    found = found + found[:again]
+    built = job(found, recipe="name: a\nrules:\n  - {signal: n_chars, ge: 1}\n", parts=Parts(rows=part_rows))
+    engine = LocalEngine(tmp_path_factory.mktemp("work"), 2, 2_000)
+    for asked in (order[:first], order[first:]):
+        measure(built.dataset, engine, Silent(), asked, Ranges(ngrams=pairs, texts=pairs))
+    values, _ = expected_values(found)
+    ours = built.table("measured/corpus").to_dicts()
+    assert ours == [{name: v[name] for name in ours[0]} for v in values] if values else not ours
+    assert not built.dataset.store.exists("counts/rows")
+
+
+def test_without_merged_rows_a_texts_rows_are_its_pairs(job: Callable[..., Built]) -> None:
+    found = pool(400)
+    once = [found[at] for at in {oracle.uid(row["url"], row["alt_text"]): at for at, row in enumerate(found)}.values()]
+    for rows_, merged in ((once, False), (once + once[:1], True)):
+        built = job(rows_, recipe="name: a\nrules:\n  - {signal: rows_per_text, le: 10}\n", parts=Parts(rows=90))
+        assert (built.account.merged > 0) is merged
+        assert built.dataset.store.exists("counts/texts") is not merged  # which would be counted twice
+        pairs, _ = oracle.merge(rows_)
+        assert built.table("measured/corpus")["rows_per_text"].to_list() == oracle.rows_per_text(pairs)
+
+
+def test_a_killed_measure_goes_on_with_more_signals_than_it_began(job: Callable[..., Built]) -> None:
+    found = pool(600) + pool(600)[:50]
+    built = job(found, recipe="name: a\nrules:\n  - {signal: rows_per_text, le: 10}\n", parts=Parts(rows=200))
+    built.dataset.measured("corpus").retract()  # as if killed with all parts written, and none committed
+    measure(built.dataset, LocalEngine(built.dataset.store.work), Silent(), CORPUS)
+    values, _ = expected_values(found)
+    ours = built.table("measured/corpus").to_dicts()
+    assert ours == [{name: v[name] for name in ours[0]} for v in values]
 
 
 def test_a_text_without_words_has_no_rare_ngram(job: Callable[..., Built]) -> None:

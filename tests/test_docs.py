@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -79,20 +80,30 @@ def test_readmes_commands_run_and_print_what_it_shows(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (recipe,) = re.findall(r"```yaml\n# mine.yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(recipe, encoding="utf-8")
-    bin_ = Path(sys.executable).parent
     tools = {
         "python": [sys.executable],
         "align-data": [sys.executable, "-c", "from align_data.cli import main; main()"],
     }
     assert len(blocks()) > 8
+    with ExitStack() as servers:
+        _run_all(tools, tmp_path, servers)
+
+
+def _run_all(tools: dict[str, list[str]], folder: Path, servers: ExitStack) -> None:
     for command, shown in blocks():
         name, *arguments = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
-        done = subprocess.run([*tools[name], *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        if arguments[-1] == "&":
+            line = [*tools[name], *arguments[:-1]]
+            server = servers.enter_context(subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, text=True))
+            servers.callback(server.kill)
+            assert server.stdout is not None
+            assert "serving" in server.stdout.readline()
+            continue
+        done = subprocess.run([*tools[name], *arguments], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         printed = {line.strip() for line in done.stdout.splitlines()}
         missing = [line for line in shown if line and line not in printed]
         assert not missing, f"{command}\nprinted\n{done.stdout}"
-    assert bin_.is_dir()
 
 
 REAL = ROOT.parent / "shared" / "data" / "urls"

@@ -13,11 +13,11 @@ from conftest import EVERY_RULE, rows, tree, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align_data.engines.executor import SCHEMA, Counting, Message, Moving, batches, messages, pack, silent, unpack
+from align_data.engines.executor import SCHEMA, Counting, Message, Moving, batches, messages, pack, unpack
 from align_data.engines.local import LocalEngine
 from align_data.layout import Dataset
 from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
+from align_data.progress import Silent, ignore
 from align_data.recipe import parse
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Ranges, measure
@@ -46,7 +46,7 @@ class ByHand:
         return second
 
     def map_parts(self, title: str, function: Any, rows: Sequence[int], progress: Any) -> list[Any]:
-        return [function(part, silent) for part in range(len(rows)) for _ in range(2)][1::2]
+        return [function(part, ignore) for part in range(len(rows)) for _ in range(2)][1::2]
 
     def exchange(self, exchange: Any, rows: Sequence[int], ranges: Any, progress: Any) -> Any:
         c = Counting(exchange, len(rows), ranges, self.memory)

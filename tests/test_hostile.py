@@ -211,12 +211,14 @@ def test_an_export_that_failed_or_was_killed_leaves_a_folder_that_can_be_used(tm
     export = ["export", tmp_path / "ds", "--recipe", "r", "--out", tmp_path / "kept"]
     assert "source_uid" in call(*export, "--format", "uids", "--uid", "source", code=1).stderr
     (tmp_path / "kept" / ".part-00000.parquet.0123abcd.tmp").write_text("half")
-    call(*export)
+    call(*export, "--format", "metadata")
     assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == ["manifest.json", "part-00000.parquet"]
     for content in ("not json", "[1]", "null", '{"name": "x"}'):
         (tmp_path / "theirs").mkdir(exist_ok=True)
         (tmp_path / "theirs" / "manifest.json").write_text(content)
-        said = call("export", tmp_path / "ds", "--recipe", "r", "--out", tmp_path / "theirs", code=1).stderr
+        said = call(
+            "export", tmp_path / "ds", "--recipe", "r", "--out", tmp_path / "theirs", "--format", "metadata", code=1
+        ).stderr
         assert "is not empty, and not of this export" in said
 
 

@@ -32,6 +32,18 @@ GOLDEN = {
         ("nsfw", "lt 0.5", True),
         ("eval_distance", "gt 6", True),
     ],
+    "coyo": [
+        ("n_words.whitespace", "between 3,256", False),
+        ("n_chars", "between 6,1000", False),
+        ("rows_per_text", "le 10", False),
+        ("language", "eq en", False),
+        ("decodable", "eq true", False),
+        ("bytes", "ge 5000", True),
+        ("min_side", "ge 200", False),
+        ("aspect", "le 3", False),
+        ("nsfw", "le 0.5", False),
+        ("eval_distance", "gt 0", False),
+    ],
     "datacomp-basic": [
         ("language", "eq en", False),
         ("n_words.whitespace", "gt 2", False),
@@ -47,7 +59,7 @@ def test_published_recipes(name: str) -> None:
     recipe = load(name)
     assert [(r.name, r.test, r.source == "chosen") for r in recipe.rules] == GOLDEN[name]
     assert recipe.name == name
-    assert "arXiv" in recipe.paper
+    assert ("https://github.com/" if name == "coyo" else "arXiv") in recipe.paper  # COYO has no paper
 
 
 def test_every_published_recipe_has_a_golden_test() -> None:

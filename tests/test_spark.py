@@ -18,7 +18,7 @@ from align_data.layout import Dataset
 from align_data.pipeline import Decision, decide_ledger
 from align_data.progress import Silent
 from align_data.recipe import parse
-from align_data.stages.export import export
+from align_data.stages.export import Form, export
 from align_data.stages.ingest import Account, Parts, ingest
 from align_data.stages.measure import Ranges, measure
 from align_data.store import Store
@@ -101,7 +101,8 @@ def test_either_engine_goes_on_with_the_others_dataset(tmp_path: Path, spark: En
         assert tree(tmp_path / name, *TABLES) == tree(tmp_path / "local", *TABLES)
         for engine in engines:
             kept = Store(tmp_path / f"{name}-{type(engine).__name__}")
-            export(dataset, "every", kept, "parquet", engine, Silent(), without=["nsfw"], drop_pending=True)
+            form = Form("metadata")
+            export(dataset, "every", kept, form, engine, Silent(), without=["nsfw"], drop_pending=True)
     exports = [tree(tmp_path / f"{name}-{kind}") for name in "ab" for kind in ("LocalEngine", "SparkEngine")]
     assert all(one == exports[0] for one in exports)
     assert any(name.endswith(".parquet") for name in exports[0])

@@ -20,10 +20,14 @@ COMMANDS = {
     "run": "Ingest, measure, filter and audit in one go.",
     "ingest": "Read lists of image URLs and alt-texts into a dataset.",
     "measure": "Measure what has become measurable and is not measured yet.",
+    "fetch": "Fetch the images that some pair needs, politely and safely.",
     "filter": "Apply a recipe: decide every pair, and write why.",
     "audit": "Show what each rule of a recipe did.",
+    "eval-index": "Hash evaluation images, so that copies of them can be kept out.",
     "why": "Explain one pair: its values, every rule's verdict, the reasons.",
-    "export": "Write the kept pairs: metadata as Parquet, or their uids.",
+    "export": "Write the kept pairs: shards with images, metadata, or uids.",
+    "verify": "Check every shard of an export against its manifest.",
+    "takedown": "Take pairs out of a dataset and of what was exported, for good.",
     "recipes": "List the recipes there are, or show one.",
     "signals": "List what can be measured, or show one signal.",
 }
@@ -38,7 +42,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"align_data.cli.{cmd_name}").command
+        command = importlib.import_module(f"align_data.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -12,28 +13,76 @@ from align_data.cli.common import (
     json_option,
     ledger_option,
     names,
+    note,
     print_json,
     progress,
     resource_options,
     resources,
 )
 from align_data.pipeline import session
-from align_data.stages.export import Format, export
+from align_data.stages.export import SHARD, Exported, Form, How, Split, export
 from align_data.store import Store
 
 
-@click.command("export", short_help="Write the kept pairs: metadata as Parquet, or their uids.")
+def splits(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Split, ...]:
+    """Read NAME=SHARE."""
+    found = []
+    for value in values:
+        name, _, share = value.partition("=")
+        good = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) and re.fullmatch(r"0?\.\d+", share) and name != "train"
+        if not good or float(share) == 0:
+            raise click.BadParameter(f"{value!r} is no split; write it as val=0.01 (train is the rest)", ctx, param)
+        found.append(Split(name, float(share)))
+    if sum(split.share for split in found) >= 1 or len({split.name for split in found}) < len(found):
+        raise click.BadParameter("splits need different names, and shares that leave something over", ctx, param)
+    return tuple(found)
+
+
+def shard_options(function: Any) -> Any:
+    """Add the options that say how shards are made."""
+    for option in (
+        click.option(
+            "--dry-run", is_flag=True, help="Say how many pairs, shards and bytes it would be; write nothing."
+        ),
+        click.option(
+            "--split",
+            "splits",
+            multiple=True,
+            metavar="NAME=SHARE",
+            callback=splits,
+            help="Put so many of the images, chosen by hash, into a folder of their own; the rest goes to train.",
+        ),
+        click.option(
+            "--shard-size", type=click.IntRange(1), default=SHARD, show_default=True, help="Pairs of a shard."
+        ),
+        click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of new JPEGs."),
+        click.option(
+            "--resize",
+            type=click.Choice(["keep", "shortest", "crop"]),
+            default="keep",
+            show_default=True,
+            help="shortest: shrink the shorter side to --size. crop: cut out the middle, --size a side.",
+        ),
+        click.option("--size", type=click.IntRange(1, 16_384), default=256, show_default=True, help="In pixels."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("export", short_help="Write the kept pairs: shards with images, metadata, or uids.")
 @dataset_argument
 @ledger_option
 @click.option("--out", required=True, metavar="FOLDER", help="An empty or new folder, or fsspec URL.")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["parquet", "uids"]),
-    default="parquet",
+    type=click.Choice(["webdataset", "parquet", "metadata", "uids"]),
+    default="webdataset",
     show_default=True,
-    help="Parquet: all that is known of the pairs. uids: DataComp's sorted .npy of u8,u8.",
+    help="webdataset: tars. parquet: with images, as Hugging Face reads them. metadata: Parquet without images. "
+    "uids: DataComp's sorted .npy of u8,u8.",
 )
+@shard_options
 @click.option(
     "--uid",
     type=click.Choice(["align-data", "source"]),
@@ -41,45 +90,53 @@ from align_data.store import Store
     show_default=True,
     help="For uids: ours, or the input's own ids.",
 )
-@click.option("--pending", type=click.Choice(["drop"]), help="Leave out the pairs for which a rule is unknown.")
+@click.option(
+    "--pending",
+    type=click.Choice(["drop"]),
+    help="Leave out the pairs for which a rule is unknown, and those without a usable image.",
+)
 @click.option("--without", multiple=True, metavar="RULE[,RULE...]", callback=names, help="Do not ask these rules.")
 @resource_options
 @json_option
 def command(
-    dataset: str,
-    ledger: str,
-    out: str,
-    form: Format,
-    uid: str,
-    pending: str | None,
-    without: tuple[str, ...],
-    as_json: bool,
-    **options: Any,
+    dataset: str, ledger: str, out: str, pending: str | None, without: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
-    """Write the kept pairs of a ledger: their metadata as Parquet, or their uids.
+    """Write the kept pairs of a ledger: shards with their images, their metadata, or their uids.
 
     While pairs are pending, because a signal is not measured, nothing is exported: measure it, or say --pending drop or
-    --without RULE.
+    --without RULE. Images are turned upright and lose their EXIF; bytes stay as fetched where nothing had to change.
 
     \b
     Examples:
-      align-data export laion --recipe align --without decodable,min_side,aspect,nsfw,eval_distance --out kept
+      align-data export laion --recipe align --out shards --size 256 --resize shortest --split val=0.01
+      align-data export laion --recipe align-text --format metadata --out kept
       align-data export commonpool --recipe datacomp-basic --format uids --uid source --out subset
     """
+    form = Form(
+        format=options.pop("form"),
+        how=How(options.pop("resize"), options.pop("size"), options.pop("quality")),
+        shard_size=options.pop("shard_size"),
+        splits=options.pop("splits"),
+        source_uid=options.pop("uid") == "source",
+        dry_run=options.pop("dry_run"),
+    )
     with session(dataset, resources(options), reads=True) as (opened, engine):
+        target = Store(out, options.get("work"))
         result = export(
-            opened,
-            ledger,
-            Store(out, options.get("work")),
-            form,
-            engine,
-            progress(),
-            without=without,
-            drop_pending=pending == "drop",
-            source_uid=uid == "source",
+            opened, ledger, target, form, engine, progress(), without=without, drop_pending=pending == "drop"
         )
     if as_json:
         print_json(asdict(result))
-    else:
-        left = f"; {result.pending:,} pending ones left out" if result.pending else ""
-        click.echo(f"{result.pairs:,} pairs in {len(result.files):,} files in {out}{left}")
+        return
+    click.echo(_sentence(result, form, out))
+    if form.format in ("webdataset", "parquet") and not form.dry_run:
+        note(f"next: align-data verify {out}")
+
+
+def _sentence(result: Exported, form: Form, out: str) -> str:
+    said = f"{result.pairs:,} pairs in {len(result.files):,} files in {out}"
+    if form.dry_run:
+        said = f"would write {result.pairs:,} pairs, {len(result.files):,} files, {result.bytes:,} bytes as fetched"
+    left = [f"{result.pending:,} pending ones left out"] if result.pending else []
+    left += [f"{result.without_image:,} without a usable image left out"] if result.without_image else []
+    return "; ".join([said, *left])

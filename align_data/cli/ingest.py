@@ -9,8 +9,9 @@ import click
 
 from align_data.cli import render
 from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources
-from align_data.inputs import Choice
+from align_data.inputs import Choice, Source, find, img2dataset
 from align_data.pipeline import session
+from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.ingest import PART_ROWS, Parts, ingest
 
 
@@ -36,10 +37,16 @@ def intake_options(function: Any) -> Any:
 @click.command("ingest", short_help="Read lists of image URLs and alt-texts into a dataset.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--out", required=True, metavar="DATASET", help="The folder, or fsspec URL, of the new dataset.")
+@click.option(
+    "--from",
+    "tool",
+    type=click.Choice(["img2dataset"]),
+    help="INPUT is a folder of finished output of this tool (webdataset, parquet or files): take its images too.",
+)
 @intake_options
 @resource_options
 @json_option
-def command(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
+def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, **options: Any) -> None:
     """Read lists of image URLs and alt-texts into a dataset.
 
     INPUT is a file, a folder, a pattern such as 'lists/*.parquet' or an fsspec URL; Parquet, CSV, TSV or JSON lines,
@@ -49,17 +56,47 @@ def command(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) ->
     Every row becomes a pair, is merged with an equal one, or is rejected with a reason: the account is printed, and
     the rejected rows are in DATASET/rejected. The same inputs again are nothing to do.
 
+    With --from img2dataset the images come too: what that tool fetched is in DATASET/images and DATASET/bytes as if
+    align-data fetch had, and what failed is there with its reason, so that fetch asks only for what can have changed.
+    Only shards that have their _stats.json are taken.
+
     \b
     Examples:
       align-data ingest cc3m.tsv --out cc3m
       align-data ingest 'laion/*.parquet' --url-col URL --text-col TEXT --out laion
+      align-data ingest --from img2dataset cc3m-images --out cc3m
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
     parts = Parts(rows=options.pop("part_rows"))
+    if tool is not None and choice.url is not None:
+        raise click.UsageError("img2dataset calls the column of URLs url: leave out --url-col")
+    shards: list[Source] = []
+    if tool is not None:
+        inputs, choice, shards = _shards(inputs, choice)
+    adopted = None
     with session(out, resources(options), create=True) as (dataset, engine):
         account = ingest(inputs, dataset, engine, progress(), choice, parts)
+        if tool is not None:
+            adopted = adopt(shards, choice, dataset, engine, progress())
     if as_json:
-        print_json(asdict(account))
-    else:
-        click.echo(render.account(account))
-        note(f"next: align-data measure {out}")
+        print_json(asdict(account) | ({} if adopted is None else {"images": asdict(adopted)}))
+        return
+    click.echo(render.account(account))
+    if adopted is not None:
+        click.echo(_images(adopted))
+    note(f"next: align-data measure {out}")
+
+
+def _shards(folders: tuple[str, ...], choice: Choice) -> tuple[tuple[str, ...], Choice, list[Source]]:
+    """Return img2dataset's finished shards as inputs, which columns are what in them, and as files."""
+    paths, notes = img2dataset.finished(folders)
+    for sentence in notes:
+        note(sentence)
+    found = find(paths)
+    return tuple(paths), img2dataset.choice(found[0], choice.alt_text), found
+
+
+def _images(adopted: Adopted) -> str:
+    """Return what became of the images as a sentence."""
+    ordered = sorted(adopted.statuses.items(), key=lambda item: (item[0] != "ok", -item[1]))
+    return f"images: {', '.join(f'{number:,} {status}' for status, number in ordered) or 'none'}"

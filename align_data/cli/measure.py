@@ -17,8 +17,46 @@ from align_data.cli.common import (
     resource_options,
     resources,
 )
+from align_data.decoding.decoder import SECONDS
+from align_data.decoding.nsfw import Choice
+from align_data.decoding.seen import MAX_PIXELS
+from align_data.errors import SignalError
+from align_data.given import give_blocklist, give_evaluation
 from align_data.pipeline import session
-from align_data.stages.measure import measure
+from align_data.stages.measure import Measured, Sight, measure
+from align_data.stages.measure.content import CHUNK
+
+
+def sight_options(function: Any) -> Any:
+    """Add the options that say how images are looked at."""
+    for option in (
+        click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
+        click.option(
+            "--image-seconds",
+            type=click.FloatRange(0.1, 3600),
+            default=SECONDS,
+            show_default=True,
+            help="How long one image may take to decode.",
+        ),
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(1),
+            default=MAX_PIXELS,
+            show_default=True,
+            help="A larger image is not decoded, and not decodable.",
+        ),
+        click.option(
+            "--only-open",
+            metavar="LEDGER",
+            help="Measure what is costly (nsfw) only on pairs that this ledger does not drop.",
+        ),
+        click.option(
+            "--nsfw-card", metavar="NAME|FILE", help="How the model is used: gantman, opennsfw or a YAML file."
+        ),
+        click.option("--nsfw-model", metavar="FILE|nudenet", help="What scores nsfw: an ONNX classifier, or nudenet."),
+    ):
+        function = option(function)
+    return function
 
 
 @click.command("measure", short_help="Measure what has become measurable and is not measured yet.")
@@ -30,24 +68,63 @@ from align_data.stages.measure import measure
     callback=names,
     help="Only these; see: align-data signals",
 )
+@click.option("--eval-index", metavar="FILE", help="The index of evaluation images that align-data eval-index wrote.")
+@click.option("--blocklist", metavar="FILE", help="Lines of sha256, md5, phash, url or host, and what is blocked.")
+@sight_options
 @resource_options
 @json_option
-def command(dataset: str, signals: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(
+    dataset: str,
+    signals: tuple[str, ...],
+    eval_index: str | None,
+    blocklist: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Measure what has become measurable and is not measured yet.
 
     Nothing is measured twice: what is there stays, unless its inputs or its definition have changed. Without --signals
-    everything is measured that can be; what cannot is named, with what it needs.
+    everything is measured that can be; what cannot is named, with what it needs. An index or a blocklist that was given
+    once stays with the dataset.
 
     \b
     Examples:
       align-data measure laion
       align-data measure laion --signals n_words,images_per_text
+      align-data measure laion --eval-index coco.parquet --nsfw-model nudenet --only-open align
     """
+    sight = _sight(options)
     with session(dataset, resources(options)) as (opened, engine):
-        result = measure(opened, engine, progress(), list(signals) or None)
+        opened.ingested()
+        if eval_index is not None:
+            give_evaluation(opened, eval_index)
+        if blocklist is not None:
+            give_blocklist(opened, blocklist)
+        result = measure(opened, engine, progress(), list(signals) or None, sight=sight)
     if as_json:
         print_json(asdict(result))
         return
+    _print(result)
+    note(f"next: align-data filter {dataset} --recipe NAME")
+
+
+def _sight(options: dict[str, Any]) -> Sight:
+    model, card = options.pop("nsfw_model"), options.pop("nsfw_card")
+    if card is not None and model is None:
+        raise SignalError("--nsfw-card says how --nsfw-model is used: give that too")
+    choice = Choice(model, card) if model is not None else None
+    if choice is not None:
+        choice.check()
+    return Sight(
+        nsfw=choice,
+        only_open=options.pop("only_open"),
+        max_pixels=options.pop("max_pixels"),
+        seconds=options.pop("image_seconds"),
+        chunk=options.pop("chunk"),
+    )
+
+
+def _print(result: Measured) -> None:
     click.echo("measured: " + (", ".join(result.measured) or "nothing, all was there"))
     if result.before:
         click.echo("measured before: " + ", ".join(result.before))

@@ -44,5 +44,5 @@ def _data(signal: Signal) -> dict[str, Any]:
         "source": signal.source,
         "version": signal.version,
         "measurable": signal.missing() is None,
-        "needs": signal.missing() or "nothing more",
+        "needs": signal.missing() or signal.lacks or ("the images" if signal.kind == "image" else "nothing more"),
     }

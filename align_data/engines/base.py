@@ -65,9 +65,12 @@ class Engine(Protocol):
         """How many keys a task may hold before it hands them on."""
 
     def map_parts(
-        self, title: str, function: Callable[[int, Tick], T], rows: Sequence[int], progress: Progress
+        self, title: str, function: Callable[[int, Tick], T], rows: Sequence[int], progress: Progress, unit: str = ...
     ) -> list[T]:
         """Call `function` for every part, 0 to len(rows) - 1; `rows` are the parts' sizes, the results in order."""
+
+    def children(self, parts: int) -> int:
+        """Return how many child processes each task may start where there are so many parts."""
 
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress

@@ -26,6 +26,7 @@ from align_data.engines.base import Answers, Exchange, Shuffle
 from align_data.engines.exchange import SLICE, Counts, Run, bounds, cut
 from align_data.engines.held_runs import HeldRun, expect, sum_range
 from align_data.engines.spill import Batches, Budget, Held
+from align_data.progress import ignore
 from align_data.tables import frame
 
 SCHEMA = pa.schema(
@@ -84,10 +85,6 @@ def unpack(blob: bytes) -> NDArray[Any]:
     return np.frombuffer(blob, np.dtype(blob[:8].decode().strip()), offset=8)
 
 
-def silent(_: int) -> None:
-    """Tick for nobody: the driver sees tasks, not rows."""
-
-
 @contextmanager
 def scratch() -> Iterator[Path]:
     """Give a folder on this executor's own disk, and remove it."""
@@ -115,7 +112,7 @@ class Counting:
         """Ask for one part: every run's keys to their ranges, in pieces of bounded size."""
         first_task = dict(zip(self.ranges, accumulate(self.ranges.values(), initial=0), strict=False))
         at = {kind: bounds(number) for kind, number in self.ranges.items()}
-        for block_number, block in enumerate(self.exchange.ask(part, silent)):
+        for block_number, block in enumerate(self.exchange.ask(part, ignore)):
             for run_number, run in enumerate(block):
                 # The smallest type that holds them: what is sent is what an exchange costs.
                 counts = run.counts.astype(np.min_scalar_type(int(run.counts.max(initial=0))))
@@ -157,11 +154,11 @@ class Counting:
                 totals.setdefault(tuple(run), []).append((first, Held(unpack(one.keys), folder / str(i), budget)))
 
             def answers() -> Iterator[Answers]:
-                for number, block in enumerate(self.exchange.ask(task, silent)):
+                for number, block in enumerate(self.exchange.ask(task, ignore)):
                     asked = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
                     yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in asked)
 
-            yield Message(0, (0, task), pickle.dumps(self.exchange.answer(task, answers(), silent)))
+            yield Message(0, (0, task), pickle.dumps(self.exchange.answer(task, answers(), ignore)))
 
 
 def _joined(pieces: list[tuple[int, Held]]) -> Counts:
@@ -183,7 +180,7 @@ class Moving:
 
     def account(self, task: int) -> Any:
         """Read one unit for its account alone."""
-        rows = self.shuffle.prepare(self.units[task], silent)
+        rows = self.shuffle.prepare(self.units[task], ignore)
         try:
             while True:
                 next(rows)
@@ -193,7 +190,7 @@ class Moving:
     def send(self, task: int, edges: Sequence[int]) -> Iterator[Message]:
         """Read one unit again and send its rows to their parts, sorted and merged in runs."""
         starts = np.array(edges[1:-1], dtype=np.uint64)
-        for rows in self._runs(self.shuffle.prepare(self.units[task], silent)):
+        for rows in self._runs(self.shuffle.prepare(self.units[task], ignore)):
             run = self.shuffle.merge(rows)
             cuts = [0, *np.searchsorted(run["url_key"].to_numpy(), starts).tolist(), len(run)]
             rows_of_a_blob = max(1, len(run) * BLOB // max(1, int(run.estimated_size())))
@@ -227,7 +224,7 @@ class Moving:
             held.close()
             limit = min(windows.WINDOW, self.memory // 4)
             frames = windows.windows([held], self.shuffle.merge, edges[part], edges[part + 1], limit)
-            return self.shuffle.write(part, frames, silent)
+            return self.shuffle.write(part, frames, ignore)
 
 
 def _to_bytes(rows: pl.DataFrame) -> bytes:

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from align_data.children import BLINK
 from align_data.engines import held_runs, windows
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.exchange import SLICE, bounds
 from align_data.engines.held_runs import HeldRun, answers, expect, sum_range
 from align_data.engines.spill import Batches, Budget
 from align_data.errors import AlignDataError
-from align_data.progress import Progress, Tick
+from align_data.progress import NONE, Progress, Tick
 from align_data.store import writing
 
 MEMORY = 4 * 2**30
@@ -56,11 +57,20 @@ class LocalEngine:
         return max(1, self.memory // self.workers)
 
     def map_parts(
-        self, title: str, function: Callable[[int, Tick], T], rows: Sequence[int], progress: Progress
+        self,
+        title: str,
+        function: Callable[[int, Tick], T],
+        rows: Sequence[int],
+        progress: Progress,
+        unit: str = "pairs",
     ) -> list[T]:
         """Call `function` for every part in threads."""
-        with progress.step(title, sum(rows), "pairs") as tick:
+        with progress.step(title, sum(rows), unit) as tick:
             return self._run(lambda part: function(part, self._checked(tick)), range(len(rows)))
+
+    def children(self, parts: int) -> int:
+        """Return how many child processes each task may start: together as many as there are workers."""
+        return max(1, self.workers // max(1, min(self.workers, parts)))
 
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
@@ -129,10 +139,10 @@ class LocalEngine:
     def _checked(self, tick: Tick) -> Tick:
         """Return a tick that also ends the task if another has failed."""
 
-        def checked(units: int) -> None:
+        def checked(done: int, outcomes: Mapping[str, int] = NONE, /) -> None:
             if self._stop.is_set():
                 raise StoppedError("stopped because another task failed")
-            tick(units)
+            tick(done, outcomes)
 
         return checked
 
@@ -142,7 +152,11 @@ class LocalEngine:
         with ThreadPoolExecutor(self.workers) as pool:
             futures = [pool.submit(function, item) for item in items]
             try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                # In blinks: with Polars loaded an interrupt does not end a wait.
+                while True:
+                    done, left = wait(futures, timeout=BLINK, return_when=FIRST_EXCEPTION)
+                    if not left or any(future.exception() for future in done):
+                        break
                 failed = [f.exception() for f in done if f.exception()]
                 for error in sorted(failed, key=lambda e: isinstance(e, StoppedError)):
                     assert error is not None

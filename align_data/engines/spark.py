@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from align_data import __version__
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
-from align_data.engines.executor import Counting, Message, Moving, batches, messages, silent
+from align_data.engines.executor import Counting, Message, Moving, batches, messages
 from align_data.engines.java import java_home
 from align_data.errors import AlignDataError, EngineError
-from align_data.progress import Progress, Tick
+from align_data.progress import Progress, Tick, ignore
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -68,15 +68,24 @@ class SparkEngine:
         return max(1, self.memory // 64)
 
     def map_parts(
-        self, title: str, function: Callable[[int, Tick], T], rows: Sequence[int], progress: Progress
+        self,
+        title: str,
+        function: Callable[[int, Tick], T],
+        rows: Sequence[int],
+        progress: Progress,
+        unit: str = "pairs",  # noqa: ARG002 - Spark counts tasks
     ) -> list[T]:
         """Call `function` for every part, one task each."""
 
         def step(part: int, _: Iterator[Message]) -> Iterator[Message]:
-            yield Message(0, (0, part), pickle.dumps(function(part, silent)))
+            yield Message(0, (0, part), pickle.dumps(function(part, ignore)))
 
         found = self._collect(title, self._tasks(len(rows), step), len(rows), progress)
         return [found[0, part] for part in range(len(rows))]
+
+    def children(self, parts: int) -> int:  # noqa: ARG002 - a task has one core
+        """Return how many child processes each task may start."""
+        return 1
 
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress

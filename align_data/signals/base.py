@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import polars as pl
 
@@ -16,11 +16,29 @@ T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
 
+Look = Literal["header", "pixels", "nsfw"]
+"""How far an image has to be looked into: its first bytes, all of its pixels, or with a detector."""
+GivenBy = Literal["evaluation", "blocklist"]
+
+
+class Given(Protocol):
+    """What the user gave, for signals to compare images with."""
+
+    def nearest(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """Return the distance to the nearest evaluation image, and its name; null for null."""
+        ...
+
+    def blocked(self, rows: pl.DataFrame) -> pl.Series:
+        """Tell which images are on a list; null where it cannot be told."""
+        ...
+
+
 class Piece:
     """At most 100,000 pairs, and what several signals need of them, made once."""
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(self, frame: pl.DataFrame, given: Given | None = None) -> None:
         self.frame = frame
+        self._given = given
         self._made: dict[object, object] = {}
 
     def once(self, make: Callable[[pl.DataFrame], T]) -> T:
@@ -28,6 +46,12 @@ class Piece:
         if make not in self._made:
             self._made[make] = make(self.frame)
         return cast("T", self._made[make])
+
+    @property
+    def given(self) -> Given:
+        """What the user gave to compare with."""
+        assert self._given is not None
+        return self._given
 
     @property
     def words(self) -> pl.Series:
@@ -55,6 +79,16 @@ class Signal:
     source: str
     needs: tuple[str, ...]
     """The columns of `pairs` that it is measured from."""
+    content: tuple[str, ...] = ()
+    """The columns of `content` that it is measured from, where images have been fetched."""
+    look: Look | None = None
+    """What has to be looked at for these."""
+    given: GivenBy | None = None
+    """The table, given by the user, that it compares with."""
+    without_images: bool = False
+    """Whether something can be said of it where nothing has been fetched."""
+    lacks: str | None = None
+    """What it needs of the user beside images, as the end of a sentence."""
     measure: Measure | None = None
     """Piece to column, for row signals; the others need more than one piece."""
     version: int = 1

@@ -65,6 +65,16 @@ SIGNALS = (
         needs=("alt_text",),
     ),
     Signal(
+        name="rows_per_text",
+        kind="corpus",
+        group="corpus",
+        type="int64",
+        unit="rows",
+        about="Number of rows in the input with exactly this text: what was merged into one pair counts each time.",
+        source="COYO-700M, README; it does not say whether a text appears in a row or in a pair",
+        needs=("alt_text", "copies"),
+    ),
+    Signal(
         name="texts_per_image",
         kind="corpus",
         group="corpus",

@@ -1,46 +1,131 @@
-"""Signals of the fetched bytes: known by name, so that a recipe can hold their rules; not yet measured."""
+"""Signals of the fetched bytes: what was measured of each URL, put beside each pair with it."""
 
 from __future__ import annotations
 
-from align_data.signals.base import Signal
+from dataclasses import replace
+
+import polars as pl
+
+from align_data.signals.base import Look, Measure, Piece, Signal, Type
+
+_NOT_FETCHED = "their images are not fetched, or could not be"
 
 
-def _missing() -> str:
-    return "need the images, which this version of align-data does not fetch yet"
+def _column(name: str) -> Measure:
+    return lambda piece: piece.frame[name]
 
+
+def _content(name: str, type_: Type, unit: str, about: str, source: str, look: Look = "header") -> Signal:
+    """Return a signal that is a column of the table `content`."""
+    return Signal(
+        name=name,
+        kind="image",
+        group="image",
+        type=type_,
+        unit=unit,
+        about=about,
+        source=source,
+        needs=(),
+        content=(name,),
+        look=look,
+        measure=_column(name),
+        null=_NOT_FETCHED,
+    )
+
+
+def _eval_distance(piece: Piece) -> pl.Series:
+    return piece.once(piece.given.nearest)[0].alias("eval_distance")
+
+
+def _eval_nearest(piece: Piece) -> pl.Series:
+    return piece.once(piece.given.nearest)[1].alias("eval_nearest")
+
+
+def _blocked(piece: Piece) -> pl.Series:
+    return piece.given.blocked(piece.frame)
+
+
+_PHASH = _content(
+    "phash",
+    "int64",
+    "64 bits",
+    "The image's perceptual hash by imagehash.phash, after EXIF orientation, as a signed integer.",
+    "COYO-700M, image_phash",
+    "pixels",
+)
 
 SIGNALS = (
-    Signal(
-        name="decodable",
-        kind="image",
-        group="image",
-        type="bool",
-        unit="true or false",
-        about="Whether the image could be had and decoded.",
-        source="ours: what cannot be decoded cannot be trained on",
-        needs=("url",),
-        missing=_missing,
+    _content(
+        "decodable",
+        "bool",
+        "true or false",
+        "Whether the image could be had and all of it decoded: false after a final failure of either, null while it is "
+        "untried or worth another try.",
+        "COYO-700M; ours where fetching fails: what cannot be had cannot be trained on",
+        "pixels",
     ),
-    Signal(
-        name="nsfw",
-        kind="image",
-        group="image",
-        type="float64",
-        unit="0 to 1",
-        about="A detector's score that the image is not safe for work.",
-        source="ALIGN section 3 names neither detector nor threshold",
-        needs=("url",),
-        missing=_missing,
+    _content("width", "int32", "pixels", "The image's width, after EXIF orientation.", "ours"),
+    _content("height", "int32", "pixels", "The image's height, after EXIF orientation.", "ours"),
+    _content("bytes", "int64", "bytes", "The image's size as fetched.", "COYO-700M, LAION-400M"),
+    _content(
+        "format",
+        "string",
+        "format",
+        "jpeg, png, gif, webp, tiff, bmp or avif: what the bytes begin like, whatever the URL says.",
+        "CC3M and CC12M, which keep JPEG",
     ),
-    Signal(
+    _content("sha256", "string", "hex", "SHA-256 of the bytes.", "DataComp, sha256"),
+    _content("md5", "string", "hex", "MD5 of the bytes: removal lists are given by it.", "Re-LAION-5B"),
+    _PHASH,
+    replace(
+        _content(
+            "nsfw",
+            "float64",
+            "0 to 1",
+            "A detector's score that the image is not safe for work; the detector is given by --nsfw-model.",
+            "ALIGN section 3 names neither detector nor threshold",
+            "nsfw",
+        ),
+        lacks="need --nsfw-model: an ONNX classifier's file, or nudenet",
+        null="their images are not fetched, cannot be decoded, or were passed over by --only-open",
+    ),
+    replace(
+        _PHASH,
         name="eval_distance",
-        kind="image",
-        group="image",
         type="int32",
         unit="bits of 64",
-        about="Hamming distance of the image's pHash to the nearest evaluation image.",
+        about="Hamming distance of the image's pHash to the nearest of the evaluation images given by --eval-index.",
         source="ours; ALIGN appendix A compares embeddings of a private network",
+        content=("phash",),
+        given="evaluation",
+        measure=_eval_distance,
+        lacks="need --eval-index, which align-data eval-index makes",
+    ),
+    replace(
+        _PHASH,
+        name="eval_nearest",
+        type="string",
+        unit="name",
+        about="The evaluation image that is so near; of several the first by name.",
+        source="ours",
+        content=("phash",),
+        given="evaluation",
+        measure=_eval_nearest,
+        lacks="need --eval-index, which align-data eval-index makes",
+    ),
+    replace(
+        _PHASH,
+        name="blocked",
+        type="bool",
+        unit="true or false",
+        about="Whether a list given by --blocklist names the image: by SHA-256, MD5, pHash within a distance, URL or "
+        "host. Null where only its bytes could tell, and they are not there yet.",
+        source="Re-LAION-5B, which removed links by lists of hashes",
         needs=("url",),
-        missing=_missing,
+        content=("sha256", "md5", "phash", "decodable"),
+        given="blocklist",
+        measure=_blocked,
+        without_images=True,
+        lacks="need --blocklist",
     ),
 )

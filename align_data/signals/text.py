@@ -33,8 +33,8 @@ def text_script(piece: Piece) -> pl.Series:
 
 
 def host(piece: Piece) -> pl.Series:
-    """Take the host out of the URL, in lower case."""
-    return piece.frame["url"].str.extract(HOST, 1).str.to_lowercase()
+    """Take the host out of the URL, in lower case; the empty text where a takedown left no URL."""
+    return piece.frame["url"].str.extract(HOST, 1).str.to_lowercase().fill_null("")
 
 
 SIGNALS = (

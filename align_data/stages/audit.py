@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
 from align_data.layout import Dataset
-from align_data.ledger import Masks, Plan, masks_of, open_ledger
-from align_data.measured import available, columns
+from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_ledger
+from align_data.measured import available, columns, lacking
 from align_data.recipe import Rule
 from align_data.signals import SIGNALS
+
+NOTHING: Mapping[str, str | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class RuleAudit:
-    """One rule's line of an audit; counts are of pairs."""
+    """One rule's line of an audit; counts are of pairs, those that were taken down since among them."""
 
     rule: str
     signal: str
@@ -48,6 +51,8 @@ class Audit:
     rules: list[RuleAudit]
     overlap: list[list[int]]
     """Pairs that fail both of two rules, in the rules' order."""
+    taken_down: int = 0
+    """Of the dropped pairs, those that were taken down, whatever the rules say."""
     overrides: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences that a reader of the counts must know."""
@@ -60,16 +65,21 @@ class Audit:
 def audit(dataset: Dataset, name: str) -> Audit:
     """Count a ledger."""
     plan, manifest = open_ledger(dataset, name)
-    return count(name, plan, masks_of(manifest))
+    unmeasured = {signal: lacking(dataset, SIGNALS[signal]) for signal in plan.unmeasured if signal in SIGNALS}
+    return count(name, plan, masks_of(manifest), unmeasured)
 
 
-def count(name: str, plan: Plan, masks: Masks) -> Audit:
-    """Make an audit of a plan and its pairs grouped by masks."""
+def count(name: str, plan: Plan, masks: Masks, unmeasured: Mapping[str, str | None] = NOTHING) -> Audit:
+    """Make an audit of a plan and its pairs grouped by masks; `unmeasured` says why a signal cannot be measured."""
     rules = plan.recipe.rules
     pairs = sum(masks.values())
+    by_rules: Masks = {}
+    for (failed, unknown), number in masks.items():
+        add_masks(by_rules, {(failed & ~TAKEN_DOWN, unknown): number})
+    living = {mask: number for mask, number in masks.items() if not mask[0] & TAKEN_DOWN}
 
-    def pairs_where(test: Any) -> int:
-        return sum(number for (failed, unknown), number in masks.items() if test(failed, unknown))
+    def pairs_where(test: Any, of: Masks = by_rules) -> int:
+        return sum(number for (failed, unknown), number in of.items() if test(failed, unknown))
 
     lines = [
         RuleAudit(
@@ -90,43 +100,60 @@ def count(name: str, plan: Plan, masks: Masks) -> Audit:
         [pairs_where(lambda failed, _, both=1 << i | 1 << j: failed & both == both) for j in range(len(rules))]
         for i in range(len(rules))
     ]
+    pending = pairs_where(lambda failed, unknown: not failed and unknown, living)
+    kept = pairs_where(lambda failed, unknown: not failed and not unknown, living)
+    taken_down = pairs - sum(living.values())
+    notes = _notes(plan, _unknown(plan, living), unmeasured, pending)
+    if taken_down:
+        notes.append(
+            f"{taken_down:,} pairs were taken down: they are among the dropped, and in the rules' lines as measured"
+        )
     return Audit(
         recipe=name,
         title=plan.recipe.title or plan.recipe.name,
         paper=plan.recipe.paper,
         pairs=pairs,
-        kept=pairs_where(lambda failed, unknown: not failed and not unknown),
-        dropped=pairs_where(lambda failed, _: failed),
-        pending=pairs_where(lambda failed, unknown: not failed and unknown),
+        kept=kept,
+        dropped=pairs - kept - pending,
+        pending=pending,
         rules=lines,
         overlap=overlap,
+        taken_down=taken_down,
         overrides=[*(f"--set {o}" for o in plan.overrides), *(f"--without {name}" for name in plan.off)],
-        notes=_notes(plan, lines),
+        notes=notes,
     )
 
 
-def _notes(plan: Plan, lines: Sequence[RuleAudit]) -> list[str]:
+def _unknown(plan: Plan, living: Masks) -> dict[str, int]:
+    """Return for each rule that is unknown for some living pairs, for how many."""
+    found = {
+        rule.name: sum(number for (_, unknown), number in living.items() if unknown & 1 << i)
+        for i, rule in enumerate(plan.recipe.rules)
+    }
+    return {name: number for name, number in found.items() if number}
+
+
+def _notes(plan: Plan, unknown: Mapping[str, int], unmeasured: Mapping[str, str | None], pending: int) -> list[str]:
     notes = [vocabulary.sentence(name) for name, vocabulary in plan.vocabularies.items()]
     chosen = [rule.name for rule in plan.recipe.rules if rule.chosen and rule.name not in plan.off]
     if chosen:
         notes.append(f"chosen, not published: the thresholds of {', '.join(chosen)}")
     if plan.unmeasured:
-        notes.append(_unmeasured([rule for rule in plan.recipe.rules if rule.signal in plan.unmeasured], plan.off))
-    some = [line for line in lines if line.unknown and line.signal not in plan.unmeasured]
-    notes += [f"{line.rule} is unknown for {line.unknown:,} pairs: {SIGNALS[line.signal].null}" for line in some]
-    unknown = [line.rule for line in lines if line.unknown]
-    if unknown:
+        rules = [rule for rule in plan.recipe.rules if rule.signal in plan.unmeasured and rule.name not in plan.off]
+        notes.append(_unmeasured(rules, unmeasured))
+    some = [rule for rule in plan.recipe.rules if rule.name in unknown and rule.signal not in plan.unmeasured]
+    notes += [f"{rule.name} is unknown for {unknown[rule.name]:,} pairs: {SIGNALS[rule.signal].null}" for rule in some]
+    if unknown and pending:
         notes.append(f"to decide without what is unknown: align-data filter … --without {','.join(unknown)} --as NAME")
     return notes
 
 
-def _unmeasured(rules: Sequence[Rule], off: Sequence[str]) -> str:
+def _unmeasured(rules: Sequence[Rule], unmeasured: Mapping[str, str | None]) -> str:
     """Say which signals nobody has measured, and how to get them."""
     reasons: dict[str, list[str]] = {}
     for rule in rules:
-        if rule.name not in off:
-            why = SIGNALS[rule.signal].missing() or "can be: run align-data measure, then filter again"
-            reasons.setdefault(why, []).append(rule.signal)
+        why = unmeasured.get(rule.signal) or "can be: run align-data measure, then filter again"
+        reasons.setdefault(why, []).append(rule.signal)
     said = "; ".join(f"{', '.join(dict.fromkeys(signals))} {why}" for why, signals in reasons.items())
     return f"not measured, so their rules are unknown: {said}"
 

@@ -8,12 +8,12 @@ from typing import Any
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError, RecipeError
 from align_data.layout import Dataset
-from align_data.ledger import Masks, Plan, Vocabulary, add_masks, count_masks, vocabulary
-from align_data.measured import available, columns
+from align_data.ledger import Masks, Plan, Vocabulary, add_masks, count_masks, taken_down, vocabulary
+from align_data.measured import available, columns, identities
 from align_data.progress import Progress, Tick
 from align_data.recipe import Recipe, masks, override
-from align_data.signals import SIGNALS
-from align_data.tables import Manifest, PartInfo, Table, digest
+from align_data.tables import Manifest, PartInfo, Table, digest, frame
+from align_data.tombstones import fingerprint, of_part
 
 
 def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: Sequence[str] = ()) -> Plan:
@@ -58,16 +58,22 @@ def _resolve(dataset: Dataset, top_k: int) -> Vocabulary:
 
 
 def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Progress) -> Manifest:
-    """Write the ledger `name`: for every pair the masks of the rules that it fails and of those that are unknown."""
+    """Write the ledger `name`: for every pair the masks of the rules that it fails and of those that are unknown.
+
+    A pair that was taken down fails by a bit of its own.
+    """
     pairs = dataset.ingested()
     table = dataset.ledger(name)
     signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, pairs))
-    identities = {signal: SIGNALS[signal].identity() for signal in signals}
+    measured = identities(dataset, signals)
     # What the verdicts follow from: equal facts, equal bytes.
-    meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities}
+    meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": measured}
     facts = {"ledger": digest(meta)}
+    gone = fingerprint(dataset)
+    if gone is not None:  # beside it: a takedown makes nothing stale that was fetched or measured by this ledger
+        facts["tombstones"] = gone
     before = table.committed()
-    if before is not None and before.meta.get("ledger") == facts["ledger"] and table.whole(before):
+    if before is not None and _identity(before.meta) == _identity(facts) and table.whole(before):
         return before
     if before is not None and _asked(before.meta["plan"]) != _asked(meta["plan"]):
         progress.say(f"the ledger {name} was decided otherwise and is replaced; --as keeps both")
@@ -87,6 +93,11 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     return table.commit([info for info, _ in done], {**meta, **facts, "masks": counts})
 
 
+def _identity(facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return what two ledgers have in common that are equal."""
+    return facts.get("ledger"), facts.get("tombstones")
+
+
 def _asked(plan: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what of a plan the user asked for."""
     return plan["recipe"], plan["overrides"], plan["off"]
@@ -98,12 +109,16 @@ def _write(
     """Write one part; return it with its masks counted."""
     failed, unknown = masks(plan.deciding, plan.off, signals)
     found: Masks = {}
+    gone = of_part(dataset, dataset.ingested(), part).implode() if "tombstones" in facts else None
     with table.writer(part, facts) as writer:
         # The uids go through as they are stored: deciding is mostly writing them.
         uid_pieces = dataset.pairs.arrow_pieces(part, ["uid"])
         # Of the signals there may be none; a column of pairs keeps the number of rows.
         for uids, piece in zip(uid_pieces, columns(dataset, part, ["copies"], signals), strict=True):
             verdicts = piece.select(failed, unknown, "copies")
+            if gone is not None:
+                taken = frame(uids)["uid"].is_in(gone)
+                verdicts = verdicts.with_columns(taken_down(verdicts["failed"], taken))
             found = count_masks([verdicts], found)
             both = verdicts.to_arrow()
             writer.write(uids.append_column("failed", both["failed"]).append_column("unknown", both["unknown"]))

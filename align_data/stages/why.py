@@ -13,13 +13,16 @@ import polars as pl
 from align_data.errors import DatasetError
 from align_data.hashing import keys, pair_keys
 from align_data.inputs.rows import DETAIL
-from align_data.layout import Dataset
+from align_data.layout import GROUPS, Dataset
 from align_data.ledger import Plan, open_ledger, times
 from align_data.measured import available
 from align_data.pairs import normalise
 from align_data.recipe import Rule
 from align_data.signals import SIGNALS
 from align_data.signals.words import words
+
+_SAID = ["status", "reason"]
+_GONE = "the pair was taken down: its URL, its text and what else identified it are gone, what was counted stays"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Why:
     copies: int
     values: dict[str, Any]
     outcome: str
-    """kept, dropped or pending; 'undecided' without a ledger."""
+    """kept, dropped or pending; 'undecided' without a ledger; 'taken down', whatever a ledger says."""
     verdicts: list[Verdict]
     explanations: list[str]
 
@@ -69,7 +72,8 @@ def why(
     found = []
     for part, group in _where(dataset, uid, url):
         for row in _rows(dataset, part, group, signals, ledger, _matching(uid, url, text)):
-            found.append(_explain(dataset, row, signals, plan))
+            explanations = [*_explanations(dataset, row), *_image(dataset, part, row["url"])] if row["url"] else [_GONE]
+            found.append(_explain(row, signals, plan, explanations))
             if len(found) == limit:
                 return found
     if not found:
@@ -93,7 +97,9 @@ def _rejected(dataset: Dataset, url: str | None) -> str:
 
 def _matching(uid: str | None, url: str | None, text: str | None) -> pl.Expr:
     asked = {"uid": uid, "url": url, "alt_text": text}
-    return pl.all_horizontal([pl.col(name) == value for name, value in asked.items() if value is not None])
+    found = pl.all_horizontal([pl.col(name) == value for name, value in asked.items() if value is not None])
+    # What was taken down has no text, which is not the empty text.
+    return found if uid is not None else found & (pl.col("url") != "")
 
 
 def _where(dataset: Dataset, uid: str | None, url: str | None) -> Iterator[tuple[int, int]]:
@@ -114,7 +120,7 @@ def _rows(
     if not len(piece):
         return
     frames = [piece]
-    tables = [(dataset.measured(g), [s for s in signals if SIGNALS[s].group == g]) for g in ("text", "corpus", "image")]
+    tables = [(dataset.measured(g), [s for s in signals if SIGNALS[s].group == g]) for g in GROUPS]
     if ledger is not None:
         tables.append((dataset.ledger(ledger), ["failed", "unknown"]))
     for table, names in tables:
@@ -123,11 +129,13 @@ def _rows(
     yield from pl.concat(frames, how="horizontal").iter_rows(named=True)
 
 
-def _explain(dataset: Dataset, row: dict[str, Any], signals: Sequence[str], plan: Plan | None) -> Why:
+def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, explanations: list[str]) -> Why:
     verdicts = [] if plan is None else [_verdict(plan, i, row) for i in range(len(plan.recipe.rules))]
     outcome = "undecided"
     if plan is not None:
         outcome = "dropped" if row["failed"] else "pending" if row["unknown"] else "kept"
+    if not row["url"]:
+        outcome = "taken down"
     return Why(
         uid=row["uid"],
         url=row["url"],
@@ -136,7 +144,7 @@ def _explain(dataset: Dataset, row: dict[str, Any], signals: Sequence[str], plan
         values={name: shown(name, row[name]) for name in signals},
         outcome=outcome,
         verdicts=verdicts,
-        explanations=list(_explanations(dataset, row)),
+        explanations=explanations,
     )
 
 
@@ -178,6 +186,25 @@ def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
             counts = _counts(dataset, list(ngrams))
             rarest = min(ngrams, key=lambda key: (counts.get(key, 0), ngrams[key]))
             yield f"its rarest n-gram is {ngrams[rarest]!r}, seen {times(counts.get(rarest, 0))} in the pool"
+
+
+def _image(dataset: Dataset, part: int, url: str) -> Iterator[str]:
+    """Say what became of the image: fetched and where, or why not; and why it cannot be decoded."""
+    for table, names in ((dataset.images, ["status", "reason", "tar", "offset", "size"]), (dataset.content, _SAID)):
+        if table.committed() is None:
+            return
+        rows = (
+            row for piece in table.pieces(part, ["url", *names]) for row in piece.filter(pl.col("url") == url).rows()
+        )
+        _, status, reason, *where = next(rows)
+        if status == "untried":
+            yield "the image has not been asked for"
+            return
+        elif status != "ok":
+            yield f"the image is not usable: {status}" + (f" ({reason})" if reason else "")
+            return  # content says the same again
+        elif where:
+            yield f"the image is {where[2]:,} bytes at {where[1]:,} of {where[0]}"
 
 
 def _ngrams(text: str) -> dict[int, str]:

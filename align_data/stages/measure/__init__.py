@@ -1,5 +1,6 @@
 """Measure: every signal that has become measurable and is not measured yet, once.
 
+What is in an image's bytes is measured a URL first (content.py), and then put beside the pairs like any row signal.
 Row signals are measured piece by piece. Corpus signals are counted over the whole pool by one exchange, whose first
 pass over the texts serves the row signals too.
 """
@@ -10,16 +11,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from align_data.engines.base import Block, Engine, Exchange
 from align_data.errors import SignalError
+from align_data.given import lists
+from align_data.images import sorted_rows
 from align_data.layout import GROUPS, Dataset
-from align_data.measured import fresh
+from align_data.measured import fresh, lacking
 from align_data.progress import Progress, Tick
-from align_data.signals import SIGNALS, Piece, find
+from align_data.signals import SIGNALS, Piece, Signal, find
+from align_data.stages.measure.content import Sight, measure_content
 from align_data.stages.measure.counting import Asking, Ranges, answer, commit_counts, keep
 from align_data.stages.measure.group import Group
+from align_data.tombstones import fingerprint
 
-__all__ = ["Measured", "Ranges", "measure"]
+__all__ = ["Measured", "Ranges", "Sight", "measure"]
 
 
 @dataclass
@@ -39,6 +46,7 @@ def measure(
     progress: Progress,
     names: Sequence[str] | None = None,
     ranges: Ranges = Ranges(),  # noqa: B008 - frozen
+    sight: Sight = Sight(),  # noqa: B008 - frozen
 ) -> Measured:
     """Measure the named signals, or all that can be; return what was done.
 
@@ -46,11 +54,16 @@ def measure(
     """
     pairs = dataset.ingested()
     wanted = list(SIGNALS.values()) if names is None else [find(name) for name in dict.fromkeys(names)]
-    missing = {signal.name: why for signal in wanted if (why := signal.missing())}
+    detector = sight.nsfw is not None
+    missing = {signal.name: why for signal in wanted if (why := lacking(dataset, signal, detector))}
     if missing and names is not None:
         raise SignalError("; ".join(f"{name} cannot be measured: it would {why}" for name, why in missing.items()))
+    looks = {s.look for s in wanted if s.look is not None and s.name not in missing}
+    if looks and dataset.images.committed() is not None:
+        measure_content(dataset, looks, sight, engine, progress)
     have = {name for group in GROUPS for name in fresh(dataset, group, pairs)}
     todo = [s for s in wanted if s.name not in have and s.name not in missing]
+    todo += _behind(dataset, have, todo)
     groups = [Group(dataset, pairs, name, todo) for name in GROUPS if any(s.group == name for s in todo)]
     if groups:
         _run(dataset, groups, engine, progress, ranges)
@@ -59,6 +72,15 @@ def measure(
         before=[s.name for s in wanted if s.name in have],
         missing=missing,
     )
+
+
+def _behind(dataset: Dataset, have: set[str], todo: Sequence[Signal]) -> list[Signal]:
+    """Return image signals that were measured before the last look at the images: what is new must not undo them."""
+    manifest = dataset.measured("image").committed()
+    if manifest is None or not any(signal.group == "image" for signal in todo):
+        return []
+    old = [SIGNALS[name] for name in manifest.meta["signals"] if name in SIGNALS and name not in have]
+    return [signal for signal in old if signal not in todo and lacking(dataset, signal) is None]
 
 
 def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progress, ranges: Ranges) -> None:
@@ -75,8 +97,9 @@ def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progre
         engine.map_parts("measure", scan, rows, progress)
     else:
         kinds, flush = corpus.kinds(), engine.flush  # the engine itself does not travel
+        gone = fingerprint(dataset) is not None
         exchange = Exchange(
-            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, flush), tick),
+            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, flush, gone), tick),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
             answer=lambda part, answers, tick: answer(corpus, part, answers, tick),
         )
@@ -87,18 +110,30 @@ def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progre
     dataset.store.clear_work()
 
 
+def _content(dataset: Dataset, part: int, columns: set[str]) -> pl.DataFrame | None:
+    """Return columns of `content` for the URLs of a part; None where nothing is asked, or has been fetched."""
+    if not columns or dataset.content.committed() is None:
+        return None
+    return sorted_rows(dataset.content, part, ["url", *sorted(columns)])
+
+
 def _scan(dataset: Dataset, part: int, groups: Sequence[Group], asking: Asking | None, tick: Tick) -> Iterator[Block]:
     """Measure the row signals of a part; yield blocks of keys to count on the way."""
     todo = [look for group in groups if not (look := group.part(part)).finished]
-    columns = {column for look in todo for signal in look.absent for column in signal.needs}
-    if asking is not None and asking.kinds:
-        columns.add("alt_text")
+    absent = [signal for look in todo for signal in look.absent]
+    columns = {column for signal in absent for column in signal.needs}
+    content = _content(dataset, part, {column for signal in absent for column in signal.content})
+    given = lists(dataset) if any(signal.given for signal in absent) else None
+    columns |= {"url"} if content is not None else set()
+    if asking is not None:
+        columns |= asking.columns
     if not todo and not columns:
         return
     with ExitStack() as stack:
         writers = [(look, stack.enter_context(look.writer())) for look in todo]
         for number, frame in enumerate(dataset.pairs.pieces(part, sorted(columns or {"uid"}))):
-            piece = Piece(frame)
+            wide = frame if content is None else frame.join(content, on="url", how="left", maintain_order="left")
+            piece = Piece(wide, given)
             for look, writer in writers:
                 writer.write(look.measured(number, piece))
             if asking is not None:

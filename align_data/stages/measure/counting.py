@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.engines.base import Answers, Block
-from align_data.engines.exchange import Counts, Places, Run, count, merge, place
+from align_data.engines.exchange import Counts, Memo, Places, Run, count, merge, place
 from align_data.hashing import Keys
 from align_data.layout import Dataset
 from align_data.progress import Tick
@@ -23,6 +23,9 @@ from align_data.tables import Manifest, PartInfo, recut
 COUNTS_ROWS = 1_000_000
 """Keys in a row group of a counts table."""
 
+COLUMNS = {"texts": ("alt_text",), "rows": ("alt_text", "copies"), "ngrams": ("alt_text",)}
+"""What of `pairs` each kind of key is made of."""
+
 
 @dataclass(frozen=True)
 class Ranges:
@@ -30,10 +33,12 @@ class Ranges:
 
     ngrams: int = 2_000_000
     texts: int = 4_000_000
+    """Of the kind "rows" too: its keys are the same."""
 
     def of(self, kinds: Sequence[str], pairs: int) -> dict[str, int]:
         """Return the number of ranges of each kind."""
-        return {kind: max(1, -(-pairs // getattr(self, kind))) for kind in kinds}
+        pairs_of = {"ngrams": self.ngrams, "texts": self.texts, "rows": self.texts}
+        return {kind: max(1, -(-pairs // pairs_of[kind])) for kind in kinds}
 
 
 class _Stack:
@@ -43,9 +48,8 @@ class _Stack:
         self._runs: list[tuple[Keys, Counts]] = []
         self._places: list[Places] = []
 
-    def add(self, keys: Keys) -> None:
-        """Add one piece's keys, in the order of its rows."""
-        distinct, counts, places = place(keys)
+    def add(self, distinct: Keys, counts: Counts, places: Places) -> None:
+        """Add one piece's distinct keys with their counts, and where each of its keys is among them."""
         self._runs.append((distinct, counts))
         self._places.append(places)
 
@@ -79,31 +83,66 @@ def joined(slices: Iterable[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
     return np.concatenate([keys for keys, _ in some]), np.concatenate([counts for _, counts in some])
 
 
-class Asking:
-    """Gathers the keys of pieces until they are many enough for a block."""
+def weighted(counts: Counts, places: Places, copies: Counts) -> Counts:
+    """Return the counts of keys at `places`, each occurrence counted as often as it has copies."""
+    counts = counts.copy()
+    more = np.flatnonzero(copies > 1)  # few: merging is rare
+    np.add.at(counts, places[more], copies[more] - 1)
+    return counts
 
-    def __init__(self, kinds: Sequence[str], flush: int) -> None:
+
+def uncounted(counts: Counts, places: Places) -> Counts:
+    """Return the counts of keys without one occurrence at each of `places`."""
+    counts = counts.copy()
+    np.subtract.at(counts, places, 1)
+    return counts
+
+
+class Asking:
+    """Gathers the keys of pieces until they are many enough for a block, which has their runs in the kinds' order.
+
+    Where there are tombstones, the empty texts that stand for the texts of pairs taken down do not count.
+    """
+
+    def __init__(self, kinds: Sequence[str], flush: int, tombstones: bool = False) -> None:
         self.kinds = kinds
+        self._tombstones = tombstones
         self._flush = flush
         self._clear()
 
     def _clear(self) -> None:
         self.rows = self._held = 0
-        self._texts, self._ngrams = _Stack(), _Stack()
+        self._stacks = {kind: _Stack() for kind in self.kinds}
         self._counted: list[tuple[Keys, Counts]] = []
         self._many: list[NDArray[np.int32]] = []
+
+    @property
+    def columns(self) -> set[str]:
+        """The columns of `pairs` that it reads."""
+        return {column for kind in self.kinds for column in COLUMNS[kind]} | ({"url"} if self._tombstones else set())
 
     def add(self, piece: Piece) -> None:
         """Add one piece."""
         self.rows += len(piece.frame)
-        if "texts" in self.kinds:
-            self._texts.add(text_keys(piece))
-            self._held += len(piece.frame)
+        texts = [kind for kind in self.kinds if kind != "ngrams"]
+        if texts:
+            distinct, counts, places = place(text_keys(piece))
+            gone = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
+            if gone is not None:
+                counts = uncounted(counts, places[gone])
+            for kind in texts:
+                self._held += len(places)
+                of_kind = counts
+                if kind != "texts":
+                    copies = piece.frame["copies"].to_numpy()
+                    copies = copies if gone is None else np.where(gone, 1, copies)
+                    of_kind = weighted(counts, places, copies)
+                self._stacks[kind].add(distinct, of_kind, places)
         if "ngrams" in self.kinds:
             counted, asked, many = ngram_keys(piece)
             self._held += len(counted) + len(asked)
             self._counted.append(count(counted))
-            self._ngrams.add(asked)
+            self._stacks["ngrams"].add(*place(asked))
             self._many.append(many)
 
     @property
@@ -114,11 +153,12 @@ class Asking:
     def block(self) -> Block:
         """Return what was gathered, and begin anew."""
         runs = []
-        if "texts" in self.kinds:
-            runs.append(self._texts.run("texts"))
-        if "ngrams" in self.kinds:
-            runs.append(Run("ngrams", *merged(self._counted)))
-            runs.append(self._ngrams.run("ngrams", np.concatenate(self._many)))
+        for kind, stack in self._stacks.items():
+            memo = []
+            if kind == "ngrams":
+                runs.append(Run(kind, *merged(self._counted)))
+                memo.append(np.concatenate(self._many))
+            runs.append(stack.run(kind, *memo))
         self._clear()
         return tuple(runs)
 
@@ -127,12 +167,22 @@ Classes = dict[int, int]
 """A count → how many keys have it."""
 
 
-def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, Counts]]) -> tuple[PartInfo, Classes]:
-    """Write one range of a counts table; return it with its counts of counts."""
+Kept = tuple[PartInfo, Classes] | None
+"""A range of a counts table, with its counts of counts; None for a kind that has no table."""
+
+
+def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, Counts]]) -> Kept:
+    """Write one range of a counts table."""
+    if kind == "rows":  # what its totals say of the pool, nobody asks
+        for _ in totals:
+            pass
+        return None
     classes: Classes = {}
 
     def frames() -> Iterator[pl.DataFrame]:
         for keys, counts in totals:
+            if not counts.all():  # the empty text, where only tombstones have it
+                keys, counts = keys[counts > 0], counts[counts > 0]  # noqa: PLW2901
             values, many = np.unique(counts, return_counts=True)
             for value, times in zip(values.tolist(), many.tolist(), strict=True):
                 classes[value] = classes.get(value, 0) + times
@@ -145,9 +195,12 @@ def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, 
     return writer.info, classes
 
 
-def commit_counts(dataset: Dataset, pairs: Manifest, kept: Mapping[str, Sequence[tuple[PartInfo, Classes]]]) -> None:
+def commit_counts(dataset: Dataset, pairs: Manifest, kept: Mapping[str, Sequence[Kept]]) -> None:
     """Commit the counts tables, and write their counts of counts."""
-    for kind, ranges in kept.items():
+    for kind, every in kept.items():
+        ranges = [one for one in every if one is not None]
+        if not ranges:
+            continue
         classes: Classes = {}
         for _, some in ranges:
             for value, times in some.items():
@@ -175,7 +228,7 @@ def answer(corpus: Group, part: int, answers: Iterator[Answers], tick: Tick) -> 
     with look.writer() as writer:
         for number, rows in enumerate(corpus.source.piece_rows(part)):
             if not held or not len(next(iter(held.values()))):
-                held = _columns(new, answers)
+                held = _columns(new, dict(zip(corpus.kinds(), next(answers, ()), strict=False)))
             made = [pl.Series(name, column[:rows]) for name, column in held.items()]
             held = {name: column[rows:] for name, column in held.items()}
             if images is not None:
@@ -184,14 +237,14 @@ def answer(corpus: Group, part: int, answers: Iterator[Answers], tick: Tick) -> 
             tick(rows)
 
 
-def _columns(new: Sequence[str], answers: Iterator[Answers]) -> dict[str, NDArray[np.int64]]:
-    """Return the counted columns of the next block."""
-    block = list(next(answers, ()))
+def _columns(new: Sequence[str], block: Mapping[str, tuple[Memo, Counts]]) -> dict[str, NDArray[np.int64]]:
+    """Return the counted columns of a block from its answers by kind."""
     columns = {}
-    if "images_per_text" in new:
-        (places,), totals = block.pop(0)
-        columns["images_per_text"] = totals[places].astype(np.int64)
+    for name, kind in {"images_per_text": "texts", "rows_per_text": "rows" if "rows" in block else "texts"}.items():
+        if name in new:
+            (places,), totals = block[kind]
+            columns[name] = totals[places].astype(np.int64)
     if "rarest_ngram" in new:
-        (places, many), totals = block.pop(0)
+        (places, many), totals = block["ngrams"]
         columns["rarest_ngram"] = rarest(totals[places].astype(np.int64), many)
     return columns

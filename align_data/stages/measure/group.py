@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 
 from align_data.layout import Dataset
-from align_data.measured import fresh
+from align_data.measured import fresh, identities
 from align_data.signals import SIGNALS, Piece, Signal
 from align_data.tables import Manifest, PartWriter, digest
+from align_data.tombstones import fingerprint
 
 
 class Group:
@@ -30,12 +31,15 @@ class Group:
         self.new = [signal.name for signal in todo if signal.group == name]
         names = {*fresh(dataset, name, pairs), *self.new}
         self.columns = [c.name for c in self.table.contract.columns if c.name in names]
-        self._identities = {name: SIGNALS[name].identity() for name in self.columns}
+        self._identities = identities(dataset, self.columns)
+        self.tombstones = fingerprint(dataset) is not None
 
     def kinds(self) -> list[str]:
         """Return the kinds of keys that the group's new signals need counted."""
-        needs = {"images_per_text": "texts", "rarest_ngram": "ngrams"}
-        return [needs[name] for name in self.new if name in needs]
+        # Where no row was merged, a text's rows are its pairs.
+        rows = "rows" if self.pairs.meta["account"]["merged"] else "texts"
+        needs = {"images_per_text": "texts", "rows_per_text": rows, "rarest_ngram": "ngrams"}
+        return list(dict.fromkeys(needs[name] for name in self.new if name in needs))
 
     def part(self, number: int) -> GroupPart:
         """Look at one part: what it has, and what is absent."""
@@ -80,4 +84,17 @@ class GroupPart:
     def joined(self, number: int, made: list[pl.Series]) -> pl.DataFrame:
         """Put new columns of piece `number` beside those that are there."""
         old = self.group.table.piece(self.number, number, self.there).get_columns() if self.there else []
+        if self.group.tombstones:
+            made = self._as_before(number, made)
         return pl.DataFrame([*old, *made]).select(self.group.columns)
+
+    def _as_before(self, number: int, made: list[pl.Series]) -> list[pl.Series]:
+        """Return new columns with what older ones have of pairs taken down since: there is nothing to measure."""
+        table = self.group.table
+        stored = table.columns(self.number) if table.facts(self.number) is not None else []
+        older = [series.name for series in made if series.name in stored]
+        gone = self.group.source.piece(self.number, number, ["url"])["url"] == ""
+        if not older or not gone.any():
+            return made
+        before = {series.name: series for series in table.piece(self.number, number, older)}
+        return [before[new.name].zip_with(gone, new) if new.name in before else new for new in made]

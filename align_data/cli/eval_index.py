@@ -1,0 +1,38 @@
+"""align-data eval-index."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+import click
+
+from align_data.cli.common import json_option, note, print_json, progress
+from align_data.stages.evaluation import index
+
+_SHOWN = 10
+
+
+@click.command("eval-index", short_help="Hash evaluation images, so that copies of them can be kept out.")
+@click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|TAR...")
+@click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Child processes; one a processor unless given.")
+@json_option
+def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: bool) -> None:
+    """Hash evaluation images, so that copies of them can be kept out of training.
+
+    The signals eval_distance and eval_nearest compare each fetched image's pHash with these.
+
+    \b
+    Example:
+      align-data eval-index coco/val2017 flickr30k.tar --out evaluation.parquet
+      align-data measure laion --eval-index evaluation.parquet
+    """
+    result = index(inputs, out, workers or len(os.sched_getaffinity(0)), progress())
+    if as_json:
+        print_json(asdict(result))
+        return
+    click.echo(f"{result.images:,} images in {out}" + (f", {len(result.skipped):,} skipped" if result.skipped else ""))
+    for name, why in list(result.skipped.items())[:_SHOWN]:
+        note(f"skipped: {name}: {why}")
+    note(f"next: align-data measure DATASET --eval-index {out}")

@@ -1,0 +1,194 @@
+"""align-data fetch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from rich.table import Table
+
+from align_data.cli.common import (
+    Size,
+    console,
+    dataset_argument,
+    json_option,
+    note,
+    print_json,
+    progress,
+    resource_options,
+    resources,
+)
+from align_data.errors import InputError
+from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
+from align_data.fetching.crawl import CONNECTIONS, PER_HOST, Limits
+from align_data.fetching.fetchers import FETCHERS, handler_of
+from align_data.fetching.guard import Guard
+from align_data.fetching.outcome import Outcome
+from align_data.fetching.target import host_of, target
+from align_data.pipeline import session
+from align_data.stages.fetch import CHUNK, Report, fetch
+
+_LARGEST = 900 * 2**20
+"""Bytes of an image: no larger one fits into a tar."""
+
+
+def policy_options(function: Any) -> Any:
+    """Add the options that say what a fetch may do."""
+    for option in (
+        click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
+        click.option("--proxy", metavar="URL", help="An HTTP proxy; checking addresses is then the proxy's."),
+        click.option(
+            "--ignore-opt-out", is_flag=True, help="Take images too whose X-Robots-Tag asks not to be used so."
+        ),
+        click.option("--contact", metavar="TEXT", help="Whom to write to, said to every server with each request."),
+        click.option(
+            "--allow-network",
+            "networks",
+            multiple=True,
+            metavar="CIDR",
+            help="Connect to these addresses too; only public ones are unless given.",
+        ),
+        click.option(
+            "--deadline",
+            type=click.FloatRange(0.01, 3600),
+            default=DEADLINE,
+            show_default=True,
+            help="Seconds for one URL: name look-up, connection, headers, redirects and body together.",
+        ),
+        click.option(
+            "--max-bytes", type=Size(), default=MAX_BYTES, help="The most that is read of one image: 20MB unless given."
+        ),
+        click.option(
+            "--host-limits",
+            metavar="FILE",
+            help="Lines of a host and how many connections it bears, where that is not --per-host.",
+        ),
+        click.option(
+            "--per-host",
+            type=click.IntRange(1, 1000),
+            default=PER_HOST,
+            show_default=True,
+            help="Connections to one host, in one process.",
+        ),
+        click.option(
+            "--connections",
+            type=click.IntRange(1, 10_000),
+            default=CONNECTIONS,
+            show_default=True,
+            help="Connections in all, in one process.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("fetch", short_help="Fetch the images that some pair needs, politely and safely.")
+@dataset_argument
+@click.option(
+    "--recipe", "ledger", metavar="LEDGER", help="Fetch what this ledger does not drop: a recipe's name, or its --as."
+)
+@click.option("--all", "everything", is_flag=True, help="Fetch every image, whatever a ledger says.")
+@click.option(
+    "--fetcher",
+    type=click.Choice(list(FETCHERS)),
+    default="align-data",
+    show_default=True,
+    help="What asks. img2dataset (the extra img2dataset, Python 3.12 or older) does so under the same guard, but has "
+    "no limits for a host, comes back to none that asks for time (Retry-After), and cannot cut a name look-up short at "
+    "the deadline; --per-host, --host-limits and --proxy are not for it.",
+)
+@policy_options
+@resource_options
+@json_option
+def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as_json: bool, **options: Any) -> None:
+    """Fetch the images that some pair needs, politely and safely.
+
+    What the ledger drops is not asked for. Every URL ends with a status and a reason in DATASET/images, the bytes as
+    they came in tars in DATASET/bytes. The same command again asks only for what can have changed: timeouts, servers
+    in trouble, and what another policy (--allow-network, --max-bytes, --ignore-opt-out) lets through now.
+
+    \b
+    Examples:
+      align-data fetch laion --recipe align --contact me@example.org
+      align-data fetch laion --all --connections 256
+    """
+    if (ledger is None) == (not everything):
+        raise click.UsageError("give either --recipe LEDGER or --all")
+    _able(fetcher)
+    chunk, policy, limits = options.pop("chunk"), _policy(options), _limits(options)
+    with session(dataset, resources(options)) as (opened, engine):
+        report = fetch(opened, ledger, policy, limits, engine, progress(), chunk, handler_of(fetcher))
+    if as_json:
+        print_json(asdict(report))
+        return
+    _print(report)
+    if report.retryable:
+        note(f"{report.retryable:,} can be tried again: run the same command again")
+    note(f"next: align-data measure {dataset}")
+
+
+def _able(fetcher: str) -> None:
+    """Refuse options that the fetcher knows nothing of."""
+    handler_of(fetcher)
+    context = click.get_current_context()
+    for name in ("per_host", "host_limits", "proxy") if fetcher == "img2dataset" else ():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"the fetcher img2dataset knows no --{name.replace('_', '-')}")
+
+
+def _policy(options: dict[str, Any]) -> Policy:
+    proxy = options.pop("proxy")
+    if proxy is not None and isinstance(target(proxy), Outcome):
+        raise click.BadParameter(f"{proxy!r} is no proxy; write it as http://HOST:PORT", param_hint="--proxy")
+    if math.isnan(options["deadline"]):
+        raise click.BadParameter("nan is no number of seconds", param_hint="--deadline")
+    if options["max_bytes"] > _LARGEST:
+        raise click.BadParameter("at most 900MB: a tar holds a gigabyte", param_hint="--max-bytes")
+    contact = options.pop("contact")
+    if contact is not None and not (contact.isascii() and contact.isprintable()):
+        raise click.BadParameter("only printable ASCII can stand in a header", param_hint="--contact")
+    return Policy(
+        guard=Guard.of(options.pop("networks")),
+        max_bytes=options.pop("max_bytes"),
+        deadline=options.pop("deadline"),
+        ignore_opt_out=options.pop("ignore_opt_out"),
+        contact=contact,
+        proxy=proxy,
+    )
+
+
+def _limits(options: dict[str, Any]) -> Limits:
+    file = options.pop("host_limits")
+    return Limits(options.pop("connections"), options.pop("per_host"), {} if file is None else _hosts(Path(file)))
+
+
+def _hosts(file: Path) -> dict[str, int]:
+    """Read lines of host and number; InputError names the line that is none."""
+    found = {}
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {file}: {error}") from error
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        host = target(f"http://{words[0]}/")
+        many = int(words[1]) if len(words) == 2 and words[1].isdecimal() else 0
+        if isinstance(host, Outcome) or not 1 <= many <= 10_000:
+            raise InputError(f"{file}, line {number}: {line.strip()!r} is not a host and a number from 1 to 10,000")
+        found[host_of(host).rstrip(".")] = many
+    return found
+
+
+def _print(report: Report) -> None:
+    table = Table("status", title=f"{report.asked:,} images asked for", title_justify="left")
+    table.add_column("now", justify="right")
+    table.add_column("all images", justify="right")
+    for status, number in sorted(report.statuses.items(), key=lambda item: -item[1]):
+        table.add_row(status, f"{report.outcomes.get(status, 0):,}", f"{number:,}")
+    console().print(table)

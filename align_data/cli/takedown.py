@@ -1,0 +1,106 @@
+"""align-data takedown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from align_data.cli.common import (
+    dataset_argument,
+    json_option,
+    note,
+    print_json,
+    progress,
+    resource_options,
+    resources,
+)
+from align_data.pipeline import session
+from align_data.stages.takedown import KINDS, Report, read, takedown
+
+_ABOUT = {
+    "urls": "Image URLs, as the input had them.",
+    "hosts": "Hosts; those below them are meant too.",
+    "sha256": "SHA-256 of images' bytes as fetched.",
+    "uids": "Uids: 32 hex digits for a pair, the first 16 of them for an image.",
+}
+
+
+def list_options(function: Any) -> Any:
+    """Add an option for each kind of list."""
+    for kind in reversed(KINDS):
+        function = click.option(f"--{kind}", metavar="FILE", help=f"{_ABOUT[kind]} One a line.")(function)
+    return function
+
+
+@click.command("takedown", short_help="Take pairs out of a dataset and of what was exported, for good.")
+@dataset_argument
+@list_options
+@click.option(
+    "--shards",
+    "folders",
+    multiple=True,
+    metavar="FOLDER",
+    help="An export of this dataset: all that was ever taken down goes out of it too. Can be given several times.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would be; write nothing.")
+@resource_options
+@json_option
+def command(dataset: str, folders: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Take pairs out of a dataset and of what was exported, for good.
+
+    A pair that is taken down becomes a tombstone: its uid and what was counted stay, its URL, text and all else that
+    identifies it goes, and so do the image's bytes, unless another pair has the same URL. Tars and shards that hold
+    them are written anew. Every later stage and export leaves tombstones out. With a URL, a host or a SHA-256 all pairs
+    of the image are meant. In lists, lines that begin with # are comments.
+
+    A receipt in DATASET/takedowns says what was asked for, what was found where, and each file's SHA-256 before and
+    after. If it is killed, no other command works on the dataset until the same command, or any other takedown, also
+    one without lists, has finished it.
+
+    \b
+    Examples:
+      align-data takedown laion --urls removals.txt --shards shards --dry-run
+      align-data takedown laion --urls removals.txt --hosts hosts.txt --shards shards
+    """
+    files = {kind: file for kind in KINDS if (file := options.pop(kind)) is not None}
+    asked, work = read(files), options.get("work")
+    with session(dataset, resources(options), reads=dry_run) as (opened, engine):
+        report = takedown(opened, asked, folders, engine, progress(), dry_run=dry_run, work=work)
+    if as_json:
+        print_json(report.to_json())
+        return
+    _print(report, dataset)
+
+
+def _print(report: Report, dataset: str) -> None:
+    found = report.receipt
+    for name in report.before:
+        click.echo(f"finished before: {dataset}/{name}")
+    for kind, counts in found.asked.items():
+        said = ", ".join(f"{counts[name]:,} {what}" for name, what in _FOUND.items() if counts[name])
+        same = f" (the list of {counts['same_list_as']})" if "same_list_as" in counts else ""
+        click.echo(f"{kind}: {counts['asked']:,} asked for{same}" + (f": {said}" if said else ""))
+    if report.nothing:
+        click.echo("nothing to do" if not report.dry_run else "nothing would be done")
+        return
+    click.echo(
+        f"{'would take' if report.dry_run else 'taken'} down: {found.pairs:,} pairs; {found.images:,} images, "
+        f"{found.fetched:,} of them fetched, {found.bytes:,} bytes in {found.tars:,} tars; "
+        f"{found.rejected:,} rejected rows; {len(found.files):,} files"
+    )
+    for shards in found.shards:
+        said = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
+        click.echo(f"{shards.folder}: {said}")
+    if report.stored:
+        note(f"receipt: {dataset}/{report.stored}")
+    elif report.dry_run:
+        note("nothing was written")
+
+
+_FOUND = {
+    "found": "found",
+    "taken_down_before": "taken down before",
+    "rejected_only": "only among rejected rows",
+    "nowhere": "found nowhere",
+}

@@ -1,0 +1,40 @@
+"""align-data verify."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+import click
+
+from align_data.cli.common import json_option, note, print_json, progress
+from align_data.errors import DatasetError
+from align_data.stages.verify import verify
+from align_data.store import Store
+
+_SHOWN = 20
+
+
+@click.command("verify", short_help="Check every shard of an export against its manifest.")
+@click.argument("folder", metavar="FOLDER")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Files read at once; one a processor unless given.")
+@json_option
+def command(folder: str, workers: int | None, as_json: bool) -> None:
+    """Check every shard of an export against its manifest.
+
+    Every file is read and hashed. What is missing, differs, or is not in the manifest is named, and the command fails.
+
+    \b
+    Example:
+      align-data verify shards
+    """
+    found = verify(Store(folder), workers or len(os.sched_getaffinity(0)), progress())
+    if as_json:
+        print_json({**asdict(found), "whole": found.whole})
+    else:
+        for name, wrong in list(found.differs.items())[:_SHOWN]:
+            note(f"{name} {wrong}")
+        if found.whole:
+            click.echo(f"{found.pairs:,} pairs in {found.shards:,} shards, {found.bytes:,} bytes: all as written")
+    if not found.whole:
+        raise DatasetError(f"{len(found.differs):,} files of {folder} are not as they were written")

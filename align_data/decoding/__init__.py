@@ -1,0 +1,1 @@
+"""Images: decoding what was fetched, and measuring it."""

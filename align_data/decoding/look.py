@@ -1,0 +1,103 @@
+"""What is measured from an image's bytes. Runs in a child process: whoever made the bytes may wish us ill."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import warnings
+
+import imagehash
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from align_data.decoding.nsfw import Scorer
+from align_data.decoding.opening import PARSERS, TURNS, eight_bits, orientation, told, upright_size
+from align_data.decoding.seen import MAX_PIXELS, Looks, Seen
+from align_data.formats import HEAD, sniff
+
+_LONGEST = 2**31 - 1
+"""Pixels that a side can have: the table holds no more, and no format is meant to."""
+_MEMORY = "takes more memory than an image may have"
+
+
+def look(content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = None) -> Seen:
+    """Measure an image; what it cannot give is None, and `status` says why. Raises nothing."""
+    seen = Seen("ok", bytes=len(content), format=sniff(content[:HEAD]))
+    if looks.header:
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        seen = seen._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)
+    if seen.format is None:
+        return _bad(seen, "not_an_image", "begins like no image format")
+    canvas = _canvas(content) if seen.format == "webp" else (0, 0)
+    if math.prod(canvas) > max(max_pixels, MAX_PIXELS):
+        return _sized(seen, canvas, max_pixels)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that is odd
+            with Image.open(io.BytesIO(content), formats=[PARSERS[seen.format]]) as image:
+                turn = orientation(image, content)
+                seen = _sized(seen, upright_size(image, turn), max_pixels)
+                if seen.decodable is None and (looks.pixels or looks.nsfw):
+                    seen = _decoded(seen, image, turn, looks, scorer)
+    except Exception as error:
+        memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+        return _bad(seen, "memory", _MEMORY) if memory else _bad(seen, "broken", told(error))
+    return seen
+
+
+def _bad(seen: Seen, status: str, reason: str) -> Seen:
+    return seen._replace(status=status, reason=reason, decodable=False)
+
+
+def _sized(seen: Seen, size: tuple[int, int], max_pixels: int) -> Seen:
+    """Put in the upright image's width and height."""
+    width, height = size
+    if not 0 < min(size) <= max(size) <= _LONGEST:
+        return _bad(seen, "broken", f"{width:,} x {height:,} pixels are no size")
+    seen = seen._replace(width=width, height=height)
+    if width * height > max_pixels:
+        return _bad(seen, "too_many_pixels", f"{width:,} x {height:,} pixels")
+    return seen
+
+
+def _decoded(seen: Seen, image: Image.Image, turn: int, looks: Looks, scorer: Scorer | None) -> Seen:
+    """Put in what needs all pixels."""
+    image.load()
+    turns = turn in TURNS and not isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
+    upright = eight_bits(image.transpose(TURNS[turn]) if turns else image)
+    seen = seen._replace(decodable=True, phash=phash(upright) if looks.pixels else None)
+    if scorer is None or not looks.nsfw:
+        return seen
+    try:
+        return seen._replace(nsfw=scorer.score(upright.convert("RGB")))
+    except Exception as error:
+        return unscored(seen, told(error))
+
+
+def unscored(seen: Seen, why: str) -> Seen:
+    """Return what is known of an image that is good, but that the detector could give no score."""
+    return seen._replace(status="unscored", reason=f"no score: {why}")
+
+
+def _canvas(content: bytes) -> tuple[int, int]:
+    """Return the size of a WebP as its header says it, nothing being turned; 0 x 0 where it says none.
+
+    Only to open one, Pillow takes the memory for all of its pixels twice.
+    """
+    kind, body = content[12:16], content[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    return 0, 0
+
+
+def phash(image: Image.Image) -> int:
+    """Return imagehash's 64-bit pHash of an upright image of 8 bits, as a signed integer."""
+    bits = np.packbits(imagehash.phash(image).hash.ravel())
+    return int.from_bytes(bits.tobytes(), "big", signed=True)

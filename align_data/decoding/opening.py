@@ -1,0 +1,73 @@
+"""Opening an image: by which parser, which way up, in eight bits; for what looks at images and what renders them."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+PARSERS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "tiff": "TIFF", "bmp": "BMP", "avif": "AVIF"}
+"""Only these parsers are let near the bytes, each where they begin so."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation → what turns the image upright."""
+LYING = frozenset({5, 6, 7, 8})
+
+
+def orientation(image: Image.Image, content: bytes) -> int:
+    """Return how an opened image has to be turned, by EXIF; 1, not at all, where that says nothing that makes sense."""
+    try:
+        if image.format == "PNG" and "exif" not in image.info and (exif := _exif_of_png(content)) is not None:
+            image.info["exif"] = b"Exif\0\0" + exif
+        # Not the PNG's own method: that decodes all pixels to see whether something follows them.
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        return int(found) if found in TURNS else 1
+    except Exception:
+        return 1
+
+
+def _exif_of_png(content: bytes) -> bytes | None:
+    """Return a PNG's EXIF, wherever in the file it is."""
+    at = 8
+    while at + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, at)
+        if kind == b"eXIf":
+            return content[at + 8 : at + 8 + size]
+        at += size + 12
+    return None
+
+
+def upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
+    """Return width and height of an opened image as they are once it is turned."""
+    lies = turn in LYING
+    if isinstance(image, TiffImageFile):  # Pillow has heeded the tag, though not yet what XMP says instead of it
+        lies = lies != (image.tag_v2.get(ExifTags.Base.Orientation) in LYING)
+    width, height = image.size
+    return (height, width) if lies else (width, height)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image as it is, or in grey where Pillow would cut its values off at 255 or could not convert them."""
+    if image.mode.startswith("I;16"):
+        return image.convert("F").point(lambda value: value / 256.0).convert("L")
+    if image.mode in ("I", "F"):  # their values have no range that is agreed
+        low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
+        scale = 255 / (high - low) if math.isfinite(high - low) and high > low else 1.0
+        return image.convert("F").point(lambda value: value * scale + -low * scale).convert("L")
+    return image.getchannel(0) if image.mode == "LAB" else image
+
+
+def told(error: Exception) -> str:
+    """Return what an error says, the same in every run and as text that any table can hold."""
+    said = re.sub(r" <[^<>]* at 0x[0-9a-fA-F]+>", "", f"{type(error).__name__}: {error}")
+    return " ".join(said.encode("utf-8", "replace").decode().split())[:200]

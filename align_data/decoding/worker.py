@@ -1,0 +1,63 @@
+"""What a child process does for `measure`: bytes in, what is seen in them out, one image at a time."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import AvifImagePlugin, Image
+
+from align_data.children import Handler, Send
+from align_data.decoding.decoder import Decoding, Item
+from align_data.decoding.look import look, phash
+from align_data.errors import DatasetError
+from align_data.tars import Place, TarReader
+
+
+def handler(decoding: Decoding) -> Handler:
+    """Return what looks at images: a list of items in, a Seen for each out, in their order."""
+    Image.MAX_IMAGE_PIXELS = None  # we look ourselves, before a pixel is decoded
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one process a core does the parallel work
+    scorer = decoding.nsfw.open() if decoding.nsfw is not None else None
+    Image.init()
+    phash(Image.new("L", (32, 32)))  # loads scipy, whose threads take memory that is no image's
+    _limit_memory(decoding.memory)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever we were started under may have had it ignored
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+
+    def handle(items: Sequence[Item], send: Send) -> None:
+        reader = TarReader(decoding.store)
+        for place, looks in items:
+            content = _bytes(reader, place)
+            signal.setitimer(signal.ITIMER_REAL, decoding.seconds)
+            try:
+                seen = look(content, looks, decoding.max_pixels, scorer)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            send(seen)
+        reader.close()
+
+    return handle
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process hold so many bytes of data more than it does already: libraries take some a core."""
+    held = 0
+    with suppress(OSError):  # there is no /proc but on Linux
+        held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard == resource.RLIM_INFINITY or hard > held + more:
+        resource.setrlimit(resource.RLIMIT_DATA, (held + more, hard))
+
+
+def _bytes(reader: TarReader, place: Place) -> bytes:
+    try:
+        content = reader.read(place)
+    except OSError as error:
+        raise DatasetError(f"cannot read {place.tar}: {error.strerror or error}; the dataset is damaged") from error
+    if len(content) != place.size:
+        raise DatasetError(f"{place.tar} ends before byte {place.offset + place.size:,}; the dataset is damaged")
+    return content

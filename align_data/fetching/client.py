@@ -1,0 +1,308 @@
+"""The client: one request, one outcome. Redirects are handed back, so that each hop is judged and waits its turn.
+
+aiohttp, because its connector takes the resolver and the maker of sockets from us; of the clients that do, it is the
+fastest in Python (docs/LOG.md has the comparison).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import BinaryIO
+from urllib.parse import urljoin
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
+from yarl import URL
+
+from align_data import __version__
+from align_data.errors import AlignDataError
+from align_data.fetching.content import Content
+from align_data.fetching.guard import Guard, RefusedAddressError, Resolver
+from align_data.fetching.outcome import Outcome
+from align_data.fetching.target import origin, target
+
+MAX_BYTES = 20 * 2**20
+DEADLINE = 30.0
+OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+"""Directives that ask not to be used so; 'none' is short for 'noindex, nofollow'."""
+_WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+_AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
+_FOR_US = frozenset({"*", "robots", "align-data"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a fetch may do: whom it connects to, how much it reads, how long it waits, what it says of itself."""
+
+    guard: Guard = field(default_factory=Guard)
+    max_bytes: int = MAX_BYTES
+    deadline: float = DEADLINE
+    ignore_opt_out: bool = False
+    contact: str | None = None
+    proxy: str | None = None
+
+    @property
+    def agent(self) -> str:
+        """What the header User-Agent says."""
+        return f"align-data/{__version__} (image-text data sets; {self.contact or 'no contact given'})"
+
+
+class Client:
+    """Lets visits be made: what they share is the policy, and the names that are looked up."""
+
+    def __init__(self, policy: Policy, resolver: Resolver) -> None:
+        self._policy, self._resolver = policy, resolver
+
+    @staticmethod
+    @asynccontextmanager
+    async def of(policy: Policy, inner: AbstractResolver | None = None) -> AsyncIterator[Client]:
+        """Open a client; `inner` resolves names, the system's resolver unless given."""
+        # A proxy's address is the user's own choice, and the only one connected to.
+        resolver = Resolver(inner or aiohttp.ThreadedResolver(), None if policy.proxy else policy.guard)
+        try:
+            yield Client(policy, resolver)
+        finally:
+            await resolver.close()
+
+    @asynccontextmanager
+    async def visit(self) -> AsyncIterator[Visit]:
+        """Open what asks one URL after another; whatever connection it has is closed at the end."""
+        visit = Visit(self._policy, self._resolver)
+        try:
+            yield visit
+        finally:
+            await visit.close()
+
+
+class Visit:
+    """Asks for one URL after another, on one connection at a time: it is kept while the server stays the same.
+
+    A pool that all share would keep connections that no limit counts, open to servers that nobody listens to.
+    """
+
+    def __init__(self, policy: Policy, resolver: Resolver) -> None:
+        self._policy, self._resolver = policy, resolver
+        self._session: aiohttp.ClientSession | None = None
+        self._origin = ""
+        self._protocol: ResponseHandler | None = None
+        """Of the connection that was last asked on."""
+
+    async def get(self, url: str, body: BinaryIO, seconds: float) -> Outcome:
+        """Ask for a URL once; what it sends is in `body` if the status is ok. Never raises for what a host does."""
+        asked = target(url, self._policy.guard)
+        if isinstance(asked, Outcome):
+            return asked
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                session = await self._session_with(asked)
+                async with session.get(asked, allow_redirects=False, proxy=self._policy.proxy) as response:
+                    assert isinstance(response, _Response)
+                    self._protocol = response.protocol
+                    return await self._judge(url, response, body)
+        except TimeoutError:
+            return Outcome("timeout", f"not done after {self._policy.deadline:g} s")
+        except AlignDataError:
+            raise
+        except Exception as error:  # of a client that meets what nobody has thought of: one URL, not the run
+            return _failure(error)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = self._protocol = None
+
+    async def _session_with(self, url: URL) -> aiohttp.ClientSession:
+        """Return a session that has a connection to this server, or none yet."""
+        if self._protocol is not None:
+            await asyncio.sleep(0)  # what has come meanwhile is read
+        # What comes without being asked for would be taken for the answer to the next URL.
+        unasked = self._protocol is not None and self._protocol.should_close
+        if self._session is None or self._origin != origin(url) or unasked:
+            await self.close()
+            self._session, self._origin = self._new_session(), origin(url)
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the crawl counts connections, by host too
+            resolver=self._resolver,
+            socket_factory=None if self._policy.proxy else self._policy.guard.socket,
+            use_dns_cache=False,  # it would end with the visit
+        )
+        headers = {"User-Agent": self._policy.agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            response_class=_Response,
+            auto_decompress=False,  # aiohttp would unpack without a limit
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        )
+
+    async def _judge(self, url: str, response: _Response, body: BinaryIO) -> Outcome:
+        headers, most = response.headers, self._policy.max_bytes
+        if response.status != 200:
+            return _no_success(url, response)
+        directive = None if self._policy.ignore_opt_out else opt_out(headers.getall("X-Robots-Tag", []))
+        if directive is not None:
+            return Outcome("opted_out", f"X-Robots-Tag: {directive}")
+        announced = headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced) > most:
+            return Outcome("too_large", f"{int(announced):,} bytes are announced")
+        content = Content.of(headers.get("Content-Encoding", ""), most)
+        return content if isinstance(content, Outcome) else await _read(response, content, body)
+
+
+class _Response(aiohttp.ClientResponse):
+    """A response that knows its connection also when it has let go of it."""
+
+    protocol: ResponseHandler | None = None
+    closed_by: asyncio.Future[None] | None = None
+    """Done when the connection is closed, with an error if it broke."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head."""
+        self.protocol = connection.protocol
+        self.closed_by = None if self.protocol is None else self.protocol.closed
+        if self.closed_by is not None:
+            self.closed_by.remove_done_callback(_error)  # of the answer before
+            self.closed_by.add_done_callback(_error)  # asyncio complains of an error that nobody has looked at
+        return await super().start(connection)
+
+
+def _error(closed: asyncio.Future[None]) -> BaseException | None:
+    return None if closed.cancelled() else closed.exception()
+
+
+async def _read(response: _Response, content: Content, body: BinaryIO) -> Outcome:
+    """Take the body as far as it is wanted."""
+    with _watched(response) as broken:
+        async for chunk in response.content.iter_any():
+            some = content.take(chunk)
+            if isinstance(some, Outcome):
+                return some
+            body.write(some)
+    return Outcome("truncated", broken[0]) if broken else content.end()
+
+
+@contextmanager
+def _watched(response: _Response) -> Iterator[list[str]]:
+    """Let a body end with its connection; give what then has the error, if the body does not know its end itself.
+
+    For aiohttp such a body just ends there; and it waits on for one of which it could not understand a later piece.
+    """
+    broken: list[str] = []
+    body, closed = response.content, response.closed_by
+
+    def lost(closed: asyncio.Future[None]) -> None:
+        error = _error(closed)
+        if not body.is_eof() and body.exception() is None:
+            wrong = response.protocol.exception() if response.protocol is not None else None
+            ended = aiohttp.ClientPayloadError("the connection ended in the middle of the body")
+            body.set_exception(wrong if isinstance(wrong, HttpProcessingError) else ended)
+        elif error is not None and "Transfer-Encoding" not in response.headers:
+            broken.append(str(error))
+
+    if closed is None or "Content-Length" in response.headers:
+        yield broken
+        return
+    closed.add_done_callback(lost)
+    try:
+        yield broken
+    finally:
+        closed.remove_done_callback(lost)
+
+
+def _joined(url: str, location: str) -> str:
+    """Return where a redirect leads; what cannot be joined as it is, for the next hop to say so."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
+
+
+def _no_success(url: str, response: aiohttp.ClientResponse) -> Outcome:
+    """Return the outcome of an answer that is not the image: an error, a redirect, or a wish to be asked later."""
+    status, headers = response.status, response.headers
+    if not 100 <= status <= 599:
+        return Outcome("bad_response", f"HTTP status {status}")
+    if status in _REDIRECTS and "Location" in headers:
+        return Outcome("", location=_joined(url, headers["Location"].strip()))
+    if status == 429 or (status == 503 and "Retry-After" in headers):
+        asked = headers.get("Retry-After")
+        said = f"HTTP {status}" if asked is None else f"HTTP {status}, Retry-After: {asked[:60]}"
+        return Outcome("rate_limited", said, retry_after=wait_asked(asked))
+    return Outcome(f"http_{status}", response.reason or None)
+
+
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
+    ((aiohttp.ClientPayloadError,), "truncated"),
+    ((aiohttp.InvalidURL,), "bad_url"),
+    ((aiohttp.ClientHttpProxyError,), "connect"),
+    ((aiohttp.ClientResponseError, ValueError), "bad_response"),
+    ((aiohttp.ClientError, OSError), "connect"),
+)
+"""What a client raises, and what it is to us."""
+
+
+def _failure(error: Exception) -> Outcome:
+    """Return the outcome of a request that raised."""
+    cause = getattr(error, "os_error", None) or error
+    said = str(cause) or type(cause).__name__
+    if isinstance(cause, RefusedAddressError):
+        return Outcome("refused_address", said)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        unknown = isinstance(cause, socket.gaierror) and cause.errno in _NAMES_UNKNOWN
+        return Outcome("dns", said, retry=not unknown)
+    # Of a body too, and not for want of more of it.
+    wrong = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
+    if isinstance(wrong, HttpProcessingError) and not isinstance(wrong, PayloadEncodingError):
+        return Outcome("bad_response", str(wrong))
+    status = next((status for kinds, status in _FAILURES if isinstance(error, kinds)), None)
+    if status is None:
+        return Outcome("bad_response", f"unforeseen, {type(error).__name__}: {said}", retry=True)
+    return Outcome(status, said)
+
+
+def opt_out(values: list[str]) -> str | None:
+    """Return the directive of X-Robots-Tag headers that asks not to be used, for everyone or for us; None without."""
+    for value in values:
+        for_us = True
+        for word in value.lower().split(","):
+            name, colon, rest = (each.strip() for each in word.partition(":"))
+            if colon and name not in _WITH_VALUES | OPT_OUTS and _AGENT.fullmatch(name):
+                # 'googlebot: noindex, nofollow' speaks to that one until another is named.
+                for_us, name = name.partition("/")[0] in _FOR_US, rest
+            if for_us and name in OPT_OUTS:
+                return name
+    return None
+
+
+def wait_asked(value: str | None) -> float:
+    """Return the seconds that a Retry-After header asks for; 5 where it does not say."""
+    if value is None:
+        return 5.0
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError, TypeError, IndexError):  # whatever it makes of what is no date
+        return 5.0

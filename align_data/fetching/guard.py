@@ -1,0 +1,149 @@
+"""The guard: which addresses a socket may connect to.
+
+It judges the address that is connected to, where the socket is made: whatever a URL says, however a name was
+resolved, wherever a redirect leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from align_data.errors import InputError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_REFUSED: tuple[tuple[Network, str], ...] = tuple(
+    (ipaddress.ip_network(network), why)
+    for network, why in (
+        # Python's is_global lets these through, or did before 3.12.4.
+        ("168.63.129.16/32", "a cloud's own service"),
+        ("192.0.0.0/24", "of the network's own protocols"),
+        ("192.88.99.0/24", "a relay into IPv6"),
+        ("224.0.0.0/4", "multicast"),
+        ("ff00::/8", "multicast"),
+        ("fec0::/10", "site-local"),
+        ("::/96", "an IPv4 address in disguise"),
+        ("::ffff:0:0:0/96", "an IPv4 address in disguise"),
+        ("64:ff9b::/96", "an IPv4 address in disguise"),
+        ("64:ff9b:1::/48", "an IPv4 address in disguise"),
+        ("2001::/32", "an IPv4 address in disguise"),
+        ("2001::/23", "of the network's own protocols"),
+        ("2002::/16", "an IPv4 address in disguise"),
+        ("3fff::/20", "for documentation"),
+    )
+)
+_GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
+"""Of IPv6, all that is public so far; Python calls the rest global too."""
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_REMEMBERED = 60.0
+"""Seconds for which a name's addresses are remembered."""
+_KNOWN = 10_000
+"""Names that are remembered, at most."""
+
+
+class RefusedAddressError(OSError):
+    """An address that nothing may connect to."""
+
+
+@cache
+def _network(text: str) -> Network:
+    """Return a network; one of mapped addresses as the IPv4 network that it is."""
+    network = ipaddress.ip_network(text)
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        first = network.network_address.ipv4_mapped
+        return ipaddress.ip_network(f"{first}/{network.prefixlen - 96}")
+    return network
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Lets through public addresses, and the networks that are allowed by name."""
+
+    allowed: tuple[str, ...] = ()
+    """Networks in CIDR notation, beside the public ones."""
+
+    @staticmethod
+    def of(networks: Iterable[str]) -> Guard:
+        """Return a guard that allows these networks too; InputError for one that is none."""
+        found = []
+        for network in networks:
+            try:
+                found.append(str(_network(network)))
+            except ValueError as error:
+                raise InputError(f"{network} is no network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
+        return Guard(tuple(sorted(set(found))))
+
+    def why_not(self, text: str) -> str | None:
+        """Say why an address, as sockets know it, must not be connected to; None if it may be."""
+        try:
+            address: Address = ipaddress.ip_address(text.partition("%")[0])
+        except ValueError:
+            return f"{text} is no IP address"
+        mapped = getattr(address, "ipv4_mapped", None)
+        address = mapped or address
+        if any(address in _network(network) for network in self.allowed):
+            return None
+        for network, why in _REFUSED:
+            if address in network:
+                return f"{text} is {why}"
+        public = address.is_global and (address.version == 4 or address in _GIVEN_OUT)
+        return None if public else f"{text} is not public"
+
+    def socket(self, info: Sequence[Any]) -> socket.socket:
+        """Make the socket for an address of getaddrinfo; RefusedAddressError for one that may not be connected to."""
+        family, kind, protocol, _, address = info
+        why = self.why_not(address[0]) if family in (socket.AF_INET, socket.AF_INET6) else f"{address} is no IP address"
+        if why is not None:
+            raise RefusedAddressError(why)
+        return socket.socket(family, kind, protocol)
+
+
+class Resolver(AbstractResolver):
+    """Resolves names, and hands on the addresses that the guard lets through; remembers for a minute what it found.
+
+    The guard looks again where the socket is made; here it says so in plain words, and a name of which one address is
+    good is not given up.
+    """
+
+    def __init__(self, inner: AbstractResolver, guard: Guard | None) -> None:
+        self._inner, self._guard = inner, guard
+        self._known: OrderedDict[tuple[str, int, int], tuple[float, list[ResolveResult]]] = OrderedDict()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host that may be connected to; RefusedAddressError if none may."""
+        key = (host, port, int(family))
+        found_at, found = self._known.get(key, (float("-inf"), []))
+        now = asyncio.get_running_loop().time()
+        if now - found_at > _REMEMBERED:
+            found = self._let_through(host, await self._inner.resolve(host, port, family))
+            self._known[key] = (now, found)
+            if len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        return found
+
+    def _let_through(self, host: str, found: list[ResolveResult]) -> list[ResolveResult]:
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
+        if self._guard is None:
+            return found
+        reasons = [self._guard.why_not(result["host"]) for result in found]
+        good = [result for result, why in zip(found, reasons, strict=True) if why is None]
+        if not good:
+            raise RefusedAddressError(f"{host}: {reasons[0]}")
+        return good
+
+    async def close(self) -> None:
+        """Close the resolver behind."""
+        await self._inner.close()

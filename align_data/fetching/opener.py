@@ -1,0 +1,266 @@
+"""urllib under the guard, for what fetches by it: every hop judged, every socket made by the guard, every body bounded.
+
+An opener here knows http, https and redirects; nothing of files, FTP, data URLs or proxies. What it refuses it says
+in the words of `messages.ours`. One thread asks for one URL at a time, from `open` to the last byte.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from align_data.fetching.client import Policy, opt_out
+from align_data.fetching.content import Content
+from align_data.fetching.guard import Guard
+from align_data.fetching.messages import ours
+from align_data.fetching.outcome import Outcome
+from align_data.fetching.target import target
+
+T = TypeVar("T")
+
+_SOME = 2**16
+"""Bytes that are read at once."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Refusal(Exception):  # noqa: N818 - no error of ours: it is the other side's
+    """A request that came to an end which has a status of ours; its text says which."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(ours(status, reason))
+
+
+def _or_refuse(found: T | Outcome) -> T:
+    if isinstance(found, Outcome):
+        raise Refusal(found.status, found.reason or "")
+    return found
+
+
+class _Clock(threading.local):
+    """When the URL that this thread asks for must be done."""
+
+    until = float("inf")
+
+    def left(self) -> float:
+        """Return the seconds that are left; TimeoutError where there are none."""
+        seconds = self.until - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("timed out")
+        return seconds
+
+
+_CLOCK = _Clock()
+
+
+class _Socket(socket.socket):
+    """A socket that waits no longer than the clock of its thread says, however slowly its bytes come."""
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive some bytes."""
+        self.settimeout(_CLOCK.left())
+        return super().recv_into(*arguments)
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """The same under TLS."""
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive some bytes."""
+        self.settimeout(_CLOCK.left())
+        return super().recv_into(*arguments)
+
+
+def _connect(guard: Guard, address: tuple[str, int], *_: Any) -> socket.socket:
+    """Connect to the first address of a host that the guard lets through and that answers."""
+    failed: Exception | None = None
+    for info in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        try:
+            made = guard.socket(info)
+        except OSError as error:
+            failed = failed or Refusal("refused_address", f"{address[0]}: {error}")
+            continue
+        found = _Socket(made.family, made.type, made.proto, fileno=made.detach())
+        try:
+            found.settimeout(_CLOCK.left())
+            found.connect(info[4])
+            return found
+        except OSError as error:
+            found.close()
+            failed = error
+    raise failed or OSError("the name has no address")
+
+
+class _Body(http.client.HTTPResponse):
+    """A response whose body is taken as the client takes it: whole, bounded, and only if it begins like an image."""
+
+    def __init__(self, *arguments: Any, most: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._most = most
+
+    def read(self, amount: int | None = None) -> bytes:
+        """Return the whole body, unpacked, or the next `amount` bytes as they come."""
+        if amount is not None or self.isclosed():
+            return super().read(amount)
+        content = _or_refuse(Content.of(self.headers.get("Content-Encoding", ""), self._most))
+        try:
+            body = b"".join([_or_refuse(content.take(some)) for some in self._pieces()])
+        except TimeoutError:
+            raise
+        except (http.client.IncompleteRead, OSError) as error:
+            raise Refusal("truncated", str(error)) from error
+        except http.client.HTTPException as error:
+            raise Refusal("bad_response", f"{type(error).__name__}: {error}") from error
+        end = content.end()
+        return body if end.status == "ok" else _or_refuse(end)
+
+    def _pieces(self) -> Iterator[bytes]:
+        announced, size = self.length, 0
+        while announced is None or size < announced:
+            some = self.read1(_SOME if announced is None else min(_SOME, announced - size))
+            if not some:
+                break
+            size += len(some)
+            yield some
+        if announced is not None and size < announced:
+            raise Refusal("truncated", f"{size:,} of {announced:,} bytes")
+
+
+class _Plain(http.client.HTTPConnection):
+    """A connection through the guard."""
+
+    def __init__(self, *arguments: Any, policy: Policy, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._create_connection = partial(_connect, policy.guard)
+        self.response_class = partial(_Body, most=policy.max_bytes)  # type: ignore[assignment]
+
+
+class _Tls(http.client.HTTPSConnection):
+    """The same under TLS."""
+
+    def __init__(self, *arguments: Any, policy: Policy, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._create_connection = partial(_connect, policy.guard)
+        self.response_class = partial(_Body, most=policy.max_bytes)  # type: ignore[assignment]
+
+
+class _Http(urllib.request.HTTPHandler):
+    """Opens http URLs."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self._policy = policy
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Return the response to a request."""
+        return self.do_open(partial(_Plain, policy=self._policy), request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Opens https URLs."""
+
+    def __init__(self, policy: Policy) -> None:
+        context = ssl.create_default_context()
+        context.sslsocket_class = _TlsSocket
+        super().__init__(context=context)
+        self._policy, self._tls = policy, context
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Return the response to a request."""
+        return self.do_open(partial(_Tls, policy=self._policy), request, context=self._tls)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, as many as the client does."""
+
+    max_redirections = max_repeats = 10
+
+
+class _Judge(urllib.request.BaseHandler):
+    """Says of ourselves what the client says, and judges the head of a response as it does."""
+
+    handler_order = 1000
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        """Return the request with our headers."""
+        for name, value in (("User-agent", self._policy.agent), ("Accept", "image/*,*/*;q=0.5")):
+            request.add_unredirected_header(name, value)
+        return request
+
+    def http_response(self, request: urllib.request.Request, response: http.client.HTTPResponse) -> Any:
+        """Return the response if its body is worth reading, or what a redirect leads to."""
+        code, headers = response.status, response.headers
+        if code in _REDIRECTS and "Location" in headers:
+            response.close()  # urllib would read its body, however long
+            return self.parent.error("http", request, response, code, response.reason, headers)
+        wrong = self._wrong(code, response.reason, headers)
+        if wrong is not None:
+            response.close()
+        return response if wrong is None else _or_refuse(wrong)
+
+    def _wrong(self, code: int, reason: str, headers: http.client.HTTPMessage) -> Outcome | None:
+        if code != 200:
+            return _no_success(code, reason, headers)
+        directive = None if self._policy.ignore_opt_out else opt_out(headers.get_all("X-Robots-Tag", []))
+        if directive is not None:
+            return Outcome("opted_out", f"X-Robots-Tag: {directive}")
+        lengths = set(headers.get_all("Content-Length", []))
+        announced = lengths.pop().strip() if lengths else "0"
+        if lengths or not announced.isdecimal():
+            return Outcome("bad_response", f"Content-Length: {announced[:40]}")
+        return None if int(announced) <= self._policy.max_bytes else _announced(int(announced))
+
+    https_request, https_response = http_request, http_response
+
+
+def _no_success(code: int, reason: str, headers: http.client.HTTPMessage) -> Outcome:
+    """Return the outcome of an answer that is not the image: an error, or a wish to be asked later."""
+    if not 100 <= code <= 599:
+        return Outcome("bad_response", f"HTTP status {code}")
+    if code == 429 or (code == 503 and "Retry-After" in headers):
+        return Outcome("rate_limited", f"HTTP {code}, Retry-After: {headers.get('Retry-After', 'not said')[:60]}")
+    return Outcome(f"http_{code}", reason)
+
+
+def _announced(size: int) -> Outcome:
+    return Outcome("too_large", f"{size:,} bytes are announced")
+
+
+class _Opener(urllib.request.OpenerDirector):
+    """Opens nothing that the client would not ask for."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self._policy = policy
+
+    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:  # noqa: ARG002 - the policy's holds
+        """Return the response to a request, or to what it is redirected to, within the policy's deadline."""
+        request = fullurl if isinstance(fullurl, urllib.request.Request) else urllib.request.Request(fullurl)  # noqa: S310
+        asked = _or_refuse(target(request.full_url, self._policy.guard))
+        if not request.unverifiable:  # as those are that follow a redirect
+            _CLOCK.until = time.monotonic() + self._policy.deadline
+        request.full_url = str(asked)
+        try:
+            return super().open(request, data, _CLOCK.left())
+        except (http.client.RemoteDisconnected, http.client.InvalidURL):
+            raise
+        except http.client.HTTPException as error:
+            raise Refusal("bad_response", f"{type(error).__name__}: {error}") from error
+
+
+def opener(policy: Policy) -> urllib.request.OpenerDirector:
+    """Return what opens URLs as a policy has it."""
+    made = _Opener(policy)
+    handlers = (_Http, _Https, _Judge)
+    for handler in (*(kind(policy) for kind in handlers), _Redirects(), urllib.request.HTTPDefaultErrorHandler()):
+        made.add_handler(handler)
+    return made

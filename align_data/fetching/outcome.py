@@ -1,0 +1,55 @@
+"""What became of a URL: one status each, and whether asking again can change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+STATUSES: Mapping[str, str] = {
+    "untried": "nobody has asked for it: no pair that the ledger keeps open needs it",
+    "ok": "fetched; its bytes are in `bytes/`",
+    "http_404": "the server answered with this status; likewise every other one from 100 to 599 but 200",
+    "rate_limited": "the server asked to come back later than this run waits (429, or 503 with Retry-After)",
+    "timeout": "not done within the deadline, which covers everything from the name look-up to the last byte",
+    "dns": "the host's name has no address",
+    "connect": "no connection, or one that broke before an answer; likewise a proxy that makes none",
+    "tls": "the server's certificate is not valid for its name",
+    "refused_address": "the host's address is not public, and no --allow-network allows it",
+    "refused_scheme": "a redirect leads to something else than http or https",
+    "bad_url": "no request can be made of the URL, or of where a redirect leads",
+    "bad_response": "what came is no HTTP, or of a content encoding that nobody asked for",
+    "too_many_redirects": "more than ten",
+    "too_large": "more than --max-bytes, announced or sent, packed or unpacked",
+    "truncated": "the body ended before its announced end",
+    "not_an_image": "the body does not begin like any image format that is known here",
+    "opted_out": "X-Robots-Tag says noai, noimageai, noindex, noimageindex or none",
+}
+"""Every status of the table `images`, and what it means."""
+
+_RETRYABLE = {"untried", "rate_limited", "timeout", "dns", "connect", "truncated"}
+_RETRYABLE_HTTP = {408, 425, 429, *range(500, 600)} - {501, 505}
+
+
+def retryable(status: str) -> bool:
+    """Tell whether another run should ask again for a URL of this status."""
+    code = status.removeprefix("http_")
+    return status in _RETRYABLE or (code.isdigit() and int(code) in _RETRYABLE_HTTP)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one request came to."""
+
+    status: str
+    reason: str | None = None
+    location: str | None = None
+    """Where a redirect leads: then there is no status yet."""
+    retry_after: float | None = None
+    """Seconds after which the server wants to be asked again."""
+    retry: bool | None = None
+    """Whether another run should ask again, where the status alone does not say it."""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether another run should ask again."""
+        return retryable(self.status) if self.retry is None else self.retry

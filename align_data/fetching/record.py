@@ -1,0 +1,34 @@
+"""What the table `images` says of the run that a part of it was made in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from align_data.fetching.client import Policy
+from align_data.tables import Manifest
+
+
+def decisive(policy: Policy) -> dict[str, Any]:
+    """Return what of a policy decides which outcomes are final."""
+    return {
+        "allowed": list(policy.guard.allowed),
+        "ignore_opt_out": policy.ignore_opt_out,
+        "max_bytes": policy.max_bytes,
+        "proxy": policy.proxy is not None,
+    }
+
+
+def facts(run: int, pairs: Manifest, part: int, policy: Policy, chunk: int) -> dict[str, Any]:
+    """Say what a part, or a chunk of it, was made in."""
+    return {"run": run, "pairs": pairs.parts[part].sha256, "policy": decisive(policy), "chunk": chunk}
+
+
+def meta(run: int, pairs: Manifest, asked: str, policy: Policy, statuses: dict[str, int]) -> dict[str, Any]:
+    """Say what all parts were made in: `asked` is 'all', or what tells the ledger from another."""
+    return {
+        "run": run,
+        "pairs": pairs.fingerprint,
+        "asked": asked,
+        "policy": decisive(policy),
+        "statuses": statuses,
+    }

@@ -1,0 +1,137 @@
+"""What a child process does for `fetch`: some chunks of URLs in, tars and the URLs' outcomes out."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from align_data.children import Handler, Send
+from align_data.errors import EngineError
+from align_data.fetching.client import Client, Policy
+from align_data.fetching.crawl import Crawl, Fetched, Limits
+from align_data.fetching.outcome import Outcome
+from align_data.formats import EXTENSIONS, HEAD, sniff
+from align_data.store import Store, writing
+from align_data.tars import MAX_TAR, Place, TarWriter
+
+HANDLER = "align_data.fetching.worker:handler"
+_LOOKUPS = 64
+"""Names that are looked up at once, at least: the system's resolver holds a thread for each."""
+_MOST_LOOKUPS = 512
+_REASON = 300
+"""Characters of a reason, at most."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a child must know for all chunks."""
+
+    policy: Policy
+    limits: Limits
+    store: Store
+    max_tar: int = MAX_TAR
+
+
+@dataclass(frozen=True)
+class ChunkTask:
+    """Some URLs whose bytes go to one tar, or a few if they are many."""
+
+    number: int
+    tar: str
+    """The tars' name, without its ending."""
+    names: Sequence[str]
+    """What each URL's member is called, without its ending."""
+    urls: Sequence[str]
+
+
+class Row(NamedTuple):
+    """What the table `images` has of a URL that was asked for."""
+
+    status: str
+    reason: str | None
+    retryable: bool
+    tar: str | None = None
+    offset: int | None = None
+    size: int | None = None
+
+
+def row(outcome: Outcome, place: Place | None = None) -> Row:
+    """Return an outcome as a row; what a server says is cut short, and its bytes that are no UTF-8 are spelt out."""
+    where = (None, None, None) if place is None else (place.tar, place.offset, place.size)
+    said = outcome.reason and outcome.reason.encode("utf-8", "backslashreplace").decode()[:_REASON]
+    return Row(outcome.status, said, outcome.retryable, *where)
+
+
+class _Lookups(ThreadPoolExecutor):
+    """Threads that look names up; one that a name server keeps waiting is not waited for at the end."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        """Let go of all threads."""
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+def make_room(connections: int) -> None:
+    """Let this process open as many files as the connections need; EngineError where the system does not allow it."""
+    need = 2 * connections + 256  # a socket and the file of a large body each, and what else is open
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < need:
+        most = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < need:
+            raise EngineError(
+                f"{connections:,} connections need {need:,} open files, and a process may have {most:,} here: "
+                "raise ulimit -n, or lower --connections"
+            )
+
+
+def handler(settings: Settings) -> Handler:
+    """Return what fetches chunks: it sends a Counter of statuses now and then, and (number, rows) for each chunk."""
+
+    def fetch(tasks: Sequence[ChunkTask], send: Send) -> None:
+        asyncio.run(_fetch(settings, tasks, send))
+
+    return fetch
+
+
+async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
+    loop = asyncio.get_running_loop()
+    make_room(settings.limits.connections)
+    loop.set_default_executor(_Lookups(min(_MOST_LOOKUPS, max(_LOOKUPS, settings.limits.connections))))
+    work = settings.store.work
+    with writing(work):
+        work.mkdir(parents=True, exist_ok=True)
+    by_number = {task.number: task for task in tasks}
+
+    def finish(fetched: Fetched) -> None:
+        rows = store(settings, by_number[fetched.number], fetched)
+        loop.call_soon_threadsafe(send, (fetched.number, rows))
+
+    def beat() -> None:
+        send(crawl.outcomes)
+        crawl.outcomes = Counter()
+
+    async with Client.of(settings.policy) as client:
+        crawl = Crawl(client, settings.limits, settings.policy.deadline, str(work))
+        await crawl.run(((task.number, task.urls) for task in tasks), finish, beat)
+    beat()
+
+
+def store(settings: Settings, task: ChunkTask, fetched: Fetched) -> list[Row]:
+    """Write a chunk's bytes as tars, in the order of its URLs; return its rows."""
+    rows = []
+    with TarWriter(settings.store, task.tar, settings.max_tar) as writer:
+        for number, outcome in enumerate(fetched.outcomes):
+            place = None
+            if number in fetched.places:
+                start, size = fetched.places[number]
+                fetched.spool.seek(start)
+                name = sniff(fetched.spool.read(HEAD)) or ""
+                fetched.spool.seek(start)
+                place = writer.add(f"{task.names[number]}.{EXTENSIONS[name]}", fetched.spool, size)
+            rows.append(row(outcome, place))
+    return rows

@@ -1,0 +1,138 @@
+"""Which pairs of a ledger are exported, and the folder that they go to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from align_data.errors import DatasetError, OutputError
+from align_data.layout import Dataset
+from align_data.ledger import Masks, Plan, masks_of, open_ledger
+from align_data.store import UNFINISHED, Store
+from align_data.tables import Manifest, digest
+
+MANIFEST, BEGUN = "manifest.json", "_begun.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote, or would write."""
+
+    pairs: int
+    pending: int
+    """Pairs left out because a rule is unknown for them."""
+    files: list[str]
+    bytes: int = 0
+    """Of the images, as fetched; 0 where none are written."""
+    without_image: int = 0
+    """Kept pairs left out because their image cannot be had or decoded."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pairs of a ledger are exported."""
+
+    ledger: str
+    plan: Plan
+    manifest: Manifest
+    without: tuple[str, ...] = ()
+    """Rules that are not asked."""
+
+    @property
+    def asked(self) -> int:
+        """The bits of the rules that are asked."""
+        ignored = [self.plan.recipe.position(name) for name in self.without]
+        return ~sum(1 << place for place in set(ignored))
+
+    @property
+    def kept(self) -> pl.Expr:
+        """Whether a row of the ledger passes all rules that are asked."""
+        return ((pl.col("failed") | pl.col("unknown")) & self.asked) == 0
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many pairs are kept, and how many are pending."""
+        masks, asked = masks_of(self.manifest), self.asked
+        kept = sum(number for (failed, unknown), number in masks.items() if not (failed | unknown) & asked)
+        return kept, sum(n for (failed, unknown), n in masks.items() if not failed & asked and unknown & asked)
+
+    def describe(self, form: str) -> dict[str, Any]:
+        """Return what decides which pairs are exported, for the manifest."""
+        kept, pending = self.counts()
+        return {
+            "ledger": self.ledger,
+            "plan": self.plan.dump(),
+            "without": list(self.without),
+            "pairs": kept,
+            "pending_dropped": pending,
+            "of": self.manifest.meta["pairs"],
+            "tombstones": self.manifest.meta.get("tombstones"),
+            "format": form,
+        }
+
+
+def select(dataset: Dataset, ledger: str, without: Sequence[str], drop_pending: bool) -> Selection:
+    """Return what of a ledger is exported; DatasetError while pairs are pending, and where none is kept."""
+    plan, manifest = open_ledger(dataset, ledger)
+    selection = Selection(ledger, plan, manifest, tuple(without))
+    kept, pending = selection.counts()
+    if pending and not drop_pending:
+        raise DatasetError(_pending(selection, masks_of(manifest), pending, kept))
+    if not kept:
+        raise DatasetError(_none(selection, pending))
+    return selection
+
+
+def _none(selection: Selection, pending: int) -> str:
+    left = (
+        f", and {pending:,} are pending and would be left out: take the unknown rules out with --without"
+        if pending
+        else ""
+    )
+    return f"the ledger {selection.ledger} keeps no pair{left}; nothing is exported"
+
+
+def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str:
+    """Say what is pending, and the ways out."""
+    unknown = 0
+    for failed, bits in masks:
+        unknown |= bits if not failed & selection.asked else 0
+    names = [rule.name for i, rule in enumerate(selection.plan.recipe.rules) if unknown & selection.asked & 1 << i]
+    return (
+        f"{pending:,} pairs are pending: no rule fails them, but some are unknown ({kept:,} are kept). "
+        "Measure what is missing and filter again, or leave these pairs out: --pending drop, "
+        f"or take the rules out: --without {','.join(names)}"
+    )
+
+
+def begin(out: Store, what: Mapping[str, Any]) -> bool:
+    """Mark the folder as this export's; return whether it is done already. OutputError if the folder is another's."""
+    mark = json.dumps({"export": digest(what)}).encode()
+    done = out.read_bytes(MANIFEST)
+    finished = done is not None and _same(done, what)
+    ours = finished or (done is None and out.read_bytes(BEGUN) == mark)
+    if not ours and any(name != BEGUN and not UNFINISHED.fullmatch(name) for name in out.names()):
+        raise OutputError(f"{out.url} is not empty, and not of this export: choose another --out")
+    out.sweep()
+    if finished:
+        out.remove(BEGUN)
+        return True
+    out.write_bytes(BEGUN, mark)
+    return False
+
+
+def finish(out: Store, what: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Write the manifest: what was asked, and what was made; now the export is there."""
+    out.write_bytes(MANIFEST, (json.dumps({**what, **made}, indent=1) + "\n").encode())
+    out.remove(BEGUN)
+
+
+def _same(manifest: bytes, what: Mapping[str, Any]) -> bool:
+    try:
+        before = json.loads(manifest)
+        return digest({key: before.get(key) for key in what}) == digest(dict(what))
+    except (ValueError, TypeError, AttributeError):  # somebody else's
+        return False

@@ -1,0 +1,260 @@
+"""Shards: the kept pairs with their images, so many a file, in the order of the dataset, which is that of a hash.
+
+Which shard a pair is in follows from how many pairs before it are kept. First the kept rows of each part are written
+down with their row groups cut where shards end; then every shard is made from its row groups, and no other row is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+
+import polars as pl
+import pyarrow as pa
+
+from align_data import __version__
+from align_data.decoding.render import How
+from align_data.engines.base import Engine
+from align_data.errors import DatasetError
+from align_data.hashing import xxh3
+from align_data.images import sorted_rows
+from align_data.layout import Dataset
+from align_data.measured import available, columns
+from align_data.progress import Progress, Tick
+from align_data.signals import SIGNALS
+from align_data.stages.export.selection import Exported, Selection, begin, finish
+from align_data.stages.export.shard import (
+    WORKING,
+    Groups,
+    Shard,
+    ShardInfo,
+    ShardJob,
+    rows_name,
+    rows_schema,
+    stored,
+    write_index,
+    write_shard,
+)
+from align_data.store import Store
+from align_data.tables import digest
+
+_PLACE = ("tar", "offset", "size")
+_TOGETHER = 8
+"""Shards of one task: few enough for all workers to have some, many enough not to begin a task for each."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of the pairs that goes to a folder of its own."""
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all parts and shards. It travels to other machines."""
+
+    dataset: Dataset
+    selection: Selection
+    out: Store
+    signals: tuple[str, ...]
+    job: ShardJob
+    shard_size: int
+    splits: tuple[Split, ...]
+    export: str
+    """The digest of all that was asked: files of another export are never taken for this one's."""
+
+    @property
+    def folders(self) -> list[str]:
+        """The folder of each split, and of what is in none, which comes first."""
+        return [f"{name}/" for name in ("train", *(split.name for split in self.splits))] if self.splits else [""]
+
+
+def write_shards(
+    dataset: Dataset,
+    selection: Selection,
+    out: Store,
+    engine: Engine,
+    progress: Progress,
+    *,
+    parquet: bool,
+    how: How,
+    shard_size: int,
+    splits: Sequence[Split],
+    drop_missing: bool,
+    dry_run: bool,
+) -> Exported:
+    """Write shards, their index and their manifest; see export()."""
+    there = available(dataset, dataset.ingested())
+    _check_images(dataset, there)
+    signals = tuple(name for name in SIGNALS if name in there)
+    job = ShardJob(dataset.store, parquet, how, signals, selection.ledger)
+    what = {
+        **selection.describe("parquet" if parquet else "webdataset"),
+        "images": how.describe(),
+        "shard_size": shard_size,
+        "splits": {split.name: split.share for split in splits},
+        "versions": _versions(),
+        "content": _fingerprint(dataset),
+    }
+    run = _Run(dataset, selection, out, signals, job, shard_size, tuple(splits), digest(what))
+    rows = [part.rows for part in selection.manifest.parts]
+    counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
+    kept, size, missing = (sum(some) for some in zip(*(count[:3] for count in counts), strict=True))
+    if missing and not drop_missing:
+        raise DatasetError(
+            f"{missing:,} of the kept pairs have no image that can be decoded: fetch and measure, ask for it with the "
+            "rule decodable, or leave them out: --pending drop"
+        )
+    numbers = [count[3] for count in counts]
+    plan = _plan(run, numbers)
+    done = Exported(kept, selection.counts()[1], [shard.name for shard in plan], size, missing)
+    if dry_run:
+        return done
+    if begin(out, what):
+        _tidy(out)
+        return done
+    starts = _starts(run, numbers)
+    engine.map_parts(
+        "export: rows", lambda part, tick: _rows(run, part, starts[part], numbers[part], tick), rows, progress
+    )
+    _make(run, plan, engine, progress)
+    infos = [info for shard in plan if (info := stored(out, shard, run.export)) is not None]
+    _sizes(run, infos)
+    index = write_index(out, plan)
+    finish(
+        out, what, {"exported": kept, "without_image": missing, "index": index, "shards": [asdict(i) for i in infos]}
+    )
+    _tidy(out)
+    return done
+
+
+def _tidy(out: Store) -> None:
+    for folder in WORKING:
+        out.remove(folder)
+
+
+def _check_images(dataset: Dataset, there: set[str]) -> None:
+    if dataset.content.committed() is None or "decodable" not in there:
+        raise DatasetError(
+            f"{dataset.store.url} has no measured images to put into shards: run align-data fetch and align-data "
+            "measure, or export without images: --format metadata"
+        )
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    content = dataset.content.committed()
+    assert content is not None
+    return content.fingerprint
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version  # noqa: PLC0415 - of packages that are imported late
+
+    return {"align_data": __version__, "pillow": version("pillow"), "pyarrow": pa.__version__}
+
+
+def _kept(run: _Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
+    """Yield the kept rows of each piece that have an image, with the split of each; rows read, and kept without one."""
+    ledger = run.dataset.ledger(run.selection.ledger)
+    masks = ledger.pieces(part, ["failed", "unknown"])
+    images = sorted_rows(run.dataset.images, part, ["url", *_PLACE])
+    wanted = list(dict.fromkeys(["decodable", *signals]))
+    for piece, mask in zip(columns(run.dataset, part, ["uid", "url", "alt_text"], wanted), masks, strict=True):
+        kept = piece.filter(mask.select(run.selection.kept).to_series())
+        good = kept.filter(pl.col("decodable").fill_null(False))
+        placed = good.join(images, on="url", how="left", maintain_order="left")
+        yield placed.with_columns(_split(run.splits)), len(piece), len(kept) - len(good)
+
+
+def _split(splits: Sequence[Split]) -> pl.Expr:
+    """Return the number of each row's split, 0 for none: by the image, so that none is on both sides."""
+    place = xxh3(pl.concat_str(pl.col("uid").str.head(16), pl.lit("split"))).cast(pl.Float64) / 2.0**64
+    number = pl.lit(0)
+    ends = list(accumulate(split.share for split in splits))
+    for i, end in reversed(list(enumerate(ends, 1))):
+        number = pl.when(place < end).then(pl.lit(i)).otherwise(number)
+    return number.alias("split")
+
+
+def _count(run: _Run, part: int, tick: Tick) -> tuple[int, int, int, list[int]]:
+    """Return pairs to export, bytes of their images, kept pairs without one, and the pairs of each split."""
+    size = missing = 0
+    numbers = [0] * len(run.folders)
+    for rows, read, lost in _kept(run, part, ()):
+        size += int(rows["size"].sum())
+        missing += lost
+        for split, number in rows.group_by("split").len().iter_rows():
+            numbers[split] += number
+        tick(read)
+    return sum(numbers), size, missing, numbers
+
+
+def _plan(run: _Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
+    """Return all shards: of each split, the parts that it has rows of, and where in them these begin."""
+    shards = []
+    for split, folder in enumerate(run.folders):
+        total = sum(number[split] for number in numbers)
+        many = -(-total // run.shard_size)
+        width = max(5, len(str(many - 1)))
+        ends = list(accumulate(number[split] for number in numbers))
+        for n in range(many):
+            first, last = n * run.shard_size, min(total, (n + 1) * run.shard_size)
+            groups = tuple(
+                (part, n - (end - number[split]) // run.shard_size)
+                for part, (number, end) in enumerate(zip(numbers, ends, strict=True))
+                if number[split] and end > first and end - number[split] < last
+            )
+            ending = "parquet" if run.job.parquet else "tar"
+            shards.append(Shard(f"{folder}{n:0{width}d}.{ending}", split, last - first, groups))
+    return shards
+
+
+def _starts(run: _Run, numbers: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return for each part how many pairs of each split are before it."""
+    starts, so_far = [], [0] * len(run.folders)
+    for number in numbers:
+        starts.append(list(so_far))
+        so_far = [a + b for a, b in zip(so_far, number, strict=True)]
+    return starts
+
+
+def _rows(run: _Run, part: int, starts: Sequence[int], numbers: Sequence[int], tick: Tick) -> None:
+    """Write the kept rows of one part down, a file a split, their row groups cut where shards end."""
+    with ExitStack() as stack:
+        files = {}
+        for split, number in enumerate(numbers):
+            if number:
+                path = stack.enter_context(run.out.create(rows_name(split, part)))
+                room = run.shard_size - starts[split] % run.shard_size
+                files[split] = stack.enter_context(Groups(path, rows_schema(run.signals), room, run.shard_size))
+        for rows, read, _ in _kept(run, part, run.signals):
+            for split, file in files.items():
+                file.add(rows.filter(pl.col("split") == split))
+            tick(read)
+
+
+def _make(run: _Run, plan: Sequence[Shard], engine: Engine, progress: Progress) -> None:
+    """Make all shards that are not there yet."""
+    together = max(1, min(_TOGETHER, len(plan) // 64))
+    tasks = [plan[i : i + together] for i in range(0, len(plan), together)]
+
+    def make(task: int, tick: Tick) -> None:
+        for shard in tasks[task]:
+            if stored(run.out, shard, run.export) is None:
+                write_shard(run.out, run.job, shard, run.export, tick)
+            else:
+                tick(shard.pairs)
+
+    engine.map_parts("export: shards", make, [sum(shard.pairs for shard in task) for task in tasks], progress)
+
+
+def _sizes(run: _Run, infos: Sequence[ShardInfo]) -> None:
+    """Write what open_clip reads to know how many samples a shard has."""
+    for folder in run.folders:
+        inside = {info.name.removeprefix(folder): info.pairs for info in infos if info.name.startswith(folder)}
+        run.out.write_bytes(f"{folder}sizes.json", (json.dumps(inside, indent=1) + "\n").encode())

@@ -1,0 +1,268 @@
+"""Fetch: the bytes of every image that some pair needs, and what became of each URL."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from threading import Lock
+from typing import Any
+
+import polars as pl
+
+from align_data.children import Child, ChildDiedError, shared
+from align_data.engines.base import Engine
+from align_data.errors import EngineError
+from align_data.fetching import record
+from align_data.fetching.client import Policy
+from align_data.fetching.crawl import Limits
+from align_data.fetching.worker import HANDLER, ChunkTask, Row, Settings
+from align_data.images import IMAGES, asked_of, chunks, names_of, pieces, sorted_rows, untried
+from align_data.layout import FETCH, Dataset
+from align_data.ledger import open_ledger
+from align_data.progress import Progress, Tick
+from align_data.tables import Manifest, PartInfo, Table
+
+CHUNK = 2048
+"""URLs that are finished together: what a killed run loses, at most, is the chunks that were open."""
+
+
+@dataclass
+class Report:
+    """What a run of `fetch` did, and what is there now; counts are of URLs."""
+
+    asked: int = 0
+    """URLs asked for in this run."""
+    outcomes: dict[str, int] = field(default_factory=dict)
+    """Status → URLs asked for in this run that came to it."""
+    statuses: dict[str, int] = field(default_factory=dict)
+    """Status → all URLs of the dataset."""
+    retryable: int = 0
+    """URLs that another run of the same command would ask for again."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all parts of a run. It travels to other machines."""
+
+    dataset: Dataset
+    pairs: Manifest
+    ledger: str | None
+    settings: Settings
+    number: int
+    chunk: int
+    children: int
+    handler: str
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """What of the policy decides which outcomes are final."""
+        return record.decisive(self.settings.policy)
+
+    def facts(self, part: int) -> dict[str, Any]:
+        """Say what a part, or a chunk of it, was made in."""
+        return record.facts(self.number, self.pairs, part, self.settings.policy, self.chunk)
+
+
+def fetch(
+    dataset: Dataset,
+    ledger: str | None,
+    policy: Policy,
+    limits: Limits,
+    engine: Engine,
+    progress: Progress,
+    chunk: int = CHUNK,
+    handler: str = HANDLER,
+) -> Report:
+    """Fetch every URL that a pair not dropped by `ledger` needs (all URLs for None) and that has no final status.
+
+    `handler` is what the child processes run (`fetching.fetchers`).
+    """
+    pairs = dataset.ingested()
+    asked = "all" if ledger is None else open_ledger(dataset, ledger)[1].meta["ledger"]
+    number = len(pairs.parts)
+    settings = Settings(policy, limits, dataset.store)
+    run = _begin(_Run(dataset, pairs, ledger, settings, 0, chunk, engine.children(number), handler), asked)
+    rows = [part.rows for part in pairs.parts]
+    todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
+    before = dataset.images.committed()
+    same = before is not None and before.meta["pairs"] == pairs.fingerprint and dataset.images.whole(before)
+    if before is not None and same and not any(todo):
+        # Nothing is written anew: what is measured of the images stays what it is.
+        _tidy(dataset, number)
+        return Report(statuses=dict(before.meta["statuses"]))
+    dataset.images.retract()
+    done = engine.map_parts("fetch", lambda part, tick: _part(run, part, tick), todo, progress, unit="images")
+    report = Report(asked=sum(todo))
+    for _, outcomes, statuses, retryable in done:
+        _add(report.outcomes, outcomes)
+        _add(report.statuses, statuses)
+        report.retryable += retryable
+    meta = record.meta(run.number, pairs, asked, policy, report.statuses)
+    dataset.images.commit([info for info, *_ in done], meta)
+    _tidy(dataset, number)
+    return report
+
+
+def _tidy(dataset: Dataset, parts: int) -> None:
+    """Remove what only a run needs, and the bytes of parts that are no more."""
+    _keep_only(dataset, "bytes", {f"part-{part:05d}" for part in range(parts)})
+    dataset.store.remove("_images")
+    dataset.store.clear_work()
+
+
+def _keep_only(dataset: Dataset, folder: str, names: set[str]) -> None:
+    """Remove what nothing names any more."""
+    for name in set(dataset.store.names(folder)) - names:
+        dataset.store.remove(f"{folder}/{name}")
+
+
+def _add(total: dict[str, int], found: Mapping[str, int]) -> None:
+    for status, number in sorted(found.items()):
+        total[status] = total.get(status, 0) + number
+
+
+def _begin(run: _Run, asked: str) -> _Run:
+    """Number the run: a killed run of the same plan goes on, any other begins."""
+    store = run.dataset.store
+    plan = {"asked": asked, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
+    begun = json.loads(store.read_bytes(FETCH) or b"{}")
+    committed = run.dataset.images.committed()
+    over = committed is not None and committed.meta["run"] == begun.get("run")
+    number = begun.get("run", 0)
+    if over or begun.get("plan") != plan:
+        number += 1
+        store.write_bytes(FETCH, json.dumps({"run": number, "plan": plan}, indent=1).encode())
+    return replace(run, number=number)
+
+
+def _chunk_table(run: _Run, part: int) -> Table:
+    return Table(run.dataset.store, f"_images/{part:05d}", run.dataset.images.contract)
+
+
+def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
+    """Return a row a URL: what is known before this run, its chunk's number, and whether it is `todo`."""
+    urls = asked_of(run.dataset, part, run.ledger, tick)
+    known = untried(urls["url"])
+    facts = run.dataset.images.facts(part)
+    if facts is not None and facts["pairs"] == run.pairs.parts[part].sha256:
+        known = _again(run, facts, sorted_rows(run.dataset.images, part))
+    chunk = chunks(len(urls), run.chunk)
+    table, parts, at = _chunk_table(run, part), [], 0
+    for number, rows in chunk:
+        facts = table.facts(number)
+        same = facts is not None and facts["pairs"] == run.pairs.parts[part].sha256 and facts["chunk"] == run.chunk
+        some = known[at : at + rows]
+        if same and facts is not None:
+            some = _again(run, facts, sorted_rows(table, number))
+        done = same and facts is not None and facts["run"] == run.number
+        parts.append(some.with_columns(chunk=pl.lit(number), done=pl.lit(done)))
+        at += rows
+    state = pl.concat(parts) if parts else known.with_columns(chunk=pl.lit(0), done=pl.lit(False))
+    todo = urls["open"] & (state["retryable"]) & ~state["done"]
+    return state.with_columns(todo.alias("todo"), urls["key"], urls["open"])
+
+
+def _again(run: _Run, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
+    """Make retryable what was final by a policy that is not today's."""
+    before, now = facts["policy"], run.policy
+    changed = []
+    if before["allowed"] != now["allowed"]:
+        changed.append("refused_address")
+    if before["proxy"] != now["proxy"]:
+        changed += ["refused_address", "dns"]  # the proxy looks names up
+    if now["ignore_opt_out"] and not before["ignore_opt_out"]:
+        changed.append("opted_out")
+    if now["max_bytes"] > before["max_bytes"]:
+        changed.append("too_large")
+    if not changed:
+        return rows
+    return rows.with_columns(pl.col("retryable") | pl.col("status").is_in(changed))
+
+
+def _count(run: _Run, part: int, tick: Tick) -> int:
+    return int(_state(run, part, tick)["todo"].sum())
+
+
+def _part(run: _Run, part: int, tick: Tick) -> tuple[PartInfo, Counter[str], dict[str, int], int]:
+    """Fetch one part; return what it is, the outcomes of this run, the statuses of all of it, what can be retried."""
+    table, facts = run.dataset.images, run.facts(part)
+    outcomes: Counter[str] = Counter()
+    if table.facts(part) == facts:
+        is_open = asked_of(run.dataset, part, run.ledger)["open"]
+    else:
+        state = _state(run, part)
+        is_open = state["open"]
+        outcomes = _fetch(run, part, state, tick)
+        _fold(run, part, state)
+    rows = sorted_rows(table, part)
+    tars = rows["tar"].drop_nulls().unique()
+    _keep_only(run.dataset, f"bytes/part-{part:05d}", {name.rpartition("/")[2] for name in tars})
+    statuses = dict(rows.group_by("status").len().sort("status").iter_rows())
+    again = rows.filter(is_open & pl.col("retryable") & (pl.col("status") != "untried"))
+    return table.info(part), outcomes, statuses, len(again)
+
+
+def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str]:
+    """Fetch what is to do, in as many child processes as this part may have; write each chunk as it is done."""
+    outcomes: Counter[str] = Counter()
+    lock = Lock()
+    tasks = list(_tasks(run, part, state))
+    table = _chunk_table(run, part)
+
+    def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
+        child = Child(run.handler, run.settings)
+        try:
+            for message in chain.from_iterable(child.ask(share) for share in shares):
+                check()
+                if isinstance(message, Counter):
+                    with lock:
+                        outcomes.update(message)
+                    tick(message.total(), message)
+                else:
+                    number, rows = message
+                    _write_chunk(run, table, number, state.filter(pl.col("chunk") == number), rows, part)
+        except ChildDiedError as died:
+            raise EngineError(
+                f"the process that fetches ended: {died.how}; what it had finished stays, run again to go on"
+            ) from None
+        finally:
+            child.close()
+
+    # A share each, as a crawl asks better the more URLs it can choose from.
+    shared(fetch_some, [share for i in range(run.children) if (share := tasks[i :: run.children])], run.children)
+    return outcomes
+
+
+def _tasks(run: _Run, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
+    todo = state.with_columns(name=names_of(state["key"])).filter("todo")
+    for (number,), some in todo.group_by("chunk", maintain_order=True):
+        tar = f"bytes/part-{part:05d}/{run.number:03d}-{number:05d}"
+        yield ChunkTask(int(number), tar, some["name"].to_list(), some["url"].to_list())
+
+
+def _write_chunk(run: _Run, table: Table, number: int, before: pl.DataFrame, rows: Sequence[Row], part: int) -> None:
+    """Write all rows of a chunk: what was known, with what was fetched put in."""
+    found = pl.DataFrame(rows, {name: IMAGES[name] for name in Row._fields}, orient="row")
+    at = before["todo"].arg_true()
+    merged = before.select(*IMAGES).with_columns(before[name].scatter(at, found[name]) for name in Row._fields)
+    with table.writer(number, run.facts(part)) as writer:
+        writer.write(merged)
+
+
+def _fold(run: _Run, part: int, state: pl.DataFrame) -> None:
+    """Write the part from its chunks."""
+    with run.dataset.images.writer(part, run.facts(part)) as writer:
+        for piece in pieces(_chunks(run, part, state)):
+            writer.write(piece)
+
+
+def _chunks(run: _Run, part: int, state: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a part chunk by chunk: as fetched in this run, or as they were."""
+    chunked = _chunk_table(run, part)
+    for (number,), before in state.group_by("chunk", maintain_order=True):
+        facts = chunked.facts(int(number))
+        fetched = facts is not None and facts["run"] == run.number
+        yield sorted_rows(chunked, int(number)) if fetched else before.select(*IMAGES)

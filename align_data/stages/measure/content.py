@@ -1,0 +1,257 @@
+"""The table `content`: what is measured of each URL's bytes, once, however many pairs have it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+from align_data.children import shared
+from align_data.decoding.decoder import MEMORY, SECONDS, Decoder, Decoding, Item
+from align_data.decoding.nsfw import Choice
+from align_data.decoding.seen import MAX_PIXELS, Looks, Seen, identities
+from align_data.engines.base import Engine
+from align_data.images import asked_of, chunks, pieces, sorted_rows
+from align_data.layout import Dataset
+from align_data.ledger import open_ledger
+from align_data.progress import Progress, Tick
+from align_data.signals.base import Look
+from align_data.tables import Manifest, PartInfo, Table
+from align_data.tars import Place
+
+CHUNK = 512
+"""Images that are finished together."""
+_CHUNKS = "_content"
+"""The folder of what is finished so."""
+LOOKS: tuple[Look, ...] = ("header", "pixels", "nsfw")
+_MADE: Mapping[Look, tuple[str, ...]] = {
+    "header": ("sha256", "md5", "format", "width", "height"),
+    "pixels": ("decodable", "phash"),
+    "nsfw": ("nsfw",),
+}
+"""The columns that a look gives."""
+_ENDED = ("crashed", "hung", "memory")
+"""What more time, on a machine with less to do, may change."""
+_SOME = "scored before"
+"""Which images are scored where others have come since, or have been forgotten, and no detector was given for them."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How images are looked at."""
+
+    nsfw: Choice | None = None
+    only_open: str | None = None
+    """A ledger: what costs much is measured only on images that it keeps open."""
+    max_pixels: int = MAX_PIXELS
+    seconds: float = SECONDS
+    memory: int = MEMORY
+    chunk: int = field(default=CHUNK, repr=False)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all parts. It travels to other machines."""
+
+    dataset: Dataset
+    pairs: Manifest
+    images: Manifest
+    sight: Sight
+    looks: Mapping[Look, Mapping[str, Any] | None]
+    """Each look's identity; None for one that is not taken."""
+    nsfw: Choice | None
+    """The detector, if it is asked for a score."""
+    open: str | None
+    """What says which images are open, for nsfw; None for all."""
+    children: int
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What of the options decides values."""
+        return {"max_pixels": self.sight.max_pixels, "seconds": self.sight.seconds}
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the whole table was made from."""
+        return {"images": self.images.fingerprint, "looks": dict(self.looks), "open": self.open, **self.limits}
+
+    def facts(self, part: int) -> dict[str, Any]:
+        """Say what a part, or a chunk of it, was made from."""
+        return {**self.meta, "images": self.images.parts[part].sha256, "chunk": self.sight.chunk}
+
+
+def measure_content(dataset: Dataset, wanted: Iterable[Look], sight: Sight, engine: Engine, progress: Progress) -> bool:
+    """Take the wanted looks at all images that have not been looked at so; return whether there was anything to do."""
+    pairs, images = dataset.ingested(), dataset.images.committed()
+    assert images is not None
+    before = dataset.content.committed()
+    # What nearly every image signal is compared or joined by: the header costs nothing beside the rest.
+    asked: set[Look] = {"header", *wanted}
+    ledger = open_ledger(dataset, sight.only_open)[1].meta["ledger"] if sight.only_open else None
+    today = identities(sight.nsfw)
+    had = before.meta["looks"] if before is not None else {}
+    # A look that nobody asks for now stays as it was.
+    looks = {name: today[name] if name in asked and today[name] is not None else had.get(name) for name in LOOKS}
+    nsfw = sight.nsfw if "nsfw" in asked else None
+    opened = ledger if nsfw is not None else before.meta["open"] if before is not None else None
+    run = _Run(dataset, pairs, images, sight, looks, nsfw, opened, engine.children(len(pairs.parts)))
+    # Chunks are there while parts are replaced: then the manifest may speak of parts that are no more.
+    done = dataset.content.whole(before) and not dataset.store.exists(_CHUNKS)
+    if before is not None and done and _same(before.meta, run.meta):
+        return False
+    if nsfw is None and looks["nsfw"] is not None:
+        run = replace(run, open=_SOME)
+    rows = [part.rows for part in images.parts]
+    infos = engine.map_parts("measure: images", lambda part, tick: _part(run, part, tick), rows, progress, "images")
+    dataset.content.commit(infos, run.meta)
+    dataset.store.remove(_CHUNKS)
+    return True
+
+
+def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Tell whether nothing has changed; less time than there was changes nothing that has been seen."""
+    return before["seconds"] >= now["seconds"] and {**before, "seconds": 0} == {**now, "seconds": 0}
+
+
+def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
+    table, facts = run.dataset.content, run.facts(part)
+    if table.facts(part) == facts:
+        tick(run.images.parts[part].rows)
+        return table.info(part)
+    images = sorted_rows(run.dataset.images, part)
+    known = _known(run, table, part, len(images))
+    chunked = Table(run.dataset.store, f"{_CHUNKS}/{part:05d}", table.contract)
+    work = []
+    for number, (start, rows) in enumerate(_starts(len(images), run.sight.chunk)):
+        if chunked.facts(number) == facts:
+            tick(rows)
+        else:
+            work.append((number, start, rows))
+    is_open = asked_of(run.dataset, part, run.sight.only_open)["open"] if run.nsfw and run.open else None
+
+    def look_some(some: Iterator[tuple[int, int, int]], check: Callable[[], None]) -> None:
+        decoder = Decoder(_decoding(run))
+        try:
+            for number, start, rows in some:
+                old = known[start : start + rows] if known is not None else None
+                wide = None if is_open is None else is_open[start : start + rows]
+                seen = _look(run, decoder, images[start : start + rows], old, wide, tick, check)
+                with chunked.writer(number, facts) as writer:
+                    writer.write(seen)
+        finally:
+            decoder.close()
+
+    shared(look_some, work, run.children)
+    with table.writer(part, facts) as writer:
+        for piece in pieces(sorted_rows(chunked, number) for number, _ in chunks(len(images), run.sight.chunk)):
+            writer.write(piece)
+    assert writer.info is not None
+    return writer.info
+
+
+def _starts(rows: int, size: int) -> Iterator[tuple[int, int]]:
+    for number, some in chunks(rows, size):
+        yield number * size, some
+
+
+def _decoding(run: _Run) -> Decoding:
+    sight = run.sight
+    return Decoding(run.dataset.store, run.nsfw, sight.max_pixels, sight.seconds, sight.memory)
+
+
+def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | None:
+    """Return what an earlier run measured of a part, without what was measured otherwise than today."""
+    facts = table.facts(number)
+    if facts is None:
+        return None
+    found = sorted_rows(table, number)
+    if len(found) != rows:
+        return None
+    pixels = pl.col("width").cast(pl.Int64) * pl.col("height")
+    low, high = sorted((facts["max_pixels"], run.sight.max_pixels))
+    again = (pixels > low) & (pixels <= high)
+    if run.sight.seconds > facts["seconds"]:
+        again |= pl.col("status").is_in(_ENDED)
+    stale = [look for look in LOOKS if facts["looks"][look] not in (None, run.looks[look])]
+    gone = {name for look in stale for name in _MADE[look]}
+    kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in _SCHEMA}
+    known = found.with_columns(pl.when(keep).then(pl.col(name)).alias(name) for name, keep in kept.items())
+    return known.with_columns(pl.col("status").fill_null("untried"))
+
+
+def _look(
+    run: _Run,
+    decoder: Decoder,
+    images: pl.DataFrame,
+    old: pl.DataFrame | None,
+    is_open: pl.Series | None,
+    tick: Tick,
+    check: Callable[[], None],
+) -> pl.DataFrame:
+    """Return the rows of one chunk: what is known stays, what is not is looked at."""
+    rows: list[Seen] = []
+    items: list[Item] = []
+    at: list[int] = []
+    opens = is_open.to_list() if is_open is not None else [True] * len(images)
+    olds = old.to_dicts() if old is not None else [{}] * len(images)
+    ticked = 0
+    for number, image in enumerate(images.iter_rows(named=True)):
+        seen, looks = _state(run, image, olds[number], opens[number])
+        rows.append(seen)
+        if looks is not None:
+            items.append((Place(image["tar"], image["offset"], image["size"]), looks))
+            at.append(number)
+    # Strict, so that the decoder is asked to its end: else its last word would answer for the next chunk.
+    for place, (_, looks), seen in zip(at, items, decoder.look(items, check), strict=True):
+        rows[place] = _merged(rows[place], seen, looks)
+        tick(place + 1 - ticked, Counter([seen.status]))
+        ticked = place + 1
+    tick(len(images) - ticked)
+    made = pl.DataFrame(rows, _SCHEMA, orient="row")
+    return images.select("url", "tar", "offset").hstack(made)
+
+
+_SCHEMA = {
+    "status": pl.String,
+    "reason": pl.String,
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "bytes": pl.Int64,
+    "format": pl.String,
+    "sha256": pl.String,
+    "md5": pl.String,
+    "decodable": pl.Boolean,
+    "phash": pl.Int64,
+    "nsfw": pl.Float64,
+}
+
+
+def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open: bool) -> tuple[Seen, Looks | None]:
+    """Return what is known of an image, and the looks that are still to be taken at it."""
+    if image["tar"] is None:
+        final = not image["retryable"]
+        return Seen(image["status"], image["reason"], decodable=False if final else None), None
+    same = old and all(old[name] == image[name] for name in ("url", "tar", "offset"))
+    known = Seen(**{name: old[name] for name in _SCHEMA}) if same else Seen("untried")
+    looks = Looks(
+        header=known.sha256 is None,
+        pixels=run.looks["pixels"] is not None and known.decodable is None,
+        nsfw=run.nsfw is not None and known.nsfw is None and known.decodable is not False and is_open,
+    )
+    return known, looks if looks.header or looks.pixels or looks.nsfw else None
+
+
+def _merged(known: Seen, seen: Seen, looks: Looks) -> Seen:
+    """Put what was seen now over what was known."""
+    new = {name: value for name, value in seen._asdict().items() if value is not None}
+    if seen.decodable and not looks.pixels:  # the detector had it decoded; that says nothing of its pHash
+        del new["decodable"]
+    merged = known._replace(**new)
+    if seen.status != "ok":
+        return merged
+    # A verdict that this look did not ask for stays.
+    stays = known.decodable is False or (known.status == "unscored" and not looks.nsfw)
+    return merged._replace(status=known.status if stays else "ok", reason=known.reason if stays else None)

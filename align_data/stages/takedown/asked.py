@@ -1,0 +1,96 @@
+"""What is asked to be taken down: lists of URLs, hosts, SHA-256 of bytes, and uids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from align_data.errors import InputError
+from align_data.inputs.rows import DETAIL
+
+KINDS = ("urls", "hosts", "sha256", "uids")
+_FORMS = {
+    "urls": (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S.*"), "an absolute URL, as http://a.example/1.jpg"),
+    "hosts": (re.compile(r"[\w.-]*\w[\w.-]*|\[[0-9a-fA-F:.]+\]"), "a host, as a.example, without scheme and port"),
+    "sha256": (re.compile(r"[0-9a-fA-F]{64}"), "the SHA-256 of an image's bytes, 64 hex digits"),
+    "uids": (re.compile(r"[0-9a-fA-F]{16}(?:[0-9a-fA-F]{16})?"), "a uid, 32 hex digits, or its first 16 for an image"),
+}
+"""What a line of each list can be, and how to say so."""
+_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
+_CUT = r"^([^\x{FFFD}\\]*)"
+"""Of what a rejected row shows, what stands before a byte or a character that no URL has."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked, a list a kind, each value once; and the SHA-256 of each list's file."""
+
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, kind: str) -> tuple[str, ...]:
+        """Return the values of one kind."""
+        return self.values.get(kind, ())
+
+
+def read(files: Mapping[str, str]) -> Asked:
+    """Read a file a kind; InputError names the line that cannot be understood."""
+    values, digests = {}, {}
+    for kind, file in files.items():
+        try:
+            raw = Path(file).read_bytes()
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(f"cannot read the list {file}: it is not UTF-8") from None
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+            raise InputError(f"cannot read the list {file}: {getattr(error, 'strerror', None) or error}") from error
+        values[kind] = tuple(dict.fromkeys(_lines(kind, file, text)))
+        digests[kind] = hashlib.sha256(raw).hexdigest()
+    return Asked(values, digests)
+
+
+def _lines(kind: str, file: str, text: str) -> Iterator[str]:
+    form, what = _FORMS[kind]
+    for number, line in enumerate(text.split("\n"), 1):  # no other sign ends a line: a URL may hold it
+        value = line.strip()
+        if not value or value.startswith("#"):
+            continue
+        if not form.fullmatch(value):
+            raise InputError(f"{file}, line {number}: {value[:100]!r} is not {what}")
+        yield value if kind == "urls" else value.lower().strip(".") if kind == "hosts" else value.lower()
+
+
+def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
+    """Return host → the listed domain that it is or lies in, for those of `hosts` that do."""
+    found = {}
+    for host in hosts.unique().drop_nulls():
+        parts = host.rstrip(".").split(".")
+        domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in listed), None)
+        if domain:
+            found[host] = domain
+    return found
+
+
+def rejected(details: pl.Series, asked: Asked) -> tuple[pl.Series, dict[str, set[str]]]:
+    """Tell which of the rejected rows' details show an asked URL, or one of an asked host; and what was found.
+
+    A detail is a URL's beginning; before a byte that is no UTF-8 stands the column's name, and the URL ends there.
+    """
+    urls = {url[:DETAIL]: url for url in asked.of("urls")}
+    shown = details.str.strip_prefix("url: ")
+    cut = shown.str.extract(_CUT, 1)
+    known = pl.Series(list(urls), dtype=pl.String).implode()
+    hosts = shown.str.extract(_HOST, 1).str.to_lowercase()
+    of_host = listed_hosts(hosts, set(asked.of("hosts")))
+    by_url, by_cut = shown.is_in(known), cut.is_in(known)
+    by_host = hosts.is_in(pl.Series(list(of_host), dtype=pl.String).implode()).fill_null(False)
+    seen = {*shown.filter(by_url), *cut.filter(by_cut)}
+    return by_url | by_cut | by_host, {
+        "urls": {urls[detail] for detail in seen},
+        "hosts": {of_host[host] for host in hosts.filter(by_host)},
+    }

@@ -1,0 +1,93 @@
+"""What takedown writes down before it changes a file, and members of tars."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from align_data.errors import DatasetError
+from align_data.store import Store
+
+FOLDER = "_takedown"
+"""The folder of what is written down, there only while a takedown is under way."""
+_COPY = 2**20
+
+
+class Rewritten(NamedTuple):
+    """A file that was rewritten, with the SHA-256 of its bytes; None where there was none, or is none any more."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+def sha256_of(store: Store, name: str) -> str | None:
+    """Return the SHA-256 of a file, None if it is not there."""
+    try:
+        with store.fs.open(store.path(name), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def rewritten(store: Store, before: Iterable[tuple[str, str | None]]) -> list[Rewritten]:
+    """Return the files that have changed since their SHA-256 was taken."""
+    now = [Rewritten(name, sha256, sha256_of(store, name)) for name, sha256 in before]
+    return [file for file in now if file.before != file.after]
+
+
+def recall(store: Store, name: str) -> dict[str, Any] | None:
+    """Return what was written down, None if nothing was."""
+    content = store.read_bytes(f"{FOLDER}/{name}.json")
+    return None if content is None else dict(json.loads(content))
+
+
+def note(store: Store, name: str, value: Any) -> None:
+    """Write something down."""
+    store.write_bytes(f"{FOLDER}/{name}.json", json.dumps(value).encode())
+
+
+class Member(NamedTuple):
+    """A member of a tar: where its headers begin, where its bytes lie, and where the next member may begin."""
+
+    name: str
+    start: int
+    data: int
+    size: int
+    end: int
+
+
+def members(store: Store, tar: str) -> list[Member]:
+    """Return the members of a tar; DatasetError if it is broken."""
+    try:
+        with store.fs.open(store.path(tar), "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            return [Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + _whole(m.size)) for m in archive]
+    except tarfile.TarError as error:
+        raise DatasetError(f"cannot read {store.path(tar)}: {error}; it is damaged") from error
+
+
+def copy(store: Store, tar: str, kept: Sequence[Member], path: str) -> None:
+    """Write some members of a tar, byte for byte, into a file as a tar of their own."""
+    with store.fs.open(store.path(tar), "rb") as source, Path(path).open("wb") as target:
+        for member in kept:
+            source.seek(member.start)
+            _copy(source, target, member.end - member.start)
+        target.write(b"\0" * 2 * tarfile.BLOCKSIZE)
+        target.write(b"\0" * (-target.tell() % tarfile.RECORDSIZE))
+
+
+def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    while size > 0:
+        some = source.read(min(size, _COPY))
+        if not some:
+            raise DatasetError("a tar ends before its last member does; it is damaged")
+        target.write(some)
+        size -= len(some)
+
+
+def _whole(size: int) -> int:
+    return size + -size % tarfile.BLOCKSIZE

@@ -1,0 +1,323 @@
+"""One part of a dataset without what was taken down.
+
+What is to change is written down first, with the SHA-256 of every file before. A file is rewritten if it is still as it
+was then: so a killed run, run again, does the rest, and its receipt is that of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from align_data.images import sorted_rows
+from align_data.layout import GROUPS, Dataset
+from align_data.ledger import taken_down
+from align_data.progress import Tick
+from align_data.stages.takedown.files import Rewritten, copy, members, note, recall, rewritten, sha256_of
+from align_data.tables import Manifest, Table
+from align_data.tombstones import of_part
+
+_GOES = {"page_url": None, "declared_language": None, "license": None, "source_uid": None, "url": "", "alt_text": ""}
+"""The columns of `pairs` that identify, and what is left in them."""
+_MEASURED = {"host": "", "sha256": None, "md5": None, "phash": None, "eval_nearest": None}
+"""The same of measured columns."""
+_ENDING = re.compile(r"(?:-t\d{4,})?\.tar$")
+_WORKING = ("_images", "_content")
+"""What runs that were killed have of a part, row for row with its URLs as they were."""
+
+Change = Callable[[Iterator[pl.DataFrame]], Iterator[pl.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """What is the same for all parts. It travels to other machines."""
+
+    dataset: Dataset
+    pairs: Manifest
+    number: int
+    """Of the takedown: in the names of new tars."""
+    tombstones: str
+    """Their fingerprint."""
+    asked: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Part → uids that are no tombstones yet, to see what they would change."""
+
+    def gone(self, part: int) -> pl.Series:
+        """Return all tombstones of a part."""
+        found = of_part(self.dataset, self.pairs, part)
+        return pl.concat([found, pl.Series("uid", list(self.asked.get(part, ())), pl.String)])
+
+
+@dataclass
+class Notes:
+    """What a part has of what is taken down."""
+
+    pairs: int = 0
+    images: int = 0
+    """URLs that no living pair has."""
+    bytes: int = 0
+    """Of their images."""
+    fetched: int = 0
+    """Images of theirs whose bytes are there."""
+    rows: dict[str, list[int]] = field(default_factory=lambda: {"images": [], "content": []})
+    """Rows that go of the tables that have a row a URL."""
+    tars: dict[str, list[tuple[int, int]] | None] = field(default_factory=dict)
+    """Tar → where in it the bytes of members begin that go, and how much of the tar they take; None for all of them."""
+    unnamed: list[str] = field(default_factory=list)
+    """Tars that no row names."""
+    statuses: dict[str, int] = field(default_factory=dict)
+    """Status → rows of `images` that go."""
+    masks: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    """Ledger → failed, unknown, and how many pairs with these are taken down."""
+    files: dict[str, str | None] = field(default_factory=dict)
+    """File to be rewritten → its SHA-256 before."""
+
+
+@dataclass
+class Done:
+    """What was done in a part."""
+
+    pairs: int = 0
+    images: int = 0
+    bytes: int = 0
+    fetched: int = 0
+    tars: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    masks: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    files: list[Rewritten] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Table → rows and bytes of its part now."""
+
+
+def scrub(job: Scrub, part: int, tick: Tick) -> Done:
+    """Take out of one part what its tombstones stand for."""
+    store, name = job.dataset.store, f"part-{part:05d}"
+    done = recall(store, f"{name}-done")
+    if done is None:
+        known = recall(store, name)
+        notes = Notes(**known) if known is not None else examine(job, part)
+        if known is None:
+            notes.files = {file: sha256_of(store, file) for file in notes.files}
+            note(store, name, asdict(notes))
+        done = asdict(_carry_out(job, part, notes, fresh=known is None))
+        note(store, f"{name}-done", done)
+    tick(job.pairs.parts[part].rows)
+    return Done(**{**done, "files": [Rewritten(*file) for file in done["files"]]})
+
+
+def examine(job: Scrub, part: int) -> Notes:
+    """See what a part has of what is taken down; the files without their SHA-256."""
+    dataset, notes, gone = job.dataset, Notes(), job.gone(part)
+    dead = gone.implode()
+    heads = gone.str.head(16).unique().implode()
+    pieces = dataset.pairs.pieces(part, ["uid", "url"])
+    near = pl.concat([piece.filter(pl.col("uid").str.head(16).is_in(heads)) for piece in pieces])
+    rows = near.filter(pl.col("url") != "").with_columns(dead=pl.col("uid").is_in(dead))
+    notes.pairs = int(rows["dead"].sum())
+    urls = set(rows.filter("dead")["url"]) - set(rows.filter(~pl.col("dead"))["url"])
+    notes.images = len(urls)
+    touched = [dataset.pairs]
+    for group in GROUPS:
+        table = dataset.measured(group)
+        if _there(table, part) and _MEASURED.keys() & set(table.columns(part)):
+            touched.append(table)
+    for name in dataset.store.names("verdicts"):
+        table = dataset.ledger(name)
+        if _there(table, part):
+            touched.append(table)
+            notes.masks[name] = _masks(dataset, table, part, dead)
+    if urls:
+        touched += _examine_images(dataset, part, pl.Series(sorted(urls)).implode(), notes)
+    notes.files |= {table.part_name(part): None for table in touched}
+    return notes
+
+
+def _there(table: Table, part: int) -> bool:
+    return table.store.exists(table.part_name(part))
+
+
+def _masks(dataset: Dataset, table: Table, part: int, dead: pl.Series) -> list[tuple[int, int, int]]:
+    """Count the masks of the pairs that are taken down now."""
+    found = [
+        masks.filter(pairs.select(pl.col("uid").is_in(dead) & (pl.col("url") != "")).to_series())
+        for pairs, masks in _beside(dataset, part, ["uid", "url"], table.pieces(part, ["failed", "unknown"]))
+    ]
+    return pl.concat(found).group_by("failed", "unknown").len().sort("failed", "unknown").rows()
+
+
+def _beside(
+    dataset: Dataset, part: int, columns: list[str], pieces: Iterator[pl.DataFrame]
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield the pieces of `pairs` with those of a table that is row for row with it."""
+    return zip(dataset.pairs.pieces(part, columns), pieces, strict=True)
+
+
+def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) -> list[Table]:
+    """See what the tables with a row a URL, and the tars, have of some URLs; return the tables that have any."""
+    touched, named = [], pl.Series("tar", [], pl.String)
+    for table in (dataset.images, dataset.content):
+        if _there(table, part):
+            rows = sorted_rows(table, part, ["url"])
+            notes.rows[table.name] = rows.select(pl.col("url").is_in(urls).arg_true()).to_series().to_list()
+            if notes.rows[table.name]:
+                touched.append(table)
+    if dataset.images in touched:
+        rows = sorted_rows(dataset.images, part, ["status", "tar", "offset", "size"])
+        going = rows[notes.rows["images"]]
+        living = rows.with_row_index().filter(~pl.col("index").is_in(pl.Series(notes.rows["images"]).implode()))
+        notes.statuses = dict(going.group_by("status").len().sort("status").rows())
+        held = going.filter(pl.col("tar").is_not_null())
+        notes.fetched, notes.bytes = len(held), int(held["size"].sum())
+        for tar in sorted(set(held["tar"])):
+            stays = set(living.filter(pl.col("tar") == tar)["offset"])
+            notes.tars[tar] = (
+                [(m.data, m.end - m.start) for m in members(dataset.store, tar) if m.data not in stays]
+                if stays
+                else None
+            )
+        named = rows["tar"].drop_nulls()
+        if notes.tars and dataset.content not in touched and _there(dataset.content, part):
+            touched.append(dataset.content)
+    folder = f"bytes/part-{part:05d}"
+    there = [f"{folder}/{name}" for name in dataset.store.names(folder) if not name.startswith(".")]
+    notes.unnamed = sorted(set(there) - set(named))
+    notes.files |= dict.fromkeys([*notes.tars, *notes.unnamed])
+    return touched
+
+
+def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
+    """Change what the notes say, where it has not been changed yet."""
+    store = job.dataset.store
+    new = {tar: _new(tar, job.number) for tar, gone in notes.tars.items() if gone is not None}
+    # Tars first and the old ones last: the rows always point into one that is there.
+    for tar, name in new.items():
+        if not store.exists(name) and store.exists(tar):
+            gone = {offset for offset, _ in notes.tars[tar] or ()}
+            with store.create(name) as path:
+                copy(store, tar, [m for m in members(store, tar) if m.data not in gone], path)
+    sizes = {}
+    for table, change in _changes(job, part, notes):
+        file = table.part_name(part)
+        if file not in notes.files:
+            continue
+        if fresh or sha256_of(store, file) == notes.files[file]:
+            facts = table.facts(part) or {}
+            if table.name.startswith("verdicts/"):
+                facts["tombstones"] = job.tombstones
+            rewrite(table, part, change, facts)
+        sizes[table.name] = (sum(table.piece_rows(part)), int(store.fs.size(store.path(file))))
+    if notes.images:
+        for folder in _WORKING:
+            store.remove(f"{folder}/{part:05d}")
+    for tar in (*notes.tars, *notes.unnamed):
+        store.remove(tar)
+    files = rewritten(store, [*notes.files.items(), *((name, None) for name in new.values())])
+    return Done(
+        pairs=notes.pairs,
+        images=notes.images,
+        bytes=notes.bytes,
+        fetched=notes.fetched,
+        tars=len(notes.tars),
+        statuses=notes.statuses,
+        masks=notes.masks,
+        files=files,
+        sizes=sizes,
+    )
+
+
+def rewrite(table: Table, part: int, change: Change, facts: Mapping[str, Any]) -> None:
+    """Write a part anew, with its columns and pieces."""
+    columns = table.columns(part)
+    with table.writer(part, facts, columns) as writer:
+        for piece in change(table.pieces(part, columns)):
+            writer.write(piece)
+
+
+def _new(tar: str, number: int) -> str:
+    """Return the name of what stays of a tar."""
+    return _ENDING.sub(f"-t{number:04d}.tar", tar)
+
+
+def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table, Change]]:
+    """Yield every table that can have to change, and how."""
+    dataset, dead = job.dataset, job.gone(part).implode()
+
+    def by_url(name: str) -> Change:
+        def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+            gone, at = set(notes.rows[name]), 0
+            for piece in pieces:
+                stays = [row - at not in gone for row in range(at, at + len(piece))]
+                yield _moved(piece.filter(pl.Series(stays, dtype=pl.Boolean)), notes.tars, job.number)
+                at += len(piece)
+
+        return change
+
+    def measured(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for pairs, piece in _beside(dataset, part, ["uid"], pieces):
+            yield _emptied(piece, pairs["uid"].is_in(dead), _MEASURED)
+
+    def verdicts(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for piece in pieces:
+            yield piece.with_columns(taken_down(piece["failed"], piece["uid"].is_in(dead)))
+
+    def pairs(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for piece in pieces:
+            yield _emptied(piece, piece["uid"].is_in(dead), _GOES)
+
+    yield dataset.images, by_url("images")
+    yield dataset.content, by_url("content")
+    yield from ((dataset.measured(group), measured) for group in GROUPS)
+    yield from ((dataset.ledger(name), verdicts) for name in notes.masks)
+    yield dataset.pairs, pairs
+
+
+def _emptied(piece: pl.DataFrame, dead: pl.Series, columns: Mapping[str, str | None]) -> pl.DataFrame:
+    """Return a piece with what identifies dead rows taken out."""
+    there = {name: left for name, left in columns.items() if name in piece.columns}
+    return piece.with_columns(
+        pl.when(~dead).then(pl.col(name)).otherwise(pl.lit(left, piece.schema[name])).alias(name)
+        for name, left in there.items()
+    )
+
+
+def _moved(rows: pl.DataFrame, tars: Mapping[str, list[tuple[int, int]] | None], number: int) -> pl.DataFrame:
+    """Return rows with the places that their bytes have in the new tars."""
+    for tar, gone in tars.items():
+        at = rows.select((pl.col("tar") == tar).arg_true()).to_series()
+        if not len(at) or gone is None:
+            continue
+        offsets, taken = np.array(sorted(gone), np.int64).reshape(-1, 2).T
+        before = np.concatenate([[0], np.cumsum(taken)])
+        old = rows["offset"].gather(at).to_numpy()
+        places = pl.Series(old - before[np.searchsorted(offsets, old)])
+        rows = rows.with_columns(
+            rows["tar"].scatter(at, pl.Series([_new(tar, number)] * len(at))), rows["offset"].scatter(at, places)
+        )
+    return rows
+
+
+def scrub_rejected(job: Scrub, part: int, rows: Sequence[int], tick: Tick) -> Done:
+    """Take the detail out of some rows of one part of `rejected`."""
+    table, store, name = job.dataset.rejected, job.dataset.store, f"rejected-{part:05d}"
+    file, gone = table.part_name(part), pl.Series(rows, dtype=pl.Int64).implode()
+
+    def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        at = 0
+        for piece in pieces:
+            dead = pl.int_range(at, at + len(piece), eager=True).is_in(gone)
+            yield piece.with_columns(pl.when(~dead).then("detail").otherwise(pl.lit("")).alias("detail"))
+            at += len(piece)
+
+    known = recall(store, name)
+    before = known["before"] if known is not None else sha256_of(store, file)
+    if known is None:
+        note(store, name, {"before": before})
+    if sha256_of(store, file) == before:
+        rewrite(table, part, change, table.facts(part) or {})
+    sizes = {table.name: (sum(table.piece_rows(part)), int(store.fs.size(store.path(file))))}
+    tick(sizes[table.name][0])
+    return Done(files=rewritten(store, [(file, before)]), sizes=sizes)

@@ -1,0 +1,136 @@
+"""A takedown that is under way, and the receipt of one that is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from align_data.layout import GROUPS, Dataset
+from align_data.schema import contract
+from align_data.stages.takedown.asked import Asked
+from align_data.stages.takedown.files import FOLDER, Rewritten, note, recall, sha256_of
+from align_data.stages.takedown.shards import Scrubbed
+from align_data.store import Store
+from align_data.tables import MANIFEST, Table, digest
+from align_data.tombstones import write
+
+RECEIPTS = "takedowns"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a takedown does; from the moment that it is written down it is binding, and any later one begins with it."""
+
+    number: int
+    request: str
+    """What tells its request from another's."""
+    asked: Mapping[str, Mapping[str, int | str]]
+    """List → what of it was found where."""
+    rejected: Mapping[str, Sequence[int]]
+    """Part of `rejected` → its rows that lose their detail."""
+    shards: Sequence[str]
+    manifests: Mapping[str, str | None]
+    """File that stands for a whole table → its SHA-256 before."""
+
+
+@dataclass
+class Receipt:
+    """What a takedown did. No dates are in it: those are in the log, beside the command."""
+
+    takedown: int
+    asked: Mapping[str, Mapping[str, int | str]]
+    pairs: int = 0
+    images: int = 0
+    """URLs that no pair has any more."""
+    fetched: int = 0
+    """Of these, whose bytes were there."""
+    bytes: int = 0
+    tars: int = 0
+    """Rewritten or removed."""
+    rejected: int = 0
+    """Rejected rows that lost their detail."""
+    tombstones: int = 0
+    """All there are now."""
+    uids: list[str] = field(default_factory=list)
+    """Pairs that are tombstones by this takedown."""
+    files: list[Rewritten] = field(default_factory=list)
+    shards: list[Scrubbed] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the receipt as JSON data."""
+        found = asdict(self)
+        for files in (found["files"], *(one["files"] for one in found["shards"])):
+            files[:] = [file._asdict() for file in files]
+        return found
+
+
+def request_of(asked: Asked, folders: Sequence[str]) -> str:
+    """Return what tells a request from another, whatever order it is given in."""
+    return digest({"lists": dict(asked.digests), "shards": sorted(folders)})
+
+
+def fresh(dataset: Dataset) -> Table:
+    """Return the table of the uids that a takedown makes tombstones."""
+    return Table(dataset.store, FOLDER, contract("tombstones"))
+
+
+def begin(dataset: Dataset, plan: Plan, uids: Sequence[str]) -> None:
+    """Write a takedown down: the uids first, and then the plan, which makes it binding."""
+    write(fresh(dataset), uids)
+    note(dataset.store, "plan", asdict(plan))
+
+
+def under_way(dataset: Dataset) -> Plan | None:
+    """Return the plan of a takedown that was begun and has not finished."""
+    known = recall(dataset.store, "plan")
+    return None if known is None else Plan(**known)
+
+
+def store_receipt(dataset: Dataset, receipt: Receipt) -> str:
+    """Write a receipt; return its name. Now the takedown is done."""
+    name = f"{RECEIPTS}/{receipt.takedown:04d}.json"
+    dataset.store.write_bytes(name, (json.dumps(receipt.to_json(), indent=1) + "\n").encode())
+    dataset.store.remove(f"{FOLDER}/plan.json")
+    forget(dataset)
+    return name
+
+
+def forget(dataset: Dataset) -> None:
+    """Remove what was written down."""
+    dataset.store.remove(FOLDER)
+
+
+def next_number(store: Store) -> int:
+    """Return the number of the next takedown."""
+    numbers = [int(stem) for name in store.names(RECEIPTS) if (stem := name.partition(".")[0]).isdigit()]
+    return max(numbers, default=0) + 1
+
+
+def same_lists(store: Store, asked: Asked) -> dict[str, str]:
+    """Return for each list that was given before, to the byte, the receipt of that takedown."""
+    found: dict[str, str] = {}
+    for name in store.names(RECEIPTS):
+        before = json.loads(store.read_bytes(f"{RECEIPTS}/{name}") or b"{}").get("asked", {})
+        for kind, digest_ in asked.digests.items():
+            if before.get(kind, {}).get("list_sha256") == digest_:
+                found.setdefault(kind, f"{RECEIPTS}/{name}")
+    return found
+
+
+def tables(dataset: Dataset) -> list[Table]:
+    """Return all tables whose parts a takedown rewrites."""
+    ledgers = [dataset.ledger(name) for name in dataset.ledgers()]
+    return [
+        *(dataset.pairs, dataset.rejected, dataset.images, dataset.content),
+        *(dataset.measured(group) for group in GROUPS),
+        *ledgers,
+    ]
+
+
+def manifests(dataset: Dataset) -> dict[str, str | None]:
+    """Return the SHA-256 of all files that a takedown rewrites whatever part it works on."""
+    names = [f"{table.name}/{MANIFEST}" for table in (*tables(dataset), dataset.tombstones)]
+    names.append(dataset.tombstones.part_name(0))
+    return {name: sha256_of(dataset.store, name) for name in names}

@@ -1,0 +1,322 @@
+"""Exported folders without what was taken down: shards, what stands beside them, and the manifest last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from align_data.engines.base import Engine
+from align_data.errors import DatasetError
+from align_data.progress import Progress, Tick
+from align_data.schema import contract
+from align_data.stages.takedown.files import Rewritten, copy, members, note, recall, rewritten, sha256_of
+from align_data.store import UNFINISHED, Store
+from align_data.tables import Manifest, frame
+
+MANIFEST = "manifest.json"
+_WORKING = ("_rows", "_index")
+"""What an export that was killed at its very end leaves."""
+_BESIDE = ("txt", "json")
+"""Members of a sample that are not its image."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A folder that was exported. It travels to other machines."""
+
+    store: Store
+    manifest: Mapping[str, Any]
+
+    @property
+    def format(self) -> str:
+        """What its files are."""
+        return str(self.manifest["format"])
+
+    @property
+    def sharded(self) -> bool:
+        """Whether it has images, an index and hashes."""
+        return self.format in ("webdataset", "parquet")
+
+    @property
+    def key(self) -> str:
+        """What is equal for two ways to write its name."""
+        return str(self.store.fs.unstrip_protocol(self.store.root))
+
+
+@dataclass
+class Held:
+    """What a folder has of what is taken down."""
+
+    shards: dict[str, list[str]] = field(default_factory=dict)
+    """File → uids in it."""
+    bytes: int = 0
+    """Of the files."""
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs."""
+        return sum(map(len, self.shards.values()))
+
+
+@dataclass
+class Scrubbed:
+    """What was done in a folder."""
+
+    folder: str
+    format: str
+    pairs: int = 0
+    shards: list[str] = field(default_factory=list)
+    """Files that held some."""
+    files: list[Rewritten] = field(default_factory=list)
+    note: str = ""
+    """Why nothing was done."""
+
+
+def open_export(url: str, pairs: Manifest, work: str | None = None) -> Export:
+    """Open an exported folder; DatasetError if it is none of this dataset, or has no content to take out."""
+    store = Store(url, work)
+    content = store.read_bytes(MANIFEST)
+    if content is None:
+        raise DatasetError(
+            f"{url} has no {MANIFEST}: it is no export, or one that did not finish; remove it and export again"
+        )
+    try:
+        manifest = json.loads(content)
+        form, of = manifest["format"], manifest["of"]
+        if form in ("webdataset", "parquet"):
+            names = [str(shard["name"]) + str(shard["sha256"]) for shard in manifest["shards"]]
+            int(manifest["exported"]), str(manifest["index"]["name"])
+        else:
+            names = [str(name) for name in manifest["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{store.path(MANIFEST)} is no manifest of an export: {error!r}") from error
+    if of != pairs.fingerprint:
+        raise DatasetError(f"{url} is an export of another dataset: give the dataset that it was made from")
+    if form == "uids":
+        raise DatasetError(
+            f"{url} holds uids and nothing else, {len(names)} file, which a takedown does not rewrite: export again"
+        )
+    return Export(store, manifest)
+
+
+def examine(export: Export, gone: pl.Series) -> Held:
+    """See which files hold some of the uids that are `gone`."""
+    held, dead = Held(), gone.implode()
+    if not len(gone):
+        return held
+    if not export.sharded:
+        for name in export.manifest["files"]:
+            uids = frame(_parquet_file(export.store, name).read(columns=["uid"]))["uid"]
+            found = uids.filter(uids.is_in(dead)).to_list()
+            if found:
+                held.shards[name] = found
+                held.bytes += int(export.store.fs.size(export.store.path(name)))
+        return held
+    index = _parquet_file(export.store, export.manifest["index"]["name"])
+    for group in range(index.num_row_groups):
+        rows = frame(index.read_row_group(group, columns=["uid", "shard"]))
+        for (name,), some in rows.filter(pl.col("uid").is_in(dead)).group_by("shard", maintain_order=True):
+            held.shards.setdefault(str(name), []).extend(some["uid"])
+    held.bytes = sum(shard["bytes"] for shard in export.manifest["shards"] if shard["name"] in held.shards)
+    return held
+
+
+def _parquet_file(store: Store, name: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(store.open(name))
+    except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
+        what = " ".join(str(error).split())
+        raise DatasetError(f"cannot read {store.path(name)}: {what}; see align-data verify") from error
+
+
+def scrub_export(
+    dataset: Store, place: int, export: Export, gone: pl.Series, tombstones: str, engine: Engine, progress: Progress
+) -> Scrubbed:
+    """Take what is gone out of a folder; `dataset` is where it is written down, under the number `place`."""
+    name = f"shards-{place:05d}"
+    done = recall(dataset, f"{name}-done")
+    if done is not None:
+        return Scrubbed(**{**done, "files": [Rewritten(*file) for file in done["files"]]})
+    _sweep(export)
+    known = recall(dataset, name)
+    if known is None:
+        held = examine(export, gone)
+        known = {"shards": held.shards, "files": _before(export, list(held.shards))}
+        note(dataset, name, known)
+    shards, before = known["shards"], known["files"]
+    result = Scrubbed(export.store.url, export.format, sum(map(len, shards.values())), list(shards))
+    if shards:
+        names = list(shards)
+        sizes = [len(uids) for uids in shards.values()]
+        made = engine.map_parts(
+            f"takedown: {export.format}",
+            lambda number, tick: _scrub_shard(export, names[number], shards[names[number]], tick),
+            sizes,
+            progress,
+        )
+        if sha256_of(export.store, MANIFEST) == before[MANIFEST]:
+            _finish(export, shards, {one.name: one for one in made}, tombstones)
+    result.files = rewritten(export.store, before.items())
+    note(dataset, f"{name}-done", asdict(result))
+    return result
+
+
+def _before(export: Export, shards: Sequence[str]) -> dict[str, str | None]:
+    """Return the files that are to be rewritten with their SHA-256: of shards as the manifest has it."""
+    known: dict[str, str | None] = {}
+    beside: dict[str, None] = {}
+    if export.sharded:
+        index = export.manifest["index"]
+        known = {one["name"]: one["sha256"] for one in [*export.manifest["shards"], index]}
+        for name in shards:
+            beside |= {_stats(name): None, _sizes(name): None}
+        beside[index["name"]] = None
+    names = [*shards, *beside, MANIFEST] if shards else []
+    return {name: known.get(name) or sha256_of(export.store, name) for name in names}
+
+
+def _sweep(export: Export) -> None:
+    """Remove what killed runs were writing."""
+    files = [shard["name"] for shard in export.manifest["shards"]] if export.sharded else []
+    for folder in {"", *(name.rpartition("/")[0] for name in files)}:
+        for name in export.store.names(folder):
+            if UNFINISHED.fullmatch(name):
+                export.store.remove(f"{folder}/{name}".lstrip("/"))
+    for folder in _WORKING:
+        export.store.remove(folder)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard without what is gone."""
+
+    name: str
+    pairs: int
+    bytes: int
+    sha256: str
+    offsets: list[tuple[str, int]]
+    """Of each image, as the index has it."""
+
+
+def _scrub_shard(export: Export, name: str, uids: Sequence[str], tick: Tick) -> _Shard:
+    """Rewrite one shard, if a killed run has not."""
+    scrub = _scrub_tar if name.endswith(".tar") else _scrub_parquet
+    offsets = scrub(export.store, name, set(uids))
+    sha256 = sha256_of(export.store, name)
+    assert sha256 is not None
+    tick(len(uids))
+    size = int(export.store.fs.size(export.store.path(name)))
+    return _Shard(name, len(offsets), size, sha256, offsets)
+
+
+def _scrub_tar(store: Store, name: str, dead: set[str]) -> list[tuple[str, int]]:
+    """Take samples out of a WebDataset tar; return the keys and offsets of the other samples' images."""
+    found = members(store, name)
+    kept = [member for member in found if member.name.partition(".")[0] not in dead]
+    if len(kept) < len(found):
+        with store.create(name) as path:
+            copy(store, name, kept, path)
+    at, offsets = 0, []
+    for member in kept:
+        key, _, ending = member.name.partition(".")
+        if ending not in _BESIDE:
+            offsets.append((key, at + member.data - member.start))
+        at += member.end - member.start
+    return offsets
+
+
+def _scrub_parquet(store: Store, name: str, dead: set[str]) -> list[tuple[str, int]]:
+    """Take rows out of a Parquet file; return the uids and numbers of the others."""
+    file, gone = _parquet_file(store, name), pl.Series(sorted(dead), dtype=pl.String).implode()
+    uids = frame(file.read(columns=["uid"]))["uid"]
+    kept = uids.filter(~uids.is_in(gone))
+    if len(kept) < len(uids):
+        packed = file.metadata.row_group(0).column(0).compression
+        with (
+            store.create(name) as path,
+            pq.ParquetWriter(
+                path,
+                file.schema_arrow,
+                compression="none" if packed == "UNCOMPRESSED" else packed.lower(),
+                store_schema=b"ARROW:schema" in (file.metadata.metadata or {}),
+            ) as writer,
+        ):
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                stays = ~frame(table.select(["uid"]))["uid"].is_in(gone)
+                if stays.any():
+                    some = table.filter(stays.to_arrow()).combine_chunks()
+                    writer.write_table(some, row_group_size=some.num_rows)
+    return list(zip(kept, range(len(kept)), strict=True))
+
+
+def _stats(shard: str) -> str:
+    return f"{shard.rpartition('.')[0]}_stats.json"
+
+
+def _sizes(shard: str) -> str:
+    return f"{shard.rpartition('/')[0]}/sizes.json".lstrip("/")
+
+
+def _finish(export: Export, held: Mapping[str, Sequence[str]], made: Mapping[str, _Shard], tombstones: str) -> None:
+    """Write what stands beside the shards, the index, and the manifest last."""
+    store, before = export.store, export.manifest
+    manifest = dict(before)
+    removed = sum(map(len, held.values()))
+    if export.sharded:
+        for shard in made.values():
+            _update(store, _stats(shard.name), _counted(shard.pairs))
+            _update(store, _sizes(shard.name), {shard.name.rpartition("/")[2]: shard.pairs})
+        manifest["index"] = _write_index(export, made)
+        manifest["shards"] = [
+            {**one, "pairs": new.pairs, "bytes": new.bytes, "sha256": new.sha256}
+            if (new := made.get(one["name"]))
+            else one
+            for one in before["shards"]
+        ]
+        manifest["exported"] = before["exported"] - removed
+    manifest["pairs"] = before["pairs"] - removed
+    entry = {"tombstones": tombstones, "pairs": removed, "files": list(made)}
+    manifest["takedowns"] = [*before.get("takedowns", []), entry]
+    store.write_bytes(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _counted(pairs: int) -> dict[str, Any]:
+    return {"count": pairs, "successes": pairs, "status_dict": {"success": pairs}}
+
+
+def _update(store: Store, name: str, values: Mapping[str, Any]) -> None:
+    """Put values into a JSON file in place of what it has of them."""
+    content = store.read_bytes(name)
+    if content is None:
+        return
+    indent = 1 if content.startswith(b"{\n") else None
+    new = {**json.loads(content), **{key: value for key, value in values.items() if key in json.loads(content)}}
+    store.write_bytes(name, (json.dumps(new, indent=indent) + "\n").encode())
+
+
+def _write_index(export: Export, made: Mapping[str, _Shard]) -> dict[str, Any]:
+    """Write the index with the places in the new shards; return what the manifest says of it."""
+    known = export.manifest["index"]
+    file, schema, rows = _parquet_file(export.store, known["name"]), contract("index").arrow(), 0
+    with (
+        export.store.create(known["name"]) as path,
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+    ):
+        for group in range(file.num_row_groups):
+            table = frame(file.read_row_group(group))
+            for (name,), some in table.group_by("shard", maintain_order=True):
+                kept = some
+                if (new := made.get(str(name))) is not None:
+                    places = pl.DataFrame(new.offsets, {"uid": pl.String, "offset": pl.Int64}, orient="row")
+                    kept = some.drop("offset").join(places, on="uid", how="inner", maintain_order="left")
+                if len(kept):
+                    arrow = kept.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
+                    writer.write_table(arrow.cast(schema), row_group_size=len(kept))
+                    rows += len(kept)
+    return {**known, "rows": rows, "sha256": sha256_of(export.store, known["name"])}

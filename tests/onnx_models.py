@@ -1,0 +1,105 @@
+"""Small ONNX classifiers whose scores can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CARD: dict[str, Any] = {
+    "size": 8,
+    "layout": "nchw",
+    "channels": "rgb",
+    "scale": 1 / 255,
+    "resize": "squash",
+    "resample": "bilinear",
+    "classes": ["safe", "unsafe"],
+    "unsafe": ["unsafe"],
+    "output": "softmax",
+}
+
+
+def card_text(**changed: Any) -> str:
+    """Return CARD as YAML, with keys changed, added, or left out where None."""
+    card = {**CARD, **changed}
+    return "".join(f"{key}: {_yaml(value)}\n" for key, value in card.items() if value is not None)
+
+
+def _yaml(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+def classifier(
+    path: Path,
+    weights: Sequence[Sequence[float]],
+    bias: Sequence[float],
+    *,
+    layout: str = "nchw",
+    sides: tuple[int | str, int | str] = (8, 8),
+    batch: int | str = "batch",
+    inputs: int = 1,
+    outputs: int = 1,
+    external: bool = False,
+) -> None:
+    """Write the model that gives, for each class, the channels' means times its weights, plus its bias.
+
+    `weights` has a row for each class; `sides` are height and width.
+    """
+    shape = [batch, 3, *sides] if layout == "nchw" else [batch, *sides, 3]
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["planes"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["row"]),
+        helper.make_node("Gemm", ["row", "weights", "bias"], ["out"], transB=1),
+    ]
+    if layout == "nchw":
+        nodes.insert(0, helper.make_node("Identity", ["image"], ["planes"]))
+    else:
+        nodes.insert(0, helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]))
+    given = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]
+    given += [helper.make_tensor_value_info(f"more{n}", TensorProto.FLOAT, [1]) for n in range(1, inputs)]
+    taken = [helper.make_tensor_value_info("out", TensorProto.FLOAT, [batch, len(bias)])]
+    for n in range(1, outputs):
+        nodes.append(helper.make_node("Identity", ["out"], [f"out{n}"]))
+        taken.append(helper.make_tensor_value_info(f"out{n}", TensorProto.FLOAT, [batch, len(bias)]))
+    held = [
+        numpy_helper.from_array(np.array(weights, np.float32), "weights"),
+        numpy_helper.from_array(np.array(bias, np.float32), "bias"),
+    ]
+    model = _model(nodes, given, taken, held)
+    more = {"save_as_external_data": True, "size_threshold": 0, "location": "weights.bin"} if external else {}
+    onnx.save(model, str(path), **more)
+
+
+def magenta_model(path: Path) -> None:
+    """Write a model that scores how magenta an image is, and its card beside it.
+
+    The mean m of min(red, blue) - green is 1 for (255, 0, 255) and 0.5 for purple. The score is the logistic function of
+    40 × (m - 0.65): above 0.99 if nine tenths are magenta and the rest is no green, below 0.01 where m is below 0.53.
+    """
+    nodes = [
+        helper.make_node("Split", ["image"], ["red", "green", "blue"], axis=1, num_outputs=3),
+        helper.make_node("Min", ["red", "blue"], ["both"]),
+        helper.make_node("Sub", ["both", "green"], ["magenta"]),
+        helper.make_node("GlobalAveragePool", ["magenta"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["row"]),
+        helper.make_node("Gemm", ["row", "weights", "bias"], ["logits"], transB=1),
+    ]
+    held = [
+        numpy_helper.from_array(np.array([[0], [40]], np.float32), "weights"),
+        numpy_helper.from_array(np.array([0, -26], np.float32), "bias"),
+    ]
+    given = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 32, 32])]
+    taken = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])]
+    onnx.save(_model(nodes, given, taken, held), str(path))
+    card = card_text(size=32, classes=["other", "magenta"], unsafe=["magenta"])
+    path.with_suffix(".yaml").write_text(card)
+
+
+def _model(nodes: list[Any], given: list[Any], taken: list[Any], held: list[Any]) -> Any:
+    graph = helper.make_graph(nodes, "classifier", given, taken, held)
+    # An old format, which every onnxruntime of the last years reads.
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
