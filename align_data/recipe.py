@@ -276,7 +276,7 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
         raise RecipeError(
             f"--set {assignment}: no operator {op}{nearest(op, OPERATORS)}; allowed: {', '.join(OPERATORS)}"
         )
-    scalars = [_scalar(part, text) for part in (text.split(",") if op in ("between", "in") else [text])]
+    scalars = [scalar(part, f"--set {text}") for part in (text.split(",") if op in ("between", "in") else [text])]
     try:
         return recipe.with_test(name, op, scalars if op in ("between", "in") else scalars[0])
     except ValidationError as error:
@@ -300,9 +300,9 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _scalar(text: str, whole: str) -> Any:
-    """Read one value of --set the way the YAML would."""
-    value, _ = load_yaml(text.strip(), f"--set {whole}")
+def scalar(text: str, where: str) -> Any:
+    """Read one value the way the YAML of a recipe would; `where` is what an error calls it."""
+    value, _ = load_yaml(text.strip(), where)
     return value
 
 

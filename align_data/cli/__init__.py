@@ -24,6 +24,8 @@ COMMANDS = {
     "filter": "Apply a recipe: decide every pair, and write why.",
     "audit": "Show what each rule of a recipe did.",
     "eval-index": "Hash evaluation images, so that copies of them can be kept out.",
+    "sweep": "Count what other thresholds would keep, without measuring or filtering again.",
+    "diff": "Show what two ledgers decide otherwise, and by which rules.",
     "why": "Explain one pair: its values, every rule's verdict, the reasons.",
     "export": "Write the kept pairs: shards with images, metadata, or uids.",
     "verify": "Check every shard of an export against its manifest.",

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from align_data.cli import render
-from align_data.cli.common import console, dataset_argument, json_option, ledger_option, print_json
-from align_data.layout import Dataset
-from align_data.stages.audit import audit, examples
-from align_data.store import Store
+from align_data.cli.common import (
+    console,
+    dataset_argument,
+    json_option,
+    ledger_option,
+    page_options,
+    print_json,
+    progress,
+    resource_options,
+    resources,
+    write_page,
+)
+from align_data.pipeline import session
+from align_data.report import audit_html, drawing
+from align_data.stages.audit import audit, examples, survey
 
 
 @click.command("audit", short_help="Show what each rule of a recipe did.")
@@ -22,26 +35,38 @@ from align_data.store import Store
     default=0,
     help="Also so many pairs that each rule alone drops.",
 )
+@page_options
+@resource_options
 @json_option
-def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool) -> None:
+def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool, **options: Any) -> None:
     """Show what each rule of a recipe did, exactly, from the ledger alone.
 
     For each rule: its test, how many pairs fail it, how many fail it and nothing else, for how many it is unknown, and
     how many no rule so far fails. A star marks thresholds that were chosen and are not published.
 
+    With --html a page is written, one file that works offline: the funnel, how rules overlap, what other thresholds
+    would keep, samples with pictures, who is removed, the pool's extremes, how it was made. It needs the extra report.
+
     \b
     Examples:
       align-data audit laion --recipe align --examples 5
+      align-data audit laion --recipe align --html report.html
       align-data audit laion --recipe align --json
     """
-    opened = Dataset(Store(dataset))
-    result = audit(opened, ledger)
-    samples = examples(opened, ledger, number) if number else {}
+    html, pictures = options.pop("html"), options.pop("pictures")
+    samples, seed = options.pop("samples"), options.pop("seed")
+    with session(dataset, resources(options), reads=True) as (opened, engine):
+        result = audit(opened, ledger)
+        shown = examples(opened, ledger, number) if number else {}
+        if html is not None:
+            drawing()  # before a long count
+            found = survey(opened, ledger, engine, progress(), samples, seed)
+            write_page(html, audit_html(found, opened, progress(), pictures=pictures))
     if as_json:
-        print_json({**result.to_json(), **({"examples": samples} if number else {})})
+        print_json({**result.to_json(), **({"examples": shown} if number else {})})
         return
     out = console()
     render.audit(out, result)
     if overlap:
         render.overlap(out, result)
-    render.examples(out, samples)
+    render.examples(out, shown)

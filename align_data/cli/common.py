@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,8 @@ from rich.console import Console
 from align_data.cli.progress import Lines, Live
 from align_data.pipeline import Resources
 from align_data.progress import Progress
+from align_data.stages.audit import SAMPLES
+from align_data.store import writing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,6 +127,29 @@ def resource_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def page_options(function: F) -> F:
+    """Add the options of a report to look at."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which samples are drawn."),
+        click.option(
+            "--samples", type=click.IntRange(0, 1000), default=SAMPLES, show_default=True, help="Of each kind, so many."
+        ),
+        click.option("--pictures/--no-pictures", default=True, help="Whether the page has pictures of its samples."),
+        click.option(
+            "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page to look at."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def write_page(path: Path, content: str) -> None:
+    """Write a page."""
+    with writing(path):
+        path.write_text(content, encoding="utf-8")
+    note(f"{path} is written: a browser shows it, without a network")
 
 
 def resources(options: dict[str, Any]) -> Resources:

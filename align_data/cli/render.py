@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.stages.audit import Audit
+from align_data.stages.audit import Audit, Diff, Swept
 from align_data.stages.ingest import Account
 from align_data.stages.why import Why
 
@@ -62,6 +62,45 @@ def audit(out: Console, audit: Audit) -> None:
         out.print(escape(f"in force: {line}"))
     for line in audit.notes:
         out.print(escape(("* " if line.startswith("chosen") else "") + line))
+
+
+def swept(out: Console, found: Swept) -> None:
+    """Print what each threshold would keep."""
+    table = Table(title=f"{escape(found.rule)}: kept and pending with every other rule in force", title_justify="left")
+    for name in (f"{found.signal} {found.op}", "kept", "pending"):
+        table.add_column(escape(name), justify="right")
+    for point in found.values:
+        value = (
+            f"{point.value:,}" if isinstance(point.value, int) and not isinstance(point.value, bool) else point.value
+        )
+        table.add_row(escape(str(value)), f"{point.kept:,}", f"{point.pending:,}")
+    out.print(table)
+    for change in found.changes:
+        out.print(escape(f"  {change.before} -> {change.after}  {change.value!s:>8}  {change.alt_text[:90]!r}"))
+        out.print(f"      [dim]{escape(change.uid)}  {escape(change.url[:90])}[/dim]", soft_wrap=True)
+
+
+def diff(out: Console, found: Diff) -> None:
+    """Print what two ledgers decide otherwise."""
+    for name, number in (
+        ("kept by both", found.both),
+        (f"only by {found.a}", found.only_a.pairs),
+        (f"only by {found.b}", found.only_b.pairs),
+        ("by neither", found.neither),
+    ):
+        out.print(escape(f"{name:30} {number:>14,}  {_share(number, found.pairs):>6} of all pairs"))
+    for only, other in ((found.only_a, found.b), (found.only_b, found.a)):
+        if only.by:
+            table = Table(title=escape(f"Why {other} does not keep what {only.ledger} keeps"), title_justify="left")
+            table.add_column(escape(f"rule of {other}"))
+            for name in ("fail", "fail only this", "unknown"):
+                table.add_column(name, justify="right")
+            for by in only.by:
+                table.add_row(escape(by.rule), f"{by.fail:,}", f"{by.fail_only:,}", f"{by.unknown:,}")
+            out.print(table)
+        for sample in only.samples:
+            out.print(escape(f"  only {only.ledger}: {sample.alt_text[:90]!r}"), soft_wrap=True)
+            out.print(f"      [dim]{escape(sample.uid)}  {escape(sample.url[:90])}[/dim]", soft_wrap=True)
 
 
 def _thousands(test: str) -> str:

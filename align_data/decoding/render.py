@@ -41,8 +41,9 @@ class UnrenderableError(ValueError):
 class How:
     """How images are exported."""
 
-    resize: Literal["keep", "shortest", "crop"] = "keep"
-    """All pixels; at most `size` on the shorter side; or `size` x `size` from the middle, enlarged where needed."""
+    resize: Literal["keep", "shortest", "crop", "fit"] = "keep"
+    """All pixels; at most `size` on the shorter side; `size` x `size` from the middle, enlarged where needed; or at
+    most `size` on the longer side."""
     size: int = 256
     """Pixels."""
     quality: int = 95
@@ -50,7 +51,10 @@ class How:
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return the size that an image is exported in; the longer side is rounded, a half up."""
-        short = min(width, height)
+        short, long = sorted((width, height))
+        if self.resize == "fit":
+            scale = min(1.0, self.size / long)
+            return max(1, round(width * scale)), max(1, round(height * scale))
         if self.resize == "keep" or (self.resize == "shortest" and short <= self.size):
             return width, height
         if self.resize == "crop":

@@ -24,7 +24,7 @@ def handler(decoding: Decoding) -> Handler:
     scorer = decoding.nsfw.open() if decoding.nsfw is not None else None
     Image.init()
     phash(Image.new("L", (32, 32)))  # loads scipy, whose threads take memory that is no image's
-    _limit_memory(decoding.memory)
+    limit_memory(decoding.memory)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever we were started under may have had it ignored
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 
@@ -43,7 +43,7 @@ def handler(decoding: Decoding) -> Handler:
     return handle
 
 
-def _limit_memory(more: int) -> None:
+def limit_memory(more: int) -> None:
     """Let this process hold so many bytes of data more than it does already: libraries take some a core."""
     held = 0
     with suppress(OSError):  # there is no /proc but on Linux

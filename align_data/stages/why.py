@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from align_data.errors import DatasetError
-from align_data.hashing import keys, pair_keys
+from align_data.hashing import keys
 from align_data.inputs.rows import DETAIL
 from align_data.layout import GROUPS, Dataset
 from align_data.ledger import Plan, open_ledger, times
 from align_data.measured import available
+from align_data.ngrams import rarest
 from align_data.pairs import normalise
 from align_data.recipe import Rule
 from align_data.signals import SIGNALS
-from align_data.signals.words import words
 
 _SAID = ["status", "reason"]
 _GONE = "the pair was taken down: its URL, its text and what else identified it are gone, what was counted stays"
@@ -179,13 +177,11 @@ def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     if texts is not None:
         yield f"{texts:,} pairs of the pool have this URL" if texts > 1 else "no other pair has this URL"
     if row.get("rarest_ngram") is not None:
-        ngrams = _ngrams(row["alt_text"])
-        if not ngrams:
+        (ngram,) = rarest(dataset, [row["alt_text"]])
+        if ngram is None:
             yield "the text has no words, so it has no rare n-gram"
         else:
-            counts = _counts(dataset, list(ngrams))
-            rarest = min(ngrams, key=lambda key: (counts.get(key, 0), ngrams[key]))
-            yield f"its rarest n-gram is {ngrams[rarest]!r}, seen {times(counts.get(rarest, 0))} in the pool"
+            yield f"its rarest n-gram is {ngram.text!r}, seen {times(ngram.seen)} in the pool"
 
 
 def _image(dataset: Dataset, part: int, url: str) -> Iterator[str]:
@@ -205,26 +201,3 @@ def _image(dataset: Dataset, part: int, url: str) -> Iterator[str]:
             return  # content says the same again
         elif where:
             yield f"the image is {where[2]:,} bytes at {where[1]:,} of {where[0]}"
-
-
-def _ngrams(text: str) -> dict[int, str]:
-    """Return the keys of a text's unigrams and bigrams, and the n-grams."""
-    tokens = words(pl.Series([text]).str.to_lowercase())[0].to_list()
-    hashed = keys(pl.Series(tokens, dtype=pl.String))
-    found = dict(zip(hashed.view(np.int64).tolist(), tokens, strict=True))
-    pairs = pair_keys(hashed[:-1], hashed[1:]).view(np.int64).tolist()
-    return {**dict(zip(pairs, map(" ".join, pairwise(tokens)), strict=True)), **found}
-
-
-def _counts(dataset: Dataset, wanted: list[int]) -> dict[int, int]:
-    """Look up keys in counts/ngrams, reading only the pieces that can hold them."""
-    table = dataset.counts("ngrams")
-    manifest = table.committed()
-    found: dict[int, int] = {}
-    for part in range(len(manifest.parts) if manifest else 0):
-        for group, (least, greatest) in enumerate(table.piece_statistics(part, "key")):
-            here = [key for key in wanted if least <= key <= greatest]
-            if here:
-                piece = table.piece(part, group, ["key", "count"])
-                found.update(piece.filter(pl.col("key").is_in(here)).iter_rows())
-    return found

@@ -1,0 +1,53 @@
+"""align-data diff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from align_data.cli import render
+from align_data.cli.common import (
+    console,
+    dataset_argument,
+    json_option,
+    page_options,
+    print_json,
+    progress,
+    resource_options,
+    resources,
+    write_page,
+)
+from align_data.pipeline import session
+from align_data.report import diff_html, drawing
+from align_data.stages.audit import diff
+
+
+@click.command("diff", short_help="Show what two ledgers decide otherwise, and by which rules.")
+@dataset_argument
+@click.argument("ledger_a", metavar="LEDGER_A")
+@click.argument("ledger_b", metavar="LEDGER_B")
+@page_options
+@resource_options
+@json_option
+def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options: Any) -> None:
+    """Show which pairs both of two ledgers keep, only the one, only the other, and neither; by which rules; samples.
+
+    \b
+    Examples:
+      align-data diff laion align align-strict
+      align-data diff laion align datacomp-basic --html diff.html
+    """
+    html: Path | None = options.pop("html")
+    pictures, samples, seed = options.pop("pictures"), options.pop("samples"), options.pop("seed")
+    with session(dataset, resources(options), reads=True) as (opened, engine):
+        if html is not None:
+            drawing()
+        found = diff(opened, ledger_a, ledger_b, engine, progress(), samples, seed)
+        if html is not None:
+            write_page(html, diff_html(found, opened, progress(), pictures=pictures))
+    if as_json:
+        print_json(found.to_json())
+        return
+    render.diff(console(), found)

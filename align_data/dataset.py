@@ -1,0 +1,103 @@
+"""The Python door, for notebooks: a dataset's verdicts as a frame, and its audit as a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from align_data.engines.base import Engine
+from align_data.engines.local import LocalEngine
+from align_data.layout import GROUPS, Dataset
+from align_data.ledger import open_ledger
+from align_data.measured import available
+from align_data.progress import Progress, Silent
+from align_data.report import audit_html
+from align_data.signals import SIGNALS
+from align_data.stages.audit import SAMPLES, Survey, survey
+from align_data.store import Store, writing
+from align_data.tables import Table
+
+
+class Report:
+    """An audit: `survey` has its numbers, a notebook shows its page."""
+
+    def __init__(self, dataset: Dataset, survey: Survey, *, pictures: bool = True) -> None:
+        self.survey = survey
+        self._dataset, self._pictures = dataset, pictures
+
+    @cached_property
+    def html(self) -> str:
+        """The page, which needs no network."""
+        return audit_html(self.survey, self._dataset, Silent(), pictures=self._pictures)
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a file."""
+        with writing(path):
+            Path(path).write_text(self.html, encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame of its own: the notebook's styles and the page's leave each other alone."""
+        held = self.html.replace("&", "&amp;").replace('"', "&quot;")
+        return f'<iframe style="width:100%;height:80vh;border:1px solid #ddd" srcdoc="{held}"></iframe>'
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A dataset that is read."""
+
+    dataset: Dataset
+    engine: Engine
+    progress: Progress
+
+    def ledgers(self) -> list[str]:
+        """Return the names of the ledgers there are."""
+        return self.dataset.ledgers()
+
+    def verdicts(self, ledger: str) -> pl.LazyFrame:
+        """Return every pair with its verdicts, lazily: what is not asked for is not read.
+
+        The columns are uid, url, alt_text, all measured signals, the masks `failed` and `unknown` (a rule's bit is its
+        place in the recipe; a negative `failed` says that the pair was taken down), a column `fails.RULE` for each rule
+        (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
+        """
+        plan, _ = open_ledger(self.dataset, ledger)
+        there = available(self.dataset, self.dataset.ingested())
+        frames = [self._scan(self.dataset.pairs, ["uid", "url", "alt_text"])]
+        for group in GROUPS:
+            names = [name for name in SIGNALS if name in there and SIGNALS[name].group == group]
+            if names:
+                frames.append(self._scan(self.dataset.measured(group), names))
+        frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
+        failed, unknown = pl.col("failed"), pl.col("unknown")
+        rules = [
+            pl.when(unknown & (1 << place) == 0).then(failed & (1 << place) != 0).alias(f"fails.{rule.name}")
+            for place, rule in enumerate(plan.recipe.rules)
+        ]
+        left = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))
+        outcome = pl.when(failed == 0).then(left).otherwise(pl.lit("dropped")).alias("outcome")
+        return pl.concat(frames, how="horizontal").with_columns(*rules, outcome)
+
+    def audit(self, ledger: str, samples: int = SAMPLES, seed: int = 0, *, pictures: bool = True) -> Report:
+        """Count all that an audit says; shown by a notebook as a page."""
+        found = survey(self.dataset, ledger, self.engine, self.progress, samples, seed)
+        return Report(self.dataset, found, pictures=pictures)
+
+    def _scan(self, table: Table, columns: list[str]) -> pl.LazyFrame:
+        manifest = table.committed()
+        assert manifest is not None
+        store, names = table.store, [table.part_name(part) for part in range(len(manifest.parts))]
+        if not names:
+            return pl.DataFrame(schema=pl.Schema(table.contract.arrow(columns))).lazy()
+        files = [store.path(name) if store.local else store.fs.open(store.path(name), "rb") for name in names]
+        return pl.scan_parquet(files).select(columns)
+
+
+def open(url: str | Path, workers: int | None = None) -> Opened:
+    """Open a dataset by its path or fsspec URL; DatasetError where there is none."""
+    store = Store(str(url))
+    dataset = Dataset(store)
+    dataset.ingested()
+    return Opened(dataset, LocalEngine(store.work, workers), Silent())

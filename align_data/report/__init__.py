@@ -1,0 +1,47 @@
+"""Reports to look at: one HTML file each that needs no network, of what a survey or a diff has counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+
+from align_data.errors import AlignDataError
+from align_data.layout import Dataset
+from align_data.progress import Progress
+from align_data.stages.audit.diff import Diff
+from align_data.stages.audit.picks import Sample
+from align_data.stages.audit.survey import Survey
+
+
+def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
+    """Return the audit page of a survey; with thumbnails of its samples, where their images have been fetched."""
+    page = drawing()
+    samples = [sample for some in survey.samples.values() for sample in some]
+    found: str = page.page(survey, _pictures(dataset, samples if pictures else [], progress))
+    return found
+
+
+def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
+    """Return what two ledgers decide otherwise as a page."""
+    page = drawing()
+    samples = [*diff.only_a.samples, *diff.only_b.samples]
+    found: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress))
+    return found
+
+
+def drawing() -> ModuleType:
+    """Return what makes pages; AlignDataError where the extra is not installed."""
+    try:
+        from align_data.report import page  # noqa: PLC0415 - of the extra report
+    except ImportError as error:
+        raise AlignDataError(f"reports need {error.name}: pip install 'align-data[report]'") from None
+    return page
+
+
+def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> dict[str, str]:
+    from align_data.report.pictures import pictures  # noqa: PLC0415 - Pillow, which counting does not need
+
+    return dict(pictures(dataset, samples, progress))
+
+
+__all__ = ["audit_html", "diff_html", "drawing"]

@@ -1,0 +1,185 @@
+"""The page itself: numbers and charts put into a template, everything escaped, and nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from align_data.ledger import Plan
+from align_data.report import charts
+from align_data.report.pictures import Pictures
+from align_data.signals import SIGNALS
+from align_data.stages.audit.curves import Curve
+from align_data.stages.audit.diff import OUTCOMES, Diff
+from align_data.stages.audit.fetched import AGREEMENT
+from align_data.stages.audit.picks import KINDS
+from align_data.stages.audit.survey import Survey
+
+BLUR = 0.5
+"""The nsfw score above which a picture is blurred where no rule says another."""
+_LOADER = """
+for (const node of document.querySelectorAll('script[type="application/vnd.vegalite+json"]')) {
+  vegaEmbed(node.nextElementSibling, JSON.parse(node.textContent),
+            {mode: "vega-lite", renderer: "svg", actions: false, ast: true});
+}
+"""
+"""`ast`: expressions are interpreted, so that the page need not be allowed to make code of text."""
+
+
+def page(survey: Survey, pictures: Pictures) -> str:
+    """Return the audit page of a survey as HTML; `pictures` are thumbnails by URL, as data: URLs."""
+    rules = [_Section(survey, rule.name) for rule in survey.plan.recipe.rules]
+    return _render(
+        "audit.html.j2",
+        survey=survey,
+        audit=survey.audit,
+        funnel=_funnel(survey),
+        overlaps=charts.overlaps(survey.overlaps, [rule.name for rule in survey.plan.recipe.rules]),
+        shown=charts.COMBINATIONS,
+        sections=rules,
+        kinds=KINDS,
+        pictures=pictures,
+        blur=_blur(survey.plan),
+        agreement=AGREEMENT,
+    )
+
+
+def diff_page(diff: Diff, pictures: Pictures) -> str:
+    """Return what two ledgers decide otherwise as a page."""
+    return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
+
+
+def _render(template: str, **values: Any) -> str:
+    bundle = _bundle()
+    scripts = [Markup(script) for script in (bundle, _LOADER)]  # noqa: S704 - ours and Vega's
+    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
+    return _environment().get_template(template).render(scripts=scripts, hashes=hashes, signals=SIGNALS, **values)
+
+
+@cache
+def _bundle() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script."""
+    found: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    return found.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _sha256(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("align_data.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock
+    )
+    return environment
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _share(number: float, whole: float) -> str:
+    """Return a percentage; what is not all, or not nothing, is never shown as it."""
+    if not whole:
+        return "–"
+    part = number / whole
+    digits = 1 if part == 0 or part >= 0.001 else min(6, -math.floor(math.log10(part)) - 2)
+    text = f"{part:.{digits}%}"
+    if number < whole and text == "100.0%":
+        return "> 99.9%"
+    return text
+
+
+def _signed(value: float) -> str:
+    return f"{value:+,.0f}".replace("-", "−")
+
+
+def _width(number: float, whole: float) -> str:
+    """Return a bar's width in percent."""
+    return f"{100 * number / whole:.2f}" if whole else "0"
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
+
+
+def _spec(spec: Mapping[str, Any]) -> Markup:
+    """Return a chart as JSON that no text in it can end: a browser reads it, and runs nothing of it."""
+    content = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+    return Markup(content.replace(">", "\\u003e"))  # noqa: S704 - nothing is left to escape
+
+
+def _value(value: Any, signal: str) -> str:
+    """Return a signal's value as a reader should see it."""
+    if value is None:
+        return "not measured"
+    if value == SIGNALS[signal].none:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _number(value) if isinstance(value, int | float) else str(value)
+
+
+def _blur(plan: Plan) -> float:
+    """Return the score from which a picture is blurred: the least that the recipe drops."""
+    found = [rule.value for rule in plan.recipe.rules if rule.signal == "nsfw" and rule.op in ("lt", "le")]
+    return float(min(found)) if found else BLUR
+
+
+class _Section:
+    """What the page shows of one rule."""
+
+    def __init__(self, survey: Survey, name: str) -> None:
+        place = survey.plan.recipe.position(name)
+        self.rule = survey.plan.recipe.rules[place]
+        self.audit = survey.audit.rules[place]
+        self.signal = SIGNALS[self.rule.signal]
+        self.vocabulary = survey.plan.vocabularies.get(name)
+        self.curve: Curve | None = survey.curves.get(name)
+        self.distribution = charts.distribution(self.curve) if self.curve is not None else None
+        self.sweeps = charts.sweeps(survey, self.curve) if self.curve is not None and self.distribution else []
+        self.samples = {kind: survey.samples.get((name, kind), []) for kind in KINDS}
+
+    @property
+    def none(self) -> int:
+        """Pairs whose value stands for 'has none'."""
+        if self.curve is None or self.curve.scale is None or self.signal.none is None:
+            return 0
+        return int(self.curve.counts[:, -1].sum())
+
+
+def _funnel(survey: Survey) -> list[tuple[str, int, str]]:
+    """Return the steps from the input's rows to what is kept: name, number, kind."""
+    account, audit = survey.account, survey.audit
+    lines = [
+        ("rows in", account["rows"], "rows"),
+        ("rejected: no pair can be made of them", account["rejected"], "lost"),
+        ("merged: the same URL and text again", account["merged"], "lost"),
+        ("pairs", audit.pairs, "pairs"),
+    ]
+    lines += [(f"left after {rule.rule}", rule.left_after, "left") for rule in audit.rules if not rule.off]
+    if audit.taken_down:
+        lines.append(("taken down", audit.taken_down, "lost"))
+    return [
+        *lines,
+        ("dropped", audit.dropped, "lost"),
+        ("pending", audit.pending, "pending"),
+        ("kept", audit.kept, "kept"),
+    ]

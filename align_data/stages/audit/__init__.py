@@ -1,0 +1,22 @@
+"""Audit: what each rule of a ledger did, and what another threshold would do."""
+
+from align_data.stages.audit.counts import Audit, RuleAudit, audit, count, examples
+from align_data.stages.audit.diff import Diff, diff
+from align_data.stages.audit.survey import SAMPLES, Survey, survey
+from align_data.stages.audit.sweep import Asked, Swept, sweep
+
+__all__ = [
+    "SAMPLES",
+    "Asked",
+    "Audit",
+    "Diff",
+    "RuleAudit",
+    "Survey",
+    "Swept",
+    "audit",
+    "count",
+    "diff",
+    "examples",
+    "survey",
+    "sweep",
+]

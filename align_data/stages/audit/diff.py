@@ -1,0 +1,143 @@
+"""Diff: what two ledgers of one dataset decide otherwise, and by which rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from align_data.engines.base import Engine
+from align_data.layout import Dataset
+from align_data.ledger import Plan, masks_of, open_ledger
+from align_data.progress import Progress, Tick
+from align_data.stages.audit import picks
+from align_data.stages.audit.populations import Populations
+
+OUTCOMES = ("kept", "pending", "dropped")
+SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class By:
+    """How often a rule is why one ledger does not keep what the other keeps."""
+
+    rule: str
+    fail: int
+    fail_only: int
+    """Fail it and no other rule of its ledger."""
+    unknown: int
+
+
+@dataclass(frozen=True)
+class Only:
+    """What one ledger keeps and the other does not."""
+
+    ledger: str
+    """The one that keeps them."""
+    pairs: int
+    by: list[By]
+    """Rules of the other one."""
+    samples: list[picks.Sample]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What two ledgers decide; counts are of all pairs, and exact."""
+
+    a: str
+    b: str
+    pairs: int
+    both: int
+    """Kept by both."""
+    only_a: Only
+    only_b: Only
+    neither: int
+    outcomes: list[list[int]]
+    """Pairs by their outcome in A, a row each of kept, pending and dropped, and in B."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+def diff(
+    dataset: Dataset, a: str, b: str, engine: Engine, progress: Progress, samples: int = SAMPLES, seed: int = 0
+) -> Diff:
+    """Compare two ledgers in one scan."""
+    (plan_a, manifest_a), (plan_b, manifest_b) = open_ledger(dataset, a), open_ledger(dataset, b)
+    of_a, of_b = Populations(masks_of(manifest_a)), Populations(masks_of(manifest_b))
+
+    def count(part: int, tick: Tick) -> tuple[Counter[tuple[int, int]], picks.Spots]:
+        return _count(dataset, (a, b), (of_a, of_b), part, samples, seed, tick)
+
+    rows = [part.rows for part in dataset.ingested().parts]
+    found = engine.map_parts("diff", count, rows, progress)
+    together = sum((counts for counts, _ in found), Counter[tuple[int, int]]())
+    spots = picks.nearest((some for _, some in found), samples * picks.SPARE)
+    signals = [rule.signal for plan in (plan_a, plan_b) for rule in plan.recipe.rules]
+    shown = picks.read(dataset, signals, spots, samples, engine, progress)
+    outcomes = _outcomes(together, of_a, of_b)
+    only = []
+    for side, name, plan, kept, other in ((0, a, plan_b, of_a, of_b), (1, b, plan_a, of_b, of_a)):
+        codes: Counter[int] = Counter()
+        for both_codes, number in together.items():
+            if kept.kept[both_codes[side]] and not other.kept[both_codes[1 - side]]:
+                codes[both_codes[1 - side]] += number
+        chosen = shown.get((_SIDES[side], "random"), [])
+        only.append(Only(name, codes.total(), _by(plan, other, codes), chosen))
+    pairs, both = together.total(), outcomes[0][0]
+    return Diff(a, b, pairs, both, only[0], only[1], pairs - both - only[0].pairs - only[1].pairs, outcomes)
+
+
+_SIDES = ("a", "b")
+
+
+def _count(
+    dataset: Dataset,
+    ledgers: tuple[str, str],
+    populations: tuple[Populations, Populations],
+    part: int,
+    samples: int,
+    seed: int,
+    tick: Tick,
+) -> tuple[Counter[tuple[int, int]], picks.Spots]:
+    """Count one part by both ledgers' masks, and draw of what only one of them keeps."""
+    counts: Counter[tuple[int, int]] = Counter()
+    drawing = picks.Drawing(seed, part, samples * picks.SPARE)
+    streams = [dataset.ledger(name).pieces(part, ["failed", "unknown"]) for name in ledgers]
+    for number, frames in enumerate(zip(*streams, strict=True)):
+        codes = [each.codes(frame) for each, frame in zip(populations, frames, strict=True)]
+        grouped = pl.DataFrame({"a": codes[0], "b": codes[1]}).group_by("a", "b").len()
+        counts.update({(x, y): number_of for x, y, number_of in grouped.iter_rows()})
+        kept = [each.kept[some] for each, some in zip(populations, codes, strict=True)]
+        for side, name in enumerate(_SIDES):
+            drawing.add(number, name, kept[side] & ~kept[1 - side])
+        tick(len(frames[0]))
+    return counts, drawing.spots
+
+
+def _outcomes(together: Mapping[tuple[int, int], int], a: Populations, b: Populations) -> list[list[int]]:
+    table = [[0] * len(OUTCOMES) for _ in OUTCOMES]
+    for (x, y), number in together.items():
+        table[_outcome(a, x)][_outcome(b, y)] += number
+    return table
+
+
+def _outcome(of: Populations, code: int) -> int:
+    return 2 if of.failed[code] else 1 if of.unknown[code] else 0
+
+
+def _by(plan: Plan, of: Populations, codes: Mapping[int, int]) -> list[By]:
+    """Return the rules that some of these pairs fail, or are unknown for; the most pairs first."""
+    found = []
+    for place, rule in enumerate(plan.recipe.rules):
+        bit = 1 << place
+        fail = sum(n for code, n in codes.items() if of.failed[code] & bit)
+        alone = sum(n for code, n in codes.items() if of.failed[code] == bit)
+        unknown = sum(n for code, n in codes.items() if of.unknown[code] & bit)
+        if fail or unknown:
+            found.append(By(rule.name, fail, alone, unknown))
+    return sorted(found, key=lambda one: (-one.fail, -one.unknown))

@@ -1,0 +1,193 @@
+"""The pool's extremes: alt-texts that most images share, images with most alt-texts, pairs with the rarest n-grams.
+
+Each is found in the counted columns, and text is read only of the pieces that have it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.layout import Dataset
+from align_data.ngrams import rarest
+from align_data.signals.corpus import NO_NGRAM
+
+TOP = 20
+RARE = 8
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """One line of a list of extremes."""
+
+    what: str
+    """The text, or the URL."""
+    pairs: int
+    """That have it; for a rare n-gram, its occurrences in the pool."""
+    example: str = ""
+    """A URL with the text, a text of the URL; of a rare n-gram, the n-gram."""
+
+
+class Place(NamedTuple):
+    """Where an image's first pair is."""
+
+    texts: int
+    part: int
+    piece: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one part has."""
+
+    texts: list[Extreme] = field(default_factory=list)
+    images: list[Place] = field(default_factory=list)
+    rare: list[tuple[int, str, str]] = field(default_factory=list)
+    """Count of the rarest n-gram, text and URL of the pairs with the least."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How many texts have each of the counts that the most shared ones have: what has been found need not be read."""
+
+    texts: Mapping[int, int]
+
+    @property
+    def least(self) -> int:
+        """The least count that a text of the list has."""
+        return min(self.texts, default=2)
+
+
+def threshold(dataset: Dataset) -> Threshold:
+    """Return what the most shared texts' counts are, from the counts of counts."""
+    table = dataset.classes("texts")
+    if table.committed() is None:
+        return Threshold({})
+    classes = sorted((row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()), reverse=True)
+    found: dict[int, int] = {}
+    for count, texts in classes:
+        if count < 2 or sum(found.values()) >= TOP:
+            break
+        found[count] = texts
+    return Threshold(found)
+
+
+class Extremes:
+    """Looks through one part."""
+
+    def __init__(self, dataset: Dataset, part: int, limit: Threshold) -> None:
+        self._dataset, self._part, self._limit = dataset, part, limit
+        self._texts: dict[str, tuple[int, str]] = {}
+        self._seen: Counter[int] = Counter()
+        self._of_images: list[NDArray[np.int64]] = []
+        self._rare: list[tuple[int, str, str]] = []
+
+    def add(self, number: int, piece: pl.DataFrame) -> None:
+        """Look at the counted columns of one piece."""
+        if "images_per_text" in piece.columns:
+            self._shared(number, piece["images_per_text"].to_numpy())
+        if "texts_per_image" in piece.columns:
+            self._of_images.append(piece["texts_per_image"].to_numpy())
+        if "rarest_ngram" in piece.columns:
+            self._rarest(number, piece["rarest_ngram"].to_numpy())
+
+    def _shared(self, number: int, counts: NDArray[np.int64]) -> None:
+        rows = np.flatnonzero(counts >= self._limit.least)
+        here = counts[rows]
+        # Where every text of a count has been found, the rows with it say nothing new.
+        open_counts = [
+            int(c) for c in np.unique(here) if self._seen[int(c)] < min(TOP, self._limit.texts.get(int(c), TOP))
+        ]
+        rows = rows[np.isin(here, open_counts)]
+        if not len(rows):
+            return
+        read = self._read(number, rows).with_columns(count=pl.Series(counts[rows])).filter(pl.col("url") != "")
+        for text, url, count in read.unique("alt_text", keep="first", maintain_order=True).iter_rows():
+            if text not in self._texts:
+                self._texts[text] = (count, url)
+                self._seen[count] += 1
+
+    def _rarest(self, number: int, counts: NDArray[np.int64]) -> None:
+        worst = self._rare[-1][0] if len(self._rare) >= RARE else NO_NGRAM
+        rows = np.flatnonzero(counts < worst)
+        if not len(rows):
+            return
+        best = np.sort(rows[np.argsort(counts[rows], kind="stable")[:RARE]])
+        read = self._read(number, best).rows()
+        found = [(int(count), text, url) for count, (text, url) in zip(counts[best], read, strict=True) if url]
+        self._rare = sorted([*self._rare, *found], key=lambda one: one[0])[:RARE]
+
+    def _read(self, number: int, rows: NDArray[np.intp]) -> pl.DataFrame:
+        return self._dataset.pairs.piece(self._part, number, ["alt_text", "url"])[rows]
+
+    def result(self) -> Found:
+        """Return what the part has."""
+        texts = [Extreme(text, count, url) for text, (count, url) in self._texts.items()]
+        return Found(sorted(texts, key=lambda one: -one.pairs), self._images(), self._rare)
+
+    def _images(self) -> list[Place]:
+        """Return the images with most texts: in a part, the pairs of a URL are neighbours, and all have its count."""
+        if not self._of_images:
+            return []
+        counts = np.concatenate(self._of_images)
+        begins = np.flatnonzero(np.diff(counts, prepend=0))
+        lengths = np.diff(np.append(begins, len(counts)))
+        runs = np.flatnonzero(counts[begins] >= 2)
+        runs = runs[np.argsort(-counts[begins[runs]], kind="stable")][:TOP]  # a run has an image, or several alike
+        starts = [
+            (int(counts[begin]), begin + offset)
+            for begin, length in zip(begins[runs].tolist(), lengths[runs].tolist(), strict=True)
+            for offset in range(0, length, int(counts[begin]))
+        ]
+        ends = np.cumsum([len(some) for some in self._of_images])
+        best = sorted(starts, key=lambda one: (-one[0], one[1]))[:TOP]
+        return [self._place(count, row, ends) for count, row in best]
+
+    def _place(self, count: int, row: int, ends: NDArray[np.int64]) -> Place:
+        number = int(np.searchsorted(ends, row, side="right"))
+        return Place(count, self._part, number, row - (int(ends[number - 1]) if number else 0))
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The extremes of the whole pool."""
+
+    texts: list[Extreme] = field(default_factory=list)
+    images: list[Extreme] = field(default_factory=list)
+    rare: list[Extreme] = field(default_factory=list)
+
+
+def lists(dataset: Dataset, found: Sequence[Found]) -> Lists:
+    """Return the extremes of all parts together."""
+    texts: dict[str, Extreme] = {}
+    for part in found:
+        for one in part.texts:
+            texts.setdefault(one.what, one)
+    places = sorted((one for part in found for one in part.images), key=lambda one: -one.texts)[:TOP]
+    rare = sorted((one for part in found for one in part.rare), key=lambda one: one[0])[:RARE]
+    return Lists(_top(texts.values()), list(_images(dataset, places)), _explained(dataset, rare))
+
+
+def _images(dataset: Dataset, places: Sequence[Place]) -> Iterator[Extreme]:
+    """Read where the images are; what was taken down has no URL any more."""
+    for texts, part, piece, row in places:
+        ((text, url),) = dataset.pairs.piece(part, piece, ["alt_text", "url"])[[row]].rows()
+        if url:
+            yield Extreme(url, texts, text)
+
+
+def _top(found: Iterable[Extreme]) -> list[Extreme]:
+    return sorted(found, key=lambda one: -one.pairs)[:TOP]
+
+
+def _explained(dataset: Dataset, rare: Sequence[tuple[int, str, str]]) -> list[Extreme]:
+    """Say of each text which of its n-grams is the rarest."""
+    named = rarest(dataset, [text for _, text, _ in rare])
+    return [Extreme(text, count, ngram.text) for (count, text, _), ngram in zip(rare, named, strict=True) if ngram]

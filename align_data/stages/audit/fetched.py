@@ -1,0 +1,125 @@
+"""What became of the images: failures of fetching by reason and host, and declared sizes against measured ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from align_data.layout import Dataset
+from align_data.signals.text import HOST
+
+TOP = 20
+HELD = 20_000
+"""Hosts with failures that a part hands on."""
+SIDES = ("declared_width", "declared_height", "width", "height")
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """What one part's URLs came to."""
+
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    hosts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Host and status → URLs, of failures."""
+    error: int = 0
+    """Failures that a host can have more than is said."""
+
+
+def statuses(dataset: Dataset, part: int) -> Statuses:
+    """Count one part of `images`."""
+    found: Counter[str] = Counter()
+    hosts: Counter[tuple[str, str]] = Counter()
+    for piece in dataset.images.pieces(part, ["url", "status"]):
+        found.update(dict(piece.group_by("status").len().iter_rows()))
+        failed = piece.filter(~pl.col("status").is_in(["ok", "untried"]))
+        host = pl.col("url").str.extract(HOST, 1).str.to_lowercase().fill_null("")
+        for name, status, number in failed.group_by(host.alias("host"), "status").len().iter_rows():
+            hosts[name, status] += number
+    named = hosts.most_common(HELD)
+    error = hosts.most_common(HELD + 1)[-1][1] if len(hosts) > HELD else 0
+    return Statuses(found, dict(named), error)
+
+
+@dataclass(frozen=True)
+class FailingHost:
+    """A host, and how often fetching from it failed."""
+
+    host: str
+    failures: int
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What the URLs came to."""
+
+    urls: int
+    statuses: dict[str, int]
+    """Most frequent first."""
+    hosts: list[FailingHost]
+    error: int
+
+    @property
+    def failures(self) -> int:
+        """URLs that were asked for and not had."""
+        return self.urls - self.statuses.get("ok", 0) - self.statuses.get("untried", 0)
+
+
+def fetched(parts: Sequence[Statuses]) -> Fetched:
+    """Add up the parts."""
+    total: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {}
+    for part in parts:
+        total.update(part.statuses)
+        for (host, status), number in part.hosts.items():
+            reasons.setdefault(host, Counter())[status] += number
+    worst = sorted(reasons.items(), key=lambda one: (-one[1].total(), one[0]))[:TOP]
+    hosts = [FailingHost(host, found.total(), dict(found.most_common())) for host, found in worst]
+    return Fetched(total.total(), dict(_ranked(total)), hosts, sum(part.error for part in parts))
+
+
+def _ranked(found: Counter[str]) -> Iterable[tuple[str, int]]:
+    return sorted(found.items(), key=lambda one: (-one[1], one[0]))
+
+
+AGREEMENT = {
+    "equal": "declared as measured",
+    "turned": "declared with width and height swapped",
+    "smaller": "the image is smaller than declared",
+    "larger": "the image is larger than declared",
+    "other": "one side is smaller, the other larger",
+    "declared": "only declared: the image is not measured",
+    "measured": "only measured: the list declares no size",
+    "neither": "neither declared nor measured",
+}
+
+
+def agreement(piece: pl.DataFrame) -> dict[str, int]:
+    """Count how declared and measured sizes of pairs agree."""
+    has = set(piece.columns)
+    names = [pl.col(name) if name in has else pl.lit(None, pl.Int32).alias(name) for name in SIDES]
+    frame = piece.select(*names) if has & set(SIDES) else pl.DataFrame({n: [None] * len(piece) for n in SIDES})
+    dw, dh, w, h = (pl.col(name) for name in SIDES)
+    declared, measured = dw.is_not_null() & dh.is_not_null(), w.is_not_null() & h.is_not_null()
+    both = declared & measured
+    kind = (
+        pl.when(~declared & ~measured)
+        .then(pl.lit("neither"))
+        .when(declared & ~measured)
+        .then(pl.lit("declared"))
+        .when(~both)
+        .then(pl.lit("measured"))
+        .when((dw == w) & (dh == h))
+        .then(pl.lit("equal"))
+        .when((dw == h) & (dh == w))
+        .then(pl.lit("turned"))
+        .when((w <= dw) & (h <= dh))
+        .then(pl.lit("smaller"))
+        .when((w >= dw) & (h >= dh))
+        .then(pl.lit("larger"))
+        .otherwise(pl.lit("other"))
+    )
+    return dict(frame.select(kind.alias("kind")).group_by("kind").len().iter_rows())

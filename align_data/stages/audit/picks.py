@@ -1,0 +1,196 @@
+"""Samples: for each rule the pairs nearest to its threshold, and pairs at random that it alone drops.
+
+A part is a range of a hash, so what comes first in it is as good as drawn; where values are equal the first are taken.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.engines.base import Engine
+from align_data.layout import Dataset
+from align_data.measured import available
+from align_data.progress import Progress, Tick
+from align_data.recipe import Rule
+from align_data.signals import SIGNALS
+from align_data.stages.audit.cuts import End, ends
+from align_data.stages.audit.populations import Codes, Populations
+
+Kind = Literal["dropped", "kept", "random"]
+KINDS: tuple[Kind, ...] = ("dropped", "kept", "random")
+"""Nearest on the side that the rule drops, of pairs that no other does; nearest on the other; dropped, at random."""
+
+
+class Spot(NamedTuple):
+    """A row that may be shown. The least are taken."""
+
+    distance: float
+    part: int
+    piece: int
+    row: int
+
+
+Key = tuple[str, Kind, int]
+"""Rule, kind and which end of the rule."""
+Spots = dict[Key, list[Spot]]
+SPARE = 3
+"""Times as many rows are read as are shown, so that these are of different texts where there are any."""
+
+
+class Nearest:
+    """Looks for the rows of one part that are nearest to a rule's thresholds."""
+
+    def __init__(self, rule: Rule, place: int, populations: Populations, number: int) -> None:
+        self._rule, self._number = rule, number
+        self._alone = populations.alone(place)
+        self._left = populations.left
+        self.spots: Spots = {}
+
+    def add(self, part: int, piece: int, values: pl.Series, codes: Codes) -> None:
+        """Look at one piece."""
+        for at, end in enumerate(ends(self._rule)):
+            for kind, which in (("dropped", self._alone), ("kept", self._left)):
+                key: tuple[str, Kind, int] = (self._rule.name, kind, at)  # type: ignore[assignment]
+                held = self.spots.setdefault(key, [])
+                worst = held[-1].distance if len(held) >= self._number else np.inf
+                if worst <= _least(end, kind, values.dtype):
+                    continue
+                rows, distances = _near(values, which[codes], end, kind, worst)
+                best = np.argsort(distances, kind="stable")[: self._number]
+                held += [Spot(float(distances[i]), part, piece, int(rows[i])) for i in best]
+                self.spots[key] = sorted(held)[: self._number]
+
+
+def _least(end: End, kind: str, dtype: pl.DataType) -> float:
+    """Return the least distance that a value can have: none nearer need be looked for."""
+    exclusive = (end.op in ("gt", "lt")) == (kind == "kept")
+    return 1.0 if exclusive and dtype.is_integer() and float(end.value).is_integer() else 0.0
+
+
+def _near(
+    values: pl.Series, which: NDArray[np.bool_], end: End, kind: str, worst: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return rows on one side of an end that are nearer than `worst`, and how near."""
+    rows = np.flatnonzero(which & values.is_not_null().to_numpy())
+    away = values.gather(rows).cast(pl.Float64).to_numpy() - end.value
+    # What passes a lower end is above it; at the threshold itself the operator has decided, and so did the masks.
+    inside = away if end.lower else -away
+    distance = inside if kind == "kept" else -inside
+    near = (distance >= 0) & (distance < worst)
+    return rows[near], distance[near]
+
+
+class Drawing:
+    """Draws rows of one part: of its pieces in an order that the seed gives, as many as are needed."""
+
+    def __init__(self, seed: int, part: int, number: int) -> None:
+        self._seed, self._part, self._number = seed, part, number
+        self.spots: Spots = {}
+
+    def add(self, piece: int, name: str, which: NDArray[np.bool_]) -> None:
+        """Draw for `name` of the rows of one piece that `which` marks."""
+        held = self.spots.setdefault((name, "random", 0), [])
+        rows = np.flatnonzero(which)
+        if len(rows):
+            chance = np.random.default_rng([self._seed, self._part, piece])
+            order = float(chance.random())
+            chosen = chance.choice(rows, min(self._number, len(rows)), replace=False).tolist()
+            held += [Spot(order, self._part, piece, row) for row in sorted(chosen)]
+            self.spots[name, "random", 0] = sorted(held)[: self._number]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pair that is shown."""
+
+    uid: str
+    url: str
+    alt_text: str
+    values: Mapping[str, Any]
+    """Of its signals."""
+    part: int
+
+    @property
+    def nsfw(self) -> float | None:
+        """Its score; None where nobody has measured it."""
+        score: float | None = self.values.get("nsfw")
+        return score
+
+
+Samples = dict[tuple[str, Kind], list[Sample]]
+
+
+def nearest(found: Iterable[Spots], number: int) -> Spots:
+    """Return the nearest spots of all parts."""
+    together: dict[Key, list[Spot]] = defaultdict(list)
+    for spots in found:
+        for key, some in spots.items():
+            together[key] += some
+    return {key: sorted(some)[:number] for key, some in together.items()}
+
+
+def read(
+    dataset: Dataset, signals: Iterable[str], spots: Spots, number: int, engine: Engine, progress: Progress
+) -> Samples:
+    """Read the pairs at spots, with these signals, as far as they are measured: at most `number` of each key."""
+    names = sorted({*signals, "nsfw"} & available(dataset, dataset.ingested()))
+    wanted: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for some in spots.values():
+        for spot in some:
+            wanted[spot.part, spot.piece].add(spot.row)
+    places = sorted(wanted)
+
+    def look(place: int, tick: Tick) -> dict[tuple[int, int, int], Sample]:
+        part, piece = places[place]
+        rows = sorted(wanted[part, piece])
+        tick(1)
+        found = at(dataset, part, piece, rows, names).iter_rows(named=True)
+        return {(part, piece, row): _sample(one, part) for row, one in zip(rows, found, strict=True)}
+
+    pairs: dict[tuple[int, int, int], Sample] = {}
+    for some_pairs in engine.map_parts("audit: samples", look, [1] * len(places), progress, "pieces"):
+        pairs |= some_pairs
+    return _samples(spots, pairs, number)
+
+
+def _sample(row: dict[str, Any], part: int) -> Sample:
+    return Sample(row.pop("uid"), row.pop("url"), row.pop("alt_text"), row, part)
+
+
+def at(dataset: Dataset, part: int, piece: int, rows: Sequence[int], signals: Sequence[str]) -> pl.DataFrame:
+    """Return some rows of one piece: uid, url, alt_text and signals."""
+    frames = [dataset.pairs.piece(part, piece, ["uid", "url", "alt_text"])[list(rows)]]
+    for group in sorted({SIGNALS[name].group for name in signals}):
+        names = [name for name in signals if SIGNALS[name].group == group]
+        frames.append(dataset.measured(group).piece(part, piece, names)[list(rows)])
+    return pl.concat(frames, how="horizontal")
+
+
+def _samples(spots: Spots, pairs: Mapping[tuple[int, int, int], Sample], number: int) -> Samples:
+    """Put the pairs in order, each once a rule: what is nearest is not shown again among the random ones."""
+    found: Samples = defaultdict(list)
+    seen: dict[str, set[str]] = defaultdict(set)
+    for name, kind, end in sorted(spots, key=lambda key: (key[0], KINDS.index(key[1]), key[2])):
+        some = [pairs[spot[1:]] for spot in spots[name, kind, end]]
+        fresh = [sample for sample in some if sample.uid not in seen[name]]
+        chosen = _different(fresh, number)
+        seen[name].update(sample.uid for sample in chosen)
+        found[name, kind] += chosen
+    return dict(found)
+
+
+def _different(samples: Sequence[Sample], number: int) -> list[Sample]:
+    """Take samples of different texts first, and keep their order."""
+    texts: dict[str, int] = {}
+    for place, sample in enumerate(samples):
+        texts.setdefault(sample.alt_text, place)
+    first = sorted(texts.values())
+    rest = [place for place in range(len(samples)) if place not in set(first)]
+    return [samples[place] for place in sorted([*first, *rest][:number])]

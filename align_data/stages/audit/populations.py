@@ -1,0 +1,61 @@
+"""Which pairs a rule's curve is about: those that no other rule drops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Codes = NDArray[np.int32]
+Which = NDArray[np.bool_]
+
+DROPPED, OPEN, WAITING = 0, 1, 2
+"""What the other rules say of a pair: one fails; all pass; none fails and one is unknown."""
+POPULATIONS = 3
+
+
+class Populations:
+    """The masks of a ledger, numbered: a pair's number says all that its masks say."""
+
+    def __init__(self, masks: Iterable[tuple[int, int]]) -> None:
+        found = sorted(masks)
+        self.failed = np.array([failed for failed, _ in found], np.int64)
+        self.unknown = np.array([unknown for _, unknown in found], np.int64)
+        self._frame = pl.DataFrame(
+            {"failed": self.failed, "unknown": self.unknown, "code": np.arange(len(found), dtype=np.int32)}
+        )
+
+    def __len__(self) -> int:
+        return len(self.failed)
+
+    def codes(self, verdicts: pl.DataFrame) -> Codes:
+        """Return the number of each pair's masks."""
+        joined = verdicts.join(self._frame, on=["failed", "unknown"], how="left", maintain_order="left")
+        return joined["code"].to_numpy()
+
+    def beside(self, place: int) -> NDArray[np.uint8]:
+        """Return for each number what the rules but the one at `place` say of its pairs."""
+        others = ~np.int64(1 << place)
+        waiting = np.where(self.unknown & others, WAITING, OPEN)
+        return np.where(self.failed & others, DROPPED, waiting).astype(np.uint8)
+
+    def alone(self, place: int) -> Which:
+        """Return which numbers are of pairs that the rule at `place` fails and no other."""
+        return np.asarray(self.failed == np.int64(1 << place))
+
+    @property
+    def left(self) -> Which:
+        """Which numbers are of pairs that no rule fails."""
+        return np.asarray(self.failed == 0)
+
+    @property
+    def kept(self) -> Which:
+        """Which numbers are of pairs that pass every rule."""
+        return np.asarray((self.failed == 0) & (self.unknown == 0))
+
+    def fails(self, rules: int) -> Which:
+        """Return, a row a rule, which numbers are of pairs that it fails."""
+        bits = np.int64(1) << np.arange(rules, dtype=np.int64)
+        return np.asarray((self.failed[None, :] & bits[:, None]) != 0)

@@ -1,0 +1,262 @@
+"""The survey: one pass over a decided dataset, and everything that the audit page says comes of it.
+
+Parts are counted alone and their counts added, so that the pass is the same on any engine and at any size.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data import __version__
+from align_data.engines.base import Engine
+from align_data.layout import Dataset
+from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
+from align_data.measured import available, columns
+from align_data.progress import Progress, Tick
+from align_data.recipe import Rule
+from align_data.stages.audit import extremes, fetched, picks, shares
+from align_data.stages.audit.counts import Audit, audit
+from align_data.stages.audit.curves import Counts, Curve, Tally
+from align_data.stages.audit.populations import Populations
+from align_data.tables import Manifest
+
+SAMPLES = 6
+_COUNTED = ("images_per_text", "texts_per_image", "rarest_ngram")
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Pairs that fail exactly these rules."""
+
+    rules: tuple[str, ...]
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command on the dataset, from its log."""
+
+    command: str
+    began: str
+    seconds: float
+    version: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that the audit page says, as numbers. Counts are exact unless an `error` beside them says otherwise."""
+
+    audit: Audit
+    plan: Plan
+    account: Mapping[str, Any]
+    """Of the input's rows, by ingest."""
+    inputs: list[str]
+    overlaps: list[Overlap]
+    """Sets of rules that pairs fail, the most pairs first."""
+    curves: dict[str, Curve]
+    """Rule → its curve; rules whose signal nobody has measured have none."""
+    samples: picks.Samples
+    who: shares.Who
+    lists: extremes.Lists
+    fetched: fetched.Fetched | None
+    """None where nothing has been fetched."""
+    sizes: dict[str, int]
+    """How declared and measured sizes agree → pairs."""
+    runs: list[Run]
+    classes: list[tuple[int, int]]
+    """Counts of n-grams by ascending count, and how many n-grams have each; none where they are not counted."""
+    version: str = __version__
+
+    def vocabulary(self, threshold: float) -> int:
+        """Return how many n-grams occur at least so often."""
+        return sum(number for count, number in self.classes[bisect_left(self.classes, (threshold, 0)) :])
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What is the same for all parts. It travels to other machines."""
+
+    dataset: Dataset
+    ledger: str
+    plan: Plan
+    masks: tuple[tuple[int, int], ...]
+    there: frozenset[str]
+    limit: extremes.Threshold
+    hosts: int
+    samples: int
+    seed: int
+    images: bool
+
+    rules: tuple[Rule, ...]
+    """As they decide."""
+
+    @property
+    def dimensions(self) -> list[shares.Dimension]:
+        """What divides the pool and is measured."""
+        return [dimension for dimension in shares.DIMENSIONS if dimension.signal in self.there]
+
+
+@dataclass
+class _Part:
+    """What one part has to say."""
+
+    curves: dict[str, Counts] = field(default_factory=dict)
+    divided: list[shares.Counted] = field(default_factory=list)
+    spots: list[picks.Spots] = field(default_factory=list)
+    extremes: extremes.Found = field(default_factory=extremes.Found)
+    statuses: fetched.Statuses = field(default_factory=fetched.Statuses)
+    sizes: Counter[str] = field(default_factory=Counter)
+
+
+def survey(
+    dataset: Dataset, ledger: str, engine: Engine, progress: Progress, samples: int = SAMPLES, seed: int = 0
+) -> Survey:
+    """Count all that the audit page of a ledger says; so many samples of each kind a rule, drawn by `seed`."""
+    plan, manifest = open_ledger(dataset, ledger)
+    pairs = dataset.ingested()
+    there = frozenset(available(dataset, pairs))
+    masks = masks_of(manifest)
+    limit = extremes.threshold(dataset) if "images_per_text" in there else extremes.Threshold({})
+    hosts = max(shares.LEAST, shares.HELD // max(1, len(pairs.parts)))
+    images = dataset.images.committed() is not None
+    known = classes(dataset) if "rarest_ngram" in there else []
+    run = _Pass(
+        dataset, ledger, plan, tuple(sorted(masks)), there, limit, hosts, samples, seed, images, testing(plan, known)
+    )
+    rows = [part.rows for part in pairs.parts]
+    parts = engine.map_parts("audit: count", lambda part, tick: _part(run, part, tick), rows, progress)
+    populations = Populations(run.masks)
+    numbers = np.array([masks[mask] for mask in run.masks], np.int64)
+    number = samples * picks.SPARE
+    spots = picks.nearest((spots for part in parts for spots in part.spots), number)
+    return Survey(
+        audit=audit(dataset, ledger),
+        plan=plan,
+        account=pairs.meta["account"],
+        inputs=_inputs(dataset),
+        overlaps=_overlaps(plan, manifest),
+        curves=_curves(run, parts, populations),
+        samples=picks.read(dataset, [rule.signal for rule in run.rules], spots, samples, engine, progress),
+        who=_who(run, parts, populations, numbers),
+        lists=extremes.lists(dataset, [part.extremes for part in parts]),
+        fetched=fetched.fetched([part.statuses for part in parts]) if images else None,
+        sizes=dict(sum((part.sizes for part in parts), Counter())),
+        runs=list(_runs(dataset)),
+        classes=known,
+    )
+
+
+def _part(run: _Pass, part: int, tick: Tick) -> _Part:
+    """Count one part."""
+    populations = Populations(run.masks)
+    tallies = {
+        rule.name: Tally(rule, place, populations) for place, rule in enumerate(run.rules) if rule.signal in run.there
+    }
+    nearest = [
+        picks.Nearest(tally.rule, run.plan.recipe.position(name), populations, run.samples * picks.SPARE)
+        for name, tally in tallies.items()
+    ]
+    divided = [shares.Divided(dimension, run.hosts) for dimension in run.dimensions]
+    extreme = extremes.Extremes(run.dataset, part, run.limit)
+    drawing = picks.Drawing(run.seed, part, run.samples * picks.SPARE)
+    alone = {rule.name: populations.alone(place) for place, rule in enumerate(run.rules)}
+    found = _Part()
+    for number, (piece, masks) in enumerate(_pieces(run, part)):
+        codes = populations.codes(masks)
+        for tally, near in zip(tallies.values(), nearest, strict=True):
+            values = piece[tally.rule.signal]
+            tally.add(values, codes)
+            near.add(part, number, values, codes)
+        for each in divided:
+            each.add(piece, codes)
+        extreme.add(number, piece)
+        for name, which in alone.items():
+            drawing.add(number, name, which[codes])
+        found.sizes.update(fetched.agreement(piece))
+        tick(len(piece))
+    found.curves = {name: tally.counts for name, tally in tallies.items()}
+    found.spots = [*(near.spots for near in nearest), drawing.spots]
+    found.divided = [each.result() for each in divided]
+    found.extremes = extreme.result()
+    if run.images:
+        found.statuses = fetched.statuses(run.dataset, part)
+    return found
+
+
+def _pieces(run: _Pass, part: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield the columns that are counted, and the masks, of each piece."""
+    signals = (
+        {rule.signal for rule in run.rules} | {each.signal for each in run.dimensions} | {*_COUNTED, "width", "height"}
+    )
+    declared = ["copies", "declared_width", "declared_height"]
+    masks = run.dataset.ledger(run.ledger).pieces(part, ["failed", "unknown"])
+    yield from zip(columns(run.dataset, part, declared, sorted(signals & run.there)), masks, strict=True)
+
+
+def _curves(run: _Pass, parts: Sequence[_Part], populations: Populations) -> dict[str, Curve]:
+    found = {}
+    for place, rule in enumerate(run.rules):
+        if rule.signal in run.there:
+            tally = Tally(rule, place, populations)
+            found[rule.name] = tally.curve(sum((part.curves[rule.name] for part in parts), tally.counts))
+    return found
+
+
+def _who(run: _Pass, parts: Sequence[_Part], populations: Populations, numbers: NDArray[np.int64]) -> shares.Who:
+    rules = run.rules
+    pool = shares.pool_of(populations, numbers, len(rules))
+    counted = {
+        dimension: shares.merged([part.divided[at] for part in parts]) for at, dimension in enumerate(run.dimensions)
+    }
+    divisions = [shares.division(dimension, found, populations, len(rules)) for dimension, found in counted.items()]
+    losing, gaining = shares.moved(counted, rules, pool, populations) if pool.pairs else ([], [])
+    absent = [dimension.signal for dimension in shares.DIMENSIONS if dimension.signal not in run.there]
+    return shares.Who(pool, divisions, losing, gaining, absent)
+
+
+def _overlaps(plan: Plan, manifest: Manifest) -> list[Overlap]:
+    """Return the sets of rules that pairs fail, with how many pairs fail exactly them; those taken down too."""
+    found: Counter[int] = Counter()
+    for (failed, _), number in masks_of(manifest).items():
+        found[failed & (2**63 - 1)] += number
+    rules = plan.recipe.rules
+    sets = [(tuple(r.name for i, r in enumerate(rules) if mask & 1 << i), n) for mask, n in found.items() if mask]
+    return [Overlap(names, number) for names, number in sorted(sets, key=lambda one: (-one[1], one[0]))]
+
+
+def _inputs(dataset: Dataset) -> list[str]:
+    manifest = dataset.rejected.committed()
+    return [each["name"] for each in manifest.meta.get("inputs", [])] if manifest is not None else []
+
+
+def testing(plan: Plan, known: Sequence[tuple[int, int]]) -> tuple[Rule, ...]:
+    """Return the rules as they decide, and those as they would that are taken out: with a count for a top_k."""
+    return tuple(
+        rule.with_test("ge", vocabulary(rule.value, known).threshold) if rule.op == "top_k" and known else rule
+        for rule in plan.deciding
+    )
+
+
+def classes(dataset: Dataset) -> list[tuple[int, int]]:
+    """Return how many n-grams have each count, by ascending count."""
+    table = dataset.classes("ngrams")
+    return [row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()]
+
+
+def _runs(dataset: Dataset) -> Iterator[Run]:
+    """Yield what the log says, the first run first."""
+    for name in dataset.store.names("_log"):
+        content = dataset.store.read_bytes(f"_log/{name}") if name[:1].isdigit() else None
+        if content is not None:
+            entry = json.loads(content)
+            command = " ".join(["align-data", *entry["command"]])
+            yield Run(command, entry["began"], entry["seconds"], entry["align_data"])

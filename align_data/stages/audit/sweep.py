@@ -1,0 +1,208 @@
+"""Sweep: how many pairs would be kept with other thresholds of one rule, in one scan; and which change hands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import ValidationError
+
+from align_data.engines.base import Engine
+from align_data.errors import RecipeError
+from align_data.layout import Dataset
+from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
+from align_data.measured import available, columns
+from align_data.progress import Progress, Tick
+from align_data.recipe import Rule, scalar
+from align_data.stages.audit import picks
+from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
+from align_data.stages.audit.cuts import End, ends
+from align_data.stages.audit.populations import DROPPED, OPEN, Populations
+from align_data.stages.audit.survey import classes, testing
+
+MOST = 20
+"""Values where none are named."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A pair whose outcome is another with another threshold."""
+
+    uid: str
+    url: str
+    alt_text: str
+    value: Any
+    before: str
+    """Its outcome with the first of the two thresholds: kept, pending or dropped."""
+    after: str
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found."""
+
+    signal: str
+    rule: str
+    op: str
+    """The operator whose value is moved."""
+    values: list[Point]
+    changes: list[Change]
+    ranged: bool
+    """Whether the rule asks for a range, of which one end was moved."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        data: dict[str, Any] = {"signal": self.signal, "values": [vars(point) for point in self.values]}
+        return {**data, **({"moved": [vars(change) for change in self.changes]} if self.changes else {})}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be swept."""
+
+    signal: str
+    values: Sequence[Any] = ()
+    """Thresholds, as text or numbers; for top_k sizes of the vocabulary. Some of our choice if there are none."""
+    rule: str | None = None
+    """The rule's name, where several rules test the signal."""
+    upper: bool = True
+    """Of a rule that asks for a range, whether the upper end is moved."""
+
+
+def sweep(
+    dataset: Dataset, ledger: str, asked: Asked, engine: Engine, progress: Progress, moved: int = 0, seed: int = 0
+) -> Swept:
+    """Count what each value would keep; return up to `moved` pairs that change hands from the first to the last.
+
+    Raises RecipeError for a signal that no rule of the ledger tests, or a value that it cannot be compared with.
+    """
+    plan, manifest = open_ledger(dataset, ledger)
+    pairs = dataset.ingested()
+    place = _place(plan, asked)
+    there = asked.signal in available(dataset, pairs)
+    known = classes(dataset) if asked.signal == "rarest_ngram" and there else []
+    written, rule = plan.recipe.rules[place], testing(plan, known)[place]
+    op = _op(written, asked.upper)
+    values = [_value(written, op, value) for value in asked.values]
+    if moved and len(set(values)) < 2:
+        raise RecipeError("--moved needs two values, to say which pairs change hands between them: --values A,B")
+    tested = _tested(rule, op, values, known)
+    populations = Populations(masks_of(manifest))
+
+    def tally() -> Tally:
+        return Tally(rule, place, populations, tested or None)
+
+    def count(part: int, tick: Tick) -> Counts:
+        found = tally()
+        for piece, codes in _pieces(dataset, ledger, part, [rule.signal] if there else [], populations):
+            found.add(piece[rule.signal] if there else None, codes)
+            tick(len(piece))
+        return found.counts
+
+    rows = [part.rows for part in pairs.parts]
+    counted = engine.map_parts("sweep", count, rows, progress)
+    curve = tally().curve(sum(counted, tally().counts))
+    found = _points(curve, rule, op, values, tested)
+    changes = _changes(dataset, ledger, place, rule, tested, moved, seed, populations) if moved and there else []
+    return Swept(rule.signal, rule.name, op, found, changes, len(ends(rule)) > 1)
+
+
+def _place(plan: Plan, asked: Asked) -> int:
+    rules = plan.recipe.rules
+    if asked.rule is not None:
+        place = plan.recipe.position(asked.rule)
+        if rules[place].signal != asked.signal:
+            raise RecipeError(f"the rule {asked.rule} tests {rules[place].signal}, not {asked.signal}")
+        return place
+    found = [place for place, rule in enumerate(rules) if rule.signal == asked.signal]
+    if not found:
+        tested = ", ".join(dict.fromkeys(rule.signal for rule in rules))
+        raise RecipeError(f"no rule of {plan.recipe.name} tests {asked.signal}; its rules test: {tested}")
+    if len(found) > 1:
+        names = ", ".join(rules[place].name for place in found)
+        raise RecipeError(f"several rules test {asked.signal}: say which with --rule: {names}")
+    return found[0]
+
+
+def _op(rule: Rule, upper: bool) -> str:
+    """Return the operator whose value is moved."""
+    return ("le" if upper else "ge") if rule.op == "between" else rule.op
+
+
+def _value(rule: Rule, op: str, value: Any) -> Any:
+    """Return a value that the rule's signal can be compared with, as its operator takes it."""
+    given = scalar(value, f"--values {value}") if isinstance(value, str) else value
+    try:
+        tested = rule.with_test(op, [given] if op == "in" else given)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"--values {value}: {said}") from None
+    return tested.value[0] if op == "in" else tested.value
+
+
+def _tested(rule: Rule, op: str, values: Sequence[Any], known: Sequence[tuple[int, int]]) -> list[Any]:
+    """Return what decides for each value: the end of what passes, or the level itself."""
+    if op == "top_k" and known:
+        return [End("ge", vocabulary(value, known).threshold) for value in values]
+    return [End(op, value) for value in values] if ends(rule) else list(values)
+
+
+def _pieces(
+    dataset: Dataset, ledger: str, part: int, signals: Sequence[str], populations: Populations
+) -> Iterator[tuple[pl.DataFrame, np.ndarray[Any, np.dtype[np.int32]]]]:
+    masks = dataset.ledger(ledger).pieces(part, ["failed", "unknown"])
+    for piece, mask in zip(columns(dataset, part, ["copies"], signals), masks, strict=True):
+        yield piece, populations.codes(mask)
+
+
+def _points(curve: Curve, rule: Rule, op: str, values: Sequence[Any], tested: Sequence[Any]) -> list[Point]:
+    found = ends(rule)
+    if found:
+        end = next(end for end in found if end.op == ("ge" if op == "top_k" else op))
+        if not tested:
+            return list(points(curve, end, MOST))
+        others = [other for other in found if other != end]
+        return [Point(v, *curve.at([moved, *others])) for v, moved in zip(values, tested, strict=True)]
+    return [Point(level, *curve.levels_at([level])) for level in values or levels(rule)]
+
+
+def _changes(
+    dataset: Dataset,
+    ledger: str,
+    place: int,
+    rule: Rule,
+    tested: Sequence[Any],
+    number: int,
+    seed: int,
+    populations: Populations,
+) -> list[Change]:
+    """Look for pairs, part by part in an order that the seed gives, until there are enough."""
+    beside = populations.beside(place)
+    found: list[Change] = []
+    order = np.random.default_rng(seed).permutation(len(dataset.ingested().parts)).tolist()
+    tests = [_passes(rule, tested[0]), _passes(rule, tested[-1])]
+    for part in order:
+        for at, (piece, codes) in enumerate(_pieces(dataset, ledger, part, [rule.signal], populations)):
+            before, after = (piece.select(test.fill_null(True)).to_series().to_numpy() for test in tests)
+            others = beside[codes]
+            rows = np.flatnonzero((others != DROPPED) & (before != after))[: number - len(found)].tolist()
+            shown = picks.at(dataset, part, at, rows, [rule.signal]) if rows else pl.DataFrame()
+            for row, pair in zip(rows, shown.iter_rows(named=True), strict=True):
+                outcomes = [
+                    ("kept" if others[row] == OPEN else "pending") if w[row] else "dropped" for w in (before, after)
+                ]
+                found.append(Change(pair["uid"], pair["url"], pair["alt_text"], pair[rule.signal], *outcomes))
+            if len(found) >= number:
+                return found
+    return found
+
+
+def _passes(rule: Rule, moved: Any) -> pl.Expr:
+    column = pl.col(rule.signal)
+    if not isinstance(moved, End):
+        return column.eq(moved)
+    others = [end for end in ends(rule) if end.op != moved.op]
+    return pl.all_horizontal([rule.with_test(end.op, end.value).passes(column) for end in (moved, *others)])
