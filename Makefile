@@ -7,7 +7,7 @@ DEMO := demo
 DEMO_PORT ?= 8808
 DEMO_RULES := --recipe align --set rarest_ngram.ge=3
 
-.PHONY: help demo test lint types bench bench-spark bench-images docs job-zip clean
+.PHONY: help demo test lint types bench bench-spark bench-images bench-audit docs job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
 	@touch $@
 
-demo: $(VENV)/.installed  ## from the list of a tiny web of its own to verified shards
+demo: $(VENV)/.installed-report  ## from the list of a tiny web of its own to verified shards, and a page that shows why
 	rm -rf $(DEMO)
 	$(BIN)/python examples/tiny_web.py --out $(DEMO)/web --images 3000 --pictures http://127.0.0.1:$(DEMO_PORT)
 	$(BIN)/align-data run $(DEMO)/web/pairs.parquet $(DEMO_RULES) --out $(DEMO)/dataset
@@ -34,7 +34,7 @@ demo: $(VENV)/.installed  ## from the list of a tiny web of its own to verified 
 	$(BIN)/align-data eval-index $(DEMO)/web/evaluation --out $(DEMO)/evaluation.parquet
 	$(BIN)/align-data measure $(DEMO)/dataset --eval-index $(DEMO)/evaluation.parquet
 	$(BIN)/align-data filter $(DEMO)/dataset $(DEMO_RULES) --without nsfw
-	$(BIN)/align-data audit $(DEMO)/dataset --recipe align --examples 1
+	$(BIN)/align-data audit $(DEMO)/dataset --recipe align --html $(DEMO)/report.html
 	$(BIN)/align-data why $(DEMO)/dataset --text "alt img" --limit 1
 	$(BIN)/align-data export $(DEMO)/dataset --recipe align --out $(DEMO)/shards --shard-size 500 --split val=0.1
 	$(BIN)/align-data verify $(DEMO)/shards
@@ -65,8 +65,12 @@ bench-images: $(VENV)/.installed-bench  ## fetching, measuring and export of ima
 	$(BIN)/python benchmarks/pictures.py
 	$(BIN)/python benchmarks/shards.py
 
-docs: $(VENV)/.installed  ## what is generated: docs/cli.md, docs/signals.md, schemas/recipe.schema.json
+bench-audit: $(VENV)/.installed-bench  ## the audit page of ten million pairs against measuring them
+	$(BIN)/python benchmarks/audit.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
+
+docs: $(VENV)/.installed-test  ## what is generated: docs/cli.md, docs/signals.md, schemas/recipe.schema.json, docs/report.png
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/picture.py
 
 clean:  ## remove what the others made
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

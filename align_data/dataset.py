@@ -61,7 +61,7 @@ class Opened:
 
         The columns are uid, url, alt_text, all measured signals, the masks `failed` and `unknown` (a rule's bit is its
         place in the recipe; a negative `failed` says that the pair was taken down), a column `fails.RULE` for each rule
-        (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
+        that was not taken out (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
         """
         plan, _ = open_ledger(self.dataset, ledger)
         there = available(self.dataset, self.dataset.ingested())
@@ -75,6 +75,7 @@ class Opened:
         rules = [
             pl.when(unknown & (1 << place) == 0).then(failed & (1 << place) != 0).alias(f"fails.{rule.name}")
             for place, rule in enumerate(plan.recipe.rules)
+            if rule.name not in plan.off
         ]
         left = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))
         outcome = pl.when(failed == 0).then(left).otherwise(pl.lit("dropped")).alias("outcome")

@@ -75,7 +75,7 @@ def swept(out: Console, found: Swept) -> None:
         )
         table.add_row(escape(str(value)), f"{point.kept:,}", f"{point.pending:,}")
     out.print(table)
-    for change in found.changes:
+    for change in found.changes or []:
         out.print(escape(f"  {change.before} -> {change.after}  {change.value!s:>8}  {change.alt_text[:90]!r}"))
         out.print(f"      [dim]{escape(change.uid)}  {escape(change.url[:90])}[/dim]", soft_wrap=True)
 
@@ -143,3 +143,7 @@ def why(out: Console, why: Why) -> None:
         out.print(f"  [{_COLORS[verdict.verdict]}]{verdict.verdict:8}[/] {escape(verdict.sentence)}", soft_wrap=True)
     for line in why.explanations:
         out.print(escape(f"  {line}"), soft_wrap=True)
+    if why.picture is not None:
+        out.print(escape(f"  picture   {why.picture['tar']}"), soft_wrap=True)
+    for url in why.others:
+        out.print(escape(f"  same text {url}"), soft_wrap=True)

@@ -7,7 +7,7 @@ import click
 from align_data.cli import render
 from align_data.cli.common import console, dataset_argument, json_option, print_json
 from align_data.layout import Dataset
-from align_data.stages.why import why
+from align_data.stages.why import OTHERS, why
 from align_data.store import Store
 
 
@@ -18,6 +18,13 @@ from align_data.store import Store
 @click.option("--text", help="All pairs with this alt-text.")
 @click.option("--recipe", "ledger", metavar="LEDGER", help="Whose verdicts; the dataset's only ledger unless given.")
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Show at most so many pairs.")
+@click.option(
+    "--others",
+    type=click.IntRange(0, 1000),
+    default=OTHERS,
+    show_default=True,
+    help="Name so many other images that have the text; 0 looks for none.",
+)
 @json_option
 def command(
     dataset: str,
@@ -26,6 +33,7 @@ def command(
     text: str | None,
     ledger: str | None,
     limit: int,
+    others: int,
     as_json: bool,
 ) -> None:
     """Explain one pair: its values, every rule's verdict as a sentence, and what explains it.
@@ -43,7 +51,7 @@ def command(
         if len(there) > 1:
             raise click.UsageError(f"--recipe LEDGER is needed: there are {', '.join(there)}")
         ledger = there[0] if there else None
-    found = why(opened, ledger, uid=uid, url=url, text=text, limit=limit)
+    found = why(opened, ledger, uid=uid, url=url, text=text, limit=limit, others=others)
     if as_json:
         print_json([each.to_json() for each in found])
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -18,7 +19,10 @@ from align_data.ngrams import rarest
 from align_data.pairs import normalise
 from align_data.recipe import Rule
 from align_data.signals import SIGNALS
+from align_data.tars import Place
 
+OTHERS = 5
+"""URLs of other images with the text that are named."""
 _SAID = ["status", "reason"]
 _GONE = "the pair was taken down: its URL, its text and what else identified it are gone, what was counted stays"
 
@@ -46,6 +50,10 @@ class Why:
     """kept, dropped or pending; 'undecided' without a ledger; 'taken down', whatever a ledger says."""
     verdicts: list[Verdict]
     explanations: list[str]
+    picture: dict[str, Any] | None
+    """Where the image's bytes lie: tar, offset and size; None where there are none."""
+    others: list[str]
+    """URLs of other images with the same text, some."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -60,8 +68,12 @@ def why(
     url: str | None = None,
     text: str | None = None,
     limit: int = 10,
+    others: int = OTHERS,
 ) -> list[Why]:
-    """Return what is known of the pairs with this uid, URL or text, at most `limit`; DatasetError if there is none."""
+    """Return what is known of the pairs with this uid, URL or text, at most `limit`; DatasetError if there is none.
+
+    With each pair come up to `others` URLs of other images that have its text.
+    """
     pairs = dataset.ingested()
     signals = sorted(available(dataset, pairs), key=list(SIGNALS).index)
     plan = open_ledger(dataset, ledger)[0] if ledger is not None else None
@@ -70,8 +82,8 @@ def why(
     found = []
     for part, group in _where(dataset, uid, url):
         for row in _rows(dataset, part, group, signals, ledger, _matching(uid, url, text)):
-            explanations = [*_explanations(dataset, row), *_image(dataset, part, row["url"])] if row["url"] else [_GONE]
-            found.append(_explain(row, signals, plan, explanations))
+            known = _known(dataset, part, row, others) if row["url"] else _Known([_GONE])
+            found.append(_explain(row, signals, plan, known))
             if len(found) == limit:
                 return found
     if not found:
@@ -127,7 +139,47 @@ def _rows(
     yield from pl.concat(frames, how="horizontal").iter_rows(named=True)
 
 
-def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, explanations: list[str]) -> Why:
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a pair beside its values."""
+
+    explanations: list[str]
+    picture: dict[str, Any] | None = None
+    others: list[str] = field(default_factory=list)
+
+
+def _known(dataset: Dataset, part: int, row: dict[str, Any], others: int) -> _Known:
+    said, place = _image(dataset, part, row["url"])
+    picture = (
+        None if place is None else {"tar": dataset.store.path(place.tar), "offset": place.offset, "size": place.size}
+    )
+    urls = list(islice(_others(dataset, row), others))
+    return _Known([*_explanations(dataset, row), *said, *_nearest(row)], picture, urls)
+
+
+def _others(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+    """Yield URLs of other images with a pair's text: that have its count, which is looked through much faster."""
+    count = row.get("images_per_text")
+    left = (count or 1) - 1
+    for part in range(len(dataset.ingested().parts) if left else 0):
+        for number, piece in enumerate(dataset.measured("corpus").pieces(part, ["images_per_text"])):
+            rows = (piece["images_per_text"] == count).arg_true()
+            if len(rows):
+                pairs = dataset.pairs.piece(part, number, ["url", "alt_text"])[rows]
+                same = pairs.filter((pl.col("alt_text") == row["alt_text"]) & ~pl.col("url").is_in([row["url"], ""]))
+                yield from same["url"].to_list()
+                left -= len(same)
+        if left <= 0:
+            return
+
+
+def _nearest(row: dict[str, Any]) -> Iterator[str]:
+    """Say which evaluation image is nearest."""
+    if row.get("eval_nearest") is not None:
+        yield f"the nearest evaluation image is {row['eval_nearest']}: {row['eval_distance']} of the 64 bits differ"
+
+
+def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, known: _Known) -> Why:
     verdicts = [] if plan is None else [_verdict(plan, i, row) for i in range(len(plan.recipe.rules))]
     outcome = "undecided"
     if plan is not None:
@@ -142,7 +194,9 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, exp
         values={name: shown(name, row[name]) for name in signals},
         outcome=outcome,
         verdicts=verdicts,
-        explanations=explanations,
+        explanations=known.explanations,
+        picture=known.picture,
+        others=known.others,
     )
 
 
@@ -184,20 +238,21 @@ def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
             yield f"its rarest n-gram is {ngram.text!r}, seen {times(ngram.seen)} in the pool"
 
 
-def _image(dataset: Dataset, part: int, url: str) -> Iterator[str]:
+def _image(dataset: Dataset, part: int, url: str) -> tuple[list[str], Place | None]:
     """Say what became of the image: fetched and where, or why not; and why it cannot be decoded."""
+    place = None
     for table, names in ((dataset.images, ["status", "reason", "tar", "offset", "size"]), (dataset.content, _SAID)):
         if table.committed() is None:
-            return
+            break
         rows = (
             row for piece in table.pieces(part, ["url", *names]) for row in piece.filter(pl.col("url") == url).rows()
         )
         _, status, reason, *where = next(rows)
         if status == "untried":
-            yield "the image has not been asked for"
-            return
-        elif status != "ok":
-            yield f"the image is not usable: {status}" + (f" ({reason})" if reason else "")
-            return  # content says the same again
-        elif where:
-            yield f"the image is {where[2]:,} bytes at {where[1]:,} of {where[0]}"
+            return ["the image has not been asked for"], None
+        if status != "ok":  # of fetching, and then content says the same again; or of decoding, and the bytes are there
+            return [f"the image is not usable: {status}" + (f" ({reason})" if reason else "")], place
+        if where:
+            place = Place(*where)
+    said = [f"the image is {place.size:,} bytes at {place.offset:,} of {place.tar}"] if place is not None else []
+    return said, place

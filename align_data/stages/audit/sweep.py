@@ -49,14 +49,15 @@ class Swept:
     op: str
     """The operator whose value is moved."""
     values: list[Point]
-    changes: list[Change]
+    changes: list[Change] | None
+    """None if nobody asked for them."""
     ranged: bool
     """Whether the rule asks for a range, of which one end was moved."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         data: dict[str, Any] = {"signal": self.signal, "values": [vars(point) for point in self.values]}
-        return {**data, **({"moved": [vars(change) for change in self.changes]} if self.changes else {})}
+        return {**data, **({"moved": [vars(change) for change in self.changes]} if self.changes is not None else {})}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def sweep(
     counted = engine.map_parts("sweep", count, rows, progress)
     curve = tally().curve(sum(counted, tally().counts))
     found = _points(curve, rule, op, values, tested)
-    changes = _changes(dataset, ledger, place, rule, tested, moved, seed, populations) if moved and there else []
+    changes = None
+    if moved:
+        changes = _changes(dataset, ledger, place, rule, tested, moved, seed, populations) if there else []
     return Swept(rule.signal, rule.name, op, found, changes, len(ends(rule)) > 1)
 
 
