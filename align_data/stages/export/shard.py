@@ -22,7 +22,7 @@ from align_data.progress import Tick
 from align_data.schema import contract
 from align_data.store import Store
 from align_data.tables import FACTS, frame
-from align_data.tars import Place, TarReader, member
+from align_data.tars import Place, TarReader, ending, member
 
 INDEX = "index.parquet"
 WORKING = ("_rows", "_index")
@@ -226,8 +226,7 @@ def _tar(out: _Hashing, samples: Iterator[Sample], job: ShardJob) -> Iterator[tu
         text, told = row["alt_text"].encode(), json.dumps(known, ensure_ascii=False).encode()
         members = ((image.extension, image.content), ("txt", text), ("json", told))
         out.write(b"".join(piece for ending, some in members for piece in member(f"{key}.{ending}", some)))
-    out.write(b"\0" * 2 * tarfile.BLOCKSIZE)
-    out.write(b"\0" * (-out.at % tarfile.RECORDSIZE))
+    out.write(ending(out.at))
 
 
 def _parquet(out: _Hashing, samples: Iterator[Sample], job: ShardJob) -> Iterator[tuple[str, int, int]]:

@@ -18,7 +18,7 @@ from align_data.images import sorted_rows
 from align_data.layout import GROUPS, Dataset
 from align_data.ledger import taken_down
 from align_data.progress import Tick
-from align_data.stages.takedown.files import Rewritten, copy, members, note, recall, rewritten, sha256_of
+from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
 from align_data.tables import Manifest, Table
 from align_data.tombstones import of_part
 
@@ -198,7 +198,7 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
         if not store.exists(name) and store.exists(tar):
             gone = {offset for offset, _ in notes.tars[tar] or ()}
             with store.create(name) as path:
-                copy(store, tar, [m for m in members(store, tar) if m.data not in gone], path)
+                copy_members(store, tar, [m for m in members(store, tar) if m.data not in gone], path)
     sizes = {}
     for table, change in _changes(job, part, notes):
         file = table.part_name(part)

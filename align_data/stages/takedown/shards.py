@@ -14,7 +14,7 @@ from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
-from align_data.stages.takedown.files import Rewritten, copy, members, note, recall, rewritten, sha256_of
+from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
 from align_data.store import UNFINISHED, Store
 from align_data.tables import Manifest, frame
 
@@ -220,7 +220,7 @@ def _scrub_tar(store: Store, name: str, dead: set[str]) -> list[tuple[str, int]]
     kept = [member for member in found if member.name.partition(".")[0] not in dead]
     if len(kept) < len(found):
         with store.create(name) as path:
-            copy(store, name, kept, path)
+            copy_members(store, name, kept, path)
     at, offsets = 0, []
     for member in kept:
         key, _, ending = member.name.partition(".")
