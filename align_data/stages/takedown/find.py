@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from align_data.engines.base import Engine
+from align_data.given import listed_hosts
 from align_data.hashing import keys
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
 from align_data.progress import Progress, Tick
 from align_data.signals.base import Piece
 from align_data.signals.text import host
-from align_data.stages.takedown.asked import KINDS, Asked, listed_hosts, rejected
+from align_data.stages.takedown.asked import KINDS, Asked, rejected
 from align_data.tables import Manifest, Table
 from align_data.tars import Place, TarReader
 from align_data.tombstones import bounds, of_part
