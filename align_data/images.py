@@ -63,10 +63,10 @@ def sorted_rows(table: Table, part: int, columns: list[str] | None = None) -> pl
     return pl.DataFrame(schema=pl.Schema(table.contract.arrow(names))).select(names)
 
 
-def chunks(rows: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield number and rows of each chunk of a part."""
+def chunks(rows: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, first row and rows of each chunk of a part."""
     for number, start in enumerate(range(0, rows, size)):
-        yield number, min(size, rows - start)
+        yield number, start, min(size, rows - start)
 
 
 def pieces(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

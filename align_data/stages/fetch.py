@@ -149,17 +149,15 @@ def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
     facts = run.dataset.images.facts(part)
     if facts is not None and facts["pairs"] == run.pairs.parts[part].sha256:
         known = _again(run, facts, sorted_rows(run.dataset.images, part))
-    chunk = chunks(len(urls), run.chunk)
-    table, parts, at = _chunk_table(run, part), [], 0
-    for number, rows in chunk:
+    table, parts = _chunk_table(run, part), []
+    for number, start, rows in chunks(len(urls), run.chunk):
         facts = table.facts(number)
         same = facts is not None and facts["pairs"] == run.pairs.parts[part].sha256 and facts["chunk"] == run.chunk
-        some = known[at : at + rows]
+        some = known[start : start + rows]
         if same and facts is not None:
             some = _again(run, facts, sorted_rows(table, number))
         done = same and facts is not None and facts["run"] == run.number
         parts.append(some.with_columns(chunk=pl.lit(number), done=pl.lit(done)))
-        at += rows
     state = pl.concat(parts) if parts else known.with_columns(chunk=pl.lit(0), done=pl.lit(False))
     todo = urls["open"] & (state["retryable"]) & ~state["done"]
     return state.with_columns(todo.alias("todo"), urls["key"], urls["open"])

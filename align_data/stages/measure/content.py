@@ -125,7 +125,7 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
     known = _known(run, table, part, len(images))
     chunked = Table(run.dataset.store, f"{_CHUNKS}/{part:05d}", table.contract)
     work = []
-    for number, (start, rows) in enumerate(_starts(len(images), run.sight.chunk)):
+    for number, start, rows in chunks(len(images), run.sight.chunk):
         if chunked.facts(number) == facts:
             tick(rows)
         else:
@@ -146,15 +146,10 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
 
     shared(look_some, work, run.children)
     with table.writer(part, facts) as writer:
-        for piece in pieces(sorted_rows(chunked, number) for number, _ in chunks(len(images), run.sight.chunk)):
+        for piece in pieces(sorted_rows(chunked, number) for number, *_ in chunks(len(images), run.sight.chunk)):
             writer.write(piece)
     assert writer.info is not None
     return writer.info
-
-
-def _starts(rows: int, size: int) -> Iterator[tuple[int, int]]:
-    for number, some in chunks(rows, size):
-        yield number * size, some
 
 
 def _decoding(run: _Run) -> Decoding:
