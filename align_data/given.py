@@ -123,10 +123,8 @@ def lists(dataset: Dataset) -> Lists:
 
 
 def _rows(table: Table) -> pl.DataFrame:
-    names = list(table.contract.arrow().names)
-    if table.committed() is None:
-        return frame(table.contract.arrow().empty_table())
-    return pl.concat([*table.pieces(0, names), frame(table.contract.arrow().empty_table())])
+    none = pl.DataFrame(schema=table.contract.polars())
+    return none if table.committed() is None else pl.concat([none, *table.pieces(0, none.columns)])
 
 
 def give_evaluation(dataset: Dataset, file: str) -> None:
@@ -144,8 +142,8 @@ def give_evaluation(dataset: Dataset, file: str) -> None:
 def give_blocklist(dataset: Dataset, file: str) -> None:
     """Keep a blocklist; InputError names the line that cannot be understood."""
     rows = list(dict.fromkeys(read_blocklist(file)))
-    schema = {"kind": pl.String, "value": pl.String, "within": pl.Int32}
-    _give(dataset.given("blocklist"), pl.DataFrame(rows, schema, orient="row").sort("kind", "value", "within"))
+    schema = contract("blocklist").polars()
+    _give(dataset.given("blocklist"), pl.DataFrame(rows, schema, orient="row").sort(*schema))
 
 
 def _give(table: Table, rows: pl.DataFrame) -> None:

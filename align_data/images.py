@@ -8,17 +8,10 @@ import polars as pl
 
 from align_data.layout import Dataset
 from align_data.progress import Tick
+from align_data.schema import contract
 from align_data.tables import PIECE_ROWS, Table, recut
 
-IMAGES = {
-    "url": pl.String,
-    "status": pl.String,
-    "reason": pl.String,
-    "retryable": pl.Boolean,
-    "tar": pl.String,
-    "offset": pl.Int64,
-    "size": pl.Int64,
-}
+IMAGES = contract("images").polars()
 """The columns of the table `images`."""
 
 
@@ -56,11 +49,11 @@ def untried(urls: pl.Series) -> pl.DataFrame:
 
 def sorted_rows(table: Table, part: int, columns: list[str] | None = None) -> pl.DataFrame:
     """Return all rows of one part of a table like `images`, in their order."""
-    names = columns or list(table.contract.arrow().names)
+    names = columns or list(table.contract.polars())
     pieces = list(table.pieces(part, names))
     if pieces:
         return pl.concat(pieces)
-    return pl.DataFrame(schema=pl.Schema(table.contract.arrow(names))).select(names)
+    return pl.DataFrame(schema=table.contract.polars(*names))
 
 
 def chunks(rows: int, size: int) -> Iterator[tuple[int, int, int]]:

@@ -30,7 +30,6 @@ WORKING = ("_rows", "_index")
 _GROUP_BYTES = 64 * 2**20
 """Bytes of images in a row group of a Parquet shard."""
 _PLAIN: dict[str, pa.DataType] = {"uid": pa.string(), "url": pa.string(), "alt_text": pa.string()}
-_INDEX = {"uid": pl.String, "shard": pl.String, "offset": pl.Int64, "size": pl.Int64}
 _SIZES = {name: pa.int32() for name in ("original_width", "original_height", "width", "height")}
 
 
@@ -132,7 +131,7 @@ def write_shard(out: Store, job: ShardJob, shard: Shard, export: str, tick: Tick
         f"{name}_stats.json", (json.dumps({**stats, "status_dict": {"success": len(rows)}}) + "\n").encode()
     )
     facts = {"export": export, "pairs": len(rows), "bytes": size, "sha256": sha256}
-    table = pl.DataFrame(rows, _INDEX, orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = pl.DataFrame(rows, contract("index").polars(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
     table = contract("index").check(table).replace_schema_metadata({FACTS: json.dumps(facts).encode()})
     with out.create(_index_name(shard)) as path:
         pq.write_table(table, path, compression="zstd")

@@ -313,7 +313,7 @@ def _write_index(export: Export, made: Mapping[str, _Shard]) -> dict[str, Any]:
             for (name,), some in table.group_by("shard", maintain_order=True):
                 kept = some
                 if (new := made.get(str(name))) is not None:
-                    places = pl.DataFrame(new.offsets, {"uid": pl.String, "offset": pl.Int64}, orient="row")
+                    places = pl.DataFrame(new.offsets, contract("index").polars("uid", "offset"), orient="row")
                     kept = some.drop("offset").join(places, on="uid", how="inner", maintain_order="left")
                 if len(kept):
                     arrow = kept.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
