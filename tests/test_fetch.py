@@ -31,7 +31,7 @@ import polars as pl
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from click.testing import CliRunner
-from conftest import build, read, tree, write_list
+from conftest import Crashes, build, read, tree, write_list
 from hostile_web import HOME, PAGES, Web, jpeg, serve
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -1098,44 +1098,22 @@ class Here:
         pass
 
 
-class Crash(BaseException):
-    """Stands for the end of the process at the moment when a file would have appeared."""
-
-
 @pytest.mark.parametrize("before", [True, False])
 def test_a_crash_at_every_single_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
     """Crash at the n-th file that appears, tars too, just before or just after, for every n; then run again."""
     monkeypatch.setattr("align_data.stages.fetch.Child", Here)
-    move, left, lock = Path.replace, [-1], threading.Lock()
-
-    def counted(self: Path, target: str | Path) -> Path:
-        with lock:  # tars appear in several threads
-            left[0] -= 1
-            now = left[0] == 0
-        if now and before:
-            raise Crash
-        moved = move(self, target)
-        if now:
-            raise Crash
-        return moved
-
     with serve() as web:
         clean = dataset_of(tmp_path, [web.url(f"/good/{n}") for n in range(10)] + [web.url("/html.jpg")], Parts(rows=7))
-        shutil.copytree(clean.store.path(""), tmp_path / "0")
-        monkeypatch.setattr(Path, "replace", counted)
-        run(Dataset(Store(tmp_path / "0")), chunk=3)
-        commits = -1 - left[0]
-        assert commits > 10
-        expected = tree(tmp_path / "0", "images", "bytes")
-        for number in range(1, commits + 1):
-            out = Path(shutil.copytree(clean.store.path(""), tmp_path / str(number)))
-            dataset = Dataset(Store(out))
-            left[0] = number
-            with pytest.raises(Crash):
-                run(dataset, chunk=3)
-            left[0] = -1
-            run(dataset, chunk=3)
-            assert tree(out, "images", "bytes") == expected, number
+
+        def work(number: int) -> None:
+            out = tmp_path / str(number)
+            if not out.exists():
+                shutil.copytree(clean.store.path(""), out)
+            run(Dataset(Store(out)), chunk=3)
+
+        for number in Crashes(monkeypatch, before).everywhere(work, least=10):
+            out = tmp_path / str(number)
+            assert tree(out, "images", "bytes") == tree(tmp_path / "0", "images", "bytes"), number
             assert not (out / "_images").exists()
 
 
