@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import polars as pl
 
 from align_data.layout import Dataset
 from align_data.progress import Tick
 from align_data.schema import contract
-from align_data.tables import PIECE_ROWS, Table, recut
+from align_data.tables import Table
 
 IMAGES = contract("images").polars()
 """The columns of the table `images`."""
@@ -60,11 +60,6 @@ def chunks(rows: int, size: int) -> Iterator[tuple[int, int, int]]:
     """Yield number, first row and rows of each chunk of a part."""
     for number, start in enumerate(range(0, rows, size)):
         yield number, start, min(size, rows - start)
-
-
-def pieces(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Cut the rows of chunks into the pieces of a part."""
-    return recut(frames, lambda rows: PIECE_ROWS if len(rows) >= PIECE_ROWS else None)
 
 
 def names_of(keys: pl.Series) -> pl.Series:

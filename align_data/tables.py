@@ -273,6 +273,11 @@ def recut(frames: Iterable[pl.DataFrame], end: Callable[[pl.DataFrame], int | No
         yield rest
 
 
+def cut(frames: Iterable[pl.DataFrame], rows: int = PIECE_ROWS) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all frames in pieces of so many rows."""
+    return recut(frames, lambda some: rows if len(some) >= rows else None)
+
+
 def frame(table: pa.Table) -> pl.DataFrame:
     """Return an Arrow table as a Polars frame."""
     result = pl.from_arrow(table)

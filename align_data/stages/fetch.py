@@ -19,11 +19,11 @@ from align_data.fetching import record
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.worker import HANDLER, ChunkTask, Row, Settings
-from align_data.images import IMAGES, asked_of, chunks, names_of, pieces, sorted_rows, untried
+from align_data.images import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
 from align_data.layout import FETCH, Dataset
 from align_data.ledger import open_ledger
 from align_data.progress import Progress, Tick
-from align_data.tables import Manifest, PartInfo, Table
+from align_data.tables import Manifest, PartInfo, Table, cut
 
 CHUNK = 2048
 """URLs that are finished together: what a killed run loses, at most, is the chunks that were open."""
@@ -253,7 +253,7 @@ def _write_chunk(run: _Run, table: Table, number: int, before: pl.DataFrame, row
 def _fold(run: _Run, part: int, state: pl.DataFrame) -> None:
     """Write the part from its chunks."""
     with run.dataset.images.writer(part, run.facts(part)) as writer:
-        for piece in pieces(_chunks(run, part, state)):
+        for piece in cut(_chunks(run, part, state)):
             writer.write(piece)
 
 

@@ -14,13 +14,13 @@ from align_data.decoding.decoder import MEMORY, SECONDS, Decoder, Decoding, Item
 from align_data.decoding.nsfw import Choice
 from align_data.decoding.seen import MAX_PIXELS, Looks, Seen, identities
 from align_data.engines.base import Engine
-from align_data.images import asked_of, chunks, pieces, sorted_rows
+from align_data.images import asked_of, chunks, sorted_rows
 from align_data.layout import Dataset
 from align_data.ledger import open_ledger
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
 from align_data.signals.base import Look
-from align_data.tables import Manifest, PartInfo, Table
+from align_data.tables import Manifest, PartInfo, Table, cut
 from align_data.tars import Place
 
 CHUNK = 512
@@ -147,7 +147,7 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
 
     shared(look_some, work, run.children)
     with table.writer(part, facts) as writer:
-        for piece in pieces(sorted_rows(chunked, number) for number, *_ in chunks(len(images), run.sight.chunk)):
+        for piece in cut(sorted_rows(chunked, number) for number, *_ in chunks(len(images), run.sight.chunk)):
             writer.write(piece)
     assert writer.info is not None
     return writer.info
