@@ -589,16 +589,16 @@ def test_a_host_that_asks_again_and_again_is_given_up(monkeypatch: pytest.Monkey
 
 def test_a_host_that_never_answers_is_given_up_and_holds_up_nobody() -> None:
     with serve() as web:
-        silent = [f"http://dead.example:{web.port}/silent/{number}" for number in range(500)]
-        good = [f"http://h{number}.example:{web.port}/good/{number}" for number in range(1000)]
-        mixed = [url for some in zip(good, silent + [""] * 500, strict=True) for url in some if url]
-        outcomes, _ = crawl(mixed, limits=Limits(64, 8))
+        silent = [f"http://dead.example:{web.port}/silent/{number}" for number in range(100)]
+        good = [f"http://h{number}.example:{web.port}/good/{number}" for number in range(200)]
+        mixed = [url for some in zip(good, silent + [""] * 100, strict=True) for url in some if url]
+        outcomes, _ = crawl(mixed, replace(POLICY, deadline=2.0), Limits(24, 8))  # a busy machine answers late
         found = dict(zip(mixed, outcomes, strict=True))
         assert {found[url].status for url in good} == {"ok"}
         assert {(found[url].status, found[url].retryable) for url in silent} == {("timeout", True)}
         asked = [each for each in web.seen.asked if each.host == "dead.example"]
         assert 16 <= len(asked) < 16 + 8
-        assert sum("not asked" in str(found[url].reason) for url in silent) == 500 - len(asked)
+        assert sum("not asked" in str(found[url].reason) for url in silent) == 100 - len(asked)
 
 
 def test_what_cannot_be_written_is_not_the_hosts_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def start(lists: list[str], out: Path) -> subprocess.Popen[bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[str, bytes], float]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    lists = write_list(folder / "lists", pool(40_000), files=3)
+    lists = write_list(folder / "lists", pool(20_000), files=3)
     began = time.monotonic()
     process = start(lists, folder / "out")
     assert process.wait() == 0, process.stderr and process.stderr.read()
