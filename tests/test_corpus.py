@@ -128,7 +128,7 @@ CORPUS = ["images_per_text", "rows_per_text", "rarest_ngram"]
     st.sampled_from([1, 5, 100]),
     st.integers(1, 40),
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_rows_are_counted_alone_and_beside_the_others(
     job: Callable[..., Built],
     tmp_path_factory: Any,
