@@ -1019,7 +1019,7 @@ def children() -> list[int]:
     return found
 
 
-MARK = f"ALIGN_DATA_TEST={os.getpid()}"
+MARK = f"ALIGN_DATA_TEST={os.getpid()}."  # the dot, for one number may begin like another
 
 
 def gone() -> bool:
