@@ -39,8 +39,9 @@ demo: $(VENV)/.installed-report  ## from the list of a tiny web of its own to ve
 	$(BIN)/align-data export $(DEMO)/dataset --recipe align --out $(DEMO)/shards --shard-size 500 --split val=0.1
 	$(BIN)/align-data verify $(DEMO)/shards
 
-test: $(VENV)/.installed-test  ## the whole suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-test  ## the whole suite; Spark alone, for it takes all there is
+	$(BIN)/python -m pytest -m "not spark" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m spark
 
 lint: $(VENV)/.installed-check  ## ruff and the floors of the architecture
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from align_data.tables import Table, digest, frame
 
 _BLOCK = 2**22
 """Distances that are held at once."""
-_KINDS = {
+FORMS = {
     "sha256": re.compile(r"[0-9a-fA-F]{64}"),
     "md5": re.compile(r"[0-9a-fA-F]{32}"),
     "phash": re.compile(r"[0-9a-fA-F]{16}"),
@@ -39,7 +39,7 @@ class Lists:
         by_name = evaluation.sort("name")
         self._names = by_name["name"]
         self._phashes = by_name["phash"].to_numpy()
-        self._blocked = {kind: blocklist.filter(pl.col("kind") == kind) for kind in _KINDS}
+        self._blocked = {kind: blocklist.filter(pl.col("kind") == kind) for kind in FORMS}
 
     def nearest(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
         """Return the distance to the nearest evaluation image, and the first such by name; null for null."""
@@ -65,8 +65,7 @@ class Lists:
         if not listed:
             return pl.Series([False]).new_from_index(0, len(rows))
         hosts = host(Piece(rows))
-        bad = [name for name in hosts.unique() if name and any(part in listed for part in _domains(name))]
-        return hosts.is_in(bad).fill_null(False)
+        return hosts.is_in(list(listed_hosts(hosts, listed))).fill_null(False)
 
     def _near(self, phashes: pl.Series) -> pl.Series:
         found = pl.Series([False]).new_from_index(0, len(phashes))
@@ -76,10 +75,15 @@ class Lists:
         return found
 
 
-def _domains(name: str) -> Iterator[str]:
-    """Yield a host and the domains that it is in."""
-    parts = name.rstrip(".").split(".")
-    return (".".join(parts[i:]) for i in range(len(parts)))
+def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
+    """Return host → the listed domain that it is or lies in, for those of `hosts` that do."""
+    found = {}
+    for name in hosts.unique().drop_nulls():
+        parts = name.rstrip(".").split(".")
+        domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in listed), None)
+        if domain:
+            found[name] = domain
+    return found
 
 
 def _signed(value: str) -> int:
@@ -119,10 +123,8 @@ def lists(dataset: Dataset) -> Lists:
 
 
 def _rows(table: Table) -> pl.DataFrame:
-    names = list(table.contract.arrow().names)
-    if table.committed() is None:
-        return frame(table.contract.arrow().empty_table())
-    return pl.concat([*table.pieces(0, names), frame(table.contract.arrow().empty_table())])
+    none = pl.DataFrame(schema=table.contract.polars())
+    return none if table.committed() is None else pl.concat([none, *table.pieces(0, none.columns)])
 
 
 def give_evaluation(dataset: Dataset, file: str) -> None:
@@ -140,8 +142,8 @@ def give_evaluation(dataset: Dataset, file: str) -> None:
 def give_blocklist(dataset: Dataset, file: str) -> None:
     """Keep a blocklist; InputError names the line that cannot be understood."""
     rows = list(dict.fromkeys(read_blocklist(file)))
-    schema = {"kind": pl.String, "value": pl.String, "within": pl.Int32}
-    _give(dataset.given("blocklist"), pl.DataFrame(rows, schema, orient="row").sort("kind", "value", "within"))
+    schema = contract("blocklist").polars()
+    _give(dataset.given("blocklist"), pl.DataFrame(rows, schema, orient="row").sort(*schema))
 
 
 def _give(table: Table, rows: pl.DataFrame) -> None:
@@ -170,19 +172,19 @@ def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:
         words = [] if line.lstrip().startswith("#") else line.split()
         if not words:
             continue
-        kind = words.pop(0) if words[0] in _KINDS and len(words) > 1 else _kind(words[0])
+        kind = words.pop(0) if words[0] in FORMS and len(words) > 1 else _kind(words[0])
         within = words.pop() if kind == "phash" and len(words) == 2 else "0"
-        if len(words) != 1 or not _DISTANCE.fullmatch(within) or not _KINDS[kind].fullmatch(words[0]):
+        if len(words) != 1 or not _DISTANCE.fullmatch(within) or not FORMS[kind].fullmatch(words[0]):
             raise InputError(
                 f"{file}, line {number}: {line.strip()[:100]!r} is no entry; write KIND VALUE, with a KIND of "
-                f"{', '.join(_KINDS)}, and behind a phash of 16 hex digits how many of its bits may differ"
+                f"{', '.join(FORMS)}, and behind a phash of 16 hex digits how many of its bits may differ"
             )
         yield kind, _plain(kind, words[0]), int(within)
 
 
 def _kind(value: str) -> str:
     """Return the kind of a value without one; what is no hash and no URL is a host only if it has a dot."""
-    kind = next((kind for kind, form in _KINDS.items() if form.fullmatch(value)), "url")
+    kind = next((kind for kind, form in FORMS.items() if form.fullmatch(value)), "url")
     return kind if kind != "host" or "." in value.strip(".") or value.startswith("[") else "url"
 
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import polars as pl
 
 from align_data.layout import Dataset
 from align_data.progress import Tick
-from align_data.tables import PIECE_ROWS, Table, recut
+from align_data.schema import contract
+from align_data.tables import Table
 
-IMAGES = {
-    "url": pl.String,
-    "status": pl.String,
-    "reason": pl.String,
-    "retryable": pl.Boolean,
-    "tar": pl.String,
-    "offset": pl.Int64,
-    "size": pl.Int64,
-}
+IMAGES = contract("images").polars()
 """The columns of the table `images`."""
 
 
@@ -56,22 +49,17 @@ def untried(urls: pl.Series) -> pl.DataFrame:
 
 def sorted_rows(table: Table, part: int, columns: list[str] | None = None) -> pl.DataFrame:
     """Return all rows of one part of a table like `images`, in their order."""
-    names = columns or list(table.contract.arrow().names)
+    names = columns or list(table.contract.polars())
     pieces = list(table.pieces(part, names))
     if pieces:
         return pl.concat(pieces)
-    return pl.DataFrame(schema=pl.Schema(table.contract.arrow(names))).select(names)
+    return pl.DataFrame(schema=table.contract.polars(*names))
 
 
-def chunks(rows: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield number and rows of each chunk of a part."""
+def chunks(rows: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, first row and rows of each chunk of a part."""
     for number, start in enumerate(range(0, rows, size)):
-        yield number, min(size, rows - start)
-
-
-def pieces(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Cut the rows of chunks into the pieces of a part."""
-    return recut(frames, lambda rows: PIECE_ROWS if len(rows) >= PIECE_ROWS else None)
+        yield number, start, min(size, rows - start)
 
 
 def names_of(keys: pl.Series) -> pl.Series:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+import polars as pl
 import pyarrow as pa
 import yaml
 
@@ -52,6 +53,11 @@ class Contract:
                 if names is None or c.name in names
             ]
         )
+
+    def polars(self, *names: str) -> pl.Schema:
+        """Return the Polars schema of all columns, or of the named ones, in the order of the names."""
+        every = pl.Schema(self.arrow())
+        return pl.Schema({name: every[name] for name in names or every})
 
     def check(self, table: pa.Table) -> pa.Table:
         """Return `table` with the contract's column order and string width.

@@ -129,6 +129,10 @@ class Table:
         """Return the name of part number `part` in the store."""
         return f"{self.name}/part-{part:05d}.parquet"
 
+    def has(self, part: int) -> bool:
+        """Tell whether a part is there."""
+        return self.store.exists(self.part_name(part))
+
     @contextmanager
     def writer(self, part: int, facts: Mapping[str, Any], columns: list[str] | None = None) -> Iterator[PartWriter]:
         """Write one part piece by piece; it appears when the context ends without an error."""
@@ -143,7 +147,7 @@ class Table:
 
     def facts(self, part: int) -> dict[str, Any] | None:
         """Return what the footer of an existing part says, or None if there is no part that can be read."""
-        if not self.store.exists(self.part_name(part)):
+        if not self.has(part):
             return None
         try:
             return dict(json.loads((self._open(part).metadata.metadata or {})[FACTS]))
@@ -271,6 +275,11 @@ def recut(frames: Iterable[pl.DataFrame], end: Callable[[pl.DataFrame], int | No
             rest = rest[at:]
     if rest is not None and len(rest):
         yield rest
+
+
+def cut(frames: Iterable[pl.DataFrame], rows: int = PIECE_ROWS) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all frames in pieces of so many rows."""
+    return recut(frames, lambda some: rows if len(some) >= rows else None)
 
 
 def frame(table: pa.Table) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
+from align_data.errors import DatasetError
 from align_data.store import Store
 
 MAX_TAR = 10**9
@@ -41,24 +42,23 @@ class TarWriter:
 
     def add(self, name: str, source: BinaryIO, size: int) -> Place:
         """Append a member of `size` bytes, read from `source`."""
-        if self._file is not None and _end(self._file.tell() + _padded(size)) > self._limit:
-            self.close()
+        if self._file is not None:
+            end = self._file.tell() + tarfile.BLOCKSIZE + whole(size)
+            if end + len(ending(end)) > self._limit:
+                self.close()
         if self._file is None:
             self._begin()
         assert self._file is not None
-        info = tarfile.TarInfo(name)
-        info.size = size
-        self._file.write(info.tobuf(tarfile.USTAR_FORMAT))
+        self._file.write(_header(name, size))
         offset = self._file.tell()
-        _copy(source, self._file, size)
-        self._file.write(b"\0" * (-size % tarfile.BLOCKSIZE))
+        copy(source, self._file, size)
+        self._file.write(bytes(whole(size) - size))
         return Place(self._tar, offset, size)
 
     def close(self) -> None:
         """Finish the tar that is open: it appears."""
         if self._file is not None and self._open is not None:
-            at = self._file.tell()
-            self._file.write(b"\0" * (_end(at) - at))
+            self._file.write(ending(self._file.tell()))
             self._open.close()
             self._file = self._open = None
 
@@ -82,22 +82,23 @@ class TarWriter:
         self._file = self._open.enter_context(open(path, "wb"))  # noqa: PTH123, SIM115 - closed by the stack
 
 
-def _padded(size: int) -> int:
-    """Return the bytes of a member: its header, and its content in whole blocks."""
-    return tarfile.BLOCKSIZE + size + -size % tarfile.BLOCKSIZE
+def whole(size: int) -> int:
+    """Return the bytes that content takes in a tar: whole blocks."""
+    return size + -size % tarfile.BLOCKSIZE
 
 
-def _end(size: int) -> int:
-    """Return the bytes of a tar whose members take `size`: two empty blocks follow, in whole records."""
-    size += 2 * tarfile.BLOCKSIZE
-    return size + -size % tarfile.RECORDSIZE
+def ending(at: int) -> bytes:
+    """Return what ends a tar whose members take `at` bytes: two empty blocks, and others up to a whole record."""
+    two = 2 * tarfile.BLOCKSIZE
+    return bytes(two + -(at + two) % tarfile.RECORDSIZE)
 
 
-def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+def copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    """Copy so many bytes; DatasetError if there are fewer."""
     while size > 0:
         some = source.read(min(size, _COPY))
         if not some:
-            raise ValueError("the source of a tar's member ends early")
+            raise DatasetError("what a tar's member is copied from ends before it does; it is damaged")
         target.write(some)
         size -= len(some)
 
@@ -107,15 +108,19 @@ _SIZE, _SUM = slice(124, 136), slice(148, 156)
 _BLANK_SUM = sum(_EMPTY) - sum(_EMPTY[_SIZE]) - sum(_EMPTY[_SUM]) + 8 * ord(" ")
 
 
-def member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return a member's header, content and padding; what tarfile would write for it, in a tenth of the time.
+def _header(name: str, size: int) -> bytes:
+    """Return a member's header: what tarfile would write, in a tenth of the time.
 
     The name is ASCII, of at most 100 characters.
     """
-    called, size = name.encode("ascii"), b"%011o\0" % len(content)
-    total = b"%06o\0 " % (_BLANK_SUM + sum(called) + sum(size))
-    head = b"".join((called.ljust(100, b"\0"), _EMPTY[100:124], size, _EMPTY[136:148], total, _EMPTY[156:]))
-    return head, content, b"\0" * (-len(content) % tarfile.BLOCKSIZE)
+    called, digits = name.encode("ascii"), b"%011o\0" % size
+    total = b"%06o\0 " % (_BLANK_SUM + sum(called) + sum(digits))
+    return b"".join((called.ljust(100, b"\0"), _EMPTY[100:124], digits, _EMPTY[136:148], total, _EMPTY[156:]))
+
+
+def member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a member's header, content and padding."""
+    return _header(name, len(content)), content, bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 class TarReader:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from align_data.layout import Dataset
-from align_data.tables import PIECE_ROWS, Manifest, Table, recut
+from align_data.tables import Manifest, Table, cut
 
 _BEHIND = "g"
 """What is greater than every uid."""
@@ -58,7 +58,7 @@ def write(table: Table, uids: Iterable[str]) -> Manifest:
     """Write a table of uids."""
     frame = pl.DataFrame({"uid": sorted(set(uids))}, {"uid": pl.String})
     with table.writer(0, {}) as writer:
-        for piece in recut([frame], lambda rows: PIECE_ROWS if len(rows) >= PIECE_ROWS else None):
+        for piece in cut([frame]):
             writer.write(piece)
     assert writer.info is not None
     return table.commit([writer.info], {})

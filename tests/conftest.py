@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -178,3 +179,44 @@ def tree(folder: Path, *names: str) -> dict[str, bytes]:
             if path.is_file() and not inside.startswith(("_log", "_work", ".")):
                 found[inside] = path.read_bytes()
     return found
+
+
+class Crash(BaseException):
+    """Stands for the end of the process at the moment when a file would have appeared or gone."""
+
+
+class Crashes:
+    """Counts files that appear, and with `removals` those that go; crashes just before or just after one of them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, before: bool = False, removals: bool = False) -> None:
+        self.left, self.seen, self._before, self._lock = -1, 0, before, Lock()
+        patch.setattr(Path, "replace", self._wrapped(Path.replace))
+        if removals:
+            patch.setattr(Store, "remove", self._wrapped(Store.remove))
+
+    def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with self._lock:  # tars appear in several threads
+                self.left, self.seen = self.left - 1, self.seen + 1
+                now = self.left == 0
+            if now and self._before:
+                raise Crash
+            result = function(*arguments)
+            if now:
+                raise Crash
+            return result
+
+        return call
+
+    def everywhere(self, work: Callable[[int], Any], least: int) -> Iterator[int]:
+        """Do work 0 undisturbed; then, for the n-th of its files, work n with a crash there, and again; yield each n."""
+        work(0)
+        files = self.seen
+        assert files > least
+        for number in range(1, files + 1):
+            self.left = number
+            with pytest.raises(Crash):
+                work(number)
+            self.left = -1
+            work(number)
+            yield number

@@ -666,7 +666,7 @@ def test_a_damaged_tar_is_a_sentence(pool: Any, children: None, how: str, worker
     check(made.values, made.found)
 
 
-MARK = "ALIGN_DATA_TEST_OF_KILLING"
+MARK = f"ALIGN_DATA_TEST_OF_KILLING_{os.getpid()}"  # other suites may run beside this one
 
 
 def start(folder: Path, mark: str, *options: object) -> subprocess.Popen[bytes]:

@@ -98,10 +98,10 @@ def pool(number: int) -> list[dict[str, Any]]:
 
 
 def test_tiny_parts_ranges_and_budgets_give_the_identical_ledger(job: Callable[..., Built], tmp_path: Path) -> None:
-    found = pool(20_000)
-    found += found[:1000] + found[:300] * 10
+    found = pool(8_000)
+    found += found[:400] + found[:120] * 10
     plain = job(found, recipe=RECIPE, workers=1)
-    tiny = job(found, recipe=RECIPE, files=7, parts=Parts(rows=1200), memory=64_000)
+    tiny = job(found, recipe=RECIPE, files=7, parts=Parts(rows=480), memory=25_000)
     assert tiny.table("verdicts/every").equals(plain.table("verdicts/every"))
     assert tiny.table("measured/corpus").equals(plain.table("measured/corpus"))
     assert len(tiny.dataset.pairs.committed().parts) == 20
@@ -109,9 +109,9 @@ def test_tiny_parts_ranges_and_budgets_give_the_identical_ledger(job: Callable[.
     # And 512 ranges, by measuring again.
     for name in ("measured", "counts"):
         tiny.dataset.store.remove(name)
-    engine = LocalEngine(tmp_path / "work", 2, 64_000)
+    engine = LocalEngine(tmp_path / "work", 2, 25_000)
     rules = ["images_per_text", "texts_per_image", "rarest_ngram", "rows_per_text"]
-    measure(tiny.dataset, engine, Silent(), rules, Ranges(ngrams=36, texts=36))
+    measure(tiny.dataset, engine, Silent(), rules, Ranges(ngrams=14, texts=14))
     assert len(tiny.dataset.counts("ngrams").committed().parts) > 512
     assert tiny.table("measured/corpus").equals(plain.table("measured/corpus"))
     assert tiny.table("counts/ngrams").sort("key").equals(plain.table("counts/ngrams"))
@@ -128,7 +128,7 @@ CORPUS = ["images_per_text", "rows_per_text", "rarest_ngram"]
     st.sampled_from([1, 5, 100]),
     st.integers(1, 40),
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_rows_are_counted_alone_and_beside_the_others(
     job: Callable[..., Built],
     tmp_path_factory: Any,

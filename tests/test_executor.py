@@ -74,7 +74,7 @@ class ByHand:
     st.sampled_from([1_000, 2**29]),
     st.integers(0, 9),
 )
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_messages_in_any_order_and_tasks_tried_twice_give_the_local_engines_files(
     tmp_path_factory: Any, found: list[dict[str, Any]], files: int, part_rows: int, memory: int, seed: int
 ) -> None:

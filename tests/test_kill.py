@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import build, tree, write_list
+from conftest import Crashes, build, tree, write_list
 from test_corpus import pool
 
 from align_data.stages.ingest import Parts
@@ -29,7 +29,7 @@ def start(lists: list[str], out: Path) -> subprocess.Popen[bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[str, bytes], float]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    lists = write_list(folder / "lists", pool(40_000), files=3)
+    lists = write_list(folder / "lists", pool(20_000), files=3)
     began = time.monotonic()
     process = start(lists, folder / "out")
     assert process.wait() == 0, process.stderr and process.stderr.read()
@@ -103,37 +103,10 @@ def test_a_file_that_may_not_grow_is_a_sentence(
     assert tree(tmp_path / "out") == expected
 
 
-class Crash(BaseException):
-    """Stands for the end of the process at the moment when a file would have appeared."""
-
-
 @pytest.mark.parametrize("before", [True, False])
 def test_a_crash_at_every_single_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
     """Crash at the n-th file that appears, just before or just after, for every n; then run again."""
-    lists = write_list(tmp_path / "lists", pool(60), files=2)
-    replace = Path.replace
-    left = [-1]
-
-    def counted(self: Path, target: str | Path) -> Path:
-        left[0] -= 1
-        if left[0] == 0 and before:
-            raise Crash
-        moved = replace(self, target)
-        if left[0] == 0:
-            raise Crash
-        return moved
-
-    monkeypatch.setattr(Path, "replace", counted)
-    parts = Parts(rows=25)
-    build(tmp_path / "whole", lists, parts=parts, workers=1)
-    commits = -1 - left[0]
-    assert commits > 15
-    expected = tree(tmp_path / "whole")
-    for number in range(1, commits + 1):
-        out = tmp_path / f"crash-{number}"
-        left[0] = number
-        with pytest.raises(Crash):
-            build(out, lists, parts=parts, workers=1)
-        left[0] = -1
-        build(out, lists, parts=parts, workers=1)
-        assert tree(out) == expected, number
+    lists, parts = write_list(tmp_path / "lists", pool(60), files=2), Parts(rows=25)
+    crashes = Crashes(monkeypatch, before)
+    for number in crashes.everywhere(lambda n: build(tmp_path / str(n), lists, parts=parts, workers=1), least=15):
+        assert tree(tmp_path / str(number)) == tree(tmp_path / "0"), number

@@ -33,7 +33,7 @@ def test_pairs_are_the_oracles(job: Callable[..., Built], found: list[dict[str, 
 
 
 @given(rows(min_size=1), st.integers(1, 4), st.integers(1, 30))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_order_and_number_of_files_never_change_a_byte(
     job: Callable[..., Built], found: list[dict[str, Any]], files: int, part_rows: int
 ) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from conftest import Built, read, write_list
+from conftest import Built, Crash, Crashes, read, write_list
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -691,29 +691,6 @@ def test_a_dataset_that_is_on_no_disk(base: Path, place: Place) -> None:
 # Killed.
 
 
-class Crash(BaseException):
-    """Stands for the end of the process at the moment when a file would have appeared or gone."""
-
-
-class Crashes:
-    """Counts files that appear and that are removed; crashes just after one of them, which is just before the next."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.left, self.seen = -1, 0
-        patch.setattr(Path, "replace", self._wrapped(Path.replace))
-        patch.setattr(Store, "remove", self._wrapped(Store.remove))
-
-    def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            self.left, self.seen = self.left - 1, self.seen + 1
-            result = function(*arguments)
-            if self.left == 0:
-                raise Crash
-            return result
-
-        return call
-
-
 def small(base: Path, place: Place) -> list[str]:
     """URLs of one part, of two tars; and one that is among the rejected rows."""
     pairs = Place(base).pairs().filter(pl.col("failed.loose") == 0, pl.col("unknown.loose") == 0, pl.col("part") == 2)
@@ -728,13 +705,15 @@ def test_a_crash_at_every_single_step(base: Path, tmp_path: Path, monkeypatch: p
     folder = tmp_path / "place"  # always the same one: a receipt says where the shards are
 
     def again() -> Place:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # removing all of it would take longer than a takedown
+            folder.rename(tmp_path / f"before-{number}")
         shutil.copytree(base, folder, ignore=shutil.ignore_patterns("uids", "parquet", "counts"))
         return Place(folder)
 
     exports = [str(folder / "webdataset"), str(folder / "metadata")]
 
-    crashes = Crashes(monkeypatch)
+    crashes = Crashes(monkeypatch, removals=True)
+    number = 0
     place = again()
     urls = small(base, place)
     place.takedown(exports, urls=urls)
@@ -750,14 +729,15 @@ def test_a_crash_at_every_single_step(base: Path, tmp_path: Path, monkeypatch: p
             place.takedown(exports, urls=urls)
         else:  # any other takedown does, also one that asks for nothing
             place.takedown(folders=[])
-        assert place.tree().keys() == expected.keys(), number
-        assert place.tree() == expected, number
+        found = place.tree()
+        assert found.keys() == expected.keys(), number
+        assert found == expected, number
 
 
 def test_until_it_is_finished_no_stage_works(base: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     urls = small(base, place)
     with monkeypatch.context() as patch:
-        crashes = Crashes(patch)
+        crashes = Crashes(patch, removals=True)
         crashes.left = 8
         with pytest.raises(Crash):
             place.takedown(urls=urls)
@@ -790,7 +770,7 @@ def test_folders_that_are_gone_when_it_goes_on_are_named(
     base: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        crashes = Crashes(patch)
+        crashes = Crashes(patch, removals=True)
         crashes.left = 8
         with pytest.raises(Crash):
             place.takedown(urls=small(base, place))

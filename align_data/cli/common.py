@@ -43,124 +43,11 @@ class Size(click.ParamType[int]):
         return int(size)
 
 
-def dataset_argument(function: F) -> F:
-    """Add the argument DATASET."""
-    return click.argument("dataset", metavar="DATASET")(function)
-
-
-def json_option(function: F) -> F:
-    """Add --json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")(function)
-
-
-def ledger_option(function: F) -> F:
-    """Add --recipe for commands that read a ledger."""
-    return click.option(
-        "--recipe",
-        "ledger",
-        required=True,
-        metavar="LEDGER",
-        help="The ledger: a recipe's name, or what --as called it.",
-    )(function)
-
-
-def decision_options(function: F) -> F:
-    """Add the options that say how a recipe is applied."""
-    for option in (
-        click.option("--as", "name", metavar="LEDGER", help="Call the ledger so, instead of by the recipe's name."),
-        click.option(
-            "--without",
-            "off",
-            multiple=True,
-            metavar="RULE[,RULE...]",
-            callback=names,
-            help="Take rules out.",
-        ),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="RULE.OP=VALUE",
-            help="Replace a rule's test, whole: --set n_words.between=2,30",
-        ),
-        click.option(
-            "--recipe",
-            required=True,
-            metavar="NAME|FILE",
-            help="A recipe by its name, or a file that ends in .yaml.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def resource_options(function: F) -> F:
-    """Add the options that say which engine works and what it may use."""
-    for option in (
-        click.option(
-            "--spark-conf",
-            multiple=True,
-            metavar="KEY=VALUE",
-            callback=settings,
-            help="A setting of Spark, such as spark.master=local[4].",
-        ),
-        click.option(
-            "--work",
-            metavar="FOLDER",
-            help="Where the local engine puts what does not fit in memory; in DATASET unless given.",
-        ),
-        click.option(
-            "--memory",
-            type=Size(),
-            help="What may be held in memory at once: 4GB unless given; on Spark by each task, 512MB unless given.",
-        ),
-        click.option(
-            "--workers", type=click.IntRange(1, 1024), help="Threads of the local engine; one a processor unless given."
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(["local", "spark"]),
-            default="local",
-            show_default=True,
-            help="What does the work: this machine, or Spark (the extra spark). The result is the same to the byte.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def page_options(function: F) -> F:
-    """Add the options of a report to look at."""
-    for option in (
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which samples are drawn."),
-        click.option(
-            "--samples", type=click.IntRange(0, 1000), default=SAMPLES, show_default=True, help="Of each kind, so many."
-        ),
-        click.option("--pictures/--no-pictures", default=True, help="Whether the page has pictures of its samples."),
-        click.option(
-            "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page to look at."
-        ),
-    ):
-        function = option(function)
-    return function
-
-
 def write_page(path: Path, content: str) -> None:
     """Write a page."""
     with writing(path):
         path.write_text(content, encoding="utf-8")
     note(f"{path} is written: a browser shows it, without a network")
-
-
-def resources(options: dict[str, Any]) -> Resources:
-    """Take the resource options out of a command's."""
-    return Resources(
-        engine=options.pop("engine"),
-        workers=options.pop("workers"),
-        memory=options.pop("memory"),
-        work=options.pop("work"),
-        spark_conf=options.pop("spark_conf"),
-    )
 
 
 def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -177,6 +64,110 @@ def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     if values and not found:
         raise click.BadParameter("names nothing", ctx, param)
     return found
+
+
+def together(*some: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return what adds some options to a command, in this order."""
+
+    def add(function: F) -> F:
+        for option in reversed(some):
+            function = option(function)
+        return function
+
+    return add
+
+
+dataset_argument = click.argument("dataset", metavar="DATASET")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+ledger_option = click.option(
+    "--recipe",
+    "ledger",
+    required=True,
+    metavar="LEDGER",
+    help="The ledger: a recipe's name, or what --as called it.",
+)
+"""For commands that read a ledger."""
+
+decision_options = together(
+    click.option(
+        "--recipe",
+        required=True,
+        metavar="NAME|FILE",
+        help="A recipe by its name, or a file that ends in .yaml.",
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="RULE.OP=VALUE",
+        help="Replace a rule's test, whole: --set n_words.between=2,30",
+    ),
+    click.option(
+        "--without",
+        "off",
+        multiple=True,
+        metavar="RULE[,RULE...]",
+        callback=names,
+        help="Take rules out.",
+    ),
+    click.option("--as", "name", metavar="LEDGER", help="Call the ledger so, instead of by the recipe's name."),
+)
+"""Options that say how a recipe is applied."""
+
+resource_options = together(
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "spark"]),
+        default="local",
+        show_default=True,
+        help="What does the work: this machine, or Spark (the extra spark). The result is the same to the byte.",
+    ),
+    click.option(
+        "--workers", type=click.IntRange(1, 1024), help="Threads of the local engine; one a processor unless given."
+    ),
+    click.option(
+        "--memory",
+        type=Size(),
+        help="What may be held in memory at once: 4GB unless given; on Spark by each task, 512MB unless given.",
+    ),
+    click.option(
+        "--work",
+        metavar="FOLDER",
+        help="Where the local engine puts what does not fit in memory; in DATASET unless given.",
+    ),
+    click.option(
+        "--spark-conf",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=settings,
+        help="A setting of Spark, such as spark.master=local[4].",
+    ),
+)
+"""Options that say which engine works and what it may use."""
+
+
+page_options = together(
+    click.option(
+        "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page to look at."
+    ),
+    click.option("--pictures/--no-pictures", default=True, help="Whether the page has pictures of its samples."),
+    click.option(
+        "--samples", type=click.IntRange(0, 1000), default=SAMPLES, show_default=True, help="Of each kind, so many."
+    ),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which samples are drawn."),
+)
+"""The options of a report to look at."""
+
+
+def resources(options: dict[str, Any]) -> Resources:
+    """Take the resource options out of a command's."""
+    return Resources(
+        engine=options.pop("engine"),
+        workers=options.pop("workers"),
+        memory=options.pop("memory"),
+        work=options.pop("work"),
+        spark_conf=options.pop("spark_conf"),
+    )
 
 
 def progress() -> Progress:

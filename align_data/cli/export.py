@@ -18,6 +18,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    together,
 )
 from align_data.pipeline import session
 from align_data.stages.export import SHARD, Exported, Form, How, Split, export
@@ -38,35 +39,28 @@ def splits(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return tuple(found)
 
 
-def shard_options(function: Any) -> Any:
-    """Add the options that say how shards are made."""
-    for option in (
-        click.option(
-            "--dry-run", is_flag=True, help="Say how many pairs, shards and bytes it would be; write nothing."
-        ),
-        click.option(
-            "--split",
-            "splits",
-            multiple=True,
-            metavar="NAME=SHARE",
-            callback=splits,
-            help="Put so many of the images, chosen by hash, into a folder of their own; the rest goes to train.",
-        ),
-        click.option(
-            "--shard-size", type=click.IntRange(1), default=SHARD, show_default=True, help="Pairs of a shard."
-        ),
-        click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of new JPEGs."),
-        click.option(
-            "--resize",
-            type=click.Choice(["keep", "shortest", "crop"]),
-            default="keep",
-            show_default=True,
-            help="shortest: shrink the shorter side to --size. crop: cut out the middle, --size a side.",
-        ),
-        click.option("--size", type=click.IntRange(1, 16_384), default=256, show_default=True, help="In pixels."),
-    ):
-        function = option(function)
-    return function
+shard_options = together(
+    click.option("--size", type=click.IntRange(1, 16_384), default=256, show_default=True, help="In pixels."),
+    click.option(
+        "--resize",
+        type=click.Choice(["keep", "shortest", "crop"]),
+        default="keep",
+        show_default=True,
+        help="shortest: shrink the shorter side to --size. crop: cut out the middle, --size a side.",
+    ),
+    click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of new JPEGs."),
+    click.option("--shard-size", type=click.IntRange(1), default=SHARD, show_default=True, help="Pairs of a shard."),
+    click.option(
+        "--split",
+        "splits",
+        multiple=True,
+        metavar="NAME=SHARE",
+        callback=splits,
+        help="Put so many of the images, chosen by hash, into a folder of their own; the rest goes to train.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Say how many pairs, shards and bytes it would be; write nothing."),
+)
+"""Options that say how shards are made."""
 
 
 @click.command("export", short_help="Write the kept pairs: shards with images, metadata, or uids.")

@@ -21,6 +21,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    together,
 )
 from align_data.errors import InputError
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
@@ -36,54 +37,49 @@ _LARGEST = 900 * 2**20
 """Bytes of an image: no larger one fits into a tar."""
 
 
-def policy_options(function: Any) -> Any:
-    """Add the options that say what a fetch may do."""
-    for option in (
-        click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
-        click.option("--proxy", metavar="URL", help="An HTTP proxy; checking addresses is then the proxy's."),
-        click.option(
-            "--ignore-opt-out", is_flag=True, help="Take images too whose X-Robots-Tag asks not to be used so."
-        ),
-        click.option("--contact", metavar="TEXT", help="Whom to write to, said to every server with each request."),
-        click.option(
-            "--allow-network",
-            "networks",
-            multiple=True,
-            metavar="CIDR",
-            help="Connect to these addresses too; only public ones are unless given.",
-        ),
-        click.option(
-            "--deadline",
-            type=click.FloatRange(0.01, 3600),
-            default=DEADLINE,
-            show_default=True,
-            help="Seconds for one URL: name look-up, connection, headers, redirects and body together.",
-        ),
-        click.option(
-            "--max-bytes", type=Size(), default=MAX_BYTES, help="The most that is read of one image: 20MB unless given."
-        ),
-        click.option(
-            "--host-limits",
-            metavar="FILE",
-            help="Lines of a host and how many connections it bears, where that is not --per-host.",
-        ),
-        click.option(
-            "--per-host",
-            type=click.IntRange(1, 1000),
-            default=PER_HOST,
-            show_default=True,
-            help="Connections to one host, in one process.",
-        ),
-        click.option(
-            "--connections",
-            type=click.IntRange(1, 10_000),
-            default=CONNECTIONS,
-            show_default=True,
-            help="Connections in all, in one process.",
-        ),
-    ):
-        function = option(function)
-    return function
+policy_options = together(
+    click.option(
+        "--connections",
+        type=click.IntRange(1, 10_000),
+        default=CONNECTIONS,
+        show_default=True,
+        help="Connections in all, in one process.",
+    ),
+    click.option(
+        "--per-host",
+        type=click.IntRange(1, 1000),
+        default=PER_HOST,
+        show_default=True,
+        help="Connections to one host, in one process.",
+    ),
+    click.option(
+        "--host-limits",
+        metavar="FILE",
+        help="Lines of a host and how many connections it bears, where that is not --per-host.",
+    ),
+    click.option(
+        "--max-bytes", type=Size(), default=MAX_BYTES, help="The most that is read of one image: 20MB unless given."
+    ),
+    click.option(
+        "--deadline",
+        type=click.FloatRange(0.01, 3600),
+        default=DEADLINE,
+        show_default=True,
+        help="Seconds for one URL: name look-up, connection, headers, redirects and body together.",
+    ),
+    click.option(
+        "--allow-network",
+        "networks",
+        multiple=True,
+        metavar="CIDR",
+        help="Connect to these addresses too; only public ones are unless given.",
+    ),
+    click.option("--contact", metavar="TEXT", help="Whom to write to, said to every server with each request."),
+    click.option("--ignore-opt-out", is_flag=True, help="Take images too whose X-Robots-Tag asks not to be used so."),
+    click.option("--proxy", metavar="URL", help="An HTTP proxy; checking addresses is then the proxy's."),
+    click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
+)
+"""Options that say what a fetch may do."""
 
 
 @click.command("fetch", short_help="Fetch the images that some pair needs, politely and safely.")

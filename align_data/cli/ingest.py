@@ -8,30 +8,26 @@ from typing import Any
 import click
 
 from align_data.cli import render
-from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources
+from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources, together
 from align_data.inputs import Choice, Source, find, img2dataset
 from align_data.pipeline import session
 from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.ingest import PART_ROWS, Parts, ingest
 
-
-def intake_options(function: Any) -> Any:
-    """Add the options that say how inputs are read."""
-    for option in (
-        click.option("--part-rows", type=click.IntRange(1), default=PART_ROWS, hidden=True),
-        click.option(
-            "--text-col",
-            metavar="COLUMN",
-            help="The column of the alt-texts; found by its usual names unless given.",
-        ),
-        click.option(
-            "--url-col",
-            metavar="COLUMN",
-            help="The column of the image URLs; found by its usual names unless given.",
-        ),
-    ):
-        function = option(function)
-    return function
+intake_options = together(
+    click.option(
+        "--url-col",
+        metavar="COLUMN",
+        help="The column of the image URLs; found by its usual names unless given.",
+    ),
+    click.option(
+        "--text-col",
+        metavar="COLUMN",
+        help="The column of the alt-texts; found by its usual names unless given.",
+    ),
+    click.option("--part-rows", type=click.IntRange(1), default=PART_ROWS, hidden=True),
+)
+"""Options that say how inputs are read."""
 
 
 @click.command("ingest", short_help="Read lists of image URLs and alt-texts into a dataset.")

@@ -16,6 +16,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    together,
 )
 from align_data.decoding.decoder import SECONDS
 from align_data.decoding.nsfw import Choice
@@ -26,37 +27,31 @@ from align_data.pipeline import session
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.stages.measure.content import CHUNK
 
-
-def sight_options(function: Any) -> Any:
-    """Add the options that say how images are looked at."""
-    for option in (
-        click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
-        click.option(
-            "--image-seconds",
-            type=click.FloatRange(0.1, 3600),
-            default=SECONDS,
-            show_default=True,
-            help="How long one image may take to decode.",
-        ),
-        click.option(
-            "--max-pixels",
-            type=click.IntRange(1),
-            default=MAX_PIXELS,
-            show_default=True,
-            help="A larger image is not decoded, and not decodable.",
-        ),
-        click.option(
-            "--only-open",
-            metavar="LEDGER",
-            help="Measure what is costly (nsfw) only on pairs that this ledger does not drop.",
-        ),
-        click.option(
-            "--nsfw-card", metavar="NAME|FILE", help="How the model is used: gantman, opennsfw or a YAML file."
-        ),
-        click.option("--nsfw-model", metavar="FILE|nudenet", help="What scores nsfw: an ONNX classifier, or nudenet."),
-    ):
-        function = option(function)
-    return function
+sight_options = together(
+    click.option("--nsfw-model", metavar="FILE|nudenet", help="What scores nsfw: an ONNX classifier, or nudenet."),
+    click.option("--nsfw-card", metavar="NAME|FILE", help="How the model is used: gantman, opennsfw or a YAML file."),
+    click.option(
+        "--only-open",
+        metavar="LEDGER",
+        help="Measure what is costly (nsfw) only on pairs that this ledger does not drop.",
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(1),
+        default=MAX_PIXELS,
+        show_default=True,
+        help="A larger image is not decoded, and not decodable.",
+    ),
+    click.option(
+        "--image-seconds",
+        type=click.FloatRange(0.1, 3600),
+        default=SECONDS,
+        show_default=True,
+        help="How long one image may take to decode.",
+    ),
+    click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
+)
+"""Options that say how images are looked at."""
 
 
 @click.command("measure", short_help="Measure what has become measurable and is not measured yet.")

@@ -14,6 +14,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    together,
 )
 from align_data.pipeline import session
 from align_data.stages.takedown import KINDS, Report, read, takedown
@@ -26,11 +27,9 @@ _ABOUT = {
 }
 
 
-def list_options(function: Any) -> Any:
-    """Add an option for each kind of list."""
-    for kind in reversed(KINDS):
-        function = click.option(f"--{kind}", metavar="FILE", help=f"{_ABOUT[kind]} One a line.")(function)
-    return function
+list_options = together(
+    *(click.option(f"--{kind}", metavar="FILE", help=f"{_ABOUT[kind]} One a line.") for kind in KINDS)
+)
 
 
 @click.command("takedown", short_help="Take pairs out of a dataset and of what was exported, for good.")

@@ -39,7 +39,7 @@ OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
 _FOR_US = frozenset({"*", "robots", "align-data"})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
@@ -241,7 +241,7 @@ def _no_success(url: str, response: aiohttp.ClientResponse) -> Outcome:
     status, headers = response.status, response.headers
     if not 100 <= status <= 599:
         return Outcome("bad_response", f"HTTP status {status}")
-    if status in _REDIRECTS and "Location" in headers:
+    if status in REDIRECTS and "Location" in headers:
         return Outcome("", location=_joined(url, headers["Location"].strip()))
     if status == 429 or (status == 503 and "Retry-After" in headers):
         asked = headers.get("Retry-After")

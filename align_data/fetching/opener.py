@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from align_data.fetching.client import Policy, opt_out
+from align_data.fetching.client import REDIRECTS, Policy, opt_out
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
 from align_data.fetching.messages import ours
@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 _SOME = 2**16
 """Bytes that are read at once."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Refusal(Exception):  # noqa: N818 - no error of ours: it is the other side's
@@ -199,7 +198,7 @@ class _Judge(urllib.request.BaseHandler):
     def http_response(self, request: urllib.request.Request, response: http.client.HTTPResponse) -> Any:
         """Return the response if its body is worth reading, or what a redirect leads to."""
         code, headers = response.status, response.headers
-        if code in _REDIRECTS and "Location" in headers:
+        if code in REDIRECTS and "Location" in headers:
             response.close()  # urllib would read its body, however long
             return self.parent.error("http", request, response, code, response.reason, headers)
         wrong = self._wrong(code, response.reason, headers)

@@ -18,13 +18,13 @@ from align_data.fetching.client import Policy
 from align_data.fetching.messages import judged, outcome
 from align_data.formats import EXTENSIONS, sniff
 from align_data.hashing import xxh3
-from align_data.images import IMAGES, asked_of, names_of, pieces, sorted_rows
+from align_data.images import IMAGES, asked_of, names_of, sorted_rows
 from align_data.inputs import Choice, Source, read, units
 from align_data.inputs import img2dataset as shards
 from align_data.inputs.img2dataset import Held
 from align_data.layout import FETCH, Dataset
 from align_data.progress import Progress, Tick
-from align_data.tables import Manifest, PartInfo
+from align_data.tables import Manifest, PartInfo, cut
 from align_data.tars import TarWriter
 
 RUN = 0
@@ -205,7 +205,7 @@ def _part(run: _Run, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> t
         tar = f"bytes/part-{part:05d}/{RUN:03d}-00000"
         # The tars appear before the part that names them.
         with table.writer(part, facts) as writer, TarWriter(run.dataset.store, tar) as tars:
-            for piece in pieces(_stored(run, some, tars) for some in _in_order(run, part, frames)):
+            for piece in cut(_stored(run, some, tars) for some in _in_order(run, part, frames)):
                 writer.write(piece)
                 tick(len(piece))
     rows = sorted_rows(table, part, ["status"])

@@ -87,7 +87,7 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
         name, why = next(iter(result.skipped.items()))
         raise InputError(f"none of the {len(found):,} images can be decoded; {name}: {why}")
     result.images = len(rows)
-    _write(target, pl.DataFrame(rows, {"name": pl.String, "phash": pl.Int64}, orient="row").sort("name"))
+    _write(target, pl.DataFrame(rows, contract("evaluation").polars(), orient="row").sort("name"))
     return result
 
 

@@ -19,11 +19,11 @@ from align_data.fetching import record
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.worker import HANDLER, ChunkTask, Row, Settings
-from align_data.images import IMAGES, asked_of, chunks, names_of, pieces, sorted_rows, untried
+from align_data.images import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
 from align_data.layout import FETCH, Dataset
 from align_data.ledger import open_ledger
 from align_data.progress import Progress, Tick
-from align_data.tables import Manifest, PartInfo, Table
+from align_data.tables import Manifest, PartInfo, Table, cut
 
 CHUNK = 2048
 """URLs that are finished together: what a killed run loses, at most, is the chunks that were open."""
@@ -149,17 +149,15 @@ def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
     facts = run.dataset.images.facts(part)
     if facts is not None and facts["pairs"] == run.pairs.parts[part].sha256:
         known = _again(run, facts, sorted_rows(run.dataset.images, part))
-    chunk = chunks(len(urls), run.chunk)
-    table, parts, at = _chunk_table(run, part), [], 0
-    for number, rows in chunk:
+    table, parts = _chunk_table(run, part), []
+    for number, start, rows in chunks(len(urls), run.chunk):
         facts = table.facts(number)
         same = facts is not None and facts["pairs"] == run.pairs.parts[part].sha256 and facts["chunk"] == run.chunk
-        some = known[at : at + rows]
+        some = known[start : start + rows]
         if same and facts is not None:
             some = _again(run, facts, sorted_rows(table, number))
         done = same and facts is not None and facts["run"] == run.number
         parts.append(some.with_columns(chunk=pl.lit(number), done=pl.lit(done)))
-        at += rows
     state = pl.concat(parts) if parts else known.with_columns(chunk=pl.lit(0), done=pl.lit(False))
     todo = urls["open"] & (state["retryable"]) & ~state["done"]
     return state.with_columns(todo.alias("todo"), urls["key"], urls["open"])
@@ -255,7 +253,7 @@ def _write_chunk(run: _Run, table: Table, number: int, before: pl.DataFrame, row
 def _fold(run: _Run, part: int, state: pl.DataFrame) -> None:
     """Write the part from its chunks."""
     with run.dataset.images.writer(part, run.facts(part)) as writer:
-        for piece in pieces(_chunks(run, part, state)):
+        for piece in cut(_chunks(run, part, state)):
             writer.write(piece)
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from align_data.errors import DatasetError
+from align_data.exported import MANIFEST
 from align_data.progress import Progress
 from align_data.store import Store
 
-MANIFEST = "manifest.json"
 _ENDINGS = (".tar", ".parquet")
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 
 from align_data.errors import DatasetError, OutputError
+from align_data.exported import MANIFEST
 from align_data.layout import Dataset
 from align_data.ledger import Masks, Plan, masks_of, open_ledger
 from align_data.store import UNFINISHED, Store
 from align_data.tables import Manifest, digest
 
-MANIFEST, BEGUN = "manifest.json", "_begun.json"
+BEGUN = "_begun.json"
 
 
 @dataclass(frozen=True)

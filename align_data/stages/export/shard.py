@@ -18,19 +18,17 @@ from PIL import Image
 
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
 from align_data.errors import DatasetError
+from align_data.exported import stats, stats_name
 from align_data.progress import Tick
 from align_data.schema import contract
 from align_data.store import Store
 from align_data.tables import FACTS, frame
-from align_data.tars import Place, TarReader, member
+from align_data.tars import Place, TarReader, ending, member
 
 INDEX = "index.parquet"
-WORKING = ("_rows", "_index")
-"""Folders that are there only while shards are made."""
 _GROUP_BYTES = 64 * 2**20
 """Bytes of images in a row group of a Parquet shard."""
 _PLAIN: dict[str, pa.DataType] = {"uid": pa.string(), "url": pa.string(), "alt_text": pa.string()}
-_INDEX = {"uid": pl.String, "shard": pl.String, "offset": pl.Int64, "size": pl.Int64}
 _SIZES = {name: pa.int32() for name in ("original_width", "original_height", "width", "height")}
 
 
@@ -126,13 +124,9 @@ def write_shard(out: Store, job: ShardJob, shard: Shard, export: str, tick: Tick
         places = _parquet(hashing, samples, job) if job.parquet else _tar(hashing, samples, job)
         rows = [(uid, shard.name, offset, size) for uid, offset, size in places]
         size, sha256 = hashing.at, hashing.sha256.hexdigest()
-    stats = {"count": shard.pairs, "successes": len(rows), "failed_to_download": 0, "failed_to_resize": 0}
-    name = shard.name.rpartition(".")[0]
-    out.write_bytes(
-        f"{name}_stats.json", (json.dumps({**stats, "status_dict": {"success": len(rows)}}) + "\n").encode()
-    )
+    out.write_bytes(stats_name(shard.name), (json.dumps(stats(len(rows))) + "\n").encode())
     facts = {"export": export, "pairs": len(rows), "bytes": size, "sha256": sha256}
-    table = pl.DataFrame(rows, _INDEX, orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = pl.DataFrame(rows, contract("index").polars(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
     table = contract("index").check(table).replace_schema_metadata({FACTS: json.dumps(facts).encode()})
     with out.create(_index_name(shard)) as path:
         pq.write_table(table, path, compression="zstd")
@@ -226,8 +220,7 @@ def _tar(out: _Hashing, samples: Iterator[Sample], job: ShardJob) -> Iterator[tu
         text, told = row["alt_text"].encode(), json.dumps(known, ensure_ascii=False).encode()
         members = ((image.extension, image.content), ("txt", text), ("json", told))
         out.write(b"".join(piece for ending, some in members for piece in member(f"{key}.{ending}", some)))
-    out.write(b"\0" * 2 * tarfile.BLOCKSIZE)
-    out.write(b"\0" * (-out.at % tarfile.RECORDSIZE))
+    out.write(ending(out.at))
 
 
 def _parquet(out: _Hashing, samples: Iterator[Sample], job: ShardJob) -> Iterator[tuple[str, int, int]]:

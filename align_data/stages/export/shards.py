@@ -19,6 +19,7 @@ from align_data import __version__
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
+from align_data.exported import WORKING, sizes_name
 from align_data.hashing import xxh3
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
@@ -27,7 +28,6 @@ from align_data.progress import Progress, Tick
 from align_data.signals import SIGNALS
 from align_data.stages.export.selection import Exported, Selection, begin, finish
 from align_data.stages.export.shard import (
-    WORKING,
     Groups,
     Shard,
     ShardInfo,
@@ -257,4 +257,4 @@ def _sizes(run: _Run, infos: Sequence[ShardInfo]) -> None:
     """Write what open_clip reads to know how many samples a shard has."""
     for folder in run.folders:
         inside = {info.name.removeprefix(folder): info.pairs for info in infos if info.name.startswith(folder)}
-        run.out.write_bytes(f"{folder}sizes.json", (json.dumps(inside, indent=1) + "\n").encode())
+        run.out.write_bytes(sizes_name(folder), (json.dumps(inside, indent=1) + "\n").encode())

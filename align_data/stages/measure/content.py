@@ -14,12 +14,13 @@ from align_data.decoding.decoder import MEMORY, SECONDS, Decoder, Decoding, Item
 from align_data.decoding.nsfw import Choice
 from align_data.decoding.seen import MAX_PIXELS, Looks, Seen, identities
 from align_data.engines.base import Engine
-from align_data.images import asked_of, chunks, pieces, sorted_rows
+from align_data.images import asked_of, chunks, sorted_rows
 from align_data.layout import Dataset
 from align_data.ledger import open_ledger
 from align_data.progress import Progress, Tick
+from align_data.schema import contract
 from align_data.signals.base import Look
-from align_data.tables import Manifest, PartInfo, Table
+from align_data.tables import Manifest, PartInfo, Table, cut
 from align_data.tars import Place
 
 CHUNK = 512
@@ -125,7 +126,7 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
     known = _known(run, table, part, len(images))
     chunked = Table(run.dataset.store, f"{_CHUNKS}/{part:05d}", table.contract)
     work = []
-    for number, (start, rows) in enumerate(_starts(len(images), run.sight.chunk)):
+    for number, start, rows in chunks(len(images), run.sight.chunk):
         if chunked.facts(number) == facts:
             tick(rows)
         else:
@@ -146,15 +147,10 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
 
     shared(look_some, work, run.children)
     with table.writer(part, facts) as writer:
-        for piece in pieces(sorted_rows(chunked, number) for number, _ in chunks(len(images), run.sight.chunk)):
+        for piece in cut(sorted_rows(chunked, number) for number, *_ in chunks(len(images), run.sight.chunk)):
             writer.write(piece)
     assert writer.info is not None
     return writer.info
-
-
-def _starts(rows: int, size: int) -> Iterator[tuple[int, int]]:
-    for number, some in chunks(rows, size):
-        yield number * size, some
 
 
 def _decoding(run: _Run) -> Decoding:
@@ -177,7 +173,7 @@ def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | No
         again |= pl.col("status").is_in(_ENDED)
     stale = [look for look in LOOKS if facts["looks"][look] not in (None, run.looks[look])]
     gone = {name for look in stale for name in _MADE[look]}
-    kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in _SCHEMA}
+    kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in Seen._fields}
     known = found.with_columns(pl.when(keep).then(pl.col(name)).alias(name) for name, keep in kept.items())
     return known.with_columns(pl.col("status").fill_null("untried"))
 
@@ -210,23 +206,8 @@ def _look(
         tick(place + 1 - ticked, Counter([seen.status]))
         ticked = place + 1
     tick(len(images) - ticked)
-    made = pl.DataFrame(rows, _SCHEMA, orient="row")
+    made = pl.DataFrame(rows, contract("content").polars(*Seen._fields), orient="row")
     return images.select("url", "tar", "offset").hstack(made)
-
-
-_SCHEMA = {
-    "status": pl.String,
-    "reason": pl.String,
-    "width": pl.Int32,
-    "height": pl.Int32,
-    "bytes": pl.Int64,
-    "format": pl.String,
-    "sha256": pl.String,
-    "md5": pl.String,
-    "decodable": pl.Boolean,
-    "phash": pl.Int64,
-    "nsfw": pl.Float64,
-}
 
 
 def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open: bool) -> tuple[Seen, Looks | None]:
@@ -235,7 +216,7 @@ def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open:
         final = not image["retryable"]
         return Seen(image["status"], image["reason"], decodable=False if final else None), None
     same = old and all(old[name] == image[name] for name in ("url", "tar", "offset"))
-    known = Seen(**{name: old[name] for name in _SCHEMA}) if same else Seen("untried")
+    known = Seen(**{name: old[name] for name in Seen._fields}) if same else Seen("untried")
     looks = Looks(
         header=known.sha256 is None,
         pixels=run.looks["pixels"] is not None and known.decodable is None,

@@ -18,7 +18,7 @@ from align_data.signals import Piece
 from align_data.signals.corpus import ngram_keys, rarest, text_keys
 from align_data.stages.measure.group import Group
 from align_data.stages.measure.images import texts_per_image
-from align_data.tables import Manifest, PartInfo, recut
+from align_data.tables import Manifest, PartInfo, cut
 
 COUNTS_ROWS = 1_000_000
 """Keys in a row group of a counts table."""
@@ -189,7 +189,7 @@ def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, 
             yield pl.DataFrame({"key": keys, "count": counts})
 
     with dataset.counts(kind).writer(number, {}) as writer:
-        for frame in recut(frames(), lambda held: COUNTS_ROWS if len(held) >= COUNTS_ROWS else None):
+        for frame in cut(frames(), COUNTS_ROWS):
             writer.write(frame)
     assert writer.info is not None
     return writer.info, classes

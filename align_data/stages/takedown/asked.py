@@ -11,13 +11,14 @@ from pathlib import Path
 import polars as pl
 
 from align_data.errors import InputError
+from align_data.given import FORMS, listed_hosts
 from align_data.inputs.rows import DETAIL
 
 KINDS = ("urls", "hosts", "sha256", "uids")
 _FORMS = {
     "urls": (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S.*"), "an absolute URL, as http://a.example/1.jpg"),
-    "hosts": (re.compile(r"[\w.-]*\w[\w.-]*|\[[0-9a-fA-F:.]+\]"), "a host, as a.example, without scheme and port"),
-    "sha256": (re.compile(r"[0-9a-fA-F]{64}"), "the SHA-256 of an image's bytes, 64 hex digits"),
+    "hosts": (FORMS["host"], "a host, as a.example, without scheme and port"),
+    "sha256": (FORMS["sha256"], "the SHA-256 of an image's bytes, 64 hex digits"),
     "uids": (re.compile(r"[0-9a-fA-F]{16}(?:[0-9a-fA-F]{16})?"), "a uid, 32 hex digits, or its first 16 for an image"),
 }
 """What a line of each list can be, and how to say so."""
@@ -63,17 +64,6 @@ def _lines(kind: str, file: str, text: str) -> Iterator[str]:
         if not form.fullmatch(value):
             raise InputError(f"{file}, line {number}: {value[:100]!r} is not {what}")
         yield value if kind == "urls" else value.lower().strip(".") if kind == "hosts" else value.lower()
-
-
-def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
-    """Return host → the listed domain that it is or lies in, for those of `hosts` that do."""
-    found = {}
-    for host in hosts.unique().drop_nulls():
-        parts = host.rstrip(".").split(".")
-        domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in listed), None)
-        if domain:
-            found[host] = domain
-    return found
 
 
 def rejected(details: pl.Series, asked: Asked) -> tuple[pl.Series, dict[str, set[str]]]:

@@ -7,14 +7,14 @@ import json
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from align_data.errors import DatasetError
 from align_data.store import Store
+from align_data.tars import copy, ending, whole
 
 FOLDER = "_takedown"
 """The folder of what is written down, there only while a takedown is under way."""
-_COPY = 2**20
 
 
 class Rewritten(NamedTuple):
@@ -65,29 +65,15 @@ def members(store: Store, tar: str) -> list[Member]:
     """Return the members of a tar; DatasetError if it is broken."""
     try:
         with store.fs.open(store.path(tar), "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            return [Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + _whole(m.size)) for m in archive]
+            return [Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)) for m in archive]
     except tarfile.TarError as error:
         raise DatasetError(f"cannot read {store.path(tar)}: {error}; it is damaged") from error
 
 
-def copy(store: Store, tar: str, kept: Sequence[Member], path: str) -> None:
+def copy_members(store: Store, tar: str, kept: Sequence[Member], path: str) -> None:
     """Write some members of a tar, byte for byte, into a file as a tar of their own."""
     with store.fs.open(store.path(tar), "rb") as source, Path(path).open("wb") as target:
         for member in kept:
             source.seek(member.start)
-            _copy(source, target, member.end - member.start)
-        target.write(b"\0" * 2 * tarfile.BLOCKSIZE)
-        target.write(b"\0" * (-target.tell() % tarfile.RECORDSIZE))
-
-
-def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
-    while size > 0:
-        some = source.read(min(size, _COPY))
-        if not some:
-            raise DatasetError("a tar ends before its last member does; it is damaged")
-        target.write(some)
-        size -= len(some)
-
-
-def _whole(size: int) -> int:
-    return size + -size % tarfile.BLOCKSIZE
+            copy(source, target, member.end - member.start)
+        target.write(ending(target.tell()))

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from align_data.engines.base import Engine
+from align_data.given import listed_hosts
 from align_data.hashing import keys
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
 from align_data.progress import Progress, Tick
 from align_data.signals.base import Piece
 from align_data.signals.text import host
-from align_data.stages.takedown.asked import KINDS, Asked, listed_hosts, rejected
-from align_data.tables import Manifest, Table
+from align_data.stages.takedown.asked import KINDS, Asked, rejected
+from align_data.tables import Manifest
 from align_data.tars import Place, TarReader
 from align_data.tombstones import bounds, of_part
 
@@ -164,10 +165,10 @@ def _by_bytes(dataset: Dataset, part: int, asked: set[str]) -> dict[str, set[str
 def _hashes(dataset: Dataset, part: int) -> Iterator[tuple[str, str]]:
     """Yield URL and SHA-256 of all images of a part that there are bytes of."""
     place = ["url", "tar", "offset"]
-    if not _there(dataset.images, part):
+    if not dataset.images.has(part):
         return
     images = sorted_rows(dataset.images, part, [*place, "size"]).filter(pl.col("tar").is_not_null())
-    if _there(dataset.content, part):
+    if dataset.content.has(part):
         content = sorted_rows(dataset.content, part, [*place, "sha256"])
         images = images.join(content, on=place, how="left", maintain_order="left")
     else:
@@ -178,10 +179,6 @@ def _hashes(dataset: Dataset, part: int) -> Iterator[tuple[str, str]]:
         data = reader.read(Place(row["tar"], row["offset"], row["size"]))
         yield row["url"], hashlib.sha256(data).hexdigest()
     reader.close()
-
-
-def _there(table: Table, part: int) -> bool:
-    return table.store.exists(table.part_name(part))
 
 
 def _rejected(search: _Search, part: int, tick: Tick) -> Found:

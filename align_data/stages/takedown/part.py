@@ -18,7 +18,7 @@ from align_data.images import sorted_rows
 from align_data.layout import GROUPS, Dataset
 from align_data.ledger import taken_down
 from align_data.progress import Tick
-from align_data.stages.takedown.files import Rewritten, copy, members, note, recall, rewritten, sha256_of
+from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
 from align_data.tables import Manifest, Table
 from align_data.tombstones import of_part
 
@@ -123,21 +123,17 @@ def examine(job: Scrub, part: int) -> Notes:
     touched = [dataset.pairs]
     for group in GROUPS:
         table = dataset.measured(group)
-        if _there(table, part) and _MEASURED.keys() & set(table.columns(part)):
+        if table.has(part) and _MEASURED.keys() & set(table.columns(part)):
             touched.append(table)
     for name in dataset.store.names("verdicts"):
         table = dataset.ledger(name)
-        if _there(table, part):
+        if table.has(part):
             touched.append(table)
             notes.masks[name] = _masks(dataset, table, part, dead)
     if urls:
         touched += _examine_images(dataset, part, pl.Series(sorted(urls)).implode(), notes)
     notes.files |= {table.part_name(part): None for table in touched}
     return notes
-
-
-def _there(table: Table, part: int) -> bool:
-    return table.store.exists(table.part_name(part))
 
 
 def _masks(dataset: Dataset, table: Table, part: int, dead: pl.Series) -> list[tuple[int, int, int]]:
@@ -160,7 +156,7 @@ def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) 
     """See what the tables with a row a URL, and the tars, have of some URLs; return the tables that have any."""
     touched, named = [], pl.Series("tar", [], pl.String)
     for table in (dataset.images, dataset.content):
-        if _there(table, part):
+        if table.has(part):
             rows = sorted_rows(table, part, ["url"])
             notes.rows[table.name] = rows.select(pl.col("url").is_in(urls).arg_true()).to_series().to_list()
             if notes.rows[table.name]:
@@ -180,7 +176,7 @@ def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) 
                 else None
             )
         named = rows["tar"].drop_nulls()
-        if notes.tars and dataset.content not in touched and _there(dataset.content, part):
+        if notes.tars and dataset.content not in touched and dataset.content.has(part):
             touched.append(dataset.content)
     folder = f"bytes/part-{part:05d}"
     there = [f"{folder}/{name}" for name in dataset.store.names(folder) if not name.startswith(".")]
@@ -198,7 +194,7 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
         if not store.exists(name) and store.exists(tar):
             gone = {offset for offset, _ in notes.tars[tar] or ()}
             with store.create(name) as path:
-                copy(store, tar, [m for m in members(store, tar) if m.data not in gone], path)
+                copy_members(store, tar, [m for m in members(store, tar) if m.data not in gone], path)
     sizes = {}
     for table, change in _changes(job, part, notes):
         file = table.part_name(part)

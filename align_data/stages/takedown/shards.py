@@ -12,15 +12,13 @@ import pyarrow.parquet as pq
 
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
+from align_data.exported import MANIFEST, WORKING, sizes_name, stats, stats_name
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
-from align_data.stages.takedown.files import Rewritten, copy, members, note, recall, rewritten, sha256_of
+from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
 from align_data.store import UNFINISHED, Store
 from align_data.tables import Manifest, frame
 
-MANIFEST = "manifest.json"
-_WORKING = ("_rows", "_index")
-"""What an export that was killed at its very end leaves."""
 _BESIDE = ("txt", "json")
 """Members of a sample that are not its image."""
 
@@ -174,7 +172,7 @@ def _before(export: Export, shards: Sequence[str]) -> dict[str, str | None]:
         index = export.manifest["index"]
         known = {one["name"]: one["sha256"] for one in [*export.manifest["shards"], index]}
         for name in shards:
-            beside |= {_stats(name): None, _sizes(name): None}
+            beside |= {stats_name(name): None, sizes_name(name): None}
         beside[index["name"]] = None
     names = [*shards, *beside, MANIFEST] if shards else []
     return {name: known.get(name) or sha256_of(export.store, name) for name in names}
@@ -187,7 +185,7 @@ def _sweep(export: Export) -> None:
         for name in export.store.names(folder):
             if UNFINISHED.fullmatch(name):
                 export.store.remove(f"{folder}/{name}".lstrip("/"))
-    for folder in _WORKING:
+    for folder in WORKING:  # an export that was killed at its very end leaves them
         export.store.remove(folder)
 
 
@@ -220,7 +218,7 @@ def _scrub_tar(store: Store, name: str, dead: set[str]) -> list[tuple[str, int]]
     kept = [member for member in found if member.name.partition(".")[0] not in dead]
     if len(kept) < len(found):
         with store.create(name) as path:
-            copy(store, name, kept, path)
+            copy_members(store, name, kept, path)
     at, offsets = 0, []
     for member in kept:
         key, _, ending = member.name.partition(".")
@@ -255,14 +253,6 @@ def _scrub_parquet(store: Store, name: str, dead: set[str]) -> list[tuple[str, i
     return list(zip(kept, range(len(kept)), strict=True))
 
 
-def _stats(shard: str) -> str:
-    return f"{shard.rpartition('.')[0]}_stats.json"
-
-
-def _sizes(shard: str) -> str:
-    return f"{shard.rpartition('/')[0]}/sizes.json".lstrip("/")
-
-
 def _finish(export: Export, held: Mapping[str, Sequence[str]], made: Mapping[str, _Shard], tombstones: str) -> None:
     """Write what stands beside the shards, the index, and the manifest last."""
     store, before = export.store, export.manifest
@@ -270,8 +260,8 @@ def _finish(export: Export, held: Mapping[str, Sequence[str]], made: Mapping[str
     removed = sum(map(len, held.values()))
     if export.sharded:
         for shard in made.values():
-            _update(store, _stats(shard.name), _counted(shard.pairs))
-            _update(store, _sizes(shard.name), {shard.name.rpartition("/")[2]: shard.pairs})
+            _update(store, stats_name(shard.name), stats(shard.pairs))
+            _update(store, sizes_name(shard.name), {shard.name.rpartition("/")[2]: shard.pairs})
         manifest["index"] = _write_index(export, made)
         manifest["shards"] = [
             {**one, "pairs": new.pairs, "bytes": new.bytes, "sha256": new.sha256}
@@ -284,10 +274,6 @@ def _finish(export: Export, held: Mapping[str, Sequence[str]], made: Mapping[str
     entry = {"tombstones": tombstones, "pairs": removed, "files": list(made)}
     manifest["takedowns"] = [*before.get("takedowns", []), entry]
     store.write_bytes(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-
-
-def _counted(pairs: int) -> dict[str, Any]:
-    return {"count": pairs, "successes": pairs, "status_dict": {"success": pairs}}
 
 
 def _update(store: Store, name: str, values: Mapping[str, Any]) -> None:
@@ -313,7 +299,7 @@ def _write_index(export: Export, made: Mapping[str, _Shard]) -> dict[str, Any]:
             for (name,), some in table.group_by("shard", maintain_order=True):
                 kept = some
                 if (new := made.get(str(name))) is not None:
-                    places = pl.DataFrame(new.offsets, {"uid": pl.String, "offset": pl.Int64}, orient="row")
+                    places = pl.DataFrame(new.offsets, contract("index").polars("uid", "offset"), orient="row")
                     kept = some.drop("offset").join(places, on="uid", how="inner", maintain_order="left")
                 if len(kept):
                     arrow = kept.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
