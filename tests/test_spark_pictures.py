@@ -22,6 +22,8 @@ from align_data.layout import Dataset
 from align_data.pipeline import Decision, decide_ledger
 from align_data.progress import Silent
 from align_data.recipe import load
+from align_data.report import audit_html
+from align_data.stages.audit import Asked, survey, sweep
 from align_data.stages.evaluation import index
 from align_data.stages.export import Form, How, Split, export
 from align_data.stages.fetch import fetch
@@ -56,7 +58,10 @@ def job(out: Path, source: Path, engine: Engine) -> dict[str, bytes]:
     form = Form(shard_size=30, how=How("shortest", 64), splits=(Split("val", 0.2),))
     shards = Store(out / "shards")
     assert export(dataset, "align", shards, form, engine, Silent(), drop_pending=True).pairs > 50
-    return tree(out, *TABLES)
+    counted = survey(dataset, "align", engine, Silent())
+    swept = sweep(dataset, "align", Asked("min_side", [100, 200, 300]), engine, Silent(), moved=5)
+    page = audit_html(counted, dataset, Silent())
+    return tree(out, *TABLES) | {"page": page.encode(), "sweep": repr(swept.to_json()).encode()}
 
 
 def test_both_engines_fetch_and_measure_the_same_bytes(tmp_path: Path) -> None:
