@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -450,7 +451,10 @@ def test_killed_again_and_again_it_comes_to_the_same_bytes(made: Made, tmp_path:
             killed += 1
             continue
         assert process.returncode == 0
-        break
+        if killed:
+            break
+        shutil.rmtree(tmp_path / "out")  # the machine was busier when the time was taken
+        seconds *= 0.7
     assert killed
     subprocess.run([*line, "--out", str(tmp_path / "out")], check=True, capture_output=True)
     assert tree(tmp_path / "out") == expected
