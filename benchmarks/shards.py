@@ -9,6 +9,7 @@ the dataset's tars with tarfile, one shrinks them with Pillow as the export does
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -101,7 +102,11 @@ def once(work: Path, dataset: Path, images: int, log: Path) -> dict[str, Cost]:
         "export resized": [*export, "--resize", "shortest", "--size", str(SIZE), "--out", str(outs["export resized"])],
         "shrink": [sys.executable, str(work / "bare_shrink.py"), *bare, *settings],
     }
-    return {name: call([word.format(out=outs[name]) for word in line], log) for name, line in lines.items()}
+    costs = {}
+    for name, line in lines.items():
+        os.sync()  # else the next one waits for the disk to write what this one left in memory
+        costs[name] = call([word.format(out=outs[name]) for word in line], log)
+    return costs
 
 
 def main() -> None:

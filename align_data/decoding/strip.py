@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Header(NamedTuple):
     """What an image's structure says of its pixels, as they are stored."""
@@ -52,6 +54,9 @@ _SEGMENTS = _SOF | _TABLES | _APP | {_SOS, _COM}
 _SCAN = 0
 """In the place of a marker: the coded pixels that follow a SOS."""
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_IS_AFTER = np.array([_AFTER_SCAN.match(bytes((0xFF, value))) is not None for value in range(256)])
+_NEAR, _WINDOW = 2**13, 2**18
+"""Bytes of a scan that are searched first, so that many short ones cost no more than a long one; and at a time then."""
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
@@ -74,13 +79,25 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             raise _MalformedError
         yield marker, start, at
         if marker == _SOS:
-            found = _AFTER_SCAN.search(content, at)
-            if found is None:
-                raise _MalformedError
-            start, at = at, found.start()
+            start, at = at, _scan_end(content, at)
             while content[at - 1] == 0xFF:
                 at -= 1
             yield _SCAN, start, at
+
+
+def _scan_end(content: bytes, at: int) -> int:
+    """Return where the first marker is that no scan has inside."""
+    near = _AFTER_SCAN.search(content, at, at + _NEAR)
+    if near is not None:
+        return near.start()
+    values = np.frombuffer(content, np.uint8)  # which finds a byte at twice the speed of re
+    for start in range(at + _NEAR - 1, len(content) - 1, _WINDOW):
+        some = values[start : start + _WINDOW + 1]
+        marks = np.flatnonzero(some[:-1] == 0xFF)
+        ends = marks[_IS_AFTER[some[marks + 1]]]
+        if len(ends):
+            return start + int(ends[0])
+    raise _MalformedError
 
 
 def _jpeg_header(content: bytes) -> Header:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import polars as pl
 import pyarrow as pa
@@ -28,6 +30,11 @@ from align_data.tars import Place, TarReader, ending, member
 INDEX = "index.parquet"
 _GROUP_BYTES = 64 * 2**20
 """Bytes of images in a row group of a Parquet shard."""
+_TOGETHER = 2**20
+"""Bytes that are written and hashed at a time: few calls, and what is hashed is still in the processor's cache."""
+_TICK = 32
+"""Pairs that are said to be done at a time: a child says it by a message."""
+_JSON = json.JSONEncoder(ensure_ascii=False).encode
 _PLAIN: dict[str, pa.DataType] = {"uid": pa.string(), "url": pa.string(), "alt_text": pa.string()}
 _SIZES = {name: pa.int32() for name in ("original_width", "original_height", "width", "height")}
 
@@ -119,11 +126,11 @@ def write_shard(out: Store, job: ShardJob, shard: Shard, export: str, tick: Tick
     """Make a shard, and then write down where in it each pair is."""
     Image.MAX_IMAGE_PIXELS = None  # measure has judged how many are too many
     samples = _samples(out, job, shard, tick)
-    with out.create(shard.name) as path, Path(path).open("wb") as file:
+    with out.create(shard.name) as path, Path(path).open("wb", buffering=0) as file:
         hashing = _Hashing(file)
         places = _parquet(hashing, samples, job) if job.parquet else _tar(hashing, samples, job)
         rows = [(uid, shard.name, offset, size) for uid, offset, size in places]
-        size, sha256 = hashing.at, hashing.sha256.hexdigest()
+        size, sha256 = hashing.at, hashing.finish()
     out.write_bytes(stats_name(shard.name), (json.dumps(stats(len(rows))) + "\n").encode())
     facts = {"export": export, "pairs": len(rows), "bytes": size, "sha256": sha256}
     table = pl.DataFrame(rows, contract("index").polars(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -152,7 +159,8 @@ def write_index(out: Store, plan: Sequence[Shard]) -> dict[str, Any]:
     with out.create(INDEX) as path:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for shard in plan:
-                table = pq.read_table(out.open(_index_name(shard))).replace_schema_metadata(None).cast(schema)
+                # Not pq.read_table: it loads pyarrow.dataset, and with that pandas where there is one.
+                table = pq.ParquetFile(out.open(_index_name(shard))).read().replace_schema_metadata(None).cast(schema)
                 writer.write_table(table)
                 rows += table.num_rows
         with Path(path).open("rb") as file:
@@ -160,19 +168,41 @@ def write_index(out: Store, plan: Sequence[Shard]) -> dict[str, Any]:
     return {"name": INDEX, "rows": rows, "sha256": sha256}
 
 
-class _Hashing:
+class _Raw(io.RawIOBase):
     """A file that hashes what is written to it."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: io.FileIO) -> None:
         self._file = file
         self.sha256 = hashlib.sha256()
+
+    def write(self, some: Any) -> int:
+        """Append bytes."""
+        done = self._file.write(some)
+        self.sha256.update(some[:done])
+        return done
+
+    def writable(self) -> bool:
+        """Say that it is written to."""
+        return True
+
+
+class _Hashing:
+    """A file that hashes what is written to it, in blocks of one buffer: each fresh one costs as much as a copy."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._raw = _Raw(file)
+        self._buffer = io.BufferedWriter(self._raw, _TOGETHER)
         self.at = 0
 
     def write(self, some: bytes) -> None:
         """Append bytes."""
-        self._file.write(some)
-        self.sha256.update(some)
+        self._buffer.write(some)
         self.at += len(some)
+
+    def finish(self) -> str:
+        """Write what is held back; return the hash of all."""
+        self._buffer.flush()
+        return self._raw.sha256.hexdigest()
 
 
 def _samples(out: Store, job: ShardJob, shard: Shard, tick: Tick) -> Iterator[Sample]:
@@ -180,9 +210,11 @@ def _samples(out: Store, job: ShardJob, shard: Shard, tick: Tick) -> Iterator[Sa
     reader = TarReader(job.store)
     for part, group in shard.groups:
         table = pq.ParquetFile(out.open(rows_name(shard.split, part))).read_row_group(group)
-        for row in frame(table).iter_rows(named=True):
-            yield Sample(row, _image(reader, row, job.how))
-            tick(1)
+        rows = frame(table).iter_rows(named=True)
+        while some := list(islice(rows, _TICK)):
+            for row in some:
+                yield Sample(row, _image(reader, row, job.how))
+            tick(len(some))
     reader.close()
 
 
@@ -217,9 +249,11 @@ def _tar(out: _Hashing, samples: Iterator[Sample], job: ShardJob) -> Iterator[tu
             "recipe": job.ledger,
         }
         yield key, out.at + tarfile.BLOCKSIZE, len(image.content)
-        text, told = row["alt_text"].encode(), json.dumps(known, ensure_ascii=False).encode()
+        text, told = row["alt_text"].encode(), _JSON(known).encode()
         members = ((image.extension, image.content), ("txt", text), ("json", told))
-        out.write(b"".join(piece for ending, some in members for piece in member(f"{key}.{ending}", some)))
+        for extension, some in members:
+            for piece in member(f"{key}.{extension}", some):
+                out.write(piece)
     out.write(ending(out.at))
 
 

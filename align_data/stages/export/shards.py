@@ -26,6 +26,7 @@ from align_data.layout import Dataset
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.signals import SIGNALS
+from align_data.stages.export.making import Making, make_all
 from align_data.stages.export.selection import Exported, Selection, begin, finish
 from align_data.stages.export.shard import (
     Groups,
@@ -36,14 +37,11 @@ from align_data.stages.export.shard import (
     rows_schema,
     stored,
     write_index,
-    write_shard,
 )
 from align_data.store import Store
 from align_data.tables import digest
 
 _PLACE = ("tar", "offset", "size")
-_TOGETHER = 8
-"""Shards of one task: few enough for all workers to have some, many enough not to begin a task for each."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def write_shards(
     engine.map_parts(
         "export: rows", lambda part, tick: _rows(run, part, starts[part], numbers[part], tick), rows, progress
     )
-    _make(run, plan, engine, progress)
+    make_all(Making(out, job, run.export), plan, engine, progress)
     infos = [info for shard in plan if (info := stored(out, shard, run.export)) is not None]
     _sizes(run, infos)
     index = write_index(out, plan)
@@ -236,21 +234,6 @@ def _rows(run: _Run, part: int, starts: Sequence[int], numbers: Sequence[int], t
             for split, file in files.items():
                 file.add(rows.filter(pl.col("split") == split))
             tick(read)
-
-
-def _make(run: _Run, plan: Sequence[Shard], engine: Engine, progress: Progress) -> None:
-    """Make all shards that are not there yet."""
-    together = max(1, min(_TOGETHER, len(plan) // 64))
-    tasks = [plan[i : i + together] for i in range(0, len(plan), together)]
-
-    def make(task: int, tick: Tick) -> None:
-        for shard in tasks[task]:
-            if stored(run.out, shard, run.export) is None:
-                write_shard(run.out, run.job, shard, run.export, tick)
-            else:
-                tick(shard.pairs)
-
-    engine.map_parts("export: shards", make, [sum(shard.pairs for shard in task) for task in tasks], progress)
 
 
 def _sizes(run: _Run, infos: Sequence[ShardInfo]) -> None:

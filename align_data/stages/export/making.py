@@ -1,0 +1,117 @@
+"""All shards of an export, made in several processes: what an image costs besides hashing holds an interpreter's lock.
+
+This process makes shards too, so that no work waits for a child that is still starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import count
+
+from align_data.children import Child, ChildDiedError, Handler, Send, shared
+from align_data.engines.base import Engine
+from align_data.errors import EngineError
+from align_data.progress import Progress, Tick
+from align_data.stages.export.shard import Shard, ShardJob, stored, write_shard
+from align_data.store import Store
+
+ALONE = 4_000
+"""Pairs, about as many as one process has done before a child has started: for fewer there are only threads."""
+_HANDLER = "align_data.stages.export.making:handler"
+_TOGETHER = 8
+"""Shards of one task: few enough for all workers to have some, many enough not to begin a task for each."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """What is the same for all shards. It travels to other processes."""
+
+    out: Store
+    job: ShardJob
+    export: str
+    """The digest of all that was asked: files of another export are never taken for this one's."""
+
+    def make(self, shard: Shard, tick: Tick) -> None:
+        """Make one shard."""
+        write_shard(self.out, self.job, shard, self.export, tick)
+
+    def there(self, shard: Shard) -> bool:
+        """Tell whether a run of the same export has finished a shard."""
+        return stored(self.out, shard, self.export) is not None
+
+
+def handler(making: Making) -> Handler:
+    """Return what makes a shard in a child: numbers of pairs out, as they are done."""
+
+    def handle(shard: Shard, send: Send) -> None:
+        making.make(shard, lambda done, *_: send(done))
+
+    return handle
+
+
+def make_all(making: Making, plan: Sequence[Shard], engine: Engine, progress: Progress) -> None:
+    """Make all shards that are not there yet."""
+    processes = engine.children(1)  # one task with all of them, where an engine lets a task have more than itself
+    if processes > 1 and sum(shard.pairs for shard in plan) > ALONE:
+        tasks, function = [plan], _shared(making, processes)
+    else:
+        together = max(1, min(_TOGETHER, len(plan) // 64))
+        tasks, function = [plan[i : i + together] for i in range(0, len(plan), together)], _alone(making)
+    engine.map_parts(
+        "export: shards",
+        lambda task, tick: function(tasks[task], tick),
+        [sum(shard.pairs for shard in task) for task in tasks],
+        progress,
+    )
+
+
+def _alone(making: Making) -> Callable[[Sequence[Shard], Tick], None]:
+    """Return what makes some shards one after another, in this process."""
+
+    def make(shards: Sequence[Shard], tick: Tick) -> None:
+        for shard in shards:
+            if making.there(shard):
+                tick(shard.pairs)
+            else:
+                making.make(shard, tick)
+
+    return make
+
+
+def _shared(making: Making, processes: int) -> Callable[[Sequence[Shard], Tick], None]:
+    """Return what makes some shards in so many processes, of which this is one."""
+
+    def make(shards: Sequence[Shard], tick: Tick) -> None:
+        places = count()
+
+        def work(some: Iterator[Shard], check: Callable[[], None]) -> None:
+            def checked(done: int) -> None:
+                check()
+                tick(done)
+
+            with ExitStack() as stack:
+                child = stack.enter_context(closing(Child(_HANDLER, making))) if next(places) else None
+                for shard in some:
+                    if making.there(shard):
+                        checked(shard.pairs)
+                    elif child is None:
+                        making.make(shard, lambda done, *_: checked(done))
+                    else:
+                        _ask(child, shard, checked)
+
+        shared(work, shards, processes)
+
+    return make
+
+
+def _ask(child: Child, shard: Shard, done: Callable[[int], None]) -> None:
+    try:
+        for pairs in child.ask(shard):
+            done(pairs)
+    except ChildDiedError as died:
+        raise EngineError(
+            f"a child process that made {shard.name} ended by {died.how}: there may be too little memory here for so "
+            "many; give fewer --workers. What was finished stays: the same command goes on from there"
+        ) from None
