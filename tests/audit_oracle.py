@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import oracle
@@ -24,9 +25,10 @@ TAKEN = 63
 # --- masks ---
 
 
-def bits(mask: int) -> set[int]:
+@cache
+def bits(mask: int) -> frozenset[int]:
     """The positions of the bits that are set, 63 for the sign."""
-    return {bit for bit in range(64) if mask >> bit & 1}
+    return frozenset(bit for bit in range(64) if mask >> bit & 1)
 
 
 def outcome(row: Row) -> str:
