@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import oracle
 import polars as pl
 import pytest
-from conftest import EVERY_RULE, SCHEMA, Built, build, read, rows, write_list
+from conftest import SCHEMA, Built, build, read, rows, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -453,7 +452,7 @@ def values_for(rule: plain.Rule) -> st.SearchStrategy[list[Any]]:
 
 
 @given(rows(max_size=40), st.lists(rules(), min_size=1, max_size=8), st.data())
-@settings(max_examples=35)
+@settings(max_examples=25)
 def test_survey_sweep_and_diff_are_the_oracles(
     job: Callable[..., Built], found: list[dict[str, Any]], drawn: list[dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -564,7 +563,7 @@ def ledgers(draw: st.DrawFn, pairs: int) -> tuple[list[dict[str, Any]], list[int
 
 
 @given(st.data())
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_any_masks_are_counted_as_the_oracle_counts_them(measured: Built, data: st.DataObject) -> None:
     dataset = measured.dataset
     here = []
@@ -864,7 +863,7 @@ def test_many_hosts_in_little_room(job: Callable[..., Built], monkeypatch: pytes
 
 
 def test_workers_and_parts_change_no_number(job: Callable[..., Built]) -> None:
-    found = pool(300, hosts=70, seed=5)
+    found = pool(200, hosts=70, seed=5)
     recipe = recipe_of(
         "same",
         [
@@ -878,7 +877,7 @@ def test_workers_and_parts_change_no_number(job: Callable[..., Built]) -> None:
     check(ask(base, "same"), there)
     one = numbers(ask(base, "same", 1))
     assert numbers(ask(base, "same", 2)) == one
-    for rows_of in (1, 150):
+    for rows_of in (20, 150):
         dataset, _ = tries(job, found, recipe, ["r3"], parts=Parts(rows=rows_of))
         assert len(dataset.ingested().parts) > 1
         again = ask(dataset, "same", 2)
@@ -1040,6 +1039,7 @@ def test_a_float_beyond_64_bits_as_threshold_of_integers(job: Callable[..., Buil
     check(ask(dataset, "far"), there)
 
 
+# BUG: the same, of --values.
 @pytest.mark.parametrize("value", [-1e19, 1e19, -(2**63), 2**63 - 1])
 def test_a_sweep_to_a_value_far_away(measured: Built, value: float) -> None:
     asked = Asked("min_side", [value, 200])
@@ -1049,11 +1049,12 @@ def test_a_sweep_to_a_value_far_away(measured: Built, value: float) -> None:
     )
 
 
+# BUG (tiny): cuts.cut compares exactly; the ledger casts the signal to a float, which makes 2**63 of NONE.
 @pytest.mark.parametrize("op", ["gt", "ge", "lt", "le"])
 def test_two_to_the_63_as_a_float(job: Callable[..., Built], op: str) -> None:
     """What 'has none' is, compared with the float that it rounds to: as the ledger decides it."""
     recipe = recipe_of("none-such", [{"signal": "rarest_ngram", op: 2.0**63}])
-    dataset, there = tries(job, [row("http://a/1", "a"), row("http://a/2", "")], recipe)
+    dataset, _ = tries(job, [row("http://a/1", "a"), row("http://a/2", "")], recipe)
     found = ask(dataset, "none-such")
     (at,) = [point for point in points(found.curves["r0"], End(op, 2.0**63), 9) if point.value == 2.0**63]
     assert (at.kept, at.pending) == (found.audit.kept, found.audit.pending)
@@ -1065,7 +1066,7 @@ def test_samples_of_a_rule_taken_out_are_on_the_passing_side(
     job: Callable[..., Built], op: str, passing: list[int]
 ) -> None:
     found = [row(f"http://a/{side}", f"t {side}", side, 300) for side in (199, 200, 201)]
-    dataset, there = tries(job, found, recipe_of("out", [{"signal": "min_side", op: 200}]), ["r0"])
+    dataset, _ = tries(job, found, recipe_of("out", [{"signal": "min_side", op: 200}]), ["r0"])
     samples = ask(dataset, "out").samples
     assert sorted(sample.values["min_side"] for sample in samples["r0", "kept"]) == passing
 
@@ -1086,6 +1087,7 @@ def test_a_group_that_is_the_pool_is_not_removed_more_or_less(job: Callable[...,
     check_who(ask(dataset, "all", samples=1), there)
 
 
+# BUG: picks.Nearest.add: held[-1] of an empty list; --samples takes 0.
 def test_no_samples_is_no_samples(measured: Built) -> None:
     found = ask(measured.dataset, "every", samples=0)
     assert not [sample for some in found.samples.values() for sample in some]
@@ -1106,7 +1108,7 @@ def test_a_url_of_which_one_pair_was_taken_down_is_still_listed(job: Callable[..
     found = [row("http://a/1", f"text {i}") for i in range(4)] + [row("http://b/1", "c"), row("http://b/1", "d")]
     recipe = recipe_of("down", [{"signal": "n_words", "ge": 1}])
     dataset, before = tries(job, found, recipe)
-    first = [one["uid"] for one in before.rows if one["url"] == "http://a/1"][0]
+    first = next(one["uid"] for one in before.rows if one["url"] == "http://a/1")
     take_down(dataset, tmp_path, uids=[first])
     decide(dataset, recipe)
     assert sorted(one.what for one in ask(dataset, "down").lists.images) == ["http://a/1", "http://b/1"]
@@ -1115,13 +1117,10 @@ def test_a_url_of_which_one_pair_was_taken_down_is_still_listed(job: Callable[..
 # BUG: extremes: rows, texts and images that were taken down fill the lists before they are left out.
 @pytest.mark.parametrize("kind", ["texts", "images", "rare"])
 def test_what_was_taken_down_leaves_room_in_the_lists(job: Callable[..., Built], tmp_path: Path, kind: str) -> None:
-    gone = [row(f"http://gone/{i}", f"gone {j}") for i in range(25) for j in range(3)] + [
-        row(f"http://gone/{i}", f"unique{i}") for i in range(9)
-    ]
-    there = [row(f"http://here/{i}", f"here {i % 4}") for i in range(8)] + [
-        row("http://here/0", "here 9"),
-        row("http://here/0", "here 9 9"),
-    ]
+    gone = [row(f"http://gone/{i}", f"gone {(i + j) % 25}") for i in range(25) for j in range(3)]
+    gone += [row(f"http://gone/{i}", f"unique{i}") for i in range(9)]
+    there = [row(f"http://here/{i}", f"here {i // 2}") for i in range(8)]
+    there += [row("http://here/0", "here 9")]
     recipe = recipe_of("down", [{"signal": "n_words", "ge": 1}])
     dataset, before = tries(job, [*gone, *there], recipe)
     take_down(dataset, tmp_path, urls=[f"http://gone/{i}" for i in range(25)])
