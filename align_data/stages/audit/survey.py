@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from align_data import __version__
 from align_data.engines.base import Engine
 from align_data.layout import Dataset
-from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
+from align_data.ledger import TAKEN_DOWN, Plan, masks_of, open_ledger, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import Rule
@@ -78,7 +78,7 @@ class Survey:
 
     def vocabulary(self, threshold: float) -> int:
         """Return how many n-grams occur at least so often."""
-        return sum(number for count, number in self.classes[bisect_left(self.classes, (threshold, 0)) :])
+        return vocabulary_size(self.classes, threshold)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ def survey(
     pairs = dataset.ingested()
     there = frozenset(available(dataset, pairs))
     masks = masks_of(manifest)
-    limit = extremes.threshold(dataset) if "images_per_text" in there else extremes.Threshold({})
+    gone = any(failed & TAKEN_DOWN for failed, _ in masks)
+    limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.Threshold({})
     hosts = max(shares.LEAST, shares.HELD // max(1, len(pairs.parts)))
     images = dataset.images.committed() is not None
     known = classes(dataset) if "rarest_ngram" in there else []
@@ -167,6 +168,7 @@ def _part(run: _Pass, part: int, tick: Tick) -> _Part:
     ]
     divided = [shares.Divided(dimension, run.hosts) for dimension in run.dimensions]
     extreme = extremes.Extremes(run.dataset, part, run.limit)
+    living = populations.living
     drawing = picks.Drawing(run.seed, part, run.samples * picks.SPARE)
     alone = {rule.name: populations.alone(place) for place, rule in enumerate(run.rules)}
     found = _Part()
@@ -178,7 +180,7 @@ def _part(run: _Pass, part: int, tick: Tick) -> _Part:
             near.add(part, number, values, codes)
         for each in divided:
             each.add(piece, codes)
-        extreme.add(number, piece)
+        extreme.add(number, piece, living[codes])
         for name, which in alone.items():
             drawing.add(number, name, which[codes])
         found.sizes.update(fetched.agreement(piece))
@@ -244,6 +246,11 @@ def testing(plan: Plan, known: Sequence[tuple[int, int]]) -> tuple[Rule, ...]:
         rule.with_test("ge", vocabulary(rule.value, known).threshold) if rule.op == "top_k" and known else rule
         for rule in plan.deciding
     )
+
+
+def vocabulary_size(known: Sequence[tuple[int, int]], threshold: float) -> int:
+    """Return how many n-grams occur at least so often, of classes by ascending count."""
+    return sum(number for _, number in known[bisect_left(known, (threshold, 0)) :])
 
 
 def classes(dataset: Dataset) -> list[tuple[int, int]]:

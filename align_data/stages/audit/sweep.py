@@ -21,7 +21,7 @@ from align_data.stages.audit import picks
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.populations import DROPPED, OPEN, Populations
-from align_data.stages.audit.survey import classes, testing
+from align_data.stages.audit.survey import classes, testing, vocabulary_size
 
 MOST = 20
 """Values where none are named."""
@@ -107,6 +107,8 @@ def sweep(
     counted = engine.map_parts("sweep", count, rows, progress)
     curve = tally().curve(sum(counted, tally().counts))
     found = _points(curve, rule, op, values, tested)
+    if op == "top_k" and known and not values:
+        found = _by_size(found, known)
     changes = None
     if moved:
         changes = _changes(dataset, ledger, place, rule, tested, moved, seed, populations) if there else []
@@ -172,6 +174,12 @@ def _points(curve: Curve, rule: Rule, op: str, values: Sequence[Any], tested: Se
     return [Point(level, *curve.levels_at([level])) for level in values or levels(rule)]
 
 
+def _by_size(found: Sequence[Point], known: Sequence[tuple[int, int]]) -> list[Point]:
+    """Return points at counts of n-grams as points at sizes of the vocabulary, the smallest first."""
+    sizes = {vocabulary_size(known, point.value): point for point in found}
+    return [Point(size, sizes[size].kept, sizes[size].pending) for size in sorted(sizes) if size]
+
+
 def _changes(
     dataset: Dataset,
     ledger: str,
@@ -208,4 +216,4 @@ def _passes(rule: Rule, moved: Any) -> pl.Expr:
     if not isinstance(moved, End):
         return column.eq(moved)
     others = [end for end in ends(rule) if end.op != moved.op]
-    return pl.all_horizontal([rule.with_test(end.op, end.value).passes(column) for end in (moved, *others)])
+    return pl.all_horizontal([end.passes(column) for end in (moved, *others)])
