@@ -34,6 +34,8 @@ from align_data.stages.audit import diff
 def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options: Any) -> None:
     """Show which pairs both of two ledgers keep, only the one, only the other, and neither; by which rules; samples.
 
+    A table says how many pairs are kept, pending or dropped in the one ledger and in the other.
+
     \b
     Examples:
       align-data diff laion align align-strict

@@ -29,6 +29,8 @@ from align_data.stages.audit.curves import Counts, Curve, Tally
 from align_data.stages.audit.populations import Populations
 from align_data.tables import Manifest
 
+Classes = list[tuple[int, int]]
+"""Counts of n-grams, ascending, and how many n-grams have each."""
 SAMPLES = 6
 _COUNTED = ("images_per_text", "texts_per_image", "rarest_ngram")
 
@@ -72,7 +74,7 @@ class Survey:
     sizes: dict[str, int]
     """How declared and measured sizes agree → pairs."""
     runs: list[Run]
-    classes: list[tuple[int, int]]
+    classes: Classes
     """Counts of n-grams by ascending count, and how many n-grams have each; none where they are not counted."""
     version: str = __version__
 
@@ -129,7 +131,7 @@ def survey(
     limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.Threshold({})
     hosts = max(shares.LEAST, shares.HELD // max(1, len(pairs.parts)))
     images = dataset.images.committed() is not None
-    known = classes(dataset) if "rarest_ngram" in there else []
+    known = classes(dataset) if "rarest_ngram" in there else None
     run = _Pass(
         dataset, ledger, plan, tuple(sorted(masks)), there, limit, hosts, samples, seed, images, testing(plan, known)
     )
@@ -152,7 +154,7 @@ def survey(
         fetched=fetched.fetched([part.statuses for part in parts]) if images else None,
         sizes=dict(sum((part.sizes for part in parts), Counter())),
         runs=list(_runs(dataset)),
-        classes=known,
+        classes=known or [],
     )
 
 
@@ -240,20 +242,25 @@ def _inputs(dataset: Dataset) -> list[str]:
     return [each["name"] for each in manifest.meta.get("inputs", [])] if manifest is not None else []
 
 
-def testing(plan: Plan, known: Sequence[tuple[int, int]]) -> tuple[Rule, ...]:
-    """Return the rules as they decide, and those as they would that are taken out: with a count for a top_k."""
+def testing(plan: Plan, known: Classes | None) -> tuple[Rule, ...]:
+    """Return the rules as they decide, and those as they would that are taken out: with a count for a top_k.
+
+    It stays a top_k where n-grams are not counted, and there are no `known` classes.
+    """
     return tuple(
-        rule.with_test("ge", vocabulary(rule.value, known).threshold) if rule.op == "top_k" and known else rule
+        rule.with_test("ge", vocabulary(rule.value, known).threshold)
+        if rule.op == "top_k" and known is not None
+        else rule
         for rule in plan.deciding
     )
 
 
-def vocabulary_size(known: Sequence[tuple[int, int]], threshold: float) -> int:
+def vocabulary_size(known: Classes, threshold: float) -> int:
     """Return how many n-grams occur at least so often, of classes by ascending count."""
     return sum(number for _, number in known[bisect_left(known, (threshold, 0)) :])
 
 
-def classes(dataset: Dataset) -> list[tuple[int, int]]:
+def classes(dataset: Dataset) -> Classes:
     """Return how many n-grams have each count, by ascending count."""
     table = dataset.classes("ngrams")
     return [row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()]

@@ -17,11 +17,12 @@ from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import Rule, scalar
+from align_data.signals import SIGNALS
 from align_data.stages.audit import picks
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.populations import DROPPED, OPEN, Populations
-from align_data.stages.audit.survey import classes, testing, vocabulary_size
+from align_data.stages.audit.survey import Classes, classes, testing, vocabulary_size
 
 MOST = 20
 """Values where none are named."""
@@ -84,7 +85,7 @@ def sweep(
     pairs = dataset.ingested()
     place = _place(plan, asked)
     there = asked.signal in available(dataset, pairs)
-    known = classes(dataset) if asked.signal == "rarest_ngram" and there else []
+    known = classes(dataset) if asked.signal == "rarest_ngram" and there else None
     written, rule = plan.recipe.rules[place], testing(plan, known)[place]
     op = _op(written, asked.upper)
     values = [_value(written, op, value) for value in asked.values]
@@ -107,7 +108,7 @@ def sweep(
     counted = engine.map_parts("sweep", count, rows, progress)
     curve = tally().curve(sum(counted, tally().counts))
     found = _points(curve, rule, op, values, tested)
-    if op == "top_k" and known and not values:
+    if op == "top_k" and known is not None and not values:
         found = _by_size(found, known)
     changes = None
     if moved:
@@ -139,7 +140,8 @@ def _op(rule: Rule, upper: bool) -> str:
 
 def _value(rule: Rule, op: str, value: Any) -> Any:
     """Return a value that the rule's signal can be compared with, as its operator takes it."""
-    given = scalar(value, f"--values {value}") if isinstance(value, str) else value
+    typed = isinstance(value, str) and SIGNALS[rule.signal].type != "string"  # a text is what it says: [::1], no
+    given = scalar(value, f"--values {value}") if typed else value
     try:
         tested = rule.with_test(op, [given] if op == "in" else given)
     except ValidationError as error:
@@ -148,9 +150,9 @@ def _value(rule: Rule, op: str, value: Any) -> Any:
     return tested.value[0] if op == "in" else tested.value
 
 
-def _tested(rule: Rule, op: str, values: Sequence[Any], known: Sequence[tuple[int, int]]) -> list[Any]:
+def _tested(rule: Rule, op: str, values: Sequence[Any], known: Classes | None) -> list[Any]:
     """Return what decides for each value: the end of what passes, or the level itself."""
-    if op == "top_k" and known:
+    if op == "top_k" and known is not None:
         return [End("ge", vocabulary(value, known).threshold) for value in values]
     return [End(op, value) for value in values] if ends(rule) else list(values)
 
@@ -174,7 +176,7 @@ def _points(curve: Curve, rule: Rule, op: str, values: Sequence[Any], tested: Se
     return [Point(level, *curve.levels_at([level])) for level in values or levels(rule)]
 
 
-def _by_size(found: Sequence[Point], known: Sequence[tuple[int, int]]) -> list[Point]:
+def _by_size(found: Sequence[Point], known: Classes) -> list[Point]:
     """Return points at counts of n-grams as points at sizes of the vocabulary, the smallest first."""
     sizes = {vocabulary_size(known, point.value): point for point in found}
     return [Point(size, sizes[size].kept, sizes[size].pending) for size in sorted(sizes) if size]
