@@ -612,7 +612,7 @@ def test_pools_that_are_hardly_there(job: Callable[..., Built], found: list[dict
 
 def test_what_is_rejected_is_in_the_account(job: Callable[..., Built]) -> None:
     found = [*pool(20), row("nothing", "a"), row("ftp://a/1", "b"), *pool(20)[:3]]
-    dataset, there = tries(job, found, TWO)
+    dataset, _ = tries(job, found, TWO)
     pairs, rejected = oracle.merge(found)
     account = ask(dataset, "two").account
     wanted = {"rows": len(found), "pairs": len(pairs), "rejected": len(rejected)}
@@ -1008,7 +1008,7 @@ def test_nothing_fetched_is_none(measured: Built) -> None:
 
 def test_few_hosts_with_many_masks_in_little_room(job: Callable[..., Built], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of("masks", [{"signal": "n_words", "ge": n} for n in range(1, 12)])
-    dataset, there = tries(job, [row(f"http://a/{n}", "a " * n) for n in range(12)], recipe)
+    dataset, _ = tries(job, [row(f"http://a/{n}", "a " * n) for n in range(12)], recipe)
     monkeypatch.setattr(shares, "LEAST", 8)
     monkeypatch.setattr(shares, "HELD", 8)
     (division,) = [one for one in ask(dataset, "masks").who.divisions if one.name == "host"]
