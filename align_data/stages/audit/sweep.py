@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +18,8 @@ from align_data.layout import Dataset
 from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
-from align_data.recipe import Rule, scalar
-from align_data.signals import SIGNALS
+from align_data.recipe import Rule
+from align_data.signals import SIGNALS, Signal
 from align_data.stages.audit import picks
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
 from align_data.stages.audit.cuts import End, ends
@@ -140,14 +142,26 @@ def _op(rule: Rule, upper: bool) -> str:
 
 def _value(rule: Rule, op: str, value: Any) -> Any:
     """Return a value that the rule's signal can be compared with, as its operator takes it."""
-    typed = isinstance(value, str) and SIGNALS[rule.signal].type != "string"  # a text is what it says: [::1], no
-    given = scalar(value, f"--values {value}") if typed else value
+    given = _typed(value, SIGNALS[rule.signal]) if isinstance(value, str) else value
     try:
         tested = rule.with_test(op, [given] if op == "in" else given)
     except ValidationError as error:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise RecipeError(f"--values {value}: {said}") from None
     return tested.value[0] if op == "in" else tested.value
+
+
+def _typed(text: str, signal: Signal) -> Any:
+    """Return what a text says: of a text signal itself, whatever it looks like; else a number, or true or false."""
+    if signal.type == "string":
+        return text
+    if signal.type == "bool":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    for number in (int, float):
+        with suppress(ValueError, OverflowError):
+            if math.isfinite(found := number(text)):
+                return found
+    raise RecipeError(f"--values {text}: {signal.name} is {signal.unit}, and this is no number")
 
 
 def _tested(rule: Rule, op: str, values: Sequence[Any], known: Classes | None) -> list[Any]:
