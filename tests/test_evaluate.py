@@ -712,7 +712,8 @@ def test_every_mistake_is_a_sentence(shards: Path, tmp_path: Path) -> None:
 
 
 def test_without_torch_there_is_a_sentence(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "align_data.train.model", None)
+    monkeypatch.delitem(sys.modules, "align_data.train.model", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert "pip install 'align-data[train]'" in call("evaluate", "model", shards, code=1).stderr
 
 

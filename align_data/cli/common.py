@@ -5,28 +5,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
 from align_data.cli.progress import Lines, Live
-from align_data.errors import AlignDataError
 from align_data.pipeline import Resources
 from align_data.progress import Progress
 from align_data.stages.audit import SAMPLES
 from align_data.store import writing
 
-if TYPE_CHECKING:
-    from align_data.train.embed import Encoder  # Pillow, which most commands do not need
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_NAMED = 10
-"""Of what was passed over, so many are named."""
 WIDE = 110
 """Columns of a table where nobody says how wide the terminal is."""
 
@@ -93,12 +87,6 @@ ledger_option = click.option(
     help="The ledger: a recipe's name, or what --as called it.",
 )
 """For commands that read a ledger."""
-model_argument = click.argument("model", metavar="MODEL")
-shards_argument = click.argument("shards", metavar="SHARDS")
-device_option = click.option(
-    "--device", metavar="NAME", help="What the model works on, such as cpu or cuda; the best there is unless given."
-)
-"""For commands that use a trained model."""
 
 decision_options = together(
     click.option(
@@ -198,24 +186,6 @@ def console() -> Console:
 def print_json(value: Any) -> None:
     """Print one JSON value to standard output."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
-
-
-def load_model(model: str, device: str | None) -> Encoder:
-    """Open a trained model; AlignDataError where there is none, or where the extra is not installed."""
-    try:
-        from align_data.train.model import Dual  # noqa: PLC0415 - torch, which takes seconds to load
-    except ImportError as error:
-        raise AlignDataError(f"a model needs {error.name}: pip install 'align-data[train]'") from None
-    return Dual.load(model, device)
-
-
-def lost(undecodable: Mapping[str, str], skipped: Mapping[str, str]) -> None:
-    """Name what of some shards was passed over: pairs whose image cannot be decoded, and damaged shards."""
-    for some, what in ((undecodable, "pairs left out"), (skipped, "shards skipped")):
-        if some:
-            note(f"{len(some):,} {what}")
-        for name, why in list(some.items())[:_NAMED]:
-            note(f"  {name}: {why}")
 
 
 def note(sentence: str) -> None:

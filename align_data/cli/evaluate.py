@@ -10,16 +10,12 @@ from rich.table import Table
 
 from align_data.cli.common import (
     console,
-    device_option,
     json_option,
-    load_model,
-    lost,
-    model_argument,
     note,
     print_json,
     progress,
-    shards_argument,
 )
+from align_data.cli.training import device_option, load_model, lost, model_argument, shards_argument
 from align_data.train.evaluate import Classes, Evaluation, evaluate
 from align_data.train.labels import TEMPLATES, read_classes, read_labels, read_templates
 from align_data.train.metrics import Direction, Estimate

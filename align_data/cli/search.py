@@ -12,16 +12,12 @@ from rich.table import Table
 
 from align_data.cli.common import (
     console,
-    device_option,
     json_option,
-    load_model,
-    lost,
-    model_argument,
     print_json,
     progress,
-    shards_argument,
     write_page,
 )
+from align_data.cli.training import device_option, load_model, lost, model_argument, shards_argument
 from align_data.errors import InputError
 from align_data.report import drawing, search_html
 from align_data.train.search import Found, Kind, Part, search
