@@ -717,6 +717,43 @@ def test_without_torch_there_is_a_sentence(shards: Path, monkeypatch: pytest.Mon
     assert "pip install 'align-data[train]'" in call("evaluate", "model", shards, code=1).stderr
 
 
+NUMBERS = ("no", "one", "two", "three", "four", "five")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny model that has seen 36 colours with their names for some seconds, and the shards."""
+    for name in ("torch", "transformers", "tokenizers"):
+        pytest.importorskip(name, reason=f"{name}, of the extra train, is not installed")
+    from align_data.train.loop import train  # noqa: PLC0415 - PyTorch takes seconds to load
+    from align_data.train.settings import Settings  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("trained")
+    named = [(32 * a + 2 * b, f"{NUMBERS[a]} red and {NUMBERS[b]} green") for a in range(6) for b in range(6)]
+    shards = write_shards(folder / "shards", [Row(code, name) for code, name in named])
+    settings = Settings(batch=32, samples=32 * 80, learning_rate=3e-3, vocabulary=100, flip=False)
+    train(Shards.open(str(shards)), folder / "model", settings, Silent(), workers=1, threads=1, device="cpu")
+    return folder / "model", shards
+
+
+def test_a_trained_model_is_evaluated_and_searched_with(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model, shards = trained
+    said = json.loads(call("evaluate", model, shards, "--json", "--device", "cpu").stdout)
+    assert said["pairs"] == 36
+    for direction in ("image_to_text", "text_to_image"):
+        assert said["retrieval"][direction]["r_at_1"]["low"] > 0.3
+    assert said["shuffled"]["r_at_1"]["value"] < 0.2
+    assert said["notes"] == []
+    assert json.loads(call("evaluate", model, shards, "--json", "--device", "cpu").stdout) == said
+    shown = call("search", model, shards, "--text", "five red and no green", "--top", 5, "--json", "--device", "cpu")
+    assert "five red and no green" in [hit["alt_text"] for hit in json.loads(shown.stdout)["hits"]]
+    (tmp_path / "query.png").write_bytes(picture(32 * 2 + 2 * 4))
+    shown = call("search", model, shards, "--image", tmp_path / "query.png", "--find", "texts", "--top", 5)
+    assert "two red and four green" in shown.stdout
+    nowhere = call("evaluate", tmp_path / "nowhere", shards, code=1).stderr
+    assert "nowhere is no model that can be opened" in " ".join(nowhere.split())
+
+
 def test_help_loads_no_torch() -> None:
     code = (
         "import sys\nfrom align_data.cli import main\n"
