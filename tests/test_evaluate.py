@@ -731,7 +731,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("trained")
     named = [(32 * a + 2 * b, f"{NUMBERS[a]} red and {NUMBERS[b]} green") for a in range(6) for b in range(6)]
     shards = write_shards(folder / "shards", [Row(code, name) for code, name in named])
-    settings = Settings(batch=32, samples=32 * 80, learning_rate=3e-3, vocabulary=100, flip=False)
+    settings = Settings(batch=12, samples=12 * 90, learning_rate=3e-3, vocabulary=100, flip=False)
     train(Shards.open(str(shards)), folder / "model", settings, Silent(), workers=1, threads=1, device="cpu")
     return folder / "model", shards
 

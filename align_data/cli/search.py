@@ -33,7 +33,7 @@ from align_data.train.shards import Shards
 @click.option("--minus-image", "minus_images", multiple=True, metavar="FILE", help="An image to be away from.")
 @click.option(
     "--text-weight",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 1000, min_open=True),
     default=1.0,
     show_default=True,
     help="What a text counts against an image, which counts 1.",
