@@ -17,8 +17,6 @@ from align_data.train.settings import PRESETS, Settings
 
 _NAMED = 10
 """Of what was passed over, so many are named."""
-_PATIENCE = "it takes some seconds to load PyTorch"
-
 
 model_argument = click.argument("model", metavar="MODEL")
 shards_argument = click.argument("shards", metavar="SHARDS")
@@ -35,7 +33,7 @@ def extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "align_data":
             raise
-        raise TrainError(f"training needs {error.name}: pip install 'align-data[train]'") from error
+        raise TrainError(f"this needs {error.name}: pip install 'align-data[train]'") from error
 
 
 def setting_options(function: F) -> F:

@@ -112,7 +112,7 @@ def batches(
     """
     waiting: deque[list[tuple[Sample, Future[Pixels | str]]]] = deque()
     threads = min(_THREADS, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(threads) as pool, progress.step("embed", None, "pairs") as tick:
+    with ThreadPoolExecutor(threads) as pool, progress.step("embed", shards.pairs, "pairs") as tick:
         pairs = iter(shards)
         while some := list(islice(pairs, size)):
             side = model.side if images else None
