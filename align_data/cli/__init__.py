@@ -30,6 +30,7 @@ COMMANDS = {
     "export": "Write the kept pairs: shards with images, metadata, or uids.",
     "verify": "Check every shard of an export against its manifest.",
     "takedown": "Take pairs out of a dataset and of what was exported, for good.",
+    "ablate": "Train the same model on different choices of the pairs, to see which filter pays.",
     "recipes": "List the recipes there are, or show one.",
     "signals": "List what can be measured, or show one signal.",
 }

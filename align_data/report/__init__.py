@@ -1,4 +1,4 @@
-"""Reports to look at: one HTML file each that needs no network, of what a survey or a diff has counted."""
+"""Reports to look at: one HTML file each that needs no network, of what a survey, a diff or an ablation has found."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from align_data.progress import Progress
 from align_data.stages.audit.diff import Diff
 from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
+from align_data.train.ablate.results import Ablation
 
 
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
@@ -29,6 +30,12 @@ def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: boo
     return found
 
 
+def ablation_html(found: Ablation) -> str:
+    """Return what an ablation found as a page."""
+    page: str = drawing().ablation_page(found)
+    return page
+
+
 def drawing() -> ModuleType:
     """Return what makes pages; AlignDataError where the extra is not installed."""
     try:
@@ -44,4 +51,4 @@ def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -
     return dict(pictures(dataset, samples, progress))
 
 
-__all__ = ["audit_html", "diff_html", "drawing"]
+__all__ = ["ablation_html", "audit_html", "diff_html", "drawing"]

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.ledger import Plan
-from align_data.report import charts
+from align_data.report import charts, forest
 from align_data.report.pictures import Pictures
 from align_data.signals import SIGNALS
 from align_data.stages.audit.curves import Curve
@@ -23,6 +23,7 @@ from align_data.stages.audit.diff import OUTCOMES, Diff
 from align_data.stages.audit.fetched import AGREEMENT
 from align_data.stages.audit.picks import KINDS
 from align_data.stages.audit.survey import Survey
+from align_data.train.ablate.results import Ablation, shown
 
 BLUR = 0.5
 """The nsfw score above which a picture is blurred where no rule says another."""
@@ -58,6 +59,20 @@ def diff_page(diff: Diff, pictures: Pictures) -> str:
     return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
 
 
+def ablation_page(found: Ablation) -> str:
+    """Return an ablation as a page: arms, differences, and quality against size where there are fractions."""
+    against = {one.against: [o for o in found.differences if o.against == one.against] for one in found.differences}
+    main = found.metrics[0] if found.metrics else None
+    lines = found.lines if main is not None else []
+    return _render(
+        "ablation.html.j2",
+        found=found,
+        forest=forest.forest(found, main) if main is not None else None,
+        differences=[forest.differences(some, found.arms) for some in against.values()],
+        sizes=forest.sizes(found, lines, main) if main is not None and lines else None,
+    )
+
+
 def _render(template: str, **values: Any) -> str:
     bundle = _bundle()
     scripts = [Markup(script) for script in (bundle, _LOADER)]  # noqa: S704 - ours and Vega's
@@ -86,7 +101,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock
+        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock, estimate=shown
     )
     return environment
 
