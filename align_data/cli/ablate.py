@@ -21,12 +21,15 @@ from align_data.cli.common import (
     resources,
     write_page,
 )
+from align_data.cli.training import settings_of, settings_options
 from align_data.errors import AlignDataError
 from align_data.pipeline import session
 from align_data.report import ablation_html, drawing
 
 PAGE = "ablation.html"
 _ARMS = ("none", "recipe", "random")
+_NO_OPTION = ("seed", "memory", "checkpoint")
+"""Settings that are not the user's here: the seed is varied, and the others change no number."""
 
 
 def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[float, ...]:
@@ -66,6 +69,7 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("ablation"), show_default=True,
     metavar="FOLDER", help="Where results go; what is finished there is not done again.",
 )  # fmt: skip
+@settings_options(*_NO_OPTION)
 @resource_options
 @json_option
 def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool, **options: Any) -> None:
@@ -88,9 +92,8 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
       align-data ablate laion --recipe align --eval shards-eval --fractions 0.25,0.5,1
     """
     from align_data.train.ablate import Asked, ablate, trainer  # noqa: PLC0415
-    from align_data.train.settings import Settings  # noqa: PLC0415
 
-    settings = Settings.model_validate({})
+    settings = settings_of(options, *_NO_OPTION)
     picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "jobs")}
     asked = Asked(
         ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=trainer.side(settings),
