@@ -7,7 +7,7 @@ AlignDataError
 ├── OutputError    a place that cannot be written
 ├── RecipeError    a recipe, rule or override that says something that cannot be
 ├── SignalError    a signal asked for by name that cannot be measured
-└── TrainError     a training that cannot begin or that diverged, or a model that cannot be used
+└── TrainError     a training run that cannot begin, or that came to nothing
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SignalError(AlignDataError):
 
 
 class TrainError(AlignDataError):
-    """A training that cannot begin or that diverged, or a model that cannot be used."""
+    """A training run that cannot begin, or that came to nothing."""
 
 
 def encodable(text: str) -> bool:

@@ -25,7 +25,7 @@ def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
     (out / "model.json").write_text(json.dumps({"good": good, "seed": cell.seed, "arm": cell.arm}))
     with (job.out / "trained.txt").open("a") as file:
         file.write(f"{cell.arm} {cell.seed} {len(texts)}\n")
-    with progress.step("train", cell.settings.samples, "samples") as tick:
+    with progress.step("train", cell.settings.samples, "pairs") as tick:
         tick(cell.settings.samples)
     return {"steps": cell.settings.steps, "threads": job.threads}
 

@@ -17,19 +17,15 @@ from align_data.cli.common import (
     note,
     print_json,
     progress,
-    resource_options,
-    resources,
     write_page,
 )
-from align_data.cli.training import settings_of, settings_options
+from align_data.cli.training import extra, setting_options, settings_of
 from align_data.errors import AlignDataError
-from align_data.pipeline import session
+from align_data.pipeline import Resources, session
 from align_data.report import ablation_html, drawing
 
 PAGE = "ablation.html"
 _ARMS = ("none", "recipe", "random")
-_NO_OPTION = ("seed", "memory", "checkpoint")
-"""Settings that are not the user's here: the seed is varied, and the others change no number."""
 
 
 def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[float, ...]:
@@ -61,7 +57,9 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option(
     "--fractions", multiple=True, metavar="SHARE[,SHARE...]", callback=shares, help="Of none and of recipe, by chance."
 )
-@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each arm.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each arm, from --seed on."
+)
 @click.option("--truth", metavar="FILE", help="For oracle, the pairs that are good: Parquet or CSV.")
 @click.option("--pending", type=click.Choice(["drop"]), help="Leave out pairs for which a rule of the arm is unknown.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Models trained at a time.")
@@ -69,8 +67,7 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("ablation"), show_default=True,
     metavar="FOLDER", help="Where results go; what is finished there is not done again.",
 )  # fmt: skip
-@settings_options(*_NO_OPTION)
-@resource_options
+@setting_options
 @json_option
 def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool, **options: Any) -> None:
     """Train the same model on different choices of the pairs, to see which filter pays.
@@ -93,14 +90,16 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
     """
     from align_data.train.ablate import Asked, ablate, trainer  # noqa: PLC0415
 
-    settings = settings_of(options, *_NO_OPTION)
+    settings = settings_of(options)
+    with extra():
+        side = trainer.side(settings)
     picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "jobs")}
     asked = Asked(
-        ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=trainer.side(settings),
+        ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=side,
         drop_pending=options.pop("pending") == "drop", **picked,
     )  # fmt: skip
     drawn = _drawn()
-    with session(dataset, resources(options), reads=True) as (opened, engine):
+    with session(dataset, Resources(), reads=True) as (opened, engine):
         found = ablate(opened, asked, out, engine, progress(), fit=trainer.fit, judge=trainer.judge)
     if drawn:
         write_page(out / PAGE, ablation_html(found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,9 @@ from rich.table import Table
 from align_data.stages.audit import Audit, Diff, Swept
 from align_data.stages.ingest import Account
 from align_data.stages.why import Why
-from align_data.train.ablate.results import Ablation, shown
+
+if TYPE_CHECKING:
+    from align_data.train.ablate import Ablation
 
 _COLORS = {"pass": "green", "fail": "red", "unknown": "yellow", "off": "dim"}
 _COLORS |= {"kept": "green", "dropped": "red", "pending": "yellow"}
@@ -112,7 +114,7 @@ def ablation(out: Console, found: Ablation) -> None:
     for name in ("pairs", *found.metrics):
         table.add_column(name, justify="right")
     for arm in found.arms:
-        cells = [shown(found.estimate(arm, metric), metric) for metric in found.metrics]
+        cells = [found.shown(arm, metric) for metric in found.metrics]
         table.add_row(escape(arm), f"{found.size(arm):,}", *cells)
     out.print(table)
     for one in found.differences:

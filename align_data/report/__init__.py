@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from align_data.errors import AlignDataError
 from align_data.layout import Dataset
@@ -11,7 +12,9 @@ from align_data.progress import Progress
 from align_data.stages.audit.diff import Diff
 from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
-from align_data.train.ablate.results import Ablation
+
+if TYPE_CHECKING:
+    from align_data.train.ablate import Ablation
 
 
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:

@@ -23,7 +23,7 @@ from align_data.stages.audit.diff import OUTCOMES, Diff
 from align_data.stages.audit.fetched import AGREEMENT
 from align_data.stages.audit.picks import KINDS
 from align_data.stages.audit.survey import Survey
-from align_data.train.ablate.results import Ablation, shown
+from align_data.train.ablate.results import Ablation
 
 BLUR = 0.5
 """The nsfw score above which a picture is blurred where no rule says another."""
@@ -101,7 +101,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock, estimate=shown
+        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock
     )
     return environment
 

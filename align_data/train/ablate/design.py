@@ -109,7 +109,7 @@ def _cells(arms: Sequence[Arm], pool: Pool, asked: Asked, rest: dict[str, object
     """Return all runs, seed by seed, so that what a killed run leaves compares all arms."""
     rest = {**rest, "versions": _versions()}
     cells = []
-    for seed in range(asked.seeds):
+    for seed in range(asked.settings.seed, asked.settings.seed + asked.seeds):
         settings = asked.settings.model_copy(update={"seed": seed})
         for arm in arms:
             chosen = tuple(uids(arm, pool, seed))

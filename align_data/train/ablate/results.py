@@ -58,15 +58,6 @@ class Difference:
         return f"{self.arm} is {'better' if by.mean > 0 else 'worse'} than {self.against}: {interval}"
 
 
-def shown(by: Estimate | None, metric: str) -> str:
-    """Return an estimate as text: 55.0 ± 5.2, in percent but for ranks."""
-    if by is None:
-        return "–"
-    scale = 1 if "rank" in metric else 100
-    half = "" if by.high is None else f" ± {scale * (by.high - by.mean):.1f}"
-    return f"{scale * by.mean:.1f}{half}"
-
-
 def _points(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
@@ -100,6 +91,15 @@ class Ablation:
         """Return the mean of a metric over seeds; None where every run of the arm failed."""
         values = self.values(arm, metric)
         return estimate(list(values.values())) if values else None
+
+    def shown(self, arm: str, metric: str) -> str:
+        """Return the mean of a metric and how far its interval reaches as text, in percent but for ranks."""
+        by = self.estimate(arm, metric)
+        if by is None:
+            return "–"
+        scale = 1 if "rank" in metric else 100
+        half = "" if by.high is None else f" ± {scale * (by.high - by.mean):.1f}"
+        return f"{scale * by.mean:.1f}{half}"
 
     @cached_property
     def failures(self) -> list[Done]:

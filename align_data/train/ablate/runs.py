@@ -83,6 +83,10 @@ class Job:
     threads: int
     """For what computes, in each process."""
 
+    def model(self, cell: Cell) -> Path:
+        """Return the folder of a run's model, for as long as the run takes."""
+        return self.out / MODELS / digest([cell.key, self.pool])[:16]
+
 
 def key(cell_settings: Settings, uids: Sequence[str], rest: Mapping[str, Any]) -> str:
     """Return the name of a run's file; `rest` is all that decides besides."""
@@ -93,7 +97,7 @@ def handler(job: Job) -> Handler:
     """Return what makes runs in a child: ticks out as numbers, and what was made at the end."""
 
     def handle(cell: Cell, send: Send) -> None:
-        out = job.out / MODELS / cell.key[:16]
+        out = job.model(cell)
         out.mkdir(parents=True, exist_ok=True)
         progress = _Forward(send)
         facts = job.fit(job, cell, out, progress)
@@ -104,17 +108,17 @@ def handler(job: Job) -> Handler:
 
 
 class _Forward:
-    """Tells the parent how many samples have been seen, and of other steps only that there is life."""
+    """Tells the parent how many pairs have been trained on, and of other steps only that there is life."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
 
     @contextmanager
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:  # noqa: ARG002
-        """Forward what is counted in samples."""
+        """Forward what is trained."""
 
         def tick(done: int, _: Mapping[str, int] = NONE, /) -> None:
-            self._send(done if unit == "samples" else 0)
+            self._send(done if title == "train" else 0)
 
         yield tick
 
@@ -140,21 +144,23 @@ def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> l
             f"{len(cells) - len(todo):,} of {len(cells):,} runs are there already, or of the same pairs as another"
         )
     failures: dict[str, str] = {}
-    samples = sum(cell.settings.samples for cell in todo.values())
-    with progress.step(f"train {len(todo):,} models", samples, "samples") as tick:
+    pairs = sum(cell.settings.steps * cell.settings.batch for cell in todo.values())
+    with progress.step(f"train {len(todo):,} models", pairs, "pairs") as tick:
 
         def work(some: Iterator[Cell], check: Callable[[], None]) -> None:
             with closing(Child(_HANDLER, job)) as child:
                 for cell in some:
                     failure = _made(child, cell, out, check, tick)
-                    if failure is not None:
-                        failures[cell.key] = failure
-                        progress.say(f"{cell.arm}, seed {cell.seed}: failed: {failure}")
-                    shutil.rmtree(job.out / MODELS / cell.key[:16], ignore_errors=True)
+                    if failure is None:
+                        shutil.rmtree(job.model(cell), ignore_errors=True)
+                        continue
+                    failures[cell.key] = failure  # its folder stays to be looked at
+                    progress.say(f"{cell.arm}, seed {cell.seed}: failed: {failure}")
 
         if todo:
             shared(work, list(todo.values()), jobs)
-    shutil.rmtree(job.out / MODELS, ignore_errors=True)
+    if not failures:
+        shutil.rmtree(job.out / MODELS, ignore_errors=True)
     return [
         Done(cell.arm, cell.seed, len(cell.uids), {}, {}, failures[cell.key])
         if cell.key in failures
@@ -183,7 +189,7 @@ def _made(child: Child, cell: Cell, out: Store, check: Callable[[], None], tick:
             kept = {"arm": cell.arm, "seed": cell.seed, "pairs": len(cell.uids), "metrics": metrics, "facts": facts}
             out.write_bytes(f"{RUNS}/{cell.key}.json", (json.dumps(kept, indent=1) + "\n").encode())
     except TrainError as error:
-        tick(cell.settings.samples - seen)
+        tick(cell.settings.steps * cell.settings.batch - seen)
         return str(error)
     except ChildDiedError as died:
         raise EngineError(

@@ -27,14 +27,15 @@ def side(settings: Settings) -> int:
 
 def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
     """Train on the pairs of a cell; TrainError where the loss is no number."""
-    import torch  # noqa: PLC0415
-
     from align_data.train.loop import train  # noqa: PLC0415 - torch
 
-    torch.set_num_threads(job.threads)
+    settings = cell.settings
+    threads = None if settings.size == "tiny" and settings.init is None else job.threads  # it knows what tiny needs
     shards = Shards.open(job.pool, cell.uids)
-    trained = asdict(train(shards, out, cell.settings, progress))
-    return {name: trained[name] for name in _TOLD}
+    trained = train(shards, out, settings, progress, workers=job.threads, threads=threads)
+    assert trained is not None  # no torchrun here
+    facts = asdict(trained)
+    return {name: facts[name] for name in _TOLD}
 
 
 def judge(job: Job, out: Path, progress: Progress) -> dict[str, float]:
