@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
 from align_data.report.charts import ALL, KEPT, LINE, OPEN, Spec, _data, _spec
-from align_data.train.ablate.intervals import Estimate
-from align_data.train.ablate.results import Ablation, Difference
+
+if TYPE_CHECKING:
+    from align_data.train.ablate.intervals import Estimate
+    from align_data.train.ablate.results import Ablation, Difference
 
 _PERCENT = alt.Axis(format=".0%", tickCount=8)
 _ROW = 26

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,7 +23,9 @@ from align_data.stages.audit.diff import OUTCOMES, Diff
 from align_data.stages.audit.fetched import AGREEMENT
 from align_data.stages.audit.picks import KINDS
 from align_data.stages.audit.survey import Survey
-from align_data.train.ablate.results import Ablation
+
+if TYPE_CHECKING:
+    from align_data.train.ablate.results import Ablation
 
 BLUR = 0.5
 """The nsfw score above which a picture is blurred where no rule says another."""
