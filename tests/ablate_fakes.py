@@ -13,6 +13,8 @@ from align_data.train.shards import Shards
 
 DIVERGES = "ABLATE_DIVERGES"
 """In the environment: ARM:SEED that fails."""
+DIES = "ABLATE_DIES"
+"""In the environment: ARM:SEED whose process ends."""
 
 
 def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
@@ -21,6 +23,8 @@ def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
     assert sorted(texts) == list(cell.uids)
     if os.environ.get(DIVERGES) == f"{cell.arm}:{cell.seed}":
         raise TrainError("the loss is no number (nan) at step 3")
+    if os.environ.get(DIES) == f"{cell.arm}:{cell.seed}":
+        os._exit(9)
     good = sum(text.startswith("good") for text in texts.values()) / len(texts)
     (out / "model.json").write_text(json.dumps({"good": good, "seed": cell.seed, "arm": cell.arm}))
     with (job.out / "trained.txt").open("a") as file:

@@ -9,6 +9,8 @@ import io
 import json
 import math
 import re
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from scipy import stats
 from test_shards import fetched, jpeg
 
 from align_data.cli import main
+from align_data.decoding.look import look
+from align_data.decoding.render import How, render
+from align_data.decoding.seen import MAX_PIXELS, Looks
 from align_data.engines.local import LocalEngine
 from align_data.errors import DatasetError, InputError, RecipeError
 from align_data.layout import Dataset
@@ -46,7 +51,11 @@ from align_data.train.ablate.pool import Pool
 from align_data.train.ablate.results import Ablation, Setup
 from align_data.train.ablate.runs import Done
 from align_data.train.ablate.truth import good_pairs
-from align_data.train.shards import Shards
+from align_data.train.shards import Sample, Shards
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+import tiny_pictures
+import tiny_web
 
 RULES = ("n_words", "n_chars", "decodable", "aspect")
 BATCH = 16
@@ -272,8 +281,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture(autouse=True)
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("fit", "judge", "side"):
+def fakes(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    for name in () if "real" in request.node.name else ("fit", "judge", "side"):
         monkeypatch.setattr(f"align_data.train.ablate.trainer.{name}", getattr(ablate_fakes, name))
 
 
@@ -315,6 +324,26 @@ def test_a_whole_run(case: Case) -> None:
     }  # fmt: skip
 
 
+def test_the_real_trainer_is_called_as_it_wants_to_be(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    small = ["--seeds", "1", "--samples", str(3 * BATCH), "--image-size", "16"]
+    done = case.run(*small, out="real", arms="none,recipe")
+    assert done.exit_code == 0, done.output
+    found = {arm["arm"]: arm["runs"][0] for arm in case.results("real")["arms"]}
+    for run in found.values():
+        assert run["facts"]["steps"] == 3
+        assert run["facts"]["first_loss"] == pytest.approx(math.log(BATCH), abs=0.7)
+        ways = [run["metrics"][f"{way} R@1"] for way in ("image to text", "text to image")]
+        assert run["metrics"]["R@1"] == pytest.approx(sum(ways) / 2)
+    assert found["none"]["facts"]["last_loss"] != found["recipe"]["facts"]["last_loss"]
+    first = case.results("real")["arms"]
+    shutil.rmtree(case.folder / "real" / "runs")
+    assert case.run(*small, "--jobs", "2", out="real", arms="none,recipe").exit_code == 0
+    for before, after in zip(first, case.results("real")["arms"], strict=True):
+        assert after["metrics"] == before["metrics"]
+        assert after["runs"][0]["facts"]["last_loss"] == before["runs"][0]["facts"]["last_loss"]
+
+
 def test_what_is_finished_is_not_done_again(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert case.run("--seeds", "2", out="again", arms="none,recipe").exit_code == 0
     before, first = case.results("again"), case.trained("again")
@@ -352,6 +381,20 @@ def test_a_run_that_diverges_is_a_failure_of_its_own(case: Case, monkeypatch: py
     alone = case.run("--seeds", "1", out="alone", arms="none")
     assert alone.exit_code == 1
     assert "every run failed; the first said: the loss is no number (nan) at step 3" in alone.stderr
+
+
+def test_a_process_that_dies_ends_the_run_and_what_was_finished_stays(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ablate_fakes.DIES, "none:1")
+    done = case.run("--seeds", "2", out="died", arms="recipe,none")
+    assert done.exit_code == 1
+    assert "the process that trained none, seed 1, ended by exit 9: there may be too little memory" in done.stderr
+    assert not (case.folder / "died" / RESULTS).exists()
+    monkeypatch.delenv(ablate_fakes.DIES)
+    assert case.run("--seeds", "2", out="died", arms="recipe,none").exit_code == 0
+    assert case.trained("died") == sorted(f"{arm} {seed} {n}" for seed in (0, 1) for arm, n in (
+        ("recipe", case.recipe), ("none", case.pool)))  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -412,6 +455,32 @@ def test_leaks_are_found_by_each_way_and_by_no_other(case: Case) -> None:
     assert marked.to_list() == [True, True, True, False, False]
     assert counted == Leaks(1, 1, 1, 3, 4)
     assert leaking(rows, found, 3)[0].to_list() == [True, True, False, False, False]
+
+
+def test_copies_in_the_tiny_web_are_found_and_nothing_else_is() -> None:
+    held = tiny_web.make_evaluation(100, 3, 30)
+    rows = tiny_web.make(120, 3, {"test_copy": 0.2}, "http://tiny", 30)
+    drawn = [(row, tiny_pictures.content(row.picture)) for row in rows if row.picture and row.kind != "many_texts"]
+    phashes = [look(content or b"", Looks(header=False), MAX_PIXELS).phash for _, content in drawn]
+    # As they are in exported shards: a good deal smaller.
+    shards = [
+        Sample(
+            f"{n:032x}",
+            f"http://tiny/{each.path}",
+            "",
+            render(tiny_pictures.content(each) or b"", How("shortest", 64))[0],
+        )
+        for n, each in enumerate(held)
+    ]
+    table = pl.DataFrame(
+        {"uid": [f"x{n}" for n in range(len(drawn))], "url": [row.url for row, _ in drawn], "phash": phashes},
+        {"uid": pl.String, "url": pl.String, "phash": pl.Int64},
+    )
+    marked, counted = leaking(table, evaluation(shards, "eval"), 6)
+    copies = [row.kind == "test_copy" for row, _ in drawn]
+    assert sum(copies) == 24
+    assert marked.to_list() == copies
+    assert counted.phash == counted.pairs == 24
 
 
 def test_the_rule_on_eval_distance_says_how_near_is_too_near() -> None:

@@ -111,13 +111,13 @@ class Ablation:
         """Each arm against each of the baselines that are among the arms, by the main metric."""
         if not self.metrics:
             return []
+        values = {arm: self.values(arm, self.metrics[0]) for arm in self.arms}
+        bases = [base for base in BASELINES if base in self.arms]
         found = []
-        for base in (base for base in BASELINES if base in self.arms):
-            other = self.values(base, self.metrics[0])
+        for number, base in enumerate(bases):
             for arm in self.arms:
-                done_before = base == "recipe" and arm in ("none", "random")  # the same the other way round
-                by = difference(self.values(arm, self.metrics[0]), other)
-                if arm != base and not done_before and by is not None:
+                by = difference(values[arm], values[base])
+                if arm not in bases[: number + 1] and by is not None:  # the other way round it is said already
                     found.append(Difference(arm, base, by))
         return found
 

@@ -139,13 +139,28 @@ def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> l
     """Return what became of all cells, in their order; those that are finished are not run again."""
     out = Store(job.out)
     todo = {cell.key: cell for cell in cells if stored(out, cell) is None}
-    if todo and len(todo) < len(cells):
-        progress.say(
-            f"{len(cells) - len(todo):,} of {len(cells):,} runs are there already, or of the same pairs as another"
-        )
+    if len(todo) < len(cells):
+        taken = len(cells) - len(todo)
+        progress.say(f"{taken:,} of {len(cells):,} runs are there already, or are of the same pairs as another")
     failures: dict[str, str] = {}
-    pairs = sum(cell.settings.steps * cell.settings.batch for cell in todo.values())
-    with progress.step(f"train {len(todo):,} models", pairs, "pairs") as tick:
+    if todo:
+        failures = _train(job, list(todo.values()), jobs, progress)
+    if not failures:
+        shutil.rmtree(job.out / MODELS, ignore_errors=True)
+    return [
+        Done(cell.arm, cell.seed, len(cell.uids), {}, {}, failures[cell.key])
+        if cell.key in failures
+        else _there(out, cell)
+        for cell in cells
+    ]
+
+
+def _train(job: Job, todo: Sequence[Cell], jobs: int, progress: Progress) -> dict[str, str]:
+    """Make runs, so many at a time; return why some failed, by their key."""
+    out, failures = Store(job.out), {}
+    pairs = sum(cell.settings.steps * cell.settings.batch for cell in todo)
+    models = "a model" if len(todo) == 1 else f"{len(todo):,} models"
+    with progress.step(f"train {models}", pairs, "pairs") as tick:
 
         def work(some: Iterator[Cell], check: Callable[[], None]) -> None:
             with closing(Child(_HANDLER, job)) as child:
@@ -157,16 +172,8 @@ def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> l
                     failures[cell.key] = failure  # its folder stays to be looked at
                     progress.say(f"{cell.arm}, seed {cell.seed}: failed: {failure}")
 
-        if todo:
-            shared(work, list(todo.values()), jobs)
-    if not failures:
-        shutil.rmtree(job.out / MODELS, ignore_errors=True)
-    return [
-        Done(cell.arm, cell.seed, len(cell.uids), {}, {}, failures[cell.key])
-        if cell.key in failures
-        else _there(out, cell)
-        for cell in cells
-    ]
+        shared(work, todo, jobs)
+    return failures
 
 
 def _there(out: Store, cell: Cell) -> Done:

@@ -58,7 +58,7 @@ def _metrics(retrieval: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict
 
     return {
         "R@1": mean("r_at_1"),
-        **{f"{way} R@1": found["r_at_1"]["value"] for way, found in ways.items()},
+        **{f"{way.replace('_', ' ')} R@1": found["r_at_1"]["value"] for way, found in ways.items()},
         **{f"R@{k}": mean(f"r_at_{k}") for k in _K[1:]},
         "median rank": mean("median_rank"),
     }
