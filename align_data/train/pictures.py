@@ -37,15 +37,15 @@ def resized(content: bytes, side: int) -> Pixels:
             with Image.open(io.BytesIO(content)) as image:
                 image.draft("RGB", (side, side))
                 small = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
-                pixels: Pixels = np.frombuffer(small.tobytes(), np.uint8).reshape(side, side, 3)
-                return pixels
+                return np.frombuffer(small.tobytes(), np.uint8).reshape(side, side, 3)
     except Exception as error:
         raise InputError(f"an image cannot be decoded: {error}") from error
 
 
 def centre(content: bytes, side: int) -> Pixels:
     """Return what evaluation sees of an image: the middle of it, `side` pixels square."""
-    return centres(resized(content, resized_side(side))[None], side)[0]
+    image: Pixels = centres(resized(content, resized_side(side))[None], side)[0]
+    return image
 
 
 def centres(images: Pixels, side: int) -> Pixels:

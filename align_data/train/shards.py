@@ -131,6 +131,9 @@ def _tar(store: Store, name: str) -> Iterator[Sample]:
             tar.members = []  # type: ignore[attr-defined]  # else the tar remembers every header
         if parts:
             yield from _sample(key, parts)
+        file.seek(tar.offset)
+        if file.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
+            raise CorruptShardError(f"{store.path(name)} ends before it is over")
 
 
 def _sample(key: str, parts: dict[str, bytes]) -> Iterator[Sample]:
