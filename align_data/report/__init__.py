@@ -1,4 +1,4 @@
-"""Reports to look at: one HTML file each that needs no network, of what a survey, a diff or an ablation has found."""
+"""Reports to look at: one HTML file each that needs no network, of what was counted or found."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from align_data.progress import Progress
 from align_data.stages.audit.diff import Diff
 from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
+from align_data.train.search import Found
 
 if TYPE_CHECKING:
     from align_data.train.ablate import Ablation
@@ -39,6 +40,17 @@ def ablation_html(found: Ablation) -> str:
     return page
 
 
+def search_html(found: Found) -> str:
+    """Return what a search found as a page of pictures."""
+    page = drawing()
+    from align_data.report.pictures import of_images  # noqa: PLC0415 - Pillow, which counting does not need
+
+    asked = {part.name: part.image for part in found.query if part.image is not None}
+    hits = {hit.uid: image for hit, image in zip(found.hits, found.images, strict=True)}
+    made: str = page.search_page(found, of_images(hits), of_images(asked))
+    return made
+
+
 def drawing() -> ModuleType:
     """Return what makes pages; AlignDataError where the extra is not installed."""
     try:
@@ -54,4 +66,4 @@ def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -
     return dict(pictures(dataset, samples, progress))
 
 
-__all__ = ["ablation_html", "audit_html", "diff_html", "drawing"]
+__all__ = ["ablation_html", "audit_html", "diff_html", "drawing", "search_html"]
