@@ -9,7 +9,6 @@ import io
 import json
 import math
 import re
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -336,12 +335,6 @@ def test_the_real_trainer_is_called_as_it_wants_to_be(case: Case, monkeypatch: p
         ways = [run["metrics"][f"{way} R@1"] for way in ("image to text", "text to image")]
         assert run["metrics"]["R@1"] == pytest.approx(sum(ways) / 2)
     assert found["none"]["facts"]["last_loss"] != found["recipe"]["facts"]["last_loss"]
-    first = case.results("real")["arms"]
-    shutil.rmtree(case.folder / "real" / "runs")
-    assert case.run(*small, "--jobs", "2", out="real", arms="none,recipe").exit_code == 0
-    for before, after in zip(first, case.results("real")["arms"], strict=True):
-        assert after["metrics"] == before["metrics"]
-        assert after["runs"][0]["facts"]["last_loss"] == before["runs"][0]["facts"]["last_loss"]
 
 
 def test_what_is_finished_is_not_done_again(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,7 +461,7 @@ def test_copies_in_the_tiny_web_are_found_and_nothing_else_is() -> None:
             f"{n:032x}",
             f"http://tiny/{each.path}",
             "",
-            render(tiny_pictures.content(each) or b"", How("shortest", 64))[0],
+            render(tiny_pictures.content(each) or b"", How("shortest", 128))[0],
         )
         for n, each in enumerate(held)
     ]

@@ -65,7 +65,7 @@ def sizes(found: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric: s
     ]
     base = alt.Chart(_data(rows)).encode(
         x=alt.X("pairs:Q", title="pairs trained on", scale=alt.Scale(type="log", nice=False, padding=12)),
-        color=alt.Color("data:N", title=None, scale=alt.Scale(domain=[n for n, _ in lines], range=[ALL, KEPT])),
+        color=alt.Color("data:N", title=None, scale=alt.Scale(domain=[n for n, _ in lines], range=[OPEN, KEPT])),
     )
     y = alt.Y("mean:Q", axis=_PERCENT, title=metric)
     tips = [alt.Tooltip("arm:N"), alt.Tooltip("pairs:Q", format=","), *_tips()]

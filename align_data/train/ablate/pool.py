@@ -25,6 +25,8 @@ from align_data.train.pictures import resized_side
 
 SHARD = 2_000
 """Pairs of a shard."""
+LEAST = 128
+"""Pixels of the shorter side, for the smallest of models too: a JPEG has colours at half of its size."""
 _NEEDED = ("decodable", "phash")
 
 
@@ -80,7 +82,7 @@ def read(dataset: Dataset, ledger: str, others: Sequence[str] = ()) -> Pool:
 
 def how(side: int) -> How:
     """Return how the pool's images are exported for models that see `side` pixels."""
-    return How("shortest", resized_side(side))
+    return How("shortest", max(LEAST, resized_side(side)))
 
 
 def identity(dataset: Dataset, side: int) -> dict[str, Any]:
