@@ -146,6 +146,8 @@ def test_pending_pairs_are_a_sentence_unless_they_are_dropped() -> None:
     assert len(uids(Arm("recipe", "recipe"), pool_of(masks, drop_pending=True), 0)) == 1
     assert len(uids(Arm("without:aspect", "without", "aspect"), pool_of(masks), 0)) == 2
     assert len(uids(Arm("none", "none"), pool_of(masks), 0)) == 3
+    with pytest.raises(DatasetError, match="the arm recipe has no pair with an image, and 2 pairs are pending"):
+        uids(Arm("recipe", "recipe"), pool_of([(0, 8, 0, 0)] * 2, drop_pending=True), 0)
 
 
 def test_names_of_arms() -> None:

@@ -93,7 +93,11 @@ def uids(arm: Arm, pool: Pool, seed: int) -> list[str]:
     else:
         found = _rows(arm, pool)
     if not found:
-        raise DatasetError(f"the arm {arm.name} has no pair with an image: take it out of --arms")
+        pending = (
+            0 if arm.kind in ("random", "oracle") else _pending(Arm(arm.of, arm.of) if arm.share < 1 else arm, pool)
+        )
+        left = f", and {pending:,} pairs are pending and left out" if pending else ""
+        raise DatasetError(f"the arm {arm.name} has no pair with an image{left}: take it out of --arms")
     return found
 
 
@@ -104,25 +108,33 @@ def _drawn(some: Sequence[str], number: int, seed: int) -> list[str]:
 
 
 def _rows(arm: Arm, pool: Pool) -> list[str]:
-    failed, unknown = pl.col("failed"), pl.col("unknown")
-    asked = ~0
-    if arm.kind == "none":
-        asked = 0
-    elif arm.kind == "oracle":
+    if arm.kind == "oracle":
         return _oracle(pool)
-    elif arm.kind == "ledger":
-        failed, unknown = pl.col(f"failed:{arm.of}"), pl.col(f"unknown:{arm.of}")
-    elif arm.kind in ("without", "only"):
-        bit = 1 << pool.plan.recipe.position(arm.of)
-        asked = bit if arm.kind == "only" else ~bit
-    fails, open_ = (failed & asked) != 0, (unknown & asked) != 0
-    pending = pool.rows.select((~fails & open_).sum()).item()
+    pending = _pending(arm, pool)
     if pending and not pool.drop_pending:
         raise DatasetError(
             f"{pending:,} pairs of the arm {arm.name} are pending: no rule fails them, but some are unknown. Measure "
             "what is missing and filter again, or leave these pairs out: --pending drop"
         )
+    fails, open_ = _verdict(arm, pool)
     return pool.rows.filter(~fails & ~open_)["uid"].sort().to_list()
+
+
+def _pending(arm: Arm, pool: Pool) -> int:
+    fails, open_ = _verdict(arm, pool)
+    return int(pool.rows.select((~fails & open_).sum()).item())
+
+
+def _verdict(arm: Arm, pool: Pool) -> tuple[pl.Expr, pl.Expr]:
+    """Return whether a pair fails one of the rules that an arm asks, and whether one of these is unknown."""
+    end = f":{arm.of}" if arm.kind == "ledger" else ""
+    asked = ~0
+    if arm.kind == "none":
+        asked = 0
+    elif arm.kind in ("without", "only"):
+        bit = 1 << pool.plan.recipe.position(arm.of)
+        asked = bit if arm.kind == "only" else ~bit
+    return (pl.col(f"failed{end}") & asked) != 0, (pl.col(f"unknown{end}") & asked) != 0
 
 
 def _oracle(pool: Pool) -> list[str]:
