@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.stages.audit import Audit, Diff, Swept
+from align_data.stages.audit.diff import OUTCOMES
 from align_data.stages.ingest import Account
 from align_data.stages.why import Why
 
@@ -92,6 +93,7 @@ def diff(out: Console, found: Diff) -> None:
         ("by neither", found.neither),
     ):
         out.print(escape(f"{name:30} {number:>14,}  {_share(number, found.pairs):>6} of all pairs"))
+    _outcomes(out, found)
     for only, other in ((found.only_a, found.b), (found.only_b, found.a)):
         if only.by:
             table = Table(title=escape(f"Why {other} does not keep what {only.ledger} keeps"), title_justify="left")
@@ -121,6 +123,17 @@ def ablation(out: Console, found: Ablation) -> None:
         out.print(escape(one.sentence), style=None if one.distinguishable else "dim", soft_wrap=True)
     for done in found.failures:
         out.print(escape(f"failed: {done.arm}, seed {done.seed}: {done.failure}"), style="red", soft_wrap=True)
+
+
+def _outcomes(out: Console, found: Diff) -> None:
+    """Print how many pairs have each outcome in one ledger and in the other."""
+    table = Table(title=f"Pairs by what {escape(found.a)} (down) and {escape(found.b)} decide", title_justify="left")
+    table.add_column(escape(found.a))
+    for name in OUTCOMES:
+        table.add_column(f"{name} in {escape(found.b)}", justify="right")
+    for name, numbers in zip(OUTCOMES, found.outcomes, strict=True):
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    out.print(table)
 
 
 def _thousands(test: str) -> str:

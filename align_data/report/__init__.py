@@ -12,7 +12,9 @@ from align_data.progress import Progress
 from align_data.stages.audit.diff import Diff
 from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
-from align_data.train.search import Found
+
+if TYPE_CHECKING:
+    from align_data.train.search import Found  # Pillow, which counting does not need
 
 if TYPE_CHECKING:
     from align_data.train.ablate import Ablation

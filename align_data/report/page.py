@@ -23,7 +23,9 @@ from align_data.stages.audit.diff import OUTCOMES, Diff
 from align_data.stages.audit.fetched import AGREEMENT
 from align_data.stages.audit.picks import KINDS
 from align_data.stages.audit.survey import Survey
-from align_data.train.search import Found
+
+if TYPE_CHECKING:
+    from align_data.train.search import Found  # Pillow, which counting does not need
 
 if TYPE_CHECKING:
     from align_data.train.ablate.results import Ablation
