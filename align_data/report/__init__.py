@@ -14,10 +14,8 @@ from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
-    from align_data.train.search import Found  # Pillow, which counting does not need
-
-if TYPE_CHECKING:
     from align_data.train.ablate import Ablation
+    from align_data.train.search import Found  # Pillow, which counting does not need
 
 
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:

@@ -25,10 +25,8 @@ from align_data.stages.audit.picks import KINDS
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
-    from align_data.train.search import Found  # Pillow, which counting does not need
-
-if TYPE_CHECKING:
     from align_data.train.ablate.results import Ablation
+    from align_data.train.search import Found  # Pillow, which counting does not need
 
 BLUR = 0.5
 """The nsfw score above which a picture is blurred where no rule says another."""
