@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluate": "Say what a model is worth on the pairs of some shards.",
     "search": "Find the images or texts of some shards that are nearest to texts and images.",
     "takedown": "Take pairs out of a dataset and of what was exported, for good.",
+    "ablate": "Train the same model on different choices of the pairs, to see which filter pays.",
     "recipes": "List the recipes there are, or show one.",
     "signals": "List what can be measured, or show one signal.",
 }
