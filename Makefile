@@ -10,7 +10,7 @@ DEMO_RULES := --recipe align --set rarest_ngram.ge=3
 ABLATION := ablation
 ABLATION_IMAGES ?= 4000
 ABLATION_ARMS ?= none,recipe,random,oracle
-ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 57600
+ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 64000
 ABLATION_SIDE := 128
 
 .PHONY: help demo ablate test lint types bench bench-spark bench-images bench-audit docs job-zip clean
