@@ -239,7 +239,7 @@ def _inputs(dataset: Dataset) -> list[str]:
 
 
 def testing(plan: Plan, known: Sequence[tuple[int, int]]) -> tuple[Rule, ...]:
-    """Return the rules as they decide, and those as they would that are taken out: with a count for a top_k."""
+    """Return the rules as they decide, and those as they would that are taken out: with a threshold for a share."""
     return tuple(
         rule.with_test("ge", vocabulary(rule.value, known).threshold) if rule.op == "top_k" and known else rule
         for rule in plan.deciding
