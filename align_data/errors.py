@@ -6,7 +6,8 @@ AlignDataError
 ├── EngineError    an engine that cannot start, or that broke down
 ├── OutputError    a place that cannot be written
 ├── RecipeError    a recipe, rule or override that says something that cannot be
-└── SignalError    a signal asked for by name that cannot be measured
+├── SignalError    a signal asked for by name that cannot be measured
+└── TrainError     a training run that cannot begin, or that came to nothing
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class RecipeError(AlignDataError):
 
 class SignalError(AlignDataError):
     """A signal asked for by name that cannot be measured."""
+
+
+class TrainError(AlignDataError):
+    """A training run that cannot begin, or that came to nothing."""
 
 
 def encodable(text: str) -> bool:

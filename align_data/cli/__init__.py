@@ -29,6 +29,7 @@ COMMANDS = {
     "why": "Explain one pair: its values, every rule's verdict, the reasons.",
     "export": "Write the kept pairs: shards with images, metadata, or uids.",
     "verify": "Check every shard of an export against its manifest.",
+    "train": "Train a small dual encoder on exported shards.",
     "score": "Score each fetched pair with a model, so that a rule can use it.",
     "takedown": "Take pairs out of a dataset and of what was exported, for good.",
     "recipes": "List the recipes there are, or show one.",

@@ -1,0 +1,69 @@
+"""align-data train."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from align_data.cli.common import json_option, note, print_json, progress
+from align_data.cli.training import extra, setting_options, settings_of
+from align_data.train.shards import Shards
+
+if TYPE_CHECKING:
+    from align_data.train.loop import Trained
+
+
+@click.command("train", short_help="Train a small dual encoder on exported shards.")
+@click.argument("shards", metavar="SHARDS")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder for the model."
+)
+@setting_options
+@click.option("--workers", type=click.IntRange(1, 1024), help="Threads that decode; one a processor, up to 8.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of PyTorch on a CPU; for the model tiny 1.")
+@click.option("--device", help="Such as cpu or cuda:1; a GPU if there is one.")
+@json_option
+def command(shards: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Train a small dual encoder on the shards that `align-data export` wrote, as the ALIGN paper does.
+
+    The same settings and shards give the same model on the same machine. A run that was stopped goes on where its last
+    checkpoint is: give the same command again. Under torchrun, the processes share each batch.
+
+    \b
+    Examples:
+      align-data train shards --out model
+      align-data train shards/train --out model --samples 200000 --batch 128 --seed 3
+      torchrun --nproc-per-node 8 -m align_data train shards --out model --preset paper-ablation --batch 2048
+    """
+    settings = settings_of(options)  # what is left of the options is how, not what
+    with extra():
+        from align_data.train.loop import train  # noqa: PLC0415 - PyTorch takes seconds to load
+    trained = train(Shards.open(shards), out, settings, progress(), **options)
+    if trained is None:  # the first process of torchrun speaks for all
+        return
+    if as_json:
+        print_json(asdict(trained))
+        return
+    _say(trained)
+
+
+def _say(trained: Trained) -> None:
+    sane = trained.sanity
+    click.echo(
+        f"{trained.steps:,} steps of {trained.batch:,} pairs in {trained.seconds:,.0f} s "
+        f"({trained.steps * trained.batch / trained.seconds:,.0f} pairs/s, {trained.waiting:.1%} of the time waiting for "
+        f"data); {trained.parameters:,} weights"
+    )
+    click.echo(
+        f"loss from {trained.first_loss:.3f} to {trained.last_loss:.3f}, temperature {trained.temperature:.3f}\n"
+        f"R@1 of {sane.pairs:,} pairs of training: {sane.recall:.1%}; with the texts shuffled {sane.shuffled:.1%}, and "
+        f"chance is {sane.chance:.1%}"
+    )
+    for name, why in trained.skipped.items():
+        note(f"skipped the corrupt shard {name}: {why}")
+    if trained.undecodable:
+        note(f"{trained.undecodable:,} images could not be decoded; other pairs took their places")
+    note(f"next: align-data evaluate {trained.model} SHARDS")

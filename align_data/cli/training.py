@@ -1,0 +1,73 @@
+"""What the commands that train, and those that use a model, share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from align_data.cli.common import F
+from align_data.errors import TrainError
+from align_data.train.settings import PRESETS, Settings
+
+_PATIENCE = "it takes some seconds to load PyTorch"
+
+
+@contextmanager
+def extra() -> Iterator[None]:
+    """Say in a sentence that the extra is missing, where it is."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "align_data":
+            raise
+        raise TrainError(f"training needs {error.name}: pip install 'align-data[train]'") from error
+
+
+def setting_options(function: F) -> F:
+    """Add an option for each setting of a run, and --preset."""
+    for name, field in reversed(Settings.model_fields.items()):
+        function = _option(name, field)(function)
+    return click.option(
+        "--preset", type=click.Choice(list(PRESETS)), help="Settings of a publication; what else is given goes before."
+    )(function)
+
+
+def _option(name: str, field: FieldInfo) -> Any:
+    flag = f"--{name.replace('_', '-')}"
+    said = f"{(field.description or '')[:1].upper()}{(field.description or '')[1:]}."
+    if field.default is not None:
+        said += f"  [default: {_shown(field.default)}]"
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=said)
+    kinds = [field.annotation, *get_args(field.annotation)]
+    choices = next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), None)
+    number = next((kind for kind in (int, float) if kind in kinds or _within(kind, kinds)), None)
+    kind = click.Choice(choices) if choices else number or str
+    return click.option(flag, name, type=kind, default=None, metavar=None if choices or number else "MODEL", help=said)
+
+
+def _within(kind: type, kinds: list[Any]) -> bool:
+    return any(kind in get_args(other) for other in kinds)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def settings_of(options: dict[str, Any], **defaults: Any) -> Settings:
+    """Take the settings out of a command's options; click's usage error for one that cannot be."""
+    preset = options.pop("preset")
+    given = {name: value for name in Settings.model_fields if (value := options.pop(name)) is not None}
+    try:
+        return Settings(**{**defaults, **(PRESETS[preset] if preset else {}), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = f"--{str(first['loc'][0]).replace('_', '-')}"
+        raise click.BadParameter(f"{first['input']}: {first['msg'].lower()}", param_hint=flag) from None

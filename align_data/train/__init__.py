@@ -1,0 +1,1 @@
+"""The bundled trainer: a small dual encoder, to see whether a filter pays. Its modules are imported late."""

@@ -1,0 +1,188 @@
+"""Batches of pixels and tokens, in an order that the seed alone decides, decoded while the model trains.
+
+If all images fit in the memory allowed, decoded and resized, they are read once and every epoch is a new order of all.
+Otherwise an epoch takes the shards in a new order, in windows as large as that memory allows, and shuffles in a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from align_data.errors import InputError, TrainError
+from align_data.progress import Progress
+from align_data.train.pictures import Pixels, crops, resized, resized_side, sided
+from align_data.train.settings import Settings
+from align_data.train.shards import Sample, Shards
+from align_data.train.tokens import Ids, encode, padded
+
+Rows = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """What one process has of a step's pairs."""
+
+    pixels: Pixels
+    ids: Ids
+    mask: Ids
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Which of so many processes this one is; each takes every so many-th pair of a batch."""
+
+    number: int = 0
+    of: int = 1
+
+
+@dataclass
+class _Held:
+    """Pairs that are ready: resized images, tokens, and whether they may be mirrored."""
+
+    images: Pixels
+    tokens: list[Ids]
+    mirrored: NDArray[np.bool_]
+
+
+@dataclass
+class Feed:
+    """The batches of a run."""
+
+    shards: Shards
+    side: int
+    settings: Settings
+    workers: int
+    rank: Rank = field(default_factory=Rank)
+    undecodable: int = 0
+    """Images that could not be decoded, so far."""
+    _found: list[Sample] | None = None
+    """All pairs, where they fit."""
+    _held: _Held | None = None
+
+    def __post_init__(self) -> None:
+        self._resized = resized_side(self.side)
+        self._pool = ThreadPoolExecutor(self.workers)
+        self._ahead = ThreadPoolExecutor(1)
+
+    @property
+    def window(self) -> int:
+        """Pairs that are shuffled together where not all fit: whole batches, in half of the memory."""
+        pairs = self.settings.memory * 10**6 // (2 * 3 * self._resized**2)
+        return max(1, pairs // self.settings.batch) * self.settings.batch
+
+    def read(self, progress: Progress) -> None:
+        """Read all that there is, if it fits; TrainError if there is less than a batch."""
+        most = 2 * self.window
+        found: list[Sample] = []
+        with progress.step("read the shards", None, "pairs") as tick:
+            for sample in islice(self.shards, most + 1):
+                found.append(sample)
+                tick(1)
+        if len(found) < self.settings.batch:
+            asked = " of those asked for" if self.shards.only is not None else ""
+            raise TrainError(
+                f"{self.shards.store.url} has {len(found):,} pairs{asked}, less than a batch of "
+                f"{self.settings.batch:,}: give more pairs, or a smaller --batch{self._unread()}"
+            )
+        self._found = found if len(found) <= most else None
+
+    def _unread(self) -> str:
+        return f". Corrupt: {'; '.join(self.shards.skipped.values())}" if self.shards.skipped else ""
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """All texts."""
+        return (sample.alt_text for sample in (self.shards if self._found is None else self._found))
+
+    def begin(self, tokenizer: Tokenizer) -> None:
+        """Decode what was read, and from now on encode texts so."""
+        self._tokenizer = tokenizer
+        if self._found is not None:
+            self._held, self._found = self._decoded(self._found), None
+
+    def close(self) -> None:
+        """End the threads."""
+        for pool in (self._ahead, self._pool):
+            pool.shutdown(cancel_futures=True)
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of one epoch, without the first `skip`; what does not fill a batch is left out."""
+        order = np.random.default_rng([self.settings.seed, 1, number])
+        at = skip
+        if self._held is not None:
+            rows = order.permutation(len(self._held.tokens))
+            for batch in self._batches(rows)[skip:]:
+                yield self._batch(self._held, batch[self.rank.number :: self.rank.of], number, at)
+                at += 1
+            return
+        for held in self._windows(order, skip):
+            # Here only this process's pairs are there, in order.
+            for start in range(0, len(held.tokens), self._own):
+                yield self._batch(held, np.arange(start, start + self._own), number, at)
+                at += 1
+
+    @property
+    def _own(self) -> int:
+        return self.settings.batch // self.rank.of
+
+    def _batches(self, rows: Rows) -> list[Rows]:
+        size = self.settings.batch
+        return [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
+
+    def _windows(self, order: np.random.Generator, skip: int) -> Iterator[_Held]:
+        """Yield window after window, of this process's pairs; the next one is made while one is used."""
+        names = [self.shards.names[i] for i in order.permutation(len(self.shards.names))]
+        samples = (sample for name in names for sample in self.shards.whole(name))
+        future: Future[_Held] | None = None
+        while some := list(islice(samples, self.window)):
+            batches = self._batches(order.permutation(len(some)))
+            skipped = min(skip, len(batches))
+            skip -= skipped
+            own = [some[row] for batch in batches[skipped:] for row in batch[self.rank.number :: self.rank.of]]
+            if not own:
+                continue
+            following = self._ahead.submit(self._decoded, own)
+            if future is not None:
+                yield future.result()
+            future = following
+        if future is not None:
+            yield future.result()
+
+    def _decoded(self, samples: Sequence[Sample]) -> _Held:
+        """Make pairs ready; of an image that cannot be decoded, another pair takes the place."""
+        images = np.empty((len(samples), self._resized, self._resized, 3), np.uint8)
+        good = np.array(list(self._pool.map(lambda row: self._into(images, row, samples[row]), range(len(samples)))))
+        if not good.all():
+            self.undecodable += int((~good).sum())
+            if not good.any():
+                raise TrainError(f"no image of {self.shards.store.url} can be decoded")
+            others = np.flatnonzero(good)
+            rows = np.where(good, np.arange(len(samples)), others[np.cumsum(good) % len(others)])
+            images, samples = images[rows], [samples[row] for row in rows.tolist()]
+        texts = [sample.alt_text for sample in samples]
+        return _Held(images, encode(self._tokenizer, texts, self.settings.max_tokens), sided(texts))
+
+    def _into(self, images: Pixels, row: int, sample: Sample) -> bool:
+        try:
+            images[row] = resized(sample.image, self._resized)
+        except InputError:
+            return False
+        return True
+
+    def _batch(self, held: _Held, rows: Rows, epoch: int, number: int) -> Batch:
+        """Cut and mirror as chance has it, drawn for the whole batch: it is the same for any number of ranks."""
+        chance = np.random.default_rng([self.settings.seed, 2, epoch, number])
+        margin = self._resized - self.side
+        mine = slice(self.rank.number, None, self.rank.of)
+        corners = chance.integers(0, margin + 1, (self.settings.batch, 2))[mine]
+        heads = (chance.random(self.settings.batch) < 0.5)[mine]
+        mirrored = heads & ~held.mirrored[rows] & self.settings.flip
+        pixels = crops(held.images[rows], self.side, corners, mirrored)
+        return Batch(pixels, *padded([held.tokens[row] for row in rows.tolist()]))

@@ -1,0 +1,127 @@
+"""The folder of a run: what it was asked, its metrics, its last checkpoint, and in the end the model."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from torch.optim import Optimizer
+from transformers import AlignModel
+
+from align_data import __version__
+from align_data.errors import OutputError, TrainError
+from align_data.store import Store, writing
+from align_data.tables import digest
+from align_data.train.model import TOKENIZER, quiet
+from align_data.train.settings import Settings
+from align_data.train.shards import Shards
+
+RUN, METRICS, CHECKPOINT, TRAINED = "run.json", "metrics.jsonl", "checkpoint.pt", "trained.json"
+
+
+class Position(NamedTuple):
+    """Where a run is."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    """Batches of the epoch that have been used."""
+    seconds: float = 0.0
+    waiting: float = 0.0
+    """Seconds of them that were spent waiting for data."""
+    first_loss: float = float("nan")
+
+
+class Folder:
+    """Where a run is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._store = Store(path)
+
+    def begin(self, settings: Settings, shards: Shards, writes: bool) -> dict[str, Any] | None:
+        """Return what a run of the same came to, if it has ended; OutputError if the folder is another run's."""
+        chosen = settings.model_dump()
+        only = None if shards.only is None else digest(sorted(shards.only))
+        asked = {"settings": chosen, "shards": shards.store.url, "only": only, "version": __version__}
+        run = json.loads(self._store.read_bytes(RUN) or b"null")
+        if run is None and [name for name in self._store.names() if not name.startswith(".")]:
+            raise OutputError(f"{self.path} is not empty, and no training run's folder: choose another --out")
+        if run is not None and run != asked:
+            differs = [key for key in chosen if run.get("settings", {}).get(key) != chosen[key]]
+            differs += [key for key in ("shards", "only", "version") if run.get(key) != asked[key]]
+            raise OutputError(
+                f"{self.path} holds a run with other {', '.join(differs)}: choose another --out, or remove it "
+                "to begin anew"
+            )
+        if writes:
+            self._store.write_bytes(RUN, json.dumps(asked, indent=1).encode())
+        done = self._store.read_bytes(TRAINED)
+        return None if done is None else dict(json.loads(done))
+
+    def tokenizer(self) -> Tokenizer | None:
+        """Return the tokenizer that the run has learnt, if it has."""
+        content = self._store.read_bytes(TOKENIZER)
+        return None if content is None else Tokenizer.from_str(content.decode())
+
+    def save_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Keep the tokenizer."""
+        self._store.write_bytes(TOKENIZER, tokenizer.to_str().encode())
+
+    def note(self, line: dict[str, Any]) -> None:
+        """Add a line of metrics."""
+        path = self.path / METRICS
+        with writing(path), path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self, position: Position, model: nn.Module, steps: Optimizer) -> None:
+        """Keep all that the run needs to go on from here."""
+        state = {
+            "position": tuple(position),
+            "model": model.state_dict(),
+            "optimizer": steps.state_dict(),
+            "chance": [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])],
+        }
+        with self._store.create(CHECKPOINT) as path:
+            try:
+                torch.save(state, path)
+            except RuntimeError as error:  # how PyTorch says that a disk is full
+                raise OSError(28, str(error)) from error
+
+    def load(self, model: nn.Module, steps: Optimizer) -> Position:
+        """Bring model and optimizer to the last checkpoint; the beginning where there is none."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            self._keep_metrics(0)
+            return Position()
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            model.load_state_dict(state["model"])
+            steps.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+            raise TrainError(f"{path} cannot be read: {error}; remove it to begin anew") from error
+        torch.set_rng_state(state["chance"][0])
+        if torch.cuda.is_available() and len(state["chance"]) > 1:
+            torch.cuda.set_rng_state_all(state["chance"][1:])
+        position = Position(*state["position"])
+        self._keep_metrics(position.step)
+        return position
+
+    def _keep_metrics(self, step: int) -> None:
+        """Take away lines of steps that will be made again."""
+        lines = (self._store.read_bytes(METRICS) or b"").decode().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        if len(kept) < len(lines):
+            self._store.write_bytes(METRICS, "".join(kept).encode())
+
+    def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
+        """Write the model, and then what the run came to; the checkpoint is needed no more."""
+        with writing(self.path), quiet():
+            model.save_pretrained(self.path)
+        self._store.write_bytes(TRAINED, (json.dumps(trained, indent=1) + "\n").encode())
+        self._store.remove(CHECKPOINT)

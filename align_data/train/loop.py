@@ -1,0 +1,245 @@
+"""The training loop: from shards to a model, going on from where a run was stopped."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AlignModel
+
+from align_data.errors import TrainError
+from align_data.progress import Progress, Tick
+from align_data.train.batches import Batch, Feed, Rank
+from align_data.train.folder import Folder, Position
+from align_data.train.loss import contrastive
+from align_data.train.model import (
+    SIZES,
+    Dual,
+    build,
+    embed_images,
+    embed_texts,
+    open_checkpoint,
+    parameters,
+    to_input,
+)
+from align_data.train.optimizers import learning_rate, optimizer
+from align_data.train.ranks import parallel, ranks, wait
+from align_data.train.sanity import Sanity, check
+from align_data.train.settings import Settings
+from align_data.train.shards import Shards
+from align_data.train.tokens import learn
+
+COLDEST = 0.01
+"""The lowest temperature: below it the loss is all but a step, and training can break."""
+_LINES = 10
+"""Steps between lines of metrics."""
+_SAID = 10
+"""How many times the loss is said in a run."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that has ended."""
+
+    model: str
+    """The folder."""
+    parameters: int
+    """Weights that were trained."""
+    steps: int
+    batch: int
+    seconds: float
+    """Of training alone, with what was done before an interruption."""
+    waiting: float
+    """Share of it in which training waited for data."""
+    first_loss: float
+    """Near the logarithm of the batch, unless the model knew something before."""
+    last_loss: float
+    temperature: float
+    sanity: Sanity
+    skipped: dict[str, str]
+    """Corrupt shards, and what is wrong with them."""
+    undecodable: int
+    """Images whose place another pair took."""
+
+
+class Towers(nn.Module):
+    """Both towers and the loss as one module: what is trained in parallel has to be one call."""
+
+    def __init__(self, model: AlignModel, smoothing: float) -> None:
+        super().__init__()
+        self.model, self.smoothing = model, smoothing
+
+    def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        cuda = pixels.device.type == "cuda"
+        with torch.autocast("cuda", torch.bfloat16, enabled=cuda and torch.cuda.is_bf16_supported()):
+            images, texts = embed_images(self.model, pixels), embed_texts(self.model, ids, mask)
+        return contrastive(images.float(), texts.float(), self.model.temperature, self.smoothing)
+
+
+def train(
+    shards: Shards,
+    out: Path,
+    settings: Settings,
+    progress: Progress,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Trained | None:
+    """Train a model on shards and write it to a folder; a run that was stopped goes on, one that has ended is returned.
+
+    On a CPU, PyTorch has `threads`: one for the model `tiny`, for which more gain little on an idle machine and lose a
+    lot on a busy one, and else as many as it likes. Returns None in all processes of torchrun but the first. Raises TrainError for fewer pairs than a batch, a device
+    that is not there and a loss that is no number; OutputError where the folder is another run's, or cannot be written.
+    """
+    if settings.steps < 1:
+        raise TrainError(f"{settings.samples:,} samples are less than a batch of {settings.batch:,}: there is no step")
+    if threads is not None or (settings.size == "tiny" and settings.init is None):
+        torch.set_num_threads(threads or 1)
+    with ranks(device, settings.batch) as (rank, chosen):
+        folder = Folder(out)
+        done = folder.begin(settings, shards, writes=rank.number == 0)
+        if done is not None:
+            return Trained(**{**done, "sanity": Sanity(**done["sanity"])}) if rank.number == 0 else None
+        given = open_checkpoint(settings.init) if settings.init else None
+        side = settings.image_size or (given[2] if given else SIZES[settings.size].side)
+        with closing(Feed(shards, side, settings, workers or min(8, os.cpu_count() or 1), rank)) as feed:
+            feed.read(progress)
+            tokenizer = _tokenizer(folder, feed, settings, rank, given[1] if given else None)
+            feed.begin(tokenizer)
+            torch.manual_seed(settings.seed)
+            words = tokenizer.get_vocab_size()
+            model = given[0] if given else build(settings.size, side, words, settings.max_tokens, settings.temperature)
+            run = _Run(folder, settings, feed, model.to(chosen), rank, chosen)
+            last_loss = run.go(progress)
+        trained = run.ended(last_loss, Dual(model, tokenizer, side, chosen)) if rank.number == 0 else None
+        wait()
+        return trained
+
+
+def _tokenizer(folder: Folder, feed: Feed, settings: Settings, rank: Rank, given: Tokenizer | None) -> Tokenizer:
+    """Return the run's tokenizer: learnt once, by the first process, and kept."""
+    if rank.number == 0 and folder.tokenizer() is None:
+        folder.save_tokenizer(given or learn(feed.texts, settings.vocabulary))
+    wait()
+    found = folder.tokenizer()
+    assert found is not None
+    return found
+
+
+class _Run:
+    """One process's part of a run."""
+
+    def __init__(
+        self, folder: Folder, settings: Settings, feed: Feed, model: AlignModel, rank: Rank, device: torch.device
+    ) -> None:
+        self._folder, self._settings, self._feed, self._model, self._rank = folder, settings, feed, model, rank
+        self._device = device
+        self._optimizer = optimizer(model, settings)
+        self._at = folder.load(model, self._optimizer)
+        if not self._at.step:
+            torch.manual_seed(settings.seed + rank.number)  # what is dropped out is not the same in all processes
+        self._towers = parallel(Towers(model.train(), settings.label_smoothing), rank, device)
+
+    def go(self, progress: Progress) -> float:
+        """Make all steps that are left; return the last loss."""
+        loss = math.nan
+        settings = self._settings
+        with progress.step("train", settings.steps * settings.batch, "pairs") as tick:
+            tick(self._at.step * settings.batch)
+            for batch, waited in self._batches():
+                began = time.monotonic()
+                loss = self._step(batch)
+                spent = waited + time.monotonic() - began
+                at = self._at
+                first = loss if at.step == 0 else at.first_loss
+                self._at = Position(at.step + 1, at.epoch, at.batch, at.seconds + spent, at.waiting + waited, first)
+                self._tell(loss, tick, progress)
+        return loss
+
+    def _batches(self) -> Iterator[tuple[Batch, float]]:
+        """Yield the batches of the steps that are left, and how long each was waited for."""
+        while self._at.step < self._settings.steps:
+            batches = self._feed.epoch(self._at.epoch, self._at.batch)
+            while self._at.step < self._settings.steps:
+                began = time.monotonic()
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                self._at = self._at._replace(batch=self._at.batch + 1)
+                yield batch, time.monotonic() - began
+            else:
+                return
+            self._at = self._at._replace(epoch=self._at.epoch + 1, batch=0)
+
+    def _step(self, batch: Batch) -> float:
+        """Learn from a batch; return its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._at.step, self._settings)
+        ids, mask = (torch.from_numpy(one).to(self._device, non_blocking=True) for one in (batch.ids, batch.mask))
+        loss = self._towers(to_input(batch.pixels, self._device), ids, mask)
+        self._optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.clip)
+        self._optimizer.step()
+        with torch.no_grad():
+            self._model.temperature.clamp_(min=COLDEST)
+        found = float(loss.detach())
+        if not math.isfinite(found):
+            raise TrainError(
+                f"the loss is {found} at step {self._at.step + 1:,}: a lower --learning-rate, a longer --warm-up or a "
+                f"higher --temperature may help; the last checkpoint stays in {self._folder.path}"
+            )
+        return found
+
+    def _tell(self, loss: float, tick: Tick, progress: Progress) -> None:
+        """Write down and say how far the run is."""
+        settings, at = self._settings, self._at
+        tick(settings.batch)
+        if self._rank.number:
+            return
+        last = at.step == settings.steps
+        temperature = float(self._model.temperature.detach())
+        if at.step == 1 or at.step % _LINES == 0 or last:
+            line = {"step": at.step, "pairs": at.step * settings.batch, "epoch": at.epoch, "loss": loss}
+            rate = learning_rate(at.step - 1, settings)
+            spent = {"seconds": round(at.seconds, 3), "waiting": round(at.waiting, 3)}
+            self._folder.note({**line, "temperature": temperature, "learning_rate": rate, **spent})
+        if at.step == 1:
+            progress.say(f"the first loss is {loss:.3f}; the logarithm of the batch is {math.log(settings.batch):.3f}")
+        elif at.step % max(1, settings.steps // _SAID) == 0:
+            progress.say(
+                f"step {at.step:,} of {settings.steps:,}: loss {loss:.3f}, temperature {temperature:.3f}, "
+                f"{at.step * settings.batch / at.seconds:,.0f} pairs/s"
+            )
+        if at.step % settings.checkpoint == 0 and not last:
+            self._folder.save(at, self._model, self._optimizer)
+
+    def ended(self, last_loss: float, model: Dual) -> Trained:
+        """Write the model, and say what the run came to."""
+        at, feed = self._at, self._feed
+        trained = Trained(
+            model=str(self._folder.path),
+            parameters=parameters(self._model),
+            steps=at.step,
+            batch=self._settings.batch,
+            seconds=round(at.seconds, 3),
+            waiting=round(at.waiting / at.seconds, 4),
+            first_loss=at.first_loss,
+            last_loss=last_loss,
+            temperature=float(self._model.temperature.detach()),
+            sanity=check(model, feed.shards),
+            skipped=dict(feed.shards.skipped),
+            undecodable=feed.undecodable,
+        )
+        self._folder.finish(self._model, asdict(trained))
+        return trained

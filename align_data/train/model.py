@@ -1,0 +1,238 @@
+"""The model: ALIGN's two towers as transformers has them, in named sizes, and one that is ready to embed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AlignConfig, AlignModel, AlignTextConfig, AlignVisionConfig
+from transformers.utils import logging as transformers_logging
+
+from align_data.errors import TrainError
+from align_data.train.pictures import Pixels
+from align_data.train.tokens import Ids, encode, padded
+
+TOKENIZER = "tokenizer.json"
+Embeddings = NDArray[np.float32]
+"""(rows, dimension), of unit length."""
+_TOGETHER = 64
+"""Images or texts that are embedded at a time."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A named model: the side of its images, and what its towers differ in from transformers' defaults."""
+
+    side: int
+    vision: dict[str, Any]
+    text: dict[str, Any]
+
+
+SIZES = {
+    "tiny": Size(
+        32,
+        {
+            "width_coefficient": 1.0,
+            "depth_coefficient": 1.0,
+            "kernel_sizes": [3, 3, 3, 3],
+            "in_channels": [32, 16, 24, 48],
+            "out_channels": [16, 24, 48, 96],
+            "strides": [1, 2, 2, 1],
+            "num_block_repeats": [1, 2, 2, 1],
+            "expand_ratios": [1, 4, 4, 4],
+            "hidden_dim": 64,
+            "drop_connect_rate": 0.0,
+        },
+        {
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 256,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        },
+    ),
+    "small": Size(
+        128,
+        {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280},
+        {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512},
+    ),
+    "b3-mini": Size(
+        289,
+        {"width_coefficient": 1.2, "depth_coefficient": 1.4, "hidden_dim": 1536},
+        {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024},
+    ),
+    "b7-base": Size(
+        289,
+        {"width_coefficient": 2.0, "depth_coefficient": 3.1, "hidden_dim": 2560},
+        {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    ),
+}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from talking: what matters is said in our own sentences."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    transformers_logging.set_verbosity(before)
+
+
+def build(size: str, side: int, vocabulary: int, max_tokens: int, temperature: float) -> AlignModel:
+    """Return a model of a named size with random weights."""
+    named = SIZES[size]
+    # 0.99 would make each batch's own statistics the running ones: PyTorch's momentum is 1 minus TensorFlow's.
+    vision = AlignVisionConfig(image_size=side, batch_norm_momentum=0.1, **named.vision)
+    text = AlignTextConfig(vocab_size=vocabulary, max_position_embeddings=max_tokens, **named.text)
+    config = AlignConfig(
+        text_config=text.to_dict(),
+        vision_config=vision.to_dict(),
+        projection_dim=_width(vision),
+        temperature_init_value=temperature,
+    )
+    model = AlignModel(config)
+    for module in model.vision_model.modules():
+        if isinstance(module, nn.Conv2d):
+            # As EfficientNet has it. With transformers' 0.02 the variance is far below what batch norm adds to it.
+            fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+    return _usable(model)
+
+
+def _width(vision: AlignVisionConfig) -> int:
+    """Return how many channels the last map has: there is no projection behind it, so the text's must be as wide."""
+    divisor, wanted = vision.depth_divisor, vision.out_channels[-1] * vision.width_coefficient
+    rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
+    return int(rounded if rounded >= 0.9 * wanted else rounded + divisor)
+
+
+def _usable(model: AlignModel) -> AlignModel:
+    """Leave out of training what the embeddings do not depend on."""
+    if model.text_model.pooler is not None:
+        model.text_model.pooler.requires_grad_(False)
+    return model
+
+
+def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
+    """Return model, tokenizer and side of a folder, or of a name on the Hugging Face hub; or TrainError."""
+    try:
+        with quiet():
+            folder = Path(path) if Path(path).is_dir() else _downloaded(path)
+            model = AlignModel.from_pretrained(folder)
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise TrainError(
+            f"{path} is no model that can be opened ({said}): give a folder that `align-data train` wrote, or a "
+            "checkpoint of transformers' AlignModel with its tokenizer.json"
+        ) from error
+    return _usable(model), tokenizer, _side(folder, model)
+
+
+def _downloaded(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only who asks for a name of the hub needs it
+
+    return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+
+
+def _side(folder: Path, model: AlignModel) -> int:
+    """Return the pixels that a model's images have: the crop of its preprocessor, where it comes with one."""
+    with_crop = folder / "preprocessor_config.json"
+    if with_crop.exists():
+        crop = json.loads(with_crop.read_text()).get("crop_size")
+        if crop:
+            return int(crop["height"] if isinstance(crop, dict) else crop)
+    return int(model.config.vision_config.image_size)
+
+
+def to_input(pixels: Pixels, device: torch.device) -> Tensor:
+    """Return pixels as the image tower takes them: (images, 3, side, side), from -1 to 1."""
+    found = torch.from_numpy(np.ascontiguousarray(pixels)).to(device, non_blocking=True)
+    return found.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def embed_images(model: AlignModel, pixels: Tensor) -> Tensor:
+    """Return images' embeddings, of unit length."""
+    return functional.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+
+
+def embed_texts(model: AlignModel, ids: Tensor, mask: Tensor) -> Tensor:
+    """Return texts' embeddings, of unit length."""
+    found = model.get_text_features(input_ids=ids, attention_mask=mask)
+    return functional.normalize(found.pooler_output, dim=-1)
+
+
+class Dual:
+    """A model that is ready to embed."""
+
+    def __init__(self, model: AlignModel, tokenizer: Tokenizer, side: int, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.tokenizer, self.side, self.device = tokenizer, side, device
+        self.dim = int(model.config.projection_dim)
+        self.temperature = float(model.temperature.detach())
+
+    @classmethod
+    def load(cls, path: str, device: str | None = None) -> Dual:
+        """Open a folder that train wrote, a checkpoint of transformers, or a name on the hub; TrainError otherwise."""
+        return cls(*open_checkpoint(path), device_of(device))
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of weights and tokenizer."""
+        found = hashlib.sha256(self.tokenizer.to_str().encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+    def images(self, pixels: Pixels) -> Embeddings:
+        """Embed images of (n, side, side, 3)."""
+        with torch.inference_mode():
+            parts = [
+                embed_images(self.model, to_input(pixels[at : at + _TOGETHER], self.device)).cpu().numpy()
+                for at in range(0, len(pixels), _TOGETHER)
+            ]
+        return np.concatenate([np.empty((0, self.dim), np.float32), *parts])
+
+    def texts(self, texts: Sequence[str]) -> Embeddings:
+        """Embed texts."""
+        tokens = encode(self.tokenizer, texts, int(self.model.config.text_config.max_position_embeddings))
+        with torch.inference_mode():
+            parts = [self._texts(tokens[at : at + _TOGETHER]) for at in range(0, len(tokens), _TOGETHER)]
+        return np.concatenate([np.empty((0, self.dim), np.float32), *parts])
+
+    def _texts(self, tokens: Sequence[Ids]) -> Embeddings:
+        ids, mask = (torch.from_numpy(one).to(self.device) for one in padded(tokens))
+        return np.asarray(embed_texts(self.model, ids, mask).cpu().numpy(), np.float32)
+
+
+def device_of(name: str | None) -> torch.device:
+    """Return the device called so, by default a GPU if there is one; TrainError if there is no such device."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainError(f"the device {name} cannot be used: {str(error).partition(chr(10))[0]}") from error
+    return device
+
+
+def parameters(model: nn.Module) -> int:
+    """Return how many weights are trained."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,68 @@
+"""Images to pixels: resized to a square and cropped, in the ratio that the paper has (346 to 289)."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from align_data.errors import InputError
+
+Pixels = NDArray[np.uint8]
+"""(images, side, side, 3), or one image without the first."""
+_RESIZED, _CROPPED = 346, 289
+"""Section 5.1 of the ALIGN paper."""
+_SIDED = re.compile(
+    r"\b(left|right|links?|rechts?|linken?|rechten?|gauche|droite?|izquierd[ao]|derech[ao]|sinistr[ao]|destr[ao])\b|[左右]",
+    re.IGNORECASE,
+)
+"""Words that a mirrored image would make false."""
+
+
+def resized_side(side: int) -> int:
+    """Return the side of the image that a crop of `side` pixels is taken from."""
+    return round(side * _RESIZED / _CROPPED)
+
+
+def resized(content: bytes, side: int) -> Pixels:
+    """Decode an image and resize it to a square, as the paper does; InputError where it is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that is odd
+            with Image.open(io.BytesIO(content)) as image:
+                image.draft("RGB", (side, side))
+                small = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+                pixels: Pixels = np.frombuffer(small.tobytes(), np.uint8).reshape(side, side, 3)
+                return pixels
+    except Exception as error:
+        raise InputError(f"an image cannot be decoded: {error}") from error
+
+
+def centre(content: bytes, side: int) -> Pixels:
+    """Return what evaluation sees of an image: the middle of it, `side` pixels square."""
+    return centres(resized(content, resized_side(side))[None], side)[0]
+
+
+def centres(images: Pixels, side: int) -> Pixels:
+    """Cut the middle out of resized images."""
+    at = (images.shape[1] - side) // 2
+    return images[:, at : at + side, at : at + side]
+
+
+def sided(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Tell which texts say left or right."""
+    return np.array([_SIDED.search(text) is not None for text in texts], bool)
+
+
+def crops(images: Pixels, side: int, corners: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Pixels:
+    """Cut a square out of each image at its corner (row, column), and mirror some."""
+    found = np.empty((len(images), side, side, 3), np.uint8)
+    for image, (top, left), mirror, out in zip(images, corners.tolist(), mirrored.tolist(), found, strict=True):
+        cut = image[top : top + side, left : left + side]
+        out[:] = cut[:, ::-1] if mirror else cut
+    return found

@@ -1,0 +1,86 @@
+"""What decides a training run: one frozen model, saved with the run; each field is an option of `align-data train`."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """All that decides what a run computes; numbers of the ALIGN paper are in the preset `paper`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Literal["tiny", "small", "b3-mini", "b7-base"] = Field(
+        "tiny", description="the model: tiny (0.26 M parameters), small (5 M), b3-mini, b7-base (as in the paper)"
+    )
+    init: str | None = Field(
+        None, description="begin with a trained model instead: a folder, or a name on the Hugging Face hub"
+    )
+    image_size: Annotated[int, Field(ge=16, le=1024)] | None = Field(
+        None, description="pixels of a side of the images; by default what goes with the model"
+    )
+    batch: Annotated[int, Field(ge=2)] = Field(64, description="pairs of a step, over all processes")
+    samples: Whole = Field(76_800, description="pairs seen in all; a pair seen twice counts twice")
+    optimizer: Literal["adamw", "lamb"] = Field("adamw", description="AdamW, or LAMB as in the paper")
+    learning_rate: Positive = Field(1e-3, description="at its highest, after warming up")
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="share of the steps in which the learning rate rises; it falls to 0 in the others"
+    )
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.01, description="of weights; not of biases, norms and the temperature"
+    )
+    clip: Positive = Field(1.0, description="the largest norm that a step's gradient may have")
+    temperature: Positive = Field(0.1, description="at the start; it is learnt")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="of the softmax")
+    vocabulary: Annotated[int, Field(ge=100)] = Field(1_000, description="WordPiece tokens, learnt from the texts")
+    max_tokens: Annotated[int, Field(ge=4, le=512)] = Field(64, description="tokens of a text, at most")
+    flip: bool = Field(True, description="mirror half of the images, but none whose text says left or right")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the same seed gives the same model")
+    memory: Annotated[int, Field(ge=1)] = Field(
+        2_000,
+        description="megabytes of decoded images held; with fewer than all, they are shuffled in as large windows",
+    )
+    checkpoint: Whole = Field(500, description="steps between checkpoints")
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are; what is left of `samples` after the last is not seen."""
+        return self.samples // self.batch
+
+
+PRESETS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
+    {
+        "paper": {
+            "size": "b7-base",  # section 5.1 trains EfficientNet-L2 + BERT-Large, tables 8 to 10 go down from B7 + base
+            "image_size": 289,  # section 5.1, from images resized to 346
+            "vocabulary": 100_000,  # section 5.1, WordPiece on the training texts
+            "max_tokens": 64,  # section 5.1
+            "temperature": 1.0,  # section 5.1, learnt, converges at about 1/64
+            "label_smoothing": 0.1,  # section 5.1
+            "optimizer": "lamb",  # section 5.1
+            "weight_decay": 1e-5,  # section 5.1
+            "learning_rate": 1e-3,  # section 5.1
+            "warm_up": 10_000 / 1_200_000,  # section 5.1: 10 k of 1.2 M steps, then linearly to 0
+            "batch": 16_384,  # section 5.1: 1,024 cores of 16 pairs
+            "samples": 16_384 * 1_200_000,  # section 5.1: about 12 epochs
+        },
+        "paper-ablation": {
+            "size": "b3-mini",  # section 6, tables 8 to 10
+            "image_size": 289,
+            "vocabulary": 100_000,
+            "temperature": 1.0,
+            "optimizer": "lamb",
+            "weight_decay": 1e-5,
+            "warm_up": 10_000 / 1_000_000,
+            "batch": 16_384,
+            "samples": 16_384 * 1_000_000,  # section 6: 1 M steps
+        },
+    }
+)
+"""Settings that a paper gives, by name, with where it gives them."""

@@ -1,0 +1,152 @@
+"""Exported shards as the trainer reads them: on a disk or behind an fsspec URL, each from its beginning to its end."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from align_data.errors import DatasetError
+from align_data.exported import MANIFEST
+from align_data.formats import EXTENSIONS
+from align_data.store import HIDDEN, Store
+
+_IMAGES = frozenset({*EXTENSIONS.values(), "jpeg"})
+_ENDINGS = (".tar", ".parquet")
+
+
+class CorruptShardError(DatasetError):
+    """A shard that cannot be read to its end."""
+
+
+class Sample(NamedTuple):
+    """A pair, with its image as it is in the shard."""
+
+    uid: str
+    url: str
+    alt_text: str
+    image: bytes
+
+
+class Shards:
+    """The shards of a folder, in order: tars with KEY.jpg, KEY.txt and KEY.json, or Parquet files with images."""
+
+    def __init__(self, store: Store, sizes: dict[str, int | None], only: frozenset[str] | None = None) -> None:
+        self.store, self.names, self.only = store, list(sizes), only
+        self._sizes = sizes
+        self.skipped: dict[str, str] = {}
+        """Shards that could not be read, and why."""
+
+    @classmethod
+    def open(cls, url: str, only: Collection[str] | None = None) -> Shards:
+        """Look what is in a folder; with `only`, all but these uids are passed over. DatasetError where nothing is.
+
+        Of an export, only what its manifest names is there; else every tar or Parquet file is a shard.
+        """
+        store = Store(url)
+        sizes = _named(store) or {name: None for name in store.names() if _is_shard(name)}
+        if not sizes:
+            raise DatasetError(
+                f"{url} has no shards: give the folder that `align-data export` wrote, one of its splits, or one of "
+                "WebDataset tars"
+            )
+        return cls(store, sizes, None if only is None else frozenset(only))
+
+    def read(self, name: str) -> Iterator[Sample]:
+        """Yield the pairs of one shard, in its order; CorruptShardError where it cannot be read to its end."""
+        try:
+            size = self._sizes[name]
+            if size is not None and (there := self.store.fs.size(self.store.path(name))) != size:
+                # A tar that is cut off between two members reads like a whole one.
+                raise CorruptShardError(f"{self.store.path(name)} has {there:,} bytes, not {size:,}")
+            read = _parquet if name.endswith(".parquet") else _tar
+            for sample in read(self.store, name):
+                if self.only is None or sample.uid in self.only:
+                    yield sample
+        except DatasetError:
+            raise
+        except Exception as error:
+            raise CorruptShardError(
+                f"{self.store.path(name)} cannot be read: {error or type(error).__name__}"
+            ) from error
+
+    def whole(self, name: str) -> list[Sample]:
+        """Return the pairs of one shard; none where it is corrupt: then it is named in `skipped`."""
+        if name in self.skipped:
+            return []
+        try:
+            return list(self.read(name))
+        except CorruptShardError as error:
+            self.skipped[name] = str(error)
+            return []
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield all pairs; a corrupt shard gives none of its own."""
+        for name in self.names:
+            yield from self.whole(name)
+
+
+def _is_shard(name: str) -> bool:
+    return name.endswith(_ENDINGS) and not name.startswith(HIDDEN) and name != "index.parquet"
+
+
+def _named(store: Store) -> dict[str, int | None]:
+    """Return the shards that a manifest names and their bytes: its folder's, or its parent's if that is a split."""
+    manifest = store.read_bytes(MANIFEST)
+    if manifest is not None:
+        return dict(sorted(_sizes(manifest, store.path(MANIFEST))))
+    parent, _, split = store.url.rpartition("/")
+    above = Store(parent).read_bytes(MANIFEST) if parent and split else None
+    if above is None:
+        return {}
+    found = _sizes(above, parent)
+    return dict(sorted((n.removeprefix(f"{split}/"), size) for n, size in found if n.startswith(f"{split}/")))
+
+
+def _sizes(manifest: bytes, where: str) -> list[tuple[str, int | None]]:
+    try:
+        shards: list[dict[str, Any]] = json.loads(manifest)["shards"]
+        return [(str(shard["name"]), shard.get("bytes")) for shard in shards]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{where} is no manifest of shards: {error!r}") from error
+
+
+def _tar(store: Store, name: str) -> Iterator[Sample]:
+    """Yield what is in a tar whose members of a pair follow each other."""
+    with store.fs.open(store.path(name), "rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
+        key = ""
+        parts: dict[str, bytes] = {}
+        for member in tar:
+            stem, _, extension = member.name.partition(".")
+            if stem != key and parts:
+                yield from _sample(key, parts)
+                parts = {}
+            key = stem
+            content = tar.extractfile(member)
+            parts[extension.lower()] = content.read() if content is not None else b""
+            tar.members = []  # type: ignore[attr-defined]  # else the tar remembers every header
+        if parts:
+            yield from _sample(key, parts)
+
+
+def _sample(key: str, parts: dict[str, bytes]) -> Iterator[Sample]:
+    image = next((parts[extension] for extension in parts if extension in _IMAGES), None)
+    if image is None:
+        return
+    known = json.loads(parts["json"]) if "json" in parts else {}
+    text = parts["txt"].decode() if "txt" in parts else str(known.get("alt_text") or known.get("caption") or "")
+    yield Sample(str(known.get("uid") or known.get("key") or key), str(known.get("url") or ""), text, image)
+
+
+def _parquet(store: Store, name: str) -> Iterator[Sample]:
+    with store.fs.open(store.path(name), "rb") as file:
+        table = pq.ParquetFile(io.BytesIO(file.read()))
+        if "image" not in table.schema_arrow.names:
+            raise CorruptShardError(f"{store.path(name)} has no column image: it was exported without images")
+        for batch in table.iter_batches(batch_size=64, columns=["uid", "url", "alt_text", "image"]):
+            for row in batch.to_pylist():
+                yield Sample(row["uid"], row["url"], row["alt_text"], row["image"]["bytes"])
