@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -17,7 +19,7 @@ from align_data.tombstones import fingerprint
 TAKEN_DOWN = -(2**63)
 """The bit of `failed` that no rule has: the pair was taken down."""
 TOLERANCE = 0.1
-"""A vocabulary that misses the size asked for by more than this part of it is worth a warning."""
+"""What misses the size asked for by more than this part of it is worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Top:
     pool: int
     """Pairs that have a value, and that no other rule in force fails."""
 
+    @property
+    def wanted(self) -> int:
+        """How many pairs were asked for: of the fraction as it is written, whatever a float makes of it; rounded up."""
+        return math.ceil(Fraction(str(self.asked)) * self.pool)
+
     def sentence(self, rule: str) -> str:
         """Say what the rule asked for and what is used."""
         if not self.pool:
@@ -96,8 +103,9 @@ class Top:
             f"{rule}: top_fraction {self.asked} became ge {self.threshold}, which {self.used:,} of the {self.pool:,} "
             f"pairs reach that have a score and that no other rule fails ({self.used / self.pool:.2%})"
         )
-        off = self.used / self.pool / self.asked - 1
-        return said + (f"; warning: that is {off:.0%} more, as many are equal" if off > TOLERANCE else "")
+        ties = self.used > self.wanted * (1 + TOLERANCE)
+        equal = f"; warning: asked were {self.wanted:,}, the others are equal to the lowest of them"
+        return said + (equal if ties else "")
 
 
 @dataclass(frozen=True)

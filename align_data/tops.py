@@ -6,10 +6,8 @@ the second those in the thousandth that the threshold is in; each counts for all
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -68,7 +66,7 @@ class _Scan:
         failed, _ = masks(self.rules, (), self.measured)
         needed = {rule.signal for rule in self.rules} & self.measured | {*self.signals}
         for piece in columns(self.dataset, part, ["copies"], sorted(needed)):
-            pool = piece.filter(failed == 0)
+            pool = piece.with_columns(failed).filter(pl.col("failed") == 0)  # of no rules it is one number
             yield [_millionths(pool[name].drop_nulls()) for name in self.signals]
             tick(len(piece))
 
@@ -116,20 +114,18 @@ class _Search:
     """The way to one threshold: the thousandth that it is in, and then itself."""
 
     def __init__(self, signal: int, fraction: float, counts: Counts) -> None:
-        self._fraction, self._pool = fraction, int(counts.sum())
-        # As it is written: 0.3 of 10 is 3, whatever a float makes of 0.3.
-        self._rank = math.ceil(Fraction(str(fraction)) * self._pool)
-        number, self._above = _reached(counts, self._rank)
+        self._none = Top(fraction, _LEAST, 0, int(counts.sum()))
+        number, self._above = _reached(counts, self._none.wanted)
         self.bin: Bin = (signal, number)
 
     def top(self, counts: Counts) -> Top:
         """Return the threshold, by the counts in the bin."""
-        if not self._pool:
-            return Top(self._fraction, _LEAST, 0, 0)
-        step, above = _reached(counts, self._rank - self._above)
+        if not self._none.pool:
+            return self._none
+        step, above = _reached(counts, self._none.wanted - self._above)
         # Divided once, as the scores were: then the two are the same float.
         threshold = (self.bin[1] * _FINE + step - _MILLION) / _MILLION
-        return Top(self._fraction, threshold, self._above + above + int(counts[step]), self._pool)
+        return replace(self._none, threshold=threshold, used=self._above + above + int(counts[step]))
 
 
 def _reached(counts: Counts, rank: int) -> tuple[int, int]:

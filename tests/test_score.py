@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from conftest import Built, read, tree
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -305,7 +305,7 @@ def test_after_a_takedown_nothing_is_scored_again_and_nobody_else_is_decided_oth
     before = decided(dataset, "top_fraction: 0.4")
     dead = [uid for uid, value in copy.expected.items() if value is not None][::4]
     (tmp_path / "uids.txt").write_text("\n".join(dead) + "\n")
-    takedown(dataset, read_lists({"uid": str(tmp_path / "uids.txt")}), [], engine_of(dataset), Silent())
+    takedown(dataset, read_lists({"uids": str(tmp_path / "uids.txt")}), [], engine_of(dataset), Silent())
     assert run(dataset, Eye(fails_after=0)).computed == 0
     after = decided(dataset, "top_fraction: 0.4")
     assert after.tops == before.tops
@@ -363,7 +363,9 @@ def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: Wo
 
 
 def test_measure_says_who_scores(copy: World) -> None:
-    with pytest.raises(SignalError, match=r"similarity\.eye cannot be measured: it would need a model: align-data score"):
+    with pytest.raises(
+        SignalError, match=r"similarity\.eye cannot be measured: it would need a model: align-data score"
+    ):
         measure(copy.dataset, engine_of(copy.dataset), Silent(), ["similarity.eye"])
     decided(copy.dataset, "top_fraction: 0.5")
     assert any("similarity.eye need a model: align-data score" in note for note in audit(copy.dataset, "mine").notes)
@@ -440,7 +442,7 @@ def test_a_plan_goes_through_json_and_one_without_fractions_is_what_it_was() -> 
 
 # --- a fraction of the highest, against an oracle ---
 
-POOL = 30
+POOL = 12
 
 
 def plant(dataset: Dataset, name: str, values: Sequence[Score]) -> None:
@@ -461,13 +463,13 @@ def plant(dataset: Dataset, name: str, values: Sequence[Score]) -> None:
 @pytest.fixture(scope="module")
 def unscored(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     rows = [{"url": f"http://a/{n}", "alt_text": "word " * (n % 5)} for n in range(POOL)]
-    return fetched(tmp_path_factory.mktemp("unscored") / "dataset", rows, {}, parts=8)
+    return fetched(tmp_path_factory.mktemp("unscored") / "dataset", rows, {}, parts=5)
 
 
 grid = st.sampled_from([-1.0, -0.5, -1e-06, 0.0, 1e-06, 0.299999, 0.3, 0.300001, 0.3005, 0.9, 1.0])
 scores = st.none() | grid | st.integers(-1_000_000, 1_000_000).map(lambda n: n / 1_000_000)
 columns_of = st.lists(scores, min_size=POOL, max_size=POOL)
-fractions = st.sampled_from([1e-09, 0.1, 0.25, 0.3, 1 / 3, 0.5, 0.7, 0.999, 1.0]) | st.floats(0.001, 1)
+fractions = st.sampled_from([0.0001, 0.1, 0.25, 0.3, 1 / 3, 0.5, 0.7, 0.999, 1.0]) | st.floats(0.001, 1)
 rules_of = st.lists(
     st.one_of(
         st.tuples(st.just("n_words"), st.just("ge"), st.integers(0, 5)),
@@ -508,7 +510,8 @@ def test_a_fraction_is_the_oracles(
     off = data.draw(st.sets(st.integers(0, len(tests) - 1), max_size=2))
     plant(unscored, "a", a)
     plant(unscored, "b", b)
-    recipe = recipe_of(*(f"name: r{n}, signal: {s}, {op}: {v!r}" for n, (s, op, v) in enumerate(tests)))
+    rules = [{"name": f"r{n}", "signal": s, op: v} for n, (s, op, v) in enumerate(tests)]
+    recipe = Recipe.model_validate({"name": "mine", "rules": rules})  # YAML takes 1e-06 for a text
     words = read(unscored, "measured/text")["n_words"]
     rows = [{"n_words": n, "similarity.a": x, "similarity.b": y} for n, x, y in zip(words, a, b, strict=True)]
     manifest = decide_ledger(
@@ -527,7 +530,8 @@ def test_a_fraction_is_the_oracles(
             assert bool(unknown >> n & 1) == (n not in off and verdict is None)
 
 
-@given(columns_of, st.lists(fractions, min_size=1, max_size=4), st.integers(0, 5))
+@settings(max_examples=15)
+@given(columns_of, st.lists(fractions, min_size=1, max_size=3), st.integers(0, 5))
 def test_a_sweep_of_fractions_keeps_what_filtering_by_each_would(
     unscored: Dataset, a: list[Score], asked: list[float], least: int
 ) -> None:
@@ -588,17 +592,17 @@ def test_taking_a_rule_out_resolves_again_and_the_sentence_says_it(unscored: Dat
     alone = decided(unscored, "top_fraction: 0.3", "signal: n_words, ge: 2", off=["n_words"]).tops["similarity.eye"]
     assert (with_rule.pool, alone.pool) == (len(some), POOL)
     assert with_rule.threshold == sorted(some)[-math.ceil(len(some) * 3 / 10)]
-    assert alone.threshold == 0.21
+    assert alone.threshold == 0.08
     assert audit(unscored, "mine").notes[0] == (
-        "similarity.eye: top_fraction 0.3 became ge 0.21, which 9 of the 30 pairs reach that have a score and that no "
-        "other rule fails (30.00%)"
+        "similarity.eye: top_fraction 0.3 became ge 0.08, which 4 of the 12 pairs reach that have a score and that no "
+        "other rule fails (33.33%)"
     )
     plant(unscored, "eye", [0.5] * POOL)
     assert (
         decided(unscored, "top_fraction: 0.3")
         .tops["similarity.eye"]
         .sentence("r")
-        .endswith("(100.00%); warning: that is 233% more, as many are equal")
+        .endswith("(100.00%); warning: asked were 4, the others are equal to the lowest of them")
     )
     plant(unscored, "eye", [None] * POOL)
     decided(unscored, "top_fraction: 0.3")
