@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import oracle
@@ -155,7 +156,7 @@ def label(dimension: str, value: Any) -> str:
         return "0"
     if value >= edges[-1]:
         return f"{edges[-1]} or more"
-    low, high = next((a, b) for a, b in zip(edges, edges[1:], strict=False) if a <= value < b)
+    low, high = next((a, b) for a, b in pairwise(edges) if a <= value < b)
     return str(low) if high == low + 1 else f"{low} to {high - 1}"
 
 

@@ -295,7 +295,7 @@ def test_the_commands(hostile: tuple[Built, str], pictured: Dataset, tmp_path: P
     ("asked", "said"),
     [
         (Asked("bytes"), "no rule of every tests bytes"),
-        (Asked("n_words", ["three"]), "--values three: .* valid integer"),
+        (Asked("n_words", ["three"]), "--values three: n_words is .*, and this is no number"),
         (Asked("n_words", rule="aspect"), "tests aspect, not n_words"),
         (Asked("n_words", rule="nothing"), "has no rule nothing"),
     ],

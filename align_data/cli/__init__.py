@@ -30,6 +30,8 @@ COMMANDS = {
     "export": "Write the kept pairs: shards with images, metadata, or uids.",
     "verify": "Check every shard of an export against its manifest.",
     "train": "Train a small dual encoder on exported shards.",
+    "evaluate": "Say what a model is worth on the pairs of some shards.",
+    "search": "Find the images or texts of some shards that are nearest to texts and images.",
     "score": "Score each fetched pair with a model, so that a rule can use it.",
     "takedown": "Take pairs out of a dataset and of what was exported, for good.",
     "recipes": "List the recipes there are, or show one.",

@@ -8,6 +8,7 @@ import click
 
 from align_data.cli import render
 from align_data.cli.common import (
+    before_page,
     console,
     dataset_argument,
     json_option,
@@ -20,7 +21,7 @@ from align_data.cli.common import (
     write_page,
 )
 from align_data.pipeline import session
-from align_data.report import audit_html, drawing
+from align_data.report import audit_html
 from align_data.stages.audit import audit, examples, survey
 
 
@@ -59,7 +60,7 @@ def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool
         result = audit(opened, ledger)
         shown = examples(opened, ledger, number) if number else {}
         if html is not None:
-            drawing()  # before a long count
+            before_page(html)
             found = survey(opened, ledger, engine, progress(), samples, seed)
             write_page(html, audit_html(found, opened, progress(), pictures=pictures))
     if as_json:

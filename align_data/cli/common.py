@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from rich.console import Console
 from align_data.cli.progress import Lines, Live
 from align_data.pipeline import Resources
 from align_data.progress import Progress
+from align_data.report import drawing
 from align_data.stages.audit import SAMPLES
 from align_data.store import writing
 
@@ -41,6 +44,17 @@ class Size(click.ParamType[int]):
         if not 2**10 <= size <= 2**50:
             self.fail(f"{value} is out of range: from 1KB to 1000TB", param, ctx)
         return int(size)
+
+
+def before_page(path: Path) -> None:
+    """Raise an error if a page cannot be made or written, which is better said before a long count."""
+    drawing()
+    with writing(path):
+        os.stat(os.path.join(path.parent, ""))  # noqa: PTH116, PTH118 - pathlib drops the slash, which asks for a folder
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "")
 
 
 def write_page(path: Path, content: str) -> None:

@@ -9,6 +9,7 @@ import click
 
 from align_data.cli import render
 from align_data.cli.common import (
+    before_page,
     console,
     dataset_argument,
     json_option,
@@ -20,7 +21,7 @@ from align_data.cli.common import (
     write_page,
 )
 from align_data.pipeline import session
-from align_data.report import diff_html, drawing
+from align_data.report import diff_html
 from align_data.stages.audit import diff
 
 
@@ -34,6 +35,8 @@ from align_data.stages.audit import diff
 def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options: Any) -> None:
     """Show which pairs both of two ledgers keep, only the one, only the other, and neither; by which rules; samples.
 
+    A table says how many pairs are kept, pending or dropped in the one ledger and in the other.
+
     \b
     Examples:
       align-data diff laion align align-strict
@@ -43,7 +46,7 @@ def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options
     pictures, samples, seed = options.pop("pictures"), options.pop("samples"), options.pop("seed")
     with session(dataset, resources(options), reads=True) as (opened, engine):
         if html is not None:
-            drawing()
+            before_page(html)
         found = diff(opened, ledger_a, ledger_b, engine, progress(), samples, seed)
         if html is not None:
             write_page(html, diff_html(found, opened, progress(), pictures=pictures))

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.stages.audit import Audit, Diff, Swept
+from align_data.stages.audit.diff import OUTCOMES
 from align_data.stages.ingest import Account
 from align_data.stages.why import Why
 
@@ -89,6 +90,7 @@ def diff(out: Console, found: Diff) -> None:
         ("by neither", found.neither),
     ):
         out.print(escape(f"{name:30} {number:>14,}  {_share(number, found.pairs):>6} of all pairs"))
+    _outcomes(out, found)
     for only, other in ((found.only_a, found.b), (found.only_b, found.a)):
         if only.by:
             table = Table(title=escape(f"Why {other} does not keep what {only.ledger} keeps"), title_justify="left")
@@ -101,6 +103,17 @@ def diff(out: Console, found: Diff) -> None:
         for sample in only.samples:
             out.print(escape(f"  only {only.ledger}: {sample.alt_text[:90]!r}"), soft_wrap=True)
             out.print(f"      [dim]{escape(sample.uid)}  {escape(sample.url[:90])}[/dim]", soft_wrap=True)
+
+
+def _outcomes(out: Console, found: Diff) -> None:
+    """Print how many pairs have each outcome in one ledger and in the other."""
+    table = Table(title=f"Pairs by what {escape(found.a)} (down) and {escape(found.b)} decide", title_justify="left")
+    table.add_column(escape(found.a))
+    for name in OUTCOMES:
+        table.add_column(f"{name} in {escape(found.b)}", justify="right")
+    for name, numbers in zip(OUTCOMES, found.outcomes, strict=True):
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    out.print(table)
 
 
 def _thousands(test: str) -> str:

@@ -54,8 +54,8 @@ def _say(trained: Trained) -> None:
     sane = trained.sanity
     click.echo(
         f"{trained.steps:,} steps of {trained.batch:,} pairs in {trained.seconds:,.0f} s "
-        f"({trained.steps * trained.batch / trained.seconds:,.0f} pairs/s, {trained.waiting:.1%} of the time waiting for "
-        f"data); {trained.parameters:,} weights"
+        f"({trained.steps * trained.batch / trained.seconds:,.0f} pairs/s, {trained.waiting:.1%} of the time waiting "
+        f"for data); {trained.parameters:,} weights"
     )
     click.echo(
         f"loss from {trained.first_loss:.3f} to {trained.last_loss:.3f}, temperature {trained.temperature:.3f}\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,11 +10,19 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from align_data.cli.common import F
+from align_data.cli.common import F, note
 from align_data.errors import TrainError
+from align_data.train.embed import Encoder
 from align_data.train.settings import PRESETS, Settings
 
-_PATIENCE = "it takes some seconds to load PyTorch"
+_NAMED = 10
+"""Of what was passed over, so many are named."""
+
+model_argument = click.argument("model", metavar="MODEL")
+shards_argument = click.argument("shards", metavar="SHARDS")
+device_option = click.option(
+    "--device", metavar="NAME", help="What the model works on, such as cpu or cuda; the best there is unless given."
+)
 
 
 @contextmanager
@@ -25,7 +33,7 @@ def extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "align_data":
             raise
-        raise TrainError(f"training needs {error.name}: pip install 'align-data[train]'") from error
+        raise TrainError(f"this needs {error.name}: pip install 'align-data[train]'") from error
 
 
 def setting_options(function: F) -> F:
@@ -71,3 +79,19 @@ def settings_of(options: dict[str, Any], **defaults: Any) -> Settings:
         first = error.errors()[0]
         flag = f"--{str(first['loc'][0]).replace('_', '-')}"
         raise click.BadParameter(f"{first['input']}: {first['msg'].lower()}", param_hint=flag) from None
+
+
+def load_model(model: str, device: str | None) -> Encoder:
+    """Open a trained model; a sentence where there is none, or where the extra is not installed."""
+    with extra():
+        from align_data.train.model import Dual  # noqa: PLC0415 - PyTorch takes seconds to load
+    return Dual.load(model, device)
+
+
+def lost(undecodable: Mapping[str, str], skipped: Mapping[str, str]) -> None:
+    """Name what of some shards was passed over: pairs whose image cannot be decoded, and damaged shards."""
+    for some, what in ((undecodable, "pairs left out"), (skipped, "shards skipped")):
+        if some:
+            note(f"{len(some):,} {what}")
+        for name, why in list(some.items())[:_NAMED]:
+            note(f"  {name}: {why}")

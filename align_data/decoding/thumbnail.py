@@ -1,4 +1,4 @@
-"""What a child process does for the audit page: a place in a tar in, a small picture out."""
+"""What a child process does for pages: an image, or its place in a tar, in; a small picture out."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ _MAX_PIXELS = 100_000_000
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Where the images are."""
+    """Where the images are; None where they are given themselves."""
 
-    store: Store
+    store: Store | None
 
 
 def handler(setup: Thumbnails) -> Handler:
-    """Return what makes thumbnails: a place in; extension and bytes of a picture out, or None where there is none."""
+    """Return what makes thumbnails: an image or a place in; extension and bytes of a picture out, or None for none."""
     Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
     Image.init()
     limit_memory(_MEMORY)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-    reader = TarReader(setup.store)
+    reader = TarReader(setup.store) if setup.store is not None else None
 
-    def handle(place: Place, send: Send) -> None:
+    def handle(image: Place | bytes, send: Send) -> None:
         signal.setitimer(signal.ITIMER_REAL, _SECONDS)
         try:
-            made = render(reader.read(place), How("fit", SIDE, _QUALITY))
+            content = reader.read(image) if isinstance(image, Place) and reader is not None else image
+            assert isinstance(content, bytes)
+            made = render(content, How("fit", SIDE, _QUALITY))
             send((made.extension, made.content))
         except (OSError, UnrenderableError, MemoryError):
             send(None)

@@ -1,9 +1,10 @@
-"""Reports to look at: one HTML file each that needs no network, of what a survey or a diff has counted."""
+"""Reports to look at: one HTML file each that needs no network, of what was counted or found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from align_data.errors import AlignDataError
 from align_data.layout import Dataset
@@ -11,6 +12,9 @@ from align_data.progress import Progress
 from align_data.stages.audit.diff import Diff
 from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
+
+if TYPE_CHECKING:
+    from align_data.train.search import Found  # Pillow, which counting does not need
 
 
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
@@ -29,6 +33,17 @@ def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: boo
     return found
 
 
+def search_html(found: Found) -> str:
+    """Return what a search found as a page of pictures."""
+    page = drawing()
+    from align_data.report.pictures import of_images  # noqa: PLC0415 - Pillow, which counting does not need
+
+    asked = {part.name: part.image for part in found.query if part.image is not None}
+    hits = {hit.uid: image for hit, image in zip(found.hits, found.images, strict=True)}
+    made: str = page.search_page(found, of_images(hits), of_images(asked))
+    return made
+
+
 def drawing() -> ModuleType:
     """Return what makes pages; AlignDataError where the extra is not installed."""
     try:
@@ -44,4 +59,4 @@ def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -
     return dict(pictures(dataset, samples, progress))
 
 
-__all__ = ["audit_html", "diff_html", "drawing"]
+__all__ = ["audit_html", "diff_html", "drawing", "search_html"]

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,6 +23,9 @@ from align_data.stages.audit.diff import OUTCOMES, Diff
 from align_data.stages.audit.fetched import AGREEMENT
 from align_data.stages.audit.picks import KINDS
 from align_data.stages.audit.survey import Survey
+
+if TYPE_CHECKING:
+    from align_data.train.search import Found  # Pillow, which counting does not need
 
 BLUR = 0.5
 """The nsfw score above which a picture is blurred where no rule says another."""
@@ -58,10 +61,15 @@ def diff_page(diff: Diff, pictures: Pictures) -> str:
     return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
 
 
-def _render(template: str, **values: Any) -> str:
-    bundle = _bundle()
-    scripts = [Markup(script) for script in (bundle, _LOADER)]  # noqa: S704 - ours and Vega's
-    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
+def search_page(found: Found, pictures: Pictures, asked: Pictures) -> str:
+    """Return what a search found as a page; `pictures` are by uid, those of the query's images (`asked`) by name."""
+    return _render("search.html.j2", charted=False, found=found, pictures=pictures, asked=asked)
+
+
+def _render(template: str, *, charted: bool = True, **values: Any) -> str:
+    """Return a page; one without charts allows no script at all."""
+    scripts = [Markup(script) for script in ((_bundle(), _LOADER) if charted else ())]  # noqa: S704 - ours and Vega's
+    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts) or "'none'"
     return _environment().get_template(template).render(scripts=scripts, hashes=hashes, **values)
 
 

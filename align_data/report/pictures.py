@@ -16,7 +16,7 @@ from align_data.stages.audit.picks import Sample
 from align_data.tars import Place
 
 Pictures = Mapping[str, str]
-"""URL of an image → a data: URL of its thumbnail."""
+"""URL of an image, or what else it goes by → a data: URL of its thumbnail."""
 
 
 def pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> Pictures:
@@ -29,13 +29,16 @@ def pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) ->
     places = {url: place for part, some in sorted(urls.items()) for url, place in _places(dataset, part, some)}
     with progress.step("audit: pictures", len(places), "images") as tick:
         found = {}
-        for url, content in _shrunk(dataset, places):
+        for url, picture in _shrunk(Thumbnails(dataset.store), places):
             tick(1)
-            if content is not None:
-                extension, some_bytes = content
-                kind = {"jpg": "jpeg"}.get(extension, extension)
-                found[url] = f"data:image/{kind};base64,{base64.b64encode(some_bytes).decode()}"
+            if picture is not None:
+                found[url] = picture
     return found
+
+
+def of_images(images: Mapping[str, bytes]) -> Pictures:
+    """Return a thumbnail of each image that can be decoded, by what it goes by."""
+    return {name: picture for name, picture in _shrunk(Thumbnails(None), images) if picture is not None}
 
 
 def _places(dataset: Dataset, part: int, urls: set[str]) -> Iterator[tuple[str, Place]]:
@@ -44,18 +47,23 @@ def _places(dataset: Dataset, part: int, urls: set[str]) -> Iterator[tuple[str, 
             yield url, Place(*place)
 
 
-def _shrunk(dataset: Dataset, places: Mapping[str, Place]) -> Iterator[tuple[str, tuple[str, bytes] | None]]:
+def _shrunk(setup: Thumbnails, images: Mapping[str, Place] | Mapping[str, bytes]) -> Iterator[tuple[str, str | None]]:
     child: Child | None = None
     try:
-        for url, place in places.items():
-            child = child or Child(HANDLER, Thumbnails(dataset.store))
+        for name, image in images.items():
+            child = child or Child(HANDLER, setup)
             try:
-                (made,) = child.ask(place)
-                yield url, made
+                (made,) = child.ask(image)
+                yield name, None if made is None else _data_url(*made)
             except ChildDiedError:  # by this image: the next has another child
                 child.close()
                 child = None
-                yield url, None
+                yield name, None
     finally:
         if child is not None:
             child.close()
+
+
+def _data_url(extension: str, content: bytes) -> str:
+    kind = {"jpg": "jpeg"}.get(extension, extension)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

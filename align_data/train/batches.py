@@ -81,7 +81,7 @@ class Feed:
         """Read all that there is, if it fits; TrainError if there is less than a batch."""
         most = 2 * self.window
         found: list[Sample] = []
-        with progress.step("read the shards", None, "pairs") as tick:
+        with progress.step("read the shards", self.shards.pairs, "pairs") as tick:
             for sample in islice(self.shards, most + 1):
                 found.append(sample)
                 tick(1)

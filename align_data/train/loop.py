@@ -98,8 +98,10 @@ def train(
     """Train a model on shards and write it to a folder; a run that was stopped goes on, one that has ended is returned.
 
     On a CPU, PyTorch has `threads`: one for the model `tiny`, for which more gain little on an idle machine and lose a
-    lot on a busy one, and else as many as it likes. Returns None in all processes of torchrun but the first. Raises TrainError for fewer pairs than a batch, a device
-    that is not there and a loss that is no number; OutputError where the folder is another run's, or cannot be written.
+    lot on a busy one, and else as many as it likes. Returns None in all processes of torchrun but the first.
+
+    Raises TrainError for fewer pairs than a batch, a device that is not there and a loss that is no number; OutputError
+    where the folder is another run's, or cannot be written.
     """
     if settings.steps < 1:
         raise TrainError(f"{settings.samples:,} samples are less than a batch of {settings.batch:,}: there is no step")
@@ -129,7 +131,7 @@ def train(
 def _tokenizer(folder: Folder, feed: Feed, settings: Settings, rank: Rank, given: Tokenizer | None) -> Tokenizer:
     """Return the run's tokenizer: learnt once, by the first process, and kept."""
     if rank.number == 0 and folder.tokenizer() is None:
-        folder.save_tokenizer(given or learn(feed.texts, settings.vocabulary))
+        folder.save_tokenizer(given or learn(list(feed.texts), settings.vocabulary))
     wait()
     found = folder.tokenizer()
     assert found is not None

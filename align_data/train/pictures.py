@@ -13,6 +13,9 @@ from PIL import Image
 
 from align_data.errors import InputError
 
+# Of metadata that is odd. Once for all: where images are decoded in threads, no filter can be set for a while.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
 Pixels = NDArray[np.uint8]
 """(images, side, side, 3), or one image without the first."""
 _RESIZED, _CROPPED = 346, 289
@@ -32,20 +35,18 @@ def resized_side(side: int) -> int:
 def resized(content: bytes, side: int) -> Pixels:
     """Decode an image and resize it to a square, as the paper does; InputError where it is none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that is odd
-            with Image.open(io.BytesIO(content)) as image:
-                image.draft("RGB", (side, side))
-                small = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
-                pixels: Pixels = np.frombuffer(small.tobytes(), np.uint8).reshape(side, side, 3)
-                return pixels
+        with Image.open(io.BytesIO(content)) as image:
+            image.draft("RGB", (side, side))
+            small = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+            return np.frombuffer(small.tobytes(), np.uint8).reshape(side, side, 3)
     except Exception as error:
         raise InputError(f"an image cannot be decoded: {error}") from error
 
 
 def centre(content: bytes, side: int) -> Pixels:
     """Return what evaluation sees of an image: the middle of it, `side` pixels square."""
-    return centres(resized(content, resized_side(side))[None], side)[0]
+    image: Pixels = centres(resized(content, resized_side(side))[None], side)[0]
+    return image
 
 
 def centres(images: Pixels, side: int) -> Pixels:

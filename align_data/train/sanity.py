@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from align_data.errors import InputError
+from align_data.train.metrics import ranks
 from align_data.train.model import Dual
 from align_data.train.pictures import centre
 from align_data.train.shards import Shards
@@ -46,11 +47,7 @@ def check(model: Dual, shards: Shards) -> Sanity:
     if not texts:
         return Sanity(0, 0.0, 0.0)
     images = model.images(np.stack(list(texts.values())))
-    found = images @ model.texts(list(texts)).T
-    # Equal scores share the first place: a tower that gives every image the same embedding is no better than chance.
-    best = found == found.max(axis=1, keepdims=True)
-    order = np.random.default_rng(0).permutation(len(texts))
-    right, wrong = (
-        float(np.mean(best[np.arange(len(best)), at] / best.sum(axis=1))) for at in (np.arange(len(best)), order)
-    )
+    told, rows = model.texts(list(texts)), np.arange(len(texts))
+    orders = (rows, np.random.default_rng(0).permutation(rows))
+    right, wrong = (float(ranks(images, told, rows, order).hits(1).mean()) for order in orders)
     return Sanity(len(texts), right, wrong)

@@ -32,12 +32,19 @@ class Sample(NamedTuple):
     image: bytes
 
 
+class _Named(NamedTuple):
+    """What a manifest says of a shard."""
+
+    bytes: int | None = None
+    pairs: int | None = None
+
+
 class Shards:
     """The shards of a folder, in order: tars with KEY.jpg, KEY.txt and KEY.json, or Parquet files with images."""
 
-    def __init__(self, store: Store, sizes: dict[str, int | None], only: frozenset[str] | None = None) -> None:
-        self.store, self.names, self.only = store, list(sizes), only
-        self._sizes = sizes
+    def __init__(self, store: Store, named: dict[str, _Named], only: frozenset[str] | None = None) -> None:
+        self.store, self.names, self.only = store, list(named), only
+        self._named = named
         self.skipped: dict[str, str] = {}
         """Shards that could not be read, and why."""
 
@@ -48,18 +55,24 @@ class Shards:
         Of an export, only what its manifest names is there; else every tar or Parquet file is a shard.
         """
         store = Store(url)
-        sizes = _named(store) or {name: None for name in store.names() if _is_shard(name)}
-        if not sizes:
+        named = _named(store) or {name: _Named() for name in store.names() if _is_shard(name)}
+        if not named:
             raise DatasetError(
                 f"{url} has no shards: give the folder that `align-data export` wrote, one of its splits, or one of "
                 "WebDataset tars"
             )
-        return cls(store, sizes, None if only is None else frozenset(only))
+        return cls(store, named, None if only is None else frozenset(only))
+
+    @property
+    def pairs(self) -> int | None:
+        """How many pairs there are, where a manifest says it and all are asked for."""
+        found = [named.pairs for named in self._named.values()]
+        return None if self.only is not None or None in found else sum(pairs or 0 for pairs in found)
 
     def read(self, name: str) -> Iterator[Sample]:
         """Yield the pairs of one shard, in its order; CorruptShardError where it cannot be read to its end."""
         try:
-            size = self._sizes[name]
+            size = self._named[name].bytes
             if size is not None and (there := self.store.fs.size(self.store.path(name))) != size:
                 # A tar that is cut off between two members reads like a whole one.
                 raise CorruptShardError(f"{self.store.path(name)} has {there:,} bytes, not {size:,}")
@@ -94,8 +107,8 @@ def _is_shard(name: str) -> bool:
     return name.endswith(_ENDINGS) and not name.startswith(HIDDEN) and name != "index.parquet"
 
 
-def _named(store: Store) -> dict[str, int | None]:
-    """Return the shards that a manifest names and their bytes: its folder's, or its parent's if that is a split."""
+def _named(store: Store) -> dict[str, _Named]:
+    """Return the shards that a manifest names: its folder's, or its parent's if that is a split."""
     manifest = store.read_bytes(MANIFEST)
     if manifest is not None:
         return dict(sorted(_sizes(manifest, store.path(MANIFEST))))
@@ -104,13 +117,13 @@ def _named(store: Store) -> dict[str, int | None]:
     if above is None:
         return {}
     found = _sizes(above, parent)
-    return dict(sorted((n.removeprefix(f"{split}/"), size) for n, size in found if n.startswith(f"{split}/")))
+    return dict(sorted((n.removeprefix(f"{split}/"), what) for n, what in found if n.startswith(f"{split}/")))
 
 
-def _sizes(manifest: bytes, where: str) -> list[tuple[str, int | None]]:
+def _sizes(manifest: bytes, where: str) -> list[tuple[str, _Named]]:
     try:
         shards: list[dict[str, Any]] = json.loads(manifest)["shards"]
-        return [(str(shard["name"]), shard.get("bytes")) for shard in shards]
+        return [(str(shard["name"]), _Named(shard.get("bytes"), shard.get("pairs"))) for shard in shards]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{where} is no manifest of shards: {error!r}") from error
 
@@ -131,6 +144,9 @@ def _tar(store: Store, name: str) -> Iterator[Sample]:
             tar.members = []  # type: ignore[attr-defined]  # else the tar remembers every header
         if parts:
             yield from _sample(key, parts)
+        file.seek(tar.offset)
+        if file.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
+            raise CorruptShardError(f"{store.path(name)} ends before it is over")
 
 
 def _sample(key: str, parts: dict[str, bytes]) -> Iterator[Sample]:

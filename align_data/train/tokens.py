@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 PAD, UNKNOWN, FIRST, LAST = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+SPECIAL = [PAD, UNKNOWN, FIRST, LAST]
 Ids = NDArray[np.int64]
 
 
-def learn(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Learn at most so many WordPiece tokens from texts, lower-cased, as BERT's are."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+def learn(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Learn at most so many WordPiece tokens from texts, lower-cased, as BERT's are: the same from the same texts."""
+    teacher = _tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    signs = Counter(sign for text in texts for sign in teacher.normalizer.normalize_str(text) if not sign.isspace())
+    alphabet = sorted(sorted(signs, key=lambda sign: (-signs[sign], sign))[: (vocabulary - len(SPECIAL)) // 4])
+    # The library numbers the signs inside of words as they come out of a hash table, and ties between merges fall by
+    # number. Given here as if they were special, they have their numbers before.
+    inside = [f"##{sign}" for sign in alphabet]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[*SPECIAL, *inside],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    teacher.train_from_iterator(texts, trainer)
+    tokenizer = _tokenizer(models.WordPiece(teacher.get_vocab(), unk_token=UNKNOWN))
+    places = [(name, SPECIAL.index(name)) for name in (FIRST, LAST)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{FIRST} $A {LAST}", special_tokens=places)
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
+
+
+def _tokenizer(model: models.WordPiece) -> Tokenizer:
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    specials = [PAD, UNKNOWN, FIRST, LAST]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=specials, limit_alphabet=vocabulary // 2, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    places = [(name, specials.index(name)) for name in (FIRST, LAST)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{FIRST} $A {LAST}", special_tokens=places)
+    tokenizer.decoder = decoders.WordPiece()
     return tokenizer
 
 

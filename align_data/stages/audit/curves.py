@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from align_data.recipe import Rule
 from align_data.signals import find
-from align_data.stages.audit.cuts import End, Scale, cut, ends
+from align_data.stages.audit.cuts import End, Scale, ends
 from align_data.stages.audit.populations import OPEN, POPULATIONS, WAITING, Codes, Populations
 
 Counts = NDArray[np.int64]
@@ -168,28 +168,30 @@ def _values(curve: Curve, end: End, most: int) -> list[float]:
     if not len(shown):
         return [end.value]
     candidates = np.arange(max(0, shown[0] - 1), min(len(scale.cuts), shown[-1] + 1))
-    thresholds = [_threshold(scale, int(at), end) for at in candidates]
-    found = sorted({value for value in thresholds if value is not None})
-    if len(found) > most:
-        found = _thinned(curve, found, end, most)
-    return sorted({*found, end.value})
+    cuts = _thresholds(scale, candidates, end)
+    return sorted({*(_thinned(curve, cuts, most) if len(cuts) > most else cuts), end.value})
 
 
-def _threshold(scale: Scale, at: int, end: End) -> float | None:
-    """Return the value of an end of this operator that the cut is; None where the cut is of the other kind."""
-    least = scale.cuts[at].item()
+def _thresholds(scale: Scale, cuts: NDArray[np.intp], end: End) -> dict[float, int]:
+    """Return the values that an end of this operator has at cuts, each with its cut.
+
+    A float that takes more than six digits is left out: it is the neighbour of one that the other operators have.
+    """
+    beyond = end.op in ("gt", "le")
+    least = scale.cuts[cuts]
     if scale.whole:
-        return int(least) - (end.op in ("gt", "le"))
-    value = float(np.nextafter(least, -np.inf)) if end.op in ("gt", "le") else float(least)
-    rounded = float(f"{value:.6g}")
-    return value if rounded == value and cut(End(end.op, value), whole=False) == least else None
+        return {value - beyond: at for value, at in zip(least.tolist(), cuts.tolist(), strict=True)}
+    values = (np.nextafter(least, -np.inf) if beyond else least).tolist()
+    return {value: at for value, at in zip(values, cuts.tolist(), strict=True) if float(f"{value:.6g}") == value}
 
 
-def _thinned(curve: Curve, values: Sequence[float], end: End, most: int) -> list[float]:
-    """Take values between which about equally many pairs lie, and some at equal distance, so that tails are seen."""
-    assert curve.scale is not None
-    firsts = np.array([curve.scale.first(End(end.op, value)) for value in values])
-    below = curve._sums[:, np.minimum(firsts, curve._sums.shape[1] - 1)].sum(axis=0)
+def _thinned(curve: Curve, cuts: Mapping[float, int], most: int) -> list[float]:
+    """Take thresholds between which about equally many pairs lie, and some at equal distance, so that tails are seen.
+
+    `cuts` are ascending thresholds and the cut that each is.
+    """
+    values = list(cuts)
+    below = curve._sums[:, np.array(list(cuts.values())) + 1].sum(axis=0)
     wanted = np.linspace(0, below[-1], most // 2)
     by_pairs = np.minimum(np.searchsorted(below, wanted), len(values) - 1)
     evenly = np.linspace(0, len(values) - 1, most // 2).astype(int)

@@ -7,6 +7,7 @@ two, so a count between cuts is the count that a rule with that threshold would 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,6 +42,10 @@ class End:
         """Whether what passes is above it."""
         return ENDS[self.op] == "lower"
 
+    def passes(self, column: pl.Expr) -> pl.Expr:
+        """Return whether the column's values are on the side that passes: null where they are null."""
+        return {"gt": column.gt, "ge": column.ge, "lt": column.lt, "le": column.le}[self.op](self.value)
+
 
 def ends(rule: Rule) -> tuple[End, ...]:
     """Return the ends of what passes a rule that compares numbers, the lower first; none for eq and in."""
@@ -54,8 +59,11 @@ def cut(end: End, whole: bool) -> float | None:
     beyond = end.op in ("gt", "le")
     if not whole:
         return math.nextafter(end.value, math.inf) if beyond else float(end.value)
-    least = math.floor(end.value) + 1 if beyond else math.ceil(end.value)
-    return least if least < 2**63 else None
+    # A rule compares integers with a float as floats: of 64 bits, up to 512 round to the float beside them.
+    near = range(math.floor(end.value) - 1024, math.floor(end.value) + 1025)
+    search = bisect_right if beyond else bisect_left
+    least = near.start + search(near, end.value, key=type(end.value))
+    return max(least, -(2**63)) if least < 2**63 else None
 
 
 @lru_cache(maxsize=2)

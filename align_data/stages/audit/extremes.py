@@ -35,7 +35,7 @@ class Extreme:
 
 
 class Place(NamedTuple):
-    """Where an image's first pair is."""
+    """Where an image's first pair is that was not taken down."""
 
     texts: int
     part: int
@@ -55,25 +55,25 @@ class Found:
 
 @dataclass(frozen=True)
 class Threshold:
-    """How many texts have each of the counts that the most shared ones have: what has been found need not be read."""
+    """How many texts have each of the counts that may be listed: what has been found need not be read."""
 
     texts: Mapping[int, int]
 
     @property
     def least(self) -> int:
-        """The least count that a text of the list has."""
+        """The least count that a text of the list can have."""
         return min(self.texts, default=2)
 
 
-def threshold(dataset: Dataset) -> Threshold:
-    """Return what the most shared texts' counts are, from the counts of counts."""
+def threshold(dataset: Dataset, gone: bool) -> Threshold:
+    """Return what the most shared texts' counts are, from the counts of counts; all where texts may be `gone`."""
     table = dataset.classes("texts")
     if table.committed() is None:
         return Threshold({})
     classes = sorted((row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()), reverse=True)
     found: dict[int, int] = {}
     for count, texts in classes:
-        if count < 2 or sum(found.values()) >= TOP:
+        if count < 2 or (sum(found.values()) >= TOP and not gone):
             break
         found[count] = texts
     return Threshold(found)
@@ -87,19 +87,24 @@ class Extremes:
         self._texts: dict[str, tuple[int, str]] = {}
         self._seen: Counter[int] = Counter()
         self._of_images: list[NDArray[np.int64]] = []
+        self._living: list[NDArray[np.bool_]] = []
         self._rare: list[tuple[int, str, str]] = []
 
-    def add(self, number: int, piece: pl.DataFrame) -> None:
-        """Look at the counted columns of one piece."""
+    def add(self, number: int, piece: pl.DataFrame, living: NDArray[np.bool_]) -> None:
+        """Look at the counted columns of one piece; only `living` pairs are listed, the others were taken down."""
         if "images_per_text" in piece.columns:
-            self._shared(number, piece["images_per_text"].to_numpy())
+            self._shared(number, piece["images_per_text"].to_numpy(), living)
         if "texts_per_image" in piece.columns:
             self._of_images.append(piece["texts_per_image"].to_numpy())
+            self._living.append(living)
         if "rarest_ngram" in piece.columns:
-            self._rarest(number, piece["rarest_ngram"].to_numpy())
+            self._rarest(number, piece["rarest_ngram"].to_numpy(), living)
 
-    def _shared(self, number: int, counts: NDArray[np.int64]) -> None:
-        rows = np.flatnonzero(counts >= self._limit.least)
+    def _shared(self, number: int, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> None:
+        least = self._limit.least
+        if len(self._texts) >= TOP:
+            least = max(least, 1 + min(count for count, _ in self._texts.values()))
+        rows = np.flatnonzero((counts >= least) & living)
         here = counts[rows]
         # Where every text of a count has been found, the rows with it say nothing new.
         open_counts = [
@@ -108,20 +113,21 @@ class Extremes:
         rows = rows[np.isin(here, open_counts)]
         if not len(rows):
             return
-        read = self._read(number, rows).with_columns(count=pl.Series(counts[rows])).filter(pl.col("url") != "")
+        read = self._read(number, rows).with_columns(count=pl.Series(counts[rows]))
         for text, url, count in read.unique("alt_text", keep="first", maintain_order=True).iter_rows():
             if text not in self._texts:
                 self._texts[text] = (count, url)
                 self._seen[count] += 1
+        self._texts = dict(sorted(self._texts.items(), key=lambda one: -one[1][0])[:TOP])
 
-    def _rarest(self, number: int, counts: NDArray[np.int64]) -> None:
+    def _rarest(self, number: int, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> None:
         worst = self._rare[-1][0] if len(self._rare) >= RARE else NO_NGRAM
-        rows = np.flatnonzero(counts < worst)
+        rows = np.flatnonzero((counts < worst) & living)
         if not len(rows):
             return
         best = np.sort(rows[np.argsort(counts[rows], kind="stable")[:RARE]])
         read = self._read(number, best).rows()
-        found = [(int(count), text, url) for count, (text, url) in zip(counts[best], read, strict=True) if url]
+        found = [(int(count), text, url) for count, (text, url) in zip(counts[best], read, strict=True)]
         self._rare = sorted([*self._rare, *found], key=lambda one: one[0])[:RARE]
 
     def _read(self, number: int, rows: NDArray[np.intp]) -> pl.DataFrame:
@@ -133,26 +139,40 @@ class Extremes:
         return Found(sorted(texts, key=lambda one: -one.pairs), self._images(), self._rare)
 
     def _images(self) -> list[Place]:
-        """Return the images with most texts: in a part, the pairs of a URL are neighbours, and all have its count."""
+        """Return the images with most texts: in a part, the pairs of a URL are neighbours."""
         if not self._of_images:
             return []
-        counts = np.concatenate(self._of_images)
-        begins = np.flatnonzero(np.diff(counts, prepend=0))
-        lengths = np.diff(np.append(begins, len(counts)))
-        runs = np.flatnonzero(counts[begins] >= 2)
-        runs = runs[np.argsort(-counts[begins[runs]], kind="stable")][:TOP]  # a run has an image, or several alike
-        starts = [
-            (int(counts[begin]), begin + offset)
-            for begin, length in zip(begins[runs].tolist(), lengths[runs].tolist(), strict=True)
-            for offset in range(0, length, int(counts[begin]))
-        ]
+        counts, living = np.concatenate(self._of_images), np.concatenate(self._living)
+        starts = _starts(counts) if living.all() else self._living_starts(counts, living)
         ends = np.cumsum([len(some) for some in self._of_images])
-        best = sorted(starts, key=lambda one: (-one[0], one[1]))[:TOP]
-        return [self._place(count, row, ends) for count, row in best]
+        return [self._place(int(counts[row]), row, ends) for row in starts]
+
+    def _living_starts(self, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> list[int]:
+        """Return the first rows of the images with most texts, where pairs of them may have been taken down."""
+        uids = pl.concat([piece["uid"] for piece in self._dataset.pairs.pieces(self._part, ["uid"])])
+        image = uids.str.head(16).rle_id().to_numpy()
+        rows = np.flatnonzero(living & (counts >= 2))
+        firsts = rows[np.unique(image[rows], return_index=True)[1]]
+        found: list[int] = firsts[np.argsort(-counts[firsts], kind="stable")][:TOP].tolist()
+        return found
 
     def _place(self, count: int, row: int, ends: NDArray[np.int64]) -> Place:
         number = int(np.searchsorted(ends, row, side="right"))
         return Place(count, self._part, number, row - (int(ends[number - 1]) if number else 0))
+
+
+def _starts(counts: NDArray[np.int64]) -> list[int]:
+    """Return the first rows of the images with most texts, of a part's counts: all rows of an image have its count."""
+    begins = np.flatnonzero(np.diff(counts, prepend=0))
+    lengths = np.diff(np.append(begins, len(counts)))
+    runs = np.flatnonzero(counts[begins] >= 2)
+    runs = runs[np.argsort(-counts[begins[runs]], kind="stable")][:TOP]  # a run has an image, or several alike
+    starts = [
+        (int(counts[begin]), begin + offset)
+        for begin, length in zip(begins[runs].tolist(), lengths[runs].tolist(), strict=True)
+        for offset in range(0, length, int(counts[begin]))
+    ]
+    return [row for _, row in sorted(starts, key=lambda one: (-one[0], one[1]))[:TOP]]
 
 
 @dataclass(frozen=True)
@@ -176,11 +196,10 @@ def lists(dataset: Dataset, found: Sequence[Found]) -> Lists:
 
 
 def _images(dataset: Dataset, places: Sequence[Place]) -> Iterator[Extreme]:
-    """Read where the images are; what was taken down has no URL any more."""
+    """Read where the images are."""
     for texts, part, piece, row in places:
         ((text, url),) = dataset.pairs.piece(part, piece, ["alt_text", "url"])[[row]].rows()
-        if url:
-            yield Extreme(url, texts, text)
+        yield Extreme(url, texts, text)
 
 
 def _top(found: Iterable[Extreme]) -> list[Extreme]:

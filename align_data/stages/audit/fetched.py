@@ -22,8 +22,8 @@ class Statuses:
     """What one part's URLs came to."""
 
     statuses: Mapping[str, int] = field(default_factory=dict)
-    hosts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Host and status → URLs, of failures."""
+    hosts: Mapping[str, Counter[str]] = field(default_factory=dict)
+    """Host → its failures by status."""
     error: int = 0
     """Failures that a host can have more than is said."""
 
@@ -31,16 +31,16 @@ class Statuses:
 def statuses(dataset: Dataset, part: int) -> Statuses:
     """Count one part of `images`."""
     found: Counter[str] = Counter()
-    hosts: Counter[tuple[str, str]] = Counter()
+    hosts: dict[str, Counter[str]] = {}
     for piece in dataset.images.pieces(part, ["url", "status"]):
         found.update(dict(piece.group_by("status").len().iter_rows()))
         failed = piece.filter(~pl.col("status").is_in(["ok", "untried"]))
         host = pl.col("url").str.extract(HOST, 1).str.to_lowercase().fill_null("")
         for name, status, number in failed.group_by(host.alias("host"), "status").len().iter_rows():
-            hosts[name, status] += number
-    named = hosts.most_common(HELD)
-    error = hosts.most_common(HELD + 1)[-1][1] if len(hosts) > HELD else 0
-    return Statuses(found, dict(named), error)
+            hosts.setdefault(name, Counter())[status] += number
+    ranked = sorted(hosts, key=lambda name: -hosts[name].total()) if len(hosts) > HELD else list(hosts)
+    error = hosts[ranked[HELD]].total() if len(hosts) > HELD else 0
+    return Statuses(found, {name: hosts[name] for name in ranked[:HELD]}, error)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def fetched(parts: Sequence[Statuses]) -> Fetched:
     reasons: dict[str, Counter[str]] = {}
     for part in parts:
         total.update(part.statuses)
-        for (host, status), number in part.hosts.items():
-            reasons.setdefault(host, Counter())[status] += number
+        for host, some in part.hosts.items():
+            reasons.setdefault(host, Counter()).update(some)
     worst = sorted(reasons.items(), key=lambda one: (-one[1].total(), one[0]))[:TOP]
     hosts = [FailingHost(host, found.total(), dict(found.most_common())) for host, found in worst]
     return Fetched(total.total(), dict(_ranked(total)), hosts, sum(part.error for part in parts))

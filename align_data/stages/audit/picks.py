@@ -54,12 +54,14 @@ class Nearest:
 
     def add(self, part: int, piece: int, values: pl.Series, codes: Codes) -> None:
         """Look at one piece."""
+        if not self._number:
+            return
         for at, end in enumerate(ends(self._rule)):
             for kind, which in (("dropped", self._alone), ("kept", self._left)):
                 key: tuple[str, Kind, int] = (self._rule.name, kind, at)  # type: ignore[assignment]
                 held = self.spots.setdefault(key, [])
-                worst = held[-1].distance if len(held) >= self._number else np.inf
-                if worst <= _least(end, kind, values.dtype):
+                worst = held[-1].distance if len(held) >= self._number else None
+                if worst is not None and worst <= _least(end, kind, values.dtype):
                     continue
                 rows, distances = _near(values, which[codes], end, kind, worst)
                 best = np.argsort(distances, kind="stable")[: self._number]
@@ -74,16 +76,20 @@ def _least(end: End, kind: str, dtype: pl.DataType) -> float:
 
 
 def _near(
-    values: pl.Series, which: NDArray[np.bool_], end: End, kind: str, worst: float
+    values: pl.Series, which: NDArray[np.bool_], end: End, kind: str, worst: float | None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return rows on one side of an end that are nearer than `worst`, and how near."""
     rows = np.flatnonzero(which & values.is_not_null().to_numpy())
-    away = values.gather(rows).cast(pl.Float64).to_numpy() - end.value
-    # What passes a lower end is above it; at the threshold itself the operator has decided, and so did the masks.
-    inside = away if end.lower else -away
-    distance = inside if kind == "kept" else -inside
-    near = (distance >= 0) & (distance < worst)
-    return rows[near], distance[near]
+    with np.errstate(over="ignore"):  # as far away as can be
+        away = values.gather(rows).cast(pl.Float64).to_numpy() - end.value
+    above = end.lower == (kind == "kept")
+    distance = away if above else -away
+    near = distance >= 0 if worst is None else (distance >= 0) & (distance < worst)
+    rows, distance = rows[near], distance[near]
+    # At the threshold itself the operator decides; the masks do not know, where the rule is taken out.
+    passes = values.gather(rows).to_frame().select(end.passes(pl.first())).to_series().to_numpy()
+    right = passes == (kind == "kept")
+    return rows[right], distance[right]
 
 
 class Drawing:

@@ -46,6 +46,11 @@ class Populations:
         return np.asarray(self.failed == np.int64(1 << place))
 
     @property
+    def living(self) -> Which:
+        """Which numbers are of pairs that were not taken down."""
+        return np.asarray(self.failed >= 0)
+
+    @property
     def left(self) -> Which:
         """Which numbers are of pairs that no rule fails."""
         return np.asarray(self.failed == 0)

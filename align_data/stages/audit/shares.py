@@ -89,6 +89,8 @@ class Divided:
             return Counted(rows)
         sizes = rows.group_by("value").agg(pl.col("pairs").sum()).sort("pairs", "value", descending=[True, False])
         named = sizes.head(max(1, self._most // 4))
+        if len(named) == len(sizes):  # few values, with many masks
+            return Counted(rows)
         rest = rows.join(named, on="value", how="anti")
         return Counted(
             rows.join(named, on="value", how="semi"),
@@ -228,12 +230,14 @@ def _excess(rows: pl.DataFrame, pool: Group, populations: Populations) -> pl.Dat
 
 
 def _moved(name: str, group: Group, rules: Sequence[Rule], pool: Group) -> Moved:
-    excess = group.left - group.pairs * (pool.left / pool.pairs)
-    more: NDArray[np.float64] = np.array(group.fails) - group.pairs * np.array(pool.fails) / pool.pairs
-    at = int(np.argmax(more) if excess < 0 else np.argmin(more))
-    doing = more[at] > 0 if excess < 0 else more[at] < 0
+    # In whole numbers, pool.pairs times as many: what is treated as the pool is has exactly none beyond its share.
+    excess = group.left * pool.pairs - group.pairs * pool.left
+    more = [fails * pool.pairs - group.pairs * of_pool for fails, of_pool in zip(group.fails, pool.fails, strict=True)]
+    most = max(more) if excess < 0 else min(more)
+    at = more.index(most)
+    doing = most > 0 if excess < 0 else most < 0
     shares = (group.fails[at] / group.pairs, pool.fails[at] / pool.pairs)
-    return Moved(name, group, excess, rules[at].name if doing else None, *shares)
+    return Moved(name, group, excess / pool.pairs, rules[at].name if doing else None, *shares)
 
 
 def pool_of(populations: Populations, numbers: NDArray[np.int64], rules: int) -> Group:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from align_data import __version__
 from align_data.engines.base import Engine
 from align_data.layout import Dataset
-from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
+from align_data.ledger import TAKEN_DOWN, Plan, masks_of, open_ledger, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import Rule
@@ -29,6 +29,8 @@ from align_data.stages.audit.curves import Counts, Curve, Tally
 from align_data.stages.audit.populations import Populations
 from align_data.tables import Manifest
 
+Classes = list[tuple[int, int]]
+"""Counts of n-grams, ascending, and how many n-grams have each."""
 SAMPLES = 6
 _COUNTED = ("images_per_text", "texts_per_image", "rarest_ngram")
 
@@ -72,13 +74,13 @@ class Survey:
     sizes: dict[str, int]
     """How declared and measured sizes agree → pairs."""
     runs: list[Run]
-    classes: list[tuple[int, int]]
+    classes: Classes
     """Counts of n-grams by ascending count, and how many n-grams have each; none where they are not counted."""
     version: str = __version__
 
     def vocabulary(self, threshold: float) -> int:
         """Return how many n-grams occur at least so often."""
-        return sum(number for count, number in self.classes[bisect_left(self.classes, (threshold, 0)) :])
+        return vocabulary_size(self.classes, threshold)
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,11 @@ def survey(
     pairs = dataset.ingested()
     there = frozenset(available(dataset, pairs))
     masks = masks_of(manifest)
-    limit = extremes.threshold(dataset) if "images_per_text" in there else extremes.Threshold({})
+    gone = any(failed & TAKEN_DOWN for failed, _ in masks)
+    limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.Threshold({})
     hosts = max(shares.LEAST, shares.HELD // max(1, len(pairs.parts)))
     images = dataset.images.committed() is not None
-    known = classes(dataset) if "rarest_ngram" in there else []
+    known = classes(dataset) if "rarest_ngram" in there else None
     run = _Pass(
         dataset, ledger, plan, tuple(sorted(masks)), there, limit, hosts, samples, seed, images, testing(plan, known)
     )
@@ -151,7 +154,7 @@ def survey(
         fetched=fetched.fetched([part.statuses for part in parts]) if images else None,
         sizes=dict(sum((part.sizes for part in parts), Counter())),
         runs=list(_runs(dataset)),
-        classes=known,
+        classes=known or [],
     )
 
 
@@ -167,6 +170,7 @@ def _part(run: _Pass, part: int, tick: Tick) -> _Part:
     ]
     divided = [shares.Divided(dimension, run.hosts) for dimension in run.dimensions]
     extreme = extremes.Extremes(run.dataset, part, run.limit)
+    living = populations.living
     drawing = picks.Drawing(run.seed, part, run.samples * picks.SPARE)
     alone = {rule.name: populations.alone(place) for place, rule in enumerate(run.rules)}
     found = _Part()
@@ -178,7 +182,7 @@ def _part(run: _Pass, part: int, tick: Tick) -> _Part:
             near.add(part, number, values, codes)
         for each in divided:
             each.add(piece, codes)
-        extreme.add(number, piece)
+        extreme.add(number, piece, living[codes])
         for name, which in alone.items():
             drawing.add(number, name, which[codes])
         found.sizes.update(fetched.agreement(piece))
@@ -238,15 +242,25 @@ def _inputs(dataset: Dataset) -> list[str]:
     return [each["name"] for each in manifest.meta.get("inputs", [])] if manifest is not None else []
 
 
-def testing(plan: Plan, known: Sequence[tuple[int, int]]) -> tuple[Rule, ...]:
-    """Return the rules as they decide, and those as they would that are taken out: with a threshold for a share."""
+def testing(plan: Plan, known: Classes | None) -> tuple[Rule, ...]:
+    """Return the rules as they decide, and those as they would that are taken out: with a threshold for a share.
+
+    It stays a top_k where n-grams are not counted, and there are no `known` classes.
+    """
     return tuple(
-        rule.with_test("ge", vocabulary(rule.value, known).threshold) if rule.op == "top_k" and known else rule
+        rule.with_test("ge", vocabulary(rule.value, known).threshold)
+        if rule.op == "top_k" and known is not None
+        else rule
         for rule in plan.deciding
     )
 
 
-def classes(dataset: Dataset) -> list[tuple[int, int]]:
+def vocabulary_size(known: Classes, threshold: float) -> int:
+    """Return how many n-grams occur at least so often, of classes by ascending count."""
+    return sum(number for _, number in known[bisect_left(known, (threshold, 0)) :])
+
+
+def classes(dataset: Dataset) -> Classes:
     """Return how many n-grams have each count, by ascending count."""
     table = dataset.classes("ngrams")
     return [row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()]

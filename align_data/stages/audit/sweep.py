@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +18,13 @@ from align_data.layout import Dataset
 from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
-from align_data.recipe import RESOLVED, Rule, scalar
+from align_data.recipe import RESOLVED, Rule
+from align_data.signals import Signal, find
 from align_data.stages.audit import picks
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.populations import DROPPED, OPEN, Populations
-from align_data.stages.audit.survey import classes, testing
+from align_data.stages.audit.survey import Classes, classes, testing, vocabulary_size
 from align_data.tops import resolve
 
 MOST = 20
@@ -87,7 +90,7 @@ def sweep(
     place = _place(plan, asked)
     measured = frozenset(available(dataset, pairs))
     there = asked.signal in measured
-    known = classes(dataset) if asked.signal == "rarest_ngram" and there else []
+    known = classes(dataset) if asked.signal == "rarest_ngram" and there else None
     written, rule = plan.recipe.rules[place], testing(plan, known)[place]
     op = _op(written, asked.upper)
     values = [_value(written, op, value) for value in asked.values]
@@ -114,6 +117,8 @@ def sweep(
     counted = engine.map_parts("sweep", count, rows, progress)
     curve = tally().curve(sum(counted, tally().counts))
     found = _points(curve, rule, op, values, tested)
+    if op == "top_k" and known is not None and not values:
+        found = _by_size(found, known)
     changes = None
     if moved:
         changes = _changes(dataset, ledger, place, rule, tested, moved, seed, populations) if there else []
@@ -145,7 +150,7 @@ def _op(rule: Rule, upper: bool) -> str:
 
 def _value(rule: Rule, op: str, value: Any) -> Any:
     """Return a value that the rule's signal can be compared with, as its operator takes it."""
-    given = scalar(value, f"--values {value}") if isinstance(value, str) else value
+    given = _typed(value, find(rule.signal)) if isinstance(value, str) else value
     try:
         tested = rule.with_test(op, [given] if op == "in" else given)
     except ValidationError as error:
@@ -154,9 +159,22 @@ def _value(rule: Rule, op: str, value: Any) -> Any:
     return tested.value[0] if op == "in" else tested.value
 
 
-def _tested(rule: Rule, op: str, values: Sequence[Any], known: Sequence[tuple[int, int]]) -> list[Any]:
+def _typed(text: str, signal: Signal) -> Any:
+    """Return what a text says: of a text signal itself, whatever it looks like; else a number, or true or false."""
+    if signal.type == "string":
+        return text
+    if signal.type == "bool":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    for number in (int, float):
+        with suppress(ValueError, OverflowError):
+            if math.isfinite(found := number(text)):
+                return found
+    raise RecipeError(f"--values {text}: {signal.name} is {signal.unit}, and this is no number")
+
+
+def _tested(rule: Rule, op: str, values: Sequence[Any], known: Classes | None) -> list[Any]:
     """Return what decides for each value: the end of what passes, or the level itself."""
-    if op == "top_k" and known:
+    if op == "top_k" and known is not None:
         return [End("ge", vocabulary(value, known).threshold) for value in values]
     return [End(op, value) for value in values] if ends(rule) else list(values)
 
@@ -178,6 +196,12 @@ def _points(curve: Curve, rule: Rule, op: str, values: Sequence[Any], tested: Se
         others = [other for other in found if other != end]
         return [Point(v, *curve.at([moved, *others])) for v, moved in zip(values, tested, strict=True)]
     return [Point(level, *curve.levels_at([level])) for level in values or levels(rule)]
+
+
+def _by_size(found: Sequence[Point], known: Classes) -> list[Point]:
+    """Return points at counts of n-grams as points at sizes of the vocabulary, the smallest first."""
+    sizes = {vocabulary_size(known, point.value): point for point in found}
+    return [Point(size, sizes[size].kept, sizes[size].pending) for size in sorted(sizes) if size]
 
 
 def _changes(
@@ -216,4 +240,4 @@ def _passes(rule: Rule, moved: Any) -> pl.Expr:
     if not isinstance(moved, End):
         return column.eq(moved)
     others = [end for end in ends(rule) if end.op != moved.op]
-    return pl.all_horizontal([rule.with_test(end.op, end.value).passes(column) for end in (moved, *others)])
+    return pl.all_horizontal([end.passes(column) for end in (moved, *others)])

@@ -1,0 +1,122 @@
+"""align-data search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from align_data.cli.common import (
+    console,
+    json_option,
+    print_json,
+    progress,
+    write_page,
+)
+from align_data.cli.training import device_option, load_model, lost, model_argument, shards_argument
+from align_data.errors import InputError
+from align_data.report import drawing, search_html
+from align_data.train.search import Found, Kind, Part, search
+from align_data.train.shards import Shards
+
+
+@click.command("search", short_help="Find the images or texts of some shards that are nearest to texts and images.")
+@model_argument
+@shards_argument
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text to look for.")
+@click.option("--image", "images", multiple=True, metavar="FILE", help="An image to look for.")
+@click.option("--minus-text", "minus_texts", multiple=True, metavar="TEXT", help="A text to be away from.")
+@click.option("--minus-image", "minus_images", multiple=True, metavar="FILE", help="An image to be away from.")
+@click.option(
+    "--text-weight",
+    type=click.FloatRange(0, 1000, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="What a text counts against an image, which counts 1.",
+)
+@click.option(
+    "--find", "kind", type=click.Choice(get_args(Kind)), default="images", show_default=True, help="What is found."
+)
+@click.option("--top", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page of pictures."
+)
+@device_option
+@json_option
+def command(
+    model: str,
+    shards: str,
+    texts: tuple[str, ...],
+    images: tuple[str, ...],
+    minus_texts: tuple[str, ...],
+    minus_images: tuple[str, ...],
+    text_weight: float,
+    kind: Kind,
+    top: int,
+    html: Path | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Find the images or texts of some shards that are nearest to texts and images.
+
+    MODEL is a folder that align-data train wrote, a checkpoint of transformers, or its name on the hub; SHARDS is a
+    folder that align-data export wrote, or one of WebDataset tars. Several texts and images are added, and those of
+    --minus-text and --minus-image subtracted, as vectors of unit length. The search is exact.
+
+    \b
+    Examples:
+      align-data search model shards --text "a red circle" --html found.html
+      align-data search model shards --image photo.jpg --text "in the snow" --top 50
+      align-data search model shards --image photo.jpg --minus-text "a dog"
+      align-data search model shards --image photo.jpg --find texts
+    """
+    if not texts and not images:
+        raise click.UsageError("say what to look for: --text or --image")
+    parts = [
+        *(_image(file, 1.0) for file in images),
+        *(_text(text, text_weight) for text in texts),
+        *(_image(file, -1.0) for file in minus_images),
+        *(_text(text, -text_weight) for text in minus_texts),
+    ]
+    if html is not None:
+        drawing()  # before a long search
+    opened = Shards.open(shards)
+    found = search(load_model(model, device), opened, parts, progress(), kind=kind, top=top)
+    if html is not None:
+        write_page(html, search_html(found))
+    if as_json:
+        print_json(found.to_json())
+    elif html is None:
+        _print(console(), found)
+    lost(found.undecodable, found.skipped)
+
+
+def _text(text: str, weight: float) -> Part:
+    if not text.strip():
+        raise click.UsageError("a text to look for is empty")
+    return Part("text", text, weight)
+
+
+def _image(file: str, weight: float) -> Part:
+    try:
+        return Part("image", file, weight, Path(file).read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise InputError(f"cannot read the image {file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _print(out: Console, found: Found) -> None:
+    table = Table(title=f"The {found.kind} nearest to the query, of {found.pairs:,} pairs", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("cosine", justify="right")
+    table.add_column("alt_text", overflow="fold")
+    table.add_column("uid", no_wrap=True)
+    for rank, hit in enumerate(found.hits, 1):
+        more = f" (and {hit.pairs - 1:,} more)" if hit.pairs > 1 else ""
+        table.add_row(
+            f"{rank:,}", f"{hit.score:.3f}", escape(hit.alt_text[:200] or "(no text)") + more, escape(hit.uid)
+        )
+    out.print(table)

@@ -1,0 +1,153 @@
+"""Embedding the pairs of shards, a batch at a time; images are decoded in threads while the model works."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+
+from align_data.errors import AlignDataError, DatasetError, InputError
+from align_data.progress import Progress
+from align_data.train.metrics import Vectors
+from align_data.train.pictures import Pixels, centre
+from align_data.train.shards import Sample, Shards
+
+BATCH = 64
+"""Pairs that are embedded at once."""
+_AHEAD = 2
+"""Batches that are decoded while one is embedded."""
+_THREADS = 4
+_UID = re.compile(r"[0-9a-f]{32}")
+
+
+class Encoder(Protocol):
+    """What is needed of a model."""
+
+    @property
+    def side(self) -> int:
+        """Pixels of its images."""
+
+    @property
+    def dim(self) -> int:
+        """Length of its vectors."""
+
+    @property
+    def digest(self) -> str:
+        """Of its weights and its tokenizer."""
+
+    def images(self, pixels: Pixels, /) -> Vectors:
+        """Embed images (n, side, side, 3): (n, dim), of unit length."""
+
+    def texts(self, texts: Sequence[str], /) -> Vectors:
+        """Embed texts: (n, dim), of unit length."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pairs in the order of the shards, and their embeddings as far as they were asked for."""
+
+    samples: list[Sample]
+    images: Vectors
+    texts: Vectors
+    undecodable: dict[str, str]
+    """Of pairs that are left out because their image cannot be decoded, uid and reason."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """All pairs of shards with their embeddings (n, dim), in the order of the shards."""
+
+    uids: list[str]
+    urls: list[str]
+    alt_texts: list[str]
+    images: Vectors
+    texts: Vectors
+    undecodable: dict[str, str]
+    skipped: dict[str, str]
+    """Shards that are damaged, and what is wrong with them."""
+
+
+def embed(model: Encoder, shards: Shards, progress: Progress, *, size: int = BATCH) -> Embedded:
+    """Embed all pairs; DatasetError where there are none."""
+    found: list[tuple[str, str, str]] = []
+    images, texts = [], []
+    undecodable: dict[str, str] = {}
+    for batch in batches(model, shards, progress, size=size):
+        found += [(sample.uid, sample.url, sample.alt_text) for sample in batch.samples]
+        images.append(batch.images)
+        texts.append(batch.texts)
+        undecodable |= batch.undecodable
+    if not found:
+        raise DatasetError(nothing(shards.skipped, undecodable))
+    uids, urls, alt_texts = (list(some) for some in zip(*found, strict=True))
+    pairs = np.concatenate(images), np.concatenate(texts)
+    return Embedded(uids, urls, alt_texts, *pairs, undecodable, dict(shards.skipped))
+
+
+def image_key(uid: str) -> str:
+    """Return what two pairs of one image have in common: the first half of a uid of ours, and no other's."""
+    return uid[:16] if _UID.fullmatch(uid) else uid
+
+
+def nothing(skipped: Mapping[str, str], undecodable: Mapping[str, str]) -> str:
+    """Say why no pair of shards could be embedded."""
+    lost = ((skipped, "damaged shards"), (undecodable, "images that cannot be decoded"))
+    why = [f"{len(some):,} {what}, the first: {next(iter(some.values()))}" for some, what in lost if some]
+    return "the shards have no pair that can be embedded" + (f" ({'; '.join(why)})" if why else "")
+
+
+def batches(
+    model: Encoder, shards: Shards, progress: Progress, *, images: bool = True, texts: bool = True, size: int = BATCH
+) -> Iterator[Batch]:
+    """Yield the pairs of shards in batches, embedded; what is not asked for costs nothing, and is an empty array.
+
+    Damaged shards are passed over, and are in `shards.skipped` at the end.
+    """
+    waiting: deque[list[tuple[Sample, Future[Pixels | str]]]] = deque()
+    threads = min(_THREADS, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(threads) as pool, progress.step("embed", shards.pairs, "pairs") as tick:
+        pairs = iter(shards)
+        while some := list(islice(pairs, size)):
+            side = model.side if images else None
+            waiting.append([(sample, pool.submit(_pixels, sample.image, side)) for sample in some])
+            if len(waiting) > _AHEAD:
+                yield _embedded(model, waiting[0], images, texts)
+                tick(len(waiting.popleft()))
+        while waiting:
+            yield _embedded(model, waiting[0], images, texts)
+            tick(len(waiting.popleft()))
+
+
+def _embedded(model: Encoder, some: list[tuple[Sample, Future[Pixels | str]]], images: bool, texts: bool) -> Batch:
+    made = [(sample, future.result()) for sample, future in some]
+    samples = [sample for sample, pixels in made if not isinstance(pixels, str)]
+    seen = [pixels for _, pixels in made if not isinstance(pixels, str)]
+    none = np.zeros((0, model.dim), np.float32)
+    return Batch(
+        samples,
+        sound(model.images(np.stack(seen))) if images and seen else none,
+        sound(model.texts([sample.alt_text for sample in samples])) if texts and samples else none,
+        {sample.uid: pixels for sample, pixels in made if isinstance(pixels, str)},
+    )
+
+
+def _pixels(content: bytes, side: int | None) -> Pixels | str:
+    """Return what the model sees of an image, or why it cannot be decoded; nothing of one that nobody looks at."""
+    try:
+        return np.zeros((0, 0, 3), np.uint8) if side is None else centre(content, side)
+    except InputError as error:
+        return str(error)
+
+
+def sound(vectors: Vectors) -> Vectors:
+    """Return embeddings as they are; AlignDataError where some are no numbers."""
+    if not np.isfinite(vectors).all():
+        raise AlignDataError("the model's embeddings are not numbers (NaN): its training has diverged; train it again")
+    return vectors

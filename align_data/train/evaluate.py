@@ -1,0 +1,172 @@
+"""What a model is worth on the pairs of some shards: retrieval, and with labels nearest neighbours and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from align_data.progress import Progress
+from align_data.train.embed import BATCH, Embedded, Encoder, embed, image_key, sound
+from align_data.train.labels import TEMPLATES, numbers, of_images
+from align_data.train.metrics import (
+    Direction,
+    Estimate,
+    Retrieval,
+    Rows,
+    Vectors,
+    direction,
+    distinct,
+    ensemble,
+    estimates,
+    neighbours,
+    ranks,
+    retrieval,
+)
+from align_data.train.shards import Shards
+
+_CONSTANT = 1e-5
+"""Coordinates that differ by less are equal: a model's batches differ by more than nothing."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Labels, and what is asked with them."""
+
+    labels: Mapping[str, str]
+    """uid or URL → label."""
+    names: tuple[str, ...] = ()
+    """The classes of zero-shot classification; none: it is not asked for."""
+    templates: tuple[str, ...] = TEMPLATES
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Whether the nearest other image is of the same class."""
+
+    images: int
+    classes: int
+    r_at_1: Estimate
+    chance: float
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Classification by prompts."""
+
+    images: int
+    classes: int
+    templates: int
+    top_1: Estimate
+    top_5: Estimate
+    chance: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures; shares are from 0 to 1, intervals are 95 % over the queries."""
+
+    model: str
+    """The digest of its weights and its tokenizer."""
+    pairs: int
+    retrieval: Retrieval
+    shuffled: Direction
+    """Image to text with the captions shuffled among the pairs: at chance, or the evaluation itself is wrong."""
+    neighbours: Neighbours | None
+    zero_shot: ZeroShot | None
+    undecodable: dict[str, str]
+    """uid → reason, of pairs left out because their image cannot be decoded."""
+    skipped: dict[str, str]
+    """Shard → reason, of shards left out because they are damaged."""
+    seed: int
+    notes: tuple[str, ...]
+    """What a reader must know: figures that are no better than chance, and why."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `align-data evaluate --json` prints."""
+        return asdict(self)
+
+
+def evaluate(
+    model: Encoder,
+    shards: Shards,
+    progress: Progress,
+    *,
+    classes: Classes | None = None,
+    seed: int = 0,
+    batch: int = BATCH,
+) -> Evaluation:
+    """Embed the pairs of shards and return what the embeddings are worth.
+
+    `seed` is of the bootstrap's draws and of the shuffled captions. Raises DatasetError where the shards have no pair,
+    and InputError where labels do not fit.
+    """
+    found = embed(model, shards, progress, size=batch)
+    image_rows, image_of = distinct(image_key(uid) for uid in found.uids)
+    text_rows, text_of = distinct(found.alt_texts)
+    images, texts = found.images[image_rows], found.texts[text_rows]
+    shuffled = np.random.default_rng(seed).permutation(text_of)
+    retrieved = retrieval(images, texts, image_of, text_of, seed=seed)
+    near, shot = _with_labels(model, found, images, image_of, classes, seed) if classes else (None, None)
+    return Evaluation(
+        model.digest,
+        len(found.uids),
+        retrieved,
+        direction(images, texts, image_of, shuffled, seed=seed),
+        near,
+        shot,
+        found.undecodable,
+        found.skipped,
+        seed,
+        tuple(_notes(retrieved, near, shot, images, texts)),
+    )
+
+
+def _with_labels(
+    model: Encoder, found: Embedded, images: Vectors, image_of: Rows, asked: Classes, seed: int
+) -> tuple[Neighbours | None, ZeroShot | None]:
+    labels = of_images(asked.labels, found.uids, found.urls, image_of.tolist())
+    labelled = images[sorted(labels)]
+    names = [labels[image] for image in sorted(labels)]
+    shot = _zero_shot(model, labelled, names, asked, seed) if asked.names else None
+    if len(labelled) < 2:
+        return None, shot
+    of_class = distinct(names)[1]
+    same = np.bincount(of_class)
+    chance = float((same * (same - 1)).sum() / (len(names) * (len(names) - 1)))
+    (share,) = estimates([(neighbours(labelled, of_class), np.mean)], seed)
+    return Neighbours(len(names), len(same), share, chance), shot
+
+
+def _zero_shot(model: Encoder, images: Vectors, names: list[str], asked: Classes, seed: int) -> ZeroShot:
+    right = np.array(numbers(names, asked.names), np.int64)
+    prompts = [
+        sound(model.texts([template.replace("{}", name) for template in asked.templates])) for name in asked.names
+    ]
+    found = ranks(images, ensemble(np.stack(prompts)), np.arange(len(images)), right)
+    top_1, top_5 = estimates([(found.hits(k), np.mean) for k in (1, 5)], seed)
+    return ZeroShot(len(images), len(asked.names), len(asked.templates), top_1, top_5, 1 / len(asked.names))
+
+
+def _notes(
+    found: Retrieval, near: Neighbours | None, shot: ZeroShot | None, images: Vectors, texts: Vectors
+) -> list[str]:
+    notes = [
+        f"all {len(some):,} {what}s have the same embedding: the {what} tower is constant"
+        for some, what in ((images, "image"), (texts, "text"))
+        if len(some) > 1 and np.ptp(some, axis=0).max() < _CONSTANT
+    ]
+    figures: list[tuple[str, Estimate, float]] = [
+        ("image to text R@1", found.image_to_text.r_at_1, found.image_to_text.chance),
+        ("text to image R@1", found.text_to_image.r_at_1, found.text_to_image.chance),
+    ]
+    figures += [("nearest neighbour R@1", near.r_at_1, near.chance)] if near else []
+    figures += [("zero-shot top-1", shot.top_1, shot.chance)] if shot else []
+    return notes + [
+        f"{name} is not beyond chance: {figure.value:.2%}, from {figure.low:.2%} to {figure.high:.2%}, where chance is "
+        f"{chance:.2%}"
+        for name, figure, chance in figures
+        if chance < 1 and figure.low <= chance + 1e-12
+    ]

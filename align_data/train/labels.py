@@ -1,0 +1,112 @@
+"""What a user gives for zero-shot classification: classes, prompt templates, and the labels of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from align_data.errors import InputError, nearest
+
+TEMPLATES = ("a photo of a {}",)
+"""Where none are given."""
+_READERS: dict[str, Callable[[str], pl.DataFrame]] = {
+    ".parquet": lambda file: pl.read_parquet(file, glob=False),
+    ".csv": lambda file: pl.read_csv(file, infer_schema=False, glob=False),
+    ".json": lambda file: pl.read_json(file, infer_schema_length=None),
+    ".jsonl": lambda file: pl.read_ndjson(file, infer_schema_length=None),
+}
+
+
+def read_classes(file: str) -> tuple[str, ...]:
+    """Return the classes, one a line; InputError where there is none, or one twice."""
+    classes = _lines(file, "classes")
+    if not classes:
+        raise InputError(f"{file} has no classes: write the name of one on each line")
+    twice = next((name for place, name in enumerate(classes) if name in classes[:place]), None)
+    if twice is not None:
+        raise InputError(f"{file} has the class {twice!r} twice: each name stands for one class")
+    return classes
+
+
+def read_templates(file: str) -> tuple[str, ...]:
+    """Return the prompt templates, one a line, each with one {}; InputError where there is none, or one without."""
+    templates = _lines(file, "templates")
+    if not templates:
+        raise InputError(f"{file} has no templates: write one on each line, such as {TEMPLATES[0]}")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise InputError(
+                f"{file}: the template {template!r} has no place for the class, or several: write {{}} once"
+            )
+    return templates
+
+
+def _lines(file: str, what: str) -> tuple[str, ...]:
+    try:
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"cannot read the {what} in {file}: it is not UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise InputError(f"cannot read the {what} in {file}: {getattr(error, 'strerror', None) or error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def read_labels(file: str) -> dict[str, str]:
+    """Return the label of each pair by uid, or by URL where the file has no column uid; null is no label.
+
+    Parquet, CSV, JSON (a list of objects) or JSON lines. Raises InputError for a file that is none of these, or in
+    which one pair has two labels.
+    """
+    ending = Path(file).suffix.lower()
+    if ending not in _READERS:
+        raise InputError(f"{file}: labels are read from {', '.join(_READERS)}, by the ending of the name")
+    try:
+        rows = _READERS[ending](file)
+    except (OSError, pl.exceptions.PolarsError, ValueError) as error:
+        raise InputError(f"cannot read the labels in {file}: {' '.join(str(error).split())[:200]}") from error
+    key = next((name for name in ("uid", "url") if name in rows.columns), None)
+    if key is None or "label" not in rows.columns:
+        raise InputError(f"{file} has the columns {', '.join(rows.columns)}: labels need uid or url, and label")
+    try:
+        rows = rows.select(pl.col(key, "label").cast(pl.String)).drop_nulls().unique(maintain_order=True)
+    except pl.exceptions.PolarsError:
+        raise InputError(f"{file}: uid, url and label must be texts or numbers, and are no lists") from None
+    twice = rows.filter(pl.col(key).is_duplicated())
+    if len(twice):
+        first, second = twice.filter(pl.col(key) == twice[key][0])["label"][:2]
+        raise InputError(
+            f"{file} says of {twice[key][0]} that it is {first!r} and that it is {second!r}: one label each"
+        )
+    return dict(rows.iter_rows())
+
+
+def of_images(
+    labels: Mapping[str, str], uids: Iterable[str], urls: Iterable[str], image_of: Iterable[int]
+) -> dict[int, str]:
+    """Return the label of each image by its number, where a pair of it has one.
+
+    Raises InputError where the labels are of other pairs, or where two pairs of an image have different ones.
+    """
+    found: dict[int, str] = {}
+    for uid, url, image in zip(uids, urls, image_of, strict=True):
+        label = labels.get(uid, labels.get(url))
+        if label is not None and found.setdefault(image, label) != label:
+            raise InputError(f"the image of {uid} is labelled {found[image]!r} and {label!r}: an image has one class")
+    if not found:
+        raise InputError(
+            f"none of the {len(labels):,} labels is of a pair in the shards: a label is known by the pair's uid or url"
+        )
+    return found
+
+
+def numbers(labels: Iterable[str], classes: tuple[str, ...]) -> list[int]:
+    """Return the place of each label among the classes; InputError for one that is none of them."""
+    places = {name: place for place, name in enumerate(classes)}
+    found = []
+    for label in labels:
+        if label not in places:
+            raise InputError(f"the label {label!r} is none of the {len(classes):,} classes{nearest(label, classes)}")
+        found.append(places[label])
+    return found

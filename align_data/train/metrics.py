@@ -1,0 +1,223 @@
+"""How good embeddings are: retrieval, nearest neighbours, classes by prompts, each with a bootstrap interval.
+
+Scores are cosines, computed exactly: coordinates are rounded to 2^-24, so a product has at most 48 bits and every sum
+in float64 is without error, whatever the order of its terms. So equal vectors have equal scores, and no figure depends
+on the size of a block, the number of threads or the machine.
+
+Where scores are equal their order means nothing, so a figure is its expectation over all orders of the equal ones. A
+tower that always says the same is then exactly at chance: not right because what is right happens to come first, and
+not wrong because it comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""A row each, of unit length."""
+Rows = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+DRAWS = 1000
+"""Bootstrap samples."""
+_LEVEL = (2.5, 97.5)
+_STEP = 2.0**-24
+_CELLS = 2**22
+"""Numbers that a bootstrap holds at once."""
+
+
+class Block(NamedTuple):
+    """How much of the matrix of scores is held at once."""
+
+    queries: int = 1024
+    gallery: int = 4096
+
+
+BLOCK = Block()
+"""32 MiB of scores."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval over the queries."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Direction:
+    """How well queries of one kind find what is right among all of the other kind."""
+
+    queries: int
+    gallery: int
+    r_at_1: Estimate
+    """Of the queries the share whose best right answer is first; so also 5 and 10."""
+    r_at_5: Estimate
+    r_at_10: Estimate
+    median_rank: Estimate
+    chance: float
+    """R@1 of an order that knows nothing."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Both directions of retrieval."""
+
+    image_to_text: Direction
+    text_to_image: Direction
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the best right answer of each query stands among what is wrong."""
+
+    above: Rows
+    """Wrong answers with a higher score."""
+    level: Rows
+    """Wrong answers with the same score."""
+    right: Rows
+    """Right answers with that score, at least 1."""
+
+    def expected(self) -> Values:
+        """Return each query's rank from 1, the mean over all orders of equal scores."""
+        mean: Values = 1 + self.above + self.level / (self.right + 1)
+        return mean
+
+    def hits(self, k: int) -> Values:
+        """Return for each query the share of orders of equal scores that have a right answer among the first k."""
+        missed = np.ones(len(self.above))
+        for drawn in range(k):  # one place more that falls to a wrong answer
+            wrong = np.maximum(self.level - drawn, 0)
+            share = wrong / np.maximum(wrong + self.right, 1)
+            missed = np.where(self.above + drawn < k, missed * share, missed)
+        return 1 - missed
+
+
+def distinct(keys: Iterable[Hashable]) -> tuple[Rows, Rows]:
+    """Return the row where each distinct key is first, and for every row the number of its key among these."""
+    numbers: dict[Hashable, int] = {}
+    number_of = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+    return np.unique(number_of, return_index=True)[1].astype(np.int64), number_of
+
+
+def retrieval(
+    images: Vectors, texts: Vectors, image_of: Rows, text_of: Rows, *, seed: int = 0, block: Block = BLOCK
+) -> Retrieval:
+    """Return how well distinct images (i, d) find their texts (t, d), and texts their images.
+
+    `image_of` and `text_of` (n,) say which row of each is a pair; a row may be in several, and is in one at least.
+    """
+    return Retrieval(
+        direction(images, texts, image_of, text_of, seed=seed, block=block),
+        direction(texts, images, text_of, image_of, seed=seed, block=block),
+    )
+
+
+def direction(
+    queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, *, seed: int = 0, block: Block = BLOCK
+) -> Direction:
+    """Return how well queries (q, d) find what is right in a gallery (g, d); `query` and `answer` as in `ranks`."""
+    found = ranks(queries, gallery, query, answer, block)
+    hits = [(found.hits(k), np.mean) for k in (1, 5, 10)]
+    one, five, ten, median = estimates([*hits, (found.expected(), np.median)], seed)
+    pairs = len(np.unique(query * len(gallery) + answer))
+    return Direction(len(queries), len(gallery), one, five, ten, median, pairs / (len(queries) * len(gallery)))
+
+
+def ranks(queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, block: Block = BLOCK) -> Ranks:
+    """Return where each query's best right answer stands; `query` and `answer` (n,) are rows that are right together.
+
+    Every query has a right answer.
+    """
+    query, answer = np.unique(np.stack([query, answer]), axis=1)  # sorted by query, each once
+    scores = np.empty(len(query))
+    for some in _slices(len(query), block.gallery):
+        scores[some] = np.einsum("nd,nd->n", _exact(queries[query[some]]), _exact(gallery[answer[some]]))
+    best = np.maximum.reduceat(scores, np.searchsorted(query, np.arange(len(queries))))
+    right = np.bincount(query, weights=scores == best[query], minlength=len(queries)).astype(np.int64)
+    above, level = np.zeros(len(queries), np.int64), -right
+    for rows, _, found in _scores(queries, gallery, block):
+        above[rows] += (found > best[rows, None]).sum(axis=1)
+        level[rows] += (found == best[rows, None]).sum(axis=1)
+    return Ranks(above, level, right)
+
+
+def neighbours(images: Vectors, classes: Rows, block: Block = BLOCK) -> Values:
+    """Return for each image which share of those nearest to it are of its class: 1 or 0 where only one is nearest.
+
+    An image is not its own neighbour, so one that is alone in its class gets 0. There must be two images at least.
+    """
+    best = np.full(len(images), -np.inf)
+    level, same = np.zeros((2, len(images)))
+    for rows, columns, found in _scores(images, images, block):
+        found[np.arange(len(images))[rows, None] == np.arange(len(images))[columns]] = -np.inf
+        top = np.maximum(best[rows], found.max(axis=1))
+        at = (found == top[:, None]) & np.isfinite(top[:, None])
+        stays = best[rows] == top
+        level[rows] = level[rows] * stays + at.sum(axis=1)
+        same[rows] = same[rows] * stays + (at & (classes[rows, None] == classes[columns])).sum(axis=1)
+        best[rows] = top
+    return same / level
+
+
+def ensemble(prompts: Vectors) -> Vectors:
+    """Return one vector a class of prompts (c, t, d): the mean of its unit vectors, of unit length again."""
+    return unit(unit(prompts).mean(axis=1))
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Return vectors of unit length; one without length stays as it is."""
+    length = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+    return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def estimates(
+    figures: Sequence[tuple[Values, Callable[..., Any]]], seed: int = 0, draws: int = DRAWS
+) -> list[Estimate]:
+    """Return figures with their percentile bootstrap intervals: values (n,) of the same queries, and what sums them up.
+
+    What sums up takes `axis`, as numpy.mean does. All figures are of the same draws.
+    """
+    number = len(figures[0][0])
+    random = np.random.default_rng(seed)
+    drawn: list[list[Values]] = [[] for _ in figures]
+    for some in _slices(draws, max(1, _CELLS // number)):
+        picks = random.integers(0, number, (some.stop - some.start, number))
+        for place, (values, statistic) in enumerate(figures):
+            drawn[place].append(statistic(values[picks], axis=1))
+    found = []
+    for (values, statistic), parts in zip(figures, drawn, strict=True):
+        low, high = np.percentile(np.concatenate(parts), _LEVEL)
+        found.append(Estimate(float(statistic(values, axis=0)), float(low), float(high)))
+    return found
+
+
+def scores(queries: Vectors, gallery: Vectors) -> Values:
+    """Return the cosines (q, g) of unit vectors, without error but for the rounding of coordinates to 2^-24."""
+    found: Values = _exact(queries) @ _exact(gallery).T
+    return found
+
+
+def _scores(queries: Vectors, gallery: Vectors, block: Block) -> Iterator[tuple[slice, slice, Values]]:
+    """Yield rows, columns and their scores, a block at a time."""
+    for rows in _slices(len(queries), block.queries):
+        some = _exact(queries[rows])
+        for columns in _slices(len(gallery), block.gallery):
+            yield rows, columns, some @ _exact(gallery[columns]).T
+
+
+def _exact(vectors: Vectors) -> Values:
+    rounded: Values = np.rint(vectors.astype(np.float64) / _STEP) * _STEP
+    return rounded
+
+
+def _slices(number: int, step: int) -> Iterator[slice]:
+    for start in range(0, number, step):
+        yield slice(start, min(start + step, number))
