@@ -97,7 +97,7 @@ def resolve(
     scan = _Scan(dataset, others, measured, signals)
     rows = [part.rows for part in dataset.ingested().parts]
     zeros = np.zeros((len(signals), _COARSE), np.int64)
-    coarse = sum(engine.map_parts("filter: scores", scan.coarse, rows, progress), zeros)
+    coarse = sum(engine.map_parts("scores", scan.coarse, rows, progress), zeros)
     searches = {
         (name, fraction): _Search(signals.index(signal_of[name]), fraction, coarse[signals.index(signal_of[name])])
         for name, fractions in asked.items()
@@ -105,7 +105,7 @@ def resolve(
     }
     bins = sorted({search.bin for search in searches.values()})
     zeros = np.zeros((len(bins), _FINE), np.int64)
-    fine = sum(engine.map_parts("filter: scores", partial(scan.fine, bins), rows, progress), zeros)
+    fine = sum(engine.map_parts("scores", partial(scan.fine, bins), rows, progress), zeros)
     tops = {key: search.top(fine[bins.index(search.bin)]) for key, search in searches.items()}
     return {name: [tops[name, fraction] for fraction in fractions] for name, fractions in asked.items()}
 

@@ -37,8 +37,8 @@ def _signal(name: str) -> Signal:
         group=f"{GROUP}.{name}",
         type="float64",
         unit="cosine",
-        about="Cosine of the image's and the text's embedding by the model that align-data score was given for NAME, "
-        f"rounded to {DECIMALS} decimals.",
+        about="Cosine of the image's and the text's embedding by the model that align-data score was given with "
+        f"--as {name}, rounded to {DECIMALS} decimals.",
         source="LAION-400M, which dropped pairs below 0.3 by CLIP ViT-B/32; DataComp",
         needs=("alt_text",),
         lacks=f"need a model: align-data score MODEL DATASET --as {name}",
