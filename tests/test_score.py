@@ -29,6 +29,7 @@ from test_shards import fetched, samples
 
 import align_data
 from align_data.engines.local import LocalEngine
+from align_data.engines.spark import SparkEngine
 from align_data.errors import AlignDataError, DatasetError, RecipeError, SignalError, TrainError
 from align_data.layout import Dataset
 from align_data.ledger import Plan, Top
@@ -619,6 +620,23 @@ def test_other_scores_decide_the_ledger_again(unscored: Dataset) -> None:
     plant(unscored, "eye", [0.2, 0.1] * (POOL // 2))
     assert decided(unscored, "top_fraction: 0.5").tops == first.tops
     assert tree(Path(unscored.store.url), "verdicts/mine") != files
+
+
+@pytest.mark.spark
+def test_both_engines_decide_alike(unscored: Dataset) -> None:
+    pytest.importorskip("pyspark")
+    local = {f"spark.driver.{name}": "127.0.0.1" for name in ("host", "bindAddress")}
+    spark = SparkEngine({"spark.master": "local[2]", **local})
+    plant(unscored, "eye", [None if n % 5 == 0 else n / 1000 for n in range(POOL)])
+    recipe = recipe_of("signal: n_words, ge: 1", "signal: similarity.eye, top_fraction: 0.4")
+    try:
+        for name, engine in (("of-local", engine_of(unscored)), ("of-spark", spark)):
+            decide_ledger(Decision(recipe, name=name), unscored, engine, Silent())
+    finally:
+        spark.stop()
+    assert audit_plan(unscored, "of-spark") == audit_plan(unscored, "of-local")
+    assert read(unscored, "verdicts/of-spark").equals(read(unscored, "verdicts/of-local"))
+    assert audit(unscored, "of-local").kept > 0
 
 
 # --- every command reads it ---
