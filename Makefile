@@ -7,7 +7,13 @@ DEMO := demo
 DEMO_PORT ?= 8808
 DEMO_RULES := --recipe align --set rarest_ngram.ge=3
 
-.PHONY: help demo test lint types bench bench-spark bench-images bench-audit docs job-zip clean
+ABLATION := ablation
+ABLATION_IMAGES ?= 4000
+ABLATION_ARMS ?= none,recipe,random,oracle
+ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 64000
+ABLATION_SIDE := 128
+
+.PHONY: help demo ablate test lint types bench bench-spark bench-images bench-audit docs job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -38,6 +44,28 @@ demo: $(VENV)/.installed-report  ## from the list of a tiny web of its own to ve
 	$(BIN)/align-data why $(DEMO)/dataset --text "alt img" --limit 1
 	$(BIN)/align-data export $(DEMO)/dataset --recipe align --out $(DEMO)/shards --shard-size 500 --split val=0.1
 	$(BIN)/align-data verify $(DEMO)/shards
+
+ablate: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  ## does the filter pay? arms of a tiny web, five seeds each; a stopped one goes on
+	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \
+	  --truth $(ABLATION)/web/_truth.parquet --arms $(ABLATION_ARMS) $(ABLATION_OPTIONS) --out $(ABLATION)/out
+
+# A web with every noise, all of its images measured, and shards of scenes that its captions are not about.
+$(ABLATION)/shards/manifest.json: | $(VENV)/.installed-report,train
+	rm -rf $(ABLATION)
+	$(BIN)/python examples/tiny_web.py --out $(ABLATION)/web --images $(ABLATION_IMAGES) --evaluation 300 \
+	  --pictures http://127.0.0.1:$(DEMO_PORT)
+	$(BIN)/align-data ingest $(ABLATION)/web/pairs.parquet --out $(ABLATION)/dataset
+	$(BIN)/align-data ingest $(ABLATION)/web/evaluation.parquet --out $(ABLATION)/clean
+	$(BIN)/python examples/tiny_server.py $(ABLATION)/web --port $(DEMO_PORT) --seconds 300 & server=$$!; \
+	trap "kill $$server" EXIT; \
+	for each in dataset clean; do \
+	  $(BIN)/align-data fetch $(ABLATION)/$$each --all --allow-network 127.0.0.0/8 || exit 1; done
+	$(BIN)/align-data eval-index $(ABLATION)/web/evaluation --out $(ABLATION)/evaluation.parquet
+	$(BIN)/align-data measure $(ABLATION)/dataset --eval-index $(ABLATION)/evaluation.parquet
+	$(BIN)/align-data measure $(ABLATION)/clean
+	$(BIN)/align-data filter $(ABLATION)/dataset $(DEMO_RULES) --without nsfw
+	$(BIN)/align-data filter $(ABLATION)/clean --recipe examples/evaluation.yaml
+	$(BIN)/align-data export $(ABLATION)/clean --recipe evaluation --resize shortest --size $(ABLATION_SIDE) --out $(ABLATION)/shards
 
 test: $(VENV)/.installed-test  ## the whole suite; Spark alone, for it takes all there is
 	$(BIN)/python -m pytest -m "not spark" --numprocesses 2 --dist loadfile
@@ -74,4 +102,4 @@ docs: $(VENV)/.installed-test  ## what is generated: docs/cli.md, docs/signals.m
 	$(BIN)/python docs/picture.py
 
 clean:  ## remove what the others made
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(ABLATION) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -2,8 +2,9 @@
 
     python examples/tiny_server.py web --port 8808
 
-serves web/pictures at http://127.0.0.1:8808, also pictures that are drawn after it has started. It ends by itself after
-an hour, or after --seconds, so that none is forgotten. In a program: `with serve(folder) as address:`.
+serves web/pictures at http://127.0.0.1:8808 and web/evaluation below /evaluation there, also pictures that are drawn
+after it has started. It ends by itself after an hour, or after --seconds, so that none is forgotten. In a program:
+`with serve(folder) as address:`.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 1024
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.root = (folder / "pictures").resolve()
+        self.root, self.evaluation = (folder / "pictures").resolve(), (folder / "evaluation").resolve()
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
 
     def find(self, address: str) -> bytes | None:
         """Return the file that an address names, if it is one of the pictures'."""
         try:
-            path = (self.root / unquote(urlsplit(address).path).lstrip("/")).resolve()
-            return path.read_bytes() if path.is_relative_to(self.root) else None
+            name = unquote(urlsplit(address).path).lstrip("/")
+            first, _, rest = name.partition("/")
+            root, name = (self.evaluation, rest) if first == "evaluation" else (self.root, name)
+            path = (root / name.lstrip("/")).resolve()
+            return path.read_bytes() if path.is_relative_to(root) else None
         except (OSError, ValueError, RuntimeError):  # none, a folder, no path at all, or a loop of links
             return None
 

@@ -8,8 +8,9 @@ as: its kind (`caption` or a noise), the rule that should catch it, and the scen
     python examples/tiny_web.py --out web --images 2000 --pictures http://127.0.0.1:8808
 
 also draws the pictures, into web/pictures, for `python examples/tiny_server.py web` to serve at the addresses in the
-list, and evaluation pictures into web/evaluation. Then there are also the noises that only a picture can have, and the
-truth says how large each picture truly is.
+list, and evaluation pictures into web/evaluation, of scenes that no caption of the web is about; the list of these,
+each with a flawless caption, is web/evaluation.parquet. Then there are also the noises that only a picture can have,
+and the truth says how large each picture truly is.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ PICTURE_NOISE = dict.fromkeys(
     ("gone", "cut_off", "web_page", "small_inside", "wide_inside", "large_inside", "exposed", "test_copy"), 0.02
 )
 """The same for noise in the pictures alone, under flawless captions."""
+MOST_SCENES = 10_000
+"""Of evaluation: a third of all there are."""
 MANY_TEXTS = 1_050
 """Texts of the one image that has very many."""
 
@@ -160,11 +163,16 @@ def _scene(random: Random) -> Scene:
     return Scene(random.randint(1, 5), *map(random.choice, (TEXTURES, COLOURS, SHAPES, PLACES, GROUNDS)))
 
 
-def make_evaluation(images: int, seed: int) -> list[Picture]:
-    """Return the evaluation pictures for a web of so many images: a hundredth as many, of scenes all different."""
+def describe(scene: Scene, form: str) -> str:
+    """Return what a scene shows, in one of the forms of captions."""
+    return form.format(count=NUMBERS[scene.number - 1], things=scene.things, place=scene.place, ground=scene.ground)
+
+
+def make_evaluation(images: int, seed: int, number: int | None = None) -> list[Picture]:
+    """Return the evaluation pictures for a web of so many images, a hundredth unless given, of scenes all different."""
     random = Random(f"{seed} evaluation")
     scenes: dict[Scene, None] = {}  # a set that keeps its order
-    while len(scenes) < min(max(10, images // 100), 1_000):
+    while len(scenes) < (number or min(max(10, images // 100), 1_000)):
         scenes[_scene(random)] = None
     sizes = [(random.randint(320, 800), random.randint(320, 800)) for _ in scenes]
     return [
@@ -191,8 +199,7 @@ class Web:
 
     def caption(self, scene: Scene) -> str:
         """Describe a scene truly, in one of many forms."""
-        form = self._random.choice(CAPTIONS)
-        return form.format(count=NUMBERS[scene.number - 1], things=scene.things, place=scene.place, ground=scene.ground)
+        return describe(scene, self._random.choice(CAPTIONS))
 
     def add(
         self,
@@ -315,9 +322,11 @@ class Web:
         return self._random.sample(self.rows, len(self.rows))
 
 
-def make(images: int, seed: int, rates: dict[str, float], served_at: str | None = None) -> list[Row]:
+def make(
+    images: int, seed: int, rates: dict[str, float], served_at: str | None = None, evaluation: int | None = None
+) -> list[Row]:
     """Return the rows of a web of so many images; the noise in pictures is for where they will be served."""
-    web = Web(seed, served_at, make_evaluation(images, seed) if served_at else ())
+    web = Web(seed, served_at, make_evaluation(images, seed, evaluation) if served_at else ())
     for kind, rate in rates.items():
         for _ in range(round(images * rate)):
             web.add_image(kind)
@@ -353,6 +362,15 @@ def write(rows: list[Row], out: Path, sizes: bool = False) -> None:
     truth.write_parquet(out / "_truth.parquet")
 
 
+def write_evaluation(pictures: Sequence[Picture], seed: int, served_at: str, out: Path) -> None:
+    """Write the list of the evaluation pictures, each with a caption that says all that its scene is."""
+    random = Random(f"{seed} captions")
+    whole = [form for form in CAPTIONS if all(f"{{{word}}}" in form for word in ("count", "place", "ground"))]
+    texts = [describe(picture.scene, random.choice(whole)) for picture in pictures]
+    urls = [f"{served_at}/{picture.path}" for picture in pictures]
+    pl.DataFrame({"url": urls, "alt_text": texts}).write_parquet(out / "evaluation.parquet")
+
+
 def write_all_pictures(rows: list[Row], evaluation: list[Picture], out: Path) -> None:
     """Draw every picture of the rows, and the evaluation pictures, in place of those of an earlier web."""
     for earlier in (*out.glob("pictures/img*/scenes/*.jpg"), *out.glob("evaluation/[0-9]*.jpg")):
@@ -379,6 +397,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7, help="the same seed gives the same web (default 7)")
     parser.add_argument("--rate", type=_rate, action="append", default=[], help="a noise's share, as boilerplate=0.1")
     parser.add_argument("--pictures", metavar="BASE", help="also draw the pictures, for a server at this address")
+    parser.add_argument("--evaluation", type=int, help="how many evaluation pictures (default a hundredth of --images)")
     options = parser.parse_args()
     rates = NOISE | (PICTURE_NOISE if options.pictures else {}) | dict(options.rate)
     if not options.pictures and (unseen := rates.keys() & PICTURE_NOISE.keys()):
@@ -387,12 +406,17 @@ def main() -> None:
         parser.error("--pictures needs Pillow: pip install pillow")
     if sum(rates.values()) > 1:
         parser.error(f"the rates add up to {sum(rates.values()):.2f}, more than 1")
+    if options.evaluation is not None and not 1 <= options.evaluation <= MOST_SCENES:
+        parser.error(
+            f"--evaluation {options.evaluation}: from 1 to {MOST_SCENES:,}, or the web would have no scene left"
+        )
     served_at = options.pictures and options.pictures.rstrip("/")
-    rows = make(options.images, options.seed, rates, served_at)
+    rows = make(options.images, options.seed, rates, served_at, options.evaluation)
     write(rows, options.out, sizes=bool(served_at))
     print(f"{len(rows):,} rows about {options.images:,} images in {options.out / 'pairs.parquet'}")
     if served_at:
-        evaluation = make_evaluation(options.images, options.seed)
+        evaluation = make_evaluation(options.images, options.seed, options.evaluation)
+        write_evaluation(evaluation, options.seed, served_at, options.out)
         write_all_pictures(rows, evaluation, options.out)
         print(f"their pictures in {options.out / 'pictures'}, {len(evaluation)} others in {options.out / 'evaluation'}")
 

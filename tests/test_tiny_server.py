@@ -158,6 +158,20 @@ def test_copies_of_evaluation_pictures_hash_like_them_and_nothing_else_does(serv
     assert sum(near[False]) <= 0.01 * len(near[False])
 
 
+def test_the_list_of_evaluation_pictures_is_served_with_captions_that_say_all(served: Served) -> None:
+    listed = pl.read_parquet(served.folder / "evaluation.parquet")
+    pictures = tiny_web.make_evaluation(IMAGES, SEED)
+    assert len(listed) == len(pictures) == 10
+    assert len({picture.scene for picture in tiny_web.make_evaluation(IMAGES, SEED, 300)}) == 300
+    connection = connect(served.address)
+    for (url, text), picture in zip(listed.select("url", "alt_text").iter_rows(), pictures, strict=True):
+        assert get(connection, urlsplit(url).path) == (200, (served.folder / picture.path).read_bytes())
+        scene = picture.scene
+        said = (tiny_web.NUMBERS[scene.number - 1], scene.texture, scene.colour, scene.shape, scene.place, scene.ground)
+        assert all(word in text for word in said), text
+    connection.close()
+
+
 def test_the_same_web_is_the_same_bytes_wherever_it_is_served_and_whoever_draws(served: Served, tmp_path: Path) -> None:
     def contents(folder: Path) -> dict[str, bytes]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.jpg"))}
@@ -228,6 +242,9 @@ def test_nothing_else_is_served(served: Served) -> None:
         "/../pairs.parquet",
         "/%2e%2e/pairs.parquet",
         "/img1/../../pairs.parquet",
+        "/evaluation/../pairs.parquet",
+        "/evaluation//../evaluation.parquet",
+        "/evaluation/",
         "/..%2fpairs.parquet",
         "/link",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +12,9 @@ from align_data.stages.audit import Audit, Diff, Swept
 from align_data.stages.audit.diff import OUTCOMES
 from align_data.stages.ingest import Account
 from align_data.stages.why import Why
+
+if TYPE_CHECKING:
+    from align_data.train.ablate import Ablation
 
 _COLORS = {"pass": "green", "fail": "red", "unknown": "yellow", "off": "dim"}
 _COLORS |= {"kept": "green", "dropped": "red", "pending": "yellow"}
@@ -103,6 +106,23 @@ def diff(out: Console, found: Diff) -> None:
         for sample in only.samples:
             out.print(escape(f"  only {only.ledger}: {sample.alt_text[:90]!r}"), soft_wrap=True)
             out.print(f"      [dim]{escape(sample.uid)}  {escape(sample.url[:90])}[/dim]", soft_wrap=True)
+
+
+def ablation(out: Console, found: Ablation) -> None:
+    """Print the arms with their intervals, and what can be said of their differences."""
+    of = f"{found.setup.seeds:,} seeds, {found.setup.evaluation_pairs:,} pairs to evaluate on"
+    table = Table(title=f"Arms of {escape(found.setup.ledger)}: {of}; mean and 95 % interval", title_justify="left")
+    table.add_column("arm", no_wrap=True)
+    for name in ("pairs", *found.metrics):
+        table.add_column(name, justify="right")
+    for arm in found.arms:
+        cells = [found.shown(arm, metric) for metric in found.metrics]
+        table.add_row(escape(arm), f"{found.size(arm):,}", *cells)
+    out.print(table)
+    for one in found.differences:
+        out.print(escape(one.sentence), style=None if one.distinguishable else "dim", soft_wrap=True)
+    for done in found.failures:
+        out.print(escape(f"failed: {done.arm}, seed {done.seed}: {done.failure}"), style="red", soft_wrap=True)
 
 
 def _outcomes(out: Console, found: Diff) -> None:

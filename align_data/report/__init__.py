@@ -14,6 +14,7 @@ from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
+    from align_data.train.ablate import Ablation
     from align_data.train.search import Found  # Pillow, which counting does not need
 
 
@@ -31,6 +32,12 @@ def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: boo
     samples = [*diff.only_a.samples, *diff.only_b.samples]
     found: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress))
     return found
+
+
+def ablation_html(found: Ablation) -> str:
+    """Return what an ablation found as a page."""
+    page: str = drawing().ablation_page(found)
+    return page
 
 
 def search_html(found: Found) -> str:
@@ -59,4 +66,4 @@ def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -
     return dict(pictures(dataset, samples, progress))
 
 
-__all__ = ["audit_html", "diff_html", "drawing", "search_html"]
+__all__ = ["ablation_html", "audit_html", "diff_html", "drawing", "search_html"]

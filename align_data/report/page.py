@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.ledger import Plan
-from align_data.report import charts
+from align_data.report import charts, forest
 from align_data.report.pictures import Pictures
 from align_data.signals import find
 from align_data.stages.audit.curves import Curve
@@ -25,6 +25,7 @@ from align_data.stages.audit.picks import KINDS
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
+    from align_data.train.ablate.results import Ablation
     from align_data.train.search import Found  # Pillow, which counting does not need
 
 BLUR = 0.5
@@ -59,6 +60,20 @@ def page(survey: Survey, pictures: Pictures) -> str:
 def diff_page(diff: Diff, pictures: Pictures) -> str:
     """Return what two ledgers decide otherwise as a page."""
     return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
+
+
+def ablation_page(found: Ablation) -> str:
+    """Return an ablation as a page: arms, differences, and quality against size where there are fractions."""
+    against = {one.against: [o for o in found.differences if o.against == one.against] for one in found.differences}
+    main = found.metrics[0] if found.metrics else None
+    lines = found.lines if main is not None else []
+    return _render(
+        "ablation.html.j2",
+        found=found,
+        forest=forest.forest(found, main) if main is not None else None,
+        differences=[forest.differences(some, found.arms) for some in against.values()],
+        sizes=forest.sizes(found, lines, main) if main is not None and lines else None,
+    )
 
 
 def search_page(found: Found, pictures: Pictures, asked: Pictures) -> str:

@@ -1,0 +1,121 @@
+"""align-data ablate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from align_data.cli import render
+from align_data.cli.common import (
+    console,
+    dataset_argument,
+    json_option,
+    ledger_option,
+    names,
+    note,
+    print_json,
+    progress,
+    write_page,
+)
+from align_data.cli.training import extra, setting_options, settings_of
+from align_data.errors import AlignDataError
+from align_data.pipeline import Resources, session
+from align_data.report import ablation_html, drawing
+
+PAGE = "ablation.html"
+_ARMS = ("none", "recipe", "random")
+
+
+def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[float, ...]:
+    """Read shares from 0 to 1, split at commas."""
+    found = []
+    for value in names(ctx, param, values):
+        try:
+            share = float(value)
+        except ValueError:
+            share = 0
+        if not 0 < share <= 1:
+            raise click.BadParameter(f"{value!r} is no share of a whole; write them as 0.25,0.5,1", ctx, param)
+        found.append(share)
+    return tuple(found)
+
+
+@click.command("ablate", short_help="Train the same model on different choices of the pairs, to see which filter pays.")
+@dataset_argument
+@ledger_option
+@click.option("--eval", "evaluation", required=True, metavar="SHARDS", help="Exported shards to evaluate on.")
+@click.option(
+    "--arms",
+    multiple=True,
+    metavar="ARM[,ARM...]",
+    callback=names,
+    help="What to train on: none, recipe, random, oracle, without:RULE, only:RULE, ledger:NAME, fraction:SHARE; with "
+    "'each' for RULE, one for each. none,recipe,random unless given.",
+)
+@click.option(
+    "--fractions", multiple=True, metavar="SHARE[,SHARE...]", callback=shares, help="Of none and of recipe, by chance."
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each arm, from --seed on."
+)
+@click.option("--truth", metavar="FILE", help="For oracle, the pairs that are good: Parquet or CSV.")
+@click.option("--pending", type=click.Choice(["drop"]), help="Leave out pairs for which a rule of the arm is unknown.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Models trained at a time.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("ablation"), show_default=True,
+    metavar="FOLDER", help="Where results go; what is finished there is not done again.",
+)  # fmt: skip
+@setting_options
+@json_option
+def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Train the same model on different choices of the pairs, to see which filter pays.
+
+    Each arm is a choice by the ledger's verdicts, nothing is measured again. none: every pair whose image could be had
+    and decoded. recipe: those that the ledger keeps. random: as many as recipe, drawn from none anew at each seed.
+    without:RULE and only:RULE: all rules but one, one rule alone. ledger:NAME: what another ledger keeps.
+    fraction:0.1: a tenth of recipe's; fraction:0.1:none: of none's. oracle: the pairs that --truth names, by uid or by
+    url and alt_text; of a file with a column kind, its captions.
+
+    All arms see the same number of samples. Pairs that are in the evaluation set, by uid, URL or a copy of the image,
+    are in no arm. Intervals are over seeds. FOLDER gets results.json and, with the extra report, ablation.html. It
+    needs the extra train.
+
+    \b
+    Examples:
+      align-data ablate laion --recipe align --eval shards-eval
+      align-data ablate laion --recipe align --eval shards-eval --arms none,recipe,without:each --seeds 3 --jobs 4
+      align-data ablate laion --recipe align --eval shards-eval --fractions 0.25,0.5,1
+    """
+    from align_data.train.ablate import Asked, ablate, trainer  # noqa: PLC0415
+
+    settings = settings_of(options)
+    with extra():
+        side = trainer.side(settings)
+    picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "jobs")}
+    asked = Asked(
+        ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=side,
+        drop_pending=options.pop("pending") == "drop", **picked,
+    )  # fmt: skip
+    drawn = _drawn()
+    with session(dataset, Resources(), reads=True) as (opened, engine):
+        found = ablate(opened, asked, out, engine, progress(), fit=trainer.fit, judge=trainer.judge)
+    if drawn:
+        write_page(out / PAGE, ablation_html(found))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        render.ablation(console(), found)
+    if len(found.failures) == len(found.runs):
+        raise AlignDataError(f"every run failed; the first said: {found.failures[0].failure}")
+
+
+def _drawn() -> bool:
+    """Tell, before anything is trained, whether there will be a page."""
+    try:
+        drawing()
+    except AlignDataError as error:
+        note(f"there will be no {PAGE}: {error}")
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""Arms: which pairs of the pool each trains on, by a ledger's masks alone; nothing is measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from align_data.errors import DatasetError, RecipeError, nearest
+from align_data.ledger import Plan
+from align_data.train.ablate.pool import Pool
+
+PLAIN = ("none", "recipe", "random", "oracle")
+FORMS = (*PLAIN, "without:RULE", "only:RULE", "ledger:NAME", "fraction:SHARE", "fraction:SHARE:none")
+EACH = "each"
+"""As a rule's name: an arm for each rule in force."""
+BASELINES = ("none", "random", "recipe")
+"""What the others are compared with, where they are among the arms."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One choice of pairs."""
+
+    name: str
+    kind: str
+    of: str = ""
+    """The rule, the ledger, or the arm that a fraction is of."""
+    share: float = 1.0
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether each seed draws its pairs anew."""
+        return self.kind in ("random", "fraction")
+
+
+def parse(names: Sequence[str], plan: Plan, fractions: Sequence[float] = ()) -> list[Arm]:
+    """Return the arms of these names, each once, and those that `fractions` of none and of recipe ask for.
+
+    Raises RecipeError for a name that is no arm's, or of a rule that the ledger has not or was decided without.
+    """
+    fraction = [f"fraction:{share:g}{of}" for share in fractions for of in (":none", "")]
+    return list(dict.fromkeys(arm for name in (*names, *fraction) for arm in _arms(name, plan)))
+
+
+def _arms(name: str, plan: Plan) -> list[Arm]:
+    kind, colon, of = name.partition(":")
+    if not colon and kind in PLAIN:
+        return [Arm(name, kind)]
+    if kind in ("without", "only") and of:
+        in_force = [rule.name for rule in plan.recipe.rules if rule.name not in plan.off]
+        return [Arm(f"{kind}:{rule}", kind, rule) for rule in (in_force if of == EACH else [_rule(of, plan)])]
+    if kind == "ledger" and of:
+        return [Arm(name, kind, of)]
+    if kind == "fraction" and of:
+        return [_fraction(name, of)]
+    raise RecipeError(f"there is no arm {name}{nearest(name, PLAIN)}; there are: {', '.join(FORMS)}")
+
+
+def _rule(name: str, plan: Plan) -> str:
+    plan.recipe.position(name)
+    if name in plan.off:
+        raise RecipeError(f"the ledger was decided without the rule {name}, so no arm can be made by it")
+    return name
+
+
+def _fraction(name: str, text: str) -> Arm:
+    number, _, of = text.partition(":")
+    of = of or "recipe"
+    try:
+        share = float(number)
+    except ValueError:
+        share = 0
+    if not 0 < share <= 1 or of not in ("none", "recipe"):
+        raise RecipeError(f"{name} is no arm; write it as fraction:0.1, of recipe's pairs, or fraction:0.1:none")
+    if share == 1:
+        return Arm(of, of)
+    return Arm(f"fraction:{share:g}" + (":none" if of == "none" else ""), "fraction", of, share)
+
+
+def uids(arm: Arm, pool: Pool, seed: int) -> list[str]:
+    """Return the uids of an arm's pairs, sorted.
+
+    Raises DatasetError where pairs of the arm are pending and the pool does not leave such out, and for an empty arm.
+    """
+    if arm.kind == "random":
+        found = _drawn(_rows(Arm("none", "none"), pool), len(uids(Arm("recipe", "recipe"), pool, seed)), seed)
+    elif arm.kind == "fraction":
+        whole = _rows(Arm(arm.of, arm.of), pool)
+        found = _drawn(whole, round(arm.share * len(whole)), seed)
+    else:
+        found = _rows(arm, pool)
+    if not found:
+        pending = (
+            0 if arm.kind in ("random", "oracle") else _pending(Arm(arm.of, arm.of) if arm.share < 1 else arm, pool)
+        )
+        left = f", and {pending:,} pairs are pending and left out" if pending else ""
+        raise DatasetError(f"the arm {arm.name} has no pair with an image{left}: take it out of --arms")
+    return found
+
+
+def _drawn(some: Sequence[str], number: int, seed: int) -> list[str]:
+    """Draw so many by chance: at one seed, a smaller number's are among a larger's."""
+    order = np.random.default_rng(seed).permutation(len(some))
+    return sorted(some[place] for place in order[:number])
+
+
+def _rows(arm: Arm, pool: Pool) -> list[str]:
+    if arm.kind == "oracle":
+        return _oracle(pool)
+    pending = _pending(arm, pool)
+    if pending and not pool.drop_pending:
+        raise DatasetError(
+            f"{pending:,} pairs of the arm {arm.name} are pending: no rule fails them, but some are unknown. Measure "
+            "what is missing and filter again, or leave these pairs out: --pending drop"
+        )
+    fails, open_ = _verdict(arm, pool)
+    return pool.rows.filter(~fails & ~open_)["uid"].sort().to_list()
+
+
+def _pending(arm: Arm, pool: Pool) -> int:
+    fails, open_ = _verdict(arm, pool)
+    return int(pool.rows.select((~fails & open_).sum()).item())
+
+
+def _verdict(arm: Arm, pool: Pool) -> tuple[pl.Expr, pl.Expr]:
+    """Return whether a pair fails one of the rules that an arm asks, and whether one of these is unknown."""
+    end = f":{arm.of}" if arm.kind == "ledger" else ""
+    asked = ~0
+    if arm.kind == "none":
+        asked = 0
+    elif arm.kind in ("without", "only"):
+        bit = 1 << pool.plan.recipe.position(arm.of)
+        asked = bit if arm.kind == "only" else ~bit
+    return (pl.col(f"failed{end}") & asked) != 0, (pl.col(f"unknown{end}") & asked) != 0
+
+
+def _oracle(pool: Pool) -> list[str]:
+    if pool.good is None:
+        raise DatasetError("the arm oracle needs a file that says which pairs are good: --truth FILE")
+    return pool.rows.filter(pl.col("uid").is_in(list(pool.good)))["uid"].sort().to_list()

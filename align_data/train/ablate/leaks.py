@@ -1,0 +1,99 @@
+"""The evaluation set, and the pairs of a pool that are in it: the same pair, the same URL, or a copy of the image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.decoding.look import look
+from align_data.decoding.seen import MAX_PIXELS, Looks
+from align_data.errors import DatasetError
+from align_data.given import nearest
+from align_data.ledger import Plan
+
+DISTANCE = 4
+"""Bits in which the pHash of a copy may differ, where no rule says."""
+
+
+class Example(Protocol):
+    """A pair of the evaluation shards."""
+
+    @property
+    def uid(self) -> str:
+        """Return the pair's uid."""
+
+    @property
+    def url(self) -> str:
+        """Return where its image is from."""
+
+    @property
+    def alt_text(self) -> str:
+        """Return its text."""
+
+    @property
+    def image(self) -> bytes:
+        """Return its image's file."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What must never be in training."""
+
+    uids: frozenset[str]
+    urls: frozenset[str]
+    phashes: NDArray[np.int64]
+    digest: str
+    """Of all pairs, with their images."""
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """Pairs of the pool that were taken out of every arm, by how they were known. One can be known by several."""
+
+    uid: int
+    url: int
+    phash: int
+    pairs: int
+    distance: int
+
+
+def evaluation(examples: Iterable[Example], where: str) -> Evaluation:
+    """Read an evaluation set; DatasetError where it is empty or has an image that cannot be decoded."""
+    uids, urls, phashes, whole = set(), set(), [], hashlib.sha256()
+    pairs = 0
+    for pairs, example in enumerate(examples, 1):  # noqa: B007 - their number
+        seen = look(example.image, Looks(header=False), MAX_PIXELS)
+        if seen.phash is None:
+            raise DatasetError(f"{where}: the image of {example.uid} cannot be decoded: {seen.reason}")
+        uids.add(example.uid)
+        urls.add(example.url)
+        phashes.append(seen.phash)
+        for value in (example.uid.encode(), example.alt_text.encode(), example.image):
+            whole.update(hashlib.sha256(value).digest())
+    if not pairs:
+        raise DatasetError(f"{where} has no pair: there is nothing to evaluate on")
+    return Evaluation(frozenset(uids), frozenset(urls), np.array(phashes, np.int64), whole.hexdigest(), pairs)
+
+
+def allowed(plan: Plan) -> int:
+    """Return the bits in which a copy's pHash may differ: as many as the rule on eval_distance drops, else DISTANCE."""
+    for rule in plan.recipe.rules:
+        if rule.signal == "eval_distance" and rule.op in ("gt", "ge"):
+            return int(rule.value) - (rule.op == "ge")
+    return DISTANCE
+
+
+def leaking(rows: pl.DataFrame, found: Evaluation, distance: int) -> tuple[pl.Series, Leaks]:
+    """Tell which rows, of uid, url and phash, are in the evaluation set; and how many by what."""
+    by_uid = rows["uid"].is_in(list(found.uids))
+    by_url = rows["url"].is_in(list(found.urls))
+    by_phash = (nearest(rows["phash"], found.phashes)[0] <= distance).fill_null(False)
+    either = (by_uid | by_url | by_phash).alias("leaks")
+    return either, Leaks(int(by_uid.sum()), int(by_url.sum()), int(by_phash.sum()), int(either.sum()), distance)

@@ -1,0 +1,111 @@
+"""The pool: every pair whose image can be had and decoded, whatever the rules say of it, and its shards.
+
+Pixels are decoded once: the pool's images are exported at about the size that models see, and every arm reads these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from align_data.decoding.render import How
+from align_data.engines.base import Engine
+from align_data.errors import DatasetError
+from align_data.layout import Dataset
+from align_data.ledger import Plan, open_ledger
+from align_data.measured import available, columns
+from align_data.progress import Progress
+from align_data.stages.export import Form, export
+from align_data.store import Store
+from align_data.tables import digest
+from align_data.train.pictures import resized_side
+
+SHARD = 2_000
+"""Pairs of a shard."""
+LEAST = 128
+"""Pixels of the shorter side, for the smallest of models too: a JPEG has colours at half of its size."""
+_NEEDED = ("decodable", "phash")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pairs that arms are made of."""
+
+    plan: Plan
+    """Of the ledger whose rules are compared."""
+    rows: pl.DataFrame
+    """uid, url, phash, failed, unknown, and failed:NAME and unknown:NAME of each other ledger."""
+    pairs: int
+    """Of the dataset."""
+    unfetched: int = 0
+    """Pairs that are out because nobody has fetched and measured their image."""
+    drop_pending: bool = False
+    good: Collection[str] | None = None
+    """uids of the pairs that a truth file names as good."""
+
+    def less(self, leaking: pl.Series) -> Pool:
+        """Return the pool without some rows, which a column of booleans marks."""
+        return replace(self, rows=self.rows.filter(~leaking))
+
+
+def read(dataset: Dataset, ledger: str, others: Sequence[str] = ()) -> Pool:
+    """Read the pool of a dataset; DatasetError where images or a ledger are missing."""
+    pairs = dataset.ingested()
+    plan, _ = open_ledger(dataset, ledger)
+    for other in others:
+        open_ledger(dataset, other)
+    if missing := [name for name in _NEEDED if name not in available(dataset, pairs)]:
+        raise DatasetError(
+            f"{dataset.store.url} lacks {', '.join(missing)}: an ablation needs images, so run align-data fetch and "
+            "align-data measure"
+        )
+    frames, unfetched = [], 0
+    for part in range(len(pairs.parts)):
+        names = {"": ledger, **{f":{other}": other for other in others}}
+        masks = [dataset.ledger(name).pieces(part, ["failed", "unknown"]) for name in names.values()]
+        for piece, *verdicts in zip(columns(dataset, part, ["uid", "url"], _NEEDED), *masks, strict=True):
+            named = [
+                verdict.rename({"failed": f"failed{end}", "unknown": f"unknown{end}"})
+                for end, verdict in zip(names, verdicts, strict=True)
+            ]
+            whole = pl.concat([piece, *named], how="horizontal")
+            whole = whole.filter(pl.col("failed") >= 0)  # the sign is the bit of what was taken down
+            unfetched += whole["decodable"].null_count()
+            frames.append(whole.filter(pl.col("decodable").fill_null(False)).drop("decodable"))
+    if not sum(map(len, frames)):
+        raise DatasetError(f"no pair of {dataset.store.url} has an image that can be decoded: nothing can be trained")
+    return Pool(plan, pl.concat(frames), pairs.rows, unfetched)
+
+
+def how(side: int) -> How:
+    """Return how the pool's images are exported for models that see `side` pixels."""
+    return How("shortest", max(LEAST, resized_side(side)))
+
+
+def identity(dataset: Dataset, side: int) -> dict[str, Any]:
+    """Return what decides the bytes of the pool's images."""
+    content = dataset.content.committed()
+    assert content is not None
+    return {"content": content.fingerprint, "images": how(side).describe()}
+
+
+def export_pool(dataset: Dataset, ledger: str, out: Store, side: int, engine: Engine, progress: Progress) -> str:
+    """Write the pool's shards below `out`, unless they are there; return their folder. Those of another pool go."""
+    plan, manifest = open_ledger(dataset, ledger)
+    # By all that decides what is written, so that a ledger decided anew, or a takedown, makes another.
+    facts = [identity(dataset, side), ledger, manifest.meta["ledger"], manifest.meta.get("tombstones")]
+    name = f"pool-{digest(facts)[:12]}"
+    for other in out.names():
+        if other.startswith("pool-") and other != name:
+            out.remove(other)
+    folder = Store(out.path(name))
+    every = [rule.name for rule in plan.recipe.rules]
+    # No rule is asked and what has no image is left out: that is the pool.
+    export(
+        dataset, ledger, folder, Form(how=how(side), shard_size=SHARD), engine, progress,
+        without=every, drop_pending=True,
+    )  # fmt: skip
+    return folder.url

@@ -1,0 +1,206 @@
+"""Runs: one arm at one seed, trained and judged in a child process; a finished one is a small file, and is taken again.
+
+What a run computes follows from its pairs, its settings, the evaluation set and the versions of what computes; its
+file is called by the digest of these, so two arms of the same pairs are one run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from align_data.children import Child, ChildDiedError, Handler, Send, shared
+from align_data.errors import EngineError, TrainError
+from align_data.progress import NONE, Progress, Tick
+from align_data.store import Store
+from align_data.tables import digest
+from align_data.train.settings import Settings
+
+RUNS, MODELS = "runs", "_models"
+_HANDLER = "align_data.train.ablate.runs:handler"
+
+Facts = dict[str, Any]
+"""JSON data."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm at one seed."""
+
+    arm: str
+    uids: tuple[str, ...]
+    settings: Settings
+    key: str
+
+    @property
+    def seed(self) -> int:
+        """Return the seed."""
+        return self.settings.seed
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a run: its metrics, the first of which is the main one, or why it failed."""
+
+    arm: str
+    seed: int
+    pairs: int
+    metrics: Mapping[str, float]
+    facts: Mapping[str, Any]
+    """What the trainer says of itself."""
+    failure: str | None = None
+
+
+class Fit(Protocol):
+    """What trains: on the pairs `uids` of the shards in the folder `pool`, to a model in the folder `out`."""
+
+    def __call__(self, job: Job, cell: Cell, out: Path, progress: Progress, /) -> Facts:
+        """Return what is to be known of the training; TrainError where it failed."""
+
+
+class Judge(Protocol):
+    """What evaluates the model in the folder `out`."""
+
+    def __call__(self, job: Job, out: Path, progress: Progress, /) -> dict[str, float]:
+        """Return the metrics, the main one first; TrainError where the model is none."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for all runs. It travels to other processes, and `fit` and `judge` by their names."""
+
+    pool: str
+    """The folder of the pool's shards."""
+    evaluation: str
+    out: Path
+    fit: Fit
+    judge: Judge
+    threads: int
+    """For what computes, in each process."""
+
+    def model(self, cell: Cell) -> Path:
+        """Return the folder of a run's model, for as long as the run takes."""
+        return self.out / MODELS / digest([cell.key, self.pool])[:16]
+
+
+def key(cell_settings: Settings, uids: Sequence[str], rest: Mapping[str, Any]) -> str:
+    """Return the name of a run's file; `rest` is all that decides besides."""
+    return digest({"settings": cell_settings.model_dump(mode="json"), "uids": digest(list(uids)), **rest})
+
+
+def handler(job: Job) -> Handler:
+    """Return what makes runs in a child: ticks out as numbers, and what was made at the end."""
+
+    def handle(cell: Cell, send: Send) -> None:
+        out = job.model(cell)
+        out.mkdir(parents=True, exist_ok=True)
+        progress = _Forward(send)
+        facts = job.fit(job, cell, out, progress)
+        metrics = job.judge(job, out, progress)
+        send((metrics, facts))
+
+    return handle
+
+
+class _Forward:
+    """Tells the parent how many pairs have been trained on, and of other steps only that there is life."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    @contextmanager
+    def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:  # noqa: ARG002
+        """Forward what is trained."""
+
+        def tick(done: int, _: Mapping[str, int] = NONE, /) -> None:
+            self._send(done if title == "train" else 0)
+
+        yield tick
+
+    def say(self, sentence: str) -> None:
+        """Say nothing: so many would say the same."""
+
+
+def stored(out: Store, cell: Cell) -> Done | None:
+    """Return a run that is finished."""
+    content = out.read_bytes(f"{RUNS}/{cell.key}.json")
+    if content is None:
+        return None
+    found = json.loads(content)
+    return Done(cell.arm, cell.seed, len(cell.uids), found["metrics"], found["facts"])
+
+
+def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> list[Done]:
+    """Return what became of all cells, in their order; those that are finished are not run again."""
+    out = Store(job.out)
+    todo = {cell.key: cell for cell in cells if stored(out, cell) is None}
+    if len(todo) < len(cells):
+        taken = len(cells) - len(todo)
+        progress.say(f"{taken:,} of {len(cells):,} runs are there already, or are of the same pairs as another")
+    failures: dict[str, str] = {}
+    if todo:
+        failures = _train(job, list(todo.values()), jobs, progress)
+    if not failures:
+        shutil.rmtree(job.out / MODELS, ignore_errors=True)
+    return [
+        Done(cell.arm, cell.seed, len(cell.uids), {}, {}, failures[cell.key])
+        if cell.key in failures
+        else _there(out, cell)
+        for cell in cells
+    ]
+
+
+def _train(job: Job, todo: Sequence[Cell], jobs: int, progress: Progress) -> dict[str, str]:
+    """Make runs, so many at a time; return why some failed, by their key."""
+    out, failures = Store(job.out), {}
+    pairs = sum(cell.settings.steps * cell.settings.batch for cell in todo)
+    models = "a model" if len(todo) == 1 else f"{len(todo):,} models"
+    with progress.step(f"train {models}", pairs, "pairs") as tick:
+
+        def work(some: Iterator[Cell], check: Callable[[], None]) -> None:
+            with closing(Child(_HANDLER, job)) as child:
+                for cell in some:
+                    failure = _made(child, cell, out, check, tick)
+                    if failure is None:
+                        shutil.rmtree(job.model(cell), ignore_errors=True)
+                        continue
+                    failures[cell.key] = failure  # its folder stays to be looked at
+                    progress.say(f"{cell.arm}, seed {cell.seed}: failed: {failure}")
+
+        shared(work, todo, jobs)
+    return failures
+
+
+def _there(out: Store, cell: Cell) -> Done:
+    done = stored(out, cell)
+    assert done is not None
+    return done
+
+
+def _made(child: Child, cell: Cell, out: Store, check: Callable[[], None], tick: Tick) -> str | None:
+    """Make one run and keep it; return why it failed, if it did."""
+    seen = 0
+    try:
+        for told in child.ask(cell):
+            check()
+            if isinstance(told, int):
+                seen += told
+                tick(told)
+                continue
+            metrics, facts = told
+            kept = {"arm": cell.arm, "seed": cell.seed, "pairs": len(cell.uids), "metrics": metrics, "facts": facts}
+            out.write_bytes(f"{RUNS}/{cell.key}.json", (json.dumps(kept, indent=1) + "\n").encode())
+    except TrainError as error:
+        tick(cell.settings.steps * cell.settings.batch - seen)
+        return str(error)
+    except ChildDiedError as died:
+        raise EngineError(
+            f"the process that trained {cell.arm}, seed {cell.seed}, ended by {died.how}: there may be too little "
+            "memory for so many; give fewer --jobs. What was finished stays: the same command goes on from there"
+        ) from None
+    return None

@@ -1,0 +1,64 @@
+"""The bundled trainer as an ablation calls it; another that is called alike can be given instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from align_data.errors import AlignDataError, TrainError
+from align_data.progress import Progress
+from align_data.train.ablate.runs import Cell, Facts, Job
+from align_data.train.settings import Settings
+from align_data.train.shards import Shards
+
+_TOLD = ("steps", "seconds", "waiting", "first_loss", "last_loss", "temperature", "parameters", "undecodable")
+_K = (1, 5, 10)
+
+
+def side(settings: Settings) -> int:
+    """Return the pixels of the model's images."""
+    from align_data.train.model import SIZES, open_checkpoint  # noqa: PLC0415 - torch
+
+    if settings.image_size is not None:
+        return settings.image_size
+    return SIZES[settings.size].side if settings.init is None else open_checkpoint(settings.init)[2]
+
+
+def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
+    """Train on the pairs of a cell; TrainError where the loss is no number."""
+    from align_data.train.loop import train  # noqa: PLC0415 - torch
+
+    settings = cell.settings
+    threads = None if settings.size == "tiny" and settings.init is None else job.threads  # it knows what tiny needs
+    shards = Shards.open(job.pool, cell.uids)
+    trained = train(shards, out, settings, progress, workers=job.threads, threads=threads)
+    assert trained is not None  # no torchrun here
+    facts = asdict(trained)
+    return {name: facts[name] for name in _TOLD}
+
+
+def judge(job: Job, out: Path, progress: Progress) -> dict[str, float]:
+    """Return how well the model retrieves, the mean of both directions first; TrainError where it cannot be told."""
+    from align_data.train.evaluate import evaluate  # noqa: PLC0415 - as the next
+    from align_data.train.model import Dual  # noqa: PLC0415 - torch
+
+    try:
+        found = evaluate(Dual.load(str(out)), Shards.open(job.evaluation), progress).to_json()["retrieval"]
+    except AlignDataError as error:
+        raise TrainError(str(error)) from error
+    return _metrics(found)
+
+
+def _metrics(retrieval: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
+    ways = {way: retrieval[way] for way in ("image_to_text", "text_to_image")}
+
+    def mean(name: str) -> float:
+        return sum(way[name]["value"] for way in ways.values()) / len(ways)
+
+    return {
+        "R@1": mean("r_at_1"),
+        **{f"{way.replace('_', ' ')} R@1": found["r_at_1"]["value"] for way, found in ways.items()},
+        **{f"R@{k}": mean(f"r_at_{k}") for k in _K[1:]},
+        "median rank": mean("median_rank"),
+    }
