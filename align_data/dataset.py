@@ -10,12 +10,12 @@ import polars as pl
 
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
-from align_data.layout import GROUPS, Dataset
+from align_data.layout import Dataset
 from align_data.ledger import open_ledger
-from align_data.measured import available
+from align_data.measured import available, by_group
 from align_data.progress import Progress, Silent
 from align_data.report import audit_html
-from align_data.signals import SIGNALS
+from align_data.signals import ordered
 from align_data.stages.audit import SAMPLES, Survey, survey
 from align_data.store import Store, writing
 from align_data.tables import Table
@@ -66,10 +66,8 @@ class Opened:
         plan, _ = open_ledger(self.dataset, ledger)
         there = available(self.dataset, self.dataset.ingested())
         frames = [self._scan(self.dataset.pairs, ["uid", "url", "alt_text"])]
-        for group in GROUPS:
-            names = [name for name in SIGNALS if name in there and SIGNALS[name].group == group]
-            if names:
-                frames.append(self._scan(self.dataset.measured(group), names))
+        groups = by_group(ordered(there))
+        frames += [self._scan(self.dataset.measured(group), names) for group, names in groups.items()]
         frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
         failed, unknown = pl.col("failed"), pl.col("unknown")
         rules = [

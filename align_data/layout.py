@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pyarrow as pa
 
 from align_data.errors import DatasetError
 from align_data.recipe import NAME
-from align_data.schema import contract
+from align_data.schema import Contract, contract
+from align_data.signals import find
+from align_data.signals.score import GROUP, SIMILARITY
+from align_data.signals.score import NAME as SCORE
 from align_data.store import Store
 from align_data.tables import Manifest, Table
 
@@ -17,7 +24,24 @@ FETCH = "_log/fetch.json"
 TAKEDOWN = "_takedown/plan.json"
 """What a takedown has begun and not finished: until it has, no stage works."""
 GROUPS = ("text", "corpus", "image")
-"""The groups of measured columns."""
+"""The groups of measured columns, beside one for each model that scored."""
+
+
+def of_group(group: str) -> Contract:
+    """Return the contract of one group of signals."""
+    family, _, name = group.partition(".")
+    if family != GROUP:
+        return contract(f"measured-{group}")
+    shown = contract(f"measured-{GROUP}")
+    columns = tuple(replace(column, name=f"{SIMILARITY}.{name}") for column in shown.columns)
+    return replace(shown, table=f"measured/{group}", columns=columns)
+
+
+def measured_schema(signals: Iterable[str]) -> pa.Schema:
+    """Return the Arrow schema of some signals side by side."""
+    names = list(signals)
+    scores = dict.fromkeys(group for name in names if (group := find(name).group) not in GROUPS)
+    return pa.unify_schemas([of_group(group).arrow(names) for group in (*GROUPS, *scores)])
 
 
 class Dataset:
@@ -40,7 +64,12 @@ class Dataset:
 
     def measured(self, group: str) -> Table:
         """Return the table of one group of signals."""
-        return Table(self.store, f"measured/{group}", contract(f"measured-{group}"))
+        return Table(self.store, f"measured/{group}", of_group(group))
+
+    def groups(self) -> list[str]:
+        """Return the groups of signals: those that there always are, and one for each model that scored."""
+        scores = (name for name in self.store.names("measured") if re.fullmatch(rf"{GROUP}\.{SCORE}", name))
+        return [*GROUPS, *scores]
 
     def behind(self, signal: str) -> list[Table]:
         """Return the tables that must be whole, beside its own, for a measured signal to be of use."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -17,7 +19,7 @@ from align_data.tombstones import fingerprint
 TAKEN_DOWN = -(2**63)
 """The bit of `failed` that no rule has: the pair was taken down."""
 TOLERANCE = 0.1
-"""A vocabulary that misses the size asked for by more than this part of it is worth a warning."""
+"""What misses the size asked for by more than this part of it is worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,38 @@ def vocabulary(asked: int, classes: Sequence[tuple[int, int]]) -> Vocabulary:
 
 
 @dataclass(frozen=True)
+class Top:
+    """What a `top_fraction` became: equal values pass together, so that a little more than asked for can pass."""
+
+    asked: float
+    threshold: float
+    """The highest value that at least so many of the pool's pairs reach; the least there can be for a pool of none."""
+    used: int
+    """Pairs of the pool that reach it."""
+    pool: int
+    """Pairs that have a value, and that no other rule in force fails."""
+
+    @property
+    def wanted(self) -> int:
+        """How many pairs were asked for: of the fraction as it is written, whatever a float makes of it; rounded up."""
+        return math.ceil(Fraction(str(self.asked)) * self.pool)
+
+    def sentence(self, rule: str) -> str:
+        """Say what the rule asked for and what is used."""
+        if not self.pool:
+            return f"{rule}: top_fraction {self.asked} of no pair: none that no other rule fails has a score"
+        said = (
+            f"{rule}: top_fraction {self.asked} became ge {self.threshold}, which {self.used:,} of the {self.pool:,} "
+            f"pairs reach that have a score and that no other rule fails ({self.used / self.pool:.2%})"
+        )
+        ties = self.used > self.wanted * (1 + TOLERANCE)
+        equal = f"; warning: asked were {self.wanted:,}, the others are equal to the lowest of them"
+        return said + (equal if ties else "")
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A recipe as it is applied: overrides in force, rules taken out, top_k resolved."""
+    """A recipe as it is applied: overrides in force, rules taken out, top_k and top_fraction resolved."""
 
     recipe: Recipe
     overrides: tuple[str, ...] = ()
@@ -87,14 +119,21 @@ class Plan:
     """Rule → what its top_k became."""
     unmeasured: tuple[str, ...] = ()
     """Signals of the rules in force that nobody has measured."""
+    tops: Mapping[str, Top] = field(default_factory=dict)
+    """Rule → what its top_fraction became, or would become of a rule that is taken out."""
 
     @property
     def deciding(self) -> tuple[Rule, ...]:
-        """The rules as they decide: with a count for a top_k."""
+        """The rules as they decide: with a threshold for a top_k or a top_fraction."""
+        found: dict[str, Vocabulary | Top] = {**self.vocabularies, **self.tops}
         return tuple(
-            rule.with_test("ge", self.vocabularies[rule.name].threshold) if rule.name in self.vocabularies else rule
+            rule.with_test("ge", found[rule.name].threshold) if rule.name in found else rule
             for rule in self.recipe.rules
         )
+
+    def became(self, name: str) -> Vocabulary | Top | None:
+        """Return what the test of a rule in force became, if its threshold was found in the pool."""
+        return None if name in self.off else self.vocabularies.get(name) or self.tops.get(name)
 
     def dump(self) -> dict[str, Any]:
         """Return the plan as JSON data."""
@@ -104,6 +143,7 @@ class Plan:
             "off": list(self.off),
             "vocabularies": {name: vars(v) for name, v in self.vocabularies.items()},
             "unmeasured": list(self.unmeasured),
+            **({"tops": {name: vars(top) for name, top in self.tops.items()}} if self.tops else {}),
         }
 
     @staticmethod
@@ -115,6 +155,7 @@ class Plan:
             tuple(data["off"]),
             {name: Vocabulary(**v) for name, v in data["vocabularies"].items()},
             tuple(data["unmeasured"]),
+            {name: Top(**top) for name, top in data.get("tops", {}).items()},
         )
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from align_data.decoding.seen import identities as looks
 from align_data.errors import DatasetError
 from align_data.layout import GROUPS, Dataset
-from align_data.signals import SIGNALS, Signal
+from align_data.signals import Signal, find, known
 from align_data.tables import Manifest, Table
 
 _IMAGES = "need the images: align-data fetch"
@@ -23,7 +23,7 @@ def _fingerprint(table: Table) -> str | None:
 
 def identities(dataset: Dataset, names: Iterable[str]) -> dict[str, Any]:
     """Return for each signal what must be equal for a stored value to be its: definition, images, what is given."""
-    signals = [SIGNALS[name] for name in names]
+    signals = [find(name) for name in names]
     content: dict[str, Any] = {}
     today: Mapping[str, Any] = {}
     if any(signal.content for signal in signals):
@@ -35,9 +35,28 @@ def identities(dataset: Dataset, names: Iterable[str]) -> dict[str, Any]:
             **signal.identity(),
             **({**content, "look": today.get(signal.look or "")} if signal.content else {}),
             **({signal.given: given[signal.given]} if signal.given is not None else {}),
+            **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
         }
         for signal in signals
     }
+
+
+def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
+    """Return what a score follows from, beside its pairs: the model, the images, and what tells which can be decoded.
+
+    Not all that was seen of the images: a detector's score of them leaves this one what it is.
+    """
+    content = dataset.content.committed()
+    sight = {} if content is None else {name: content.meta[name] for name in ("max_pixels", "seconds")}
+    pixels = None if content is None else content.meta["looks"]["pixels"]
+    return {"model": model, "images": _fingerprint(dataset.images), "pixels": pixels, **sight}
+
+
+def _model(dataset: Dataset, signal: Signal) -> str | None:
+    """Return the digest of the model whose scores are stored: any model's are right, but not two models' together."""
+    manifest = dataset.measured(signal.group).committed()
+    found = manifest.meta["signals"].get(signal.name, {}) if manifest is not None else {}
+    return found.get("model")
 
 
 def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
@@ -46,6 +65,8 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
     `nsfw` tells whether a detector is given.
     """
     why = signal.missing()
+    if signal.kind == "score":
+        return signal.lacks
     if why is not None or signal.kind != "image":
         return why
     if signal.given is not None and dataset.given(signal.given).committed() is None:
@@ -69,7 +90,7 @@ def fresh(dataset: Dataset, group: str, pairs: Manifest) -> list[str]:
     if manifest is None or manifest.meta["pairs"] != pairs.fingerprint or not dataset.measured(group).whole(manifest):
         return []
     stored = manifest.meta["signals"]
-    today = identities(dataset, [name for name in stored if name in SIGNALS])
+    today = identities(dataset, [name for name in stored if known(name)])
     good = [name for name in today if today[name] == stored[name]]
     return [name for name in good if all(table.whole(table.committed()) for table in dataset.behind(name))]
 
@@ -81,7 +102,7 @@ def available(dataset: Dataset, pairs: Manifest) -> set[str]:
     definition that has changed.
     """
     found: set[str] = set()
-    for group in GROUPS:
+    for group in dataset.groups():
         manifest = dataset.measured(group).committed()
         if manifest is None:
             continue
@@ -90,20 +111,31 @@ def available(dataset: Dataset, pairs: Manifest) -> set[str]:
         if stale:
             raise DatasetError(
                 f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs, or "
-                "by another definition than today's, or files of theirs are gone; "
-                f"measure them again: align-data measure {dataset.store.url}"
+                f"by another definition than today's, or files of theirs are gone; {_again(dataset, group)}"
             )
         found.update(good)
     return found
 
 
+def _again(dataset: Dataset, group: str) -> str:
+    url, name = dataset.store.url, group.partition(".")[2]
+    if group in GROUPS:
+        return f"measure them again: align-data measure {url}"
+    folder = dataset.store.path(dataset.measured(group).name)
+    return f"score them again: align-data score MODEL {url} --as {name}; or do without, and remove {folder}"
+
+
 def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable[str]) -> Iterator[pl.DataFrame]:
     """Yield the pieces of one part: columns of `pairs` and measured signals side by side, row for row."""
-    wanted = list(signals)
     streams = [dataset.pairs.pieces(part, list(pairs))]
-    for group in GROUPS:
-        of_group = [name for name in wanted if SIGNALS[name].group == group]
-        if of_group:
-            streams.append(dataset.measured(group).pieces(part, of_group))
+    streams += [dataset.measured(group).pieces(part, names) for group, names in by_group(signals).items()]
     for frames in zip(*streams, strict=True):
         yield pl.concat(frames, how="horizontal")
+
+
+def by_group(signals: Iterable[str]) -> dict[str, list[str]]:
+    """Return the signals of each group that has some."""
+    found: dict[str, list[str]] = {}
+    for name in signals:
+        found.setdefault(find(name).group, []).append(name)
+    return found

@@ -20,7 +20,7 @@ from align_data.layout import Dataset
 from align_data.measured import lacking
 from align_data.progress import Progress
 from align_data.recipe import Recipe
-from align_data.signals import SIGNALS
+from align_data.signals import find
 from align_data.stages.audit import Audit, audit
 from align_data.stages.filter import decide, overridden, plan
 from align_data.stages.ingest import Account, Parts, ingest
@@ -102,7 +102,7 @@ class Decision:
 
 def decide_ledger(decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Manifest:
     """Apply a recipe and write its ledger."""
-    planned = plan(dataset, decision.recipe, decision.overrides, decision.off)
+    planned = plan(dataset, decision.recipe, engine, progress, decision.overrides, decision.off)
     return decide(dataset, planned, decision.ledger, engine, progress)
 
 
@@ -130,7 +130,7 @@ def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, pr
     dataset.ledger(decision.ledger)
     account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts)
     wanted = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
-    able = [name for name in wanted if lacking(dataset, SIGNALS[name]) is None]
+    able = [name for name in wanted if lacking(dataset, find(name)) is None]
     measured = measure(dataset, engine, progress, able)
     decide_ledger(decision, dataset, engine, progress)
     return Done(account, measured, audit(dataset, decision.ledger))

@@ -25,9 +25,11 @@ from pydantic import (
 )
 
 from align_data import resources
-from align_data.errors import RecipeError, encodable, nearest
+from align_data.errors import RecipeError, SignalError, encodable, nearest
 from align_data.recipe_yaml import load_yaml, sentences
-from align_data.signals import SIGNALS, Signal
+from align_data.signals import SIGNALS, Signal, find
+from align_data.signals.score import NAME as SCORE
+from align_data.signals.score import SHOWN, SIMILARITY
 
 MAX_RULES = 63
 """Bits of a signed 64-bit mask that are not its sign."""
@@ -46,8 +48,11 @@ _PHRASES = {
     "in": "one of {}",
     "between": "{} to {}",
     "top_k": "one of the {} most frequent",
+    "top_fraction": "among the highest {}",
 }
 OPERATORS = tuple(_PHRASES)
+RESOLVED = ("top_k", "top_fraction")
+"""Operators whose threshold is found in the pool: there they are a ge."""
 
 
 class Rule(BaseModel):
@@ -72,6 +77,12 @@ class Rule(BaseModel):
         default=None,
         description="Passes if every n-gram is among about so many most frequent ones of the raw pool.",
     )
+    top_fraction: Annotated[StrictFloat, AllowInfNan(False), Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Passes if the value is among this share of the highest, of the pairs that have one and that no "
+        "other rule in force fails. A rule that is unknown for a pair does not fail it; other rules of top_fraction "
+        "are not asked, nor is it whether a pair was taken down. Equal values pass together.",
+    )
     source: str = Field(
         default=CHOSEN,
         min_length=1,
@@ -88,14 +99,15 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:
-        if self.signal not in SIGNALS:
-            there = ", ".join(SIGNALS)
-            raise ValueError(f"there is no signal {self.signal}{nearest(self.signal, SIGNALS)}; there are: {there}")
+        try:
+            signal = find(self.signal)
+        except SignalError as error:
+            raise ValueError(str(error)) from None
         tests = [op for op in OPERATORS if self._value(op) is not None]
         if len(tests) != 1:
             found = f"has {len(tests)} tests ({', '.join(tests)})" if tests else "has no test"
             raise ValueError(f"{found}; it takes exactly one of {', '.join(OPERATORS)}")
-        self._check_value(SIGNALS[self.signal], tests[0])
+        self._check_value(signal, tests[0])
         if self.source != CHOSEN and self.source.strip().lower() in ("", CHOSEN):
             raise ValueError(f"source {self.source!r}: say where the threshold is published, or {CHOSEN}")
         return self
@@ -105,6 +117,8 @@ class Rule(BaseModel):
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         if op == "top_k" and signal.name != "rarest_ngram":
             raise ValueError("top_k is a test of rarest_ngram alone")
+        if op == "top_fraction" and signal.kind != "score":
+            raise ValueError(f"top_fraction is a test of {SHOWN.name} alone")
         if op not in ("eq", "in") and not number:
             raise ValueError(f"{op} compares numbers, but {signal.name} is {signal.unit}; use eq or in")
         kind = {"string": str, "bool": bool}.get(signal.type, (int, float))
@@ -150,6 +164,8 @@ class Rule(BaseModel):
         """Return what the rule asks for, in words: '3 to 20'."""
         if self.between is not None:
             return _PHRASES["between"].format(*map(_shown, self.between))
+        if self.top_fraction is not None:
+            return _PHRASES[self.op].format(f"{100 * self.top_fraction:.6g}%")
         return _PHRASES[self.op].format(f"{self.top_k:,}" if self.top_k else _shown(self.value, ", "))
 
     def with_test(self, op: str, value: Any, source: str | None = None) -> Rule:
@@ -164,8 +180,8 @@ class Rule(BaseModel):
             return column.is_between(*value)
         if self.op == "in":
             return pl.any_horizontal([column == each for each in value])
-        if self.op == "top_k":
-            raise RecipeError(f"rule {self.name}: top_k must be resolved to a count before it decides")
+        if self.op in RESOLVED:
+            raise RecipeError(f"rule {self.name}: {self.op} must be resolved to a threshold before it decides")
         return {"gt": column.gt, "ge": column.ge, "lt": column.lt, "le": column.le, "eq": column.eq}[self.op](value)
 
 
@@ -287,7 +303,8 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the recipe format, for editors."""
     schema = Recipe.model_json_schema()
     rule = schema["$defs"]["Rule"]
-    rule["properties"]["signal"]["enum"] = list(SIGNALS)
+    open_names = {"pattern": rf"^{SIMILARITY}\.{SCORE}$"}
+    rule["properties"]["signal"]["anyOf"] = [{"enum": list(SIGNALS)}, open_names]
     rule["oneOf"] = [{"required": [op]} for op in OPERATORS]
     for op in OPERATORS:  # null is how the model says 'not given'; in a file it would be a mistake
         choices = [c for c in rule["properties"][op].pop("anyOf") if c != {"type": "null"}]

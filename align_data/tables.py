@@ -34,7 +34,7 @@ FACTS = b"align_data"
 # A dictionary of values that hardly repeat would only cost time.
 _NO_DICTIONARY = frozenset(
     {"uid", "url", "alt_text", "page_url", "source_uid", "detail", "key", "aspect", "language_score"}
-    | {"sha256", "md5", "phash", "offset", "bytes", "nsfw", "size"}
+    | {"sha256", "md5", "phash", "offset", "bytes", "nsfw", "size", "similarity"}
 )
 _STATISTICS = frozenset({"uid", "key"})
 
@@ -91,7 +91,7 @@ class PartWriter:
             schema,
             compression={name: "none" if name in plain else "zstd" for name in schema.names},
             compression_level={name: 1 for name in schema.names if name not in plain},
-            use_dictionary=[name for name in schema.names if name not in _NO_DICTIONARY],
+            use_dictionary=[name for name in schema.names if name.partition(".")[0] not in _NO_DICTIONARY],
             write_statistics=[name for name in schema.names if name in _STATISTICS],
             store_schema=False,
         )

@@ -17,6 +17,7 @@ from align_data.fetching.outcome import retryable
 from align_data.recipe import json_schema
 from align_data.schema import contracts
 from align_data.signals import SIGNALS
+from align_data.signals.score import SHOWN
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,7 +45,7 @@ def signals() -> str:
         "| signal | kind | type | unit | definition | source |",
         "|---|---|---|---|---|---|",
     ]
-    for s in SIGNALS.values():
+    for s in [*SIGNALS.values(), SHOWN]:
         none = f" Without one: {s.none}, shown as none." if s.none is not None else ""
         lines.append(f"| `{s.name}` | {s.kind} | {s.type} | {s.unit} | {s.about}{none} | {s.source} |")
     lines += ["", "# Tables", "", "Every table is a folder of Parquet files with a contract in `schemas/`.", ""]

@@ -32,6 +32,7 @@ COMMANDS = {
     "train": "Train a small dual encoder on exported shards.",
     "evaluate": "Say what a model is worth on the pairs of some shards.",
     "search": "Find the images or texts of some shards that are nearest to texts and images.",
+    "score": "Score each fetched pair with a model, so that a rule can use it.",
     "takedown": "Take pairs out of a dataset and of what was exported, for good.",
     "ablate": "Train the same model on different choices of the pairs, to see which filter pays.",
     "recipes": "List the recipes there are, or show one.",

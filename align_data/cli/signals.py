@@ -10,6 +10,7 @@ from rich.table import Table
 
 from align_data.cli.common import console, json_option, print_json
 from align_data.signals import SIGNALS, Signal, find
+from align_data.signals.score import SHOWN
 
 
 @click.command("signals", short_help="List what can be measured, or show one signal.")
@@ -17,7 +18,7 @@ from align_data.signals import SIGNALS, Signal, find
 @json_option
 def command(name: str | None, as_json: bool) -> None:
     """List what can be measured, or show one signal: its unit, kind, definition and source."""
-    found = [find(name)] if name else list(SIGNALS.values())
+    found = [find(name)] if name else [*SIGNALS.values(), SHOWN]
     if as_json:
         print_json(_data(found[0]) if name else [_data(signal) for signal in found])
         return

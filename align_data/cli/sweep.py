@@ -32,7 +32,7 @@ from align_data.stages.audit import Asked, sweep
     multiple=True,
     metavar="V[,V...]",
     callback=names,
-    help="Thresholds to try; for top_k sizes of the vocabulary. Some of ours unless given.",
+    help="Thresholds to try; for top_k sizes of the vocabulary, for top_fraction shares. Some of ours unless given.",
 )
 @click.option("--rule", help="Which rule, where several test the signal.")
 @click.option(

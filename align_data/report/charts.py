@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from align_data.ledger import Vocabulary
-from align_data.signals import SIGNALS
+from align_data.signals import find
 from align_data.stages.audit.curves import Bar, Curve, Point, bars, points
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.survey import Overlap, Survey
@@ -52,7 +52,7 @@ def distribution(curve: Curve) -> Spec | None:
     found = bars(curve, BARS)
     if not found:
         return None
-    signal = SIGNALS[curve.rule.signal]
+    signal = find(curve.rule.signal)
     title = f"{signal.name} ({signal.unit})"
     if curve.scale is None:
         return _levels(found, title)

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from align_data.ledger import Plan
 from align_data.report import charts, forest
 from align_data.report.pictures import Pictures
-from align_data.signals import SIGNALS
+from align_data.signals import find
 from align_data.stages.audit.curves import Curve
 from align_data.stages.audit.diff import OUTCOMES, Diff
 from align_data.stages.audit.fetched import AGREEMENT
@@ -85,7 +85,7 @@ def _render(template: str, *, charted: bool = True, **values: Any) -> str:
     """Return a page; one without charts allows no script at all."""
     scripts = [Markup(script) for script in ((_bundle(), _LOADER) if charted else ())]  # noqa: S704 - ours and Vega's
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts) or "'none'"
-    return _environment().get_template(template).render(scripts=scripts, hashes=hashes, signals=SIGNALS, **values)
+    return _environment().get_template(template).render(scripts=scripts, hashes=hashes, **values)
 
 
 @cache
@@ -153,7 +153,7 @@ def _value(value: Any, signal: str) -> str:
     """Return a signal's value as a reader should see it."""
     if value is None:
         return "not measured"
-    if value == SIGNALS[signal].none:
+    if value == find(signal).none:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -173,8 +173,8 @@ class _Section:
         place = survey.plan.recipe.position(name)
         self.rule = survey.plan.recipe.rules[place]
         self.audit = survey.audit.rules[place]
-        self.signal = SIGNALS[self.rule.signal]
-        self.vocabulary = survey.plan.vocabularies.get(name)
+        self.signal = find(self.rule.signal)
+        self.became = survey.plan.became(name)
         self.curve: Curve | None = survey.curves.get(name)
         self.distribution = charts.distribution(self.curve) if self.curve is not None else None
         self.sweeps = charts.sweeps(survey, self.curve) if self.curve is not None and self.distribution else []

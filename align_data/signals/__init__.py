@@ -1,23 +1,46 @@
 """Every signal there is: one definition each, in the module of its family.
 
-A signal is a value measured for a pair. Its name is its column, its key in a recipe and its heading in the docs.
+A signal is a value measured for a pair. Its name is its column, its key in a recipe and its heading in the docs. The
+names of one family are open: `similarity.NAME` is whatever model its user called so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from align_data.errors import SignalError, nearest
-from align_data.signals import corpus, image, language, size, text
+from align_data.signals import corpus, image, language, score, size, text
 from align_data.signals.base import Kind, Measure, Piece, Signal
 
-__all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "find"]
+__all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "find", "known", "ordered"]
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal for family in (text, language, corpus, size, image) for signal in family.SIGNALS
 }
+"""All but those of the open family."""
 
 
 def find(name: str) -> Signal:
     """Return the signal called `name`; SignalError names what there is."""
-    if name not in SIGNALS:
-        raise SignalError(f"there is no signal {name}{nearest(name, SIGNALS)}; there are: {', '.join(SIGNALS)}")
-    return SIGNALS[name]
+    if name in SIGNALS:
+        return SIGNALS[name]
+    family, _, model = name.partition(".")
+    if family == score.SIMILARITY and model:
+        return score.similarity(model)
+    there = [*SIGNALS, score.SHOWN.name]
+    raise SignalError(f"there is no signal {name}{nearest(name, there)}; there are: {', '.join(there)}")
+
+
+def known(name: str) -> bool:
+    """Tell whether there is a signal of this name."""
+    try:
+        find(name)
+    except SignalError:
+        return False
+    return True
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Return signals in the order of the docs, those of the open family last and by name."""
+    found = set(names)
+    return [*(name for name in SIGNALS if name in found), *sorted(found - SIGNALS.keys())]

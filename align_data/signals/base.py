@@ -11,7 +11,6 @@ import polars as pl
 from align_data.signals.words import words
 
 Kind = Literal["row", "corpus", "image", "score"]
-Group = Literal["text", "corpus", "image", "score"]
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
@@ -72,7 +71,8 @@ class Signal:
 
     name: str
     kind: Kind
-    group: Group
+    group: str
+    """The columns that it is stored beside: text, corpus, image, or 'score.NAME'."""
     type: Type
     unit: str
     about: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from align_data.engines.base import Engine
@@ -14,10 +15,18 @@ from align_data.progress import Progress, Tick
 from align_data.recipe import Recipe, masks, override
 from align_data.tables import Manifest, PartInfo, Table, digest, frame
 from align_data.tombstones import fingerprint, of_part
+from align_data.tops import resolve
 
 
-def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: Sequence[str] = ()) -> Plan:
-    """Return the recipe as it will decide on this dataset: overridden, rules taken out, top_k resolved.
+def plan(
+    dataset: Dataset,
+    recipe: Recipe,
+    engine: Engine,
+    progress: Progress,
+    overrides: Sequence[str] = (),
+    off: Sequence[str] = (),
+) -> Plan:
+    """Return the recipe as it will decide on this dataset: overridden, rules taken out, shares resolved.
 
     Raises RecipeError for an override or a rule that is not the recipe's, DatasetError for stale signals.
     """
@@ -31,7 +40,11 @@ def plan(dataset: Dataset, recipe: Recipe, overrides: Sequence[str] = (), off: S
         if rule.top_k is not None and rule.signal in measured
     }
     # A rule that is unknown everywhere needs no threshold, but a plan must be able to decide.
-    return Plan(recipe, tuple(overrides), tuple(dict.fromkeys(off)), vocabularies, tuple(unmeasured))
+    found = Plan(recipe, tuple(overrides), tuple(dict.fromkeys(off)), vocabularies, tuple(unmeasured))
+    # Those that are taken out too: a report shows what they would be.
+    shares = {r.name: [r.value] for r in recipe.rules if r.op == "top_fraction" and r.signal in measured}
+    tops = resolve(dataset, found, frozenset(measured), shares, engine, progress)
+    return replace(found, tops={name: top for name, (top,) in tops.items()})
 
 
 def overridden(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -> Recipe:

@@ -12,13 +12,13 @@ import polars as pl
 from align_data.errors import DatasetError
 from align_data.hashing import keys
 from align_data.inputs.rows import DETAIL
-from align_data.layout import GROUPS, Dataset
+from align_data.layout import Dataset
 from align_data.ledger import Plan, open_ledger, times
-from align_data.measured import available
+from align_data.measured import available, by_group
 from align_data.ngrams import rarest
 from align_data.pairs import normalise
 from align_data.recipe import Rule
-from align_data.signals import SIGNALS
+from align_data.signals import find, ordered
 from align_data.tars import Place
 
 OTHERS = 5
@@ -75,7 +75,7 @@ def why(
     With each pair come up to `others` URLs of other images that have its text.
     """
     pairs = dataset.ingested()
-    signals = sorted(available(dataset, pairs), key=list(SIGNALS).index)
+    signals = ordered(available(dataset, pairs))
     plan = open_ledger(dataset, ledger)[0] if ledger is not None else None
     if text is not None:
         text = normalise(pl.Series([text])).item()
@@ -130,12 +130,10 @@ def _rows(
     if not len(piece):
         return
     frames = [piece]
-    tables = [(dataset.measured(g), [s for s in signals if SIGNALS[s].group == g]) for g in GROUPS]
+    tables = [(dataset.measured(group), names) for group, names in by_group(signals).items()]
     if ledger is not None:
         tables.append((dataset.ledger(ledger), ["failed", "unknown"]))
-    for table, names in tables:
-        if names:
-            frames.append(table.piece(part, group, names)[piece["_row"]])
+    frames += [table.piece(part, group, names)[piece["_row"]] for table, names in tables]
     yield from pl.concat(frames, how="horizontal").iter_rows(named=True)
 
 
@@ -202,7 +200,7 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, kno
 
 def shown(signal: str, value: Any) -> Any:
     """Return a signal's value as a reader should see it."""
-    return "none" if value is not None and value == SIGNALS[signal].none else value
+    return "none" if value is not None and value == find(signal).none else value
 
 
 def _verdict(plan: Plan, place: int, row: dict[str, Any]) -> Verdict:
@@ -217,10 +215,10 @@ def _verdict(plan: Plan, place: int, row: dict[str, Any]) -> Verdict:
 
 
 def _asks(plan: Plan, rule: Rule) -> str:
-    vocabulary = plan.vocabularies.get(rule.name)
-    if vocabulary is None:
-        return rule.phrase()
-    return f"{rule.phrase()}, here those seen {times(vocabulary.threshold)} or more"
+    vocabulary, top = plan.vocabularies.get(rule.name), plan.tops.get(rule.name)
+    if vocabulary is not None:
+        return f"{rule.phrase()}, here those seen {times(vocabulary.threshold)} or more"
+    return rule.phrase() if top is None else f"{rule.phrase()}, here those of at least {top.threshold}"
 
 
 def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:

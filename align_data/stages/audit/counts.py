@@ -13,7 +13,7 @@ from align_data.layout import Dataset
 from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_ledger
 from align_data.measured import available, columns, lacking
 from align_data.recipe import Rule
-from align_data.signals import SIGNALS
+from align_data.signals import find, known
 
 NOTHING: Mapping[str, str | None] = MappingProxyType({})
 
@@ -65,7 +65,7 @@ class Audit:
 def audit(dataset: Dataset, name: str) -> Audit:
     """Count a ledger."""
     plan, manifest = open_ledger(dataset, name)
-    unmeasured = {signal: lacking(dataset, SIGNALS[signal]) for signal in plan.unmeasured if signal in SIGNALS}
+    unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if known(signal)}
     return count(name, plan, masks_of(manifest), unmeasured)
 
 
@@ -134,7 +134,7 @@ def _unknown(plan: Plan, living: Masks) -> dict[str, int]:
 
 
 def _notes(plan: Plan, unknown: Mapping[str, int], unmeasured: Mapping[str, str | None], pending: int) -> list[str]:
-    notes = [vocabulary.sentence(name) for name, vocabulary in plan.vocabularies.items()]
+    notes = [became.sentence(rule.name) for rule in plan.recipe.rules if (became := plan.became(rule.name))]
     chosen = [rule.name for rule in plan.recipe.rules if rule.chosen and rule.name not in plan.off]
     if chosen:
         notes.append(f"chosen, not published: the thresholds of {', '.join(chosen)}")
@@ -142,7 +142,7 @@ def _notes(plan: Plan, unknown: Mapping[str, int], unmeasured: Mapping[str, str 
         rules = [rule for rule in plan.recipe.rules if rule.signal in plan.unmeasured and rule.name not in plan.off]
         notes.append(_unmeasured(rules, unmeasured))
     some = [rule for rule in plan.recipe.rules if rule.name in unknown and rule.signal not in plan.unmeasured]
-    notes += [f"{rule.name} is unknown for {unknown[rule.name]:,} pairs: {SIGNALS[rule.signal].null}" for rule in some]
+    notes += [f"{rule.name} is unknown for {unknown[rule.name]:,} pairs: {find(rule.signal).null}" for rule in some]
     if unknown and pending:
         notes.append(f"to decide without what is unknown: align-data filter … --without {','.join(unknown)} --as NAME")
     return notes

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.recipe import Rule
-from align_data.signals import SIGNALS
+from align_data.signals import find
 from align_data.stages.audit.cuts import End, Scale, ends
 from align_data.stages.audit.populations import OPEN, POPULATIONS, WAITING, Codes, Populations
 
@@ -63,12 +63,12 @@ def _scale(rule: Rule, moved: Sequence[Any] | None) -> Scale | None:
     found = ends(rule)
     if not found:
         return None
-    return Scale(SIGNALS[rule.signal].type != "float64", [*found, *(moved or ())], fine=moved is None)
+    return Scale(find(rule.signal).type != "float64", [*found, *(moved or ())], fine=moved is None)
 
 
 def levels(rule: Rule, more: Sequence[Any] = ()) -> list[Any]:
     """Return the values that a rule of eq or in names, and more; both truths for a bool."""
-    if SIGNALS[rule.signal].type == "bool":
+    if find(rule.signal).type == "bool":
         return [True, False]
     return list(dict.fromkeys([*(rule.value if rule.op == "in" else [rule.value]), *more]))
 
@@ -205,7 +205,7 @@ _NONE = 2.0**63
 def shown_bins(curve: Curve) -> NDArray[np.intp]:
     """Return the bins that have a pair, but that of the value that stands for 'has none'."""
     found = curve.present()
-    none = SIGNALS[curve.rule.signal].none
+    none = find(curve.rule.signal).none
     if none is not None and curve.scale is not None and len(found):
         last = int(curve.scale.place(pl.Series([none]))[0])
         found = found[found != last]

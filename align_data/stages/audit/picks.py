@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from align_data.engines.base import Engine
 from align_data.layout import Dataset
-from align_data.measured import available
+from align_data.measured import available, by_group
 from align_data.progress import Progress, Tick
 from align_data.recipe import Rule
-from align_data.signals import SIGNALS
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.populations import Codes, Populations
 
@@ -173,8 +172,7 @@ def _sample(row: dict[str, Any], part: int) -> Sample:
 def at(dataset: Dataset, part: int, piece: int, rows: Sequence[int], signals: Sequence[str]) -> pl.DataFrame:
     """Return some rows of one piece: uid, url, alt_text and signals."""
     frames = [dataset.pairs.piece(part, piece, ["uid", "url", "alt_text"])[list(rows)]]
-    for group in sorted({SIGNALS[name].group for name in signals}):
-        names = [name for name in signals if SIGNALS[name].group == group]
+    for group, names in sorted(by_group(signals).items()):
         frames.append(dataset.measured(group).piece(part, piece, names)[list(rows)])
     return pl.concat(frames, how="horizontal")
 

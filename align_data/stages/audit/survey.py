@@ -243,7 +243,7 @@ def _inputs(dataset: Dataset) -> list[str]:
 
 
 def testing(plan: Plan, known: Classes | None) -> tuple[Rule, ...]:
-    """Return the rules as they decide, and those as they would that are taken out: with a count for a top_k.
+    """Return the rules as they decide, and those as they would that are taken out: with a threshold for a share.
 
     It stays a top_k where n-grams are not counted, and there are no `known` classes.
     """

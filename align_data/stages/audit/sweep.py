@@ -18,13 +18,14 @@ from align_data.layout import Dataset
 from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
-from align_data.recipe import Rule
-from align_data.signals import SIGNALS, Signal
+from align_data.recipe import RESOLVED, Rule
+from align_data.signals import Signal, find
 from align_data.stages.audit import picks
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.populations import DROPPED, OPEN, Populations
 from align_data.stages.audit.survey import Classes, classes, testing, vocabulary_size
+from align_data.tops import resolve
 
 MOST = 20
 """Values where none are named."""
@@ -69,7 +70,8 @@ class Asked:
 
     signal: str
     values: Sequence[Any] = ()
-    """Thresholds, as text or numbers; for top_k sizes of the vocabulary. Some of our choice if there are none."""
+    """Thresholds, as text or numbers; for top_k sizes of the vocabulary, for top_fraction shares. Some of our choice if
+    there are none."""
     rule: str | None = None
     """The rule's name, where several rules test the signal."""
     upper: bool = True
@@ -86,14 +88,19 @@ def sweep(
     plan, manifest = open_ledger(dataset, ledger)
     pairs = dataset.ingested()
     place = _place(plan, asked)
-    there = asked.signal in available(dataset, pairs)
+    measured = frozenset(available(dataset, pairs))
+    there = asked.signal in measured
     known = classes(dataset) if asked.signal == "rarest_ngram" and there else None
     written, rule = plan.recipe.rules[place], testing(plan, known)[place]
     op = _op(written, asked.upper)
     values = [_value(written, op, value) for value in asked.values]
     if moved and len(set(values)) < 2:
         raise RecipeError("--moved needs two values, to say which pairs change hands between them: --values A,B")
-    tested = _tested(rule, op, values, known)
+    if op == "top_fraction" and there:
+        tops = resolve(dataset, plan, measured, {rule.name: values}, engine, progress)[rule.name]
+        tested: list[Any] = [End("ge", top.threshold) for top in tops]
+    else:
+        tested = _tested(rule, op, values, known)
     populations = Populations(masks_of(manifest))
 
     def tally() -> Tally:
@@ -115,7 +122,8 @@ def sweep(
     changes = None
     if moved:
         changes = _changes(dataset, ledger, place, rule, tested, moved, seed, populations) if there else []
-    return Swept(rule.signal, rule.name, op, found, changes, len(ends(rule)) > 1)
+    shown = "ge" if op == "top_fraction" and not values else op  # ours are thresholds
+    return Swept(rule.signal, rule.name, shown, found, changes, len(ends(rule)) > 1)
 
 
 def _place(plan: Plan, asked: Asked) -> int:
@@ -142,7 +150,7 @@ def _op(rule: Rule, upper: bool) -> str:
 
 def _value(rule: Rule, op: str, value: Any) -> Any:
     """Return a value that the rule's signal can be compared with, as its operator takes it."""
-    given = _typed(value, SIGNALS[rule.signal]) if isinstance(value, str) else value
+    given = _typed(value, find(rule.signal)) if isinstance(value, str) else value
     try:
         tested = rule.with_test(op, [given] if op == "in" else given)
     except ValidationError as error:
@@ -182,7 +190,7 @@ def _pieces(
 def _points(curve: Curve, rule: Rule, op: str, values: Sequence[Any], tested: Sequence[Any]) -> list[Point]:
     found = ends(rule)
     if found:
-        end = next(end for end in found if end.op == ("ge" if op == "top_k" else op))
+        end = next(end for end in found if end.op == ("ge" if op in RESOLVED else op))
         if not tested:
             return list(points(curve, end, MOST))
         others = [other for other in found if other != end]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
-from align_data.layout import Dataset
+from align_data.layout import Dataset, measured_schema
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
-from align_data.signals import SIGNALS
+from align_data.signals import ordered
 from align_data.stages.export.selection import Selection
 from align_data.store import Store, writing
 
@@ -26,8 +26,7 @@ UIDS = "uids.npy"
 
 def write_metadata(dataset: Dataset, selection: Selection, out: Store, engine: Engine, progress: Progress) -> list[str]:
     """Write a Parquet file a part, with all that is known of its kept pairs; return the files' names."""
-    there = available(dataset, dataset.ingested())
-    signals = [name for name in SIGNALS if name in there]
+    signals = ordered(available(dataset, dataset.ingested()))
     rows = [part.rows for part in selection.manifest.parts]
     return engine.map_parts(
         "export", lambda part, tick: _part(dataset, selection, signals, part, out, tick), rows, progress
@@ -38,7 +37,7 @@ def _part(dataset: Dataset, selection: Selection, signals: Sequence[str], part: 
     """Write the kept pairs of one part with all that is known of them; return the file's name."""
     names = contract("pairs").arrow().names
     name = f"part-{part:05d}.parquet"
-    schema = pa.unify_schemas([contract("pairs").arrow(), *(_schema(signals))])
+    schema = pa.unify_schemas([contract("pairs").arrow(), measured_schema(signals)])
     with (
         out.create(name) as path,
         pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer,
@@ -51,11 +50,6 @@ def _part(dataset: Dataset, selection: Selection, signals: Sequence[str], part: 
                 writer.write_table(table.combine_chunks(), row_group_size=len(kept))
             tick(len(piece))
     return name
-
-
-def _schema(signals: Sequence[str]) -> Iterator[pa.Schema]:
-    for group in ("text", "corpus", "image"):
-        yield contract(f"measured-{group}").arrow(list(signals))
 
 
 def write_uids(dataset: Dataset, selection: Selection, out: Store, source_uid: bool) -> list[str]:

@@ -21,6 +21,7 @@ from PIL import Image
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
 from align_data.errors import DatasetError
 from align_data.exported import stats, stats_name
+from align_data.layout import measured_schema
 from align_data.progress import Tick
 from align_data.schema import contract
 from align_data.store import Store
@@ -86,11 +87,8 @@ def rows_name(split: int, part: int) -> str:
 
 def rows_schema(signals: Sequence[str]) -> pa.Schema:
     """Return what is kept of a row until its shard is made."""
-    known = pa.unify_schemas(
-        [contract(f"measured-{group}").arrow(list(signals)) for group in ("text", "corpus", "image")]
-    )
     place = {"tar": pa.string(), "offset": pa.int64(), "size": pa.int64()}
-    return pa.unify_schemas([pa.schema(_PLAIN), known, pa.schema(place)])
+    return pa.unify_schemas([pa.schema(_PLAIN), measured_schema(signals), pa.schema(place)])
 
 
 class Groups:

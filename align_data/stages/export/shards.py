@@ -23,9 +23,9 @@ from align_data.exported import WORKING, sizes_name
 from align_data.hashing import xxh3
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
-from align_data.measured import available, columns
+from align_data.measured import available, columns, identities
 from align_data.progress import Progress, Tick
-from align_data.signals import SIGNALS
+from align_data.signals import find, ordered
 from align_data.stages.export.making import Making, make_all
 from align_data.stages.export.selection import Exported, Selection, begin, finish
 from align_data.stages.export.shard import (
@@ -89,7 +89,8 @@ def write_shards(
     """Write shards, their index and their manifest; see export()."""
     there = available(dataset, dataset.ingested())
     _check_images(dataset, there)
-    signals = tuple(name for name in SIGNALS if name in there)
+    signals = tuple(ordered(there))
+    scores = identities(dataset, [name for name in signals if find(name).kind == "score"])
     job = ShardJob(dataset.store, parquet, how, signals, selection.ledger)
     what = {
         **selection.describe("parquet" if parquet else "webdataset"),
@@ -98,6 +99,7 @@ def write_shards(
         "splits": {split.name: split.share for split in splits},
         "versions": _versions(),
         "content": _fingerprint(dataset),
+        **({"scores": scores} if scores else {}),
     }
     run = _Run(dataset, selection, out, signals, job, shard_size, tuple(splits), digest(what))
     rows = [part.rows for part in selection.manifest.parts]

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from align_data.images import sorted_rows
-from align_data.layout import GROUPS, Dataset
+from align_data.layout import Dataset
 from align_data.ledger import taken_down
 from align_data.progress import Tick
 from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
@@ -121,7 +121,7 @@ def examine(job: Scrub, part: int) -> Notes:
     urls = set(rows.filter("dead")["url"]) - set(rows.filter(~pl.col("dead"))["url"])
     notes.images = len(urls)
     touched = [dataset.pairs]
-    for group in GROUPS:
+    for group in dataset.groups():
         table = dataset.measured(group)
         if table.has(part) and _MEASURED.keys() & set(table.columns(part)):
             touched.append(table)
@@ -266,7 +266,7 @@ def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table, Chang
 
     yield dataset.images, by_url("images")
     yield dataset.content, by_url("content")
-    yield from ((dataset.measured(group), measured) for group in GROUPS)
+    yield from ((dataset.measured(group), measured) for group in dataset.groups())
     yield from ((dataset.ledger(name), verdicts) for name in notes.masks)
     yield dataset.pairs, pairs
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from align_data.layout import GROUPS, Dataset
+from align_data.layout import Dataset
 from align_data.schema import contract
 from align_data.stages.takedown.asked import Asked
 from align_data.stages.takedown.files import FOLDER, Rewritten, note, recall, sha256_of
@@ -124,7 +124,7 @@ def tables(dataset: Dataset) -> list[Table]:
     ledgers = [dataset.ledger(name) for name in dataset.ledgers()]
     return [
         *(dataset.pairs, dataset.rejected, dataset.images, dataset.content),
-        *(dataset.measured(group) for group in GROUPS),
+        *(dataset.measured(group) for group in dataset.groups()),
         *ledgers,
     ]
 

@@ -1,0 +1,52 @@
+"""align-data score."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from align_data.cli.common import dataset_argument, json_option, note, print_json, progress
+from align_data.cli.training import extra
+from align_data.pipeline import Resources, session
+from align_data.train.score import check, score
+
+
+@click.command("score", short_help="Score each fetched pair with a model, so that a rule can use it.")
+@click.argument("model", metavar="MODEL")
+@dataset_argument
+@click.option("--as", "name", required=True, metavar="NAME", help="Call the signal similarity.NAME.")
+@click.option(
+    "--device", metavar="DEVICE", help="Where the model computes, such as cpu or cuda; a GPU if there is one."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Threads that decode images; one a processor unless given."
+)
+@json_option
+def command(model: str, dataset: str, name: str, device: str | None, workers: int | None, as_json: bool) -> None:
+    """Score each fetched pair: similarity.NAME is the cosine of its image and its text by MODEL.
+
+    MODEL is a folder that align-data train wrote, a checkpoint of transformers' AlignModel, or its name on the Hugging
+    Face hub. A pair without an image that can be decoded has no score. Nothing is scored twice: what is there stays,
+    unless the model, the pairs or the images are others.
+
+    \b
+    Examples:
+      align-data score my-model laion --as base
+      align-data filter laion --recipe mine.yaml    # with a rule {signal: similarity.base, top_fraction: 0.3}
+    """
+    with session(dataset, Resources(workers=1)) as (opened, engine):
+        check(opened, name)
+        with extra():
+            from align_data.train.model import Dual  # noqa: PLC0415 - PyTorch takes seconds to load
+        loaded = Dual.load(model, device)
+        found = score(loaded, opened, name, engine, progress(), workers or len(os.sched_getaffinity(0)))
+    if as_json:
+        print_json(found.to_json())
+        return
+    before = "" if found.computed else " (all done before)"
+    click.echo(
+        f"{found.signal}: {found.scored:,} of {found.pairs:,} pairs have a score, "
+        f"{found.pairs - found.scored:,} have no image that can be decoded{before}"
+    )
+    note(f"next: align-data filter {dataset} --recipe FILE, with a rule {{signal: {found.signal}, top_fraction: 0.3}}")

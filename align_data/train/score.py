@@ -1,0 +1,259 @@
+"""Score: how near a model sees each fetched pair's image and text, as the signal similarity.NAME.
+
+Parts are scored one after another, for there is one model; while it computes, threads decode what comes next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+from align_data.decoding.render import How, render
+from align_data.engines.base import Engine
+from align_data.errors import DatasetError, InputError, TrainError
+from align_data.images import sorted_rows
+from align_data.layout import Dataset
+from align_data.measured import fresh, scored_by
+from align_data.progress import Progress, Tick
+from align_data.signals import Signal
+from align_data.signals.score import DECIMALS, similarity
+from align_data.tables import Manifest, Table
+from align_data.tars import Place, TarReader
+from align_data.train.pictures import centre
+
+BATCH = 64
+"""Pairs that go through the model together. No option: another number would change the last bits of a score."""
+_AHEAD = 2
+"""Batches that are decoded while one is embedded."""
+_PLACE = ("tar", "offset", "size")
+
+Vectors = NDArray[np.float32]
+
+
+class Model(Protocol):
+    """What is needed of a trained model."""
+
+    side: int
+    """Pixels of a side of its images."""
+
+    @property
+    def digest(self) -> str:
+        """What tells its weights and its tokenizer from others."""
+
+    def images(self, pixels: NDArray[np.uint8]) -> Vectors:
+        """Return the embeddings of images (n, side, side, 3), of unit length (n, dim)."""
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        """Return the embeddings of texts, of unit length (n, dim)."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a run of `score` did."""
+
+    signal: str
+    model: str
+    """The model's digest."""
+    pairs: int
+    scored: int
+    """Pairs that have a score now; the others have no image that could be had and decoded."""
+    computed: int
+    """Pairs that had to be scored for it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+def check(dataset: Dataset, name: str) -> None:
+    """Raise SignalError for a name that none can be scored under, DatasetError where no images are measured."""
+    similarity(name)
+    _images(dataset, dataset.ingested())
+
+
+def _images(dataset: Dataset, pairs: Manifest) -> Manifest:
+    """Return the manifest of the images; DatasetError where there is nothing to score, or not known what."""
+    images, url = dataset.images.committed(), dataset.store.url
+    if images is None:
+        raise DatasetError(f"{url} has no images to score: run align-data fetch {url}, then align-data measure {url}")
+    if "decodable" not in fresh(dataset, "image", pairs):
+        raise DatasetError(
+            f"it is not known which images of {url} can be decoded, or no longer: run align-data measure {url}"
+        )
+    return images
+
+
+def score(model: Model, dataset: Dataset, name: str, engine: Engine, progress: Progress, threads: int = 1) -> Scored:
+    """Write similarity.NAME of every pair; null where there is no image that can be decoded.
+
+    What is stored of the same model and images stays. Part by part: what a killed run has finished stays too.
+    """
+    signal, pairs = similarity(name), dataset.ingested()
+    run = _Run(dataset, signal, model, model.digest, pairs, _images(dataset, pairs), threads)
+    table, meta = run.table, run.meta
+    before = table.committed()
+    if before is not None and {key: before.meta.get(key) for key in meta} == meta and table.whole(before):
+        return Scored(signal.name, run.digest, pairs.rows, before.meta["scored"], 0)
+    # While parts are replaced no manifest may speak for them: the old model's scores would be mixed with the new one's.
+    table.retract()
+    Image.MAX_IMAGE_PIXELS = None  # measure has judged how many are too many
+    done = engine.map_parts("score", run.part, [part.rows for part in pairs.parts], progress)
+    scored = sum(number for number, _ in done)
+    table.commit([table.info(part) for part in range(len(pairs.parts))], {**meta, "scored": scored})
+    return Scored(signal.name, run.digest, pairs.rows, scored, sum(computed for _, computed in done))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all parts."""
+
+    dataset: Dataset
+    signal: Signal
+    model: Model
+    digest: str
+    pairs: Manifest
+    images: Manifest
+    threads: int
+
+    @property
+    def table(self) -> Table:
+        """Where the scores go."""
+        return self.dataset.measured(self.signal.group)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the whole table is made from, as any group of signals says it."""
+        identity = {**self.signal.identity(), **scored_by(self.dataset, self.digest)}
+        return {"signals": {self.signal.name: identity}, "pairs": self.pairs.fingerprint}
+
+    def facts(self, part: int) -> dict[str, Any]:
+        """Say what a part is made from: of pairs and images its own, so that others may come and go."""
+        ((name, identity),) = self.meta["signals"].items()
+        images = {"images": self.images.parts[part].sha256}
+        return {"signals": {name: {**identity, **images}}, "pairs": self.pairs.parts[part].sha256}
+
+    def part(self, number: int, tick: Tick) -> tuple[int, int]:
+        """Score one part, if it is not there; return how many pairs have a score, and how many were computed now."""
+        facts, name = self.facts(number), self.signal.name
+        if self.table.facts(number) == facts:
+            tick(self.pairs.parts[number].rows)
+            return sum(len(piece[name].drop_nulls()) for piece in self.table.pieces(number, [name])), 0
+        scored = 0
+        with (
+            self.table.writer(number, facts, [name]) as writer,
+            _Decoding(self.dataset, self.model.side, self.threads) as decoding,
+        ):
+            for rows in self._rows(number):
+                scores = [self._scores(batch, tick) for batch in decoding.batches(rows)]
+                column = pl.concat(scores).alias(name)
+                writer.write(column.to_frame())
+                scored += len(column.drop_nulls())
+        return scored, scored
+
+    def _rows(self, part: int) -> Iterator[pl.DataFrame]:
+        """Yield url, alt_text and the place of the bytes, null where there are none that can be decoded."""
+        images = sorted_rows(self.dataset.images, part, ["url", *_PLACE])
+        pairs = self.dataset.pairs.pieces(part, ["url", "alt_text"])
+        decodable = self.dataset.measured("image").pieces(part, ["decodable"])
+        for piece, good in zip(pairs, decodable, strict=True):
+            placed = piece.join(images, on="url", how="left", maintain_order="left")
+            yield placed.with_columns(pl.when(good["decodable"]).then(pl.col(name)).alias(name) for name in _PLACE)
+
+    def _scores(self, batch: _Batch, tick: Tick) -> pl.Series:
+        """Return the scores of one batch."""
+        found = np.full(batch.rows, np.nan)
+        if len(batch.at):
+            images = self.model.images(batch.pixels)[batch.image].astype(np.float64)
+            cosines = (images * self.model.texts(batch.texts)).sum(axis=1)
+            if not np.isfinite(cosines).all():
+                raise TrainError(
+                    "the model's embeddings are no numbers (NaN): it cannot score anything; train it again"
+                )
+            # A whole number divided once is the float nearest to the decimals: what is equal in them is equal.
+            found[batch.at] = np.rint(cosines.clip(-1, 1) * 10**DECIMALS) / 10**DECIMALS
+        tick(batch.rows)
+        return pl.Series(found).fill_nan(None)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some neighbouring pairs; what is to be embedded is of those that have an image."""
+
+    rows: int
+    at: NDArray[np.intp]
+    """The rows that have one."""
+    texts: list[str]
+    pixels: NDArray[np.uint8]
+    """Of every image once."""
+    image: NDArray[np.intp]
+    """For each text the place of its image."""
+
+
+class _Decoding:
+    """Reads images in order, and decodes them in threads a little ahead of what is asked for."""
+
+    def __init__(self, dataset: Dataset, side: int, threads: int) -> None:
+        self._side = side
+        self._reader = TarReader(dataset.store)
+        self._pool = ThreadPoolExecutor(threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._reader.close()
+
+    def batches(self, rows: pl.DataFrame) -> Iterator[_Batch]:
+        """Yield all rows in batches."""
+        ahead: deque[Callable[[], _Batch]] = deque()
+        for some in rows.iter_slices(BATCH):
+            ahead.append(self._begin(some))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft()()
+        while ahead:
+            yield ahead.popleft()()
+
+    def _begin(self, rows: pl.DataFrame) -> Callable[[], _Batch]:
+        """Read the images of some rows, and have them decoded; return what waits for that."""
+        there = rows.with_row_index("row").filter(pl.col("tar").is_not_null())
+        places = [Place(*place) for place in there.select(_PLACE).iter_rows()]
+        distinct = {place: number for number, place in enumerate(dict.fromkeys(places))}
+        futures = [self._pool.submit(_pixels, place, self._read(place), self._side) for place in distinct]
+
+        def wait() -> _Batch:
+            pixels = np.empty((len(futures), self._side, self._side, 3), np.uint8)
+            for number, future in enumerate(futures):
+                pixels[number] = future.result()
+            image = np.array([distinct[place] for place in places], np.intp)
+            return _Batch(
+                len(rows), there["row"].to_numpy().astype(np.intp), there["alt_text"].to_list(), pixels, image
+            )
+
+        return wait
+
+    def _read(self, place: Place) -> bytes:
+        try:
+            return self._reader.read(place)
+        except OSError as error:
+            raise _damaged(place, error) from error
+
+
+def _pixels(place: Place, content: bytes, side: int) -> NDArray[np.uint8]:
+    """Return what the model sees of an image: of the bytes that would be exported, as it has seen those in training."""
+    try:
+        return centre(render(content, How()).content, side)
+    except (OSError, ValueError, InputError) as error:
+        raise _damaged(place, error) from error
+
+
+def _damaged(place: Place, error: Exception) -> DatasetError:
+    return DatasetError(f"{place.tar}, at {place.offset:,}: {error}; the dataset is damaged")

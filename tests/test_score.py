@@ -1,0 +1,774 @@
+"""Scores: what a model says of each fetched pair, and the fraction of the highest that a rule keeps."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import random
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from conftest import Built, read, tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from test_cli import answer, call
+from test_shards import fetched, samples
+
+import align_data
+from align_data.engines.local import LocalEngine
+from align_data.engines.spark import SparkEngine
+from align_data.errors import AlignDataError, DatasetError, RecipeError, SignalError, TrainError
+from align_data.layout import Dataset
+from align_data.ledger import Plan, Top
+from align_data.measured import available, scored_by
+from align_data.pipeline import Decision, decide_ledger
+from align_data.progress import Silent, ignore
+from align_data.recipe import Recipe, json_schema, override, parse
+from align_data.report import audit_html
+from align_data.signals import find, known, ordered
+from align_data.signals.score import similarity
+from align_data.stages.audit import Asked, audit, diff, survey, sweep
+from align_data.stages.export import Form, export
+from align_data.stages.measure import measure
+from align_data.stages.takedown import read as read_lists
+from align_data.stages.takedown import takedown
+from align_data.stages.why import why
+from align_data.store import Store
+from align_data.tops import _Scan, resolve
+from align_data.train import score as scoring
+from align_data.train.score import Scored, check, score
+
+Score = float | None
+
+
+# --- what is scored ---
+
+
+def engine_of(dataset: Dataset) -> LocalEngine:
+    return LocalEngine(dataset.store.work, 1)
+
+
+def png(red: int, green: int, blue: int) -> bytes:
+    """Return an image of one colour: however it is cut and resized, it is that."""
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30), (red, green, blue)).save(out, "PNG")
+    return out.getvalue()
+
+
+def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    found = np.asarray(vectors, np.float64) + 1e-9
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+@dataclass
+class Eye:
+    """A model that sees an image's colour above and below, and reads a text as six numbers."""
+
+    side: int = 8
+    digest: str = "eye"
+    sign: int = 1
+    fails_after: int | None = None
+    """Texts that it reads before something breaks."""
+    images_seen: int = 0
+    texts_read: list[str] = field(default_factory=list)
+
+    def images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert pixels.shape[1:] == (self.side, self.side, 3)
+        assert pixels.dtype == np.uint8
+        self.images_seen += len(pixels)
+        half = self.side // 2
+        return unit(np.hstack([pixels[:, :half].mean((1, 2)), pixels[:, half:].mean((1, 2))]) * self.sign)
+
+    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self.fails_after is not None and len(self.texts_read) + len(texts) > self.fails_after:
+            raise KeyboardInterrupt
+        self.texts_read += texts
+        return unit(np.array([numbers(text) for text in texts]))
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split()] if text else [1, 2, 3, 4, 5, 6]
+
+
+def cosine(text: str, above: tuple[int, int, int], below: tuple[int, int, int] | None = None) -> float:
+    """Return what the eye makes of a pair, in plain Python."""
+    a, b = [*above, *(below or above)], numbers(text)
+    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(
+        math.fsum(x * x for x in a) * math.fsum(x * x for x in b)
+    )
+
+
+@dataclass(frozen=True)
+class World:
+    dataset: Dataset
+    expected: dict[str, Score]
+    """uid → its score."""
+
+
+def world(folder: Path) -> World:
+    """Make a small fetched dataset: images with several texts, some gone, some broken, one untried."""
+    chance = random.Random(7)
+    colours = {f"http://h{n % 3}/{n}.png": tuple(chance.randrange(256) for _ in range(3)) for n in range(40)}
+    rows = [
+        {"url": url, "alt_text": " ".join(str(chance.randrange(-9, 10)) for _ in range(6)) if k else ""}
+        for n, url in enumerate(colours)
+        for k in range(1 + n % 3)
+    ]
+    images = {url: png(*colour) for n, (url, colour) in enumerate(colours.items()) if n % 5}
+    broken = [url for n, url in enumerate(images) if n % 7 == 0]
+    images |= {url: images[url][:60] for url in broken}
+    dataset = fetched(folder / "dataset", rows, images, parts=20)
+    good = images.keys() - set(broken)
+    pairs = read(dataset, "pairs").select("uid", "url", "alt_text")
+    expected = {uid: cosine(text, colours[url]) if url in good else None for uid, url, text in pairs.iter_rows()}
+    return World(dataset, expected)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    found = world(tmp_path_factory.mktemp("scored"))
+    assert len(found.dataset.ingested().parts) > 2
+    assert 15 < sum(value is None for value in found.expected.values()) < 50
+    return found
+
+
+@pytest.fixture
+def copy(made: World, tmp_path: Path) -> World:
+    shutil.copytree(made.dataset.store.url, tmp_path / "dataset")
+    return World(Dataset(Store(tmp_path / "dataset")), made.expected)
+
+
+def run(dataset: Dataset, model: Any, name: str = "eye", threads: int = 2) -> Scored:
+    return score(model, dataset, name, engine_of(dataset), Silent(), threads)
+
+
+def stored(dataset: Dataset, name: str = "eye") -> dict[str, Score]:
+    scores = read(dataset, f"measured/score.{name}")[f"similarity.{name}"]
+    return dict(zip(read(dataset, "pairs")["uid"], scores, strict=True))
+
+
+def is_expected(found: dict[str, Score], expected: dict[str, Score]) -> None:
+    assert found.keys() == expected.keys()
+    for uid, value in expected.items():
+        assert found[uid] is None if value is None else abs(found[uid] - value) < 2e-6, uid
+
+
+def test_scores_are_cosines_and_null_where_there_is_no_image(copy: World) -> None:
+    eye = Eye()
+    done = run(copy.dataset, eye)
+    is_expected(stored(copy.dataset), copy.expected)
+    there = sum(value is not None for value in copy.expected.values())
+    assert done == Scored("similarity.eye", "eye", len(copy.expected), there, there)
+    assert len(eye.texts_read) == there
+    urls = read(copy.dataset, "pairs").filter(
+        pl.col("uid").is_in([u for u, v in copy.expected.items() if v is not None])
+    )
+    assert eye.images_seen == urls["url"].n_unique()  # each once, whatever texts it has
+    for value in stored(copy.dataset).values():
+        assert value is None or value == round(value, 6)
+    assert "similarity.eye" in available(copy.dataset, copy.dataset.ingested())
+
+
+def test_the_same_model_again_computes_nothing_and_another_one_all(copy: World) -> None:
+    first = run(copy.dataset, Eye())
+    files = tree(Path(copy.dataset.store.url), "measured/score.eye")
+    again = run(copy.dataset, Eye(fails_after=0))
+    assert again == Scored(first.signal, first.model, first.pairs, first.scored, 0)
+    assert tree(Path(copy.dataset.store.url), "measured/score.eye") == files
+    other = run(copy.dataset, Eye(digest="other", sign=-1))
+    assert (other.computed, other.model) == (first.scored, "other")
+    is_expected(stored(copy.dataset), {uid: None if v is None else -v for uid, v in copy.expected.items()})
+    beside = run(copy.dataset, Eye(), "beside-2")  # and another name is another signal
+    assert beside.computed == first.scored
+    is_expected(stored(copy.dataset, "beside-2"), copy.expected)
+
+
+def test_equal_bytes_whatever_the_threads(made: World, tmp_path: Path) -> None:
+    found = []
+    for threads in (1, 4):
+        shutil.copytree(made.dataset.store.url, tmp_path / str(threads))
+        run(Dataset(Store(tmp_path / str(threads))), Eye(), threads=threads)
+        found.append(tree(tmp_path / str(threads), "measured/score.eye"))
+    assert found[0] == found[1]
+    assert len(found[0]) > 3
+
+
+def test_batches_do_not_show(copy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "BATCH", 3)
+    run(copy.dataset, Eye())
+    is_expected(stored(copy.dataset), copy.expected)
+
+
+def test_an_image_is_seen_as_it_is_exported(tmp_path: Path) -> None:
+    """Upright, and white where one sees through it: a model sees in training what was exported."""
+    above, below = (200, 10, 30), (20, 60, 240)
+    image = Image.new("RGB", (32, 32), above)
+    image.paste(below, (0, 16, 32, 32))
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    out, clear = io.BytesIO(), io.BytesIO()
+    image.rotate(180).save(out, "PNG", exif=turned)
+    Image.new("RGBA", (32, 32), (9, 9, 9, 0)).save(clear, "PNG")
+    text = "9 1 2 1 3 8"
+    rows = [{"url": f"http://a/{n}.png", "alt_text": text} for n in range(2)]
+    dataset = fetched(
+        tmp_path / "dataset", rows, {"http://a/0.png": out.getvalue(), "http://a/1.png": clear.getvalue()}
+    )
+    run(dataset, Eye())
+    found = dict(zip(read(dataset, "pairs")["url"], stored(dataset).values(), strict=True))
+    assert found["http://a/0.png"] == pytest.approx(cosine(text, above, below), abs=0.01)  # a JPEG is between
+    assert found["http://a/0.png"] != pytest.approx(cosine(text, below, above), abs=0.1)
+    assert found["http://a/1.png"] == pytest.approx(cosine(text, (255, 255, 255)), abs=1e-3)
+
+
+def test_a_killed_run_goes_on_and_what_it_left_is_not_taken_for_a_score(
+    made: World, copy: World, tmp_path: Path
+) -> None:
+    there = sum(value is not None for value in copy.expected.values())
+    with pytest.raises(KeyboardInterrupt):
+        run(copy.dataset, Eye(fails_after=there // 2))
+    assert "similarity.eye" not in available(copy.dataset, copy.dataset.ingested())
+    rest = Eye()
+    done = run(copy.dataset, rest)
+    assert 0 < done.computed == len(rest.texts_read) < there
+    assert done.scored == there
+    shutil.copytree(made.dataset.store.url, tmp_path / "undisturbed")
+    run(Dataset(Store(tmp_path / "undisturbed")), Eye())
+    assert tree(Path(copy.dataset.store.url), "measured/score.eye") == tree(
+        tmp_path / "undisturbed", "measured/score.eye"
+    )
+
+
+def test_two_models_are_never_mixed(copy: World) -> None:
+    run(copy.dataset, Eye())
+    with pytest.raises(KeyboardInterrupt):
+        run(copy.dataset, Eye(digest="other", sign=-1, fails_after=40))
+    assert "similarity.eye" not in available(copy.dataset, copy.dataset.ingested())
+    run(copy.dataset, Eye())
+    is_expected(stored(copy.dataset), copy.expected)
+
+
+def test_another_detector_leaves_scores_what_they_are_and_other_images_do_not(copy: World) -> None:
+    dataset = copy.dataset
+    run(dataset, Eye())
+    content, images = dataset.content.committed(), dataset.images.committed()
+    assert content is not None
+    assert images is not None
+    dataset.content.commit(content.parts, {**content.meta, "open": "scored"})
+    assert run(dataset, Eye()).computed == 0
+    # Another crawl found one image less in part 1.
+    piece = pl.concat(dataset.images.pieces(1, dataset.images.contract.arrow().names))
+    first = piece.filter(pl.col("tar").is_not_null())["url"][0]
+    gone = pl.col("url") == first
+    less = piece.with_columns(
+        status=pl.when(gone).then(pl.lit("http_404")).otherwise("status"),
+        **{name: pl.when(~gone).then(name) for name in ("tar", "offset", "size")},
+    )
+    with dataset.images.writer(1, {}) as writer:
+        writer.write(less)
+    assert writer.info is not None
+    parts = [writer.info if number == 1 else info for number, info in enumerate(images.parts)]
+    dataset.images.commit(parts, images.meta)
+    with pytest.raises(DatasetError, match=r"it is not known which images of .* can be decoded, or no longer"):
+        run(dataset, Eye())
+    measure(dataset, engine_of(dataset), Silent(), ["decodable", "width", "height", "sha256"])
+    said = (
+        r"similarity.eye of .* were measured before the last fetch.*align-data score MODEL .* --as eye; or do without"
+    )
+    for work in (lambda: decided(dataset, "ge: 0"), lambda: available(dataset, dataset.ingested())):
+        with pytest.raises(DatasetError, match=said):
+            work()
+    again = run(dataset, Eye())
+    urls = dict(read(dataset, "pairs").select("uid", "url").iter_rows())
+    now = {uid: None if urls[uid] == first else value for uid, value in copy.expected.items()}
+    is_expected(stored(dataset), now)
+    assert 0 < again.computed < again.scored  # the other parts stayed
+
+
+def test_after_a_takedown_nothing_is_scored_again_and_nobody_else_is_decided_otherwise(
+    copy: World, tmp_path: Path
+) -> None:
+    dataset = copy.dataset
+    run(dataset, Eye())
+    before = decided(dataset, "top_fraction: 0.4")
+    dead = [uid for uid, value in copy.expected.items() if value is not None][::4]
+    (tmp_path / "uids.txt").write_text("\n".join(dead) + "\n")
+    takedown(dataset, read_lists({"uids": str(tmp_path / "uids.txt")}), [], engine_of(dataset), Silent())
+    assert run(dataset, Eye(fails_after=0)).computed == 0
+    after = decided(dataset, "top_fraction: 0.4")
+    assert after.tops == before.tops
+    found = dict(read(dataset, "verdicts/mine").select("uid", "failed").iter_rows())
+    assert all(found[uid] < 0 for uid in dead)
+    top = before.tops["similarity.eye"]
+    for uid, value in copy.expected.items():
+        if uid not in dead and value is not None:
+            assert bool(found[uid] & 1) == (stored(dataset)[uid] < top.threshold)  # type: ignore[operator]
+    other = run(dataset, Eye(digest="other"))
+    there = {uid: None if uid in dead else value for uid, value in copy.expected.items()}
+    is_expected(stored(dataset), there)
+    assert other.scored == sum(value is not None for value in there.values())
+
+
+def recipe_of(*rules: str, name: str = "mine") -> Recipe:
+    return parse(f"name: {name}\nrules:\n" + "".join(f"  - {{{rule}}}\n" for rule in rules), "mine.yaml")
+
+
+def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) -> Plan:
+    """Decide by a rule of the eye's score, and others; return how."""
+    recipe = recipe_of(f"signal: similarity.eye, {test}", *others)
+    manifest = decide_ledger(Decision(recipe, off=off), dataset, engine_of(dataset), Silent())
+    return Plan.load(manifest.meta["plan"])
+
+
+# --- sentences ---
+
+
+@pytest.mark.parametrize("name", ["", "Base", "a b", "a.b", "a/b", "-a", "é", "a\n", "a" * 65])
+def test_a_name_that_is_none(name: str, copy: World) -> None:
+    with pytest.raises(SignalError, match="cannot be a score's name: lower-case letters, digits, '-' and '_'"):
+        run(copy.dataset, Eye(), name)
+    assert not known(f"similarity.{name}")
+
+
+def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: World) -> None:
+    bare = job([{"url": "http://a/1", "alt_text": "a"}]).dataset
+    with pytest.raises(DatasetError, match=r"has no images to score: run align-data fetch .*, then align-data measure"):
+        check(bare, "eye")
+    with pytest.raises(DatasetError, match="is no dataset; make one with"):
+        check(Dataset(Store(Path(bare.store.url) / "nothing")), "eye")
+    broken = Eye()
+    broken.texts = lambda texts: np.full((len(texts), 6), np.nan, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(TrainError, match=r"no numbers \(NaN\)"):
+        run(copy.dataset, broken)
+    for tar in Path(copy.dataset.store.url).glob("bytes/*/*.tar"):
+        tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(DatasetError, match=r"bytes/part-\d+/.*\.tar, at [\d,]+: .*; the dataset is damaged"):
+        run(copy.dataset, Eye())
+    for tar in Path(copy.dataset.store.url).glob("bytes/*/*.tar"):
+        tar.unlink()
+    with pytest.raises(DatasetError, match="the dataset is damaged"):
+        run(copy.dataset, Eye())
+
+
+def test_measure_says_who_scores(copy: World) -> None:
+    with pytest.raises(
+        SignalError, match=r"similarity\.eye cannot be measured: it would need a model: align-data score"
+    ):
+        measure(copy.dataset, engine_of(copy.dataset), Silent(), ["similarity.eye"])
+    decided(copy.dataset, "top_fraction: 0.5")
+    assert any("similarity.eye need a model: align-data score" in note for note in audit(copy.dataset, "mine").notes)
+
+
+# --- the family of signals ---
+
+
+def test_the_names_of_the_family_are_open() -> None:
+    assert find("similarity.base").name == "similarity.base"
+    assert find("similarity.base") == similarity("base")
+    for name in ("similarity", "similarity.", "similarities.base", "n_words.base"):
+        assert not known(name)
+    with pytest.raises(SignalError, match=r"there are: n_words, .*, similarity.NAME"):
+        find("similarty.base")
+    assert ordered(["similarity.b", "nsfw", "similarity.a", "n_words"]) == [
+        "n_words",
+        "nsfw",
+        "similarity.a",
+        "similarity.b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ("top_fraction: 0", "top_fraction: input should be greater than 0, not 0"),
+        ("top_fraction: 1.5", "top_fraction: input should be less than or equal to 1, not 1.5"),
+        ("top_fraction: -0.1", "top_fraction: input should be greater than 0, not -0.1"),
+        ("top_fraction: .nan", "top_fraction: input should be a finite number, not nan"),
+        ("top_fraction: many", "top_fraction takes a number, not 'many'"),
+        ("top_fraction: true", "top_fraction takes a number, not True"),
+        ("top_fraction: 0.3, ge: 0.2", "has 2 tests (ge, top_fraction); it takes exactly one of"),
+    ],
+)
+def test_a_fraction_that_is_none_is_a_sentence_with_its_line(test: str, said: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        recipe_of("signal: n_words, ge: 3", f"signal: similarity.base, {test}")
+    assert str(error.value).startswith(f"mine.yaml, line 4: {said}")
+
+
+def test_a_fraction_is_of_scores_alone() -> None:
+    for signal in ("n_words", "language", "rarest_ngram", "decodable"):
+        with pytest.raises(RecipeError, match=r"line 3: top_fraction is a test of similarity\.NAME alone"):
+            recipe_of(f"signal: {signal}, top_fraction: 0.3")
+    with pytest.raises(RecipeError, match="line 3: 'Base' cannot be a score's name"):
+        recipe_of("signal: similarity.Base, ge: 0.3")
+    with pytest.raises(RecipeError, match="top_k is a test of rarest_ngram alone"):
+        recipe_of("signal: similarity.base, top_k: 3")
+
+
+def test_overrides_phrases_and_the_schema() -> None:
+    recipe = recipe_of("signal: similarity.base, top_fraction: 0.3")
+    assert (recipe.rules[0].test, recipe.rules[0].phrase()) == ("top_fraction 0.3", "among the highest 30%")
+    assert Recipe.model_validate(recipe.model_dump(mode="json", by_alias=True, exclude_none=True)) == recipe
+    assert override(recipe, "similarity.base.ge=0.25").rules[0].test == "ge 0.25"
+    assert override(recipe, "similarity.base.top_fraction=1").rules[0].test == "top_fraction 1.0"
+    with pytest.raises(RecipeError, match="less than or equal to 1"):
+        override(recipe, "similarity.base.top_fraction=2")
+    rule = json_schema()["$defs"]["Rule"]["properties"]
+    assert (rule["top_fraction"]["exclusiveMinimum"], rule["top_fraction"]["maximum"]) == (0, 1)
+    patterns = [one["pattern"] for one in rule["signal"]["anyOf"] if "pattern" in one]
+    assert patterns == [r"^similarity\.[a-z0-9][a-z0-9_-]{0,63}$"]
+
+
+def test_a_plan_goes_through_json_and_one_without_fractions_is_what_it_was() -> None:
+    recipe = recipe_of("signal: similarity.base, top_fraction: 0.3")
+    found = Plan(recipe, tops={"similarity.base": Top(0.3, 0.123456, 4, 10)})
+    assert Plan.load(json.loads(json.dumps(found.dump()))) == found
+    assert [rule.test for rule in found.deciding] == ["ge 0.123456"]
+    assert found.became("similarity.base") == Top(0.3, 0.123456, 4, 10)
+    assert "tops" not in Plan(recipe).dump()
+
+
+# --- a fraction of the highest, against an oracle ---
+
+POOL = 12
+
+
+def plant(dataset: Dataset, name: str, values: Sequence[Score]) -> None:
+    """Write scores as if a model had given them, in the order of the pairs."""
+    signal, pairs = similarity(name), dataset.ingested()
+    table, column = dataset.measured(signal.group), pl.Series(signal.name, values, pl.Float64)
+    at = 0
+    for part in range(len(pairs.parts)):
+        with table.writer(part, {}, [signal.name]) as writer:
+            for rows in dataset.pairs.piece_rows(part):
+                writer.write(column[at : at + rows].to_frame())
+                at += rows
+    infos = [table.info(part) for part in range(len(pairs.parts))]
+    identity = {**signal.identity(), **scored_by(dataset, str(values))}
+    table.commit(infos, {"signals": {signal.name: identity}, "pairs": pairs.fingerprint})
+
+
+@pytest.fixture(scope="module")
+def unscored(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    rows = [{"url": f"http://a/{n}", "alt_text": "word " * (n % 5)} for n in range(POOL)]
+    return fetched(tmp_path_factory.mktemp("unscored") / "dataset", rows, {}, parts=5)
+
+
+grid = st.sampled_from([-1.0, -0.5, -1e-06, 0.0, 1e-06, 0.299999, 0.3, 0.300001, 0.3005, 0.9, 1.0])
+scores = st.none() | grid | st.integers(-1_000_000, 1_000_000).map(lambda n: n / 1_000_000)
+columns_of = st.lists(scores, min_size=POOL, max_size=POOL)
+fractions = st.sampled_from([0.0001, 0.1, 0.25, 0.3, 1 / 3, 0.5, 0.7, 0.999, 1.0]) | st.floats(0.001, 1)
+rules_of = st.lists(
+    st.one_of(
+        st.tuples(st.just("n_words"), st.just("ge"), st.integers(0, 5)),
+        st.tuples(st.just("n_words"), st.just("lt"), st.integers(0, 5)),
+        st.tuples(st.just("nsfw"), st.just("lt"), st.just(0.5)),
+        st.tuples(st.sampled_from(["similarity.a", "similarity.b"]), st.just("ge"), grid),
+        st.tuples(st.sampled_from(["similarity.a", "similarity.b"]), st.just("top_fraction"), fractions),
+    ),
+    max_size=4,
+)
+
+
+def says(test: tuple[str, str, Any], row: dict[str, Any]) -> bool | None:
+    signal, op, value = test
+    found = row.get(signal)
+    if found is None:
+        return None
+    return bool(found < value if op == "lt" else found >= value)
+
+
+def oracle(tests: Sequence[tuple[str, str, Any]], off: set[int], rows: Sequence[dict[str, Any]], place: int) -> Top:
+    """Sort the pool, and count from the top."""
+    signal, _, fraction = tests[place]
+    others = [test for n, test in enumerate(tests) if n not in off and test[1] != "top_fraction"]
+    pool = [row[signal] for row in rows if row[signal] is not None and not any(says(t, row) is False for t in others)]
+    if not pool:
+        return Top(fraction, -1.0, 0, 0)
+    wanted = math.ceil(Fraction(repr(fraction)) * len(pool))
+    threshold = sorted(pool, reverse=True)[wanted - 1]
+    return Top(fraction, threshold, sum(value >= threshold for value in pool), len(pool))
+
+
+@given(columns_of, columns_of, fractions, rules_of, st.data())
+def test_a_fraction_is_the_oracles(
+    unscored: Dataset, a: list[Score], b: list[Score], fraction: float, more: list[tuple[str, str, Any]], data: Any
+) -> None:
+    tests = [("similarity.a", "top_fraction", fraction), *more]
+    off = data.draw(st.sets(st.integers(0, len(tests) - 1), max_size=2))
+    plant(unscored, "a", a)
+    plant(unscored, "b", b)
+    rules = [{"name": f"r{n}", "signal": s, op: v} for n, (s, op, v) in enumerate(tests)]
+    recipe = Recipe.model_validate({"name": "mine", "rules": rules})  # YAML takes 1e-06 for a text
+    words = read(unscored, "measured/text")["n_words"]
+    rows = [{"n_words": n, "similarity.a": x, "similarity.b": y} for n, x, y in zip(words, a, b, strict=True)]
+    manifest = decide_ledger(
+        Decision(recipe, off=[f"r{n}" for n in sorted(off)]), unscored, engine_of(unscored), Silent()
+    )
+    found = Plan.load(manifest.meta["plan"])
+    expected = {f"r{n}": oracle(tests, off, rows, n) for n, test in enumerate(tests) if test[1] == "top_fraction"}
+    assert found.tops == expected
+    resolved = [(s, "ge", expected[f"r{n}"].threshold) if op == "top_fraction" else (s, op, v)
+                for n, (s, op, v) in enumerate(tests)]  # fmt: skip
+    masks = read(unscored, "verdicts/mine").select("failed", "unknown").rows()
+    for row, (failed, unknown) in zip(rows, masks, strict=True):
+        for n, test in enumerate(resolved):
+            verdict = None if n in off else says(test, row)
+            assert bool(failed >> n & 1) == (verdict is False)
+            assert bool(unknown >> n & 1) == (n not in off and verdict is None)
+
+
+@settings(max_examples=15)
+@given(columns_of, st.lists(fractions, min_size=1, max_size=3), st.integers(0, 5))
+def test_a_sweep_of_fractions_keeps_what_filtering_by_each_would(
+    unscored: Dataset, a: list[Score], asked: list[float], least: int
+) -> None:
+    plant(unscored, "a", a)
+    rules = ("name: top, signal: similarity.a, top_fraction: 0.5", f"signal: n_words, ge: {least}")
+    engine = engine_of(unscored)
+    decide_ledger(Decision(recipe_of(*rules)), unscored, engine, Silent())
+    swept = sweep(unscored, "mine", Asked("similarity.a", asked), engine, Silent())
+    assert (swept.op, [point.value for point in swept.values]) == ("top_fraction", asked)
+    for point in swept.values:
+        other = Decision(recipe_of(*rules), [f"top.top_fraction={point.value!r}"], name="other")
+        decide_ledger(other, unscored, engine, Silent())
+        counts = audit(unscored, "other")
+        assert (point.kept, point.pending) == (counts.kept, counts.pending)
+    ours = sweep(unscored, "mine", Asked("similarity.a"), engine, Silent())
+    threshold = audit_plan(unscored).tops["top"].threshold
+    assert ours.op == "ge"
+    kept = {point.value: point.kept for point in ours.values}
+    assert kept[threshold] == audit(unscored, "mine").kept
+
+
+def audit_plan(dataset: Dataset, ledger: str = "mine") -> Plan:
+    manifest = dataset.ledger(ledger).committed()
+    assert manifest is not None
+    return Plan.load(manifest.meta["plan"])
+
+
+def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
+    """What a part says of its scores is as large for 4 pairs as for 20,000."""
+    rows = [{"url": f"http://a/{n}", "alt_text": str(n)} for n in range(20_000)]
+    sizes = set()
+    for number in (4, 20_000):
+        dataset = fetched(tmp_path / str(number), rows[:number], {}, parts=20_000)
+        chance = np.random.default_rng(number)
+        values = np.rint(chance.normal(0.2, 0.1, number).clip(-1, 1) * 1e6) / 1e6
+        plant(dataset, "a", values.tolist())
+        scan = _Scan(dataset, (), frozenset(["similarity.a"]), ("similarity.a",))
+        coarse, fine = scan.coarse(0, ignore), scan.fine([(0, 1200)], 0, ignore)
+        assert coarse.sum() == number
+        sizes.add((coarse.nbytes, fine.nbytes))
+        recipe = Plan(recipe_of("signal: similarity.a, top_fraction: 0.5"))
+        asked = {"similarity.a": [0.001, 0.1, 0.5, 0.9]}
+        found = resolve(dataset, recipe, frozenset(["similarity.a"]), asked, engine_of(dataset), Silent())
+        down = np.sort(values)[::-1]
+        for top in found["similarity.a"]:
+            assert top.threshold == down[math.ceil(Fraction(repr(top.asked)) * number) - 1]
+            assert top.used == int((values >= top.threshold).sum())
+    assert len(sizes) == 1
+    assert sum(sizes.pop()) < 2**15
+
+
+def test_taking_a_rule_out_resolves_again_and_the_sentence_says_it(unscored: Dataset) -> None:
+    values = [n / 100 for n in range(POOL)]
+    plant(unscored, "eye", values)
+    words = read(unscored, "measured/text")["n_words"].to_list()
+    some = [value for value, n in zip(values, words, strict=True) if n >= 2]
+    with_rule = decided(unscored, "top_fraction: 0.3", "signal: n_words, ge: 2").tops["similarity.eye"]
+    alone = decided(unscored, "top_fraction: 0.3", "signal: n_words, ge: 2", off=["n_words"]).tops["similarity.eye"]
+    assert (with_rule.pool, alone.pool) == (len(some), POOL)
+    assert with_rule.threshold == sorted(some)[-math.ceil(len(some) * 3 / 10)]
+    assert alone.threshold == 0.08
+    assert audit(unscored, "mine").notes[0] == (
+        "similarity.eye: top_fraction 0.3 became ge 0.08, which 4 of the 12 pairs reach that have a score and that no "
+        "other rule fails (33.33%)"
+    )
+    plant(unscored, "eye", [0.5] * POOL)
+    assert (
+        decided(unscored, "top_fraction: 0.3")
+        .tops["similarity.eye"]
+        .sentence("r")
+        .endswith("(100.00%); warning: asked were 4, the others are equal to the lowest of them")
+    )
+    plant(unscored, "eye", [None] * POOL)
+    decided(unscored, "top_fraction: 0.3")
+    assert audit(unscored, "mine").pending == POOL
+    assert "of no pair" in audit(unscored, "mine").notes[0]
+
+
+def test_other_scores_decide_the_ledger_again(unscored: Dataset) -> None:
+    plant(unscored, "eye", [0.1, 0.2] * (POOL // 2))
+    first = decided(unscored, "top_fraction: 0.5")
+    files = tree(Path(unscored.store.url), "verdicts/mine")
+    assert decided(unscored, "top_fraction: 0.5") == first
+    assert tree(Path(unscored.store.url), "verdicts/mine") == files
+    plant(unscored, "eye", [0.2, 0.1] * (POOL // 2))
+    assert decided(unscored, "top_fraction: 0.5").tops == first.tops
+    assert tree(Path(unscored.store.url), "verdicts/mine") != files
+
+
+@pytest.mark.spark
+def test_both_engines_decide_alike(unscored: Dataset) -> None:
+    pytest.importorskip("pyspark")
+    local = {f"spark.driver.{name}": "127.0.0.1" for name in ("host", "bindAddress")}
+    spark = SparkEngine({"spark.master": "local[2]", **local})
+    plant(unscored, "eye", [None if n % 5 == 0 else n / 1000 for n in range(POOL)])
+    recipe = recipe_of("signal: n_words, ge: 1", "signal: similarity.eye, top_fraction: 0.4")
+    try:
+        for name, engine in (("of-local", engine_of(unscored)), ("of-spark", spark)):
+            decide_ledger(Decision(recipe, name=name), unscored, engine, Silent())
+    finally:
+        spark.stop()
+    assert audit_plan(unscored, "of-spark") == audit_plan(unscored, "of-local")
+    assert read(unscored, "verdicts/of-spark").equals(read(unscored, "verdicts/of-local"))
+    assert audit(unscored, "of-local").kept > 0
+
+
+# --- every command reads it ---
+
+
+@pytest.fixture(scope="module")
+def decided_world(made: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("decided") / "dataset"
+    shutil.copytree(made.dataset.store.url, folder)
+    dataset = Dataset(Store(folder))
+    run(dataset, Eye())
+    decided(dataset, "top_fraction: 0.4", "signal: decodable, eq: true")
+    decide_ledger(
+        Decision(recipe_of("signal: similarity.eye, ge: 0.0"), name="loose"), dataset, engine_of(dataset), Silent()
+    )
+    return World(dataset, made.expected)
+
+
+def test_every_report_reads_such_a_ledger(decided_world: World) -> None:
+    dataset, scores = decided_world.dataset, stored(decided_world.dataset)
+    engine, there = engine_of(dataset), sorted(v for v in scores.values() if v is not None)
+    threshold = there[-math.ceil(len(there) * 4 / 10)]
+    kept = {uid for uid, value in scores.items() if value is not None and value >= threshold}
+    counts = audit(dataset, "mine")
+    assert (counts.kept, counts.rules[0].test) == (len(kept), "top_fraction 0.4")
+    assert f"became ge {threshold}, which {len(kept)} of the {len(there)}" in counts.notes[0]
+    page = audit_html(survey(dataset, "mine", engine, Silent()), dataset, Silent(), pictures=False)
+    assert f"top_fraction 0.4 became ge {threshold}" in page
+    uid = min(kept)
+    (found,) = why(dataset, "mine", uid=uid)
+    assert found.values["similarity.eye"] == scores[uid]
+    assert found.verdicts[0].sentence == (
+        f"similarity.eye is {scores[uid]}; mine asks for among the highest 40%, here those of at least {threshold}: pass"
+    )
+    verdicts = align_data.open(dataset.store.url).verdicts("mine").collect()
+    assert set(verdicts.filter(pl.col("outcome") == "kept")["uid"]) == kept
+    assert dict(verdicts.select("uid", "similarity.eye").iter_rows()) == scores
+    both = diff(dataset, "mine", "loose", engine, Silent())
+    assert both.both == len([uid for uid in kept if scores[uid] >= 0])  # type: ignore[operator]
+    assert all("similarity.eye" in sample.values for sample in both.only_b.samples)
+
+
+def test_every_export_has_the_score(decided_world: World, tmp_path: Path) -> None:
+    dataset, scores = decided_world.dataset, stored(decided_world.dataset)
+    done = [
+        export(dataset, "mine", Store(tmp_path / form), Form(form), engine_of(dataset), Silent(), drop_pending=True)
+        for form in ("webdataset", "parquet", "metadata")
+    ]
+    assert len({one.pairs for one in done}) == 1
+    told = {uid: json.loads(members["json"]) for uid, members in samples(tmp_path / "webdataset")}
+    assert len(told) == done[0].pairs
+    assert all(one["signals"]["similarity.eye"] == scores[uid] for uid, one in told.items())
+    for form in ("parquet", "metadata"):
+        files = sorted(set((tmp_path / form).glob("*.parquet")) - {tmp_path / form / "index.parquet"})
+        rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+        assert {row["uid"]: row["similarity.eye"] for row in rows} == {uid: scores[uid] for uid in told}
+
+
+def test_another_models_scores_are_another_export(copy: World, tmp_path: Path) -> None:
+    run(copy.dataset, Eye())
+    run(copy.dataset, Eye(), "beside")
+    decided(copy.dataset, "ge: -1.0", "signal: decodable, eq: true")
+    form, out = Form("webdataset"), Store(tmp_path / "out")
+    export(copy.dataset, "mine", out, form, engine_of(copy.dataset), Silent(), drop_pending=True)
+    run(copy.dataset, Eye(digest="other", sign=-1), "beside")  # no rule asks for it, but the shards have it
+    with pytest.raises(AlignDataError, match="is not empty, and not of this export"):
+        export(copy.dataset, "mine", out, form, engine_of(copy.dataset), Silent(), drop_pending=True)
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for what loads a model, and PyTorch with it."""
+
+    class Dual:
+        @classmethod
+        def load(cls, path: str, device: str | None = None) -> Eye:
+            if path != "eye":
+                raise TrainError(f"{path} is no model that can be opened")
+            return Eye(digest=str(device))
+
+    stand_in = ModuleType("align_data.train.model")
+    stand_in.Dual = Dual  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "align_data.train.model", stand_in)
+
+
+@pytest.mark.usefixtures("loads")
+def test_the_command(copy: World, tmp_path: Path) -> None:
+    url, there = copy.dataset.store.url, sum(value is not None for value in copy.expected.values())
+    done = call("score", "eye", url, "--as", "eye")
+    nothing = len(copy.expected) - there
+    said = (
+        f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no image that can be decoded"
+    )
+    assert done.stdout.splitlines() == [said]
+    assert "score: " in done.stderr
+    assert f"next: align-data filter {url}" in done.stderr
+    assert call("score", "eye", url, "--as", "eye").stdout.splitlines() == [f"{said} (all done before)"]
+    again = answer("score", "eye", url, "--as", "eye", "--device", "cuda", "--workers", "3")
+    assert again == {
+        "signal": "similarity.eye",
+        "model": "cuda",
+        "pairs": there + nothing,
+        "scored": there,
+        "computed": there,
+    }
+    is_expected(stored(copy.dataset), copy.expected)
+    (tmp_path / "mine.yaml").write_text("name: mine\nrules:\n  - {signal: similarity.eye, top_fraction: 0.25}\n")
+    shown = call("filter", url, "--recipe", tmp_path / "mine.yaml")
+    assert "similarity.eye: top_fraction 0.25 became ge " in shown.stderr
+    assert "top_fraction 0.25 *" in call("audit", url, "--recipe", "mine").stdout
+    swept = answer("sweep", url, "--recipe", "mine", "--signal", "similarity.eye", "--values", "0.25,1")
+    assert [point["kept"] for point in swept["values"]] == [math.ceil(there / 4), there]
+    assert "among the highest 25%" in call("why", url, "--recipe", "mine", min(copy.expected)).stdout
+    assert call("signals", "similarity.eye").stdout.startswith("name        similarity.eye")
+
+
+@pytest.mark.usefixtures("loads")
+def test_what_the_command_refuses_is_a_sentence(copy: World, dataset_without_images: Path) -> None:
+    url = copy.dataset.store.url
+    for arguments, said in (
+        (["nothing", url, "--as", "eye"], "Error: nothing is no model that can be opened"),
+        (["eye", url, "--as", "Eye"], "Error: 'Eye' cannot be a score's name"),
+        (["eye", dataset_without_images, "--as", "eye"], "has no images to score: run align-data fetch"),
+        (["eye", f"{url}/no", "--as", "eye"], "is no dataset; make one with"),
+    ):
+        assert said in call("score", *arguments, code=1).stderr
+    assert "Missing option '--as'" in call("score", "eye", url, code=2).stderr
+
+
+@pytest.fixture
+def dataset_without_images(job: Callable[..., Built]) -> Path:
+    return Path(job([{"url": "http://a/1", "alt_text": "a"}]).dataset.store.url)
