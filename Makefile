@@ -13,7 +13,7 @@ ABLATION_ARMS ?= none,recipe,random,oracle
 ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 64000
 ABLATION_SIDE := 128
 
-.PHONY: help demo ablate test lint types bench bench-spark bench-images bench-audit docs job-zip clean
+.PHONY: help demo ablate ablate-each test lint types bench bench-spark bench-images bench-audit docs job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ demo: $(VENV)/.installed-report  ## from the list of a tiny web of its own to ve
 ablate: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  ## does the filter pay? arms of a tiny web, five seeds each; a stopped one goes on
 	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \
 	  --truth $(ABLATION)/web/_truth.parquet --arms $(ABLATION_ARMS) $(ABLATION_OPTIONS) --out $(ABLATION)/out
+
+ablate-each: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  ## the same without each rule, three seeds; after make ablate
+	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \
+	  --arms none,recipe,without:each --seeds 3 --jobs 2 --samples 64000 --out $(ABLATION)/each
 
 # A web with every noise, all of its images measured, and shards of scenes that its captions are not about.
 $(ABLATION)/shards/manifest.json: | $(VENV)/.installed-report,train

@@ -31,30 +31,31 @@ def page(folder: Path) -> Path:
     return html
 
 
-def main() -> None:
-    """Take the picture."""
+def take(html: Path, start: str, height: int, out: Path) -> None:
+    """Take a picture of so much of a page, from an element on; without Chromium it stays as it is."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
-        print("there is no Chromium here: docs/report.png stays as it is")
+        print(f"there is no Chromium here: {out.name} stays as it is")
         return
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - of the extra test
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        html = page(Path(folder))
+    with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=browser, args=FLAGS)
-        tab = opened.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE)
+        tab = opened.new_page(viewport={"width": WIDTH, "height": height}, device_scale_factor=SCALE)
         tab.goto(html.as_uri())
         tab.wait_for_function(
             "document.querySelectorAll('.chart svg').length == document.querySelectorAll('.chart').length"
         )
-        # The verdict, how the rules agree and the first curves: what one would look at first.
-        top = tab.evaluate("document.querySelector('#rules').getBoundingClientRect().top + scrollY")
-        tab.screenshot(
-            path=str(ROOT / "docs" / "report.png"),
-            clip={"x": 0, "y": top, "width": WIDTH, "height": HEIGHT},
-            full_page=True,
-        )
+        top = tab.evaluate(f"document.querySelector('{start}').getBoundingClientRect().top + scrollY")
+        clip = {"x": 0, "y": top, "width": WIDTH, "height": height}
+        tab.screenshot(path=str(out), clip=clip, full_page=True)
         opened.close()
+
+
+def main() -> None:
+    """Take the picture: how the rules agree and the first curves, what one would look at first."""
+    with tempfile.TemporaryDirectory() as folder:
+        take(page(Path(folder)), "#rules", HEIGHT, ROOT / "docs" / "report.png")
 
 
 if __name__ == "__main__":
