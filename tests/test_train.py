@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -421,6 +422,8 @@ def test_shards_of_every_form_are_read(tmp_path: Path) -> None:
     (tmp_path / "parquet").mkdir()
     pq.write_table(pa.table({**columns, "image": images}), tmp_path / "parquet" / "00000.parquet")
     assert list(Shards.open(str(tmp_path / "parquet"))) == some
+    fsspec.filesystem("memory").put(str(tmp_path / "tars"), "/of-test-train", recursive=True)
+    assert list(Shards.open("memory://of-test-train")) == some
     few = {some[3].uid, some[29].uid, "f" * 32}
     assert [one.uid for one in Shards.open(str(tmp_path / "tars"), only=few)] == [some[3].uid, some[29].uid]
 
