@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from picture import ROOT, take
 
+WRITTEN = (
+    "Written by `python docs/ablation.py` from what `make ablate` and `make ablate-each` found on the tiny web "
+    "(`examples/tiny_web.py`), whose noise is known; [the lab book](LOG.md) has what led here."
+)
 RUN, EACH = ROOT / "ablation" / "out", ROOT / "ablation" / "each"
 
 
@@ -48,19 +51,17 @@ def seconds(found: dict[str, Any]) -> str:
 def section(found: dict[str, Any], against: list[str]) -> list[str]:
     """Return an ablation's table, and what it is of."""
     leaks, settings = found["leaks"], found["settings"]
-    known = "; * marks a difference whose interval has 0 in it: not distinguishable"
-    return [
-        *table(found, against),
-        "",
+    how = (
         f"Mean of {found['metric']} (both directions) in percent and 95 % t-intervals over {found['seeds']} seeds; "
-        f"differences in points, paired by seed{known}.",
-        "",
+        "differences in points, paired by seed; * marks one whose interval has 0 in it: not distinguishable."
+    )
+    what = (
         f"{found['pairs']:,} pairs, of which {found['pool']:,} have an image and are in no way in the evaluation set "
-        f"({leaks['pairs']:,} were: {leaks['uid']} by uid, {leaks['url']} by URL, {leaks['phash']} by pHash); evaluated on "
-        f"{found['evaluation_pairs']:,} held-out scenes. Model `{settings['size']}`, batch {settings['batch']}, "
-        f"{settings['samples']:,} samples seen by every arm. {seconds(found)}.",
-        "",
-    ]
+        f"({leaks['pairs']:,} were: {leaks['uid']} by uid, {leaks['url']} by URL, {leaks['phash']} by pHash); evaluated "
+        f"on {found['evaluation_pairs']:,} held-out scenes. Model `{settings['size']}`, batch {settings['batch']}, "
+        f"{settings['samples']:,} samples seen by every arm. {seconds(found)}."
+    )
+    return [*table(found, against), "", how, "", what, ""]
 
 
 def main() -> None:
@@ -69,8 +70,7 @@ def main() -> None:
     lines = [
         "# Does the filter pay?",
         "",
-        "Written by `python docs/ablation.py` from what `make ablate` and `make ablate-each` found on the tiny web "
-        "(`examples/tiny_web.py`), whose noise is known; [the lab book](LOG.md) has what led here.",
+        WRITTEN,
         "",
         *section(run, ["none", "random"]),
         "![The arms, and their differences](ablation.png)",

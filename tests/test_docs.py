@@ -78,8 +78,10 @@ def blocks() -> list[tuple[str, list[str]]]:
 
 def test_readmes_commands_run_and_print_what_it_shows(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    (recipe,) = re.findall(r"```yaml\n# mine.yaml\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "mine.yaml").write_text(recipe, encoding="utf-8")
+    recipes = dict(re.findall(r"```yaml\n# (\w+\.yaml)\n(.*?)```", README, re.DOTALL))
+    assert {"mine.yaml", "best.yaml"} <= recipes.keys()
+    for name, recipe in recipes.items():
+        (tmp_path / name).write_text(recipe, encoding="utf-8")
     tools = {
         "python": [sys.executable],
         "align-data": [sys.executable, "-c", "from align_data.cli import main; main()"],

