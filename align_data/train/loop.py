@@ -31,7 +31,7 @@ from align_data.train.model import (
     to_input,
 )
 from align_data.train.optimizers import learning_rate, optimizer
-from align_data.train.ranks import parallel, ranks, wait
+from align_data.train.ranks import mean, parallel, ranks, wait
 from align_data.train.sanity import Sanity, check
 from align_data.train.settings import Settings
 from align_data.train.shards import Shards
@@ -195,7 +195,7 @@ class _Run:
         self._optimizer.step()
         with torch.no_grad():
             self._model.temperature.clamp_(min=COLDEST)
-        found = float(loss.detach())
+        found = mean(loss)
         if not math.isfinite(found):
             raise TrainError(
                 f"the loss is {found} at step {self._at.step + 1:,}: a lower --learning-rate, a longer --warm-up or a "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from align_data.errors import TrainError
@@ -40,6 +40,15 @@ def parallel(module: nn.Module, rank: Rank, device: torch.device) -> nn.Module:
     if device.type == "cuda":  # PyTorch has no synchronised batch norm for CPUs
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
     return DistributedDataParallel(module, broadcast_buffers=device.type == "cuda")
+
+
+def mean(value: Tensor) -> float:
+    """Return the mean of a number over the processes."""
+    found = value.detach().clone()
+    if distributed.is_initialized():
+        distributed.all_reduce(found)
+        found /= distributed.get_world_size()
+    return float(found)
 
 
 def wait() -> None:
