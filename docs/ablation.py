@@ -58,8 +58,8 @@ def section(found: dict[str, Any], against: list[str]) -> list[str]:
     what = (
         f"{found['pairs']:,} pairs, of which {found['pool']:,} have an image and are in no way in the evaluation set "
         f"({leaks['pairs']:,} were: {leaks['uid']} by uid, {leaks['url']} by URL, {leaks['phash']} by pHash); "
-        f"evaluated on {found['evaluation_pairs']:,} held-out scenes. Model `{settings['size']}`, batch {settings['batch']}, "
-        f"{settings['samples']:,} samples seen by every arm. {seconds(found)}."
+        f"evaluated on {found['evaluation_pairs']:,} held-out scenes. Model `{settings['size']}`, batch "
+        f"{settings['batch']}, {settings['samples']:,} samples seen by every arm. {seconds(found)}."
     )
     return [*table(found, against), "", how, "", what, ""]
 

@@ -351,7 +351,7 @@ def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: Wo
         check(Dataset(Store(Path(bare.store.url) / "nothing")), "eye")
     broken = Eye()
     broken.texts = lambda texts: np.full((len(texts), 6), np.nan, np.float32)  # type: ignore[method-assign]
-    with pytest.raises(TrainError, match=r"no numbers \(NaN\)"):
+    with pytest.raises(AlignDataError, match=r"not numbers \(NaN\)"):
         run(copy.dataset, broken)
     for tar in Path(copy.dataset.store.url).glob("bytes/*/*.tar"):
         tar.write_bytes(tar.read_bytes()[:700])

@@ -6,10 +6,10 @@ Parts are scored one after another, for there is one model; while it computes, t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from PIL import Image
 
 from align_data.decoding.render import How, render
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError, InputError, TrainError
+from align_data.errors import DatasetError, InputError
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
 from align_data.measured import fresh, scored_by
@@ -27,6 +27,7 @@ from align_data.signals import Signal
 from align_data.signals.score import DECIMALS, similarity
 from align_data.tables import Manifest, Table
 from align_data.tars import Place, TarReader
+from align_data.train.embed import Encoder, sound
 from align_data.train.pictures import centre
 
 BATCH = 64
@@ -34,25 +35,6 @@ BATCH = 64
 _AHEAD = 2
 """Batches that are decoded while one is embedded."""
 _PLACE = ("tar", "offset", "size")
-
-Vectors = NDArray[np.float32]
-
-
-class Model(Protocol):
-    """What is needed of a trained model."""
-
-    side: int
-    """Pixels of a side of its images."""
-
-    @property
-    def digest(self) -> str:
-        """What tells its weights and its tokenizer from others."""
-
-    def images(self, pixels: NDArray[np.uint8]) -> Vectors:
-        """Return the embeddings of images (n, side, side, 3), of unit length (n, dim)."""
-
-    def texts(self, texts: Sequence[str]) -> Vectors:
-        """Return the embeddings of texts, of unit length (n, dim)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +73,7 @@ def _images(dataset: Dataset, pairs: Manifest) -> Manifest:
     return images
 
 
-def score(model: Model, dataset: Dataset, name: str, engine: Engine, progress: Progress, threads: int = 1) -> Scored:
+def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress: Progress, threads: int = 1) -> Scored:
     """Write similarity.NAME of every pair; null where there is no image that can be decoded.
 
     What is stored of the same model and images stays. Part by part: what a killed run has finished stays too.
@@ -117,7 +99,7 @@ class _Run:
 
     dataset: Dataset
     signal: Signal
-    model: Model
+    model: Encoder
     digest: str
     pairs: Manifest
     images: Manifest
@@ -171,12 +153,8 @@ class _Run:
         """Return the scores of one batch."""
         found = np.full(batch.rows, np.nan)
         if len(batch.at):
-            images = self.model.images(batch.pixels)[batch.image].astype(np.float64)
-            cosines = (images * self.model.texts(batch.texts)).sum(axis=1)
-            if not np.isfinite(cosines).all():
-                raise TrainError(
-                    "the model's embeddings are no numbers (NaN): it cannot score anything; train it again"
-                )
+            images = sound(self.model.images(batch.pixels))[batch.image].astype(np.float64)
+            cosines = (images * sound(self.model.texts(batch.texts))).sum(axis=1)
             # A whole number divided once is the float nearest to the decimals: what is equal in them is equal.
             found[batch.at] = np.rint(cosines.clip(-1, 1) * 10**DECIMALS) / 10**DECIMALS
         tick(batch.rows)
