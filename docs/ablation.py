@@ -15,6 +15,11 @@ WRITTEN = (
     "Written by `python docs/ablation.py` from what `make ablate` and `make ablate-each` found on the tiny web "
     "(`examples/tiny_web.py`), whose noise is known; [the lab book](LOG.md) has what led here."
 )
+WHAT_FOLLOWS = (
+    "Arms of exactly the recipe's pairs are one run with it: no arm has pairs without an image or copies of evaluation "
+    "images, so `decodable` and `eval_distance` have nothing left to drop. A rule marked * is not shown to be useless: "
+    "`thumbnail` and `banner`, which `min_side` and `aspect` catch, have true captions on the tiny web."
+)
 RUN, EACH = ROOT / "ablation" / "out", ROOT / "ablation" / "each"
 
 
@@ -78,6 +83,8 @@ def main() -> None:
         "## Without each rule",
         "",
         *section(each, ["none", "recipe"]),
+        WHAT_FOLLOWS,
+        "",
     ]
     (ROOT / "docs" / "ablation.md").write_text("\n".join(lines), encoding="utf-8")
     readme = ROOT / "README.md"
