@@ -183,3 +183,16 @@ def test_lists_are_the_oracles_where_much_is_shared_alike(job: Callable[..., Bui
     check_lists(ask(dataset, "some"), there)
     same = diff(dataset, "some", "some", engine_of(dataset), Silent())
     assert same.outcomes == plain.diff(there.rows, there.rows)["outcomes"]
+
+
+def test_a_text_without_words_has_no_rarest_ngram_and_is_shown_so(job: Callable[..., Built]) -> None:
+    rules = [{"signal": "rarest_ngram", "le": 3}]
+    dataset, _ = tries(
+        job, [row("http://a/1", "..."), row("http://a/2", "a b"), row("http://a/3", "a b")], recipe_of("few", rules)
+    )
+    root = dataset.store.root
+    asked = ["--recipe", "few", "--signal", "rarest_ngram", "--values", f"3,{2**63 - 1}", "--moved", "5", "--json"]
+    (moved,) = json.loads(call("sweep", root, *asked).stdout)["moved"]
+    assert (moved["alt_text"], moved["value"], moved["before"], moved["after"]) == ("...", "none", "dropped", "kept")
+    shown = json.loads(call("audit", root, "--recipe", "few", "--examples", "3", "--json").stdout)["examples"]["r0"]
+    assert [one["value"] for one in shown] == ["none"]

@@ -153,8 +153,7 @@ def _value(value: Any, signal: str) -> str:
     """Return a signal's value as a reader should see it."""
     if value is None:
         return "not measured"
-    if value == find(signal).none:
-        return "none"
+    value = find(signal).shown(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     return _number(value) if isinstance(value, int | float) else str(value)

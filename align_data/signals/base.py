@@ -102,6 +102,10 @@ class Signal:
     none: int | None = None
     """The stored value that stands for 'has none', shown so."""
 
+    def shown(self, value: Any) -> Any:
+        """Return a value as a reader should see it: 'none' where it stands for that."""
+        return "none" if value is not None and value == self.none else value
+
     def identity(self) -> dict[str, Any]:
         """Return what must be equal for a stored value to be this signal's."""
         return {"version": self.version, **self.params()}

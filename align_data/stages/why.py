@@ -189,18 +189,13 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, kno
         url=row["url"],
         alt_text=row["alt_text"],
         copies=row["copies"],
-        values={name: shown(name, row[name]) for name in signals},
+        values={name: find(name).shown(row[name]) for name in signals},
         outcome=outcome,
         verdicts=verdicts,
         explanations=known.explanations,
         picture=known.picture,
         others=known.others,
     )
-
-
-def shown(signal: str, value: Any) -> Any:
-    """Return a signal's value as a reader should see it."""
-    return "none" if value is not None and value == find(signal).none else value
 
 
 def _verdict(plan: Plan, place: int, row: dict[str, Any]) -> Verdict:
@@ -211,7 +206,9 @@ def _verdict(plan: Plan, place: int, row: dict[str, Any]) -> Verdict:
     asks = f"{plan.recipe.name} asks for {_asks(plan, rule)}"
     if verdict == "unknown":
         return Verdict(rule.name, verdict, f"{rule.signal} is not measured; {asks}: unknown")
-    return Verdict(rule.name, verdict, f"{rule.signal} is {shown(rule.signal, row[rule.signal])}; {asks}: {verdict}")
+    return Verdict(
+        rule.name, verdict, f"{rule.signal} is {find(rule.signal).shown(row[rule.signal])}; {asks}: {verdict}"
+    )
 
 
 def _asks(plan: Plan, rule: Rule) -> str:

@@ -172,8 +172,8 @@ def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[st
                 # A rule whose signal is not measured fails nowhere, and has no column.
                 alone = piece.filter(pl.col("failed") == 1 << i).head(number - len(found[rule.name]))
                 if len(alone):
-                    value = pl.col(rule.signal).alias("value")
-                    found[rule.name] += alone.select("uid", "url", "alt_text", value).to_dicts()
+                    rows = alone.select("uid", "url", "alt_text", value=rule.signal).to_dicts()
+                    found[rule.name] += [{**row, "value": find(rule.signal).shown(row["value"])} for row in rows]
         if all(len(rows) >= number for rows in found.values()):
             break
     return found

@@ -229,7 +229,15 @@ def _changes(
                 outcomes = [
                     ("kept" if others[row] == OPEN else "pending") if w[row] else "dropped" for w in (before, after)
                 ]
-                found.append(Change(pair["uid"], pair["url"], pair["alt_text"], pair[rule.signal], *outcomes))
+                found.append(
+                    Change(
+                        pair["uid"],
+                        pair["url"],
+                        pair["alt_text"],
+                        find(rule.signal).shown(pair[rule.signal]),
+                        *outcomes,
+                    )
+                )
             if len(found) >= number:
                 return found
     return found
