@@ -36,6 +36,7 @@ from align_data.train.loss import contrastive
 from align_data.train.model import SIZES, Dual, build
 from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.pictures import centre, crops, resized_side, sided
+from align_data.train.sanity import check
 from align_data.train.settings import PRESETS, Settings
 from align_data.train.shards import Sample, Shards
 from align_data.train.tokens import encode, learn, padded
@@ -424,6 +425,11 @@ def test_shards_of_every_form_are_read(tmp_path: Path) -> None:
     assert list(Shards.open(str(tmp_path / "parquet"))) == some
     fsspec.filesystem("memory").put(str(tmp_path / "tars"), "/of-test-train", recursive=True)
     assert list(Shards.open("memory://of-test-train")) == some
+    distinct = [one._replace(url="", alt_text=f"{one.alt_text} {n}") for n, one in enumerate(some)]
+    nameless = Shards.open(write(tmp_path / "nameless", distinct))
+    assert (
+        check(Dual(build("tiny", 32, 200, 64, 0.1), learn(["a"], 200), 32, torch.device("cpu")), nameless).pairs == 30
+    )
     few = {some[3].uid, some[29].uid, "f" * 32}
     assert [one.uid for one in Shards.open(str(tmp_path / "tars"), only=few)] == [some[3].uid, some[29].uid]
 

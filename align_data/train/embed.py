@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +23,6 @@ BATCH = 64
 _AHEAD = 2
 """Batches that are decoded while one is embedded."""
 _THREADS = 4
-_UID = re.compile(r"[0-9a-f]{32}")
 
 
 class Encoder(Protocol):
@@ -91,9 +89,9 @@ def embed(model: Encoder, shards: Shards, progress: Progress, *, size: int = BAT
     return Embedded(uids, urls, alt_texts, *pairs, undecodable, dict(shards.skipped))
 
 
-def image_key(uid: str) -> str:
-    """Return what two pairs of one image have in common: the first half of a uid of ours, and no other's."""
-    return uid[:16] if _UID.fullmatch(uid) else uid
+def image_key(url: str, uid: str) -> str:
+    """Return what two pairs of one image have in common: an image is its URL; without one, the pair."""
+    return url or uid
 
 
 def nothing(skipped: Mapping[str, str], undecodable: Mapping[str, str]) -> str:

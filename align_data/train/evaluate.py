@@ -104,7 +104,7 @@ def evaluate(
     and InputError where labels do not fit.
     """
     found = embed(model, shards, progress, size=batch)
-    image_rows, image_of = distinct(image_key(uid) for uid in found.uids)
+    image_rows, image_of = distinct(map(image_key, found.urls, found.uids))
     text_rows, text_of = distinct(found.alt_texts)
     images, texts = found.images[image_rows], found.texts[text_rows]
     shuffled = np.random.default_rng(seed).permutation(text_of)

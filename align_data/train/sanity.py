@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from align_data.errors import InputError
+from align_data.train.embed import image_key
 from align_data.train.metrics import ranks
 from align_data.train.model import Dual
 from align_data.train.pictures import centre
@@ -35,15 +36,16 @@ class Sanity:
 def check(model: Dual, shards: Shards) -> Sanity:
     """Look at the first pairs of the shards."""
     texts: dict[str, np.ndarray] = {}
-    urls = set()
+    images_seen = set()
     for sample in islice(shards, 8 * _PAIRS):
-        if sample.alt_text in texts or sample.url in urls or len(texts) == _PAIRS:
+        key = image_key(sample.url, sample.uid)
+        if sample.alt_text in texts or key in images_seen or len(texts) == _PAIRS:
             continue
         try:
             texts[sample.alt_text] = centre(sample.image, model.side)
         except InputError:
             continue
-        urls.add(sample.url)
+        images_seen.add(key)
     if not texts:
         return Sanity(0, 0.0, 0.0)
     images = model.images(np.stack(list(texts.values())))

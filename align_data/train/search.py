@@ -127,7 +127,7 @@ def _better(
 ) -> dict[str, tuple[Hit, Sample]]:
     """Return the best of those so far and some more, in order; what is there already is counted, not added again."""
     for sample, score in zip(samples, found, strict=True):
-        key = image_key(sample.uid) if kind == "images" else sample.alt_text
+        key = image_key(sample.url, sample.uid) if kind == "images" else sample.alt_text
         hit, first = best.get(key, (Hit(score, sample.uid, sample.url, sample.alt_text, 0), sample))
         best[key] = replace(hit, pairs=hit.pairs + 1), first
     return dict(sorted(best.items(), key=lambda item: -item[1][0].score)[:top])  # stable: the first of equals stays
