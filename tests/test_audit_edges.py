@@ -196,3 +196,9 @@ def test_a_text_without_words_has_no_rarest_ngram_and_is_shown_so(job: Callable[
     assert (moved["alt_text"], moved["value"], moved["before"], moved["after"]) == ("...", "none", "dropped", "kept")
     shown = json.loads(call("audit", root, "--recipe", "few", "--examples", "3", "--json").stdout)["examples"]["r0"]
     assert [one["value"] for one in shown] == ["none"]
+
+
+def test_an_end_of_what_is_no_range_is_said_to_mean_nothing(built: Built) -> None:
+    asked = ["sweep", built.dataset.store.root, "--recipe", "all", "--end", "lower"]
+    assert "asks for no range, so --end lower says nothing" in call(*asked, "--signal", "rarest_ngram").stderr
+    assert "the lower end of r1 was moved" in call(*asked, "--signal", "n_words", "--values", "1,2").stderr

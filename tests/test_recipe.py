@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import oracle
 import polars as pl
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from align_data import resources
 from align_data.errors import RecipeError
 from align_data.ledger import Plan, Vocabulary, count_masks, vocabulary
-from align_data.recipe import builtin, json_schema, load, masks, override, parse
+from align_data.recipe import builtin, json_schema, load, masks, override, parse, scalar
 from align_data.signals import SIGNALS
 from align_data.stages.audit import count
 
@@ -82,7 +83,7 @@ def test_every_published_recipe_has_a_golden_test() -> None:
         ("name: a\nrules:\n  - {signal: n_words, top_k: 5}", "f.yaml, line 3: top_k is a test of rarest_ngram alone"),
         ("name: a\nrules:\n  - {signal: rarest_ngram, top_k: 0}", "f.yaml, line 3: top_k: "),
         ("name: a\nrules:\n  - {signal: language, gt: 3}", "f.yaml, line 3: gt compares numbers, but language is ISO 639 code; use eq or in"),
-        ("name: a\nrules:\n  - {signal: language, in: [no, de]}", "quote it"),
+        ("name: a\nrules:\n  - {signal: language, in: [true, de]}", "quote it"),
         ("name: a\nrules:\n  - {signal: decodable, eq: 1}", "f.yaml, line 3: decodable is true or false, and cannot be compared with 1"),
         ("name: a\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: n_words, le: 9}", "two rules are called n_words; give one of them another name"),
         ("name: a\nrules: []", "f.yaml, line 1: a recipe has 1 to 63 rules, not 0"),
@@ -267,3 +268,19 @@ def test_an_override_and_an_unpublished_threshold_are_marked(tmp_path: Path) -> 
     assert [rule.chosen for rule in recipe.rules] == [True, False]
     changed = override(recipe, "n_chars.ge=8")
     assert [rule.chosen for rule in changed.rules] == [True, True]
+
+
+@pytest.mark.parametrize("word", ["3:5", "12:30:45", "no", "on", "Yes", "010", "0x1F", "2026-01-01", "1:2.5"])
+def test_a_word_is_what_it_looks_like(word: str) -> None:
+    """YAML 1.1 would make numbers, truths and dates of these; Norwegian's code is the best known."""
+    assert scalar(word, "here") == word
+    assert scalar(f"[en, {word}]", "here") == ["en", word]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("100_000_000", 10**8), ("-3", -3), ("+4", 4), ("1e19", 1e19), (".5", 0.5), ("true", True), ("~", None), ("0", 0)],
+)
+def test_what_is_no_word_is_read_as_what_it_is(text: str, value: Any) -> None:
+    found = scalar(text, "here")
+    assert (found, type(found)) == (value, type(value))

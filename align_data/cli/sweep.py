@@ -38,9 +38,7 @@ from align_data.stages.audit import Asked, sweep
 @click.option(
     "--end",
     type=click.Choice(["lower", "upper"]),
-    default="upper",
-    show_default=True,
-    help="Of a rule that asks for a range, the end that is moved.",
+    help="Of a rule that asks for a range, the end that is moved: the upper one unless given.",
 )
 @click.option(
     "--moved",
@@ -59,7 +57,9 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
       align-data sweep laion --recipe align --signal images_per_text --values 5,10,20
       align-data sweep laion --recipe align --signal n_words --end lower --values 2,3,4 --moved 5
     """
-    asked = Asked(options.pop("signal"), options.pop("values"), options.pop("rule"), options.pop("end") == "upper")
+    asked = Asked(
+        options.pop("signal"), options.pop("values"), options.pop("rule"), (end := options.pop("end")) != "lower"
+    )
     moved, seed = options.pop("moved"), options.pop("seed")
     with session(dataset, resources(options), reads=True) as (opened, engine):
         found = sweep(opened, ledger, asked, engine, progress(), moved, seed)
@@ -67,5 +67,7 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
         print_json(found.to_json())
         return
     render.swept(console(), found)
-    if found.ranged:
+    if end is not None and not found.ranged:
+        note(f"{found.rule} asks for no range, so --end {end} says nothing of it")
+    elif found.ranged:
         note(f"the {'upper' if asked.upper else 'lower'} end of {found.rule} was moved, the other left: --end")
