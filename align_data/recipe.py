@@ -124,7 +124,7 @@ class Rule(BaseModel):
         kind = {"string": str, "bool": bool}.get(signal.type, (int, float))
         wrong = [v for v in values if not isinstance(v, kind) or (number and isinstance(v, bool))]
         if wrong:
-            hint = " (YAML reads a bare yes, no, on, off as true or false: quote it)" if signal.type == "string" else ""
+            hint = " (YAML reads a bare true or false as no text: quote it)" if signal.type == "string" else ""
             raise ValueError(f"{signal.name} is {signal.unit}, and cannot be compared with {wrong[0]!r}{hint}")
         self._check_range(values)
         if self.between is not None and self.between[0] > self.between[1]:
