@@ -31,6 +31,8 @@ from align_data.cli import main
 from align_data.progress import Silent
 from align_data.report import audit_html
 from align_data.stages.audit import diff
+from align_data.stages.audit.fetched import Statuses
+from align_data.stages.audit.fetched import fetched as fetched_of
 from align_data.stages.measure import measure
 
 RULES = [
@@ -202,3 +204,11 @@ def test_an_end_of_what_is_no_range_is_said_to_mean_nothing(built: Built) -> Non
     asked = ["sweep", built.dataset.store.root, "--recipe", "all", "--end", "lower"]
     assert "asks for no range, so --end lower says nothing" in call(*asked, "--signal", "rarest_ngram").stderr
     assert "the lower end of r1 was moved" in call(*asked, "--signal", "n_words", "--values", "1,2").stderr
+
+
+def test_reasons_as_frequent_as_each_other_are_in_one_order() -> None:
+    """Counting gives them in any order, and the page of one dataset is always the same."""
+    reasons = [("timeout", 2), ("http_404", 2), ("dns", 3)]
+    told = [Statuses({"ok": 1}, {"a": Counter(dict(some))}) for some in (reasons, reasons[::-1])]
+    first, second = (fetched_of([one]).hosts[0].reasons for one in told)
+    assert list(first) == list(second) == ["dns", "http_404", "timeout"]

@@ -38,7 +38,7 @@ def statuses(dataset: Dataset, part: int) -> Statuses:
         host = pl.col("url").str.extract(HOST, 1).str.to_lowercase().fill_null("")
         for name, status, number in failed.group_by(host.alias("host"), "status").len().iter_rows():
             hosts.setdefault(name, Counter())[status] += number
-    ranked = sorted(hosts, key=lambda name: -hosts[name].total()) if len(hosts) > HELD else list(hosts)
+    ranked = sorted(hosts, key=lambda name: (-hosts[name].total(), name)) if len(hosts) > HELD else list(hosts)
     error = hosts[ranked[HELD]].total() if len(hosts) > HELD else 0
     return Statuses(found, {name: hosts[name] for name in ranked[:HELD]}, error)
 
@@ -77,7 +77,7 @@ def fetched(parts: Sequence[Statuses]) -> Fetched:
         for host, some in part.hosts.items():
             reasons.setdefault(host, Counter()).update(some)
     worst = sorted(reasons.items(), key=lambda one: (-one[1].total(), one[0]))[:TOP]
-    hosts = [FailingHost(host, found.total(), dict(found.most_common())) for host, found in worst]
+    hosts = [FailingHost(host, found.total(), dict(_ranked(found))) for host, found in worst]
     return Fetched(total.total(), dict(_ranked(total)), hosts, sum(part.error for part in parts))
 
 
