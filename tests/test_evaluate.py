@@ -624,6 +624,14 @@ def shards(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("fake")
+def test_a_page_that_cannot_be_written_is_refused_before_the_search(shards: Path, tmp_path: Path) -> None:
+    page = tmp_path / "nowhere" / "found.html"
+    refused = call("search", "model", shards, "--text", "3", "--html", page, code=1)
+    assert f"cannot write {page}" in refused.stderr
+    assert "embed" not in refused.stderr  # nothing was searched yet
+
+
+@pytest.mark.usefixtures("fake")
 def test_evaluate_prints_a_table_and_json(shards: Path, tmp_path: Path) -> None:
     pl.DataFrame({"uid": [uid_of(n, n) for n in range(50)], "label": [f"n{n % 4}" for n in range(50)]}).write_csv(
         tmp_path / "labels.csv"

@@ -7,18 +7,16 @@ import os
 import click
 
 from align_data.cli.common import dataset_argument, json_option, note, print_json, progress
-from align_data.cli.training import extra
+from align_data.cli.training import device_option, load_model, model_argument
 from align_data.pipeline import Resources, session
 from align_data.train.score import check, score
 
 
 @click.command("score", short_help="Score each fetched pair with a model, so that a rule can use it.")
-@click.argument("model", metavar="MODEL")
+@model_argument
 @dataset_argument
 @click.option("--as", "name", required=True, metavar="NAME", help="Call the signal similarity.NAME.")
-@click.option(
-    "--device", metavar="DEVICE", help="Where the model computes, such as cpu or cuda; a GPU if there is one."
-)
+@device_option
 @click.option(
     "--workers", type=click.IntRange(1, 1024), help="Threads that decode images; one a processor unless given."
 )
@@ -37,9 +35,7 @@ def command(model: str, dataset: str, name: str, device: str | None, workers: in
     """
     with session(dataset, Resources(workers=1)) as (opened, engine):
         check(opened, name)
-        with extra():
-            from align_data.train.model import Dual  # noqa: PLC0415 - PyTorch takes seconds to load
-        loaded = Dual.load(model, device)
+        loaded = load_model(model, device)
         found = score(loaded, opened, name, engine, progress(), workers or len(os.sched_getaffinity(0)))
     if as_json:
         print_json(found.to_json())

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.cli.common import (
+    before_page,
     console,
     json_option,
     print_json,
@@ -19,7 +20,7 @@ from align_data.cli.common import (
 )
 from align_data.cli.training import device_option, load_model, lost, model_argument, shards_argument
 from align_data.errors import InputError
-from align_data.report import drawing, search_html
+from align_data.report import search_html
 from align_data.train.search import Found, Kind, Part, search
 from align_data.train.shards import Shards
 
@@ -83,7 +84,7 @@ def command(
         *(_text(text, -text_weight) for text in minus_texts),
     ]
     if html is not None:
-        drawing()  # before a long search
+        before_page(html)
     opened = Shards.open(shards)
     found = search(load_model(model, device), opened, parts, progress(), kind=kind, top=top)
     if html is not None:

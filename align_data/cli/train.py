@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from align_data.cli.common import json_option, note, print_json, progress
-from align_data.cli.training import extra, setting_options, settings_of
+from align_data.cli.training import device_option, extra, setting_options, settings_of, shards_argument
 from align_data.train.shards import Shards
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command("train", short_help="Train a small dual encoder on exported shards.")
-@click.argument("shards", metavar="SHARDS")
+@shards_argument
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder for the model."
 )
 @setting_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads that decode; one a processor, up to 8.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads of PyTorch on a CPU; for the model tiny 1.")
-@click.option("--device", help="Such as cpu or cuda:1; a GPU if there is one.")
+@device_option
 @json_option
 def command(shards: str, out: Path, as_json: bool, **options: Any) -> None:
     """Train a small dual encoder on the shards that `align-data export` wrote, as the ALIGN paper does.

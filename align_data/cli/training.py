@@ -69,12 +69,12 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def settings_of(options: dict[str, Any], **defaults: Any) -> Settings:
+def settings_of(options: dict[str, Any]) -> Settings:
     """Take the settings out of a command's options; click's usage error for one that cannot be."""
     preset = options.pop("preset")
     given = {name: value for name in Settings.model_fields if (value := options.pop(name)) is not None}
     try:
-        return Settings(**{**defaults, **(PRESETS[preset] if preset else {}), **given})
+        return Settings(**{**(PRESETS[preset] if preset else {}), **given})
     except ValidationError as error:
         first = error.errors()[0]
         flag = f"--{str(first['loc'][0]).replace('_', '-')}"
