@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 
 from PIL import Image
 
 from align_data.children import Handler, Send
 from align_data.decoding.render import How, UnrenderableError, render
-from align_data.decoding.worker import limit_memory
+from align_data.decoding.worker import at_most, confine
 from align_data.store import Store
 from align_data.tars import Place, TarReader
 
@@ -33,21 +32,18 @@ def handler(setup: Thumbnails) -> Handler:
     """Return what makes thumbnails: an image or a place in; extension and bytes of a picture out, or None for none."""
     Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
     Image.init()
-    limit_memory(_MEMORY)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    confine(_MEMORY)
     reader = TarReader(setup.store) if setup.store is not None else None
 
     def handle(image: Place | bytes, send: Send) -> None:
-        signal.setitimer(signal.ITIMER_REAL, _SECONDS)
         try:
-            content = reader.read(image) if isinstance(image, Place) and reader is not None else image
-            assert isinstance(content, bytes)
-            made = render(content, How("fit", SIDE, _QUALITY))
-            send((made.extension, made.content))
+            with at_most(_SECONDS):
+                content = reader.read(image) if isinstance(image, Place) and reader is not None else image
+                assert isinstance(content, bytes)
+                made = render(content, How("fit", SIDE, _QUALITY))
         except (OSError, UnrenderableError, MemoryError):
             send(None)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        else:
+            send((made.extension, made.content))
 
     return handle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import AvifImagePlugin, Image
@@ -24,33 +24,40 @@ def handler(decoding: Decoding) -> Handler:
     scorer = decoding.nsfw.open() if decoding.nsfw is not None else None
     Image.init()
     phash(Image.new("L", (32, 32)))  # loads scipy, whose threads take memory that is no image's
-    limit_memory(decoding.memory)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever we were started under may have had it ignored
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    confine(decoding.memory)
 
     def handle(items: Sequence[Item], send: Send) -> None:
         reader = TarReader(decoding.store)
         for place, looks in items:
             content = _bytes(reader, place)
-            signal.setitimer(signal.ITIMER_REAL, decoding.seconds)
-            try:
+            with at_most(decoding.seconds):
                 seen = look(content, looks, decoding.max_pixels, scorer)
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
             send(seen)
         reader.close()
 
     return handle
 
 
-def limit_memory(more: int) -> None:
-    """Let this process hold so many bytes of data more than it does already: libraries take some a core."""
+def confine(more: int) -> None:
+    """Let this process hold so many bytes more than it does already, for libraries take some a core; and be timed."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever we were started under may have had it ignored
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     held = 0
     with suppress(OSError):  # there is no /proc but on Linux
         held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     if hard == resource.RLIM_INFINITY or hard > held + more:
         resource.setrlimit(resource.RLIMIT_DATA, (held + more, hard))
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """End this process if what is inside takes longer."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _bytes(reader: TarReader, place: Place) -> bytes:
