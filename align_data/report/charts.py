@@ -26,7 +26,8 @@ _WIDE = 100
 """A scale whose greatest value is so many times its least is logarithmic."""
 
 
-def _spec(chart: alt.TopLevelMixin) -> Spec:
+def as_spec(chart: alt.TopLevelMixin) -> Spec:
+    """Return a chart in the pages' style as Vega-Lite."""
     styled: alt.TopLevelMixin = chart.configure(
         font="system-ui, sans-serif",
         background="transparent",
@@ -38,7 +39,8 @@ def _spec(chart: alt.TopLevelMixin) -> Spec:
     return spec
 
 
-def _data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
+def data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
+    """Return rows as a chart takes them."""
     return alt.InlineData(values=list(rows))
 
 
@@ -74,7 +76,7 @@ def distribution(curve: Curve) -> Spec | None:
     scale = _scale(min(bar.low for bar in found if bar.low is not None), last)
     x = alt.X("low:Q", title=title, scale=scale, axis=_NUMBERS)
     tips = [alt.Tooltip("value:N", title=signal.name), _tip("all pairs"), _tip("no other rule fails")]
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(data(rows))
     layers = [
         base.mark_rect(color=color, stroke="white", strokeWidth=0.3).encode(
             x=x, x2="high:Q", y=alt.Y(f"{name}:Q", title="pairs", axis=_PAIRS), y2=alt.datum(0), tooltip=tips
@@ -82,7 +84,7 @@ def distribution(curve: Curve) -> Spec | None:
         for name, color in (("all pairs", ALL), ("no other rule fails", OPEN))
     ]
     cuts = [{"at": _edge(end, whole)} for end in ends(curve.rule)]
-    return _spec(alt.layer(*layers, _line(cuts, "at")).properties(width="container", height=_HEIGHT))
+    return as_spec(alt.layer(*layers, _line(cuts, "at")).properties(width="container", height=_HEIGHT))
 
 
 def _edge(end: End, whole: bool) -> float:
@@ -103,7 +105,7 @@ def _levels(found: Sequence[Bar], title: str) -> Spec:
         {"value": _level(bar.value), "all pairs": bar.pairs, "no other rule fails": bar.open, "order": number}
         for number, bar in enumerate(found)
     ]
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(data(rows))
     y = alt.Y("value:N", title=None, sort=alt.SortField("order"))
     tips = [alt.Tooltip("value:N"), _tip("all pairs"), _tip("no other rule fails")]
     layers = [
@@ -112,7 +114,7 @@ def _levels(found: Sequence[Bar], title: str) -> Spec:
         )
         for name, color in (("all pairs", ALL), ("no other rule fails", OPEN))
     ]
-    return _spec(alt.layer(*layers).properties(width="container", height=max(60, 30 * len(rows))))
+    return as_spec(alt.layer(*layers).properties(width="container", height=max(60, 30 * len(rows))))
 
 
 def _level(value: object) -> str:
@@ -126,7 +128,7 @@ def _tip(name: str, title: str | None = None) -> alt.Tooltip:
 
 
 def _line(rows: Sequence[dict[str, Any]], field: str) -> alt.Chart:
-    chart: alt.Chart = alt.Chart(_data(rows)).mark_rule(color=LINE, strokeDash=[4, 3], strokeWidth=1.5)
+    chart: alt.Chart = alt.Chart(data(rows)).mark_rule(color=LINE, strokeDash=[4, 3], strokeWidth=1.5)
     return chart.encode(x=f"{field}:Q")
 
 
@@ -186,7 +188,7 @@ class _Drawn:
 
 def _curve(drawn: _Drawn, steps: Any) -> Spec:
     """Draw kept, and pending above it, as areas; the mouse finds the nearest point."""
-    base = alt.Chart(_data(drawn.rows)).transform_calculate(top="datum.kept + datum.pending").encode(x=drawn.x)
+    base = alt.Chart(data(drawn.rows)).transform_calculate(top="datum.kept + datum.pending").encode(x=drawn.x)
     kept = base.mark_area(color=KEPT, opacity=0.85, interpolate=steps).encode(
         y=alt.Y("kept:Q", title="pairs", axis=_PAIRS)
     )
@@ -196,7 +198,7 @@ def _curve(drawn: _Drawn, steps: Any) -> Spec:
     tips = [*drawn.tips, _tip("kept"), _tip("pending")]
     dots = base.mark_point(filled=True, size=45, color="#222").encode(y="top:Q", opacity=shown, tooltip=tips)
     layers = alt.layer(kept, pending, _line([{"at": drawn.at}], "at"), dots.add_params(near))
-    return _spec(layers.properties(width="container", height=_HEIGHT))
+    return as_spec(layers.properties(width="container", height=_HEIGHT))
 
 
 def overlaps(found: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
@@ -219,7 +221,7 @@ def overlaps(found: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
     width = max(180, 24 * len(top))
     color = alt.condition("datum.alone", alt.value(LINE), alt.value("#55606e"))
     bars_ = (
-        alt.Chart(_data(rows))
+        alt.Chart(data(rows))
         .mark_bar()
         .encode(
             x=x,
@@ -229,7 +231,7 @@ def overlaps(found: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
         )
     )
     matrix = (
-        alt.Chart(_data(dots))
+        alt.Chart(data(dots))
         .mark_circle(size=110, opacity=1)
         .encode(
             x=x,
@@ -239,4 +241,4 @@ def overlaps(found: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
         )
     )
     upper = bars_.properties(width=width, height=170)
-    return _spec(alt.vconcat(upper, matrix.properties(width=width, height=20 * len(named)), spacing=4))
+    return as_spec(alt.vconcat(upper, matrix.properties(width=width, height=20 * len(named)), spacing=4))

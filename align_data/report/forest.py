@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from align_data.report.charts import ALL, KEPT, LINE, OPEN, Spec, _data, _spec
+from align_data.report.charts import ALL, KEPT, LINE, OPEN, Spec, as_spec, data
 
 if TYPE_CHECKING:
     from align_data.train.ablate.intervals import Estimate
@@ -33,7 +33,7 @@ def forest(found: Ablation, metric: str) -> Spec:
     ]
     x = alt.Scale(zero=True, nice=True)
     marks = (
-        alt.Chart(_data(seeds))
+        alt.Chart(data(seeds))
         .mark_circle(size=28, color=ALL, opacity=1)
         .encode(
             x=alt.X("value:Q", scale=x, axis=_PERCENT, title=metric),
@@ -49,7 +49,7 @@ def differences(found: Sequence[Difference], arms: Sequence[str]) -> Spec:
     """Return the differences to one arm; in colour those that can be told from nothing."""
     rows = [{"arm": one.arm, "told": bool(one.distinguishable), **_row(one.by)} for one in found]
     shown = [arm for arm in arms if any(one.arm == arm for one in found)]
-    zero = alt.Chart(_data([{"mean": 0}])).mark_rule(color=LINE, strokeDash=[4, 3]).encode(x="mean:Q")
+    zero = alt.Chart(data([{"mean": 0}])).mark_rule(color=LINE, strokeDash=[4, 3]).encode(x="mean:Q")
     color = alt.condition("datum.told", alt.value(KEPT), alt.value("#7a8490"))
     title = f"difference to {found[0].against}, paired by seed"
     return _drawn([zero, *_whiskers(rows, shown, color, [alt.Tooltip("arm:N"), *_tips()], title)], len(shown))
@@ -63,7 +63,7 @@ def sizes(found: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric: s
         for arm in arms
         if (by := found.estimate(arm, metric)) is not None
     ]
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         x=alt.X("pairs:Q", title="pairs trained on", scale=alt.Scale(type="log", nice=False, padding=12)),
         color=alt.Color("data:N", title=None, scale=alt.Scale(domain=[n for n, _ in lines], range=[OPEN, KEPT])),
     )
@@ -74,7 +74,7 @@ def sizes(found: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric: s
         base.mark_line(strokeWidth=2).encode(y=y),
         base.mark_circle(size=70, opacity=1).encode(y=y, tooltip=tips),
     ]
-    return _spec(alt.layer(*layers).properties(width="container", height=_HEIGHT))
+    return as_spec(alt.layer(*layers).properties(width="container", height=_HEIGHT))
 
 
 def _row(by: Estimate) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _arms(arms: Sequence[str]) -> alt.Y:
 def _whiskers(
     rows: list[dict[str, Any]], arms: Sequence[str], color: Any, tips: list[alt.Tooltip], title: str
 ) -> list[alt.Chart]:
-    base = alt.Chart(_data(rows)).encode(y=_arms(arms), color=color, tooltip=tips)
+    base = alt.Chart(data(rows)).encode(y=_arms(arms), color=color, tooltip=tips)
     x = alt.X("low:Q", axis=_PERCENT, title=title)
     return [
         base.mark_rule(strokeWidth=2.5).encode(x=x, x2="high:Q"),
@@ -107,4 +107,4 @@ def _whiskers(
 
 
 def _drawn(layers: Sequence[alt.Chart], arms: int) -> Spec:
-    return _spec(alt.layer(*layers).properties(width="container", height=max(60, _ROW * arms)))
+    return as_spec(alt.layer(*layers).properties(width="container", height=max(60, _ROW * arms)))

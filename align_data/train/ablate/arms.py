@@ -30,11 +30,6 @@ class Arm:
     """The rule, the ledger, or the arm that a fraction is of."""
     share: float = 1.0
 
-    @property
-    def by_chance(self) -> bool:
-        """Whether each seed draws its pairs anew."""
-        return self.kind in ("random", "fraction")
-
 
 def parse(names: Sequence[str], plan: Plan, fractions: Sequence[float] = ()) -> list[Arm]:
     """Return the arms of these names, each once, and those that `fractions` of none and of recipe ask for.

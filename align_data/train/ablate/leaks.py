@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -16,29 +15,10 @@ from align_data.decoding.seen import MAX_PIXELS, Looks
 from align_data.errors import DatasetError
 from align_data.given import nearest
 from align_data.ledger import Plan
+from align_data.train.shards import Sample
 
 DISTANCE = 4
 """Bits in which the pHash of a copy may differ, where no rule says."""
-
-
-class Example(Protocol):
-    """A pair of the evaluation shards."""
-
-    @property
-    def uid(self) -> str:
-        """Return the pair's uid."""
-
-    @property
-    def url(self) -> str:
-        """Return where its image is from."""
-
-    @property
-    def alt_text(self) -> str:
-        """Return its text."""
-
-    @property
-    def image(self) -> bytes:
-        """Return its image's file."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +44,7 @@ class Leaks:
     distance: int
 
 
-def evaluation(examples: Iterable[Example], where: str) -> Evaluation:
+def evaluation(examples: Iterable[Sample], where: str) -> Evaluation:
     """Read an evaluation set; DatasetError where it is empty or has an image that cannot be decoded."""
     uids, urls, phashes, whole = set(), set(), [], hashlib.sha256()
     pairs = 0
