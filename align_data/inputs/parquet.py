@@ -14,7 +14,7 @@ from align_data.inputs.find import Source
 from align_data.inputs.rows import Batch, Rejects
 from align_data.tables import PIECE_BYTES, PIECE_ROWS
 
-_FEW = 2**13
+_FEW = 2**10
 """Rows decoded at once."""
 
 
