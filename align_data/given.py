@@ -76,14 +76,25 @@ class Lists:
 
 
 def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
-    """Return host → the listed domain that it is or lies in, for those of `hosts` that do."""
+    """Return host → the listed domain that it is or lies in, for those of `hosts` that do; IDNs in either form."""
+    domains = {_ascii(name): name for name in listed}
     found = {}
     for name in hosts.unique().drop_nulls():
-        parts = name.rstrip(".").split(".")
-        domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in listed), None)
+        parts = _ascii(name).rstrip(".").split(".")
+        domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in domains), None)
         if domain:
-            found[name] = domain
+            found[name] = domains[domain]
     return found
+
+
+def _ascii(host: str) -> str:
+    """Return a host as a resolver is asked for it: an internationalised one as xn--, with plain dots."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return host
 
 
 def _signed(value: str) -> int:

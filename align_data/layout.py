@@ -58,6 +58,8 @@ class Dataset:
 
         self.tombstones = Table(store, "tombstones", contract("tombstones"), hashed=True)
 
+        self.banned = Table(store, "banned", contract("banned"), hashed=True)
+
     def given(self, kind: str) -> Table:
         """Return the table of what a user gave to compare images with: 'evaluation' or 'blocklist'."""
         return Table(self.store, kind, contract(kind), hashed=True)

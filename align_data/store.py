@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 TABLES = (
     *("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*"),
     *("images", "_images/*", "bytes/*", "content", "_content/*", "evaluation", "blocklist"),
-    *("tombstones", "takedowns", "_takedown"),
+    *("tombstones", "banned", "takedowns", "_takedown"),
 )
-"""Where files of a dataset, or of an export, can be."""
+"""Where files of a dataset can be."""
 HIDDEN = ("_", ".")
 """Names that begin so are not data: readers of Parquet folders pass them over."""
 
@@ -143,11 +143,11 @@ class Store:
             self.sweep()
             yield
 
-    def sweep(self) -> None:
+    def sweep(self, folders: Iterable[str] = TABLES) -> None:
         """Remove what a killed process was writing, in the folders that are ours."""
         if not self.local:
             return
-        for folder in TABLES:
+        for folder in folders:
             for left in Path(self.root).glob(f"{folder}/.*.tmp".lstrip("/")):
                 if UNFINISHED.fullmatch(left.name):
                     left.unlink(missing_ok=True)

@@ -34,9 +34,9 @@ FACTS = b"align_data"
 # A dictionary of values that hardly repeat would only cost time.
 _NO_DICTIONARY = frozenset(
     {"uid", "url", "alt_text", "page_url", "source_uid", "detail", "key", "aspect", "language_score"}
-    | {"sha256", "md5", "phash", "offset", "bytes", "nsfw", "size", "similarity"}
+    | {"digest", "sha256", "md5", "phash", "offset", "bytes", "nsfw", "size", "similarity"}
 )
-_STATISTICS = frozenset({"uid", "key"})
+_STATISTICS = frozenset({"uid", "key", "digest"})
 
 
 @dataclass(frozen=True)

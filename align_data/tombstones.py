@@ -24,7 +24,7 @@ def fingerprint(dataset: Dataset) -> str | None:
 
 
 def every(table: Table) -> pl.Series:
-    """Return all uids of a table that has nothing else, such as the tombstones."""
+    """Return all values of a table that has one sorted column, such as the tombstones."""
     return _within(table, "", _BEHIND)
 
 
@@ -45,18 +45,20 @@ def part_of(pairs: Manifest, uid: str) -> int:
 
 
 def _within(table: Table, low: str, high: str) -> pl.Series:
-    found = [pl.Series("uid", [], pl.String)]
+    name = table.contract.columns[0].name
+    found = [pl.Series(name, [], pl.String)]
     if table.committed() is not None:
-        for group, (least, greatest) in enumerate(table.piece_statistics(0, "uid")):
+        for group, (least, greatest) in enumerate(table.piece_statistics(0, name)):
             if greatest >= low and least < high:
-                found.append(table.piece(0, group, ["uid"])["uid"])
-    uids = pl.concat(found)
-    return uids.filter((uids >= low) & (uids < high))
+                found.append(table.piece(0, group, [name])[name])
+    values = pl.concat(found)
+    return values.filter((values >= low) & (values < high))
 
 
-def write(table: Table, uids: Iterable[str]) -> Manifest:
-    """Write a table of uids."""
-    frame = pl.DataFrame({"uid": sorted(set(uids))}, {"uid": pl.String})
+def write(table: Table, values: Iterable[str]) -> Manifest:
+    """Write a table of one sorted column."""
+    name = table.contract.columns[0].name
+    frame = pl.DataFrame({name: sorted(set(values))}, {name: pl.String})
     with table.writer(0, {}) as writer:
         for piece in cut([frame]):
             writer.write(piece)

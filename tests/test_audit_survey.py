@@ -897,8 +897,8 @@ def take_down(dataset: Dataset, folder: Path, urls: Sequence[str] = (), uids: Se
     files = {}
     for kind, values in (("urls", urls), ("uids", uids)):
         if values:
-            files[kind] = str(folder / f"{kind}.txt")
-            Path(files[kind]).write_text("\n".join(values) + "\n", encoding="utf-8")
+            files[kind] = [str(folder / f"{kind}.txt")]
+            Path(files[kind][0]).write_text("\n".join(values) + "\n", encoding="utf-8")
     with dataset.store.lock():
         takedown(dataset, read_lists(files), [], engine_of(dataset), Silent())
 

@@ -306,7 +306,7 @@ def test_after_a_takedown_nothing_is_scored_again_and_nobody_else_is_decided_oth
     before = decided(dataset, "top_fraction: 0.4")
     dead = [uid for uid, value in copy.expected.items() if value is not None][::4]
     (tmp_path / "uids.txt").write_text("\n".join(dead) + "\n")
-    takedown(dataset, read_lists({"uids": str(tmp_path / "uids.txt")}), [], engine_of(dataset), Silent())
+    takedown(dataset, read_lists({"uids": [str(tmp_path / "uids.txt")]}), [], engine_of(dataset), Silent())
     assert run(dataset, Eye(fails_after=0)).computed == 0
     after = decided(dataset, "top_fraction: 0.4")
     assert after.tops == before.tops

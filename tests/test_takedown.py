@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from click import ClickException
 from conftest import Built, Crash, Crashes, read, write_list
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,8 +123,8 @@ class Place:
     def takedown(self, folders: Sequence[str] | None = None, dry_run: bool = False, **lists: Sequence[str]) -> Report:
         files = {}
         for kind, values in lists.items():
-            files[kind] = str(self.folder.parent / f"{kind}.txt")
-            Path(files[kind]).write_text("# asked for\n\n" + "\n".join(values) + "\n", encoding="utf-8")
+            files[kind] = [str(self.folder.parent / f"{kind}.txt")]
+            Path(files[kind][0]).write_text("# asked for\n\n" + "\n".join(values) + "\n", encoding="utf-8")
         where = self.exports if folders is None else folders
         with self.dataset.store.lock():
             return takedown(self.dataset, read_lists(files), where, self.engine(), Silent(), dry_run=dry_run)
@@ -420,15 +422,14 @@ def test_a_dry_run_says_it_and_writes_nothing(base: Path, place: Place) -> None:
         k: v for k, v in did["asked"]["urls"].items() if k != "list_sha256"
     }
     assert [(s["pairs"], s["shards"]) for s in foreseen["shards"]] == [(s["pairs"], s["shards"]) for s in did["shards"]]
+    assert {file["name"] for file in foreseen["files"]} == {file["name"] for file in did["files"]}
 
 
 def test_nothing_found_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     before = place.tree()
-    report = place.takedown(
-        urls=["http://nobody.example/1.jpg"], hosts=["nobody.example"], sha256=["0" * 64], uids=["0" * 32]
-    )
+    report = place.takedown(urls=["http://nobody.example/1.jpg"], hosts=["nobody.example"], uids=["0" * 32])
     assert report.nothing
-    assert [counts["nowhere"] for counts in report.receipt.asked.values()] == [1, 1, 1, 1]
+    assert [counts["nowhere"] for counts in report.receipt.asked.values()] == [1, 1, 1]
     assert place.tree() == before
     file = place.folder.parent / "list.txt"
     file.write_text("http://nobody.example/1.jpg\n")
@@ -564,7 +565,7 @@ def test_what_is_counted_later_does_not_count_it(job: Callable[..., Built], tmp_
         if not without:
             asked = tmp_path / "hosts.txt"
             asked.write_text("NO.example.\n")
-            report = takedown(dataset, read_lists({"hosts": str(asked)}), [], engine, Silent())
+            report = takedown(dataset, read_lists({"hosts": [str(asked)]}), [], engine, Silent())
             assert report.receipt.asked["hosts"]["found"] == 1
         measure(dataset, engine, Silent(), names)
         measured = [read(dataset, f"measured/{group}") for group in ("text", "corpus")]
@@ -587,7 +588,7 @@ def test_hosts_and_those_below_them(tmp_path: Path) -> None:
     engine = LocalEngine(dataset.store.work, 2)
     ingest(write_list(tmp_path / "lists", rows), dataset, engine, Silent(), parts=Parts(rows=8))
     (tmp_path / "hosts.txt").write_text("a.EXAMPLE\n[::1]\nnobody.example\n")
-    report = takedown(dataset, read_lists({"hosts": str(tmp_path / "hosts.txt")}), [], engine, Silent())
+    report = takedown(dataset, read_lists({"hosts": [str(tmp_path / "hosts.txt")]}), [], engine, Silent())
     left = {url.split("/")[2] for url in read(dataset, "pairs")["url"] if url}
     assert left == {"xa.example", "c.example"}
     assert report.receipt.pairs == 15
@@ -598,6 +599,155 @@ def test_hosts_and_those_below_them(tmp_path: Path) -> None:
         ("0.parquet", 22, "url_not_http", ""),
         ("0.parquet", 23, "url_not_http", "ftp://c.example/x"),
     ]
+
+
+def test_a_host_is_found_in_either_form_of_its_name(tmp_path: Path) -> None:
+    hosts = ["müller.example", "xn--mller-kva.example", "a。example", "img.MÜLLER.example", "b.example"]
+    rows = [{"url": f"http://{host}/{i}", "alt_text": f"text {i}"} for i, host in enumerate(hosts)]
+    for asked, left in (("müller.example", [2, 4]), ("xn--mller-kva.example", [2, 4]), ("a.example", [0, 1, 3, 4])):
+        folder = tmp_path / asked
+        dataset = Dataset(Store(folder / "dataset"))
+        engine = LocalEngine(dataset.store.work, 1)
+        ingest(write_list(folder / "lists", rows), dataset, engine, Silent())
+        found = takedown(dataset, stage.Asked({"hosts": (asked,)}, {"hosts": ""}), [], engine, Silent())
+        assert sorted(int(url[-1]) for url in read(dataset, "pairs")["url"] if url) == left
+        assert found.receipt.asked["hosts"]["found"] == 1
+
+
+def test_rejected_urls_of_every_kind_can_be_asked_for(tmp_path: Path) -> None:
+    urls = [
+        "b.example/1.jpg",
+        "//b.example/2.jpg",
+        "http://b.example/\x013.jpg",
+        "http://u@v@b.example/4.jpg",
+        "x/b.example",
+    ]
+    for kind, asked in (("urls", urls[:4]), ("hosts", ["b.example"])):
+        folder = tmp_path / kind
+        dataset = Dataset(Store(folder / "dataset"))
+        engine = LocalEngine(dataset.store.work, 1)
+        rows = [{"url": url, "alt_text": "text"} for url in [*urls, "http://c.example/"]]
+        ingest(write_list(folder / "lists", rows), dataset, engine, Silent())
+        (folder / "asked.txt").write_text("\n".join(asked), encoding="utf-8")
+        report = takedown(dataset, read_lists({kind: [str(folder / "asked.txt")]}), [], engine, Silent())
+        assert report.receipt.rejected == 4
+        assert [detail for detail in read(dataset, "rejected")["detail"] if detail] == ["x/b.example"]
+
+
+def test_lists_of_one_kind_are_all_meant(base: Path, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    urls = chosen(base, 4)["url"].unique(maintain_order=True).to_list()[:2]
+    line = ["takedown", str(place.folder / "dataset")]
+    for number, url in enumerate(urls):
+        (place.folder.parent / f"{number}.txt").write_text(url)
+        line += ["--urls", str(place.folder.parent / f"{number}.txt")]
+    main(line, standalone_mode=False)
+    assert capsys.readouterr().out.startswith("urls: 2 asked for: 2 found\n")
+    assert not set(urls) & set(place.pairs()["url"])
+
+
+def test_bytes_that_were_taken_down_are_not_stored_again(base: Path, place: Place) -> None:
+    """One picture of several URLs: only one was fetched when it was asked for; and one that nobody had fetched."""
+    known = Place(base).pairs().filter(pl.col("sha256").is_not_null())
+    asked = known["sha256"][3]
+    later = "f" * 64
+    web = base.parent / "web"
+    before = place.takedown(sha256=[asked, later], folders=[])
+    assert before.receipt.asked["sha256"]["found"] == before.receipt.asked["sha256"]["nowhere"] == 1
+    assert before.receipt.banned == 2
+    assert asked not in json.dumps(before.to_json())
+    again = place.takedown(sha256=[asked, later], folders=[])
+    assert again.nothing
+    assert again.receipt.asked["sha256"]["taken_down_before"] == 2
+    with serve(web) as address:
+        (port,) = {url.partition("://")[2].partition("/")[0] for url in known["url"]}
+        rows = [
+            {"url": url.replace(port, address.partition("://")[2]), "alt_text": "a new pair"} for url in known["url"]
+        ]
+        dataset = Dataset(Store(place.folder / "again"))
+        ingest(write_list(place.folder / "list", rows), dataset, place.engine(), Silent())
+        shutil.copytree(place.folder / "dataset" / "banned", place.folder / "again" / "banned")
+        fetched = fetch_all(dataset, place.engine())
+    images = read(dataset, "images")
+    gone = images.filter(pl.col("status") == "taken_down")
+    assert len(gone) == known.filter(pl.col("sha256") == asked)["url"].n_unique() > 0
+    assert gone.filter("retryable").is_empty()
+    assert gone["tar"].null_count() == len(gone)
+    assert fetched.outcomes["taken_down"] == fetched.statuses["taken_down"] == len(gone)
+    assert fetched.outcomes["ok"] == fetched.statuses["ok"] == images["tar"].count()
+
+
+def damaged(folder: Path, shard: str, how: str) -> None:
+    path = folder / shard
+    if how == "flipped":
+        content = bytearray(path.read_bytes())
+        content[600] ^= 1
+        path.write_bytes(content)
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif how == "gone":
+        path.unlink()
+    elif how == "sizes":
+        (path.parent / "sizes.json").write_text("x")
+    else:
+        (folder / "index.parquet").write_bytes(b"x")
+
+
+DAMAGED = [
+    ("flipped", r"has the SHA-256"),
+    ("cut", r"has [\d,]+ bytes, not"),
+    ("gone", r"is not there"),
+    ("sizes", r"sizes.json is no JSON"),
+    ("index", r"cannot read .*index.parquet"),
+]
+
+
+@pytest.mark.parametrize(("how", "said"), DAMAGED)
+def test_a_damaged_shard_is_never_made_to_look_whole(base: Path, place: Place, how: str, said: str) -> None:
+    uids = chosen(base, 4)["uid"].to_list()
+    held = pl.read_parquet(base / "webdataset" / "index.parquet").filter(pl.col("uid").is_in(uids))
+    damaged(place.folder / "webdataset", held["shard"][0], how)
+    before = place.tree()
+    for dry_run in (True, False):
+        with pytest.raises(DatasetError, match=said):
+            place.takedown(uids=uids, dry_run=dry_run)
+    assert place.tree() == before
+
+
+@pytest.mark.parametrize(("how", "said"), DAMAGED)
+def test_a_folder_that_is_damaged_on_the_way_holds_up_no_other(
+    base: Path, place: Place, monkeypatch: pytest.MonkeyPatch, how: str, said: str
+) -> None:
+    uids = chosen(base, 4)["uid"].to_list()
+    held = pl.read_parquet(base / "webdataset" / "index.parquet").filter(pl.col("uid").is_in(uids))
+
+    def begin(*arguments: Any) -> None:
+        stage_begin(*arguments)
+        damaged(place.folder / "webdataset", held["shard"][0], how)
+
+    stage_begin = stage.begin
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "begin", begin)
+        report = place.takedown(uids=uids)
+    assert [bool(folder.note) for folder in report.receipt.shards] == [True, False, False]
+    assert re.search(said, report.receipt.shards[0].note)
+    assert not set(uids) & samples(place.folder / "parquet").keys()
+    shutil.rmtree(place.folder / "webdataset")
+    shutil.copytree(base / "webdataset", place.folder / "webdataset")  # mended, it is done
+    place.takedown()
+    assert not set(uids) & samples(place.folder / "webdataset").keys()
+
+
+def test_a_folder_that_nothing_was_taken_out_of_fails_the_command(
+    base: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        crashes = Crashes(patch, removals=True)
+        crashes.left = 8
+        with pytest.raises(Crash):
+            place.takedown(urls=small(base, place))
+    shutil.rmtree(place.folder / "parquet")
+    with pytest.raises(ClickException, match=r"taken down, but not out of .*parquet"):
+        main(["takedown", str(place.folder / "dataset")], standalone_mode=False)
 
 
 def test_rejected_rows_lose_what_they_show(place: Place) -> None:
@@ -789,7 +939,7 @@ def test_folders_that_are_gone_when_it_goes_on_are_named(
 @pytest.mark.parametrize(
     ("kind", "line", "said"),
     [
-        ("urls", "/a.png", "is not an absolute URL"),
+        ("urls", "a.example", "is not a URL"),
         ("hosts", "http://a.example", "is not a host"),
         ("hosts", "a.example:80", "is not a host"),
         ("sha256", "abc", "is not the SHA-256 of an image's bytes"),
@@ -800,15 +950,15 @@ def test_a_line_that_is_none_is_a_sentence(tmp_path: Path, kind: str, line: str,
     file = tmp_path / "list.txt"
     file.write_bytes(b"\xef\xbb\xbf# a comment\r\n\r\n" + line.encode() + b"\r\n")
     with pytest.raises(InputError, match=f"list.txt, line 3: '{line}' {said}"):
-        read_lists({kind: str(file)})
+        read_lists({kind: [str(file)]})
 
 
 def test_a_list_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff")
     with pytest.raises(InputError, match="it is not UTF-8"):
-        read_lists({"urls": str(tmp_path / "list.txt")})
+        read_lists({"urls": [str(tmp_path / "list.txt")]})
     with pytest.raises(InputError, match="No such file"):
-        read_lists({"urls": str(tmp_path / "none.txt")})
+        read_lists({"urls": [str(tmp_path / "none.txt")]})
 
 
 def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from align_data.cli.common import (
     dataset_argument,
@@ -106,6 +107,7 @@ def command(
       align-data export laion --recipe align-text --format metadata --out kept
       align-data export commonpool --recipe datacomp-basic --format uids --uid source --out subset
     """
+    _check(options["form"])
     form = Form(
         format=options.pop("form"),
         how=How(options.pop("resize"), options.pop("size"), options.pop("quality")),
@@ -123,14 +125,31 @@ def command(
         print_json(asdict(result))
         return
     click.echo(_sentence(result, form, out))
-    if form.format in ("webdataset", "parquet") and not form.dry_run:
+    if not form.dry_run:
         note(f"next: align-data verify {out}")
+
+
+def _check(form: str) -> None:
+    """Refuse options that would have no effect: whoever gives one relies on it."""
+    context = click.get_current_context()
+
+    def given(*options: str) -> list[str]:
+        chosen = (name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE)
+        return [f"--{'split' if name == 'splits' else name.replace('_', '-')}" for name in chosen]
+
+    if form in ("metadata", "uids") and (idle := given("size", "resize", "quality", "shard_size", "splits")):
+        raise click.UsageError(f"{idle[0]} is for shards with images, and --format {form} has none")
+    if form != "uids" and given("uid"):
+        raise click.UsageError(f"--uid is for --format uids, not {form}")
+    if context.params["resize"] == "keep" and given("size"):
+        raise click.UsageError("--size is for --resize shortest or crop; without it images keep their size")
 
 
 def _sentence(result: Exported, form: Form, out: str) -> str:
     said = f"{result.pairs:,} pairs in {len(result.files):,} files in {out}"
     if form.dry_run:
-        said = f"would write {result.pairs:,} pairs, {len(result.files):,} files, {result.bytes:,} bytes as fetched"
+        said = f"would write {result.pairs:,} pairs, {len(result.files):,} files"
+        said += f", {result.bytes:,} bytes as fetched" if result.bytes else ""
     left = [f"{result.pending:,} pending ones left out"] if result.pending else []
     left += [f"{result.without_image:,} without a usable image left out"] if result.without_image else []
     return "; ".join([said, *left])

@@ -16,6 +16,7 @@ from align_data.cli.common import (
     resources,
     together,
 )
+from align_data.errors import DatasetError
 from align_data.pipeline import session
 from align_data.stages.takedown import KINDS, Report, read, takedown
 
@@ -28,7 +29,12 @@ _ABOUT = {
 
 
 list_options = together(
-    *(click.option(f"--{kind}", metavar="FILE", help=f"{_ABOUT[kind]} One a line.") for kind in KINDS)
+    *(
+        click.option(
+            f"--{kind}", metavar="FILE", multiple=True, help=f"{_ABOUT[kind]} One a line; can be given several times."
+        )
+        for kind in KINDS
+    )
 )
 
 
@@ -62,14 +68,19 @@ def command(dataset: str, folders: tuple[str, ...], dry_run: bool, as_json: bool
       align-data takedown laion --urls removals.txt --shards shards --dry-run
       align-data takedown laion --urls removals.txt --hosts hosts.txt --shards shards
     """
-    files = {kind: file for kind in KINDS if (file := options.pop(kind)) is not None}
+    files = {kind: some for kind in KINDS if (some := options.pop(kind))}
     asked, work = read(files), options.get("work")
     with session(dataset, resources(options), reads=dry_run) as (opened, engine):
         report = takedown(opened, asked, folders, engine, progress(), dry_run=dry_run, work=work)
     if as_json:
         print_json(report.to_json())
-        return
-    _print(report, dataset)
+    else:
+        _print(report, dataset)
+    undone = [shards.folder for shards in report.receipt.shards if shards.note]
+    if undone:
+        raise DatasetError(
+            f"taken down, but not out of {', '.join(undone)}: mend that, and give --shards for it once more"
+        )
 
 
 def _print(report: Report, dataset: str) -> None:
@@ -88,6 +99,8 @@ def _print(report: Report, dataset: str) -> None:
         f"{found.fetched:,} of them fetched, {found.bytes:,} bytes in {found.tars:,} tars; "
         f"{found.rejected:,} rejected rows; {len(found.files):,} files"
     )
+    if found.banned:
+        click.echo(f"{found.banned:,} SHA-256 that no fetch stores again")
     for shards in found.shards:
         said = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
         click.echo(f"{shards.folder}: {said}")

@@ -15,14 +15,14 @@ from align_data.store import Store
 _SHOWN = 20
 
 
-@click.command("verify", short_help="Check every shard of an export against its manifest.")
+@click.command("verify", short_help="Check every file of an export against its manifest.")
 @click.argument("folder", metavar="FOLDER")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Files read at once; one a processor unless given.")
 @json_option
 def command(folder: str, workers: int | None, as_json: bool) -> None:
-    """Check every shard of an export against its manifest.
+    """Check every file of an export against its manifest.
 
-    Every file is read and hashed. What is missing, differs, or is not in the manifest is named, and the command fails.
+    Every shard is read and hashed. What is missing, differs, or is not in the manifest is named, and the command fails.
 
     \b
     Example:
@@ -35,6 +35,6 @@ def command(folder: str, workers: int | None, as_json: bool) -> None:
         for name, wrong in list(found.differs.items())[:_SHOWN]:
             note(f"{name} {wrong}")
         if found.whole:
-            click.echo(f"{found.pairs:,} pairs in {found.shards:,} shards, {found.bytes:,} bytes: all as written")
+            click.echo(f"{found.pairs:,} pairs in {found.shards:,} files, {found.bytes:,} bytes: all as written")
     if not found.whole:
         raise DatasetError(f"{len(found.differs):,} files of {folder} are not as they were written")

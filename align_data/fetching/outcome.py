@@ -22,6 +22,7 @@ STATUSES: Mapping[str, str] = {
     "too_large": "more than --max-bytes, announced or sent, packed or unpacked",
     "truncated": "the body ended before its announced end",
     "not_an_image": "the body does not begin like any image format that is known here",
+    "taken_down": "these bytes were taken down by their SHA-256; they are not stored again",
     "opted_out": "X-Robots-Tag says noai, noimageai, noindex, noimageindex or none",
 }
 """Every status of the table `images`, and what it means."""

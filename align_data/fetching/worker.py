@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import resource
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+from align_data.banned import ban
 from align_data.children import Handler, Send
 from align_data.errors import EngineError
 from align_data.fetching.client import Client, Policy
@@ -23,6 +25,7 @@ HANDLER = "align_data.fetching.worker:handler"
 _LOOKUPS = 64
 """Names that are looked up at once, at least: the system's resolver holds a thread for each."""
 _MOST_LOOKUPS = 512
+_BANNED = Outcome("taken_down", "a takedown asked for these bytes by their SHA-256")
 _REASON = 300
 """Characters of a reason, at most."""
 
@@ -34,6 +37,8 @@ class Settings:
     policy: Policy
     limits: Limits
     store: Store
+    banned: frozenset[str] = frozenset()
+    """What the table `banned` has."""
     max_tar: int = MAX_TAR
 
 
@@ -109,6 +114,9 @@ async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> 
 
     def finish(fetched: Fetched) -> None:
         rows = store(settings, by_number[fetched.number], fetched)
+        gone = sum(row.status == _BANNED.status for row in rows)
+        if gone:  # they were counted when they came
+            loop.call_soon_threadsafe(send, Counter({"ok": -gone, _BANNED.status: gone}))
         loop.call_soon_threadsafe(send, (fetched.number, rows))
 
     def beat() -> None:
@@ -121,6 +129,12 @@ async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> 
     beat()
 
 
+def _sha256(spool: BinaryIO, start: int, size: int) -> str:
+    """Return what the table `banned` would have of some bytes."""
+    spool.seek(start)
+    return ban(hashlib.sha256(spool.read(size)).hexdigest())
+
+
 def store(settings: Settings, task: ChunkTask, fetched: Fetched) -> list[Row]:
     """Write a chunk's bytes as tars, in the order of its URLs; return its rows."""
     rows = []
@@ -129,6 +143,9 @@ def store(settings: Settings, task: ChunkTask, fetched: Fetched) -> list[Row]:
             place = None
             if number in fetched.places:
                 start, size = fetched.places[number]
+                if settings.banned and _sha256(fetched.spool, start, size) in settings.banned:
+                    rows.append(row(_BANNED))
+                    continue
                 fetched.spool.seek(start)
                 name = sniff(fetched.spool.read(HEAD)) or ""
                 fetched.spool.seek(start)

@@ -24,6 +24,7 @@ from align_data.layout import FETCH, Dataset
 from align_data.ledger import open_ledger
 from align_data.progress import Progress, Tick
 from align_data.tables import Manifest, PartInfo, Table, cut
+from align_data.tombstones import every
 
 CHUNK = 2048
 """URLs that are finished together: what a killed run loses, at most, is the chunks that were open."""
@@ -83,7 +84,7 @@ def fetch(
     pairs = dataset.ingested()
     asked = "all" if ledger is None else open_ledger(dataset, ledger)[1].meta["ledger"]
     number = len(pairs.parts)
-    settings = Settings(policy, limits, dataset.store)
+    settings = Settings(policy, limits, dataset.store, frozenset(every(dataset.banned)))
     run = _begin(_Run(dataset, pairs, ledger, settings, 0, chunk, engine.children(number), handler), asked)
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from align_data.errors import DatasetError
-from align_data.exported import MANIFEST
+from align_data.exported import MANIFEST, beside, differs, read_manifest
 from align_data.progress import Progress
 from align_data.store import Store
-
-_ENDINGS = (".tar", ".parquet")
 
 
 @dataclass
@@ -34,66 +30,56 @@ class Verdict:
 
 
 def verify(folder: Store, workers: int, progress: Progress) -> Verdict:
-    """Read every shard of an export and compare it with the manifest; DatasetError where there is no manifest."""
+    """Read every file of an export and compare it with the manifest; DatasetError where there is no manifest."""
     manifest = read_manifest(folder)
-    shards, index = manifest["shards"], manifest["index"]
+    shards, around = manifest["shards"], beside(manifest)
+    hashed = [*shards, manifest["index"]] if "index" in manifest else shards
     found = Verdict(len(shards), manifest["exported"], sum(shard["bytes"] for shard in shards))
-    with progress.step("verify", len(shards) + 1, "files") as tick, ThreadPoolExecutor(workers) as pool:
-        for name, wrong in pool.map(lambda shard: _wrong(folder, shard, tick), [*shards, index]):
+
+    def look(entry: Mapping[str, Any]) -> str | None:
+        wrong = differs(folder, entry)
+        tick(1)
+        return wrong
+
+    with progress.step("verify", len(hashed), "files") as tick, ThreadPoolExecutor(workers) as pool:
+        for entry, wrong in zip(hashed, pool.map(look, hashed), strict=True):
             if wrong is not None:
-                found.differs[name] = wrong
-    named = {shard["name"] for shard in shards} | {index["name"]}
-    for name in _files(folder, {name.rpartition("/")[0] for name in named}):
-        if name not in named:
-            found.differs[name] = "is not in the manifest"
-    pairs = sum(shard["pairs"] for shard in shards)
-    if not pairs == index["rows"] == manifest["exported"]:
-        found.differs[MANIFEST] = (
-            f"says {manifest['exported']:,} pairs, its shards {pairs:,}, its index {index['rows']:,}"
-        )
+                found.differs[entry["name"]] = wrong
+    for name, expected in around.items():
+        if (wrong := _says_other(folder, name, expected)) is not None:
+            found.differs[name] = wrong
+    for name in sorted(set(_files(folder)) - {MANIFEST, *around, *(entry["name"] for entry in hashed)}):
+        found.differs[name] = "is not in the manifest"
+    if (wrong := _miscounts(manifest)) is not None:
+        found.differs[MANIFEST] = wrong
     return found
 
 
-def read_manifest(folder: Store) -> dict[str, Any]:
-    """Return the manifest of exported shards; DatasetError where there is none."""
-    content = folder.read_bytes(MANIFEST)
+def _says_other(folder: Store, name: str, expected: Any) -> str | None:
+    """Say in what a file beside the shards is not what follows from the manifest."""
+    content = folder.read_bytes(name)
     if content is None:
-        raise DatasetError(f"{folder.url} has no {MANIFEST}: it is no export, or one that has not finished")
+        return "is not there"
     try:
-        manifest = dict(json.loads(content))
-        for shard in [*manifest["shards"], manifest["index"]]:
-            str(shard["name"]), str(shard["sha256"])
-        int(manifest["exported"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{folder.path(MANIFEST)} is no manifest of shards: {error!r}") from error
-    return manifest
+        said = json.loads(content)
+    except ValueError:
+        return "is no JSON"
+    return None if said == expected else "says otherwise than the manifest"
 
 
-def _wrong(folder: Store, shard: Mapping[str, Any], tick: Callable[[int], None]) -> tuple[str, str | None]:
-    """Return a shard's name, and what is wrong with it."""
-    name = shard["name"]
-    try:
-        with folder.fs.open(folder.path(name), "rb") as file:
-            sha256, size = hashlib.sha256(), 0
-            while some := file.read(2**20):
-                sha256.update(some)
-                size += len(some)
-    except OSError as error:
-        return name, "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-    finally:
-        tick(1)
-    if size != shard.get("bytes", size):
-        return name, f"has {size:,} bytes, not {shard['bytes']:,}"
-    if sha256.hexdigest() != shard["sha256"]:
-        return name, f"has the SHA-256 {sha256.hexdigest()}, not {shard['sha256']}"
-    return name, None
+def _miscounts(manifest: Mapping[str, Any]) -> str | None:
+    """Say in what a manifest's numbers of pairs do not agree."""
+    counts = {
+        "pairs": manifest["pairs"] - manifest.get("without_image", 0),
+        "exported": manifest["exported"],
+        "its shards": sum(shard["pairs"] for shard in manifest["shards"]),
+        **({"its index": manifest["index"]["rows"]} if "index" in manifest else {}),
+    }
+    if len(set(counts.values())) == 1:
+        return None
+    return "counts the pairs otherwise each time: " + ", ".join(f"{name} {n:,}" for name, n in counts.items())
 
 
-def _files(folder: Store, inside: set[str]) -> list[str]:
-    """Return the tars and Parquet files in some folders of an export."""
-    return [
-        f"{part}/{name}".lstrip("/")
-        for part in sorted(inside | {""})
-        for name in folder.names(part)
-        if name.endswith(_ENDINGS) and not name.startswith((".", "_"))
-    ]
+def _files(folder: Store) -> list[str]:
+    """Return all files in an export, whatever they are."""
+    return [str(path).removeprefix(f"{folder.root}/") for path in folder.fs.find(folder.root)]

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Literal
 
+import pyarrow as pa
+
+from align_data import __version__
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
+from align_data.errors import DatasetError
 from align_data.layout import Dataset
+from align_data.measured import available, identities
 from align_data.progress import Progress
-from align_data.stages.export.metadata import write_metadata, write_uids
-from align_data.stages.export.selection import Exported, Selection, begin, finish, select
-from align_data.stages.export.shards import Split, write_shards
+from align_data.signals import ordered
+from align_data.stages.export.metadata import Files
+from align_data.stages.export.selection import Exported, Selection, begin, finish, select, unchanged
+from align_data.stages.export.shards import Shards, Split
 from align_data.store import Store
+from align_data.tables import digest
 
 __all__ = ["Exported", "Form", "Format", "How", "Split", "export"]
 
@@ -48,29 +56,53 @@ def export(
 ) -> Exported:
     """Write the kept pairs into the folder `out`; its manifest comes last.
 
-    Raises DatasetError while pairs are pending or images are missing, OutputError if the folder holds something else.
+    Raises DatasetError while pairs are pending or images are missing, and where the dataset is changed meanwhile;
+    OutputError if the folder holds something else.
     """
-    selection = select(dataset, ledger, without, drop_pending)
+
+    def asked() -> tuple[Selection, dict[str, Any]]:
+        selection = select(dataset, ledger, without, drop_pending)
+        return selection, _what(dataset, selection, form)
+
+    selection, what = asked()
+    made: Shards | Files
     if form.format in ("webdataset", "parquet"):
-        return write_shards(
-            dataset, selection, out, engine, progress,
+        made = Shards.plan(
+            dataset, selection, out, tuple(what["signals"]), engine, progress,
             parquet=form.format == "parquet", how=form.how, shard_size=form.shard_size, splits=form.splits,
-            drop_missing=drop_pending, dry_run=form.dry_run,
+            drop_missing=drop_pending, export=digest(what),
         )  # fmt: skip
-    kept, pending = selection.counts()
-    if form.dry_run:
-        return Exported(kept, pending, [])
-    what: dict[str, Any] = selection.describe(form.format)
-    what["uid"] = "source" if form.source_uid else "align-data"
-    begin(out, what)
-    files = _write(dataset, selection, out, form, engine, progress)
-    finish(out, what, {"files": files})
-    return Exported(kept, pending, files)
+    else:
+        signals = tuple(what.get("signals", ()))
+        made = Files(dataset, selection, out, signals, form.format == "uids", form.source_uid)
+    if form.dry_run or begin(out, what, made.folders):
+        return made.exported
+    with unchanged(out, what, lambda: asked()[1]):
+        facts = made.write(engine, progress)
+    finish(out, what, facts)
+    return made.exported
 
 
-def _write(
-    dataset: Dataset, selection: Selection, out: Store, form: Form, engine: Engine, progress: Progress
-) -> list[str]:
+def _what(dataset: Dataset, selection: Selection, form: Form) -> dict[str, Any]:
+    """Return what decides every byte of an export, for its manifest."""
+    what = selection.describe(form.format)
     if form.format == "uids":
-        return write_uids(dataset, selection, out, form.source_uid)
-    return write_metadata(dataset, selection, out, engine, progress)
+        return {**what, "uid": "source" if form.source_uid else "align-data"}
+    there = available(dataset, dataset.ingested())
+    what["signals"] = identities(dataset, ordered(there))
+    if form.format == "metadata":
+        return what
+    content = dataset.content.committed()
+    if content is None or "decodable" not in there:
+        raise DatasetError(
+            f"{dataset.store.url} has no measured images to put into shards: run align-data fetch and align-data "
+            "measure, or export without images: --format metadata"
+        )
+    return {
+        **what,
+        "images": form.how.describe(),
+        "shard_size": form.shard_size,
+        "splits": {split.name: split.share for split in form.splits},
+        "versions": {"align_data": __version__, "pillow": version("pillow"), "pyarrow": pa.__version__},
+        "content": content.fingerprint,
+    }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from align_data.errors import DatasetError, OutputError
-from align_data.exported import MANIFEST
+from align_data.errors import AlignDataError, DatasetError, OutputError
+from align_data.exported import MANIFEST, WORKING
 from align_data.layout import Dataset
 from align_data.ledger import Masks, Plan, masks_of, open_ledger
 from align_data.store import UNFINISHED, Store
@@ -70,6 +71,7 @@ class Selection:
             "pairs": kept,
             "pending_dropped": pending,
             "of": self.manifest.meta["pairs"],
+            "verdicts": self.manifest.meta["ledger"],
             "tombstones": self.manifest.meta.get("tombstones"),
             "format": form,
         }
@@ -109,26 +111,65 @@ def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str
     )
 
 
-def begin(out: Store, what: Mapping[str, Any]) -> bool:
-    """Mark the folder as this export's; return whether it is done already. OutputError if the folder is another's."""
+def begin(out: Store, what: Mapping[str, Any], folders: Sequence[str]) -> bool:
+    """Mark the folder as this export's; return whether it is done already. OutputError if the folder is another's.
+
+    `folders` are those inside it that files go to.
+    """
     mark = json.dumps({"export": digest(what)}).encode()
     done = out.read_bytes(MANIFEST)
     finished = done is not None and _same(done, what)
     ours = finished or (done is None and out.read_bytes(BEGUN) == mark)
     if not ours and any(name != BEGUN and not UNFINISHED.fullmatch(name) for name in out.names()):
-        raise OutputError(f"{out.url} is not empty, and not of this export: choose another --out")
-    out.sweep()
+        raise OutputError(
+            f"{out.url} is not empty, and not of this export: choose another --out. What decides an export is the "
+            "ledger with its verdicts, what is measured, and the options"
+        )
+    out.sweep(["", *folders])
     if finished:
-        out.remove(BEGUN)
+        _tidy(out)
         return True
     out.write_bytes(BEGUN, mark)
     return False
 
 
+@contextmanager
+def unchanged(out: Store, what: Mapping[str, Any], now: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+    """Refuse what is made of a dataset that changes meanwhile, above all by a takedown: nothing of it stays.
+
+    `now` says again what is exported, which was `what`; the folder is not finished before.
+    """
+    failed: AlignDataError | None = None
+    try:
+        yield
+    except AlignDataError as error:
+        failed = error
+    try:
+        same = now() == what
+    except AlignDataError as error:
+        same, failed = False, failed or error
+    if same:
+        if failed is not None:
+            raise failed
+        return
+    for name in out.names():
+        out.remove(name)
+    raise DatasetError(
+        "the dataset was changed while it was exported, by a takedown, a new verdict or a measurement; what had been "
+        f"written to {out.url} is removed: export again"
+    ) from failed
+
+
 def finish(out: Store, what: Mapping[str, Any], made: Mapping[str, Any]) -> None:
     """Write the manifest: what was asked, and what was made; now the export is there."""
     out.write_bytes(MANIFEST, (json.dumps({**what, **made}, indent=1) + "\n").encode())
-    out.remove(BEGUN)
+    _tidy(out)
+
+
+def _tidy(out: Store) -> None:
+    """Remove what is there only while an export is made."""
+    for name in (BEGUN, *WORKING):
+        out.remove(name)
 
 
 def _same(manifest: bytes, what: Mapping[str, Any]) -> bool:

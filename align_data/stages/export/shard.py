@@ -20,7 +20,7 @@ from PIL import Image
 
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
 from align_data.errors import DatasetError
-from align_data.exported import stats, stats_name
+from align_data.exported import FileInfo, stats, stats_name
 from align_data.layout import measured_schema
 from align_data.progress import Tick
 from align_data.schema import contract
@@ -61,16 +61,6 @@ class Shard:
     pairs: int
     groups: tuple[tuple[int, int], ...]
     """Part, and row group of its kept rows, of which it is made."""
-
-
-@dataclass(frozen=True)
-class ShardInfo:
-    """A shard that is there."""
-
-    name: str
-    pairs: int
-    bytes: int
-    sha256: str
 
 
 class Sample(NamedTuple):
@@ -141,14 +131,14 @@ def _index_name(shard: Shard) -> str:
     return f"_index/{shard.name}.parquet"
 
 
-def stored(out: Store, shard: Shard, export: str) -> ShardInfo | None:
+def stored(out: Store, shard: Shard, export: str) -> FileInfo | None:
     """Return what is known of a shard that a run of the same export has finished; None if there is none."""
     if not out.exists(_index_name(shard)) or not out.exists(shard.name):
         return None
     facts = json.loads(pq.read_schema(out.open(_index_name(shard))).metadata[FACTS])
     if facts["export"] != export:
         return None
-    return ShardInfo(shard.name, facts["pairs"], facts["bytes"], facts["sha256"])
+    return FileInfo(shard.name, facts["pairs"], facts["bytes"], facts["sha256"])
 
 
 def write_index(out: Store, plan: Sequence[Shard]) -> dict[str, Any]:

@@ -11,27 +11,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import accumulate
+from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
-from align_data import __version__
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
-from align_data.exported import WORKING, sizes_name
+from align_data.exported import FileInfo, sizes_name
 from align_data.hashing import xxh3
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
-from align_data.measured import available, columns, identities
+from align_data.measured import columns
 from align_data.progress import Progress, Tick
-from align_data.signals import find, ordered
 from align_data.stages.export.making import Making, make_all
-from align_data.stages.export.selection import Exported, Selection, begin, finish
+from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.shard import (
     Groups,
     Shard,
-    ShardInfo,
     ShardJob,
     rows_name,
     rows_schema,
@@ -39,7 +36,6 @@ from align_data.stages.export.shard import (
     write_index,
 )
 from align_data.store import Store
-from align_data.tables import digest
 
 _PLACE = ("tar", "offset", "size")
 
@@ -72,90 +68,66 @@ class _Run:
         return [f"{name}/" for name in ("train", *(split.name for split in self.splits))] if self.splits else [""]
 
 
-def write_shards(
-    dataset: Dataset,
-    selection: Selection,
-    out: Store,
-    engine: Engine,
-    progress: Progress,
-    *,
-    parquet: bool,
-    how: How,
-    shard_size: int,
-    splits: Sequence[Split],
-    drop_missing: bool,
-    dry_run: bool,
-) -> Exported:
-    """Write shards, their index and their manifest; see export()."""
-    there = available(dataset, dataset.ingested())
-    _check_images(dataset, there)
-    signals = tuple(ordered(there))
-    scores = identities(dataset, [name for name in signals if find(name).kind == "score"])
-    job = ShardJob(dataset.store, parquet, how, signals, selection.ledger)
-    what = {
-        **selection.describe("parquet" if parquet else "webdataset"),
-        "images": how.describe(),
-        "shard_size": shard_size,
-        "splits": {split.name: split.share for split in splits},
-        "versions": _versions(),
-        "content": _fingerprint(dataset),
-        **({"scores": scores} if scores else {}),
-    }
-    run = _Run(dataset, selection, out, signals, job, shard_size, tuple(splits), digest(what))
-    rows = [part.rows for part in selection.manifest.parts]
-    counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
-    kept, size, missing = (sum(some) for some in zip(*(count[:3] for count in counts), strict=True))
-    if missing and not drop_missing:
-        raise DatasetError(
-            f"{missing:,} of the kept pairs have no image that can be decoded: fetch and measure, ask for it with the "
-            "rule decodable, or leave them out: --pending drop"
+@dataclass(frozen=True)
+class Shards:
+    """An export with images: which pairs each shard has, before any is made."""
+
+    run: _Run
+    exported: Exported
+    numbers: Sequence[Sequence[int]]
+    """Pairs of each part and split."""
+    shards: Sequence[Shard]
+
+    @staticmethod
+    def plan(
+        dataset: Dataset,
+        selection: Selection,
+        out: Store,
+        signals: tuple[str, ...],
+        engine: Engine,
+        progress: Progress,
+        *,
+        parquet: bool,
+        how: How,
+        shard_size: int,
+        splits: Sequence[Split],
+        drop_missing: bool,
+        export: str,
+    ) -> Shards:
+        """Count what there is; DatasetError for kept pairs without an image."""
+        job = ShardJob(dataset.store, parquet, how, signals, selection.ledger)
+        run = _Run(dataset, selection, out, signals, job, shard_size, tuple(splits), export)
+        rows = [part.rows for part in selection.manifest.parts]
+        counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
+        kept, size, missing = (sum(some) for some in zip(*(count[:3] for count in counts), strict=True))
+        if missing and not drop_missing:
+            raise DatasetError(
+                f"{missing:,} of the kept pairs have no image that can be decoded: fetch and measure, ask for it with "
+                "the rule decodable, or leave them out: --pending drop"
+            )
+        numbers = [count[3] for count in counts]
+        shards = _plan(run, numbers)
+        done = Exported(kept, selection.counts()[1], [shard.name for shard in shards], size, missing)
+        return Shards(run, done, numbers, shards)
+
+    @property
+    def folders(self) -> list[str]:
+        """Where in the export files are."""
+        return self.run.folders
+
+    def write(self, engine: Engine, progress: Progress) -> dict[str, Any]:
+        """Make the shards and their index; return what the manifest says of them."""
+        run, starts = self.run, _starts(self.run, self.numbers)
+        rows = [part.rows for part in run.selection.manifest.parts]
+        engine.map_parts(
+            "export: rows", lambda part, tick: _rows(run, part, starts[part], self.numbers[part], tick), rows, progress
         )
-    numbers = [count[3] for count in counts]
-    plan = _plan(run, numbers)
-    done = Exported(kept, selection.counts()[1], [shard.name for shard in plan], size, missing)
-    if dry_run:
-        return done
-    if begin(out, what):
-        _tidy(out)
-        return done
-    starts = _starts(run, numbers)
-    engine.map_parts(
-        "export: rows", lambda part, tick: _rows(run, part, starts[part], numbers[part], tick), rows, progress
-    )
-    make_all(Making(out, job, run.export), plan, engine, progress)
-    infos = [info for shard in plan if (info := stored(out, shard, run.export)) is not None]
-    _sizes(run, infos)
-    index = write_index(out, plan)
-    finish(
-        out, what, {"exported": kept, "without_image": missing, "index": index, "shards": [asdict(i) for i in infos]}
-    )
-    _tidy(out)
-    return done
-
-
-def _tidy(out: Store) -> None:
-    for folder in WORKING:
-        out.remove(folder)
-
-
-def _check_images(dataset: Dataset, there: set[str]) -> None:
-    if dataset.content.committed() is None or "decodable" not in there:
-        raise DatasetError(
-            f"{dataset.store.url} has no measured images to put into shards: run align-data fetch and align-data "
-            "measure, or export without images: --format metadata"
-        )
-
-
-def _fingerprint(dataset: Dataset) -> str:
-    content = dataset.content.committed()
-    assert content is not None
-    return content.fingerprint
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version  # noqa: PLC0415 - of packages that are imported late
-
-    return {"align_data": __version__, "pillow": version("pillow"), "pyarrow": pa.__version__}
+        make_all(Making(run.out, run.job, run.export), self.shards, engine, progress)
+        infos = [info for shard in self.shards if (info := stored(run.out, shard, run.export)) is not None]
+        _sizes(run, infos)
+        index = write_index(run.out, self.shards)
+        counts = {"exported": self.exported.pairs, "without_image": self.exported.without_image}
+        return {**counts, "index": index, "shards": [asdict(info) for info in infos]}
 
 
 def _kept(run: _Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
@@ -238,7 +210,7 @@ def _rows(run: _Run, part: int, starts: Sequence[int], numbers: Sequence[int], t
             tick(read)
 
 
-def _sizes(run: _Run, infos: Sequence[ShardInfo]) -> None:
+def _sizes(run: _Run, infos: Sequence[FileInfo]) -> None:
     """Write what open_clip reads to know how many samples a shard has."""
     for folder in run.folders:
         inside = {info.name.removeprefix(folder): info.pairs for info in infos if info.name.startswith(folder)}

@@ -7,12 +7,13 @@ out no other stage works here, and the same command again, or any later takedown
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
+from align_data.banned import ban
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.layout import Dataset
@@ -21,7 +22,7 @@ from align_data.progress import Progress
 from align_data.stages.takedown.asked import KINDS, Asked, read
 from align_data.stages.takedown.files import Rewritten, rewritten
 from align_data.stages.takedown.find import find
-from align_data.stages.takedown.part import Done, Scrub, scrub, scrub_rejected
+from align_data.stages.takedown.part import Done, Scrub, anew, scrub, scrub_rejected
 from align_data.stages.takedown.part import examine as examine_part
 from align_data.stages.takedown.plan import (
     Plan,
@@ -38,8 +39,9 @@ from align_data.stages.takedown.plan import (
     under_way,
 )
 from align_data.stages.takedown.shards import Export, Scrubbed, open_export, scrub_export
+from align_data.stages.takedown.shards import check as check_shards
 from align_data.stages.takedown.shards import examine as examine_shards
-from align_data.tables import Manifest, PartInfo, Table
+from align_data.tables import MANIFEST, Manifest, PartInfo, Table
 from align_data.tombstones import every, fingerprint, part_of, write
 
 __all__ = ["KINDS", "Asked", "Receipt", "Report", "read", "takedown"]
@@ -60,7 +62,7 @@ class Report:
     def nothing(self) -> bool:
         """Whether there is nothing to take down."""
         found = self.receipt
-        return not (found.pairs or found.rejected or any(one.pairs for one in found.shards))
+        return not (found.pairs or found.rejected or found.banned or any(one.pairs for one in found.shards))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -105,7 +107,8 @@ def takedown(
     account = found.account(asked)
     for kind, name in same_lists(dataset.store, asked).items():
         account[kind]["same_list_as"] = name
-    receipt = Receipt(next_number(dataset.store), account, uids=found.uids, pairs=len(found.uids))
+    new_bans = _bans(dataset, asked)
+    receipt = Receipt(next_number(dataset.store), account, uids=found.uids, pairs=len(found.uids), banned=len(new_bans))
     receipt.rejected = sum(map(len, found.rejected.values()))
     receipt.shards = [
         Scrubbed(export.store.url, export.format, some.pairs, list(some.shards))
@@ -113,7 +116,9 @@ def takedown(
     ]
     report = Report(receipt, before=before, dry_run=dry_run)
     if dry_run:
-        _foresee(dataset, pairs, receipt, engine, progress)
+        _foresee(dataset, pairs, receipt, found.rejected, engine, progress)
+    for export, some in zip(exports, held, strict=True):
+        check_shards(export, list(some.shards), engine, progress)
     if dry_run or report.nothing:
         receipt.tombstones = len(dead)
         return report
@@ -122,11 +127,17 @@ def takedown(
         request,
         receipt.asked,
         {str(part): rows for part, rows in sorted(found.rejected.items())},
+        new_bans,
         [export.store.url for export in exports],
         manifests(dataset),
     )
     begin(dataset, new, found.uids)
     return replace(_carry_out(dataset, pairs, new, engine, progress, work), before=before)
+
+
+def _bans(dataset: Dataset, asked: Asked) -> list[str]:
+    """Return what is to be put into the table of the bytes that no fetch stores again."""
+    return sorted({ban(sha256) for sha256 in asked.of("sha256")} - set(every(dataset.banned)))
 
 
 def _open(folders: Sequence[str], pairs: Manifest, work: str | None) -> list[Export]:
@@ -142,17 +153,26 @@ def _by_part(pairs: Manifest, uids: Sequence[str]) -> dict[int, list[str]]:
     return found
 
 
-def _foresee(dataset: Dataset, pairs: Manifest, receipt: Receipt, engine: Engine, progress: Progress) -> None:
+def _foresee(
+    dataset: Dataset, pairs: Manifest, receipt: Receipt, rejected: Iterable[int], engine: Engine, progress: Progress
+) -> None:
     """Fill in what a takedown would do to the dataset."""
     asked = _by_part(pairs, receipt.uids)
     job, parts = Scrub(dataset, pairs, receipt.takedown, "", asked), list(asked)
     rows = [pairs.parts[part].rows for part in parts]
+    files = [dataset.rejected.part_name(part) for part in rejected]
     for notes in engine.map_parts("takedown: look", lambda n, _: examine_part(job, parts[n]), rows, progress):
         receipt.images += notes.images
         receipt.fetched += notes.fetched
         receipt.bytes += notes.bytes
         receipt.tars += len(notes.tars)
-        receipt.files += [Rewritten(name, None, None) for name in notes.files]
+        files += [*notes.files, *(anew(tar, job.number) for tar, gone in notes.tars.items() if gone is not None)]
+    files += [dataset.tombstones.part_name(0)] if parts else []
+    files += [dataset.banned.part_name(0)] if receipt.banned else []
+    files += [
+        f"{table}/{MANIFEST}" for table in sorted({n.rpartition("/")[0] for n in files if n.endswith(".parquet")})
+    ]
+    receipt.files = [Rewritten(name, None, None) for name in files]
 
 
 def _carry_out(
@@ -163,6 +183,8 @@ def _carry_out(
     uids = every(fresh(dataset)).to_list()
     if uids:
         write(dataset.tombstones, [*every(dataset.tombstones), *uids])
+    if plan.banned:
+        write(dataset.banned, [*every(dataset.banned), *plan.banned])
     tombstones = fingerprint(dataset) or ""
     job = Scrub(dataset, pairs, plan.number, tombstones)
     parts = list(_by_part(pairs, uids))
@@ -173,6 +195,7 @@ def _carry_out(
     if uids or rejected:
         _commit(dataset, tombstones, [*zip(parts, done, strict=True), *rejected])
     receipt = Receipt(plan.number, plan.asked, uids=uids, tombstones=len(every(dataset.tombstones)))
+    receipt.banned = len(plan.banned)
     for one in done:
         for name in ("pairs", "images", "fetched", "bytes", "tars"):
             setattr(receipt, name, getattr(receipt, name) + getattr(one, name))
@@ -183,11 +206,10 @@ def _carry_out(
     for place, url in enumerate(plan.shards):
         try:
             export = open_export(url, pairs, work)
-        except DatasetError as error:
+            receipt.shards.append(scrub_export(dataset.store, place, export, dead, tombstones, engine, progress))
+        except DatasetError as error:  # the others are not to wait for it
             progress.say(str(error))
             receipt.shards.append(Scrubbed(url, "", note=str(error)))
-            continue
-        receipt.shards.append(scrub_export(dataset.store, place, export, dead, tombstones, engine, progress))
     return Report(receipt, store_receipt(dataset, receipt))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -16,20 +17,24 @@ from align_data.inputs.rows import DETAIL
 
 KINDS = ("urls", "hosts", "sha256", "uids")
 _FORMS = {
-    "urls": (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S.*"), "an absolute URL, as http://a.example/1.jpg"),
+    # Rejected rows show what is no absolute URL, and can be asked for too; a host is in another list.
+    "urls": (re.compile(r".*[:/].*"), "a URL, as http://a.example/1.jpg"),
     "hosts": (FORMS["host"], "a host, as a.example, without scheme and port"),
     "sha256": (FORMS["sha256"], "the SHA-256 of an image's bytes, 64 hex digits"),
     "uids": (re.compile(r"[0-9a-fA-F]{16}(?:[0-9a-fA-F]{16})?"), "a uid, 32 hex digits, or its first 16 for an image"),
 }
 """What a line of each list can be, and how to say so."""
-_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
+_HOST = r"^(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/?#:]+)"
+"""Of a URL of whatever form: some are rejected because they have no scheme."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""What a rejected row shows as U+FFFD."""
 _CUT = r"^([^\x{FFFD}\\]*)"
 """Of what a rejected row shows, what stands before a byte or a character that no URL has."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked, a list a kind, each value once; and the SHA-256 of each list's file."""
+    """What is asked, a list a kind, each value once; and the SHA-256 of each list's files, one behind the other."""
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -39,24 +44,31 @@ class Asked:
         return self.values.get(kind, ())
 
 
-def read(files: Mapping[str, str]) -> Asked:
-    """Read a file a kind; InputError names the line that cannot be understood."""
-    values, digests = {}, {}
-    for kind, file in files.items():
-        try:
-            raw = Path(file).read_bytes()
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise InputError(f"cannot read the list {file}: it is not UTF-8") from None
-        except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-            raise InputError(f"cannot read the list {file}: {getattr(error, 'strerror', None) or error}") from error
-        values[kind] = tuple(dict.fromkeys(_lines(kind, file, text)))
-        digests[kind] = hashlib.sha256(raw).hexdigest()
+def read(files: Mapping[str, Sequence[str]]) -> Asked:
+    """Read the files of each kind; InputError names the line that cannot be understood."""
+    values: dict[str, tuple[str, ...]] = {}
+    digests = {}
+    for kind, some in files.items():
+        raw = [_raw(file) for file in some]
+        lines = chain.from_iterable(_lines(kind, *one) for one in zip(some, raw, strict=True))
+        values[kind] = tuple(dict.fromkeys(lines))
+        digests[kind] = hashlib.sha256(b"".join(raw)).hexdigest()
     return Asked(values, digests)
 
 
-def _lines(kind: str, file: str, text: str) -> Iterator[str]:
+def _raw(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise InputError(f"cannot read the list {file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _lines(kind: str, file: str, raw: bytes) -> Iterator[str]:
     form, what = _FORMS[kind]
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"cannot read the list {file}: it is not UTF-8") from None
     for number, line in enumerate(text.split("\n"), 1):  # no other sign ends a line: a URL may hold it
         value = line.strip()
         if not value or value.startswith("#"):
@@ -71,7 +83,7 @@ def rejected(details: pl.Series, asked: Asked) -> tuple[pl.Series, dict[str, set
 
     A detail is a URL's beginning; before a byte that is no UTF-8 stands the column's name, and the URL ends there.
     """
-    urls = {url[:DETAIL]: url for url in asked.of("urls")}
+    urls = {_CONTROL.sub("\N{REPLACEMENT CHARACTER}", url)[:DETAIL]: url for url in asked.of("urls")}
     shown = details.str.strip_prefix("url: ")
     cut = shown.str.extract(_CUT, 1)
     known = pl.Series(list(urls), dtype=pl.String).implode()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from align_data.banned import ban
 from align_data.engines.base import Engine
 from align_data.given import listed_hosts
 from align_data.hashing import keys
@@ -19,7 +20,7 @@ from align_data.signals.text import host
 from align_data.stages.takedown.asked import KINDS, Asked, rejected
 from align_data.tables import Manifest
 from align_data.tars import Place, TarReader
-from align_data.tombstones import bounds, of_part
+from align_data.tombstones import bounds, every, of_part
 
 
 @dataclass
@@ -93,6 +94,8 @@ def find(dataset: Dataset, pairs: Manifest, asked: Asked, engine: Engine, progre
         ):
             found.add(some)
     found.uids.sort()
+    known = set(every(dataset.banned))
+    found.before["sha256"] = {sha256 for sha256 in asked.of("sha256") if ban(sha256) in known}
     return found
 
 

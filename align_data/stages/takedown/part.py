@@ -188,7 +188,7 @@ def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) 
 def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
     """Change what the notes say, where it has not been changed yet."""
     store = job.dataset.store
-    new = {tar: _new(tar, job.number) for tar, gone in notes.tars.items() if gone is not None}
+    new = {tar: anew(tar, job.number) for tar, gone in notes.tars.items() if gone is not None}
     # Tars first and the old ones last: the rows always point into one that is there.
     for tar, name in new.items():
         if not store.exists(name) and store.exists(tar):
@@ -233,7 +233,7 @@ def rewrite(table: Table, part: int, change: Change, facts: Mapping[str, Any]) -
             writer.write(piece)
 
 
-def _new(tar: str, number: int) -> str:
+def anew(tar: str, number: int) -> str:
     """Return the name of what stays of a tar."""
     return _ENDING.sub(f"-t{number:04d}.tar", tar)
 
@@ -291,7 +291,7 @@ def _moved(rows: pl.DataFrame, tars: Mapping[str, list[tuple[int, int]] | None],
         old = rows["offset"].gather(at).to_numpy()
         places = pl.Series(old - before[np.searchsorted(offsets, old)])
         rows = rows.with_columns(
-            rows["tar"].scatter(at, pl.Series([_new(tar, number)] * len(at))), rows["offset"].scatter(at, places)
+            rows["tar"].scatter(at, pl.Series([anew(tar, number)] * len(at))), rows["offset"].scatter(at, places)
         )
     return rows
 

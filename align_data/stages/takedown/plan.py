@@ -30,6 +30,8 @@ class Plan:
     """List → what of it was found where."""
     rejected: Mapping[str, Sequence[int]]
     """Part of `rejected` → its rows that lose their detail."""
+    banned: Sequence[str]
+    """Of bytes asked for by their SHA-256, what the table of that name has not yet."""
     shards: Sequence[str]
     manifests: Mapping[str, str | None]
     """File that stands for a whole table → its SHA-256 before."""
@@ -53,6 +55,8 @@ class Receipt:
     """Rejected rows that lost their detail."""
     tombstones: int = 0
     """All there are now."""
+    banned: int = 0
+    """SHA-256 that no fetch stores again, by this takedown."""
     uids: list[str] = field(default_factory=list)
     """Pairs that are tombstones by this takedown."""
     files: list[Rewritten] = field(default_factory=list)
@@ -131,6 +135,7 @@ def tables(dataset: Dataset) -> list[Table]:
 
 def manifests(dataset: Dataset) -> dict[str, str | None]:
     """Return the SHA-256 of all files that a takedown rewrites whatever part it works on."""
-    names = [f"{table.name}/{MANIFEST}" for table in (*tables(dataset), dataset.tombstones)]
-    names.append(dataset.tombstones.part_name(0))
+    own = (dataset.tombstones, dataset.banned)
+    names = [f"{table.name}/{MANIFEST}" for table in (*tables(dataset), *own)]
+    names += [table.part_name(0) for table in own]
     return {name: sha256_of(dataset.store, name) for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
-from align_data.exported import MANIFEST, WORKING, sizes_name, stats, stats_name
+from align_data.exported import MANIFEST, WORKING, beside, differs, read_manifest, sizes_name, stats_name
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
 from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
@@ -37,8 +38,8 @@ class Export:
 
     @property
     def sharded(self) -> bool:
-        """Whether it has images, an index and hashes."""
-        return self.format in ("webdataset", "parquet")
+        """Whether it has images, and an index of them."""
+        return "index" in self.manifest
 
     @property
     def key(self) -> str:
@@ -78,27 +79,11 @@ class Scrubbed:
 def open_export(url: str, pairs: Manifest, work: str | None = None) -> Export:
     """Open an exported folder; DatasetError if it is none of this dataset, or has no content to take out."""
     store = Store(url, work)
-    content = store.read_bytes(MANIFEST)
-    if content is None:
-        raise DatasetError(
-            f"{url} has no {MANIFEST}: it is no export, or one that did not finish; remove it and export again"
-        )
-    try:
-        manifest = json.loads(content)
-        form, of = manifest["format"], manifest["of"]
-        if form in ("webdataset", "parquet"):
-            names = [str(shard["name"]) + str(shard["sha256"]) for shard in manifest["shards"]]
-            int(manifest["exported"]), str(manifest["index"]["name"])
-        else:
-            names = [str(name) for name in manifest["files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{store.path(MANIFEST)} is no manifest of an export: {error!r}") from error
-    if of != pairs.fingerprint:
+    manifest = read_manifest(store)
+    if manifest["of"] != pairs.fingerprint:
         raise DatasetError(f"{url} is an export of another dataset: give the dataset that it was made from")
-    if form == "uids":
-        raise DatasetError(
-            f"{url} holds uids and nothing else, {len(names)} file, which a takedown does not rewrite: export again"
-        )
+    if manifest["format"] == "uids":
+        raise DatasetError(f"{url} holds uids and nothing else, which a takedown does not rewrite: export again")
     return Export(store, manifest)
 
 
@@ -108,7 +93,7 @@ def examine(export: Export, gone: pl.Series) -> Held:
     if not len(gone):
         return held
     if not export.sharded:
-        for name in export.manifest["files"]:
+        for name in (file["name"] for file in export.manifest["shards"]):
             uids = frame(_parquet_file(export.store, name).read(columns=["uid"]))["uid"]
             found = uids.filter(uids.is_in(dead)).to_list()
             if found:
@@ -144,6 +129,7 @@ def scrub_export(
     known = recall(dataset, name)
     if known is None:
         held = examine(export, gone)
+        check(export, list(held.shards), engine, progress)
         known = {"shards": held.shards, "files": _before(export, list(held.shards))}
         note(dataset, name, known)
     shards, before = known["shards"], known["files"]
@@ -164,18 +150,49 @@ def scrub_export(
     return result
 
 
+def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progress) -> None:
+    """Raise DatasetError if a file that is to be rewritten is not what the manifest says, or cannot be rewritten.
+
+    A damaged shard that is rewritten would be as the new manifest says, and nobody could tell any more.
+    """
+    if not shards:
+        return
+    store = export.store
+    entries = [entry for entry in export.manifest["shards"] if entry["name"] in set(shards)]
+    if export.sharded:
+        entries.append(export.manifest["index"])
+    sizes = [int(entry.get("pairs", 0)) for entry in entries]
+    found = engine.map_parts("takedown: check", lambda n, _: differs(store, entries[n]), sizes, progress)
+    wrong = {entry["name"]: said for entry, said in zip(entries, found, strict=True) if said is not None}
+    for name in _beside(export, shards):
+        try:
+            json.loads(store.read_bytes(name) or b"{}")
+        except ValueError:
+            wrong[name] = "is no JSON"
+    if store.local and not os.access(store.root, os.W_OK):
+        wrong["it"] = "cannot be written to"
+    for name, said in wrong.items():
+        raise DatasetError(
+            f"nothing is taken out of {store.url}: {name} {said}; align-data verify names all that is wrong. Mend it, "
+            "or remove the folder and export again, then give --shards once more"
+        )
+
+
+def _beside(export: Export, shards: Sequence[str]) -> list[str]:
+    """Return the files that say how many pairs some shards have."""
+    names = dict.fromkeys(name for shard in shards for name in (stats_name(shard), sizes_name(shard)))
+    return list(names) if export.sharded else []
+
+
 def _before(export: Export, shards: Sequence[str]) -> dict[str, str | None]:
-    """Return the files that are to be rewritten with their SHA-256: of shards as the manifest has it."""
-    known: dict[str, str | None] = {}
-    beside: dict[str, None] = {}
+    """Return the files that are to be rewritten with their SHA-256; the manifest's, where that has been checked."""
+    known: dict[str, str | None] = {one["name"]: one["sha256"] for one in export.manifest["shards"]}
+    names = [*shards, *_beside(export, shards)]
     if export.sharded:
         index = export.manifest["index"]
-        known = {one["name"]: one["sha256"] for one in [*export.manifest["shards"], index]}
-        for name in shards:
-            beside |= {stats_name(name): None, sizes_name(name): None}
-        beside[index["name"]] = None
-    names = [*shards, *beside, MANIFEST] if shards else []
-    return {name: known.get(name) or sha256_of(export.store, name) for name in names}
+        known[index["name"]] = index["sha256"]
+        names.append(index["name"])
+    return {name: known.get(name) or sha256_of(export.store, name) for name in [*names, MANIFEST]} if shards else {}
 
 
 def _sweep(export: Export) -> None:
@@ -258,18 +275,16 @@ def _finish(export: Export, held: Mapping[str, Sequence[str]], made: Mapping[str
     store, before = export.store, export.manifest
     manifest = dict(before)
     removed = sum(map(len, held.values()))
+    manifest["shards"] = [
+        {**one, "pairs": new.pairs, "bytes": new.bytes, "sha256": new.sha256} if (new := made.get(one["name"])) else one
+        for one in before["shards"]
+    ]
+    manifest["exported"] = before["exported"] - removed
+    around = beside(manifest)
+    for name in _beside(export, list(made)):
+        _update(store, name, around[name])
     if export.sharded:
-        for shard in made.values():
-            _update(store, stats_name(shard.name), stats(shard.pairs))
-            _update(store, sizes_name(shard.name), {shard.name.rpartition("/")[2]: shard.pairs})
         manifest["index"] = _write_index(export, made)
-        manifest["shards"] = [
-            {**one, "pairs": new.pairs, "bytes": new.bytes, "sha256": new.sha256}
-            if (new := made.get(one["name"]))
-            else one
-            for one in before["shards"]
-        ]
-        manifest["exported"] = before["exported"] - removed
     manifest["pairs"] = before["pairs"] - removed
     entry = {"tombstones": tombstones, "pairs": removed, "files": list(made)}
     manifest["takedowns"] = [*before.get("takedowns", []), entry]
@@ -277,13 +292,11 @@ def _finish(export: Export, held: Mapping[str, Sequence[str]], made: Mapping[str
 
 
 def _update(store: Store, name: str, values: Mapping[str, Any]) -> None:
-    """Put values into a JSON file in place of what it has of them."""
+    """Write a JSON file anew, as it was laid out; one that somebody has removed stays away."""
     content = store.read_bytes(name)
-    if content is None:
-        return
-    indent = 1 if content.startswith(b"{\n") else None
-    new = {**json.loads(content), **{key: value for key, value in values.items() if key in json.loads(content)}}
-    store.write_bytes(name, (json.dumps(new, indent=indent) + "\n").encode())
+    if content is not None:
+        indent = 1 if content.startswith(b"{\n") else None
+        store.write_bytes(name, (json.dumps(values, indent=indent) + "\n").encode())
 
 
 def _write_index(export: Export, made: Mapping[str, _Shard]) -> dict[str, Any]:

@@ -1,0 +1,10 @@
+"""Bytes that were taken down by their SHA-256, told again without telling what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def ban(sha256: str) -> str:
+    """Return what the table `banned` has of bytes with this SHA-256: the SHA-256 of its 64 lower-case digits."""
+    return hashlib.sha256(sha256.encode()).hexdigest()
