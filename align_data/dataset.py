@@ -11,7 +11,7 @@ import polars as pl
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.layout import Dataset
-from align_data.ledger import open_ledger
+from align_data.ledger import open_current
 from align_data.measured import available, by_group
 from align_data.progress import Progress, Silent
 from align_data.report import audit_html
@@ -63,7 +63,7 @@ class Opened:
         place in the recipe; a negative `failed` says that the pair was taken down), a column `fails.RULE` for each rule
         that was not taken out (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
         """
-        plan, _ = open_ledger(self.dataset, ledger)
+        plan, _ = open_current(self.dataset, ledger)
         there = available(self.dataset, self.dataset.ingested())
         frames = [self._scan(self.dataset.pairs, ["uid", "url", "alt_text"])]
         groups = by_group(ordered(there))

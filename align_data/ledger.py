@@ -12,7 +12,9 @@ import polars as pl
 
 from align_data.errors import DatasetError, nearest
 from align_data.layout import Dataset
+from align_data.measured import identities
 from align_data.recipe import Recipe, Rule, builtin
+from align_data.signals import known
 from align_data.tables import Manifest
 from align_data.tombstones import fingerprint
 
@@ -211,6 +213,32 @@ def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
     if manifest.meta.get("tombstones") != fingerprint(dataset):
         raise DatasetError(
             f"the ledger {name} of {dataset.store.url} was decided before the last takedown; decide again: "
-            f"align-data filter {dataset.store.url} --recipe {plan.recipe.name}"
+            f"{_filter(dataset, name, plan)}"
+        )
+    return plan, manifest
+
+
+def _filter(dataset: Dataset, name: str, plan: Plan) -> str:
+    """Return the command that decides a ledger as it was decided."""
+    line = ["align-data filter", dataset.store.url, "--recipe", plan.recipe.name]
+    line += [f"--set {assignment}" for assignment in plan.overrides]
+    line += [f"--without {','.join(plan.off)}"] if plan.off else []
+    return " ".join(line + ([f"--as {name}"] if plan.recipe.name != name else []))
+
+
+def outdated(dataset: Dataset, manifest: Manifest) -> list[str]:
+    """Return the signals that a ledger was decided by and that have been measured anew since."""
+    then = {name: identity for name, identity in manifest.meta.get("signals", {}).items() if known(name)}
+    now = identities(dataset, then)
+    return [name for name in then if now[name] != then[name]]
+
+
+def open_current(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
+    """Open a ledger for what reads signals beside its verdicts; DatasetError where these are of older signals too."""
+    plan, manifest = open_ledger(dataset, name)
+    if anew := outdated(dataset, manifest):
+        raise DatasetError(
+            f"the ledger {name} was decided before {', '.join(anew)} {'was' if len(anew) == 1 else 'were'} measured "
+            f"anew; decide again: {_filter(dataset, name, plan)}"
         )
     return plan, manifest

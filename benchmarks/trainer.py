@@ -67,9 +67,9 @@ def _add(tar: tarfile.TarFile, number: int, random: Random, side: int) -> None:
 class Ready(Feed):
     """Batches that were made before, again and again: what a loop costs that waits for nothing."""
 
-    def begin(self, tokenizer: Tokenizer) -> None:
+    def begin(self, tokenizer: Tokenizer, tokens: int | None = None) -> None:
         """Make them."""
-        super().begin(tokenizer)
+        super().begin(tokenizer, tokens)
         self._ready = list(islice(super().epoch(0), 32))
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:  # noqa: ARG002

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -539,3 +540,23 @@ def test_what_cannot_be_told_apart_is_said() -> None:
     assert any(one.startswith("random cannot be told from none: +0.0") for one in said)
     assert all("of which nothing follows" in one.sentence for one in ablation(1, none=0.1, recipe=0.5).differences)
     assert "Every run failed" in ablation_html(replace(found, runs=[Done("none", 0, 5, {}, {}, "nan")], arms=["none"]))
+
+
+def test_a_damaged_pool_is_no_smaller_arm_of_the_real_trainer(case: Case) -> None:
+    pytest.importorskip("torch")
+    few = ["--samples", str(3 * BATCH), "--image-size", "16"]
+    assert case.run("--seeds", "1", *few, out="real-damaged", arms="none").exit_code == 0
+    (shard,) = (case.folder / "real-damaged").glob("pool-*/*.tar")
+    content = shard.read_bytes()
+    other = shard.with_name("00001.tar")  # the pool as it would be with one more, of which nothing can be read
+    manifest = json.loads((shard.parent / "manifest.json").read_text())
+    more = {**manifest["shards"][0], "name": other.name}
+    (shard.parent / "manifest.json").write_text(json.dumps({**manifest, "shards": [*manifest["shards"], more]}))
+    other.write_bytes(content[:-2000])
+    done = case.run("--seeds", "2", *few, out="real-damaged", arms="none")
+    assert done.exit_code == 1
+    assert "the ablation's own shards are damaged" in done.stderr
+    assert f"remove {shard.parent} and run it again" in done.stderr.replace("\n", " ")
+    shutil.rmtree(shard.parent)
+    assert case.run("--seeds", "2", *few, out="real-damaged", arms="none").exit_code == 0
+    assert [run["failure"] for run in case.results("real-damaged")["arms"][0]["runs"]] == [None, None]

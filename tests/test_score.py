@@ -622,6 +622,33 @@ def test_other_scores_decide_the_ledger_again(unscored: Dataset) -> None:
     assert tree(Path(unscored.store.url), "verdicts/mine") != files
 
 
+def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: Dataset, tmp_path: Path) -> None:
+    plant(unscored, "eye", [0.1, 0.2] * (POOL // 2))
+    decided(unscored, "top_fraction: 0.5")
+    engine = engine_of(unscored)
+    uid = read(unscored, "pairs")["uid"][0]
+    asked = Asked("similarity.eye", ("0.5",))
+    readers: list[Callable[[], object]] = [
+        lambda: why(unscored, "mine", uid=uid),
+        lambda: sweep(unscored, "mine", asked, engine, Silent()),
+        lambda: survey(unscored, "mine", engine, Silent()),
+        lambda: export(unscored, "mine", Store(tmp_path / "out"), Form("uids"), engine, Silent()),
+        lambda: align_data.open(unscored.store.url).verdicts("mine"),
+    ]
+    for reads in readers:
+        reads()
+    assert not any("measured anew" in note for note in audit(unscored, "mine").notes)
+    plant(unscored, "eye", [0.2, 0.1] * (POOL // 2))
+    for reads in readers:
+        with pytest.raises(
+            DatasetError, match=r"decided before similarity\.eye was measured anew; decide again: align-d"
+        ):
+            reads()
+    assert (
+        audit(unscored, "mine").notes[-1] == "decided before these were measured anew, so filter again: similarity.eye"
+    )
+
+
 @pytest.mark.spark
 def test_both_engines_decide_alike(unscored: Dataset) -> None:
     pytest.importorskip("pyspark")

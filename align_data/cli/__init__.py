@@ -28,7 +28,7 @@ COMMANDS = {
     "diff": "Show what two ledgers decide otherwise, and by which rules.",
     "why": "Explain one pair: its values, every rule's verdict, the reasons.",
     "export": "Write the kept pairs: shards with images, metadata, or uids.",
-    "verify": "Check every shard of an export against its manifest.",
+    "verify": "Check every file of an export against its manifest.",
     "train": "Train a small dual encoder on exported shards.",
     "evaluate": "Say what a model is worth on the pairs of some shards.",
     "search": "Find the images or texts of some shards that are nearest to texts and images.",

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from rich.table import Table
 
 from align_data.cli.common import (
+    Number,
     Size,
     console,
     dataset_argument,
@@ -62,7 +63,7 @@ policy_options = together(
     ),
     click.option(
         "--deadline",
-        type=click.FloatRange(0.01, 3600),
+        type=Number(0.01, 3600),
         default=DEADLINE,
         show_default=True,
         help="Seconds for one URL: name look-up, connection, headers, redirects and body together.",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from align_data.cli.common import (
+    Number,
     dataset_argument,
     json_option,
     names,
@@ -44,7 +45,7 @@ sight_options = together(
     ),
     click.option(
         "--image-seconds",
-        type=click.FloatRange(0.1, 3600),
+        type=Number(0.1, 3600),
         default=SECONDS,
         show_default=True,
         help="How long one image may take to decode.",

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.cli.common import (
+    Number,
     before_page,
     console,
     json_option,
@@ -34,7 +35,7 @@ from align_data.train.shards import Shards
 @click.option("--minus-image", "minus_images", multiple=True, metavar="FILE", help="An image to be away from.")
 @click.option(
     "--text-weight",
-    type=click.FloatRange(0, 1000, min_open=True),
+    type=Number(0, 1000, min_open=True),
     default=1.0,
     show_default=True,
     help="What a text counts against an image, which counts 1.",

@@ -122,7 +122,7 @@ def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rend
     image.load()
     extent = image.size if drafted is None else drafted[1][2:]  # the last pixels of a smaller one can be fractions
     upright = turn == 1 or isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
-    srgb = _srgb(_fitted(_opaque(image), extent, 1 if upright else turn, target, how), conversion)
+    srgb = _srgb(_fitted(opaque(image), extent, 1 if upright else turn, target, how), conversion)
     srgb.info = {}  # Pillow would write a comment that it finds there
     sampling = {"subsampling": SUBSAMPLING} if srgb.mode == "RGB" else {}
     written = io.BytesIO()
@@ -130,7 +130,7 @@ def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rend
     return Rendered(written.getvalue(), EXTENSIONS["jpeg"], *srgb.size, *original, "encoded")
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def opaque(image: Image.Image) -> Image.Image:
     """Return an image in L, RGB or CMYK of 8 bits, on white."""
     if image.mode == "LAB":
         return _to_srgb(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB").apply(image)
@@ -159,17 +159,18 @@ def _fitted(
     """
     side = min(extent)
     if side == min(target):
-        upright = _turned(image, turn)
+        upright = turned(image, turn)
         left, top = ((has - wanted) // 2 for has, wanted in zip(upright.size, target, strict=True))
         return upright if upright.size == target else upright.crop((left, top, left + target[0], top + target[1]))
     box = (0.0, 0.0, *extent)
     if how.resize == "crop":
         x, y = ((length - side) / 2 for length in extent)
         box = (x, y, x + side, y + side)
-    return _turned(image.resize(target[::-1] if turn in LYING else target, RESAMPLING, box), turn)
+    return turned(image.resize(target[::-1] if turn in LYING else target, RESAMPLING, box), turn)
 
 
-def _turned(image: Image.Image, turn: int) -> Image.Image:
+def turned(image: Image.Image, turn: int) -> Image.Image:
+    """Return an image as its EXIF orientation asks for."""
     return image.transpose(TURNS[turn]) if turn in TURNS else image
 
 

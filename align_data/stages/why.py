@@ -13,7 +13,7 @@ from align_data.errors import DatasetError
 from align_data.hashing import keys
 from align_data.inputs.rows import DETAIL
 from align_data.layout import Dataset
-from align_data.ledger import Plan, open_ledger, times
+from align_data.ledger import Plan, open_current, times
 from align_data.measured import available, by_group
 from align_data.ngrams import rarest
 from align_data.pairs import normalise
@@ -76,7 +76,7 @@ def why(
     """
     pairs = dataset.ingested()
     signals = ordered(available(dataset, pairs))
-    plan = open_ledger(dataset, ledger)[0] if ledger is not None else None
+    plan = open_current(dataset, ledger)[0] if ledger is not None else None
     if text is not None:
         text = normalise(pl.Series([text])).item()
     found = []

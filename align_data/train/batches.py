@@ -51,6 +51,13 @@ class _Held:
     mirrored: NDArray[np.bool_]
 
 
+def _stand_ins(good: NDArray[np.bool_], start: int, stop: int) -> Rows:
+    """Return which row stands for each of some: itself, the next good one of them, or any where none of them is."""
+    some = good[start:stop]
+    others = np.flatnonzero(some) + start if some.any() else np.flatnonzero(good)
+    return np.where(some, np.arange(start, start + len(some)), others[np.cumsum(some) % len(others)])
+
+
 @dataclass
 class Feed:
     """The batches of a run."""
@@ -60,8 +67,8 @@ class Feed:
     settings: Settings
     workers: int
     rank: Rank = field(default_factory=Rank)
-    undecodable: int = 0
-    """Images that could not be decoded, so far."""
+    undecodable: set[str] = field(default_factory=set)
+    """Pairs whose image could not be decoded, so far."""
     _found: list[Sample] | None = None
     """All pairs, where they fit."""
     _held: _Held | None = None
@@ -101,11 +108,11 @@ class Feed:
         """All texts."""
         return (sample.alt_text for sample in (self.shards if self._found is None else self._found))
 
-    def begin(self, tokenizer: Tokenizer) -> None:
-        """Decode what was read, and from now on encode texts so."""
-        self._tokenizer = tokenizer
+    def begin(self, tokenizer: Tokenizer, tokens: int | None = None) -> None:
+        """Decode what was read, and from now on encode texts so; `tokens` where a model takes fewer than asked for."""
+        self._tokenizer, self._tokens = tokenizer, min(tokens or self.settings.max_tokens, self.settings.max_tokens)
         if self._found is not None:
-            self._held, self._found = self._decoded(self._found), None
+            self._held, self._found = self._decoded(self._found, len(self._found)), None
 
     def close(self) -> None:
         """End the threads."""
@@ -148,26 +155,29 @@ class Feed:
             own = [some[row] for batch in batches[skipped:] for row in batch[self.rank.number :: self.rank.of]]
             if not own:
                 continue
-            following = self._ahead.submit(self._decoded, own)
+            following = self._ahead.submit(self._decoded, own, self._own)
             if future is not None:
                 yield future.result()
             future = following
         if future is not None:
             yield future.result()
 
-    def _decoded(self, samples: Sequence[Sample]) -> _Held:
-        """Make pairs ready; of an image that cannot be decoded, another pair takes the place."""
+    def _decoded(self, samples: Sequence[Sample], together: int) -> _Held:
+        """Make pairs ready; of an image that cannot be decoded, another of so many together takes the place.
+
+        In windows those are a batch, for a run that goes on in the midst of one must come to the same pairs.
+        """
         images = np.empty((len(samples), self._resized, self._resized, 3), np.uint8)
         good = np.array(list(self._pool.map(lambda row: self._into(images, row, samples[row]), range(len(samples)))))
         if not good.all():
-            self.undecodable += int((~good).sum())
+            self.undecodable |= {sample.uid for sample, fine in zip(samples, good.tolist(), strict=True) if not fine}
             if not good.any():
                 raise TrainError(f"no image of {self.shards.store.url} can be decoded")
-            others = np.flatnonzero(good)
-            rows = np.where(good, np.arange(len(samples)), others[np.cumsum(good) % len(others)])
+            starts = range(0, len(samples), together)
+            rows = np.concatenate([_stand_ins(good, start, start + together) for start in starts])
             images, samples = images[rows], [samples[row] for row in rows.tolist()]
         texts = [sample.alt_text for sample in samples]
-        return _Held(images, encode(self._tokenizer, texts, self.settings.max_tokens), sided(texts))
+        return _Held(images, encode(self._tokenizer, texts, self._tokens), sided(texts))
 
     def _into(self, images: Pixels, row: int, sample: Sample) -> bool:
         try:

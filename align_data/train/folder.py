@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import pickle
+import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import nn
 from torch.optim import Optimizer
@@ -16,7 +19,6 @@ from transformers import AlignModel
 from align_data import __version__
 from align_data.errors import OutputError, TrainError
 from align_data.store import Store, writing
-from align_data.tables import digest
 from align_data.train.model import TOKENIZER, quiet
 from align_data.train.settings import Settings
 from align_data.train.shards import Shards
@@ -47,27 +49,42 @@ class Folder:
     def begin(self, settings: Settings, shards: Shards, writes: bool) -> dict[str, Any] | None:
         """Return what a run of the same came to, if it has ended; OutputError if the folder is another run's."""
         chosen = settings.model_dump()
-        only = None if shards.only is None else digest(sorted(shards.only))
-        asked = {"settings": chosen, "shards": shards.store.url, "only": only, "version": __version__}
-        run = json.loads(self._store.read_bytes(RUN) or b"null")
+        asked = {"settings": chosen, "shards": shards.identity, "version": __version__}
+        run = self._json(RUN)
         if run is None and [name for name in self._store.names() if not name.startswith(".")]:
             raise OutputError(f"{self.path} is not empty, and no training run's folder: choose another --out")
-        if run is not None and run != asked:
-            differs = [key for key in chosen if run.get("settings", {}).get(key) != chosen[key]]
-            differs += [key for key in ("shards", "only", "version") if run.get(key) != asked[key]]
+        differs = [key for key in chosen if run and run.get("settings", {}).get(key) != chosen[key]]
+        differs += [key for key in ("shards", "version") if run and run.get(key) != asked[key]]
+        if differs:
             raise OutputError(
                 f"{self.path} holds a run with other {', '.join(differs)}: choose another --out, or remove it "
                 "to begin anew"
             )
         if writes:
-            self._store.write_bytes(RUN, json.dumps(asked, indent=1).encode())
-        done = self._store.read_bytes(TRAINED)
-        return None if done is None else dict(json.loads(done))
+            self._store.write_bytes(RUN, json.dumps({**asked, "from": shards.store.url}, indent=1).encode())
+        return self._json(TRAINED)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other processes from training here; DatasetError if one does."""
+        return self._store.lock()
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        content = self._store.read_bytes(name)
+        try:
+            return None if content is None else dict(json.loads(content))
+        except (ValueError, TypeError) as error:
+            raise self._broken(name, error) from error
+
+    def _broken(self, name: str, error: Exception) -> TrainError:
+        return TrainError(f"{self.path / name} cannot be read: {error}; remove {self.path} to begin anew")
 
     def tokenizer(self) -> Tokenizer | None:
         """Return the tokenizer that the run has learnt, if it has."""
         content = self._store.read_bytes(TOKENIZER)
-        return None if content is None else Tokenizer.from_str(content.decode())
+        try:
+            return None if content is None else Tokenizer.from_str(content.decode())
+        except Exception as error:  # the library has no narrower one
+            raise self._broken(TOKENIZER, error) from error
 
     def save_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Keep the tokenizer."""
@@ -85,13 +102,12 @@ class Folder:
             "position": tuple(position),
             "model": model.state_dict(),
             "optimizer": steps.state_dict(),
-            "chance": [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])],
         }
         with self._store.create(CHECKPOINT) as path:
             try:
                 torch.save(state, path)
             except RuntimeError as error:  # how PyTorch says that a disk is full
-                raise OSError(28, str(error)) from error
+                raise OSError(errno.ENOSPC, str(error)) from error
 
     def load(self, model: nn.Module, steps: Optimizer) -> Position:
         """Bring model and optimizer to the last checkpoint; the beginning where there is none."""
@@ -100,28 +116,34 @@ class Folder:
             self._keep_metrics(0)
             return Position()
         try:
+            with zipfile.ZipFile(path) as archive:  # PyTorch does not look at the checksums
+                if (broken := archive.testzip()) is not None:
+                    raise ValueError(f"{broken} is damaged")
             state = torch.load(path, map_location="cpu", weights_only=True)
             model.load_state_dict(state["model"])
             steps.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+            position = Position(*state["position"])
+        except Exception as error:  # there is no end to what a damaged file can bring about
             raise TrainError(f"{path} cannot be read: {error}; remove it to begin anew") from error
-        torch.set_rng_state(state["chance"][0])
-        if torch.cuda.is_available() and len(state["chance"]) > 1:
-            torch.cuda.set_rng_state_all(state["chance"][1:])
-        position = Position(*state["position"])
         self._keep_metrics(position.step)
         return position
 
     def _keep_metrics(self, step: int) -> None:
         """Take away lines of steps that will be made again."""
-        lines = (self._store.read_bytes(METRICS) or b"").decode().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        try:
+            lines = (self._store.read_bytes(METRICS) or b"").decode().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._broken(METRICS, error) from error
         if len(kept) < len(lines):
             self._store.write_bytes(METRICS, "".join(kept).encode())
 
     def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
         """Write the model, and then what the run came to; the checkpoint is needed no more."""
         with writing(self.path), quiet():
-            model.save_pretrained(self.path)
+            try:
+                model.save_pretrained(self.path)
+            except SafetensorError as error:  # how it says that a disk is full
+                raise OSError(errno.ENOSPC, str(error)) from error
         self._store.write_bytes(TRAINED, (json.dumps(trained, indent=1) + "\n").encode())
         self._store.remove(CHECKPOINT)

@@ -6,10 +6,11 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from align_data.train.model import (
     embed_texts,
     open_checkpoint,
     parameters,
+    sized,
     to_input,
 )
 from align_data.train.optimizers import learning_rate, optimizer
@@ -107,8 +109,9 @@ def train(
         raise TrainError(f"{settings.samples:,} samples are less than a batch of {settings.batch:,}: there is no step")
     if threads is not None or (settings.size == "tiny" and settings.init is None):
         torch.set_num_threads(threads or 1)
-    with ranks(device, settings.batch) as (rank, chosen):
+    with ranks(device, settings.batch) as (rank, chosen), ExitStack() as held:
         folder = Folder(out)
+        held.enter_context(folder.lock() if rank.number == 0 else nullcontext())
         done = folder.begin(settings, shards, writes=rank.number == 0)
         if done is not None:
             return Trained(**{**done, "sanity": Sanity(**done["sanity"])}) if rank.number == 0 else None
@@ -117,10 +120,13 @@ def train(
         with closing(Feed(shards, side, settings, workers or min(8, os.cpu_count() or 1), rank)) as feed:
             feed.read(progress)
             tokenizer = _tokenizer(folder, feed, settings, rank, given[1] if given else None)
-            feed.begin(tokenizer)
             torch.manual_seed(settings.seed)
             words = tokenizer.get_vocab_size()
-            model = given[0] if given else build(settings.size, side, words, settings.max_tokens, settings.temperature)
+            if given:
+                model = sized(given[0], side)
+            else:
+                model = build(settings.size, side, words, settings.max_tokens, settings.temperature)
+            feed.begin(tokenizer, model.config.text_config.max_position_embeddings)
             run = _Run(folder, settings, feed, model.to(chosen), rank, chosen)
             last_loss = run.go(progress)
         trained = run.ended(last_loss, Dual(model, tokenizer, side, chosen)) if rank.number == 0 else None
@@ -148,8 +154,6 @@ class _Run:
         self._device = device
         self._optimizer = optimizer(model, settings)
         self._at = folder.load(model, self._optimizer)
-        if not self._at.step:
-            torch.manual_seed(settings.seed + rank.number)  # what is dropped out is not the same in all processes
         self._towers = parallel(Towers(model.train(), settings.label_smoothing), rank, device)
 
     def go(self, progress: Progress) -> float:
@@ -172,19 +176,29 @@ class _Run:
         """Yield the batches of the steps that are left, and how long each was waited for."""
         while self._at.step < self._settings.steps:
             batches = self._feed.epoch(self._at.epoch, self._at.batch)
+            some = self._at.batch > 0
             while self._at.step < self._settings.steps:
                 began = time.monotonic()
                 batch = next(batches, None)
                 if batch is None:
                     break
+                some = True
                 self._at = self._at._replace(batch=self._at.batch + 1)
                 yield batch, time.monotonic() - began
             else:
                 return
+            if not some:  # else epoch would follow empty epoch
+                raise TrainError(
+                    f"{self._feed.shards.store.url} has no batch any more at step {self._at.step + 1:,}: "
+                    f"{'; '.join(self._feed.shards.skipped.values())}; run it again where the shards are there"
+                )
             self._at = self._at._replace(epoch=self._at.epoch + 1, batch=0)
 
     def _step(self, batch: Batch) -> float:
         """Learn from a batch; return its loss."""
+        # What is dropped out follows from the step and the process, so that a run that goes on drops out the same.
+        chance = np.random.default_rng([self._settings.seed, 3, self._at.step, self._rank.number])
+        torch.manual_seed(int(chance.integers(2**63)))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._at.step, self._settings)
         ids, mask = (torch.from_numpy(one).to(self._device, non_blocking=True) for one in (batch.ids, batch.mask))
@@ -241,7 +255,7 @@ class _Run:
             temperature=float(self._model.temperature.detach()),
             sanity=check(model, feed.shards),
             skipped=dict(feed.shards.skipped),
-            undecodable=feed.undecodable,
+            undecodable=len(feed.undecodable),
         )
         self._folder.finish(self._model, asdict(trained))
         return trained

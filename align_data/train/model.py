@@ -99,7 +99,7 @@ def build(size: str, side: int, vocabulary: int, max_tokens: int, temperature: f
     """Return a model of a named size with random weights."""
     named = SIZES[size]
     # 0.99 would make each batch's own statistics the running ones: PyTorch's momentum is 1 minus TensorFlow's.
-    vision = AlignVisionConfig(image_size=side, batch_norm_momentum=0.1, **named.vision)
+    vision = AlignVisionConfig(batch_norm_momentum=0.1, **named.vision)
     text = AlignTextConfig(vocab_size=vocabulary, max_position_embeddings=max_tokens, **named.text)
     config = AlignConfig(
         text_config=text.to_dict(),
@@ -113,7 +113,18 @@ def build(size: str, side: int, vocabulary: int, max_tokens: int, temperature: f
             # As EfficientNet has it. With transformers' 0.02 the variance is far below what batch norm adds to it.
             fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
             nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-    return _usable(model)
+    return _usable(sized(model, side))
+
+
+def sized(model: AlignModel, side: int) -> AlignModel:
+    """Make a model one of images of `side` pixels, which its weights have nothing to do with."""
+    vision = model.config.vision_config
+    vision.image_size = side
+    last_map = math.ceil(side / (2 * math.prod(vision.strides)))
+    if last_map > vision.hidden_dim:  # what is averaged must be all of the map
+        vision.hidden_dim = last_map
+        model.vision_model.pooler = nn.AvgPool2d(last_map, ceil_mode=True)
+    return model
 
 
 def _width(vision: AlignVisionConfig) -> int:
@@ -135,7 +146,12 @@ def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
     try:
         with quiet():
             folder = Path(path) if Path(path).is_dir() else _downloaded(path)
-            model = AlignModel.from_pretrained(folder)
+            kind = json.loads((folder / "config.json").read_text()).get("model_type")
+            if kind != AlignConfig.model_type:
+                raise TrainError(f"it is a model of the type {kind}")
+            model, found = AlignModel.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True)
+            if wrong := [str(name) for key in ("missing_keys", "mismatched_keys") for name in found[key]]:
+                raise TrainError(f"{len(wrong):,} weights are missing or of another shape, the first: {wrong[0]}")
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:
         said = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -227,8 +243,8 @@ def device_of(name: str | None) -> torch.device:
     """Return the device called so, by default a GPU if there is one; TrainError if there is no such device."""
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise TrainError(f"the device {name} cannot be used: {str(error).partition(chr(10))[0]}") from error
     return device
 

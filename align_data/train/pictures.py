@@ -10,7 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
+from align_data.decoding.opening import orientation
+from align_data.decoding.render import opaque, turned
 from align_data.errors import InputError
 
 # Of metadata that is odd. Once for all: where images are decoded in threads, no filter can be set for a while.
@@ -33,11 +36,13 @@ def resized_side(side: int) -> int:
 
 
 def resized(content: bytes, side: int) -> Pixels:
-    """Decode an image and resize it to a square, as the paper does; InputError where it is none."""
+    """Decode an image, upright, and resize it to a square, as the paper does; InputError where it is none."""
     try:
         with Image.open(io.BytesIO(content)) as image:
+            turn = 1 if isinstance(image, TiffImageFile) else orientation(image, content)  # Pillow turns these itself
             image.draft("RGB", (side, side))
-            small = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+            small = opaque(image).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+            small = turned(small, turn)
             return np.frombuffer(small.tobytes(), np.uint8).reshape(side, side, 3)
     except Exception as error:
         raise InputError(f"an image cannot be decoded: {error}") from error

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from align_data.decoding.render import How, UnrenderableError, render
 from align_data.errors import DatasetError, InputError
 from align_data.progress import Progress
 from align_data.train.embed import Encoder, batches, image_key, nothing, sound
@@ -93,8 +94,9 @@ def _embedded(model: Encoder, part: Part) -> Vectors:
     if part.image is None:
         return sound(model.texts([part.name]))
     try:
-        return sound(model.images(centre(part.image, model.side)[None]))
-    except InputError as error:
+        # As an export would have it: what is searched has gone that way.
+        return sound(model.images(centre(render(part.image, How()).content, model.side)[None]))
+    except (InputError, UnrenderableError) as error:
         raise InputError(f"{part.name} is no image that can be read: {error}") from error
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=1, le=10**15)]
 
 
 class Settings(BaseModel):
@@ -25,10 +25,10 @@ class Settings(BaseModel):
     image_size: Annotated[int, Field(ge=16, le=1024)] | None = Field(
         None, description="pixels of a side of the images; by default what goes with the model"
     )
-    batch: Annotated[int, Field(ge=2)] = Field(64, description="pairs of a step, over all processes")
+    batch: Annotated[int, Field(ge=2, le=2**24)] = Field(64, description="pairs of a step, over all processes")
     samples: Whole = Field(76_800, description="pairs seen in all; a pair seen twice counts twice")
     optimizer: Literal["adamw", "lamb"] = Field("adamw", description="AdamW, or LAMB as in the paper")
-    learning_rate: Positive = Field(1e-3, description="at its highest, after warming up")
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = Field(1e-3, description="at its highest, after warming up")
     warm_up: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.05, description="share of the steps in which the learning rate rises; it falls to 0 in the others"
     )
@@ -38,11 +38,13 @@ class Settings(BaseModel):
     clip: Positive = Field(1.0, description="the largest norm that a step's gradient may have")
     temperature: Positive = Field(0.1, description="at the start; it is learnt")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="of the softmax")
-    vocabulary: Annotated[int, Field(ge=100)] = Field(1_000, description="WordPiece tokens, learnt from the texts")
+    vocabulary: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        1_000, description="WordPiece tokens, learnt from the texts"
+    )
     max_tokens: Annotated[int, Field(ge=4, le=512)] = Field(64, description="tokens of a text, at most")
     flip: bool = Field(True, description="mirror half of the images, but none whose text says left or right")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the same seed gives the same model")
-    memory: Annotated[int, Field(ge=1)] = Field(
+    memory: Annotated[int, Field(ge=1, le=10**8)] = Field(
         2_000,
         description="megabytes of decoded images held; with fewer than all, they are shuffled in as large windows",
     )

@@ -14,6 +14,7 @@ from align_data.errors import DatasetError
 from align_data.exported import MANIFEST
 from align_data.formats import EXTENSIONS
 from align_data.store import HIDDEN, Store
+from align_data.tables import digest
 
 _IMAGES = frozenset({*EXTENSIONS.values(), "jpeg"})
 _ENDINGS = (".tar", ".parquet")
@@ -37,6 +38,7 @@ class _Named(NamedTuple):
 
     bytes: int | None = None
     pairs: int | None = None
+    sha256: str | None = None
 
 
 class Shards:
@@ -68,6 +70,15 @@ class Shards:
         """How many pairs there are, where a manifest says it and all are asked for."""
         found = [named.pairs for named in self._named.values()]
         return None if self.only is not None or None in found else sum(pairs or 0 for pairs in found)
+
+    @property
+    def identity(self) -> str:
+        """What tells these shards from others: what the manifest says of them, else their names and sizes."""
+        known = [
+            [name, *(named if named.sha256 is not None else [self.store.fs.size(self.store.path(name))])]
+            for name, named in self._named.items()
+        ]
+        return digest([known, None if self.only is None else sorted(self.only)])
 
     def read(self, name: str) -> Iterator[Sample]:
         """Yield the pairs of one shard, in its order; CorruptShardError where it cannot be read to its end."""
@@ -123,7 +134,8 @@ def _named(store: Store) -> dict[str, _Named]:
 def _sizes(manifest: bytes, where: str) -> list[tuple[str, _Named]]:
     try:
         shards: list[dict[str, Any]] = json.loads(manifest)["shards"]
-        return [(str(shard["name"]), _Named(shard.get("bytes"), shard.get("pairs"))) for shard in shards]
+        known = ("bytes", "pairs", "sha256")
+        return [(str(shard["name"]), _Named(*(shard.get(key) for key in known))) for shard in shards]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{where} is no manifest of shards: {error!r}") from error
 
@@ -131,31 +143,36 @@ def _sizes(manifest: bytes, where: str) -> list[tuple[str, _Named]]:
 def _tar(store: Store, name: str) -> Iterator[Sample]:
     """Yield what is in a tar whose members of a pair follow each other."""
     with store.fs.open(store.path(name), "rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
-        key = ""
+        shard, key = name.rpartition(".")[0], ""
         parts: dict[str, bytes] = {}
         for member in tar:
-            stem, _, extension = member.name.partition(".")
+            folder, _, base = member.name.rpartition("/")  # a dot in the folder ends no key
+            stem, _, extension = base.partition(".")
+            if not stem or not member.isfile():
+                continue
+            stem = f"{folder}/{stem}".removeprefix("./").lstrip("/")
             if stem != key and parts:
-                yield from _sample(key, parts)
+                yield from _sample(shard, key, parts)
                 parts = {}
             key = stem
             content = tar.extractfile(member)
             parts[extension.lower()] = content.read() if content is not None else b""
             tar.members = []  # type: ignore[attr-defined]  # else the tar remembers every header
         if parts:
-            yield from _sample(key, parts)
+            yield from _sample(shard, key, parts)
         file.seek(tar.offset)
         if file.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
             raise CorruptShardError(f"{store.path(name)} ends before it is over")
 
 
-def _sample(key: str, parts: dict[str, bytes]) -> Iterator[Sample]:
+def _sample(shard: str, key: str, parts: dict[str, bytes]) -> Iterator[Sample]:
     image = next((parts[extension] for extension in parts if extension in _IMAGES), None)
     if image is None:
         return
     known = json.loads(parts["json"]) if "json" in parts else {}
     text = parts["txt"].decode() if "txt" in parts else str(known.get("alt_text") or known.get("caption") or "")
-    yield Sample(str(known.get("uid") or known.get("key") or key), str(known.get("url") or ""), text, image)
+    uid = known.get("uid") or known.get("key") or f"{shard}/{key}"  # keys may begin anew in every shard
+    yield Sample(str(uid), str(known.get("url") or ""), text, image)
 
 
 def _parquet(store: Store, name: str) -> Iterator[Sample]:

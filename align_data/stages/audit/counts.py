@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from align_data.layout import Dataset
-from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_ledger
+from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_current, open_ledger, outdated
 from align_data.measured import available, columns, lacking
 from align_data.recipe import Rule
 from align_data.signals import find, known
@@ -66,7 +66,10 @@ def audit(dataset: Dataset, name: str) -> Audit:
     """Count a ledger."""
     plan, manifest = open_ledger(dataset, name)
     unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if known(signal)}
-    return count(name, plan, masks_of(manifest), unmeasured)
+    found = count(name, plan, masks_of(manifest), unmeasured)
+    if anew := outdated(dataset, manifest):
+        found.notes.append(f"decided before these were measured anew, so filter again: {', '.join(anew)}")
+    return found
 
 
 def count(name: str, plan: Plan, masks: Masks, unmeasured: Mapping[str, str | None] = NOTHING) -> Audit:
@@ -163,7 +166,7 @@ def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[st
 
     Parts are ranges of a hash, so the first ones found are a random sample, the same each time.
     """
-    plan, manifest = open_ledger(dataset, name)
+    plan, manifest = open_current(dataset, name)
     signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, dataset.ingested()))
     found: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in plan.recipe.rules}
     for part in range(len(manifest.parts)):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from align_data import __version__
 from align_data.engines.base import Engine
 from align_data.layout import Dataset
-from align_data.ledger import TAKEN_DOWN, Plan, masks_of, open_ledger, vocabulary
+from align_data.ledger import TAKEN_DOWN, Plan, masks_of, open_current, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import Rule
@@ -123,7 +123,7 @@ def survey(
     dataset: Dataset, ledger: str, engine: Engine, progress: Progress, samples: int = SAMPLES, seed: int = 0
 ) -> Survey:
     """Count all that the audit page of a ledger says; so many samples of each kind a rule, drawn by `seed`."""
-    plan, manifest = open_ledger(dataset, ledger)
+    plan, manifest = open_current(dataset, ledger)
     pairs = dataset.ingested()
     there = frozenset(available(dataset, pairs))
     masks = masks_of(manifest)

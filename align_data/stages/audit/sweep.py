@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from align_data.engines.base import Engine
 from align_data.errors import RecipeError
 from align_data.layout import Dataset
-from align_data.ledger import Plan, masks_of, open_ledger, vocabulary
+from align_data.ledger import Plan, masks_of, open_current, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import RESOLVED, Rule
@@ -85,7 +85,7 @@ def sweep(
 
     Raises RecipeError for a signal that no rule of the ledger tests, or a value that it cannot be compared with.
     """
-    plan, manifest = open_ledger(dataset, ledger)
+    plan, manifest = open_current(dataset, ledger)
     pairs = dataset.ingested()
     place = _place(plan, asked)
     measured = frozenset(available(dataset, pairs))

@@ -13,7 +13,7 @@ import polars as pl
 from align_data.errors import AlignDataError, DatasetError, OutputError
 from align_data.exported import MANIFEST, WORKING
 from align_data.layout import Dataset
-from align_data.ledger import Masks, Plan, masks_of, open_ledger
+from align_data.ledger import Masks, Plan, masks_of, open_current
 from align_data.store import UNFINISHED, Store
 from align_data.tables import Manifest, digest
 
@@ -79,7 +79,7 @@ class Selection:
 
 def select(dataset: Dataset, ledger: str, without: Sequence[str], drop_pending: bool) -> Selection:
     """Return what of a ledger is exported; DatasetError while pairs are pending, and where none is kept."""
-    plan, manifest = open_ledger(dataset, ledger)
+    plan, manifest = open_current(dataset, ledger)
     selection = Selection(ledger, plan, manifest, tuple(without))
     kept, pending = selection.counts()
     if pending and not drop_pending:

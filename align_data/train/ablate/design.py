@@ -13,7 +13,7 @@ from align_data import __version__
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.layout import Dataset
-from align_data.ledger import open_ledger
+from align_data.ledger import open_current
 from align_data.progress import Progress
 from align_data.store import Store
 from align_data.train.ablate.arms import Arm, parse, uids
@@ -55,7 +55,7 @@ def ablate(
 
     Writes results.json there. Raises RecipeError and DatasetError for arms that cannot be, before anything is trained.
     """
-    plan, _ = open_ledger(dataset, asked.ledger)
+    plan, _ = open_current(dataset, asked.ledger)
     arms = parse(asked.arms, plan, asked.fractions)
     store = Store(out)
     with store.lock():

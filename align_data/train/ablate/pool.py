@@ -15,7 +15,7 @@ from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.layout import Dataset
-from align_data.ledger import Plan, open_ledger
+from align_data.ledger import Plan, open_current
 from align_data.measured import available, columns
 from align_data.progress import Progress
 from align_data.stages.export import Form, export
@@ -54,9 +54,9 @@ class Pool:
 def read(dataset: Dataset, ledger: str, others: Sequence[str] = ()) -> Pool:
     """Read the pool of a dataset; DatasetError where images or a ledger are missing."""
     pairs = dataset.ingested()
-    plan, _ = open_ledger(dataset, ledger)
+    plan, _ = open_current(dataset, ledger)
     for other in others:
-        open_ledger(dataset, other)
+        open_current(dataset, other)
     if missing := [name for name in _NEEDED if name not in available(dataset, pairs)]:
         raise DatasetError(
             f"{dataset.store.url} lacks {', '.join(missing)}: an ablation needs images, so run align-data fetch and "
@@ -94,7 +94,7 @@ def identity(dataset: Dataset, side: int) -> dict[str, Any]:
 
 def export_pool(dataset: Dataset, ledger: str, out: Store, side: int, engine: Engine, progress: Progress) -> str:
     """Write the pool's shards below `out`, unless they are there; return their folder. Those of another pool go."""
-    plan, manifest = open_ledger(dataset, ledger)
+    plan, manifest = open_current(dataset, ledger)
     # By all that decides what is written, so that a ledger decided anew, or a takedown, makes another.
     facts = [identity(dataset, side), ledger, manifest.meta["ledger"], manifest.meta.get("tombstones")]
     name = f"pool-{digest(facts)[:12]}"

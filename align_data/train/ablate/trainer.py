@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from align_data.errors import AlignDataError, TrainError
+from align_data.errors import AlignDataError, DatasetError, TrainError
 from align_data.progress import Progress
 from align_data.train.ablate.runs import Cell, Facts, Job
 from align_data.train.settings import Settings
@@ -34,6 +35,12 @@ def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
     shards = Shards.open(job.pool, cell.uids)
     trained = train(shards, out, settings, progress, workers=job.threads, threads=threads)
     assert trained is not None  # no torchrun here
+    if trained.skipped:  # it is a model of fewer pairs than its arm
+        shutil.rmtree(out)
+        raise DatasetError(
+            f"the ablation's own shards are damaged ({'; '.join(trained.skipped.values())}): remove {job.pool} and run "
+            "it again; what is finished stays"
+        )
     facts = asdict(trained)
     return {name: facts[name] for name in _TOLD}
 
