@@ -25,7 +25,11 @@ from align_data.train.shards import Shards
 @click.command("evaluate", short_help="Say what a model is worth on the pairs of some shards.")
 @model_argument
 @shards_argument
-@click.option("--labels", metavar="FILE", help="Labels of pairs: Parquet, CSV, JSON or JSON lines; uid or url, label.")
+@click.option(
+    "--labels",
+    metavar="FILE",
+    help="Labels of pairs: Parquet, CSV, JSON or JSON lines; uid (SHARD/KEY in tars without) or url, label.",
+)
 @click.option("--classes", metavar="FILE", help="The classes for zero-shot classification, one a line; with --labels.")
 @click.option("--templates", metavar="FILE", help=f"Prompts for each class, one a line; '{TEMPLATES[0]}' unless given.")
 @device_option
