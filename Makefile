@@ -13,10 +13,10 @@ ABLATION_ARMS ?= none,recipe,random,oracle
 ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 64000
 ABLATION_SIDE := 128
 
-.PHONY: help demo ablate ablate-each test lint types bench bench-spark bench-images bench-audit docs job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes test lint types bench bench-spark bench-images bench-audit docs job-zip clean
 
 help:  ## what there is
-	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
 
 # A stamp per set of extras: installed again only when what is asked for changed.
 $(VENV)/bin/python:
@@ -52,6 +52,10 @@ ablate: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  ## doe
 ablate-each: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  ## the same without each rule, three seeds; after make ablate
 	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \
 	  --arms none,recipe,without:each --seeds 3 --jobs 2 --samples 64000 --out $(ABLATION)/each
+
+ablate-sizes: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  ## a quarter and half of the pairs, raw and filtered, three seeds; after make ablate
+	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \
+	  --arms none,recipe --fractions 0.25,0.5 --seeds 3 --jobs 2 --samples 64000 --out $(ABLATION)/sizes
 
 # A web with every noise, all of its images measured, and shards of scenes that its captions are not about.
 $(ABLATION)/shards/manifest.json: | $(VENV)/.installed-report,train

@@ -1,6 +1,7 @@
 """Write docs/ablation.md, its picture and README's table from finished ablations: `python docs/ablation.py`.
 
-The first is what `make ablate` did, the second what `make ablate-each` did: every rule left out once.
+The first is what `make ablate` did, the second what `make ablate-each` did: every rule left out once; the third what
+`make ablate-sizes` did: less of the raw and of the filtered pairs.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any
 from picture import ROOT, take
 
 WRITTEN = (
-    "Written by `python docs/ablation.py` from what `make ablate` and `make ablate-each` found on the tiny web "
-    "(`examples/tiny_web.py`), whose noise is known; [the lab book](LOG.md) has what led here."
+    "Written by `python docs/ablation.py` from what `make ablate`, `make ablate-each` and `make ablate-sizes` found on "
+    "the tiny web (`examples/tiny_web.py`), whose noise is known; [the lab book](LOG.md) has what led here."
 )
 WHAT_FOLLOWS = (
     "Arms of exactly the recipe's pairs are one run with it: no arm has pairs without an image or copies of evaluation "
     "images, so `decodable` and `eval_distance` have nothing left to drop. A rule marked * is not shown to be useless: "
     "`thumbnail` and `banner`, which `min_side` and `aspect` catch, have true captions on the tiny web."
 )
-RUN, EACH = ROOT / "ablation" / "out", ROOT / "ablation" / "each"
+RUN, EACH, SIZES = (ROOT / "ablation" / name for name in ("out", "each", "sizes"))
 
 
 def points(by: dict[str, Any]) -> str:
@@ -71,7 +72,7 @@ def section(found: dict[str, Any], against: list[str]) -> list[str]:
 
 def main() -> None:
     """Write all three."""
-    run, each = (json.loads((folder / "results.json").read_text()) for folder in (RUN, EACH))
+    run, each, sizes = (json.loads((folder / "results.json").read_text()) for folder in (RUN, EACH, SIZES))
     lines = [
         "# Does the filter pay?",
         "",
@@ -85,6 +86,11 @@ def main() -> None:
         *section(each, ["none", "recipe"]),
         WHAT_FOLLOWS,
         "",
+        "## Quality against size",
+        "",
+        *section(sizes, ["none", "recipe"]),
+        "![R@1 against the number of pairs, raw and filtered](ablation-sizes.png)",
+        "",
     ]
     (ROOT / "docs" / "ablation.md").write_text("\n".join(lines), encoding="utf-8")
     readme = ROOT / "README.md"
@@ -92,6 +98,7 @@ def main() -> None:
     pattern = r"(?<=<!-- ablation -->\n).*?(?=<!-- /ablation -->)"
     readme.write_text(re.sub(pattern, lambda _: f"{shown}\n", readme.read_text(), flags=re.DOTALL), encoding="utf-8")
     take(RUN / "ablation.html", "#arms", 1240, ROOT / "docs" / "ablation.png")
+    take(SIZES / "ablation.html", "#sizes", 420, ROOT / "docs" / "ablation-sizes.png")
 
 
 if __name__ == "__main__":

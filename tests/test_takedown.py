@@ -713,6 +713,15 @@ def test_a_damaged_shard_is_never_made_to_look_whole(base: Path, place: Place, h
     assert place.tree() == before
 
 
+def test_an_index_that_names_no_pair_any_more_is_not_believed(base: Path, place: Place) -> None:
+    uids = chosen(base, 4)["uid"].to_list()
+    file = place.folder / "webdataset" / "index.parquet"
+    index = pl.read_parquet(file)
+    index.filter(~pl.col("uid").is_in(uids)).write_parquet(file)
+    with pytest.raises(DatasetError, match=r"index.parquet has the SHA-256"):
+        place.takedown(uids=uids)
+
+
 @pytest.mark.parametrize(("how", "said"), DAMAGED)
 def test_a_folder_that_is_damaged_on_the_way_holds_up_no_other(
     base: Path, place: Place, monkeypatch: pytest.MonkeyPatch, how: str, said: str

@@ -153,10 +153,9 @@ def scrub_export(
 def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progress) -> None:
     """Raise DatasetError if a file that is to be rewritten is not what the manifest says, or cannot be rewritten.
 
-    A damaged shard that is rewritten would be as the new manifest says, and nobody could tell any more.
+    A damaged shard that is rewritten would be as the new manifest says, and nobody could tell any more; a damaged index
+    need not name the shards.
     """
-    if not shards:
-        return
     store = export.store
     entries = [entry for entry in export.manifest["shards"] if entry["name"] in set(shards)]
     if export.sharded:
@@ -169,7 +168,7 @@ def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progr
             json.loads(store.read_bytes(name) or b"{}")
         except ValueError:
             wrong[name] = "is no JSON"
-    if store.local and not os.access(store.root, os.W_OK):
+    if shards and store.local and not os.access(store.root, os.W_OK):
         wrong["it"] = "cannot be written to"
     for name, said in wrong.items():
         raise DatasetError(
