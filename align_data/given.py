@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import idna
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -88,12 +90,12 @@ def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
 
 
 def _ascii(host: str) -> str:
-    """Return a host as a resolver is asked for it: an internationalised one as xn--, with plain dots."""
-    if host.isascii():
-        return host
+    """Return a host as it is asked for: an internationalised one as xn--, an IPv6 address in its shortest form."""
     try:
-        return host.encode("idna").decode()
-    except UnicodeError:
+        if host.startswith("["):
+            return f"[{ipaddress.ip_address(host.strip('[]'))}]"
+        return host if host.isascii() else idna.encode(host, uts46=True).decode()
+    except ValueError:
         return host
 
 

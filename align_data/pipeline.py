@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -73,11 +74,15 @@ def _engine(resources: Resources, store: Store) -> Iterator[Engine]:
         spark.stop()
 
 
+_USER = re.compile(r"((?:^|=)[a-z]+://)[^/?#]*@")
+"""User and password in a URL, such as a proxy's: a dataset is handed on, with its log."""
+
+
 def _log(store: Store, began: datetime) -> None:
     """Write a line of history: dates are here, and nowhere else in a dataset."""
     ended = datetime.now(UTC)
     entry = {
-        "command": sys.argv[1:],
+        "command": [_USER.sub(r"\1…@", word) for word in sys.argv[1:]],
         "began": began.isoformat(timespec="milliseconds"),
         "seconds": round((ended - began).total_seconds(), 3),
         "align_data": __version__,

@@ -211,6 +211,8 @@ class Web:
     def _page(self, path: str) -> Page:
         if path in self.places:
             return lambda talk: talk.answer(b"", f"Location: {self.places[path]}", status="302 Found")
+        if not path.startswith("/"):  # a host and a port, of one who takes us for a proxy
+            return stranger
         first = f"/{path.split('/')[1]}"
         return PAGES.get(path) or PAGES.get(first) or PAGES["/missing"]
 
@@ -339,6 +341,11 @@ async def busy(talk: Talk) -> None:
         await talk.answer(b"", *after, status=f"{query['status'][0]} Busy")
     else:
         await talk.answer(jpeg())
+
+
+async def stranger(talk: Talk) -> None:
+    """What a proxy says to a user whom it does not know."""
+    await talk.answer(b"", "Proxy-Authenticate: Basic", status="407 Who")
 
 
 # What redirects.

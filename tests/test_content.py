@@ -655,7 +655,7 @@ def test_a_damaged_tar_is_a_sentence(pool: Any, children: None, how: str, worker
         tar.write_bytes(content[: len(content) // 2])
     elif how == "folder":
         tar.mkdir()
-    sentence = r"bytes/part-00000/001-00000\.tar.*; the dataset is damaged$"
+    sentence = r"bytes/part-00000/001-00000\.tar.*; the dataset is damaged: put the file back, or remove its folders"
     with pytest.raises(DatasetError, match=sentence):
         made.measure(workers=workers, chunk=3)
     # What was finished stays, and with the bytes back the same command goes on.

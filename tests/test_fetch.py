@@ -938,6 +938,7 @@ def test_a_run_with_nothing_to_ask_for_changes_nothing(tmp_path: Path) -> None:
         (["--host-limits", "/nowhere"], "cannot read /nowhere"),
         (["--host-limits", "HERE/hosts"], "hosts, line 2: 'a.example ²' is not a host and a number from 1 to 10,000"),
         (["--host-limits", "HERE/no-host"], "no-host, line 1: 'a b 4' is not"),
+        *((["--host-limits", f"HERE/hosts-{n}"], f"hosts-{n}, line 1: ") for n in range(5)),
         (["--connections", "0"], "--connections"),
     ],
 )
@@ -945,6 +946,8 @@ def test_wrong_options_are_sentences(tmp_path: Path, options: list[str], said: s
     dataset = dataset_of(tmp_path, ["http://10.0.0.1/"])
     (tmp_path / "hosts").write_text("a.example 4\na.example ²\n")
     (tmp_path / "no-host").write_text("a b 4")
+    for number, line in enumerate(("http://a.b 1", "a.b:99 3", "u:p@a.b 4", "a.b/path 3", f"a.b {'1' * 5000}")):
+        (tmp_path / f"hosts-{number}").write_text(line)
     done = CliRunner().invoke(
         main, ["fetch", dataset.store.url, "--all", *(o.replace("HERE", str(tmp_path)) for o in options)]
     )
@@ -985,6 +988,57 @@ def test_a_proxy_of_the_environment_is_not_used_and_one_that_is_given_is(
         report, _ = run(tunnelled, replace(POLICY, guard=Guard(), proxy=f"http://127.0.0.1:{proxy.port}"))
         assert (report.statuses, report.retryable) == ({"connect": 1}, 1)
         assert [each.method for each in proxy.seen.asked][-1] == "CONNECT"
+
+
+def test_a_proxy_that_wants_another_user_is_no_answer_of_the_hosts(tmp_path: Path) -> None:
+    """Nor is its password written anywhere."""
+    urls = ["http://10.0.0.1/status/407", "https://10.0.0.1/2"]
+    with serve("127.0.0.1") as proxy:
+        dataset = dataset_of(tmp_path, urls)
+        line = [
+            "fetch",
+            dataset.store.url,
+            "--all",
+            "--proxy",
+            f"http://me:secret@127.0.0.1:{proxy.port}",
+            "--workers",
+            "1",
+        ]
+        code = "from align_data.cli import main; main()"
+        done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=True)
+    assert "secret" not in done.stdout + done.stderr
+    images = read(dataset, "images")
+    assert set(images["status"]) == {"connect"}
+    assert images["retryable"].all()
+    assert images["reason"].str.contains("the proxy (takes|answered)").all()
+    for path in (tmp_path / "dataset").rglob("*"):
+        assert path.is_dir() or b"secret" not in path.read_bytes(), path
+
+
+def test_a_host_that_wants_to_be_asked_again_does_not_prolong_the_deadline() -> None:
+    with serve() as web:
+        began = time.monotonic()
+        outcomes, _ = crawl([web.url("/busy/x?times=9&status=429&after=0&s=0.7")], replace(POLICY, deadline=1.0))
+        assert time.monotonic() - began < 1.9
+    assert [outcome.status for outcome in outcomes] == ["timeout"]
+    assert web.seen.paths()["/busy/x"] == 2
+
+
+def test_reasons_are_safe_to_print() -> None:
+    said = row(Outcome("http_404", "gone \x1b[31m\x07 \udcff é")).reason
+    assert said == "gone \\x1b[31m\\x07 \\udcff é"
+    assert len(row(Outcome("http_404", "\x1b" * 900)).reason or "") == 300
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"run": "x"}', '{"run": 1}'])
+def test_a_damaged_note_of_the_last_run_begins_another(tmp_path: Path, content: str) -> None:
+    with serve() as web:
+        dataset = dataset_of(tmp_path, [web.url("/good/1"), web.url("/status/500")])
+        run(dataset)
+        (tmp_path / "dataset" / "_log" / "fetch.json").write_text(content)
+        _, images = run(dataset)
+        assert sorted(images["status"])[-1] == "ok"
+        assert set(check_tars(dataset).values()) == {jpeg(1)}
 
 
 # Killed.

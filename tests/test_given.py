@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
+import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +26,7 @@ from test_decoding import bits_apart, phash, upright
 
 from align_data.cli import main
 from align_data.errors import InputError
-from align_data.given import Lists, give_blocklist, give_evaluation, nearest, read_blocklist
+from align_data.given import Lists, give_blocklist, give_evaluation, listed_hosts, nearest, read_blocklist
 from align_data.progress import Silent
 from align_data.stages.evaluation import index
 from align_data.tables import Table
@@ -166,6 +169,46 @@ def test_the_index_does_not_depend_on_how_work_is_shared(
     result = index([str(benchmark_images)], str(out), 2, Silent())
     assert (result.images, len(result.skipped)) == (4, 4)
     assert indexed(out) == hashes(benchmark_images, GOOD)
+
+
+def three(path: Path) -> list[int]:
+    """Write a tar of three images; return where the headers begin, and where the end does."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number in range(3):
+            content = hostile.file(hostile.picture(seed=number), "PNG")
+            info = tarfile.TarInfo(f"{number}.png")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with tarfile.open(path) as tar:
+        return [*(member.offset for member in tar), tar.offset]
+
+
+@pytest.mark.parametrize("how", ["a damaged header", "cut in a header", "cut between two", "cut behind the last"])
+def test_a_tar_that_is_not_whole_is_no_index(tmp_path: Path, how: str) -> None:
+    tar = tmp_path / "set.tar"
+    _, _, third, end = three(tar)
+    content = bytearray(tar.read_bytes())
+    if how == "a damaged header":
+        content[third + 150] ^= 1
+    stop = {"cut in a header": third + 100, "cut between two": third, "cut behind the last": end}.get(how)
+    tar.write_bytes(content[:stop])
+    with pytest.raises(InputError, match=r"cannot read the tar .*set.tar: it is damaged or cut off at byte"):
+        index([str(tar)], str(tmp_path / "index.parquet"), 1, Silent())
+    assert not (tmp_path / "index.parquet").exists()
+
+
+def test_what_is_no_plain_file_is_named(benchmark_images: Path, tmp_path: Path) -> None:
+    os.mkfifo(benchmark_images / "pipe.jpg")
+    (benchmark_images / "more").symlink_to(benchmark_images / "deep")
+    odd = os.fsdecode(bytes(benchmark_images / "x") + b"\xff.png")
+    shutil.copy(benchmark_images / "a.png", odd)
+    out = tmp_path / "index.parquet"
+    result = index([str(benchmark_images)], str(out), 1, Silent())
+    assert result.skipped["pipe.jpg"] == "is no regular file"
+    assert result.skipped["more"] == "is a link to a folder: give that folder too"
+    assert indexed(out).keys() == GOOD | {"x\\udcff.png"}
+    with pytest.raises(InputError, match="an input without a name"):
+        index([str(benchmark_images), ""], str(out), 1, Silent())
 
 
 def mistaken(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
@@ -478,6 +521,27 @@ def test_ipv6_hosts(tmp_path: Path) -> None:
         "http://[2001:DB8::1]/1": True,
         "http://[2001:db8::2]:8080/1": False,
     }
+
+
+def test_hosts_are_those_that_would_be_asked() -> None:
+    hosts = [
+        "straße.de",
+        "strasse.de",
+        "xn--strae-oqa.de",
+        "a.straße.de",
+        "[0:0:0:0:0:0:0:1]",
+        "BÜCHER.example",
+        "a。b",
+    ]
+    for listed, expected in (
+        ("straße.de", {"straße.de", "xn--strae-oqa.de", "a.straße.de"}),
+        ("xn--strae-oqa.de", {"straße.de", "xn--strae-oqa.de", "a.straße.de"}),
+        ("strasse.de", {"strasse.de"}),
+        ("[::1]", {"[0:0:0:0:0:0:0:1]"}),
+        ("bücher.example", {"BÜCHER.example"}),
+        ("a.b", {"a。b"}),
+    ):
+        assert listed_hosts(pl.Series(hosts), {listed}) == dict.fromkeys(expected, listed)
 
 
 def test_a_list_given_anew_replaces_the_old_one(pool: Pool, tmp_path: Path) -> None:

@@ -114,6 +114,14 @@ def write_shard(folder: Path, number: int, samples: Sequence[Sample], form: Form
         (folder / f"{number:05d}_stats.json").write_text(json.dumps({"count": len(samples)}))
 
 
+def rewritten(file: Path, **columns: Any) -> None:
+    """Put columns into a shard's metadata."""
+    table = pq.read_table(file)
+    for name, values in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    pq.write_table(table, file)
+
+
 @dataclass
 class Taken:
     dataset: Dataset
@@ -378,6 +386,34 @@ def test_a_cut_tar_gives_what_is_whole_and_the_rest_can_be_fetched(tmp_path: Pat
         assert "0000" in found[url(i)]["reason"]
 
 
+@pytest.mark.parametrize("form", ["webdataset", "files"])
+def test_bytes_of_a_key_that_two_rows_have_are_nobodys(tmp_path: Path, form: Form) -> None:
+    write_shard(tmp_path / "in", 0, [Sample(url(i), data=drawn(i)) for i in range(6)], form)
+    keys = pq.read_table(tmp_path / "in" / "00000.parquet")["key"].to_pylist()
+    rewritten(tmp_path / "in" / "00000.parquet", key=pa.array([*keys[:4], keys[5], keys[5]]))
+    if form == "webdataset":  # and one that two images have
+        with tarfile.open(tmp_path / "in" / "00000.tar", "a") as tar:
+            info = tarfile.TarInfo(f"{keys[1]}.jpg")
+            info.size = len(drawn(9))
+            tar.addfile(info, io.BytesIO(drawn(9)))
+    found = take(tmp_path / "in", tmp_path / "out").images
+    nobodys = {4, 5} | ({1} if form == "webdataset" else set())
+    for i in range(6):
+        expected = ("truncated", True, None) if i in nobodys else ("ok", False, drawn(i))
+        assert (found[url(i)]["status"], found[url(i)]["retryable"], found[url(i)]["data"]) == expected
+
+
+@pytest.mark.parametrize("column", ["key", "status", "error_message"])
+def test_a_column_of_another_kind_is_a_sentence(tmp_path: Path, column: str) -> None:
+    write_shard(tmp_path / "in", 0, [Sample(url(1), data=drawn(1))], "webdataset")
+    rewritten(tmp_path / "in" / "00000.parquet", **{column: pa.array([5])})
+    command = ["ingest", "--from", "img2dataset", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "00000.parquet" in result.stderr
+    assert "unforeseen" not in result.stderr
+
+
 def test_only_finished_shards_are_taken_and_the_others_named(tmp_path: Path) -> None:
     folder = tmp_path / "a[1]*"  # no pattern
     (tmp_path / "a1x").mkdir()
@@ -625,6 +661,10 @@ def test_urllib_under_the_guard_knows_nothing_but_http(hostile: Hostile, monkeyp
     assert hostile.forbidden.seen.connections == 0
     agents = {each.headers["user-agent"] for each in hostile.web.seen.asked}
     assert agents == {POLICY.agent}
+
+
+def test_urllib_asks_for_no_url_with_a_user_and_ours_may(hostile: Hostile) -> None:
+    assert by_urllib(hostile.web.url("/good.jpg").replace("://", "://me:secret@")) == "untried"
 
 
 def test_a_missing_or_impossible_img2dataset_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

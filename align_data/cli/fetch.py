@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from align_data.fetching.fetchers import FETCHERS, handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
+from align_data.given import FORMS
 from align_data.pipeline import session
 from align_data.stages.fetch import CHUNK, Report, fetch
 
@@ -167,7 +169,7 @@ def _hosts(file: Path) -> dict[str, int]:
     """Read lines of host and number; InputError names the line that is none."""
     found = {}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {file}: {error}") from error
     for number, line in enumerate(lines, 1):
@@ -175,8 +177,8 @@ def _hosts(file: Path) -> dict[str, int]:
         if not words:
             continue
         host = target(f"http://{words[0]}/")
-        many = int(words[1]) if len(words) == 2 and words[1].isdecimal() else 0
-        if isinstance(host, Outcome) or not 1 <= many <= 10_000:
+        many = int(words[1]) if len(words) == 2 and re.fullmatch(r"[0-9]{1,5}", words[1]) else 0
+        if isinstance(host, Outcome) or not FORMS["host"].fullmatch(words[0]) or not 1 <= many <= 10_000:
             raise InputError(f"{file}, line {number}: {line.strip()!r} is not a host and a number from 1 to 10,000")
         found[host_of(host).rstrip(".")] = many
     return found

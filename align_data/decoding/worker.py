@@ -16,6 +16,8 @@ from align_data.decoding.look import look, phash
 from align_data.errors import DatasetError
 from align_data.tars import Place, TarReader
 
+_DAMAGED = "the dataset is damaged: put the file back, or remove its folders images, content and bytes and fetch again"
+
 
 def handler(decoding: Decoding) -> Handler:
     """Return what looks at images: a list of items in, a Seen for each out, in their order."""
@@ -64,7 +66,7 @@ def _bytes(reader: TarReader, place: Place) -> bytes:
     try:
         content = reader.read(place)
     except OSError as error:
-        raise DatasetError(f"cannot read {place.tar}: {error.strerror or error}; the dataset is damaged") from error
+        raise DatasetError(f"cannot read {place.tar}: {error.strerror or error}; {_DAMAGED}") from error
     if len(content) != place.size:
-        raise DatasetError(f"{place.tar} ends before byte {place.offset + place.size:,}; the dataset is damaged")
+        raise DatasetError(f"{place.tar} ends before byte {place.offset + place.size:,}; {_DAMAGED}")
     return content

@@ -156,6 +156,8 @@ class Visit:
 
     async def _judge(self, url: str, response: _Response, body: BinaryIO) -> Outcome:
         headers, most = response.headers, self._policy.max_bytes
+        if response.status == 407 and self._policy.proxy:
+            return Outcome("connect", "the proxy takes no request of this user (407)")
         if response.status != 200:
             return _no_success(url, response)
         directive = None if self._policy.ignore_opt_out else opt_out(headers.getall("X-Robots-Tag", []))
@@ -254,7 +256,6 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
     ((aiohttp.ClientPayloadError,), "truncated"),
     ((aiohttp.InvalidURL,), "bad_url"),
-    ((aiohttp.ClientHttpProxyError,), "connect"),
     ((aiohttp.ClientResponseError, ValueError), "bad_response"),
     ((aiohttp.ClientError, OSError), "connect"),
 )
@@ -274,6 +275,8 @@ def _failure(error: Exception) -> Outcome:
     wrong = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
     if isinstance(wrong, HttpProcessingError) and not isinstance(wrong, PayloadEncodingError):
         return Outcome("bad_response", str(wrong))
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words have the proxy's password in them
+        return Outcome("connect", f"the proxy answered {error.status} {error.message}")
     status = next((status for kinds, status in _FAILURES if isinstance(error, kinds)), None)
     if status is None:
         return Outcome("bad_response", f"unforeseen, {type(error).__name__}: {said}", retry=True)

@@ -285,8 +285,7 @@ class Crawl:
             self._settle(job, outcome)
             said = f"not asked: the host said before, {outcome.reason}"
             self._close_host(host, Outcome("rate_limited", said))
-        elif job.tries < _TRIES:
-            job.left = self._deadline
+        elif job.tries < _TRIES and job.left > 0:
             host.put(job, first=True)
             self._pause(name, host)
         else:

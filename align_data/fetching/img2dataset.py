@@ -141,7 +141,8 @@ def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
 
 def _taken(settings: Settings, task: ChunkTask, source: Source) -> list[Row]:
     """Store what one shard has of a chunk's URLs; return their rows."""
-    known, held = shards.samples(source), shards.held(source)
+    known = shards.samples(source)
+    held = shards.held(source, known["key"])
     urls = pl.read_parquet(source.path, columns=["url"])["url"]
     ends: dict[str, tuple[Outcome, Held | None]] = {}
     for url, key, status, message in zip(urls, *known.select("key", "status", "error_message"), strict=True):

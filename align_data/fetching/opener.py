@@ -79,6 +79,8 @@ class _TlsSocket(ssl.SSLSocket):
 def _connect(guard: Guard, address: tuple[str, int], *_: Any) -> socket.socket:
     """Connect to the first address of a host that the guard lets through and that answers."""
     failed: Exception | None = None
+    if "@" in address[0]:
+        raise Refusal("untried", "urllib takes the user for a part of the host; our own client can ask")
     for info in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
         try:
             made = guard.socket(info)

@@ -65,10 +65,15 @@ class Row(NamedTuple):
     size: int | None = None
 
 
+def _shown(character: str) -> str:
+    """Return a character as it can be printed: a server may send what a terminal obeys."""
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
 def row(outcome: Outcome, place: Place | None = None) -> Row:
-    """Return an outcome as a row; what a server says is cut short, and its bytes that are no UTF-8 are spelt out."""
+    """Return an outcome as a row; what a server says is cut short, and what is not to be printed is spelt out."""
     where = (None, None, None) if place is None else (place.tar, place.offset, place.size)
-    said = outcome.reason and outcome.reason.encode("utf-8", "backslashreplace").decode()[:_REASON]
+    said = outcome.reason and "".join(map(_shown, outcome.reason[:_REASON]))[:_REASON]
     return Row(outcome.status, said, outcome.retryable, *where)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def samples(source: Source) -> pl.DataFrame:
         if lacking:
             raise InputError(f"{source.path} is no shard of img2dataset: it has no column {lacking[0]}")
         table = file.read([name for name in (*_COLUMNS, *_SIZES) if name in names], use_threads=False)
-    frame = pl.DataFrame({name: _texts(table.column(name)) for name in _COLUMNS}, _COLUMNS)
+        frame = pl.DataFrame({name: _texts(table.column(name)) for name in _COLUMNS}, _COLUMNS)
     sizes = {name: _numbers(table.column(name)) for name in _SIZES if name in names}
     frame = frame.with_columns(pl.Series(name, sizes.get(name), pl.Float64) for name in _SIZES)
     resized = (pl.col("width") != pl.col("original_width")) | (pl.col("height") != pl.col("original_height"))
@@ -157,13 +158,20 @@ def _contents(source: Source, column: str) -> Iterator[list[bytes | None]]:
         yield some
 
 
-def held(source: Source) -> dict[str, Held]:
-    """Return the bytes that lie beside a shard's metadata, by key: what is whole in its tar, or its folder's files."""
+def held(source: Source, keys: pl.Series) -> dict[str, Held]:
+    """Return the bytes that lie beside a shard's metadata, by key: what is whole in its tar, or its folder's files.
+
+    Nothing of a key that several rows have (`keys` are those of all), or several images: whose they are nobody can say.
+    """
     stem = source.path.removesuffix(".parquet")
     with _readable(stem):
         if source.fs.isdir(stem):
-            return dict(_files(source.fs, stem))
-        return dict(_members(source.fs, stem + ".tar")) if source.fs.exists(stem + ".tar") else {}
+            found = list(_files(source.fs, stem))
+        else:
+            found = list(_members(source.fs, stem + ".tar")) if source.fs.exists(stem + ".tar") else []
+    times = Counter(key for key, _ in found)
+    several = {key for key, number in times.items() if number > 1} | set(keys.filter(keys.is_duplicated()))
+    return {key: held for key, held in found if key not in several}
 
 
 def _files(fs: Any, folder: str) -> Iterator[tuple[str, Held]]:

@@ -148,7 +148,7 @@ def _urls(source: Source, choice: Choice) -> pl.DataFrame:
 
 def _beside(number: int, source: Source, known: pl.DataFrame, rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield what a shard knows that has its bytes in a tar or a folder, and of how many rows."""
-    held = shards.held(source)
+    held = shards.held(source, known["key"])
     places = [held.get(key) for key in known["key"]]
     yield len(known), _found(number, known, rows, places, f"not among the bytes of {source.name}")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import stat
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -57,6 +58,8 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, out)
+    if not all(inputs):
+        raise InputError("an input without a name; give folders, tars or image files")
     found = _named([(given, item) for given in inputs for item in _found(Path(given))])
     places = [(image.name, image.place) for image in found if image.place is not None]
     shares = [places[i : i + _SHARE] for i in range(0, len(places), _SHARE)]
@@ -105,14 +108,18 @@ def _named(found: Sequence[tuple[str, _Found]]) -> list[_Found]:
         image if called[image.name] == 1 else _Found(f"{given}/{image.name}", image.place, image.lost)
         for given, image in found
     ]
-    return list({(image.name, image.place): image for image in unlike}.values())
+    # A name of other bytes than UTF-8 is spelt out: it goes into a table.
+    shown = [replace(image, name=image.name.encode("utf-8", "backslashreplace").decode()) for image in unlike]
+    return list({(image.name, image.place): image for image in shown}.values())
 
 
 def _found(given: Path) -> list[_Found]:
     """Return the images of a folder, a tar or a single file; InputError if there is none."""
     if given.is_dir():
-        files = sorted(path for path in given.rglob("*") if path.suffix.lower() in _SUFFIXES and not path.is_dir())
-        items = [_file(path.relative_to(given).as_posix(), path) for path in files]
+        there = [(path.relative_to(given).as_posix(), path) for path in sorted(given.rglob("*"))]
+        links = [name for name, path in there if path.is_symlink() and path.is_dir()]
+        items = [_Found(name, lost="is a link to a folder: give that folder too") for name in links]
+        items += [_file(name, path) for name, path in there if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
     elif not given.is_file():
         raise InputError(f"{given} is not there; give folders, tars or image files")
     elif given.suffix.lower() == ".tar":
@@ -128,6 +135,8 @@ def _found(given: Path) -> list[_Found]:
 
 def _file(name: str, path: Path) -> _Found:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return _Found(name, lost="is no regular file")
         with path.open("rb"):
             return _Found(name, Place(str(path.absolute()).lstrip("/"), 0, path.stat().st_size))
     except OSError as error:
@@ -152,6 +161,12 @@ def _members(path: Path) -> Iterator[tuple[str, Place]]:
             for member in tar:
                 if member.isfile() and Path(member.name).suffix.lower() in _SUFFIXES:
                     yield member.name, Place(str(path.absolute()).lstrip("/"), member.offset_data, member.size)
+            end = tar.offset
+        with path.open("rb") as file:
+            file.seek(end)
+            # tarfile takes a header that it cannot read for the end.
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise InputError(f"cannot read the tar {path}: it is damaged or cut off at byte {end:,}")
     except tarfile.TarError as error:
         raise InputError(f"cannot read the tar {path}{_packed(path) or f': {error}'}") from error
     except OSError as error:

@@ -125,14 +125,23 @@ def _add(total: dict[str, int], found: Mapping[str, int]) -> None:
         total[status] = total.get(status, 0) + number
 
 
+def _begun(content: bytes | None) -> dict[str, Any]:
+    """Return what the last run was; one whose note is damaged is none that could go on."""
+    try:
+        found = dict(json.loads(content or b"{}"))
+        return found if isinstance(found.get("run", 0), int) else {}
+    except (ValueError, TypeError):
+        return {}
+
+
 def _begin(run: _Run, asked: str) -> _Run:
     """Number the run: a killed run of the same plan goes on, any other begins."""
     store = run.dataset.store
     plan = {"asked": asked, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
-    begun = json.loads(store.read_bytes(FETCH) or b"{}")
+    begun = _begun(store.read_bytes(FETCH))
     committed = run.dataset.images.committed()
     over = committed is not None and committed.meta["run"] == begun.get("run")
-    number = begun.get("run", 0)
+    number = max(begun.get("run", 0), 0 if committed is None else committed.meta["run"])
     if over or begun.get("plan") != plan:
         number += 1
         store.write_bytes(FETCH, json.dumps({"run": number, "plan": plan}, indent=1).encode())
