@@ -87,6 +87,12 @@ def whole(size: int) -> int:
     return size + -size % tarfile.BLOCKSIZE
 
 
+def ended(file: BinaryIO, at: int, blocks: int = 2) -> bool:
+    """Tell whether a tar's end is where tarfile stopped reading: it takes a header that it cannot read for the end."""
+    file.seek(at)
+    return file.read(blocks * tarfile.BLOCKSIZE) == bytes(blocks * tarfile.BLOCKSIZE)
+
+
 def ending(at: int) -> bytes:
     """Return what ends a tar whose members take `at` bytes: two empty blocks, and others up to a whole record."""
     two = 2 * tarfile.BLOCKSIZE

@@ -749,11 +749,7 @@ def test_a_folder_that_is_damaged_on_the_way_holds_up_no_other(
 def test_a_folder_that_nothing_was_taken_out_of_fails_the_command(
     base: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        crashes = Crashes(patch, removals=True)
-        crashes.left = 8
-        with pytest.raises(Crash):
-            place.takedown(urls=small(base, place))
+    unfinished(base, place, monkeypatch)
     shutil.rmtree(place.folder / "parquet")
     with pytest.raises(ClickException, match=r"taken down, but not out of .*parquet"):
         main(["takedown", str(place.folder / "dataset")], standalone_mode=False)
@@ -862,6 +858,32 @@ def small(base: Path, place: Place) -> list[str]:
     return [*some["url"].to_list(), detail]
 
 
+def unfinished(base: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a takedown, and crash."""
+    with monkeypatch.context() as patch:
+        crashes = Crashes(patch, removals=True)
+        crashes.left = 8
+        with pytest.raises(Crash):
+            place.takedown(urls=small(base, place))
+
+
+def test_a_dataset_tar_that_is_damaged_is_not_cut_short(base: Path, place: Place) -> None:
+    """Its images behind the damage would be lost, and all rows behind point elsewhere."""
+    images = place.table("images").filter(pl.col("tar").is_not_null()).sort("tar", "offset")
+    many = images.group_by("tar").len().sort("len")["tar"][-1]
+    there = images.filter(pl.col("tar") == many)
+    path = place.folder / "dataset" / many
+    content = bytearray(path.read_bytes())
+    content[there["offset"][2] - 300] ^= 1  # in the third header
+    path.write_bytes(content)
+    before = place.tree()
+    with pytest.raises(DatasetError, match=r"cannot read .*tar: there is no end at byte .*; it is damaged"):
+        place.takedown(urls=[there["url"][0]], folders=[], dry_run=True)
+    with pytest.raises(DatasetError, match=r"it is damaged"):
+        place.takedown(urls=[there["url"][0]], folders=[])
+    assert place.tree()[f"dataset/{many}"] == before[f"dataset/{many}"]
+
+
 def test_a_crash_at_every_single_step(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Crash at the n-th file that appears or goes, for every n; then run again: the same tree, the same receipt."""
     folder = tmp_path / "place"  # always the same one: a receipt says where the shards are
@@ -931,11 +953,7 @@ def test_until_it_is_finished_no_stage_works(base: Path, place: Place, monkeypat
 def test_folders_that_are_gone_when_it_goes_on_are_named(
     base: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        crashes = Crashes(patch, removals=True)
-        crashes.left = 8
-        with pytest.raises(Crash):
-            place.takedown(urls=small(base, place))
+    unfinished(base, place, monkeypatch)
     shutil.rmtree(place.folder / "parquet")
     report = place.takedown(folders=[])
     assert [bool(shards.note) for shards in report.receipt.shards] == [False, True, False]

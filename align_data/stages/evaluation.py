@@ -21,7 +21,7 @@ from align_data.progress import Progress
 from align_data.schema import contract
 from align_data.store import Store, writing
 from align_data.tables import PartWriter
-from align_data.tars import Place
+from align_data.tars import Place, ended
 
 _SUFFIXES = {f".{extension}" for extension in (*EXTENSIONS.values(), "jpeg", "tiff")}
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -163,9 +163,7 @@ def _members(path: Path) -> Iterator[tuple[str, Place]]:
                     yield member.name, Place(str(path.absolute()).lstrip("/"), member.offset_data, member.size)
             end = tar.offset
         with path.open("rb") as file:
-            file.seek(end)
-            # tarfile takes a header that it cannot read for the end.
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            if not ended(file, end, blocks=1):
                 raise InputError(f"cannot read the tar {path}: it is damaged or cut off at byte {end:,}")
     except tarfile.TarError as error:
         raise InputError(f"cannot read the tar {path}{_packed(path) or f': {error}'}") from error

@@ -15,6 +15,7 @@ from align_data.exported import MANIFEST
 from align_data.formats import EXTENSIONS
 from align_data.store import HIDDEN, Store
 from align_data.tables import digest
+from align_data.tars import ended
 
 _IMAGES = frozenset({*EXTENSIONS.values(), "jpeg"})
 _ENDINGS = (".tar", ".parquet")
@@ -160,8 +161,7 @@ def _tar(store: Store, name: str) -> Iterator[Sample]:
             tar.members = []  # type: ignore[attr-defined]  # else the tar remembers every header
         if parts:
             yield from _sample(shard, key, parts)
-        file.seek(tar.offset)
-        if file.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
+        if not ended(file, tar.offset):
             raise CorruptShardError(f"{store.path(name)} ends before it is over")
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from align_data.errors import DatasetError
 from align_data.store import Store
-from align_data.tars import copy, ending, whole
+from align_data.tars import copy, ended, ending, whole
 
 FOLDER = "_takedown"
 """The folder of what is written down, there only while a takedown is under way."""
@@ -65,7 +65,10 @@ def members(store: Store, tar: str) -> list[Member]:
     """Return the members of a tar; DatasetError if it is broken."""
     try:
         with store.fs.open(store.path(tar), "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            return [Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)) for m in archive]
+            found = [Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)) for m in archive]
+            if not ended(file, archive.offset):
+                raise tarfile.ReadError(f"there is no end at byte {archive.offset:,}")
+            return found
     except tarfile.TarError as error:
         raise DatasetError(f"cannot read {store.path(tar)}: {error}; it is damaged") from error
 
