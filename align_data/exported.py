@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,16 +57,13 @@ def differs(folder: Store, entry: Mapping[str, Any]) -> str | None:
     """Say in what a file is not what the manifest says of it; None if it is."""
     try:
         with folder.fs.open(folder.path(entry["name"]), "rb") as file:
-            sha256, size = hashlib.sha256(), 0
-            while some := file.read(2**20):
-                sha256.update(some)
-                size += len(some)
+            sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.seek(0, 2)
     except OSError as error:
         return "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
     if size != entry.get("bytes", size):
         return f"has {size:,} bytes, not {entry['bytes']:,}"
-    if sha256.hexdigest() != entry["sha256"]:
-        return f"has the SHA-256 {sha256.hexdigest()}, not {entry['sha256']}"
+    if sha256 != entry["sha256"]:
+        return f"has the SHA-256 {sha256}, not {entry['sha256']}"
     return None
 
 
@@ -74,12 +71,14 @@ def beside(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return what stands beside the shards for the readers of open_clip and img2dataset: file → the JSON in it."""
     if "index" not in manifest:
         return {}
-    folders = [f"{name}/" for name in ("train", *manifest.get("splits", ()))] if manifest.get("splits") else [""]
-    found: dict[str, Any] = {sizes_name(folder): {} for folder in folders}
-    for shard in manifest["shards"]:
-        found[stats_name(shard["name"])] = stats(shard["pairs"])
-        found.setdefault(sizes_name(shard["name"]), {})[shard["name"].rpartition("/")[2]] = shard["pairs"]
-    return found
+    shards = {shard["name"]: shard["pairs"] for shard in manifest["shards"]}
+    each = {stats_name(name): stats(pairs) for name, pairs in shards.items()}
+    return each | sizes(folders_of(manifest.get("splits", ())), shards)
+
+
+def folders_of(splits: Collection[str]) -> list[str]:
+    """Return the folder, with its '/', of what is in no split, which comes first, and of each split."""
+    return [f"{name}/" for name in ("train", *splits)] if splits else [""]
 
 
 def stats_name(shard: str) -> str:
@@ -91,6 +90,14 @@ def stats(pairs: int) -> dict[str, Any]:
     """Return what img2dataset would say of a shard of so many pairs."""
     failed = {"failed_to_download": 0, "failed_to_resize": 0}
     return {"count": pairs, "successes": pairs, **failed, "status_dict": {"success": pairs}}
+
+
+def sizes(folders: Iterable[str], shards: Mapping[str, int]) -> dict[str, Any]:
+    """Return what open_clip reads to know how many pairs a shard has: a file for each folder → the JSON in it."""
+    found: dict[str, Any] = {sizes_name(folder): {} for folder in folders}
+    for name, pairs in shards.items():
+        found[sizes_name(name)][name.rpartition("/")[2]] = pairs
+    return found
 
 
 def sizes_name(name: str) -> str:

@@ -58,7 +58,7 @@ class Dataset:
 
         self.tombstones = Table(store, "tombstones", contract("tombstones"), hashed=True)
 
-        self.banned = Table(store, "banned", contract("banned"), hashed=True)
+        self.banned = Table(store, "banned", contract("banned"))
 
     def given(self, kind: str) -> Table:
         """Return the table of what a user gave to compare images with: 'evaluation' or 'blocklist'."""

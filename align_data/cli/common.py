@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from align_data.cli.progress import Lines, Live
@@ -74,6 +75,13 @@ def write_page(path: Path, content: str) -> None:
     with writing(path):
         path.write_text(content, encoding="utf-8")
     note(f"{path} is written: a browser shows it, without a network")
+
+
+def given(*options: str) -> list[str]:
+    """Return those of the running command's options, as they are typed, that somebody has given."""
+    context = click.get_current_context()
+    typed = {option.name: option.opts[0] for option in context.command.params}
+    return [typed[name] for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
 
 
 def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

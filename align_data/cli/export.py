@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from align_data.cli.common import (
     dataset_argument,
+    given,
     json_option,
     ledger_option,
     names,
@@ -131,17 +131,11 @@ def command(
 
 def _check(form: str) -> None:
     """Refuse options that would have no effect: whoever gives one relies on it."""
-    context = click.get_current_context()
-
-    def given(*options: str) -> list[str]:
-        chosen = (name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE)
-        return [f"--{'split' if name == 'splits' else name.replace('_', '-')}" for name in chosen]
-
     if form in ("metadata", "uids") and (idle := given("size", "resize", "quality", "shard_size", "splits")):
         raise click.UsageError(f"{idle[0]} is for shards with images, and --format {form} has none")
     if form != "uids" and given("uid"):
         raise click.UsageError(f"--uid is for --format uids, not {form}")
-    if context.params["resize"] == "keep" and given("size"):
+    if click.get_current_context().params["resize"] == "keep" and given("size"):
         raise click.UsageError("--size is for --resize shortest or crop; without it images keep their size")
 
 

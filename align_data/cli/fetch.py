@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 from rich.table import Table
 
 from align_data.cli.common import (
@@ -17,6 +15,7 @@ from align_data.cli.common import (
     Size,
     console,
     dataset_argument,
+    given,
     json_option,
     note,
     print_json,
@@ -133,18 +132,14 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
 def _able(fetcher: str) -> None:
     """Refuse options that the fetcher knows nothing of."""
     handler_of(fetcher)
-    context = click.get_current_context()
-    for name in ("per_host", "host_limits", "proxy") if fetcher == "img2dataset" else ():
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"the fetcher img2dataset knows no --{name.replace('_', '-')}")
+    if fetcher == "img2dataset" and (unknown := given("per_host", "host_limits", "proxy")):
+        raise click.UsageError(f"the fetcher img2dataset knows no {unknown[0]}")
 
 
 def _policy(options: dict[str, Any]) -> Policy:
     proxy = options.pop("proxy")
     if proxy is not None and isinstance(target(proxy), Outcome):
         raise click.BadParameter(f"{proxy!r} is no proxy; write it as http://HOST:PORT", param_hint="--proxy")
-    if math.isnan(options["deadline"]):
-        raise click.BadParameter("nan is no number of seconds", param_hint="--deadline")
     if options["max_bytes"] > _LARGEST:
         raise click.BadParameter("at most 900MB: a tar holds a gigabyte", param_hint="--max-bytes")
     contact = options.pop("contact")

@@ -65,15 +65,17 @@ class Row(NamedTuple):
     size: int | None = None
 
 
-def _shown(character: str) -> str:
-    """Return a character as it can be printed: a server may send what a terminal obeys."""
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+def _shown(said: str) -> str:
+    """Return words as they can be printed: a server may send what a terminal obeys."""
+    if said.isprintable():
+        return said
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in said)
 
 
 def row(outcome: Outcome, place: Place | None = None) -> Row:
     """Return an outcome as a row; what a server says is cut short, and what is not to be printed is spelt out."""
     where = (None, None, None) if place is None else (place.tar, place.offset, place.size)
-    said = outcome.reason and "".join(map(_shown, outcome.reason[:_REASON]))[:_REASON]
+    said = outcome.reason and _shown(outcome.reason[:_REASON])[:_REASON]
     return Row(outcome.status, said, outcome.retryable, *where)
 
 

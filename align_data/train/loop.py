@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -109,9 +109,8 @@ def train(
         raise TrainError(f"{settings.samples:,} samples are less than a batch of {settings.batch:,}: there is no step")
     if threads is not None or (settings.size == "tiny" and settings.init is None):
         torch.set_num_threads(threads or 1)
-    with ranks(device, settings.batch) as (rank, chosen), ExitStack() as held:
-        folder = Folder(out)
-        held.enter_context(folder.lock() if rank.number == 0 else nullcontext())
+    folder = Folder(out)
+    with ranks(device, settings.batch) as (rank, chosen), nullcontext() if rank.number else folder.lock():
         done = folder.begin(settings, shards, writes=rank.number == 0)
         if done is not None:
             return Trained(**{**done, "sanity": Sanity(**done["sanity"])}) if rank.number == 0 else None
@@ -176,18 +175,16 @@ class _Run:
         """Yield the batches of the steps that are left, and how long each was waited for."""
         while self._at.step < self._settings.steps:
             batches = self._feed.epoch(self._at.epoch, self._at.batch)
-            some = self._at.batch > 0
             while self._at.step < self._settings.steps:
                 began = time.monotonic()
                 batch = next(batches, None)
                 if batch is None:
                     break
-                some = True
                 self._at = self._at._replace(batch=self._at.batch + 1)
                 yield batch, time.monotonic() - began
             else:
                 return
-            if not some:  # else epoch would follow empty epoch
+            if not self._at.batch:  # else epoch would follow empty epoch
                 raise TrainError(
                     f"{self._feed.shards.store.url} has no batch any more at step {self._at.step + 1:,}: "
                     f"{'; '.join(self._feed.shards.skipped.values())}; run it again where the shards are there"

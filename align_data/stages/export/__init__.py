@@ -19,7 +19,8 @@ from align_data.progress import Progress
 from align_data.signals import ordered
 from align_data.stages.export.metadata import Files
 from align_data.stages.export.selection import Exported, Selection, begin, finish, select, unchanged
-from align_data.stages.export.shards import Shards, Split
+from align_data.stages.export.shard import ShardJob
+from align_data.stages.export.shards import Run, Shards, Split
 from align_data.store import Store
 from align_data.tables import digest
 
@@ -67,11 +68,9 @@ def export(
     selection, what = asked()
     made: Shards | Files
     if form.format in ("webdataset", "parquet"):
-        made = Shards.plan(
-            dataset, selection, out, tuple(what["signals"]), engine, progress,
-            parquet=form.format == "parquet", how=form.how, shard_size=form.shard_size, splits=form.splits,
-            drop_missing=drop_pending, export=digest(what),
-        )  # fmt: skip
+        job = ShardJob(dataset.store, form.format == "parquet", form.how, tuple(what["signals"]), ledger)
+        run = Run(dataset, selection, out, job, form.shard_size, tuple(form.splits), digest(what))
+        made = Shards.plan(run, engine, progress, drop_missing=drop_pending)
     else:
         signals = tuple(what.get("signals", ()))
         made = Files(dataset, selection, out, signals, form.format == "uids", form.source_uid)

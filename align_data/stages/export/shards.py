@@ -15,10 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
-from align_data.exported import FileInfo, sizes_name
+from align_data.exported import folders_of, sizes
 from align_data.hashing import xxh3
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
@@ -49,13 +48,12 @@ class Split:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """What is the same for all parts and shards. It travels to other machines."""
 
     dataset: Dataset
     selection: Selection
     out: Store
-    signals: tuple[str, ...]
     job: ShardJob
     shard_size: int
     splits: tuple[Split, ...]
@@ -65,39 +63,23 @@ class _Run:
     @property
     def folders(self) -> list[str]:
         """The folder of each split, and of what is in none, which comes first."""
-        return [f"{name}/" for name in ("train", *(split.name for split in self.splits))] if self.splits else [""]
+        return folders_of([split.name for split in self.splits])
 
 
 @dataclass(frozen=True)
 class Shards:
     """An export with images: which pairs each shard has, before any is made."""
 
-    run: _Run
+    run: Run
     exported: Exported
     numbers: Sequence[Sequence[int]]
     """Pairs of each part and split."""
     shards: Sequence[Shard]
 
     @staticmethod
-    def plan(
-        dataset: Dataset,
-        selection: Selection,
-        out: Store,
-        signals: tuple[str, ...],
-        engine: Engine,
-        progress: Progress,
-        *,
-        parquet: bool,
-        how: How,
-        shard_size: int,
-        splits: Sequence[Split],
-        drop_missing: bool,
-        export: str,
-    ) -> Shards:
+    def plan(run: Run, engine: Engine, progress: Progress, *, drop_missing: bool) -> Shards:
         """Count what there is; DatasetError for kept pairs without an image."""
-        job = ShardJob(dataset.store, parquet, how, signals, selection.ledger)
-        run = _Run(dataset, selection, out, signals, job, shard_size, tuple(splits), export)
-        rows = [part.rows for part in selection.manifest.parts]
+        rows = [part.rows for part in run.selection.manifest.parts]
         counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
         kept, size, missing = (sum(some) for some in zip(*(count[:3] for count in counts), strict=True))
         if missing and not drop_missing:
@@ -107,7 +89,7 @@ class Shards:
             )
         numbers = [count[3] for count in counts]
         shards = _plan(run, numbers)
-        done = Exported(kept, selection.counts()[1], [shard.name for shard in shards], size, missing)
+        done = Exported(kept, run.selection.counts()[1], [shard.name for shard in shards], size, missing)
         return Shards(run, done, numbers, shards)
 
     @property
@@ -124,13 +106,14 @@ class Shards:
         )
         make_all(Making(run.out, run.job, run.export), self.shards, engine, progress)
         infos = [info for shard in self.shards if (info := stored(run.out, shard, run.export)) is not None]
-        _sizes(run, infos)
+        for name, inside in sizes(run.folders, {info.name: info.pairs for info in infos}).items():
+            run.out.write_bytes(name, (json.dumps(inside, indent=1) + "\n").encode())
         index = write_index(run.out, self.shards)
         counts = {"exported": self.exported.pairs, "without_image": self.exported.without_image}
         return {**counts, "index": index, "shards": [asdict(info) for info in infos]}
 
 
-def _kept(run: _Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
+def _kept(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
     """Yield the kept rows of each piece that have an image, with the split of each; rows read, and kept without one."""
     ledger = run.dataset.ledger(run.selection.ledger)
     masks = ledger.pieces(part, ["failed", "unknown"])
@@ -153,7 +136,7 @@ def _split(splits: Sequence[Split]) -> pl.Expr:
     return number.alias("split")
 
 
-def _count(run: _Run, part: int, tick: Tick) -> tuple[int, int, int, list[int]]:
+def _count(run: Run, part: int, tick: Tick) -> tuple[int, int, int, list[int]]:
     """Return pairs to export, bytes of their images, kept pairs without one, and the pairs of each split."""
     size = missing = 0
     numbers = [0] * len(run.folders)
@@ -166,7 +149,7 @@ def _count(run: _Run, part: int, tick: Tick) -> tuple[int, int, int, list[int]]:
     return sum(numbers), size, missing, numbers
 
 
-def _plan(run: _Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
+def _plan(run: Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
     """Return all shards: of each split, the parts that it has rows of, and where in them these begin."""
     shards = []
     for split, folder in enumerate(run.folders):
@@ -186,7 +169,7 @@ def _plan(run: _Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
     return shards
 
 
-def _starts(run: _Run, numbers: Sequence[Sequence[int]]) -> list[list[int]]:
+def _starts(run: Run, numbers: Sequence[Sequence[int]]) -> list[list[int]]:
     """Return for each part how many pairs of each split are before it."""
     starts, so_far = [], [0] * len(run.folders)
     for number in numbers:
@@ -195,7 +178,7 @@ def _starts(run: _Run, numbers: Sequence[Sequence[int]]) -> list[list[int]]:
     return starts
 
 
-def _rows(run: _Run, part: int, starts: Sequence[int], numbers: Sequence[int], tick: Tick) -> None:
+def _rows(run: Run, part: int, starts: Sequence[int], numbers: Sequence[int], tick: Tick) -> None:
     """Write the kept rows of one part down, a file a split, their row groups cut where shards end."""
     with ExitStack() as stack:
         files = {}
@@ -203,15 +186,8 @@ def _rows(run: _Run, part: int, starts: Sequence[int], numbers: Sequence[int], t
             if number:
                 path = stack.enter_context(run.out.create(rows_name(split, part)))
                 room = run.shard_size - starts[split] % run.shard_size
-                files[split] = stack.enter_context(Groups(path, rows_schema(run.signals), room, run.shard_size))
-        for rows, read, _ in _kept(run, part, run.signals):
+                files[split] = stack.enter_context(Groups(path, rows_schema(run.job.signals), room, run.shard_size))
+        for rows, read, _ in _kept(run, part, run.job.signals):
             for split, file in files.items():
                 file.add(rows.filter(pl.col("split") == split))
             tick(read)
-
-
-def _sizes(run: _Run, infos: Sequence[FileInfo]) -> None:
-    """Write what open_clip reads to know how many samples a shard has."""
-    for folder in run.folders:
-        inside = {info.name.removeprefix(folder): info.pairs for info in infos if info.name.startswith(folder)}
-        run.out.write_bytes(sizes_name(folder), (json.dumps(inside, indent=1) + "\n").encode())

@@ -194,8 +194,8 @@ def _carry_out(
     rejected = _reject(job, plan, engine, progress)
     if uids or rejected:
         _commit(dataset, tombstones, [*zip(parts, done, strict=True), *rejected])
-    receipt = Receipt(plan.number, plan.asked, uids=uids, tombstones=len(every(dataset.tombstones)))
-    receipt.banned = len(plan.banned)
+    tombstoned = len(every(dataset.tombstones))
+    receipt = Receipt(plan.number, plan.asked, uids=uids, tombstones=tombstoned, banned=len(plan.banned))
     for one in done:
         for name in ("pairs", "images", "fetched", "bytes", "tars"):
             setattr(receipt, name, getattr(receipt, name) + getattr(one, name))

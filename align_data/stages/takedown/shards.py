@@ -170,7 +170,8 @@ def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progr
             wrong[name] = "is no JSON"
     if shards and store.local and not os.access(store.root, os.W_OK):
         wrong["it"] = "cannot be written to"
-    for name, said in wrong.items():
+    if wrong:
+        name, said = next(iter(wrong.items()))
         raise DatasetError(
             f"nothing is taken out of {store.url}: {name} {said}; align-data verify names all that is wrong. Mend it, "
             "or remove the folder and export again, then give --shards once more"
