@@ -15,9 +15,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from align_data.secrets import mask
+
 
 class AlignDataError(Exception):
-    """The base of all errors that align-data raises on purpose; its text is for the user."""
+    """The base of all errors that align-data raises on purpose; its text is for the user, and has no secret in it."""
+
+    def __str__(self) -> str:
+        return mask(super().__str__())
 
 
 class InputError(AlignDataError):

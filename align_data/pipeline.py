@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,6 +20,7 @@ from align_data.layout import Dataset
 from align_data.measured import lacking
 from align_data.progress import Progress
 from align_data.recipe import Recipe
+from align_data.secrets import mask_command
 from align_data.signals import find
 from align_data.stages.audit import Audit, audit
 from align_data.stages.filter import decide, overridden, plan
@@ -74,15 +74,11 @@ def _engine(resources: Resources, store: Store) -> Iterator[Engine]:
         spark.stop()
 
 
-_USER = re.compile(r"((?:^|=)[a-z]+://)[^/?#]*@")
-"""User and password in a URL, such as a proxy's: a dataset is handed on, with its log."""
-
-
 def _log(store: Store, began: datetime) -> None:
     """Write a line of history: dates are here, and nowhere else in a dataset."""
     ended = datetime.now(UTC)
     entry = {
-        "command": [_USER.sub(r"\1…@", word) for word in sys.argv[1:]],
+        "command": mask_command(sys.argv[1:]),  # a dataset is handed on, with its log
         "began": began.isoformat(timespec="milliseconds"),
         "seconds": round((ended - began).total_seconds(), 3),
         "align_data": __version__,
