@@ -120,8 +120,6 @@ bad_response
     /garbage.jpg /old.jpg /header_of_a_megabyte.jpg /brotli.jpg /not_packed.jpg /followed_by.jpg /encoding_no_utf8.jpg
     /status/600 /status/999 /announced?length=-1 /announced?length=%2B9 /announced?length=9,9
     /announced?length=9x /announced?length= /announced?length=5&length=6 /announced?length=999999999999999999999999999999
-bad_url
-    /redirect_no_utf8.jpg
 opted_out
     /robots?tag=noai /robots?tag=all&tag=nofollow,NOIMAGEINDEX
     /robots?tag=unavailable_after:+Fri,+25+Jun+2010+15:00:00+GMT,+noindex
@@ -132,7 +130,7 @@ http_101
 http_302
     /nowhere
 http_404
-    /missing /no_utf8.jpg
+    /missing /no_utf8.jpg /redirect_no_utf8.jpg
 http_503 again
     /busy/d?times=1&status=503
 """
@@ -367,7 +365,9 @@ def listening(answer: bytes) -> Iterator[int]:
 
 
 def test_nobody_listens_and_tls_that_is_none(tmp_path: Path) -> None:
-    nobody = ask(f"http://{HOME}:1/")
+    with socket.create_server((HOME, 0)) as gone:
+        port = gone.getsockname()[1]
+    nobody = ask(f"http://{HOME}:{port}/")
     assert (nobody.status, nobody.retryable) == ("connect", True)
     with listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         plain = ask(f"https://{HOME}:{port}/good.jpg")

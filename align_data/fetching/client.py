@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import BinaryIO
-from urllib.parse import urljoin
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -30,7 +29,7 @@ from align_data.errors import AlignDataError
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.target import origin, target
+from align_data.fetching.target import origin, resolved, target
 
 MAX_BYTES = 20 * 2**20
 DEADLINE = 30.0
@@ -40,6 +39,8 @@ _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview
 _AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
 _FOR_US = frozenset({"*", "robots", "align-data"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 10
+"""One more ends a URL."""
 _NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
@@ -230,21 +231,13 @@ def _watched(response: _Response) -> Iterator[list[str]]:
         closed.remove_done_callback(lost)
 
 
-def _joined(url: str, location: str) -> str:
-    """Return where a redirect leads; what cannot be joined as it is, for the next hop to say so."""
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        return location
-
-
 def _no_success(url: str, response: aiohttp.ClientResponse) -> Outcome:
     """Return the outcome of an answer that is not the image: an error, a redirect, or a wish to be asked later."""
     status, headers = response.status, response.headers
     if not 100 <= status <= 599:
         return Outcome("bad_response", f"HTTP status {status}")
     if status in REDIRECTS and "Location" in headers:
-        return Outcome("", location=_joined(url, headers["Location"].strip()))
+        return Outcome("", location=resolved(url, headers["Location"]))
     if status == 429 or (status == 503 and "Retry-After" in headers):
         asked = headers.get("Retry-After")
         said = f"HTTP {status}" if asked is None else f"HTTP {status}, Retry-After: {asked[:60]}"

@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from align_data.fetching.client import Client, Visit
+from align_data.fetching.client import MOST_REDIRECTS, Client, Visit
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, origin, target
 from align_data.store import writing
@@ -28,7 +28,6 @@ PATIENCE = 60.0
 _PATIENCE_IN_ALL = 5 * PATIENCE
 """Seconds that a run waits for one host, however often it asks."""
 _TRIES = 3
-_REDIRECTS = 10
 _IN_A_ROW = 16
 """URLs that a connection asks for while other hosts wait for a turn."""
 _SILENT = frozenset({"timeout", "connect", "dns"})
@@ -269,7 +268,7 @@ class Crawl:
 
     def _follow(self, job: _Job, location: str) -> None:
         job.redirects += 1
-        if job.redirects > _REDIRECTS:
+        if job.redirects > MOST_REDIRECTS:
             self._settle(job, Outcome("too_many_redirects", f"the last one to {location[:200]}"))
             return
         job.lead(location)

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from align_data.fetching.client import REDIRECTS, Policy, opt_out
+from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_out
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
 from align_data.fetching.messages import ours
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.target import target
+from align_data.fetching.target import resolved, target
 
 T = TypeVar("T")
 
@@ -177,10 +177,28 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(partial(_Tls, policy=self._policy), request, context=self._tls)
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, as many as the client does."""
+class _Redirects(urllib.request.BaseHandler):
+    """Follows redirects as the client does: as many, and to the byte. urllib's own quotes where they lead anew."""
 
-    max_redirections = max_repeats = 10
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def http_error_302(
+        self, request: urllib.request.Request, response: Any, _code: int, _said: str, headers: http.client.HTTPMessage
+    ) -> Any:
+        """Open what a Location leads to."""
+        response.close()
+        location = headers["Location"].encode("iso-8859-1").decode("utf-8", "surrogateescape")
+        where = resolved(request.full_url, location)
+        hops = getattr(request, "hops", 0) + 1
+        if hops > MOST_REDIRECTS:
+            raise Refusal("too_many_redirects", f"the last one to {where[:200]}")
+        asked = _or_refuse(target(where, self._guard))
+        follows = urllib.request.Request(str(asked), headers=request.headers, unverifiable=True)  # noqa: S310 - judged
+        follows.hops = hops  # type: ignore[attr-defined]
+        return self.parent.open(follows)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 class _Judge(urllib.request.BaseHandler):
@@ -262,6 +280,10 @@ def opener(policy: Policy) -> urllib.request.OpenerDirector:
     """Return what opens URLs as a policy has it."""
     made = _Opener(policy)
     handlers = (_Http, _Https, _Judge)
-    for handler in (*(kind(policy) for kind in handlers), _Redirects(), urllib.request.HTTPDefaultErrorHandler()):
+    for handler in (
+        *(kind(policy) for kind in handlers),
+        _Redirects(policy.guard),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ):
         made.add_handler(handler)
     return made

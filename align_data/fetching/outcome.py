@@ -15,6 +15,7 @@ STATUSES: Mapping[str, str] = {
     "connect": "no connection, or one that broke before an answer; likewise a proxy that makes none",
     "tls": "the server's certificate is not valid for its name",
     "refused_address": "the host's address is not public, and no --allow-network allows it",
+    "refused_port": "the URL's port belongs to something else than HTTP: one of the Fetch standard's bad ports",
     "refused_scheme": "a redirect leads to something else than http or https",
     "bad_url": "no request can be made of the URL, or of where a redirect leads",
     "bad_response": "what came is no HTTP, or of a content encoding that nobody asked for",

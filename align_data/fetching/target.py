@@ -18,9 +18,26 @@ _LONGEST_AUTHORITY = 1024
 """Characters of user, host and port: to look at a host takes the square of its length."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
+_HOST_FOLLOWS = re.compile(r"[/\\]{2}[^/?#]")
+_PATH_ENDS = re.compile(r"[?#]")
+# What a request may not hold as it is: the sets of the URL standard (url.spec.whatwg.org). A quotation mark ' may stand
+# in a query: a browser escapes it, but it is legal, and may be signed.
+_NOT_IN_PATH = re.compile(r"""[^!-~]|["<>^`{}]""")
+_NOT_IN_QUERY = re.compile(r"""[^!-~]|["<>]""")
+_REMOVED = dict.fromkeys(map(ord, "\t\n\r"))
+_AROUND = "".join(map(chr, range(33)))
+"""Control characters and the space, which count for nothing at both ends of a URL."""
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""Bytes of a header that were no UTF-8, as Python has them in a text."""
 _NAME = re.compile(r"(?!.{254})([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 _NUMBER_LAST = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)\.?$")
-_AS_IT_IS = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]*")
+_NOT_HTTP = """
+1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 135 137
+139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 995 1719 1720
+1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080
+"""
+BAD_PORTS = frozenset(map(int, _NOT_HTTP.split()))
+"""Ports where something else than HTTP listens: the Fetch standard's bad ports, which no browser asks either."""
 
 
 def target(url: str, guard: Guard | None = None) -> URL | Outcome:
@@ -36,19 +53,72 @@ def target(url: str, guard: Guard | None = None) -> URL | Outcome:
 
 
 def _asked(url: str) -> URL:
-    """Return the URL with its host in ASCII, and with its path as it is: a signed one may not be spelt otherwise."""
+    """Return the URL with its host in ASCII, and the rest as it is: a signed one may not be spelt otherwise."""
     if len(url) > _LONGEST:
         raise ValueError(f"{len(url):,} characters")
     if not encodable(url):
         raise ValueError("not UTF-8")
+    url = url.translate(_REMOVED)
     found = _AUTHORITY.match(url)
     if found is None or not found[1]:
         raise ValueError("no host")
     if len(found[1]) > _LONGEST_AUTHORITY:
         raise ValueError(f"a host of {len(found[1]):,} characters")
-    base, rest = str(URL(f"{found[0]}/")).removesuffix("/"), url[found.end() :].partition("#")[0]
-    rest = rest if rest.startswith("/") else f"/{rest}"
-    return URL(base + rest, encoded=_AS_IT_IS.fullmatch(rest) is not None)
+    scheme, _, authority = str(URL(f"{found[0]}/")).removesuffix("/").partition("://")
+    # As one path, the query too: then nothing takes it apart to put it together otherwise.
+    return URL.build(scheme=scheme, authority=authority, path=_escaped(url[found.end() :]), encoded=True)
+
+
+def _escaped(rest: str) -> str:
+    """Return path and query with what is not legal in them escaped, and nothing else changed."""
+    path, mark, query = rest.partition("#")[0].partition("?")
+    path = path.replace("\\", "/")  # as browsers have it
+    path = path if path.startswith("/") else f"/{path}"
+    return _NOT_IN_PATH.sub(_percent, path) + mark + _NOT_IN_QUERY.sub(_percent, query)
+
+
+def _percent(sign: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in sign[0].encode())
+
+
+def resolved(url: str, location: str) -> str:
+    """Return where a redirect's Location leads from a URL: references resolved, nothing else changed."""
+    location = location.strip(_AROUND).translate(_REMOVED)
+    location = _UNDECODED.sub(lambda sign: f"%{ord(sign[0]) - 0xDC00:02X}", location)
+    found, scheme = _AUTHORITY.match(url), _SCHEME.match(location)
+    if found is None:
+        return location
+    if scheme is not None:
+        same = scheme[1].lower() == url.partition(":")[0].lower()
+        if not same or _HOST_FOLLOWS.match(location, scheme.end()):
+            return location
+        # 'http:/path' and 'http:path' are a path of the host that was asked.
+        location = location[scheme.end() :].removeprefix("//")
+    end = _PATH_ENDS.search(location)
+    path, rest = (location[: end.start()], location[end.start() :]) if end is not None else (location, "")
+    path = path.replace("\\", "/")
+    if path.startswith("//"):
+        return f"{url.partition(':')[0]}:{path}{rest}"
+    ours, mark, query = url[found.end() :].partition("#")[0].partition("?")
+    if path:
+        here = ours.replace("\\", "/").rpartition("/")[0]
+        return found[0] + _without_dots(path if path.startswith("/") else f"{here}/{path}") + rest
+    return found[0] + ours + (rest if rest.startswith("?") else mark + query + rest)
+
+
+def _without_dots(path: str) -> str:
+    """Return a path without its '.' and '..', however they are spelt."""
+    kept: list[str] = []
+    names = path.split("/")[1:]
+    for number, name in enumerate(names, 1):
+        plain = name.lower().replace("%2e", ".")
+        if plain == "..":
+            del kept[-1:]
+        if plain not in (".", ".."):
+            kept.append(name)
+        elif number == len(names):
+            kept.append("")
+    return "/" + "/".join(kept)
 
 
 def _wrong(asked: URL, guard: Guard | None) -> Outcome | None:
@@ -57,6 +127,8 @@ def _wrong(asked: URL, guard: Guard | None) -> Outcome | None:
         return Outcome("bad_url", f"{host!r} cannot be a host's name")
     if asked.port == 0:
         return Outcome("bad_url", "port 0")
+    if guard is not None and asked.port in BAD_PORTS:
+        return Outcome("refused_port", f"port {asked.port} is not HTTP's")
     return _number_in_disguise(host, guard) if guard is not None else None
 
 
