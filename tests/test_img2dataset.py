@@ -591,6 +591,7 @@ LEADS = ("http://169.254.169.254/", "http://10.0.0.1/", "http://[::1]:{port}/", 
 STRANGE = ("http://2130706433:{port}/good.jpg", "http://0x7f.1:{port}/good.jpg", "http://localhost:{port}/good.jpg")
 ENDS = {  # of the hostile server's pages
     "ok": "/good/1 /pause /packed.jpg /deflated.jpg /chunked.jpg /until_closed.jpg /continue.jpg /short_announced.jpg "
+    "/not_packed.jpg /brotli.jpg /encoding_no_utf8.jpg /followed_by.jpg /announced?length=-5 /announced?length=abc "
     "/relative/x /endless_afterwards.jpg /around/3 /around/10 /robots?tag=googlebot:noindex",
     "too_many_redirects": "/loop /around/11",
     "not_an_image": "/html.jpg /svg.jpg /short.jpg /empty.jpg",
@@ -599,9 +600,8 @@ ENDS = {  # of the hostile server's pages
     "too_large": "/endless.jpg /endless_chunked.jpg /endless_empty_blocks.jpg /bomb.jpg /huge.jpg "
     "/announced?length=99999999",
     "timeout": "/endless_trailers.jpg /endless_continue.jpg /slow_headers.jpg /slow_body.jpg /silent.jpg",
-    "bad_response": "/endless_headers.jpg /endless_line.jpg /endless_extension.jpg /garbage.jpg /old.jpg /brotli.jpg "
-    "/header_of_a_megabyte.jpg /not_packed.jpg /followed_by.jpg /encoding_no_utf8.jpg /status/999 "
-    "/announced?length=-5 /announced?length=5&length=7 /announced?length=abc",
+    "bad_response": "/endless_headers.jpg /endless_line.jpg /endless_extension.jpg /garbage.jpg /old.jpg "
+    "/header_of_a_megabyte.jpg /status/999 /announced?length=5&length=7",
     "http_404": "/status/404 /no_utf8.jpg",
     "http_302": "/nowhere",
     "http_204": "/status/204",

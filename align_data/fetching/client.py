@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,10 +26,11 @@ from yarl import URL
 
 from align_data import __version__
 from align_data.errors import AlignDataError
+from align_data.fetching.connection import Connector
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.target import origin, resolved, target
+from align_data.fetching.target import LONGEST, origin, resolved, target
 
 MAX_BYTES = 20 * 2**20
 DEADLINE = 30.0
@@ -138,7 +139,7 @@ class Visit:
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             limit=0,  # the crawl counts connections, by host too
             resolver=self._resolver,
             socket_factory=None if self._policy.proxy else self._policy.guard.socket,
@@ -153,6 +154,7 @@ class Visit:
             auto_decompress=False,  # aiohttp would unpack without a limit
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            max_field_size=LONGEST,  # of a Location; of trailers, too, there may be no more than there may be here
         )
 
     async def _judge(self, url: str, response: _Response, body: BinaryIO) -> Outcome:
@@ -167,8 +169,8 @@ class Visit:
         announced = headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > most:
             return Outcome("too_large", f"{int(announced):,} bytes are announced")
-        content = Content.of(headers.get("Content-Encoding", ""), most)
-        return content if isinstance(content, Outcome) else await _read(response, content, body)
+        with closing(Content(headers.get("Content-Encoding", ""), most)) as content:
+            return await _read(response, content, body)
 
 
 class _Response(aiohttp.ClientResponse):
@@ -200,7 +202,11 @@ async def _read(response: _Response, content: Content, body: BinaryIO) -> Outcom
             if isinstance(some, Outcome):
                 return some
             body.write(some)
-    return Outcome("truncated", broken[0]) if broken else content.end()
+    if broken:
+        return Outcome("truncated", broken[0])
+    rest, end = content.end()
+    body.write(rest)
+    return end
 
 
 @contextmanager
@@ -270,6 +276,8 @@ def _failure(error: Exception) -> Outcome:
         return Outcome("bad_response", str(wrong))
     if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words have the proxy's password in them
         return Outcome("connect", f"the proxy answered {error.status} {error.message}")
+    if isinstance(error, aiohttp.ClientResponseError):
+        said = error.message
     status = next((status for kinds, status in _FAILURES if isinstance(error, kinds)), None)
     if status is None:
         return Outcome("bad_response", f"unforeseen, {type(error).__name__}: {said}", retry=True)

@@ -1,61 +1,209 @@
-"""What comes as a body: counted, unpacked if it is packed, and looked at whether it begins like an image."""
+"""What comes as a body: counted, unpacked if it is packed, and looked at whether it begins like an image.
+
+Whether a body is packed its own bytes say: many servers name an encoding and send the picture as it is, and browsers
+show it. An encoding that nobody knows ('aws-chunked', 'utf-8', 'none') says nothing.
+"""
 
 from __future__ import annotations
 
+import tempfile
 import zlib
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
 
 from align_data.fetching.outcome import Outcome
 from align_data.formats import HEAD, sniff
+from align_data.store import writing
 
-_PLAIN = frozenset({"identity", ""})
-_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_ZLIB = frozenset({"gzip", "x-gzip", "deflate"})
+_ARROW = {"br": "brotli", "zstd": "zstd"}
+"""What pyarrow unpacks, by the name that it has there."""
+_LAYERS = 5
+"""Encodings one over the other, at most; the others stay."""
+_GZIP = b"\x1f\x8b"
+_IN_MEMORY = 2**18
+"""Bytes of a packed body that are held in memory, where it can be unpacked only as a whole."""
+
+
+class _OverError(Exception):
+    """A body of which no more is wanted; says what it comes to."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = Outcome(status, reason)
+
+
+class _Unpacker(Protocol):
+    def take(self, some: bytes) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class _Zlib:
+    """Unpacks what is in zlib's or gzip's form, or in none (raw deflate), piece by piece."""
+
+    def __init__(self, coding: str, first: bytes, most: int) -> None:
+        in_zlib = first[0] & 15 == 8 and int.from_bytes(first[:2]) % 31 == 0
+        raw = coding == "deflate" and not in_zlib and not first.startswith(_GZIP)
+        self._coding, self._left = coding, most + 1
+        self._decoder = zlib.decompressobj(wbits=-15 if raw else 47)  # 47: gzip or zlib, by its header
+
+    def take(self, some: bytes) -> bytes:
+        """Return what a piece is unpacked; what follows the end is passed over, as browsers do."""
+        if self._decoder.eof or not self._left:
+            return b""
+        try:
+            # Never more than one byte too much: a bomb goes off in here.
+            unpacked = self._decoder.decompress(some, self._left)
+        except zlib.error as error:
+            raise _OverError("bad_response", f"Content-Encoding: {self._coding}, but {error}") from error
+        self._left -= len(unpacked)
+        return unpacked
+
+    def end(self) -> bytes:
+        """Return nothing: all has been handed on; _OverError if the end is missing."""
+        if not self._decoder.eof:
+            raise _OverError("truncated", "the packed body ends early")
+        return b""
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+
+class _Arrow:
+    """Unpacks Brotli and Zstandard once all has come."""
+
+    def __init__(self, coding: str, most: int) -> None:
+        self._coding, self._most = coding, most
+        self._come: BinaryIO = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # type: ignore[assignment] # noqa: SIM115
+
+    def take(self, some: bytes) -> bytes:
+        """Keep a piece."""
+        with writing(tempfile.gettempdir()):
+            self._come.write(some)
+        return b""
+
+    def end(self) -> bytes:
+        """Return what all of it is unpacked, and at most one byte too much."""
+        self._come.seek(0)
+        try:
+            with (
+                self._come,
+                pa.CompressedInputStream(pa.PythonFile(self._come, mode="r"), _ARROW[self._coding]) as all_,
+            ):
+                return bytes(all_.read(self._most + 1))
+        except OSError as error:
+            status = "truncated" if "Truncated" in str(error) else "bad_response"
+            raise _OverError(status, f"Content-Encoding: {self._coding}, but {error}") from error
+
+    def close(self) -> None:
+        """Forget what has come."""
+        self._come.close()
+
+
+class _Layer:
+    """One encoding of a body, if it is there: by its first bytes."""
+
+    def __init__(self, coding: str, most: int) -> None:
+        self._coding, self._most = coding, most
+        self._first = b""
+        self._unpacker: _Unpacker | None = None
+        self._known = False
+
+    def take(self, some: bytes) -> bytes:
+        """Return what a piece is without the encoding."""
+        if not self._known:
+            self._first += some
+            if len(self._first) < HEAD:
+                return b""
+            some = self._look()
+        return self._unpacker.take(some) if self._unpacker else some
+
+    def _look(self) -> bytes:
+        """Choose by the first bytes; return them."""
+        self._known = True
+        first, coding = self._first, self._coding
+        if sniff(first) is None and first:
+            gzip = coding == "deflate" or first.startswith(_GZIP) or first[0] & 15 == 8
+            if coding in _ARROW:
+                self._unpacker = _Arrow(coding, self._most)
+            elif gzip:
+                self._unpacker = _Zlib(coding, first, self._most)
+        return first
+
+    def end(self) -> bytes:
+        """Return what is left of it."""
+        rest = b""
+        if not self._known:
+            first = self._look()
+            rest = self._unpacker.take(first) if self._unpacker else first
+        return rest + self._unpacker.end() if self._unpacker else rest
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        if self._unpacker is not None:
+            self._unpacker.close()
 
 
 class Content:
-    """A body that comes piece by piece: `take` and `end` return what there is to write, or what it comes to."""
+    """A body that comes piece by piece: `take` returns what there is to write, or what the body comes to; so `end`."""
 
-    def __init__(self, encoding: str, most: int) -> None:
-        self._encoding, self._most = encoding, most
-        self._unpack = None if encoding in _PLAIN else zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
+    def __init__(self, encodings: str, most: int) -> None:
+        """Take at most so many bytes, packed or not, of a body with this Content-Encoding."""
+        codings = [each.strip().lower() for each in encodings.split(",")]
+        able = [each for each in codings if each in _ZLIB or (each in _ARROW and pa.Codec.is_available(_ARROW[each]))]
+        self._layers = [_Layer(coding, most) for coding in reversed(able[:_LAYERS])]
+        self._encodings, self._most = encodings.strip(), most
         self._sent = self._size = 0
         self._head = b""
 
-    @staticmethod
-    def of(encoding: str, most: int) -> Content | Outcome:
-        """Return a body of a Content-Encoding, of which at most so many bytes are taken, packed or not."""
-        encoding = encoding.strip().lower()
-        if encoding in _PLAIN | _PACKED:
-            return Content(encoding, most)
-        return Outcome("bad_response", f"Content-Encoding: {encoding[:40]}")
-
     def take(self, chunk: bytes) -> bytes | Outcome:
         """Return what a piece is unpacked, or the outcome of a body that is not read on."""
-        try:
-            # Never more than one byte too much: a bomb goes off in here.
-            some = self._unpack.decompress(chunk, self._most + 1 - self._size) if self._unpack else chunk
-        except zlib.error as error:
-            return Outcome("bad_response", f"Content-Encoding: {self._encoding}, but {error}")
         self._sent += len(chunk)
-        self._size += len(some)
-        if max(self._sent, self._size) > self._most:
-            return Outcome("too_large", f"more than {self._most:,} bytes")
-        if self._unpack and self._unpack.unused_data:
-            return Outcome("bad_response", f"Content-Encoding: {self._encoding}, but something follows it")
-        return self._looked_at(some)
+        if self._sent > self._most:
+            return self._too_large()
+        try:
+            for layer in self._layers:
+                chunk = layer.take(chunk)
+        except _OverError as over:
+            return over.outcome
+        return self._looked_at(chunk)
+
+    def end(self) -> tuple[bytes, Outcome]:
+        """Return what is left to write, and what a body comes to that is over."""
+        rest = b""
+        try:
+            for layer in self._layers if self._sent else ():
+                rest = layer.take(rest) + layer.end()
+        except _OverError as over:
+            return b"", over.outcome
+        looked_at = self._looked_at(rest)
+        if isinstance(looked_at, Outcome):
+            return b"", looked_at
+        return rest, Outcome("ok") if sniff(self._head) else self._no_image()
+
+    def close(self) -> None:
+        """Let go of what is open, however much has come."""
+        for layer in self._layers:
+            layer.close()
 
     def _looked_at(self, some: bytes) -> bytes | Outcome:
+        self._size += len(some)
+        if self._size > self._most:
+            return self._too_large()
         if len(self._head) < HEAD:
             self._head += some[:HEAD]
             if len(self._head) >= HEAD and sniff(self._head) is None:
                 return self._no_image()
         return some
 
-    def end(self) -> Outcome:
-        """Return what a body comes to that is over."""
-        if self._unpack and self._sent and not self._unpack.eof:
-            return Outcome("truncated", "the packed body ends early")
-        return Outcome("ok") if sniff(self._head) else self._no_image()
+    def _too_large(self) -> Outcome:
+        return Outcome("too_large", f"more than {self._most:,} bytes")
 
     def _no_image(self) -> Outcome:
         shown = self._head[:24].decode("ascii", "backslashreplace").replace("\n", " ").replace("\r", " ")
-        return Outcome("not_an_image", f"begins with {shown!r}" if self._head else "the body is empty")
+        encoded = f", Content-Encoding: {self._encodings[:40]}" if self._encodings else ""
+        return Outcome("not_an_image", f"begins with {shown!r}{encoded}" if self._head else "the body is empty")

@@ -7,18 +7,21 @@ in the words of `messages.ours`. One thread asks for one URL at a time, from `op
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
 from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_out
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
+from align_data.fetching.head import Head, NoHeadError
 from align_data.fetching.messages import ours
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import resolved, target
@@ -98,6 +101,29 @@ def _connect(guard: Guard, address: tuple[str, int], *_: Any) -> socket.socket:
     raise failed or OSError("the name has no address")
 
 
+class _Begun(io.RawIOBase):
+    """A stream of which some has been read."""
+
+    def __init__(self, come: bytes, rest: Any) -> None:
+        self._come, self._rest = come, rest
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has come, then what comes."""
+        some = self._come[: len(buffer)] or self._rest.read1(len(buffer))
+        self._come = self._come[len(some) :]
+        buffer[: len(some)] = some
+        return len(some)
+
+    def close(self) -> None:
+        """Close what is read from."""
+        self._rest.close()
+        super().close()
+
+
 class _Body(http.client.HTTPResponse):
     """A response whose body is taken as the client takes it: whole, bounded, and only if it begins like an image."""
 
@@ -105,11 +131,29 @@ class _Body(http.client.HTTPResponse):
         super().__init__(*arguments, **options)
         self._most = most
 
+    def begin(self) -> None:
+        """Read the head as the client does."""
+        head, come = Head(), b""
+        while not head.whole:
+            some = self.fp.read1(_SOME)
+            if not some:
+                raise http.client.RemoteDisconnected("the connection ended before an answer")
+            try:
+                plain, body = head.take(some)
+            except NoHeadError as error:
+                raise Refusal("bad_response", str(error)) from error
+            come = plain + body
+        self.fp = io.BufferedReader(_Begun(come, self.fp))
+        super().begin()
+
     def read(self, amount: int | None = None) -> bytes:
         """Return the whole body, unpacked, or the next `amount` bytes as they come."""
         if amount is not None or self.isclosed():
             return super().read(amount)
-        content = _or_refuse(Content.of(self.headers.get("Content-Encoding", ""), self._most))
+        with closing(Content(self.headers.get("Content-Encoding", ""), self._most)) as content:
+            return self._taken(content)
+
+    def _taken(self, content: Content) -> bytes:
         try:
             body = b"".join([_or_refuse(content.take(some)) for some in self._pieces()])
         except TimeoutError:
@@ -118,8 +162,8 @@ class _Body(http.client.HTTPResponse):
             raise Refusal("truncated", str(error)) from error
         except http.client.HTTPException as error:
             raise Refusal("bad_response", f"{type(error).__name__}: {error}") from error
-        end = content.end()
-        return body if end.status == "ok" else _or_refuse(end)
+        rest, end = content.end()
+        return body + rest if end.status == "ok" else _or_refuse(end)
 
     def _pieces(self) -> Iterator[bytes]:
         announced, size = self.length, 0
@@ -232,11 +276,8 @@ class _Judge(urllib.request.BaseHandler):
         directive = None if self._policy.ignore_opt_out else opt_out(headers.get_all("X-Robots-Tag", []))
         if directive is not None:
             return Outcome("opted_out", f"X-Robots-Tag: {directive}")
-        lengths = set(headers.get_all("Content-Length", []))
-        announced = lengths.pop().strip() if lengths else "0"
-        if lengths or not announced.isdecimal():
-            return Outcome("bad_response", f"Content-Length: {announced[:40]}")
-        return None if int(announced) <= self._policy.max_bytes else _announced(int(announced))
+        announced = int(headers.get("Content-Length", "0"))
+        return None if announced <= self._policy.max_bytes else _announced(announced)
 
     https_request, https_response = http_request, http_response
 

@@ -18,7 +18,7 @@ STATUSES: Mapping[str, str] = {
     "refused_port": "the URL's port belongs to something else than HTTP: one of the Fetch standard's bad ports",
     "refused_scheme": "a redirect leads to something else than http or https",
     "bad_url": "no request can be made of the URL, or of where a redirect leads",
-    "bad_response": "what came is no HTTP, or of a content encoding that nobody asked for",
+    "bad_response": "what came is not HTTP, even as browsers read it, or cannot be unpacked",
     "too_many_redirects": "more than ten",
     "too_large": "more than --max-bytes, announced or sent, packed or unpacked",
     "truncated": "the body ended before its announced end",

@@ -12,7 +12,7 @@ from align_data.errors import encodable
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 
-_LONGEST = 2**16
+LONGEST = 2**16
 """Characters of a URL that anyone would serve, at most, and then some."""
 _LONGEST_AUTHORITY = 1024
 """Characters of user, host and port: to look at a host takes the square of its length."""
@@ -54,7 +54,7 @@ def target(url: str, guard: Guard | None = None) -> URL | Outcome:
 
 def _asked(url: str) -> URL:
     """Return the URL with its host in ASCII, and the rest as it is: a signed one may not be spelt otherwise."""
-    if len(url) > _LONGEST:
+    if len(url) > LONGEST:
         raise ValueError(f"{len(url):,} characters")
     if not encodable(url):
         raise ValueError("not UTF-8")

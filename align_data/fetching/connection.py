@@ -1,0 +1,48 @@
+"""A connection whose heads are read with patience: what comes is made plain before aiohttp's parser sees it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import BadHttpMessage
+
+from align_data.fetching.head import Head, NoHeadError
+
+
+class _Handler(ResponseHandler):
+    """Hands on a plain head, then the body: by itself, so that what follows a whole body does not spoil it."""
+
+    _head: Head | None = None
+    """Of the answer that is waited for; None before anything is asked."""
+
+    def set_response_params(self, **options: Any) -> None:
+        """Begin with another answer."""
+        self._head = Head()
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes."""
+        if self._head is None or self._head.whole:
+            super().data_received(data)
+            return
+        try:
+            head, body = self._head.take(data)
+        except NoHeadError as error:
+            if self.transport is not None:
+                self.transport.close()
+            self.set_exception(BadHttpMessage(str(error)))
+            return
+        for some in (head, body):
+            if some:
+                super().data_received(some)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Makes such connections."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_Handler, loop=self._loop))
