@@ -102,6 +102,8 @@ def forbidden(port: int) -> Iterator[None]:
 ANSWERS = """
 ok
     /good.jpg /packed.jpg /deflated.jpg /chunked.jpg /until_closed.jpg /continue.jpg /short_announced.jpg /relative/x
+    /not_packed.jpg /brotli.jpg /encoding_no_utf8.jpg /followed_by.jpg /announced?length=-1 /announced?length=%2B9
+    /announced?length=9x /announced?length= /announced?length=999999999999999999999999999999
     /around/10 /robots?tag=googlebot:+noindex /busy/a?times=1&status=429&after=0 /busy/b?times=2&status=503&after=0
 too_many_redirects
     /around/11 /loop
@@ -115,11 +117,10 @@ timeout again
     /slow_headers.jpg /slow_body.jpg /silent.jpg
 too_large
     /endless.jpg /endless_chunked.jpg /endless_empty_blocks.jpg /bomb.jpg /huge.jpg /announced?length=1000000000000000
+    /endless_after_packed.jpg
 bad_response
-    /chunked_badly.jpg /chunked_badly_later.jpg /endless_trailers.jpg /endless_headers.jpg /endless_line.jpg /endless_after_packed.jpg
-    /garbage.jpg /old.jpg /header_of_a_megabyte.jpg /brotli.jpg /not_packed.jpg /followed_by.jpg /encoding_no_utf8.jpg
-    /status/600 /status/999 /announced?length=-1 /announced?length=%2B9 /announced?length=9,9
-    /announced?length=9x /announced?length= /announced?length=5&length=6 /announced?length=999999999999999999999999999999
+    /chunked_badly.jpg /chunked_badly_later.jpg /endless_trailers.jpg /endless_headers.jpg /endless_line.jpg
+    /garbage.jpg /old.jpg /header_of_a_megabyte.jpg /status/600 /status/999 /announced?length=5&length=6
 opted_out
     /robots?tag=noai /robots?tag=all&tag=nofollow,NOIMAGEINDEX
     /robots?tag=unavailable_after:+Fri,+25+Jun+2010+15:00:00+GMT,+noindex
@@ -735,7 +736,7 @@ def test_a_second_run_asks_for_what_can_have_changed_and_nothing_else(tmp_path: 
         assert {url: each for url, each in images_by_url(dataset).items() if url not in retried} == {
             url: each for url, each in before.items() if url not in retried
         }
-        wide = replace(small, guard=Guard.of([*homes, "127.0.0.3/32"]))
+        wide = replace(small, guard=Guard.of([*homes, "127.0.0.3/32"], ["127.0.0.9/32"]))
         seen, found, _ = asked(wide)
         assert seen - retried == {other}
         assert found == expected | {other: "ok"}
@@ -750,6 +751,28 @@ def test_a_second_run_asks_for_what_can_have_changed_and_nothing_else(tmp_path: 
         assert seen == retried
         assert found[other] == "ok"
         check_tars(dataset)
+
+
+def test_what_was_denied_or_given_up_by_an_older_client_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(HOME, "127.0.0.3") as web:
+        urls = [web.url("/good/1"), web.url("/good/2", "127.0.0.3"), web.url("/garbage.jpg"), web.url("/status/404")]
+        dataset = dataset_of(tmp_path, urls)
+        homes = ["127.0.0.0/8"]
+        monkeypatch.setattr("align_data.fetching.record.CLIENT", 1)
+        _, images = run(dataset, replace(POLICY, guard=Guard.of(homes, ["127.0.0.3"])))
+        assert [statuses(images)[url] for url in urls] == ["ok", "refused_address", "bad_response", "http_404"]
+        assert {each.home for each in web.seen.asked} == {HOME}
+        for policy, asked in ((Guard.of(homes), {"/good/2"}), (Guard.of(homes, ["127.0.0.3"]), set())):
+            web.seen.forget()
+            _, images = run(dataset, replace(POLICY, guard=policy))
+            assert set(web.seen.paths()) == asked
+            assert statuses(images)[urls[1]] == "ok"
+        monkeypatch.undo()
+        web.seen.forget()
+        run(dataset, replace(POLICY, guard=Guard.of(homes)))
+        assert web.seen.paths() == {"/garbage.jpg": 1}
 
 
 def images_by_url(dataset: Dataset) -> dict[str, tuple[Any, ...]]:

@@ -196,16 +196,58 @@ def test_allowed_networks(networks: list[str], address: str, allowed: bool) -> N
     assert (Guard.of(networks).why_not(address) is None) == allowed
 
 
+@given(st.ip_addresses(v=4), st.integers(0, 32), st.booleans())
+def test_a_denied_network_is_closed_in_every_disguise_and_whatever_is_allowed(
+    four: ipaddress.IPv4Address, bits: int, mapped: bool
+) -> None:
+    network = ipaddress.ip_network((four, bits), strict=False)
+    denied = f"::ffff:{network[0]}/{bits + 96}" if mapped else str(network)
+    every = Guard.of(["0.0.0.0/0", "::/0"], [denied])
+    for one in (four, network[0], network[-1]):
+        for spelt in (one, *disguises(one)):
+            assert every.why_not(str(spelt)) == f"{spelt} is in {network}, which is denied"
+    for outside in (int(network[0]) - 1, int(network[-1]) + 1):
+        if 0 <= outside < 2**32:
+            other = ipaddress.IPv4Address(outside)
+            assert every.why_not(str(other)) is None
+            assert Guard.of([], [denied]).why_not(str(other)) == Guard().why_not(str(other))
+
+
+@pytest.mark.parametrize(
+    ("denied", "address", "why"),
+    [
+        (["2606:4700::/32"], "2606:4700::1111", "2606:4700::1111 is in 2606:4700::/32, which is denied"),
+        (["2606:4700::/32"], "2a00:1450:4001::1", None),
+        (["8.8.8.8"], "8.8.8.8", "8.8.8.8 is in 8.8.8.8/32, which is denied"),
+        (["8.8.8.8"], "8.8.4.4", None),
+        (["fe80::/10"], "fe80::1%eth0", "fe80::1%eth0 is in fe80::/10, which is denied"),
+        ([], "127.0.0.1", "127.0.0.1 is not public"),
+    ],
+)
+def test_denied_networks(denied: list[str], address: str, why: str | None) -> None:
+    assert Guard.of([], denied).why_not(address) == why
+
+
 @pytest.mark.parametrize(
     "text", ["", "here", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "::1/129", "10.0.0.0/8,::1", "0x7f.1", "10"]
 )
 def test_no_network_is_a_sentence(text: str) -> None:
     with pytest.raises(InputError, match=r"^.* is no network: .*; write it as 10\.0\.0\.0/8 or fd00::/8$"):
         Guard.of([text])
+    with pytest.raises(InputError, match="is no network"):
+        Guard.of([], [text])
 
 
 def test_the_same_networks_are_the_same_guard() -> None:
     assert Guard.of(["::1/128", "10.0.0.0/8"]) == Guard.of(["10.0.0.0/8", "::1", "10.0.0.0/255.0.0.0"])
+
+
+def test_no_socket_is_made_for_what_is_denied() -> None:
+    guard = Guard.of(["127.0.0.0/8"], ["127.0.0.2"])
+    for family, address in ((socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::ffff:127.0.0.2")):
+        with pytest.raises(RefusedAddressError, match="which is denied"):
+            guard.socket((family, socket.SOCK_STREAM, 0, "", (address, 80)))
+    guard.socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.3", 80))).close()
 
 
 def test_a_socket_is_made_for_what_may_be_connected_to_only() -> None:

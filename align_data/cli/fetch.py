@@ -76,9 +76,18 @@ policy_options = together(
         metavar="CIDR",
         help="Connect to these addresses too; only public ones are unless given.",
     ),
+    click.option(
+        "--deny-network",
+        "denied",
+        multiple=True,
+        metavar="CIDR",
+        help="Never connect to these addresses, public or allowed as they may be.",
+    ),
     click.option("--contact", metavar="TEXT", help="Whom to write to, said to every server with each request."),
     click.option("--ignore-opt-out", is_flag=True, help="Take images too whose X-Robots-Tag asks not to be used so."),
-    click.option("--proxy", metavar="URL", help="An HTTP proxy; checking addresses is then the proxy's."),
+    click.option(
+        "--proxy", metavar="URL", help="An HTTP proxy; checking addresses, also those denied, is then the proxy's."
+    ),
     click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
 )
 """Options that say what a fetch may do."""
@@ -146,7 +155,7 @@ def _policy(options: dict[str, Any]) -> Policy:
     if contact is not None and not (contact.isascii() and contact.isprintable()):
         raise click.BadParameter("only printable ASCII can stand in a header", param_hint="--contact")
     return Policy(
-        guard=Guard.of(options.pop("networks")),
+        guard=Guard.of(options.pop("networks"), options.pop("denied")),
         max_bytes=options.pop("max_bytes"),
         deadline=options.pop("deadline"),
         ignore_opt_out=options.pop("ignore_opt_out"),

@@ -45,6 +45,10 @@ _REFUSED: tuple[tuple[Network, str], ...] = tuple(
 _GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
 """Of IPv6, all that is public so far; Python calls the rest global too."""
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_TRANSLATED = tuple(
+    ipaddress.IPv6Network(each) for each in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+)
+"""IPv6 addresses that end in the IPv4 address which they stand for."""
 _REMEMBERED = 60.0
 """Seconds for which a name's addresses are remembered."""
 _KNOWN = 10_000
@@ -65,23 +69,40 @@ def _network(text: str) -> Network:
     return network
 
 
+def _within(address: Address) -> tuple[Address, ...]:
+    """Return an address and the IPv4 addresses that it may stand for: translated, tunnelled or mapped."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return (address,)
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    ends = (last,) if any(address in network for network in _TRANSLATED) else ()
+    others = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
+    return (address, *ends, *(each for each in others if each is not None))
+
+
+def networks(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return networks in one spelling, sorted; InputError for one that is none."""
+    found = set()
+    for text in texts:
+        try:
+            found.add(str(_network(text)))
+        except ValueError as error:
+            raise InputError(f"{text} is no network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
+    return tuple(sorted(found))
+
+
 @dataclass(frozen=True)
 class Guard:
-    """Lets through public addresses, and the networks that are allowed by name."""
+    """Lets through public addresses and the networks that are allowed by name, but none that is denied by name."""
 
     allowed: tuple[str, ...] = ()
     """Networks in CIDR notation, beside the public ones."""
+    denied: tuple[str, ...] = ()
+    """Networks that are never connected to, public or allowed as they may be."""
 
     @staticmethod
-    def of(networks: Iterable[str]) -> Guard:
-        """Return a guard that allows these networks too; InputError for one that is none."""
-        found = []
-        for network in networks:
-            try:
-                found.append(str(_network(network)))
-            except ValueError as error:
-                raise InputError(f"{network} is no network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
-        return Guard(tuple(sorted(set(found))))
+    def of(allowed: Iterable[str], denied: Iterable[str] = ()) -> Guard:
+        """Return a guard that allows and denies these networks; InputError for one that is none."""
+        return Guard(networks(allowed), networks(denied))
 
     def why_not(self, text: str) -> str | None:
         """Say why an address, as sockets know it, must not be connected to; None if it may be."""
@@ -89,6 +110,10 @@ class Guard:
             address: Address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
             return f"{text} is no IP address"
+        meant = _within(address)
+        denied = next((each for each in self.denied for some in meant if some in _network(each)), None)
+        if denied is not None:
+            return f"{text} is in {denied}, which is denied"
         mapped = getattr(address, "ipv4_mapped", None)
         address = mapped or address
         if any(address in _network(network) for network in self.allowed):

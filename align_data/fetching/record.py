@@ -7,11 +7,16 @@ from typing import Any
 from align_data.fetching.client import Policy
 from align_data.tables import Manifest
 
+CLIENT = 2
+"""Counts the changes of what the client takes: what an older one gave up is asked for again."""
+
 
 def decisive(policy: Policy) -> dict[str, Any]:
     """Return what of a policy decides which outcomes are final."""
     return {
         "allowed": list(policy.guard.allowed),
+        "client": CLIENT,
+        "denied": list(policy.guard.denied),
         "ignore_opt_out": policy.ignore_opt_out,
         "max_bytes": policy.max_bytes,
         "proxy": policy.proxy is not None,

@@ -177,7 +177,9 @@ def _again(run: _Run, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFr
     """Make retryable what was final by a policy that is not today's."""
     before, now = facts["policy"], run.policy
     changed = []
-    if before["allowed"] != now["allowed"]:
+    if before.get("client", 1) != now["client"]:
+        changed += ["bad_response", "bad_url"]
+    if (before["allowed"], before.get("denied", [])) != (now["allowed"], now["denied"]):
         changed.append("refused_address")
     if before["proxy"] != now["proxy"]:
         changed += ["refused_address", "dns"]  # the proxy looks names up
