@@ -15,7 +15,7 @@ from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
 from align_data.engines.spark import MEMORY as TASK_MEMORY
 from align_data.engines.spark import SparkEngine
-from align_data.inputs import Choice
+from align_data.inputs import Choice, Reading
 from align_data.layout import Dataset
 from align_data.measured import lacking
 from align_data.progress import Progress
@@ -123,13 +123,14 @@ class Intake:
     inputs: Sequence[str]
     choice: Choice = field(default_factory=Choice)
     parts: Parts = field(default_factory=Parts)
+    reading: Reading = field(default_factory=Reading)
 
 
 def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Done:
     """Ingest, measure what the recipe asks for, filter, audit; what is done already is not done again."""
     overridden(decision.recipe, decision.overrides, decision.off)  # before hours of work
     dataset.ledger(decision.ledger)
-    account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts)
+    account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading)
     wanted = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
     able = [name for name in wanted if lacking(dataset, find(name)) is None]
     measured = measure(dataset, engine, progress, able)

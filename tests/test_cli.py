@@ -275,8 +275,10 @@ def test_what_could_mislead_is_said(tmp_path: Path, dataset: Path) -> None:
     said = call("ingest", tmp_path / "two.csv", "--out", tmp_path / "two").stderr
     assert "columns: url, alt_text from text (not image_url: --url-col and --text-col choose)" in said
     (tmp_path / "semi.csv").write_text("url;text\nhttp://a/1;x\n")
-    cut = call("ingest", tmp_path / "semi.csv", "--out", tmp_path / "semi", code=1).stderr
-    assert "its fields seem to be cut by semicolons" in cut
+    semi = call("ingest", tmp_path / "semi.csv", "--out", tmp_path / "semi").stderr
+    assert "columns: url, alt_text from text; its fields are separated by semicolons" in semi
+    cut = call("ingest", tmp_path / "semi.csv", "--out", tmp_path / "cut", "--delimiter", ",", code=1).stderr
+    assert "its fields seem to be separated by semicolons: --delimiter" in cut
 
 
 def test_a_terminal_that_knows_no_letters_still_gets_its_answer(dataset: Path) -> None:

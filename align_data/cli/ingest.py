@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -9,10 +10,25 @@ import click
 
 from align_data.cli import render
 from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources, together
-from align_data.inputs import Choice, Source, find, img2dataset
+from align_data.errors import InputError
+from align_data.inputs import Choice, Reading, Source, find, img2dataset
+from align_data.inputs.text import codec, separator
 from align_data.pipeline import session
 from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.ingest import PART_ROWS, Parts, ingest
+
+
+def _checked(check: Callable[[str], str | None]) -> Callable[..., str | None]:
+    """Return an option's callback from a function that raises InputError for a wrong value."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        try:
+            return None if value is None else check(value)
+        except InputError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+
+    return callback
+
 
 intake_options = together(
     click.option(
@@ -25,9 +41,31 @@ intake_options = together(
         metavar="COLUMN",
         help="The column of the alt-texts; found by its usual names unless given.",
     ),
+    click.option(
+        "--delimiter",
+        metavar="CHARACTER",
+        callback=_checked(separator),
+        help="What is between the fields of CSV and TSV, such as ';' or tab; recognised unless given.",
+    ),
+    click.option(
+        "--encoding",
+        metavar="NAME",
+        callback=_checked(codec),
+        help="What CSV, TSV and JSON lines are written in, such as latin-1 or utf-16; UTF-8 unless given.",
+    ),
+    click.option(
+        "--multiline/--no-multiline",
+        default=None,
+        help="Whether values of CSV hold line breaks. Unless given they may, but not over lines that look like rows.",
+    ),
     click.option("--part-rows", type=click.IntRange(1), default=PART_ROWS, hidden=True),
 )
 """Options that say how inputs are read."""
+
+
+def reading(options: dict[str, Any]) -> Reading:
+    """Take the options on text out of a command's."""
+    return Reading(*(options.pop(name) for name in ("delimiter", "encoding", "multiline")))
 
 
 @click.command("ingest", short_help="Read lists of image URLs and alt-texts into a dataset.")
@@ -49,6 +87,10 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
     the latter three also as .gz or .zst. Columns are found by their usual names; a list without a header line, such as
     Conceptual Captions', is recognised by its values.
 
+    In CSV a quotation mark within a quoted value is doubled, or has a backslash before it. A row that is not written so
+    is rejected; a value that runs over lines which look like rows stops the ingest, and --multiline or --no-multiline
+    says what is right. In TSV quotation marks are characters.
+
     Every row becomes a pair, is merged with an equal one, or is rejected with a reason: the account is printed, and
     the rejected rows are in DATASET/rejected. The same inputs again are nothing to do.
 
@@ -63,7 +105,7 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
       align-data ingest --from img2dataset cc3m-images --out cc3m
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
-    parts = Parts(rows=options.pop("part_rows"))
+    parts, text = Parts(rows=options.pop("part_rows")), reading(options)
     if tool is not None and choice.url is not None:
         raise click.UsageError("img2dataset calls the column of URLs url: leave out --url-col")
     shards: list[Source] = []
@@ -71,7 +113,7 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
         inputs, choice, shards = _shards(inputs, choice)
     adopted = None
     with session(out, resources(options), create=True) as (dataset, engine):
-        account = ingest(inputs, dataset, engine, progress(), choice, parts)
+        account = ingest(inputs, dataset, engine, progress(), choice, parts, text)
         if tool is not None:
             adopted = adopt(shards, choice, dataset, engine, progress())
     if as_json:

@@ -18,7 +18,7 @@ from align_data.cli.common import (
     resource_options,
     resources,
 )
-from align_data.cli.ingest import intake_options
+from align_data.cli.ingest import intake_options, reading
 from align_data.inputs import Choice
 from align_data.pipeline import Decision, Intake, run, session
 from align_data.recipe import load
@@ -51,7 +51,7 @@ def command(
       align-data run 'laion/*.parquet' --recipe align --out laion
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
-    intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")))
+    intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options))
     decision = Decision(load(recipe), overrides, off, name)
     with session(out, resources(options), create=True) as (dataset, engine):
         done = run(intake, decision, dataset, engine, progress())

@@ -68,7 +68,7 @@ def _separator(columns: Sequence[str]) -> str:
     """Guess that a header was cut at the wrong character."""
     for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(columns) == 1 and sign in columns[0]:
-            return f" (its fields seem to be cut by {name}; commas are read in .csv, tabs in .tsv)"
+            return f" (its fields seem to be separated by {name}: --delimiter)"
     return ""
 
 

@@ -43,6 +43,8 @@ class Source:
     format: Format
     codec: str | None
     size: int
+    encoding: str | None = None
+    """What its text is written in; None for UTF-8."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:

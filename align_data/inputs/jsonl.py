@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -14,6 +13,7 @@ from align_data.errors import InputError
 from align_data.inputs.columns import NAMES, Choice, by_name
 from align_data.inputs.find import Source
 from align_data.inputs.rows import Batch, Rejects, valid_utf8
+from align_data.inputs.text import Utf8
 from align_data.tables import PIECE_BYTES
 
 _BLOCK = 2**23
@@ -78,8 +78,8 @@ def _keys(keys: tuple[str, ...], named: dict[str, str]) -> dict[str, str]:
 def _lines(source: Source) -> Iterator[bytes]:
     """Yield the lines that are not blank."""
     rest = b""
-    with source.stream() as stream:
-        block = stream.read(_BLOCK).removeprefix(codecs.BOM_UTF8)
+    with Utf8(source) as stream:
+        block = stream.read(_BLOCK)
         while block:
             *lines, rest = (rest + block).split(b"\n")
             yield from (line for line in lines if line.strip())

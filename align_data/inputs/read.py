@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
@@ -14,6 +14,7 @@ from align_data.inputs import delimited, jsonl, parquet
 from align_data.inputs.columns import Choice
 from align_data.inputs.find import Source
 from align_data.inputs.rows import COLUMNS, Batch, Rejects, texts
+from align_data.inputs.text import Reading
 
 UNIT_ROWS = 1_000_000
 
@@ -26,18 +27,23 @@ class Unit:
     columns: dict[str, str]
     first_row: int = 0
     groups: tuple[int, ...] = ()
-    skip: int = 0
-    names: tuple[str, ...] = ()
+    layout: delimited.Layout | None = None
 
 
-def units(sources: Sequence[Source], choice: Choice) -> tuple[list[Unit], list[str]]:
+def units(
+    sources: Sequence[Source],
+    choice: Choice,
+    reading: Reading = Reading(),  # noqa: B008 - frozen
+) -> tuple[list[Unit], list[str]]:
     """Look at every file's columns; return the units in order, and what the user should be told.
 
     Raises InputError for a file that cannot be read or understood.
     """
     found: list[Unit] = []
     notes: list[str] = []
-    for source in sources:
+    _applies(reading, sources)
+    for stored in sources:
+        source = replace(stored, encoding=reading.encoding)
         with _sentence(source):
             if source.format == "parquet":
                 columns, said, groups = parquet.look(source, choice)
@@ -46,12 +52,21 @@ def units(sources: Sequence[Source], choice: Choice) -> tuple[list[Unit], list[s
                 columns, said = jsonl.look(source, choice)
                 found.append(Unit(source, columns))
             else:
-                layout = delimited.look(source, choice)
-                found.append(Unit(source, layout.columns, skip=layout.skip, names=layout.names))
+                layout = delimited.look(source, choice, reading)
+                found.append(Unit(source, layout.columns, layout=layout))
                 said = layout.said
         if said not in notes:
             notes.append(said)
     return found, notes
+
+
+def _applies(reading: Reading, sources: Sequence[Source]) -> None:
+    """Raise InputError for what is said of reading text where no list is such text."""
+    formats = {source.format for source in sources}
+    for name in reading.given():
+        of = ("csv", "tsv", "jsonl") if name == "encoding" else ("csv", "tsv")
+        if not formats & set(of):
+            raise InputError(f"--{name} is for {', '.join(of[:-1])} and {of[-1]}, and no input is one: leave it out")
 
 
 def read(unit: Unit) -> Iterator[tuple[pl.DataFrame, Rejects]]:
@@ -71,7 +86,8 @@ def _batches(unit: Unit) -> Iterator[tuple[Batch, Rejects]]:
         return parquet.read(unit.source, unit.columns, unit.groups, unit.first_row)
     if unit.source.format == "jsonl":
         return jsonl.read(unit.source, unit.columns)
-    return delimited.read(unit.source, delimited.Layout(unit.columns, unit.names, unit.skip))
+    assert unit.layout is not None
+    return delimited.read(unit.source, unit.layout)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from align_data import __version__
 from align_data import pairs as pair
 from align_data.engines.base import Engine, Shuffle
 from align_data.errors import DatasetError
-from align_data.inputs import Choice, Source, Unit, find, read, units
+from align_data.inputs import Choice, Reading, Source, Unit, find, read, units
 from align_data.layout import BEGUN, Dataset
 from align_data.progress import Progress, Tick
 from align_data.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
@@ -61,6 +61,7 @@ def ingest(
     progress: Progress,
     choice: Choice = Choice(),  # noqa: B008 - frozen
     parts: Parts = Parts(),
+    reading: Reading = Reading(),  # noqa: B008 - frozen
 ) -> Account:
     """Read the inputs into a new dataset and return the account of their rows.
 
@@ -74,11 +75,13 @@ def ingest(
         "columns": choice.given(),
         "parts": asdict(parts),
     }
+    if reading.given():  # a dataset of before there were these options is the same still
+        made_of["reading"] = reading.given()
     modified = [source.modified for source in sources]
     done = _done_before(dataset, made_of, modified)
     if done is not None:
         return done
-    todo, notes = units(sources, choice)
+    todo, notes = units(sources, choice, reading)
     for note in notes:
         progress.say(note)
     _begin(dataset, made_of, modified)
@@ -98,7 +101,18 @@ def ingest(
     splits = [f"{key:016x}" for key in _split(accounts, parts)]
     dataset.pairs.commit(written, {"account": asdict(account), "splits": splits})
     dataset.store.clear_work()
+    if account.reasons.get("invalid_utf8") and any(source.format != "parquet" for source in sources):
+        progress.say(_not_utf8(account.reasons["invalid_utf8"], reading))
     return account
+
+
+def _not_utf8(rows: int, reading: Reading) -> str:
+    if reading.encoding:
+        return f"{rows:,} rows were rejected because they are not {reading.encoding}: name another --encoding"
+    return (
+        f"{rows:,} rows were rejected because they are not UTF-8: name what the list was written in, "
+        "such as --encoding latin-1 or --encoding cp1252, with another --out"
+    )
 
 
 def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> Account | None:
@@ -117,7 +131,7 @@ def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[s
     names = ", ".join(i["name"] for i in before.meta["inputs"][:3]) if before else "other inputs"
     what = f"other inputs ({names}, …)"
     if before is not None and before.meta["inputs"] == made_of["inputs"]:
-        what = "these inputs read otherwise (--url-col, --text-col)"
+        what = "these inputs read otherwise (--url-col, --text-col, --delimiter, --encoding, --multiline)"
     raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {what}: choose another --out")
 
 
