@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from align_data.engines.java import in_a_file
+from align_data.engines.spark import SparkEngine
 from align_data.secrets import MASK, mask, mask_command, mask_url, secret, strip
 
 KEY = "s3cr3tValue9"
@@ -153,3 +159,38 @@ def test_settings_that_are_not(name: str) -> None:
 def test_a_long_hostile_text_is_masked_too(piece: str) -> None:
     # What takes time in proportion takes a second here; what does not would take hours.
     assert len(mask(piece * (1_000_000 // len(piece)))) > 0
+
+
+SETTINGS = {"spark.hadoop.fs.s3a.secret.key": f"{KEY}= \\ #", "spark.x.password": f"a b\n{KEY}"}
+
+
+def test_secret_settings_reach_spark_in_a_file_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--name x pyspark-shell")
+    with in_a_file(SETTINGS):
+        words = shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"])
+        file = Path(words[words.index("--properties-file") + 1])
+        assert words[-3:] == ["--name", "x", "pyspark-shell"]
+        assert not any(KEY in word for word in words)
+        assert (file.parent.stat().st_mode & 0o077, file.read_text().count("\n")) == (0, 2)
+    assert not file.exists()
+    assert os.environ["PYSPARK_SUBMIT_ARGS"] == "--name x pyspark-shell"
+
+
+@pytest.mark.spark
+def test_spark_gets_its_secrets_and_no_command_line_has_them() -> None:
+    pytest.importorskip("pyspark")
+    conf = {"spark.master": "local[1]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    engine = SparkEngine({**conf, **SETTINGS})
+    try:
+        known = engine.session.sparkContext.getConf()
+        assert {name: known.get(name) for name in SETTINGS} == SETTINGS
+        assert not [line for path in Path("/proc").glob("[0-9]*/cmdline") if KEY in (line := _line(path))]
+    finally:
+        engine.stop()
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError:  # it has ended
+        return ""

@@ -468,3 +468,24 @@ def test_killed_again_and_again_it_comes_to_the_same_bytes(made: Made, tmp_path:
     assert killed
     subprocess.run([*line, "--out", str(tmp_path / "out")], check=True, capture_output=True)
     assert tree(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_stripped_urls_have_no_secret_and_the_same_uids(form: Any, tmp_path: Path) -> None:
+    urls = [f"http://u:planted{n}@host/{n}.jpg?w=1&sig=planted{n}" for n in range(4)]
+    rows = [{"url": url, "alt_text": f"text {n}"} for n, url in enumerate(urls)]
+    dataset = fetched(tmp_path / "dataset", rows, {url: jpeg(n) for n, url in enumerate(urls)})
+    run(dataset, tmp_path / "out", Form(format=form, strip_credentials=True))
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and b"planted" in path.read_bytes()]
+    shard = next(path for path in (tmp_path / "out").rglob("*0.*") if path.suffix in (".tar", ".parquet"))
+    if form == "parquet":
+        found = dict(pl.read_parquet(shard).select("uid", "url").iter_rows())
+    else:
+        with tarfile.open(shard) as tar:
+            known = [json.load(tar.extractfile(name)) for name in tar.getnames() if name.endswith(".json")]  # type: ignore[arg-type]
+        found = {each["uid"]: each["url"] for each in known}
+    wanted = dict(read(dataset, "pairs").select("uid", "url").iter_rows())
+    assert found == {uid: url.replace(url[7 : url.index("@") + 1], "").partition("&")[0] for uid, url in wanted.items()}
+    assert verify(Store(tmp_path / "out"), 2, Silent()).whole
+    with pytest.raises(OutputError, match="not of this export"):
+        run(dataset, tmp_path / "out", Form(format=form))

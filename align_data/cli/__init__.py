@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
-import io
-import sys
 import tempfile
 import traceback
 from typing import Any
@@ -13,7 +10,9 @@ from typing import Any
 import click
 
 from align_data import __version__
+from align_data.cli import streams
 from align_data.errors import AlignDataError, encodable, nearest
+from align_data.secrets import mask
 
 # What `align-data --help` shows, without loading what the commands need.
 COMMANDS = {
@@ -69,32 +68,43 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the command; whatever a user can mend becomes one sentence here."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # alt-texts are of every script, terminals are not
+        """Call the command; whatever a user can mend becomes one sentence here, and has no secret in it."""
         try:
-            return super().invoke(ctx)
+            streams.prepare()
+            found = super().invoke(ctx)
+            streams.finish()
         except AlignDataError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise
-            raise click.ClickException(f"{error.filename or 'the system'}: {error.strerror or error}") from error
+            raise click.ClickException(_refused(error)) from error
         except KeyboardInterrupt:
             click.echo("Stopped. What was finished stays: the same command goes on from there.", err=True)
-            ctx.exit(130)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            ctx.exit(INTERRUPTED)
+        except click.ClickException as error:
+            error.message = mask(error.message)  # type: ignore[misc]  # final only to those who make no error
+            raise
+        except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             raise click.ClickException(_unforeseen(error)) from error
+        return found
+
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
+
+
+def _refused(error: OSError) -> str:
+    """Say what the system refused: to write standard output, or what the error names."""
+    unwritten = streams.unwritten(error)
+    return mask(str(unwritten) if unwritten else f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def _unforeseen(error: Exception) -> str:
     """Keep the traceback for us, and return what the user should know."""
     with tempfile.NamedTemporaryFile("w", prefix="align-data-", suffix=".log", delete=False, encoding="utf-8") as log:
-        log.write("".join(traceback.format_exception(error)))
-    said = " ".join(str(error).split())[:200]
+        log.write(mask("".join(traceback.format_exception(error))))
+    said = mask(" ".join(str(error).split()))[:200]
     return (
         f"unforeseen, {type(error).__name__}: {said}; either a table of the dataset has been tampered with, or this is "
         f"our mistake: please report it with {log.name}"

@@ -20,6 +20,7 @@ from align_data.cli.progress import Lines, Live
 from align_data.pipeline import Resources
 from align_data.progress import Progress
 from align_data.report import drawing
+from align_data.secrets import mask
 from align_data.stages.audit import SAMPLES
 from align_data.store import writing
 
@@ -88,7 +89,8 @@ def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
     """Split KEY=VALUE."""
     for value in values:
         if "=" not in value.strip("="):
-            raise click.BadParameter(f"{value!r} is no setting; write it as KEY=VALUE", ctx, param)
+            key = value.partition("=")[0]  # what stands behind it may be secret
+            raise click.BadParameter(f"{key!r} is no setting; write it as KEY=VALUE", ctx, param)
     return tuple((value.partition("=")[0], value.partition("=")[2]) for value in values)
 
 
@@ -209,11 +211,18 @@ def progress() -> Progress:
     return Live() if sys.stderr.isatty() else Lines()
 
 
+class _Console(Console):
+    """Tables whose reader has gone are an error, as any other output is."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - called where the error is handled
+
+
 def console() -> Console:
     """Return where tables go: standard output."""
-    out = Console(highlight=False)
+    out = _Console(highlight=False)
     if not out.is_terminal:
-        out = Console(highlight=False, width=max(WIDE, out.width))
+        out = _Console(highlight=False, width=max(WIDE, out.width))
     return out
 
 
@@ -222,6 +231,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
 
 
+def tell(sentence: str) -> None:
+    """Print a sentence to standard output."""
+    click.echo(mask(sentence))
+
+
 def note(sentence: str) -> None:
     """Print a sentence to standard error."""
-    click.echo(sentence, err=True)
+    click.echo(mask(sentence), err=True)

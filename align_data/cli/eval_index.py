@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from align_data.cli.common import json_option, note, print_json, progress
+from align_data.cli.common import json_option, note, print_json, progress, tell
 from align_data.stages.evaluation import index
 
 _SHOWN = 10
@@ -32,7 +32,7 @@ def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: boo
     if as_json:
         print_json(asdict(result))
         return
-    click.echo(f"{result.images:,} images in {out}" + (f", {len(result.skipped):,} skipped" if result.skipped else ""))
+    tell(f"{result.images:,} images in {out}" + (f", {len(result.skipped):,} skipped" if result.skipped else ""))
     for name, why in list(result.skipped.items())[:_SHOWN]:
         note(f"skipped: {name}: {why}")
     note(f"next: align-data measure DATASET --eval-index {out}")

@@ -19,6 +19,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    tell,
     together,
 )
 from align_data.pipeline import session
@@ -58,6 +59,12 @@ shard_options = together(
         metavar="NAME=SHARE",
         callback=splits,
         help="Put so many of the images, chosen by hash, into a folder of their own; the rest goes to train.",
+    ),
+    click.option(
+        "--strip-credentials",
+        is_flag=True,
+        help="Take user:password@ and what signs a URL (X-Amz-Signature, sig, token, ...) out of the URLs in the "
+        "export. Uids stay as they are, so join by uid: these URLs are not the dataset's any more.",
     ),
     click.option("--dry-run", is_flag=True, help="Say how many pairs, shards and bytes it would be; write nothing."),
 )
@@ -115,6 +122,7 @@ def command(
         splits=options.pop("splits"),
         source_uid=options.pop("uid") == "source",
         dry_run=options.pop("dry_run"),
+        strip_credentials=options.pop("strip_credentials"),
     )
     with session(dataset, resources(options), reads=True) as (opened, engine):
         target = Store(out, options.get("work"))
@@ -124,7 +132,7 @@ def command(
     if as_json:
         print_json(asdict(result))
         return
-    click.echo(_sentence(result, form, out))
+    tell(_sentence(result, form, out))
     if not form.dry_run:
         note(f"next: align-data verify {out}")
 
@@ -133,6 +141,8 @@ def _check(form: str) -> None:
     """Refuse options that would have no effect: whoever gives one relies on it."""
     if form in ("metadata", "uids") and (idle := given("size", "resize", "quality", "shard_size", "splits")):
         raise click.UsageError(f"{idle[0]} is for shards with images, and --format {form} has none")
+    if form == "uids" and given("strip_credentials"):
+        raise click.UsageError("--strip-credentials is for URLs, and --format uids has none")
     if form != "uids" and given("uid"):
         raise click.UsageError(f"--uid is for --format uids, not {form}")
     if click.get_current_context().params["resize"] == "keep" and given("size"):

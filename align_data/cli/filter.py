@@ -15,6 +15,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    tell,
 )
 from align_data.pipeline import Decision, decide_ledger, session
 from align_data.recipe import load
@@ -53,7 +54,7 @@ def command(
     if as_json:
         print_json({"ledger": decision.ledger, "pairs": result.pairs, **counts})
         return
-    click.echo(f"{decision.ledger}: " + ", ".join(f"{number:,} {outcome}" for outcome, number in counts.items()))
+    tell(f"{decision.ledger}: " + ", ".join(f"{number:,} {outcome}" for outcome, number in counts.items()))
     for line in result.notes:
         note(line)
     note(f"next: align-data audit {dataset} --recipe {decision.ledger}")

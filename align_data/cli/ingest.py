@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from align_data.cli import render
-from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources, together
+from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources, tell, together
 from align_data.errors import InputError
 from align_data.inputs import Choice, Reading, Source, find, img2dataset
 from align_data.inputs.text import codec, separator
@@ -119,9 +119,9 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
     if as_json:
         print_json(asdict(account) | ({} if adopted is None else {"images": asdict(adopted)}))
         return
-    click.echo(render.account(account))
+    tell(render.account(account))
     if adopted is not None:
-        click.echo(_images(adopted))
+        tell(_images(adopted))
     note(f"next: align-data measure {out}")
 
 

@@ -17,6 +17,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    tell,
     together,
 )
 from align_data.decoding.decoder import SECONDS
@@ -121,9 +122,9 @@ def _sight(options: dict[str, Any]) -> Sight:
 
 
 def _print(result: Measured) -> None:
-    click.echo("measured: " + (", ".join(result.measured) or "nothing, all was there"))
+    tell("measured: " + (", ".join(result.measured) or "nothing, all was there"))
     if result.before:
-        click.echo("measured before: " + ", ".join(result.before))
+        tell("measured before: " + ", ".join(result.before))
     reasons: dict[str, list[str]] = {}
     for name, why in result.missing.items():
         reasons.setdefault(why, []).append(name)

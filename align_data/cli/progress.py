@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from align_data.progress import NONE, Tick
+from align_data.secrets import mask
 
 EVERY = 10.0
 """Seconds between two plain lines of a step."""
@@ -63,7 +64,7 @@ class Live:
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""
-        click.echo(sentence, err=True)
+        click.echo(mask(sentence), err=True)
 
 
 class Lines:
@@ -96,4 +97,4 @@ class Lines:
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""
-        click.echo(sentence, err=True)
+        click.echo(mask(sentence), err=True)

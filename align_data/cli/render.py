@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from align_data.secrets import mask_url
 from align_data.stages.audit import Audit, Diff, Swept
 from align_data.stages.audit.diff import OUTCOMES
 from align_data.stages.ingest import Account
@@ -105,7 +106,7 @@ def diff(out: Console, found: Diff) -> None:
             out.print(table)
         for sample in only.samples:
             out.print(escape(f"  only {only.ledger}: {sample.alt_text[:90]!r}"), soft_wrap=True)
-            out.print(f"      [dim]{escape(sample.uid)}  {escape(sample.url[:90])}[/dim]", soft_wrap=True)
+            out.print(f"      [dim]{escape(sample.uid)}  {escape(mask_url(sample.url)[:90])}[/dim]", soft_wrap=True)
 
 
 def ablation(out: Console, found: Ablation) -> None:

@@ -17,6 +17,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    tell,
 )
 from align_data.cli.ingest import intake_options, reading
 from align_data.inputs import Choice
@@ -58,6 +59,6 @@ def command(
     if as_json:
         print_json({"account": asdict(done.account), "audit": done.audit.to_json()})
         return
-    click.echo(render.account(done.account))
+    tell(render.account(done.account))
     render.audit(console(), done.audit)
     note(f"next: align-data audit {out} --recipe {decision.ledger} --examples 5")

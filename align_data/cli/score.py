@@ -6,7 +6,7 @@ import os
 
 import click
 
-from align_data.cli.common import dataset_argument, json_option, note, print_json, progress
+from align_data.cli.common import dataset_argument, json_option, note, print_json, progress, tell
 from align_data.cli.training import device_option, load_model, model_argument
 from align_data.pipeline import Resources, session
 from align_data.train.score import check, score
@@ -41,7 +41,7 @@ def command(model: str, dataset: str, name: str, device: str | None, workers: in
         print_json(found.to_json())
         return
     before = "" if found.computed else " (all done before)"
-    click.echo(
+    tell(
         f"{found.signal}: {found.scored:,} of {found.pairs:,} pairs have a score, "
         f"{found.pairs - found.scored:,} have no image that can be decoded{before}"
     )

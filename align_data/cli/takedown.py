@@ -14,6 +14,7 @@ from align_data.cli.common import (
     progress,
     resource_options,
     resources,
+    tell,
     together,
 )
 from align_data.errors import DatasetError
@@ -86,24 +87,24 @@ def command(dataset: str, folders: tuple[str, ...], dry_run: bool, as_json: bool
 def _print(report: Report, dataset: str) -> None:
     found = report.receipt
     for name in report.before:
-        click.echo(f"finished before: {dataset}/{name}")
+        tell(f"finished before: {dataset}/{name}")
     for kind, counts in found.asked.items():
         said = ", ".join(f"{counts[name]:,} {what}" for name, what in _FOUND.items() if counts[name])
         same = f" (the list of {counts['same_list_as']})" if "same_list_as" in counts else ""
-        click.echo(f"{kind}: {counts['asked']:,} asked for{same}" + (f": {said}" if said else ""))
+        tell(f"{kind}: {counts['asked']:,} asked for{same}" + (f": {said}" if said else ""))
     if report.nothing:
-        click.echo("nothing to do" if not report.dry_run else "nothing would be done")
+        tell("nothing to do" if not report.dry_run else "nothing would be done")
         return
-    click.echo(
+    tell(
         f"{'would take' if report.dry_run else 'taken'} down: {found.pairs:,} pairs; {found.images:,} images, "
         f"{found.fetched:,} of them fetched, {found.bytes:,} bytes in {found.tars:,} tars; "
         f"{found.rejected:,} rejected rows; {len(found.files):,} files"
     )
     if found.banned:
-        click.echo(f"{found.banned:,} SHA-256 that no fetch stores again")
+        tell(f"{found.banned:,} SHA-256 that no fetch stores again")
     for shards in found.shards:
         said = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
-        click.echo(f"{shards.folder}: {said}")
+        tell(f"{shards.folder}: {said}")
     if report.stored:
         note(f"receipt: {dataset}/{report.stored}")
     elif report.dry_run:

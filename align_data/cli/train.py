@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from align_data.cli.common import json_option, note, print_json, progress
+from align_data.cli.common import json_option, note, print_json, progress, tell
 from align_data.cli.training import device_option, extra, setting_options, settings_of, shards_argument
 from align_data.train.shards import Shards
 
@@ -52,12 +52,12 @@ def command(shards: str, out: Path, as_json: bool, **options: Any) -> None:
 
 def _say(trained: Trained) -> None:
     sane = trained.sanity
-    click.echo(
+    tell(
         f"{trained.steps:,} steps of {trained.batch:,} pairs in {trained.seconds:,.0f} s "
         f"({trained.steps * trained.batch / trained.seconds:,.0f} pairs/s, {trained.waiting:.1%} of the time waiting "
         f"for data); {trained.parameters:,} weights"
     )
-    click.echo(
+    tell(
         f"loss from {trained.first_loss:.3f} to {trained.last_loss:.3f}, temperature {trained.temperature:.3f}\n"
         f"R@1 of {sane.pairs:,} pairs of training: {sane.recall:.1%}; with the texts shuffled {sane.shuffled:.1%}, and "
         f"chance is {sane.chance:.1%}"

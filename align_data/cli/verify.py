@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from align_data.cli.common import json_option, note, print_json, progress
+from align_data.cli.common import json_option, note, print_json, progress, tell
 from align_data.errors import DatasetError
 from align_data.stages.verify import verify
 from align_data.store import Store
@@ -35,6 +35,6 @@ def command(folder: str, workers: int | None, as_json: bool) -> None:
         for name, wrong in list(found.differs.items())[:_SHOWN]:
             note(f"{name} {wrong}")
         if found.whole:
-            click.echo(f"{found.pairs:,} pairs in {found.shards:,} files, {found.bytes:,} bytes: all as written")
+            tell(f"{found.pairs:,} pairs in {found.shards:,} files, {found.bytes:,} bytes: all as written")
     if not found.whole:
         raise DatasetError(f"{len(found.differs):,} files of {folder} are not as they were written")

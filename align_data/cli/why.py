@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from align_data.cli import render
-from align_data.cli.common import console, dataset_argument, json_option, print_json
+from align_data.cli.common import console, dataset_argument, json_option, note, print_json
 from align_data.layout import Dataset
 from align_data.stages.why import OTHERS, why
 from align_data.store import Store
@@ -59,4 +59,4 @@ def command(
     for each in found:
         render.why(out, each)
     if len(found) == limit:
-        click.echo(f"({limit} shown, there may be more: --limit)", err=True)
+        note(f"({limit} shown, there may be more: --limit)")

@@ -1,14 +1,16 @@
-"""Which Java runs Spark: the one that is there, else the one that comes with the extra `spark`."""
+"""Which Java runs Spark, the one there is or the one of the extra `spark`; and what no command line must show."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -79,3 +81,35 @@ def bundled() -> str:
     launcher.write_text(_LAUNCHER.format(java=JAVA))
     launcher.chmod(0o755)
     return str(home)
+
+
+_SUBMIT = "PYSPARK_SUBMIT_ARGS"
+
+
+@contextmanager
+def in_a_file(settings: Mapping[str, str]) -> Iterator[None]:
+    """Give settings to a Spark that is started meanwhile in a file that only this user can read.
+
+    What pyspark is given as settings it puts on a command line, which every user of the machine sees.
+    """
+    before = os.environ.get(_SUBMIT)
+    if not settings:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="align-data-") as folder:  # readable by its owner alone
+        path = Path(folder) / "spark.conf"
+        path.write_text("".join(f"{_escaped(k)}={_escaped(v)}\n" for k, v in settings.items()), encoding="utf-8")
+        mine = f"--properties-file {shlex.quote(str(path))} --load-spark-defaults"
+        os.environ[_SUBMIT] = f"{mine} {before or 'pyspark-shell'}"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SUBMIT]
+            else:
+                os.environ[_SUBMIT] = before
+
+
+def _escaped(text: str) -> str:
+    """Return a key or a value as a file of Java's properties has it."""
+    return re.sub(r"[\\ :=#!]", r"\\\g<0>", text).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")

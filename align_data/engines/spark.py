@@ -22,9 +22,10 @@ import pyarrow as pa
 from align_data import __version__
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.executor import Counting, Message, Moving, batches, messages
-from align_data.engines.java import java_home
+from align_data.engines.java import in_a_file, java_home
 from align_data.errors import AlignDataError, EngineError
 from align_data.progress import Progress, Tick, ignore
+from align_data.secrets import secret
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -189,9 +190,11 @@ class SparkEngine:
             os.environ["JAVA_HOME"] = home
         builder = SparkSession.builder.appName("align-data")
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-        for key, value in {**({} if submitted else {"spark.master": "local[*]"}), **SETTINGS, **self._conf}.items():
-            builder = builder.config(key, value)
-        with self._sentence(), _errors_to(self._log):
+        settings = {**({} if submitted else {"spark.master": "local[*]"}), **SETTINGS, **self._conf}
+        hidden = {} if submitted else {key: value for key, value in settings.items() if secret(key)}
+        for key, value in settings.items():
+            builder = builder if key in hidden else builder.config(key, value)
+        with self._sentence(), _errors_to(self._log), in_a_file(hidden):
             return builder.getOrCreate()
 
     def stop(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from align_data.fetching.client import MOST_REDIRECTS, Client, Visit
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, origin, target
+from align_data.secrets import mask_url
 from align_data.store import writing
 
 CONNECTIONS = 128
@@ -269,7 +270,7 @@ class Crawl:
     def _follow(self, job: _Job, location: str) -> None:
         job.redirects += 1
         if job.redirects > MOST_REDIRECTS:
-            self._settle(job, Outcome("too_many_redirects", f"the last one to {location[:200]}"))
+            self._settle(job, Outcome("too_many_redirects", f"the last one to {mask_url(location)[:200]}"))
             return
         job.lead(location)
         self._queue(job)

@@ -18,6 +18,7 @@ from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl, Fetched, Limits
 from align_data.fetching.outcome import Outcome
 from align_data.formats import EXTENSIONS, HEAD, sniff
+from align_data.secrets import mask
 from align_data.store import Store, writing
 from align_data.tars import MAX_TAR, Place, TarWriter
 
@@ -75,7 +76,7 @@ def _shown(said: str) -> str:
 def row(outcome: Outcome, place: Place | None = None) -> Row:
     """Return an outcome as a row; what a server says is cut short, and what is not to be printed is spelt out."""
     where = (None, None, None) if place is None else (place.tar, place.offset, place.size)
-    said = outcome.reason and _shown(outcome.reason[:_REASON])[:_REASON]
+    said = outcome.reason and _shown(mask(outcome.reason)[:_REASON])[:_REASON]
     return Row(outcome.status, said, outcome.retryable, *where)
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from align_data.errors import InputError, encodable, nearest
+from align_data.secrets import mask
 
 Format = Literal["parquet", "csv", "tsv", "jsonl"]
 
@@ -35,7 +36,7 @@ _SAMPLE = 65_536
 
 @dataclass(frozen=True)
 class Source:
-    """One input file; `name` is its path relative to the folder that all inputs share."""
+    """One input file; `name` is its path relative to the folder that all inputs share, without what signs a URL."""
 
     fs: Any
     path: str
@@ -151,4 +152,7 @@ def _source(fs: Any, path: str, name: str) -> Source:
     size = fs.size(path)
     if not size:
         raise InputError(f"{path} is empty, not even a header: leave it out")
-    return Source(fs, path, name, form, codec, int(size))
+    told = (
+        name if isinstance(fs, LocalFileSystem) else mask(name)
+    )  # it goes into the dataset, and is how rows are named
+    return Source(fs, path, told, form, codec, int(size))

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from align_data.ledger import Plan
 from align_data.report import charts, forest
 from align_data.report.pictures import Pictures
+from align_data.secrets import mask_url
 from align_data.signals import find
 from align_data.stages.audit.curves import Curve
 from align_data.stages.audit.diff import OUTCOMES, Diff
@@ -109,7 +110,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock
+        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock, url=mask_url
     )
     return environment
 

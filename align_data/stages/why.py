@@ -18,6 +18,7 @@ from align_data.measured import available, by_group
 from align_data.ngrams import rarest
 from align_data.pairs import normalise
 from align_data.recipe import Rule
+from align_data.secrets import mask, mask_url
 from align_data.signals import find, ordered
 from align_data.tars import Place
 
@@ -102,7 +103,7 @@ def _rejected(dataset: Dataset, url: str | None) -> str:
                 for row in piece.filter(pl.col("detail") == url[:DETAIL]).iter_rows(named=True):
                     return f"row {row['row']} of {row['source']} was rejected with it: {row['reason']}"
     number = manifest.rows if manifest else 0
-    return f"the {number:,} rows that are no pairs are in {dataset.store.path('rejected')}"
+    return f"the {number:,} rows that are no pairs are in {dataset.store.url}/rejected"
 
 
 def _matching(uid: str | None, url: str | None, text: str | None) -> pl.Expr:
@@ -149,7 +150,9 @@ class _Known:
 def _known(dataset: Dataset, part: int, row: dict[str, Any], others: int) -> _Known:
     said, place = _image(dataset, part, row["url"])
     picture = (
-        None if place is None else {"tar": dataset.store.path(place.tar), "offset": place.offset, "size": place.size}
+        None
+        if place is None
+        else {"tar": mask(dataset.store.path(place.tar)), "offset": place.offset, "size": place.size}
     )
     urls = list(islice(_others(dataset, row), others))
     return _Known([*_explanations(dataset, row), *said, *_nearest(row)], picture, urls)
@@ -186,7 +189,7 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, kno
         outcome = "taken down"
     return Why(
         uid=row["uid"],
-        url=row["url"],
+        url=mask_url(row["url"]),
         alt_text=row["alt_text"],
         copies=row["copies"],
         values={name: find(name).shown(row[name]) for name in signals},
@@ -194,7 +197,7 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, kno
         verdicts=verdicts,
         explanations=known.explanations,
         picture=known.picture,
-        others=known.others,
+        others=[mask_url(other) for other in known.others],
     )
 
 

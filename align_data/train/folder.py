@@ -18,6 +18,7 @@ from transformers import AlignModel
 
 from align_data import __version__
 from align_data.errors import OutputError, TrainError
+from align_data.secrets import mask
 from align_data.store import Store, writing
 from align_data.train.model import TOKENIZER, quiet
 from align_data.train.settings import Settings
@@ -61,7 +62,7 @@ class Folder:
                 "to begin anew"
             )
         if writes:
-            self._store.write_bytes(RUN, json.dumps({**asked, "from": shards.store.url}, indent=1).encode())
+            self._store.write_bytes(RUN, json.dumps({**asked, "from": mask(shards.store.url)}, indent=1).encode())
         return self._json(TRAINED)
 
     def lock(self) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ import numpy as np
 from align_data.decoding.render import How, UnrenderableError, render
 from align_data.errors import DatasetError, InputError
 from align_data.progress import Progress
+from align_data.secrets import mask_url
 from align_data.train.embed import Encoder, batches, image_key, nothing, sound
 from align_data.train.metrics import Vectors, scores, unit
 from align_data.train.pictures import centre
@@ -130,6 +131,6 @@ def _better(
     """Return the best of those so far and some more, in order; what is there already is counted, not added again."""
     for sample, score in zip(samples, found, strict=True):
         key = image_key(sample.url, sample.uid) if kind == "images" else sample.alt_text
-        hit, first = best.get(key, (Hit(score, sample.uid, sample.url, sample.alt_text, 0), sample))
+        hit, first = best.get(key, (Hit(score, sample.uid, mask_url(sample.url), sample.alt_text, 0), sample))
         best[key] = replace(hit, pairs=hit.pairs + 1), first
     return dict(sorted(best.items(), key=lambda item: -item[1][0].score)[:top])  # stable: the first of equals stays

@@ -13,6 +13,7 @@ from align_data.layout import Dataset
 from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_current, open_ledger, outdated
 from align_data.measured import available, columns, lacking
 from align_data.recipe import Rule
+from align_data.secrets import mask_url
 from align_data.signals import find, known
 
 NOTHING: Mapping[str, str | None] = MappingProxyType({})
@@ -176,7 +177,10 @@ def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[st
                 alone = piece.filter(pl.col("failed") == 1 << i).head(number - len(found[rule.name]))
                 if len(alone):
                     rows = alone.select("uid", "url", "alt_text", value=rule.signal).to_dicts()
-                    found[rule.name] += [{**row, "value": find(rule.signal).shown(row["value"])} for row in rows]
+                    found[rule.name] += [
+                        {**row, "url": mask_url(row["url"]), "value": find(rule.signal).shown(row["value"])}
+                        for row in rows
+                    ]
         if all(len(rows) >= number for rows in found.values()):
             break
     return found

@@ -13,6 +13,7 @@ from align_data.engines.base import Engine
 from align_data.layout import Dataset
 from align_data.ledger import Plan, masks_of, open_ledger
 from align_data.progress import Progress, Tick
+from align_data.secrets import mask_url
 from align_data.stages.audit import picks
 from align_data.stages.audit.populations import Populations
 
@@ -60,7 +61,10 @@ class Diff:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        return asdict(self)
+        found = asdict(self)
+        for sample in (*found["only_a"]["samples"], *found["only_b"]["samples"]):
+            sample["url"] = mask_url(sample["url"])
+        return found
 
 
 def diff(

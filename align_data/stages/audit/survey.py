@@ -23,6 +23,7 @@ from align_data.ledger import TAKEN_DOWN, Plan, masks_of, open_current, vocabula
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import Rule
+from align_data.secrets import mask, mask_command
 from align_data.stages.audit import extremes, fetched, picks, shares
 from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Counts, Curve, Tally
@@ -239,7 +240,7 @@ def _overlaps(plan: Plan, manifest: Manifest) -> list[Overlap]:
 
 def _inputs(dataset: Dataset) -> list[str]:
     manifest = dataset.rejected.committed()
-    return [each["name"] for each in manifest.meta.get("inputs", [])] if manifest is not None else []
+    return [mask(each["name"]) for each in manifest.meta.get("inputs", [])] if manifest is not None else []
 
 
 def testing(plan: Plan, known: Classes | None) -> tuple[Rule, ...]:
@@ -272,5 +273,5 @@ def _runs(dataset: Dataset) -> Iterator[Run]:
         content = dataset.store.read_bytes(f"_log/{name}") if name[:1].isdigit() else None
         if content is not None:
             entry = json.loads(content)
-            command = " ".join(["align-data", *entry["command"]])
+            command = " ".join(["align-data", *mask_command(entry["command"])])  # an older log's too
             yield Run(command, entry["began"], entry["seconds"], entry["align_data"])

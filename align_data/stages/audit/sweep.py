@@ -19,6 +19,7 @@ from align_data.ledger import Plan, masks_of, open_current, vocabulary
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import RESOLVED, Rule
+from align_data.secrets import mask_url
 from align_data.signals import Signal, find
 from align_data.stages.audit import picks
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
@@ -232,7 +233,7 @@ def _changes(
                 found.append(
                     Change(
                         pair["uid"],
-                        pair["url"],
+                        mask_url(pair["url"]),
                         pair["alt_text"],
                         find(rule.signal).shown(pair[rule.signal]),
                         *outcomes,

@@ -18,7 +18,7 @@ from align_data.measured import available, identities
 from align_data.progress import Progress
 from align_data.signals import ordered
 from align_data.stages.export.metadata import Files
-from align_data.stages.export.selection import Exported, Selection, begin, finish, select, unchanged
+from align_data.stages.export.selection import STRIPPED, Exported, Selection, begin, finish, select, unchanged
 from align_data.stages.export.shard import ShardJob
 from align_data.stages.export.shards import Run, Shards, Split
 from align_data.store import Store
@@ -42,6 +42,8 @@ class Form:
     source_uid: bool = False
     """For uids: the input's own instead of ours."""
     dry_run: bool = False
+    strip_credentials: bool = False
+    """Whether URLs lose user, password and what signs them."""
 
 
 def export(
@@ -68,12 +70,15 @@ def export(
     selection, what = asked()
     made: Shards | Files
     if form.format in ("webdataset", "parquet"):
-        job = ShardJob(dataset.store, form.format == "parquet", form.how, tuple(what["signals"]), ledger)
+        job = ShardJob(
+            dataset.store, form.format == "parquet", form.how, tuple(what["signals"]), ledger, form.strip_credentials
+        )
         run = Run(dataset, selection, out, job, form.shard_size, tuple(form.splits), digest(what))
         made = Shards.plan(run, engine, progress, drop_missing=drop_pending)
     else:
         signals = tuple(what.get("signals", ()))
-        made = Files(dataset, selection, out, signals, form.format == "uids", form.source_uid)
+        uids = form.format == "uids"
+        made = Files(dataset, selection, out, signals, uids, form.source_uid, form.strip_credentials)
     if form.dry_run or begin(out, what, made.folders):
         return made.exported
     with unchanged(out, what, lambda: asked()[1]):
@@ -87,6 +92,8 @@ def _what(dataset: Dataset, selection: Selection, form: Form) -> dict[str, Any]:
     what = selection.describe(form.format)
     if form.format == "uids":
         return {**what, "uid": "source" if form.source_uid else "align-data"}
+    if form.strip_credentials:
+        what[STRIPPED] = True
     there = available(dataset, dataset.ingested())
     what["signals"] = identities(dataset, ordered(there))
     if form.format == "metadata":

@@ -21,6 +21,7 @@ from align_data.measured import columns
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
 from align_data.stages.export.selection import Exported, Selection
+from align_data.stages.export.urls import stripped
 from align_data.store import Store, writing
 
 UIDS = "uids.npy"
@@ -37,6 +38,7 @@ class Files:
     uids: bool
     source_uid: bool
     """For uids: the input's own instead of ours."""
+    strip_credentials: bool = False
 
     folders = ()
 
@@ -77,6 +79,7 @@ def _part(files: Files, part: int, tick: Tick) -> FileInfo:
             masks = dataset.ledger(selection.ledger).pieces(part, ["failed", "unknown"])
             for piece, mask in zip(columns(dataset, part, names, files.signals), masks, strict=True):
                 kept = piece.filter(mask.select(selection.kept).to_series())
+                kept = stripped(kept) if files.strip_credentials else kept
                 if len(kept):
                     table = kept.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
                     writer.write_table(table.combine_chunks(), row_group_size=len(kept))

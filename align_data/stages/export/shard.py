@@ -50,6 +50,7 @@ class ShardJob:
     how: How
     signals: tuple[str, ...]
     ledger: str
+    strip_credentials: bool = False
 
 
 @dataclass(frozen=True)

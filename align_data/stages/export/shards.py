@@ -34,6 +34,7 @@ from align_data.stages.export.shard import (
     stored,
     write_index,
 )
+from align_data.stages.export.urls import stripped
 from align_data.store import Store
 
 _PLACE = ("tar", "offset", "size")
@@ -123,6 +124,7 @@ def _kept(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.Data
         kept = piece.filter(mask.select(run.selection.kept).to_series())
         good = kept.filter(pl.col("decodable").fill_null(False))
         placed = good.join(images, on="url", how="left", maintain_order="left")
+        placed = stripped(placed) if run.job.strip_credentials else placed
         yield placed.with_columns(_split(run.splits)), len(piece), len(kept) - len(good)
 
 

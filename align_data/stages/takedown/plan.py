@@ -9,6 +9,7 @@ from typing import Any
 
 from align_data.layout import Dataset
 from align_data.schema import contract
+from align_data.secrets import mask
 from align_data.stages.takedown.asked import Asked
 from align_data.stages.takedown.files import FOLDER, Rewritten, note, recall, sha256_of
 from align_data.stages.takedown.shards import Scrubbed
@@ -67,6 +68,8 @@ class Receipt:
         found = asdict(self)
         for files in (found["files"], *(one["files"] for one in found["shards"])):
             files[:] = [file._asdict() for file in files]
+        for one in found["shards"]:
+            one["folder"] = mask(one["folder"])
         return found
 
 

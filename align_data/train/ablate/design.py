@@ -15,6 +15,7 @@ from align_data.errors import DatasetError
 from align_data.layout import Dataset
 from align_data.ledger import open_current
 from align_data.progress import Progress
+from align_data.secrets import mask
 from align_data.store import Store
 from align_data.train.ablate.arms import Arm, parse, uids
 from align_data.train.ablate.leaks import Evaluation, Leaks, allowed, evaluation, leaking
@@ -67,8 +68,8 @@ def ablate(
         job = Job(shards, asked.evaluation, out.absolute(), fit, judge, threads)
         runs = run_all(job, cells, asked.jobs, progress)
         setup = Setup(
-            dataset.store.url, asked.ledger, asked.evaluation, found.pairs, pool.pairs, len(pool.rows), pool.unfetched,
-            leaks, asked.seeds, asked.settings.model_dump(mode="json", exclude={"seed"}), _versions(),
+            mask(dataset.store.url), asked.ledger, mask(asked.evaluation), found.pairs, pool.pairs, len(pool.rows),
+            pool.unfetched, leaks, asked.seeds, asked.settings.model_dump(mode="json", exclude={"seed"}), _versions(),
         )  # fmt: skip
         result = Ablation(setup, [arm.name for arm in arms], runs)
         store.write_bytes(RESULTS, (json.dumps(result.to_json(), indent=1) + "\n").encode())

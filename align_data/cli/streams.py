@@ -1,0 +1,43 @@
+"""The standard streams: of any encoding, closed, full, or read by somebody who has gone."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from align_data.errors import OutputError
+
+
+def prepare() -> None:
+    """Make both streams take every text; OutputError where nothing can be told because standard output is closed."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; send it to /dev/null if it is not wanted")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # alt-texts are of every script, terminals are not
+
+
+def finish() -> None:
+    """Write out what standard output still holds; OutputError if it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError):  # else Python tries once more when it ends, and says so
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"cannot write standard output: {error.strerror or error}") from error
+
+
+def unwritten(error: OSError) -> OutputError | None:
+    """Return what to say of an error that came of writing standard output; None for any other."""
+    try:
+        finish()
+    except OutputError as refused:
+        return refused
+    # Of a large text nothing may be left to flush; and no other pipe's end gets here.
+    return OutputError(f"cannot write standard output: {error.strerror}") if error.errno == errno.EPIPE else None
