@@ -53,6 +53,34 @@ class TrainError(AlignDataError):
     """A training run that cannot begin, or that came to nothing."""
 
 
+_TRAVEL = {
+    kind.__name__: kind
+    for kind in (
+        *(AlignDataError, InputError, DatasetError, EngineError),
+        *(OutputError, RecipeError, SignalError, TrainError),
+    )
+}
+_LONGEST = 10_000
+"""Characters of an error from another process, at most."""
+
+
+def departing(error: AlignDataError) -> tuple[str, str]:
+    """Return an error as it goes to another process: the name of its kind, and its text."""
+    name = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _TRAVEL)
+    return name, str(error).encode("utf-8", "backslashreplace").decode()[:_LONGEST]
+
+
+def arrived(name: str, text: str) -> AlignDataError:
+    """Return an error that came from another process; ValueError for a kind that none has.
+
+    What its text has that a terminal obeys is spelt out.
+    """
+    if name not in _TRAVEL or len(text) > _LONGEST:
+        raise ValueError(f"not an error of align-data: {name[:40]!r}")
+    shown = (each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text)
+    return _TRAVEL[name]("".join(shown))
+
+
 def encodable(text: str) -> bool:
     """Tell whether a text can be UTF-8: bytes that are none reach us as halves of surrogate pairs."""
     return not any("\ud800" <= sign <= "\udfff" for sign in text)

@@ -6,6 +6,7 @@ Spark moves and repeats; what a signal means it never learns. This module alone 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import pickle
 import re
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from align_data import __version__
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.executor import Counting, Message, Moving, batches, messages
 from align_data.engines.java import in_a_file, java_home
-from align_data.errors import AlignDataError, EngineError
+from align_data.errors import AlignDataError, EngineError, arrived, departing
 from align_data.progress import Progress, Tick, ignore
 from align_data.secrets import secret
 
@@ -221,9 +222,9 @@ def _translated(said: str, log: Path) -> AlignDataError:
     """Return the error that a user can do something about."""
     ours = re.search(re.escape(_MARK) + r"([A-Za-z0-9+/=]+)", said)
     if ours:
-        error = pickle.loads(base64.b64decode(ours[1]))  # noqa: S301 - made by our own tasks
-        assert isinstance(error, AlignDataError)
-        return error
+        # Not pickled: what an error names, a file or a URL, can have the mark itself.
+        with suppress(ValueError, TypeError, RecursionError):
+            return arrived(*json.loads(base64.b64decode(ours[1])))
     for sign, sentence in _SIGNS:
         if re.search(sign, said):
             return EngineError(f"{sentence}; Spark's own words are in {log}")
@@ -288,7 +289,9 @@ def _reported(version: str) -> Iterator[None]:
             raise EngineError(f"the driver has align-data {version}, an executor {__version__}: install one version")
         yield
     except AlignDataError as error:
-        raise RuntimeError(f"{error} {_MARK}{base64.b64encode(pickle.dumps(error)).decode()} ") from error
+        raise RuntimeError(
+            f"{error} {_MARK}{base64.b64encode(json.dumps(departing(error)).encode()).decode()} "
+        ) from error
 
 
 @contextmanager
