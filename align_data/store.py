@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,16 @@ class Store:
         self.root = str(root).rstrip("/")
         self.local = isinstance(self.fs, LocalFileSystem)
         self._work = Path(work) if work is not None else None
+
+    def plain(self) -> list[str | None]:
+        """Return what `of_plain` makes the same store of, in another process."""
+        return [self.url, None if self._work is None else str(self._work)]
+
+    @staticmethod
+    def of_plain(plain: Sequence[str | None]) -> Store:
+        """Return the store that `plain` told of."""
+        url, work = plain
+        return Store(url or "", work)
 
     def path(self, name: str) -> str:
         """Return the full path of `name` on this store's file system."""

@@ -74,6 +74,39 @@ def classifier(
     onnx.save(model, str(path), **more)
 
 
+def hostile_model(path: Path, kind: str) -> None:
+    """Write a model that takes what a classifier takes, and is endless, large, of other operators, or reads a file."""
+    one = numpy_helper.from_array(np.array(10**12, np.int64), "times")
+    nodes = {
+        "endless": [helper.make_node("Loop", ["times", ""], ["out"], body=_counting())],
+        "large": [helper.make_node("ConstantOfShape", ["sides"], ["ones"]), helper.make_node("ReduceSum", ["ones"], ["out"])],
+        "of other operators": [helper.make_node("Evil", ["image"], ["out"], domain="com.evil")],
+        "of other files": [helper.make_node("Identity", ["weights"], ["out"])],
+    }[kind]  # fmt: skip
+    held = {"endless": [one], "large": [numpy_helper.from_array(np.array([10**12], np.int64), "sides")]}.get(kind, [])
+    if kind == "of other files":
+        elsewhere = TensorProto(name="weights", data_type=TensorProto.FLOAT, dims=[2])
+        elsewhere.data_location = TensorProto.EXTERNAL
+        elsewhere.external_data.add(key="location", value="../../../../../../../etc/passwd")
+        held = [elsewhere]
+    given = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 8, 8])]
+    taken = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+    model = _model(nodes, given, taken, held)
+    model.opset_import.add(domain="com.evil", version=1)
+    path.write_bytes(model.SerializeToString())
+
+
+def _counting() -> Any:
+    """Return the body of a loop that scans its counter, so that nothing of it can be left out."""
+    given = [helper.make_tensor_value_info("i", TensorProto.INT64, []), helper.make_tensor_value_info("go", TensorProto.BOOL, [])]  # fmt: skip
+    nodes = [
+        helper.make_node("Identity", ["go"], ["on"]),
+        helper.make_node("Cast", ["i"], ["each"], to=TensorProto.FLOAT),
+    ]
+    taken = [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("each", TensorProto.FLOAT, [])]  # fmt: skip
+    return helper.make_graph(nodes, "body", given, taken)
+
+
 def magenta_model(path: Path) -> None:
     """Write a model that scores how magenta an image is, and its card beside it.
 

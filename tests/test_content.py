@@ -25,15 +25,13 @@ import oracle
 import polars as pl
 import pytest
 from conftest import SCHEMA, read, tree, write_list
+from in_process import decode_here
 from onnx_models import card_text, classifier
 from PIL import Image
 from test_decoding import bits_apart, phash, upright
 
-from align_data.decoding import decoder, worker
-from align_data.decoding.decoder import Decoding, Item
-from align_data.decoding.look import look
 from align_data.decoding.nsfw import Choice
-from align_data.decoding.seen import Seen, identities
+from align_data.decoding.seen import identities
 from align_data.engines.local import LocalEngine
 from align_data.errors import DatasetError, SignalError
 from align_data.fetching.outcome import retryable
@@ -47,7 +45,7 @@ from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.store import Store
 from align_data.tables import Table
-from align_data.tars import TarReader, TarWriter
+from align_data.tars import TarWriter
 
 Outcome = bytes | str
 """What became of a URL: its bytes, or the status of fetching."""
@@ -205,22 +203,6 @@ def pool(tmp_path: Path) -> Callable[..., Pool]:
     return make
 
 
-class Here:
-    """Stands for a child process, which takes longer to start than these images to be looked at."""
-
-    def __init__(self, _: str, setup: Decoding) -> None:
-        self._setup, self._scorer = setup, setup.nsfw.open() if setup.nsfw else None
-
-    def ask(self, items: Sequence[Item]) -> Iterator[Seen]:
-        reader = TarReader(self._setup.store)
-        for place, looks in items:
-            yield look(worker._bytes(reader, place), looks, self._setup.max_pixels, self._scorer)
-        reader.close()
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def children() -> None:
     """Ask for real child processes."""
@@ -229,7 +211,7 @@ def children() -> None:
 @pytest.fixture(autouse=True)
 def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "children" not in request.fixturenames:
-        monkeypatch.setattr(decoder, "Child", Here)
+        decode_here(monkeypatch)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
 
 

@@ -35,10 +35,13 @@ from conftest import Crashes, build, read, tree, write_list
 from hostile_web import HOME, PAGES, Web, jpeg, serve
 from hypothesis import example, given
 from hypothesis import strategies as st
+from in_process import child_of
 
+from align_data.children.values import plain
 from align_data.cli import main
 from align_data.engines.local import LocalEngine
 from align_data.errors import OutputError
+from align_data.fetching import answers as answering
 from align_data.fetching import crawl as crawling
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl, Fetched, Limits
@@ -654,13 +657,18 @@ def test_a_name_server_that_keeps_one_waiting_does_not_hold_up_the_end(
         sent: list[Any] = []
         began = time.monotonic()
         try:
-            handler(settings)([ChunkTask(0, "bytes/x", [f"n{n}" for n in range(120)], urls)], sent.append)
+            sent += said(settings, ChunkTask(0, "bytes/x", [f"n{n}" for n in range(120)], urls))
             assert time.monotonic() - began < 20
         finally:
             over[0] = True
     rows = next(rows for number, rows in (message for message in sent if isinstance(message, tuple)) if number == 0)
     assert [each.status for each in rows] == ["timeout"] * 100 + ["ok"] * 20
     assert sum((message for message in sent if isinstance(message, Counter)), Counter()).total() == 120
+
+
+def said(settings: Settings, *tasks: ChunkTask) -> list[Any]:
+    """Return what the parent is told of some tasks, done in this process."""
+    return list(answering.answers(child_of(handler)("", plain(settings)), tasks))
 
 
 MEMORY_CODE = """
@@ -670,14 +678,21 @@ from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
 from align_data.fetching.worker import ChunkTask, Settings, handler
+from align_data.children.frames import LENGTH, frame, value
+from align_data.children.values import plain
 from align_data.store import Store
+
+def wired(each):
+    return value(frame(each)[LENGTH.size:], bounded=False)
+
 for line in sys.stdin:
     deadline, *urls = line.split()
     policy = Policy(Guard.of([sys.argv[2] + "/32"]), max_bytes=4 * 2**20, deadline=float(deadline))
     found = []
     tasks = [ChunkTask(0, "bytes/x", [f"n{n}" for n in range(len(urls))], urls)]
-    handler(Settings(policy, Limits(64, 64), Store(sys.argv[1])))(tasks, found.append)
-    print(*(row.status for row in next(message[1] for message in found if isinstance(message, tuple))))
+    settings = wired(plain(Settings(policy, Limits(64, 64), Store(sys.argv[1]))))
+    handler(settings)(wired(plain(tasks)), found.append)
+    print(*(row[0] for row in next(message[1] for message in found if isinstance(message, tuple))))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(int(peak.split()[1]) // 1024)
 """
@@ -886,9 +901,7 @@ def test_tars_of_a_chunk_that_is_large(tmp_path: Path) -> None:
         urls = [web.url(f"/good/{number}?side=100") for number in range(40)]
         settings = Settings(POLICY, LIMITS, Store(tmp_path), max_tar=40_000)
         sent: list[Any] = []
-        handler(settings)(
-            [ChunkTask(5, "bytes/part-00000/001-00005", [f"name{n}" for n in range(40)], urls)], sent.append
-        )
+        sent += said(settings, ChunkTask(5, "bytes/part-00000/001-00005", [f"name{n}" for n in range(40)], urls))
         ((number, rows),) = (message for message in sent if isinstance(message, tuple))
         assert number == 5
         assert len({each.tar for each in rows}) > 3
@@ -1160,25 +1173,10 @@ def test_killed_again_and_again_it_comes_to_the_same_bytes(tmp_path: Path, marke
         assert gone()
 
 
-class Here:
-    """Stands for a child process, in this one."""
-
-    def __init__(self, name: str, setup: Settings) -> None:
-        self.handle = handler(setup)
-
-    def ask(self, task: Any) -> Iterator[Any]:
-        sent: list[Any] = []
-        self.handle(task, sent.append)
-        yield from sent
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("before", [True, False])
 def test_a_crash_at_every_single_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
     """Crash at the n-th file that appears, tars too, just before or just after, for every n; then run again."""
-    monkeypatch.setattr("align_data.stages.fetch.Child", Here)
+    monkeypatch.setattr("align_data.stages.fetch.Child", child_of(handler))
     with serve() as web:
         clean = dataset_of(tmp_path, [web.url(f"/good/{n}") for n in range(10)] + [web.url("/html.jpg")], Parts(rows=7))
 

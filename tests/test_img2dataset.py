@@ -36,11 +36,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from align_data.children import Child
+from align_data.children.values import plain
 from align_data.cli import main
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
 from align_data.errors import DatasetError
 from align_data.fetching import fetchers
+from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.fetchers import handler_of
@@ -682,12 +684,12 @@ def test_a_missing_or_impossible_img2dataset_is_a_sentence(monkeypatch: pytest.M
 @there
 def test_the_workers_that_img2dataset_spawns_are_guarded(hostile: Hostile, tmp_path: Path) -> None:
     urls = list(hostile.truth)
-    child = Child(handler_of("img2dataset"), Settings(POLICY, Limits(connections=64), Store(tmp_path)))
+    child = Child(handler_of("img2dataset"), plain(Settings(POLICY, Limits(connections=64), Store(tmp_path))))
     task = ChunkTask(0, "bytes/x", [str(number) for number in range(len(urls))], urls)
     watch = threading.Timer(120, child.close)  # without the guard some of these pages take for ever
     watch.start()
     try:
-        counted, (number, rows) = child.ask([task])
+        counted, (number, rows) = answers(child, [task])
     finally:
         watch.cancel()
         child.close()

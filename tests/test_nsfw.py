@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import card_text, classifier, magenta_model
+from in_process import decode_here
+from onnx_models import card_text, classifier, hostile_model, magenta_model
 from PIL import Image, ImageDraw, ImageOps
 
 from align_data.decoding import nsfw
@@ -45,6 +46,17 @@ def noise(size: tuple[int, int], seed: int = 1) -> Image.Image:
 
 def logistic(x: float) -> float:
     return 1 / (1 + math.exp(-x))
+
+
+@pytest.fixture
+def children() -> None:
+    """Ask for real child processes."""
+
+
+@pytest.fixture(autouse=True)
+def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "children" not in request.fixturenames:
+        decode_here(monkeypatch)
 
 
 @pytest.fixture
@@ -319,6 +331,37 @@ def test_a_damaged_model_is_a_sentence(made, damage, capfd) -> None:
     assert len(str(caught.value).splitlines()) == 1
     assert "ONNXRuntimeError" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+HOSTILE = {
+    "endless": (SignalError, "was not opened, or did not score an image, within 2 s"),
+    "large": (InputError, "cannot be run|cannot be opened"),
+    "of other operators": (InputError, "not an ONNX model that can be opened"),
+    "of other files": (InputError, "its weights must be in the file itself"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_model_is_a_sentence(tmp_path: Path, children: None, kind: str, monkeypatch, capfd) -> None:
+    error, sentence = HOSTILE[kind]
+    hostile_model(tmp_path / "model.onnx", kind)
+    (tmp_path / "model.yaml").write_text(card_text())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=sentence) as caught:
+        Choice("model.onnx").check(seconds=2 if kind == "endless" else 60)
+    assert len(str(caught.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_that_ends_its_process_is_a_sentence(made, children: None, monkeypatch) -> None:
+    monkeypatch.setattr(nsfw, "TRIAL", "confined:trial")
+    with pytest.raises(SignalError, match=r"model\.onnx ended the process that tried it, by SIGABRT"):
+        made().check()
+
+
+def test_a_good_model_is_tried_in_a_child(made, children: None, monkeypatch) -> None:
+    monkeypatch.setattr(nsfw.Model, "open", None)  # nothing is opened in this process
+    made().check()
 
 
 def test_weights_in_another_file_are_refused(made, monkeypatch) -> None:

@@ -20,9 +20,8 @@ from align_data.cli.common import (
     tell,
     together,
 )
-from align_data.decoding.decoder import SECONDS
 from align_data.decoding.nsfw import Choice
-from align_data.decoding.seen import MAX_PIXELS
+from align_data.decoding.seen import MAX_PIXELS, SECONDS
 from align_data.errors import SignalError
 from align_data.given import give_blocklist, give_evaluation
 from align_data.pipeline import session

@@ -1,7 +1,9 @@
 """Images decoded in a child process, so that no image can take the run down.
 
-Each image has some seconds, and then the system ends the child, whatever a decoder is doing; memory is limited by the
-system too. We see which image it was, try it once more alone, and go on behind it.
+The child is given an image's bytes and gives values: it needs no file, no network and no credentials, and has none
+(`children.confinement`). Each image has some seconds, and then the system ends the child, whatever a decoder is doing;
+memory is limited by the system too. We see which image it was, try it once more in another child where it was not for
+want of time, and go on behind it.
 """
 
 from __future__ import annotations
@@ -9,34 +11,38 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from align_data.children import Child, ChildDiedError
-from align_data.decoding.nsfw import Choice
-from align_data.decoding.seen import MAX_PIXELS, Looks, Seen
-from align_data.errors import EngineError
+from align_data.children.values import plain
+from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Choice
+from align_data.decoding.seen import MEMORY_REASON, ImageLimits, Looks, Seen, answered
+from align_data.errors import DatasetError, EngineError
 from align_data.store import Store
-from align_data.tars import Place
+from align_data.tars import Place, TarReader
 
 HANDLER = "align_data.decoding.worker:handler"
-SECONDS = 30.0
-MEMORY = 2 * 2**30
 _STARTS = 3
 """Children that end before they have done anything, one after another, until we give up."""
 _KILLED = 20
 """Children killed one after another before it is no longer the images that are to blame: no image sends SIGKILL."""
+_COPIES = 4
+"""How often an image's bytes may be held at once, on their way to the decoder."""
+_DAMAGED = "the dataset is damaged: put the file back, or remove its folders images, content and bytes and fetch again"
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How images are decoded: what one may cost, and what scores it."""
+    """How images are decoded: where they are, what one may cost, and what scores it."""
 
     store: Store
     nsfw: Choice | None = None
-    max_pixels: int = MAX_PIXELS
-    seconds: float = SECONDS
-    """What one image may take, before the process is ended."""
-    memory: int = MEMORY
-    """Bytes of data that a child may hold for one image."""
+    limits: ImageLimits = ImageLimits()  # noqa: RUF009 - frozen
+
+    def setup(self) -> dict[str, Any]:
+        """Return what the child has to know."""
+        model = None if self.nsfw is None else plain(self.nsfw.loaded())
+        return {"limits": plain(self.limits), "model": model, "seconds": TRIAL_SECONDS}
 
 
 Item = tuple[Place, Looks]
@@ -52,48 +58,60 @@ class Decoder:
 
     def look(self, items: Sequence[Item], check: Callable[[], None] = lambda: None) -> Iterator[Seen]:
         """Yield what is seen of each item, in their order."""
-        done, alone = 0, False
+        reader = TarReader(self._decoding.store)
         try:
-            while done < len(items):
-                try:
-                    for seen in self._started().ask(items[done : done + 1] if alone else items[done:]):
-                        self._killed = 0
-                        yield seen
-                        check()
-                        done, alone = done + 1, False
-                except ChildDiedError as died:
-                    self._bury(died)
-                    if alone:  # twice, and alone the second time: it is this image
-                        yield self._less(items[done], died.how)
-                        check()
-                        done += 1
-                    alone = not alone
+            for place, looks in items:
+                if place.size > self._decoding.limits.memory // _COPIES:
+                    yield Seen("memory", MEMORY_REASON, bytes=place.size, decodable=False)
+                else:
+                    yield self._seen(_bytes(reader, place), looks)
+                check()
         except BaseException:
             self.close()  # what it still says would be taken for answers to the next question
             raise
+        finally:
+            reader.close()
 
-    def _less(self, item: Item, how: str) -> Seen:
-        """Return what can be seen of an image that ended two children: as much as does not end a third."""
-        place, looks = item
-        status, reason = self._verdict(how)
+    def _seen(self, content: bytes, looks: Looks) -> Seen:
+        """Return what is seen of an image; it is tried again where it ended its child by anything but its slowness."""
+        for last in (False, True):
+            try:
+                seen = self._ask(content, looks)
+            except ChildDiedError as died:
+                self._bury(died)
+                if last or died.slow:
+                    return self._less(content, looks, died)
+            else:
+                self._killed = 0
+                return seen
+        raise AssertionError
+
+    def _ask(self, content: bytes, looks: Looks) -> Seen:
+        """Return what a child sees of an image; ChildDiedError too where what it says makes no sense."""
+        seconds = 2 * self._decoding.limits.seconds + SLACK
+        return self._started().one((content, plain(looks)), lambda said: answered(said, len(content)), seconds)
+
+    def _less(self, content: bytes, looks: Looks, died: ChildDiedError) -> Seen:
+        """Return what can be seen of an image that ended its child: as much as does not end another one."""
+        status, reason = self._verdict(died)
         header = Looks(header=looks.header, pixels=False)
         for less in [replace(looks, nsfw=False), header] if looks.nsfw else [header]:
             try:
-                (seen,) = self._started().ask([(place, less)])
-            except ChildDiedError as died:
-                self._bury(died)
+                seen = self._ask(content, less)
+            except ChildDiedError as again:
+                self._bury(again)
                 continue
             if less is not header and seen.decodable:
-                return seen._replace(status="unscored", reason=f"no score: {reason}")  # type: ignore[no-any-return]
+                return seen._replace(status="unscored", reason=f"no score: {reason}")
             if seen.decodable is None:
-                return seen._replace(status=status, reason=reason, decodable=False)  # type: ignore[no-any-return]
-            return seen  # type: ignore[no-any-return]
-        return Seen(status, reason, bytes=place.size, decodable=False)
+                return seen._replace(status=status, reason=reason, decodable=False)
+            return seen
+        return Seen(status, reason, bytes=len(content), decodable=False)
 
-    def _verdict(self, how: str) -> tuple[str, str]:
-        if how == signal.SIGALRM.name:
-            return "hung", f"not done after {self._decoding.seconds:g} s"
-        return "crashed", f"the decoder ended by {how}"
+    def _verdict(self, died: ChildDiedError) -> tuple[str, str]:
+        if died.slow:
+            return "hung", f"not done after {self._decoding.limits.seconds:g} s"
+        return "crashed", f"the decoder ended by {died.how}"
 
     def _started(self) -> Child:
         """Return a child that works; EngineError if there is none to be had."""
@@ -101,9 +119,8 @@ class Decoder:
             if self._child is not None:
                 return self._child
             try:
-                self._child = Child(HANDLER, self._decoding)
-                for _ in self._child.ask([]):
-                    pass
+                self._child = Child(HANDLER, self._decoding.setup())
+                self._child.begin(2 * TRIAL_SECONDS + SLACK)
             except ChildDiedError as died:
                 how = died.how
                 self.close()
@@ -125,3 +142,13 @@ class Decoder:
         if self._child is not None:
             self._child.close()
             self._child = None
+
+
+def _bytes(reader: TarReader, place: Place) -> bytes:
+    try:
+        content = reader.read(place)
+    except OSError as error:
+        raise DatasetError(f"cannot read {place.tar}: {error.strerror or error}; {_DAMAGED}") from error
+    if len(content) != place.size:
+        raise DatasetError(f"{place.tar} ends before byte {place.offset + place.size:,}; {_DAMAGED}")
+    return content

@@ -14,12 +14,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from align_data.decoding.nsfw import Scorer
 from align_data.decoding.opening import PARSERS, TURNS, eight_bits, orientation, told, upright_size
-from align_data.decoding.seen import MAX_PIXELS, Looks, Seen
+from align_data.decoding.seen import MAX_PIXELS, MEMORY_REASON, Looks, Seen
 from align_data.formats import HEAD, sniff
 
 _LONGEST = 2**31 - 1
 """Pixels that a side can have: the table holds no more, and no format is meant to."""
-_MEMORY = "takes more memory than an image may have"
 
 
 def look(content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = None) -> Seen:
@@ -43,7 +42,7 @@ def look(content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = 
                     seen = _decoded(seen, image, turn, looks, scorer)
     except Exception as error:
         memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-        return _bad(seen, "memory", _MEMORY) if memory else _bad(seen, "broken", told(error))
+        return _bad(seen, "memory", MEMORY_REASON) if memory else _bad(seen, "broken", told(error))
     return seen
 
 

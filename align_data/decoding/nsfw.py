@@ -2,6 +2,7 @@
 
 Two backends: NudeNet (the package nudenet, with the model that it brings), and any image classifier in one .onnx file
 (onnxruntime) with a card, a YAML file that says how an image becomes the model's input and which classes are unsafe.
+A model may be a stranger's, so it is only opened in a child process (`decoding.worker`).
 """
 
 from __future__ import annotations
@@ -9,31 +10,22 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import io
-import json
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictFloat,
-    StrictInt,
-    ValidationError,
-    model_validator,
-)
 
 from align_data import resources
-from align_data.errors import InputError, RecipeError, SignalError, nearest
-from align_data.recipe_yaml import Line, load_yaml
+from align_data.children import Child, ChildDiedError
+from align_data.children.values import plain
+from align_data.decoding.card import CARDS, TOLERANCE, Card, parse_card, read_card, read_file, ready_cards
+from align_data.errors import InputError, SignalError, nearest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,20 +33,14 @@ if TYPE_CHECKING:
 NUDENET = "nudenet"
 EXTRAS = {"onnxruntime": "nsfw", "nudenet": "nudenet"}
 """The extra that brings each package."""
-TOLERANCE = 1e-4
-"""How far beyond 0 and 1 rounding may carry a probability."""
 MAX_SIDE = 4096
 """NudeNet pads an image to a square of its longer side: one of 100,000 × 500 pixels would take 30 GB."""
 
-_CARDS = "decoding/cards"
-
-Floats = NDArray[np.float32]
-Pixels = Annotated[StrictInt, Field(ge=1, le=4096)]
-Size = Annotated[tuple[Pixels, Pixels], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)]
-Number = Annotated[StrictInt | StrictFloat, Field(ge=-1e6, le=1e6)]
-Three = tuple[Number, Number, Number]
-Quality = Annotated[StrictInt, Field(ge=1, le=100)]
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+TRIAL = "align_data.decoding.worker:trial"
+SLACK = 10.0
+"""Seconds more than it has that a child is waited for, until it is ended from here."""
+TRIAL_SECONDS = 60.0
+"""What a model may take to be opened, and again to score the first image."""
 
 
 class Scorer(Protocol):
@@ -63,107 +49,6 @@ class Scorer(Protocol):
     def score(self, image: Image) -> float:
         """Return how unsafe an RGB image is, its EXIF orientation applied: 0 to 1."""
         ...
-
-
-class Card(BaseModel):
-    """How a classifier in an .onnx file is used; each description completes the sentence 'KEY takes …'."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    size: Size = Field(description="the input's side in pixels, or [width, height]")
-    layout: Literal["nchw", "nhwc"] = Field(description="nchw or nhwc")
-    channels: Literal["rgb", "bgr"] = Field(description="rgb or bgr")
-    scale: Number = Field(description="the number that pixel values, 0 to 255, are multiplied by, and not 0")
-    mean: Three = Field(default=(0, 0, 0), description="three numbers in the order of channels, subtracted after scale")
-    std: Three = Field(
-        default=(1, 1, 1), description="three numbers in the order of channels, above 0, divided by last"
-    )
-    resize: Literal["squash", "crop"] = Field(description="squash or crop")
-    resize_to: Size | None = Field(default=None, description="a side or [width, height], whose centre is cut out")
-    resample: Literal["bilinear", "bicubic", "nearest"] = Field(description="bilinear, bicubic or nearest")
-    jpeg: Quality | None = Field(default=None, description="1 to 100: the resized image becomes a JPEG of this quality")
-    classes: Names = Field(description="the names of the classes in the order of the output")
-    unsafe: Names = Field(description="the names of those classes whose probabilities are summed to the score")
-    output: Literal["softmax", "probabilities"] = Field(description="probabilities, or softmax if it gives logits")
-    about: str = Field(default="", description="a text")
-    source: str = Field(default="", description="a text")
-    license: str = Field(default="", description="a text")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.scale == 0:
-            raise ValueError("scale is 0, which makes all images alike")
-        if min(self.std) <= 0:
-            raise ValueError("std takes numbers above 0")
-        if self.resized[0] < self.size[0] or self.resized[1] < self.size[1]:
-            raise ValueError(f"resize_to {self.resized} is below size {self.size}: there is no centre to cut out")
-        for key, names in (("classes", self.classes), ("unsafe", self.unsafe)):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"{key} has {', '.join(twice)} twice")
-        for name in self.unsafe:
-            if name not in self.classes:
-                there = ", ".join(self.classes)
-                raise ValueError(f"unsafe names {name}{nearest(name, self.classes)}, but the classes are: {there}")
-        if len(self.unsafe) == len(self.classes) and (len(self.classes) > 1 or self.output == "softmax"):
-            raise ValueError("unsafe names every class: the score would always be 1")
-        return self
-
-    @property
-    def resized(self) -> tuple[int, int]:
-        """Width and height that an image is resized to before its centre is cut out."""
-        return self.size if self.resize_to is None else self.resize_to
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """The shape of the model's input."""
-        width, height = self.size
-        return (1, 3, height, width) if self.layout == "nchw" else (1, height, width, 3)
-
-    def identity(self) -> str:
-        """Return what of the card decides values, as JSON."""
-        return json.dumps(self.model_dump(mode="json", exclude={"about", "source", "license"}), sort_keys=True)
-
-    def prepare(self, image: Image) -> Floats:
-        """Make the model's input of an RGB image."""
-        values: Floats = np.asarray(self._view(image), dtype=np.float32)
-        if self.channels == "bgr":
-            values = values[:, :, ::-1]
-        scale, mean, std = (np.array(numbers, dtype=np.float32) for numbers in (self.scale, self.mean, self.std))
-        values = (values * scale - mean) / std
-        if self.layout == "nchw":
-            values = values.transpose(2, 0, 1)
-        return np.ascontiguousarray(values[np.newaxis])
-
-    def _view(self, image: Image) -> Image:
-        from PIL import Image as Pillow  # noqa: PLC0415 - the CLI needs Choice at every start
-
-        # A crop is cut out before it is resized: the whole of a long image could be too large for any memory.
-        box = _centre(image.size, self.resized) if self.resize == "crop" else None
-        view = image.resize(self.resized, Pillow.Resampling[self.resample.upper()], box)
-        if self.jpeg is not None:
-            file = io.BytesIO()
-            view.save(file, format="JPEG", quality=self.jpeg)
-            view = Pillow.open(file)
-        left, top = ((to - side) // 2 for to, side in zip(self.resized, self.size, strict=True))
-        return view.crop((left, top, left + self.size[0], top + self.size[1]))
-
-    def probabilities(self, output: NDArray[Any], model: str) -> list[float]:
-        """Return each class's probability from a model's output; SignalError if they are none."""
-        values = np.asarray(output, dtype=np.float64).ravel()
-        if values.size != len(self.classes):
-            found, named = f"{values.size} values for an image", f"{len(self.classes)} classes"
-            raise SignalError(f"{model} gives {found}, but its card names {named}: {', '.join(self.classes)}")
-        if self.output == "softmax":
-            with np.errstate(invalid="ignore"):  # infinite logits become NaN, which is reported
-                values = np.exp(values - values.max())
-            values /= values.sum()
-        hint = "" if self.output == "softmax" else "if it gives logits, its card must say output: softmax; else "
-        for name, value in zip(self.classes, values.tolist(), strict=True):
-            if not -TOLERANCE <= value <= 1 + TOLERANCE:  # NaN too
-                wrong = f"{model} gives {name} {value:.6g}, which is no probability"
-                raise SignalError(f"{wrong}: {hint}the card's scale, mean or std may be wrong")
-        return [float(value) for value in values]
 
 
 @dataclass(frozen=True)
@@ -175,15 +60,19 @@ class Choice:
     card: str | None = None
     """A ready card's name or a YAML file's path; None for the one beside the model: model.yaml of model.onnx."""
 
-    def check(self) -> None:
-        """Raise InputError or SignalError if this model cannot score images here; a trial image tells."""
-        from PIL import Image as Pillow  # noqa: PLC0415 - the CLI needs Choice at every start
+    def check(self, seconds: float = TRIAL_SECONDS) -> None:
+        """Raise InputError or SignalError if this model cannot score images here; a trial image tells.
 
-        trial = Pillow.merge("RGB", [Pillow.linear_gradient("L").rotate(angle) for angle in (0, 90, 180)])
-        scorer = self.open()
-        scorer.score(trial)
-        if isinstance(scorer, _Classifier):
-            scorer.check_logits(trial)
+        It is opened in a child process, and has so many seconds for that and again for the image.
+        """
+        model = self.loaded()
+        _need(NUDENET if model.content is None else "onnxruntime")
+        with closing(Child(TRIAL, {"model": plain(model), "seconds": seconds})) as child:
+            try:
+                for _ in child.ask(None, 2 * seconds + SLACK):
+                    pass
+            except ChildDiedError as died:
+                raise SignalError(f"the nsfw model {self.model} {_ended(died, seconds)}") from None
 
     def identity(self) -> dict[str, str]:
         """Return what decides the values."""
@@ -191,23 +80,26 @@ class Choice:
             _need(NUDENET)
             sha256 = hashlib.sha256(_nudenet_model()).hexdigest()
             return {"backend": NUDENET, "version": metadata.version(NUDENET), "model": sha256}
-        sha256 = hashlib.sha256(_read(self.model, "nsfw model")).hexdigest()
+        sha256 = hashlib.sha256(read_file(self.model, "nsfw model")).hexdigest()
         return {"backend": "onnx", "model": sha256, "card": self._card().identity()}
 
     def open(self) -> Scorer:
-        """Load the model, to run on one thread: one process a core does the parallel work."""
+        """Load the model and open it in this process."""
+        return self.loaded().open()
+
+    def loaded(self) -> Model:
+        """Read the model's file and its card; InputError says what is wrong with either."""
         if self.model == NUDENET:
             if self.card is not None:
                 raise InputError(f"the card {self.card}: nudenet takes no card; only an .onnx file does")
-            return _NudeNet()
+            return Model(NUDENET)
         if not self.model.endswith(".onnx"):
             raise InputError(
                 f"the nsfw model {self.model}: it takes nudenet{nearest(self.model, [NUDENET])}, "
                 "or the path of a file that ends in .onnx"
             )
-        # Before the package: a wrong path should not be found only after an installation.
-        model, card = _read(self.model, "nsfw model"), self._card()
-        return _Classifier(self.model, _session(model, self.model), card)
+        content = read_file(self.model, "nsfw model")
+        return Model(self.model, content, self._card().model_dump_json())
 
     def _card(self) -> Card:
         there = ready_cards()
@@ -220,7 +112,7 @@ class Choice:
                 )
             return read_card(str(beside))
         if self.card in there:
-            return parse_card(resources.text(_CARDS, f"{self.card}.yaml"), f"{self.card}.yaml")
+            return parse_card(resources.text(CARDS, f"{self.card}.yaml"), f"{self.card}.yaml")
         if self.card.endswith((".yaml", ".yml")) or "/" in self.card:
             return read_card(self.card)
         raise InputError(
@@ -229,52 +121,37 @@ class Choice:
         )
 
 
-def ready_cards() -> list[str]:
-    """Return the names of the cards that are part of align-data."""
-    return resources.names(_CARDS, ".yaml")
+@dataclass(frozen=True)
+class Model:
+    """A model as it travels to the process that opens it."""
+
+    name: str
+    """'nudenet', or what an error calls the file."""
+    content: bytes | None = None
+    card: str | None = None
+    """In JSON; None for nudenet, as is the content."""
+
+    def open(self) -> Scorer:
+        """Open the model, to run on one thread: one process a core does the parallel work."""
+        if self.content is None or self.card is None:
+            return _NudeNet()
+        return _Classifier(self.name, _session(self.content, self.name), Card.model_validate_json(self.card))
 
 
-def read_card(path: str) -> Card:
-    """Read a card from a file; InputError says what is wrong with it."""
-    try:
-        return parse_card(_read(path, "card").decode(), path)
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read the card {path}: it is not UTF-8") from None
+def tried(scorer: Scorer) -> None:
+    """Score a trial image; SignalError where the model does not do what its card says."""
+    from PIL import Image as Pillow  # noqa: PLC0415 - the CLI needs Choice at every start
+
+    trial = Pillow.merge("RGB", [Pillow.linear_gradient("L").rotate(angle) for angle in (0, 90, 180)])
+    scorer.score(trial)
+    if isinstance(scorer, _Classifier):
+        scorer.check_logits(trial)
 
 
-def parse_card(text: str, file: str) -> Card:
-    """Make a card of YAML text; `file` is what an error calls it."""
-    try:
-        data, line = load_yaml(text, file)
-        return Card.model_validate(data)
-    except RecipeError as error:  # YAML is read by the recipes' reader, which knows lines and keys given twice
-        raise InputError(str(error)) from None
-    except ValidationError as error:
-        raise InputError("\n".join(_sentences(error, file, line))) from None
-
-
-def _sentences(error: ValidationError, file: str, line: Line) -> list[str]:
-    """Return one sentence for each key that is wrong: file, line, what is allowed."""
-    found: dict[str, str] = {}
-    for mistake in error.errors():
-        key, at = str((*mistake["loc"], "")[0]), line(mistake["loc"][:1])
-        where = file if at is None else f"{file}, line {at}"
-        # A value that fits no branch of a union is reported once a branch.
-        found.setdefault(key, f"{where}: {_sentence(mistake, key)}")
-    return list(found.values())
-
-
-def _sentence(mistake: Any, key: str) -> str:
-    keys = list(Card.model_fields)
-    if mistake["type"] == "value_error":
-        return str(mistake["ctx"]["error"])
-    if mistake["type"] == "missing" and len(mistake["loc"]) == 1:
-        return f"the key {key} is missing; it takes {Card.model_fields[key].description}"
-    if key not in keys:
-        if key:
-            return f"there is no key {key}{nearest(key, keys)}; allowed are: {', '.join(keys)}"
-        return f"a card must be a mapping of keys to values, not {mistake['input']!r}"
-    return f"{key} takes {Card.model_fields[key].description}; here it has {mistake['input']!r}"
+def _ended(died: ChildDiedError, seconds: float) -> str:
+    if died.slow:
+        return f"was not opened, or did not score an image, within {seconds:g} s"
+    return f"ended the process that tried it, by {died.how}: it is damaged, or needs more memory than there is"
 
 
 class _Classifier:
@@ -379,18 +256,4 @@ def _need(package: str) -> None:
 
 
 def _nudenet_model() -> bytes:
-    return _read(str(metadata.distribution(NUDENET).locate_file("nudenet/320n.onnx")), "nsfw model")
-
-
-def _read(path: str, what: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the {what} {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _centre(whole: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the largest box about the centre of `whole` with the proportions of `shape`."""
-    scale = min(side / to for side, to in zip(whole, shape, strict=True))
-    left, top = (max(0.0, (side - to * scale) / 2) for side, to in zip(whole, shape, strict=True))
-    return left, top, whole[0] - left, whole[1] - top
+    return read_file(str(metadata.distribution(NUDENET).locate_file("nudenet/320n.onnx")), "nsfw model")

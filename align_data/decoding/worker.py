@@ -1,72 +1,65 @@
-"""What a child process does for `measure`: bytes in, what is seen in them out, one image at a time."""
+"""What a child process does for `measure`: an image's bytes in, what is seen in them out, one at a time."""
 
 from __future__ import annotations
 
-import resource
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+import importlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from PIL import AvifImagePlugin, Image
 
 from align_data.children import Handler, Send
-from align_data.decoding.decoder import Decoding, Item
+from align_data.children.confinement import at_most, confine, limit_memory
+from align_data.children.values import of, plain
 from align_data.decoding.look import look, phash
-from align_data.errors import DatasetError
-from align_data.tars import Place, TarReader
+from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
+from align_data.decoding.seen import ImageLimits, Looks
 
-_DAMAGED = "the dataset is damaged: put the file back, or remove its folders images, content and bytes and fetch again"
+OPENING_MEMORY = 4 * 2**30
+"""Bytes that a model may take to be opened, and for the first image."""
 
 
-def handler(decoding: Decoding) -> Handler:
-    """Return what looks at images: a list of items in, a Seen for each out, in their order."""
-    Image.MAX_IMAGE_PIXELS = None  # we look ourselves, before a pixel is decoded
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one process a core does the parallel work
-    scorer = decoding.nsfw.open() if decoding.nsfw is not None else None
-    Image.init()
-    phash(Image.new("L", (32, 32)))  # loads scipy, whose threads take memory that is no image's
-    confine(decoding.memory)
+def handler(setup: Mapping[str, Any]) -> Handler:
+    """Return what looks at an image: its bytes and a Looks in, a Seen out."""
+    limits, model = of(ImageLimits, setup["limits"]), of(Model | None, setup["model"])  # type: ignore[arg-type]
+    scorer = opened(model, setup["seconds"])
+    limit_memory(limits.memory)
 
-    def handle(items: Sequence[Item], send: Send) -> None:
-        reader = TarReader(decoding.store)
-        for place, looks in items:
-            content = _bytes(reader, place)
-            with at_most(decoding.seconds):
-                seen = look(content, looks, decoding.max_pixels, scorer)
-            send(seen)
-        reader.close()
+    def handle(task: tuple[bytes, Any], send: Send) -> None:
+        content, asked = task
+        looks = of(Looks, asked)
+        with at_most(limits.seconds):
+            seen = look(content, looks, limits.max_pixels, scorer)
+        send(plain(seen))
 
     return handle
 
 
-def confine(more: int) -> None:
-    """Let this process hold so many bytes more than it does already, for libraries take some a core; and be timed."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever we were started under may have had it ignored
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-    held = 0
-    with suppress(OSError):  # there is no /proc but on Linux
-        held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if hard == resource.RLIM_INFINITY or hard > held + more:
-        resource.setrlimit(resource.RLIMIT_DATA, (held + more, hard))
+def trial(setup: Mapping[str, Any]) -> Handler:
+    """Return what lets a model score an image for trial, and says nothing where it does."""
+    scorer = opened(of(Model, setup["model"]), setup["seconds"])
+    assert scorer is not None
+
+    def handle(_: None, __: Send) -> None:
+        with at_most(setup["seconds"]):
+            tried(scorer)
+
+    return handle
 
 
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """End this process if what is inside takes longer."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _bytes(reader: TarReader, place: Place) -> bytes:
-    try:
-        content = reader.read(place)
-    except OSError as error:
-        raise DatasetError(f"cannot read {place.tar}: {error.strerror or error}; {_DAMAGED}") from error
-    if len(content) != place.size:
-        raise DatasetError(f"{place.tar} ends before byte {place.offset + place.size:,}; {_DAMAGED}")
-    return content
+def opened(model: Model | None, seconds: float) -> Scorer | None:
+    """Import all that images need, confine this process, and then open the model: it may be a stranger's too."""
+    Image.MAX_IMAGE_PIXELS = None  # we look ourselves, before a pixel is decoded
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one process a core does the parallel work
+    Image.init()
+    phash(Image.new("L", (32, 32)))  # loads scipy, whose threads take memory that is no image's
+    if model is None:
+        confine(OPENING_MEMORY)
+        return None
+    for package in EXTRAS if model.name == NUDENET else ("onnxruntime",):
+        with suppress(ImportError):  # what is missing is said where it is needed
+            importlib.import_module(package)
+    confine(OPENING_MEMORY)
+    with at_most(seconds):
+        return model.open()

@@ -22,13 +22,14 @@ from typing import Any
 import polars as pl
 
 from align_data.children import Handler, Send
+from align_data.children.values import of
 from align_data.errors import EngineError
 from align_data.fetching.client import OPT_OUTS, Policy
 from align_data.fetching.crawl import Fetched, Limits
 from align_data.fetching.messages import judged, outcome
 from align_data.fetching.opener import opener
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.worker import ChunkTask, Row, Settings, make_room, store
+from align_data.fetching.worker import ChunkTask, Row, Settings, make_room, send_rows, store
 from align_data.inputs import Source, find
 from align_data.inputs import img2dataset as shards
 from align_data.inputs.img2dataset import Held
@@ -108,11 +109,13 @@ def download(policy: Policy, limits: Limits, lists: Path, out: Path, rows: int) 
     )
 
 
-def handler(settings: Settings) -> Handler:
-    """Return what fetches chunks: of each it sends a Counter of statuses, and (number, rows)."""
+def handler(setup: Any) -> Handler:
+    """Return what fetches chunks: of each it sends counts of statuses, and (number, rows) until it is whole."""
+    settings = of(Settings, setup)
     make_room(settings.limits.connections)
 
-    def fetch(tasks: Sequence[ChunkTask], send: Send) -> None:
+    def fetch(given: Any, send: Send) -> None:
+        tasks = of(tuple[ChunkTask, ...], given)
         for first in range(0, len(tasks), _TOGETHER):
             _fetch(settings, tasks[first : first + _TOGETHER], send)
 
@@ -135,8 +138,8 @@ def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
             raise EngineError(f"img2dataset finished {len(made)} of {len(tasks)} shards; run again to go on")
         for task, source in zip(tasks, made, strict=True):
             rows = _taken(settings, task, source)
-            send(Counter(row.status for row in rows))
-            send((task.number, rows))
+            send(dict(Counter(row.status for row in rows)))
+            send_rows(send, task.number, rows)
 
 
 def _taken(settings: Settings, task: ChunkTask, source: Source) -> list[Row]:

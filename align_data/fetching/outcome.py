@@ -38,6 +38,12 @@ def retryable(status: str) -> bool:
     return status in _RETRYABLE or (code.isdigit() and int(code) in _RETRYABLE_HTTP)
 
 
+def is_status(status: str) -> bool:
+    """Tell whether the table `images` can have this status."""
+    code = status.removeprefix("http_")
+    return status in STATUSES or (status != code and len(code) <= 3 and code.isdecimal() and code.isascii())
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one request came to."""

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from align_data.banned import ban
 from align_data.children import Handler, Send
+from align_data.children.values import of, plain
 from align_data.errors import EngineError
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl, Fetched, Limits
@@ -27,7 +28,7 @@ _LOOKUPS = 64
 """Names that are looked up at once, at least: the system's resolver holds a thread for each."""
 _MOST_LOOKUPS = 512
 _BANNED = Outcome("taken_down", "a takedown asked for these bytes by their SHA-256")
-_REASON = 300
+REASON = 300
 """Characters of a reason, at most."""
 
 
@@ -55,6 +56,12 @@ class ChunkTask:
     urls: Sequence[str]
 
 
+ANSWER = 2**22
+"""Bytes of an answer, at most."""
+_ROWS = 1_000
+"""Rows of an answer: those of a chunk come in several."""
+
+
 class Row(NamedTuple):
     """What the table `images` has of a URL that was asked for."""
 
@@ -76,7 +83,7 @@ def _shown(said: str) -> str:
 def row(outcome: Outcome, place: Place | None = None) -> Row:
     """Return an outcome as a row; what a server says is cut short, and what is not to be printed is spelt out."""
     where = (None, None, None) if place is None else (place.tar, place.offset, place.size)
-    said = outcome.reason and _shown(mask(outcome.reason)[:_REASON])[:_REASON]
+    said = outcome.reason and _shown(mask(outcome.reason)[:REASON])[:REASON]
     return Row(outcome.status, said, outcome.retryable, *where)
 
 
@@ -102,13 +109,20 @@ def make_room(connections: int) -> None:
             )
 
 
-def handler(settings: Settings) -> Handler:
-    """Return what fetches chunks: it sends a Counter of statuses now and then, and (number, rows) for each chunk."""
+def handler(setup: Any) -> Handler:
+    """Return what fetches chunks: it sends counts of statuses now and then, and each chunk's number and rows."""
+    settings = of(Settings, setup)
 
-    def fetch(tasks: Sequence[ChunkTask], send: Send) -> None:
-        asyncio.run(_fetch(settings, tasks, send))
+    def fetch(tasks: Any, send: Send) -> None:
+        asyncio.run(_fetch(settings, of(tuple[ChunkTask, ...], tasks), send))
 
     return fetch
+
+
+def send_rows(send: Send, number: int, rows: Sequence[Row]) -> None:
+    """Send the rows of a chunk, some at a time."""
+    for first in range(0, len(rows), _ROWS):
+        send((number, plain(rows[first : first + _ROWS])))
 
 
 async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
@@ -124,11 +138,11 @@ async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> 
         rows = store(settings, by_number[fetched.number], fetched)
         gone = sum(row.status == _BANNED.status for row in rows)
         if gone:  # they were counted when they came
-            loop.call_soon_threadsafe(send, Counter({"ok": -gone, _BANNED.status: gone}))
-        loop.call_soon_threadsafe(send, (fetched.number, rows))
+            loop.call_soon_threadsafe(send, {"ok": -gone, _BANNED.status: gone})
+        loop.call_soon_threadsafe(send_rows, send, fetched.number, rows)
 
     def beat() -> None:
-        send(crawl.outcomes)
+        send(dict(crawl.outcomes))
         crawl.outcomes = Counter()
 
     async with Client.of(settings.policy) as client:

@@ -13,12 +13,14 @@ from typing import Any
 import polars as pl
 
 from align_data.children import Child, ChildDiedError, shared
+from align_data.children.values import plain
 from align_data.engines.base import Engine
 from align_data.errors import EngineError
 from align_data.fetching import record
+from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
-from align_data.fetching.worker import HANDLER, ChunkTask, Row, Settings
+from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, Row, Settings
 from align_data.images import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
 from align_data.layout import FETCH, Dataset
 from align_data.ledger import open_ledger
@@ -223,16 +225,18 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
     table = _chunk_table(run, part)
 
     def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
-        child = Child(run.handler, run.settings)
+        # Whoever writes to an object store needs this process's credentials for it.
+        remote = not run.settings.store.local
+        child = Child(run.handler, plain(run.settings), most=ANSWER, environment=remote)
         try:
-            for message in chain.from_iterable(child.ask(share) for share in shares):
+            for answer in chain.from_iterable(answers(child, share) for share in shares):
                 check()
-                if isinstance(message, Counter):
+                if isinstance(answer, Counter):
                     with lock:
-                        outcomes.update(message)
-                    tick(message.total(), message)
+                        outcomes.update(answer)
+                    tick(answer.total(), answer)
                 else:
-                    number, rows = message
+                    number, rows = answer
                     _write_chunk(run, table, number, state.filter(pl.col("chunk") == number), rows, part)
         except ChildDiedError as died:
             raise EngineError(

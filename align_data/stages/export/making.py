@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from align_data.children import Child, ChildDiedError, Handler, Send, shared
+from align_data.children.confinement import refuse_network
+from align_data.children.values import of, plain
 from align_data.engines.base import Engine
 from align_data.errors import EngineError
 from align_data.progress import Progress, Tick
@@ -33,6 +36,11 @@ class Making:
     export: str
     """The digest of all that was asked: files of another export are never taken for this one's."""
 
+    @property
+    def local(self) -> bool:
+        """Whether images and shards are on this machine: whoever makes them needs no network and no credentials."""
+        return self.out.local and self.job.store.local
+
     def make(self, shard: Shard, tick: Tick) -> None:
         """Make one shard."""
         write_shard(self.out, self.job, shard, self.export, tick)
@@ -42,11 +50,14 @@ class Making:
         return stored(self.out, shard, self.export) is not None
 
 
-def handler(making: Making) -> Handler:
+def handler(setup: Any) -> Handler:
     """Return what makes a shard in a child: numbers of pairs out, as they are done."""
+    making = of(Making, setup)
+    if making.local:
+        refuse_network()
 
-    def handle(shard: Shard, send: Send) -> None:
-        making.make(shard, lambda done, *_: send(done))
+    def handle(shard: Any, send: Send) -> None:
+        making.make(of(Shard, shard), lambda done, *_: send(done))
 
     return handle
 
@@ -92,7 +103,7 @@ def _shared(making: Making, processes: int) -> Callable[[Sequence[Shard], Tick],
                 tick(done)
 
             with ExitStack() as stack:
-                child = stack.enter_context(closing(Child(_HANDLER, making))) if next(places) else None
+                child = stack.enter_context(closing(_child(making))) if next(places) else None
                 for shard in some:
                     if making.there(shard):
                         checked(shard.pairs)
@@ -106,9 +117,17 @@ def _shared(making: Making, processes: int) -> Callable[[Sequence[Shard], Tick],
     return make
 
 
+def _child(making: Making) -> Child:
+    return Child(_HANDLER, plain(making), environment=not making.local)
+
+
 def _ask(child: Child, shard: Shard, done: Callable[[int], None]) -> None:
+    left = shard.pairs
     try:
-        for pairs in child.ask(shard):
+        for pairs in child.ask(plain(shard)):
+            if type(pairs) is not int or not 0 <= pairs <= left:
+                raise child.wrong()
+            left -= pairs
             done(pairs)
     except ChildDiedError as died:
         raise EngineError(

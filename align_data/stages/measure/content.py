@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from align_data.children import shared
-from align_data.decoding.decoder import MEMORY, SECONDS, Decoder, Decoding, Item
+from align_data.decoding.decoder import Decoder, Decoding, Item
 from align_data.decoding.nsfw import Choice
-from align_data.decoding.seen import MAX_PIXELS, Looks, Seen, identities
+from align_data.decoding.seen import MAX_PIXELS, MEMORY, SECONDS, ImageLimits, Looks, Seen, identities
 from align_data.engines.base import Engine
 from align_data.images import asked_of, chunks, sorted_rows
 from align_data.layout import Dataset
@@ -155,7 +155,7 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
 
 def _decoding(run: _Run) -> Decoding:
     sight = run.sight
-    return Decoding(run.dataset.store, run.nsfw, sight.max_pixels, sight.seconds, sight.memory)
+    return Decoding(run.dataset.store, run.nsfw, ImageLimits(sight.max_pixels, sight.seconds, sight.memory))
 
 
 def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | None:

@@ -6,6 +6,7 @@ file is called by the digest of these, so two arms of the same pairs are one run
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from align_data.children import Child, ChildDiedError, Handler, Send, shared
+from align_data.children.values import of, plain
 from align_data.errors import EngineError, TrainError
 from align_data.progress import NONE, Progress, Tick
 from align_data.store import Store
@@ -23,6 +25,8 @@ from align_data.train.settings import Settings
 
 RUNS, MODELS = "runs", "_models"
 _HANDLER = "align_data.train.ablate.runs:handler"
+_ANSWER = 2**20
+"""Bytes of what a run says of itself, at most."""
 
 Facts = dict[str, Any]
 """JSON data."""
@@ -41,6 +45,15 @@ class Cell:
     def seed(self) -> int:
         """Return the seed."""
         return self.settings.seed
+
+    def plain(self) -> dict[str, Any]:
+        """Return what `of_plain` makes the same cell of, in another process."""
+        return {**vars(self), "settings": self.settings.model_dump(mode="json")}
+
+    @staticmethod
+    def of_plain(plain: Mapping[str, Any]) -> Cell:
+        """Return the cell that `plain` told of."""
+        return Cell(**{**plain, "settings": Settings.model_validate(plain["settings"])})
 
 
 @dataclass(frozen=True)
@@ -87,16 +100,38 @@ class Job:
         """Return the folder of a run's model, for as long as the run takes."""
         return self.out / MODELS / digest([cell.key, self.pool])[:16]
 
+    def plain(self) -> dict[str, Any]:
+        """Return what `of_plain` makes the same job of, in another process: there is its code too."""
+        named = {each: _name(getattr(self, each)) for each in ("fit", "judge")}
+        return {**vars(self), "out": str(self.out), **named}
+
+    @staticmethod
+    def of_plain(plain: Mapping[str, Any]) -> Job:
+        """Return the job that `plain` told of."""
+        named = {each: _function(plain[each]) for each in ("fit", "judge")}
+        return Job(**{**plain, "out": Path(plain["out"]), **named})
+
+
+def _name(function: Any) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _function(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
 
 def key(cell_settings: Settings, uids: Sequence[str], rest: Mapping[str, Any]) -> str:
     """Return the name of a run's file; `rest` is all that decides besides."""
     return digest({"settings": cell_settings.model_dump(mode="json"), "uids": digest(list(uids)), **rest})
 
 
-def handler(job: Job) -> Handler:
+def handler(setup: Any) -> Handler:
     """Return what makes runs in a child: ticks out as numbers, and what was made at the end."""
+    job = of(Job, setup)
 
-    def handle(cell: Cell, send: Send) -> None:
+    def handle(task: Any, send: Send) -> None:
+        cell = of(Cell, task)
         out = job.model(cell)
         out.mkdir(parents=True, exist_ok=True)
         progress = _Forward(send)
@@ -163,7 +198,7 @@ def _train(job: Job, todo: Sequence[Cell], jobs: int, progress: Progress) -> dic
     with progress.step(f"train {models}", pairs, "pairs") as tick:
 
         def work(some: Iterator[Cell], check: Callable[[], None]) -> None:
-            with closing(Child(_HANDLER, job)) as child:
+            with closing(Child(_HANDLER, plain(job), most=_ANSWER, environment=True)) as child:
                 for cell in some:
                     failure = _made(child, cell, out, check, tick)
                     if failure is None:
@@ -182,17 +217,21 @@ def _there(out: Store, cell: Cell) -> Done:
     return done
 
 
+def _told(said: Any) -> tuple[dict[str, float], Facts]:
+    return of(tuple[dict[str, float], dict[str, Any]], said)
+
+
 def _made(child: Child, cell: Cell, out: Store, check: Callable[[], None], tick: Tick) -> str | None:
     """Make one run and keep it; return why it failed, if it did."""
     seen = 0
     try:
-        for told in child.ask(cell):
+        for told in child.ask(plain(cell)):
             check()
             if isinstance(told, int):
                 seen += told
                 tick(told)
                 continue
-            metrics, facts = told
+            metrics, facts = child.right(_told, told)
             kept = {"arm": cell.arm, "seed": cell.seed, "pairs": len(cell.uids), "metrics": metrics, "facts": facts}
             out.write_bytes(f"{RUNS}/{cell.key}.json", (json.dumps(kept, indent=1) + "\n").encode())
     except TrainError as error:

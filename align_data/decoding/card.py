@@ -1,0 +1,205 @@
+"""The card of a classifier: a YAML file that says how an image becomes its input, and what its output means."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
+
+from align_data import resources
+from align_data.errors import InputError, RecipeError, SignalError, nearest
+from align_data.recipe_yaml import Line, load_yaml
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TOLERANCE = 1e-4
+"""How far beyond 0 and 1 rounding may carry a probability."""
+
+CARDS = "decoding/cards"
+
+Floats = NDArray[np.float32]
+Pixels = Annotated[StrictInt, Field(ge=1, le=4096)]
+Size = Annotated[tuple[Pixels, Pixels], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)]
+Number = Annotated[StrictInt | StrictFloat, Field(ge=-1e6, le=1e6)]
+Three = tuple[Number, Number, Number]
+Quality = Annotated[StrictInt, Field(ge=1, le=100)]
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+class Card(BaseModel):
+    """How a classifier in an .onnx file is used; each description completes the sentence 'KEY takes …'."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: Size = Field(description="the input's side in pixels, or [width, height]")
+    layout: Literal["nchw", "nhwc"] = Field(description="nchw or nhwc")
+    channels: Literal["rgb", "bgr"] = Field(description="rgb or bgr")
+    scale: Number = Field(description="the number that pixel values, 0 to 255, are multiplied by, and not 0")
+    mean: Three = Field(default=(0, 0, 0), description="three numbers in the order of channels, subtracted after scale")
+    std: Three = Field(
+        default=(1, 1, 1), description="three numbers in the order of channels, above 0, divided by last"
+    )
+    resize: Literal["squash", "crop"] = Field(description="squash or crop")
+    resize_to: Size | None = Field(default=None, description="a side or [width, height], whose centre is cut out")
+    resample: Literal["bilinear", "bicubic", "nearest"] = Field(description="bilinear, bicubic or nearest")
+    jpeg: Quality | None = Field(default=None, description="1 to 100: the resized image becomes a JPEG of this quality")
+    classes: Names = Field(description="the names of the classes in the order of the output")
+    unsafe: Names = Field(description="the names of those classes whose probabilities are summed to the score")
+    output: Literal["softmax", "probabilities"] = Field(description="probabilities, or softmax if it gives logits")
+    about: str = Field(default="", description="a text")
+    source: str = Field(default="", description="a text")
+    license: str = Field(default="", description="a text")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.scale == 0:
+            raise ValueError("scale is 0, which makes all images alike")
+        if min(self.std) <= 0:
+            raise ValueError("std takes numbers above 0")
+        if self.resized[0] < self.size[0] or self.resized[1] < self.size[1]:
+            raise ValueError(f"resize_to {self.resized} is below size {self.size}: there is no centre to cut out")
+        for key, names in (("classes", self.classes), ("unsafe", self.unsafe)):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{key} has {', '.join(twice)} twice")
+        for name in self.unsafe:
+            if name not in self.classes:
+                there = ", ".join(self.classes)
+                raise ValueError(f"unsafe names {name}{nearest(name, self.classes)}, but the classes are: {there}")
+        if len(self.unsafe) == len(self.classes) and (len(self.classes) > 1 or self.output == "softmax"):
+            raise ValueError("unsafe names every class: the score would always be 1")
+        return self
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """Width and height that an image is resized to before its centre is cut out."""
+        return self.size if self.resize_to is None else self.resize_to
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The shape of the model's input."""
+        width, height = self.size
+        return (1, 3, height, width) if self.layout == "nchw" else (1, height, width, 3)
+
+    def identity(self) -> str:
+        """Return what of the card decides values, as JSON."""
+        return json.dumps(self.model_dump(mode="json", exclude={"about", "source", "license"}), sort_keys=True)
+
+    def prepare(self, image: Image) -> Floats:
+        """Make the model's input of an RGB image."""
+        values: Floats = np.asarray(self._view(image), dtype=np.float32)
+        if self.channels == "bgr":
+            values = values[:, :, ::-1]
+        scale, mean, std = (np.array(numbers, dtype=np.float32) for numbers in (self.scale, self.mean, self.std))
+        values = (values * scale - mean) / std
+        if self.layout == "nchw":
+            values = values.transpose(2, 0, 1)
+        return np.ascontiguousarray(values[np.newaxis])
+
+    def _view(self, image: Image) -> Image:
+        from PIL import Image as Pillow  # noqa: PLC0415 - the CLI needs Choice at every start
+
+        # A crop is cut out before it is resized: the whole of a long image could be too large for any memory.
+        box = _centre(image.size, self.resized) if self.resize == "crop" else None
+        view = image.resize(self.resized, Pillow.Resampling[self.resample.upper()], box)
+        if self.jpeg is not None:
+            file = io.BytesIO()
+            view.save(file, format="JPEG", quality=self.jpeg)
+            view = Pillow.open(file)
+        left, top = ((to - side) // 2 for to, side in zip(self.resized, self.size, strict=True))
+        return view.crop((left, top, left + self.size[0], top + self.size[1]))
+
+    def probabilities(self, output: NDArray[Any], model: str) -> list[float]:
+        """Return each class's probability from a model's output; SignalError if they are none."""
+        values = np.asarray(output, dtype=np.float64).ravel()
+        if values.size != len(self.classes):
+            found, named = f"{values.size} values for an image", f"{len(self.classes)} classes"
+            raise SignalError(f"{model} gives {found}, but its card names {named}: {', '.join(self.classes)}")
+        if self.output == "softmax":
+            with np.errstate(invalid="ignore"):  # infinite logits become NaN, which is reported
+                values = np.exp(values - values.max())
+            values /= values.sum()
+        hint = "" if self.output == "softmax" else "if it gives logits, its card must say output: softmax; else "
+        for name, value in zip(self.classes, values.tolist(), strict=True):
+            if not -TOLERANCE <= value <= 1 + TOLERANCE:  # NaN too
+                wrong = f"{model} gives {name} {value:.6g}, which is no probability"
+                raise SignalError(f"{wrong}: {hint}the card's scale, mean or std may be wrong")
+        return [float(value) for value in values]
+
+
+def ready_cards() -> list[str]:
+    """Return the names of the cards that are part of align-data."""
+    return resources.names(CARDS, ".yaml")
+
+
+def read_card(path: str) -> Card:
+    """Read a card from a file; InputError says what is wrong with it."""
+    try:
+        return parse_card(read_file(path, "card").decode(), path)
+    except UnicodeDecodeError:
+        raise InputError(f"cannot read the card {path}: it is not UTF-8") from None
+
+
+def parse_card(text: str, file: str) -> Card:
+    """Make a card of YAML text; `file` is what an error calls it."""
+    try:
+        data, line = load_yaml(text, file)
+        return Card.model_validate(data)
+    except RecipeError as error:  # YAML is read by the recipes' reader, which knows lines and keys given twice
+        raise InputError(str(error)) from None
+    except ValidationError as error:
+        raise InputError("\n".join(_sentences(error, file, line))) from None
+
+
+def _sentences(error: ValidationError, file: str, line: Line) -> list[str]:
+    """Return one sentence for each key that is wrong: file, line, what is allowed."""
+    found: dict[str, str] = {}
+    for mistake in error.errors():
+        key, at = str((*mistake["loc"], "")[0]), line(mistake["loc"][:1])
+        where = file if at is None else f"{file}, line {at}"
+        # A value that fits no branch of a union is reported once a branch.
+        found.setdefault(key, f"{where}: {_sentence(mistake, key)}")
+    return list(found.values())
+
+
+def _sentence(mistake: Any, key: str) -> str:
+    keys = list(Card.model_fields)
+    if mistake["type"] == "value_error":
+        return str(mistake["ctx"]["error"])
+    if mistake["type"] == "missing" and len(mistake["loc"]) == 1:
+        return f"the key {key} is missing; it takes {Card.model_fields[key].description}"
+    if key not in keys:
+        if key:
+            return f"there is no key {key}{nearest(key, keys)}; allowed are: {', '.join(keys)}"
+        return f"a card must be a mapping of keys to values, not {mistake['input']!r}"
+    return f"{key} takes {Card.model_fields[key].description}; here it has {mistake['input']!r}"
+
+
+def read_file(path: str, what: str) -> bytes:
+    """Return a file that the user has named; InputError where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise InputError(f"cannot read the {what} {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _centre(whole: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the largest box about the centre of `whole` with the proportions of `shape`."""
+    scale = min(side / to for side, to in zip(whole, shape, strict=True))
+    left, top = (max(0.0, (side - to * scale) / 2) for side, to in zip(whole, shape, strict=True))
+    return left, top, whole[0] - left, whole[1] - top

@@ -1,0 +1,62 @@
+"""What the parent takes from a child that fetches: what a stranger may have written is checked, value by value."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from align_data.children import Child
+from align_data.children.values import WrongValueError, of, plain
+from align_data.fetching.outcome import is_status
+from align_data.fetching.worker import REASON, ChunkTask, Row
+
+_MANY = 2**40
+
+
+def answers(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] | tuple[int, list[Row]]]:
+    """Yield counts of statuses, and the number and rows of each chunk as soon as it is whole.
+
+    Raises ChildDiedError for what cannot be an answer, and where rows are missing at the end.
+    """
+    todo = {task.number: task for task in tasks}
+    rows: dict[int, list[Row]] = {task.number: [] for task in tasks}
+    try:
+        for said in child.ask(plain(tasks)):
+            if isinstance(said, dict):
+                yield _counts(said)
+                continue
+            number, some = of(tuple[int, tuple[Row, ...]], said)
+            task = todo[number]
+            rows[number] += some
+            if len(rows[number]) > len(task.urls) or not all(_possible(row, task.tar) for row in some):
+                raise WrongValueError("not the rows of its chunk")
+            if len(rows[number]) == len(task.urls):
+                del todo[number]
+                yield number, rows.pop(number)
+        if todo:
+            raise WrongValueError("chunks without their rows")
+    except (ValueError, KeyError):
+        raise child.wrong() from None
+
+
+def _counts(said: Any) -> Counter[str]:
+    counts = of(dict[str, int], said)
+    if not all(is_status(status) and abs(count) < _MANY for status, count in counts.items()):
+        raise WrongValueError("not counts of statuses")
+    return Counter(counts)
+
+
+def _possible(row: Row, tar: str) -> bool:
+    """Tell whether a row can be that of a URL whose bytes go into tars of this name."""
+    if not is_status(row.status) or not _printable(row.reason):
+        return False
+    if row.tar is None or row.offset is None or row.size is None:
+        return row.status != "ok" and (row.tar, row.offset, row.size) == (None, None, None)
+    ours = re.fullmatch(re.escape(tar) + r"(-[0-9]+)?\.tar", row.tar)
+    return row.status == "ok" and ours is not None and min(row.offset, row.size) >= 0
+
+
+def _printable(said: str | None) -> bool:
+    return said is None or (len(said) <= REASON and said.isprintable())

@@ -1,0 +1,52 @@
+"""Stand-ins for child processes, in this one: they take as long to start as many images to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from align_data.children import frames
+from align_data.decoding import decoder, nsfw, worker
+
+
+def wired(value: Any) -> Any:
+    """Return a value as it is on the other side of a pipe."""
+    return frames.value(frames.frame(value)[frames.LENGTH.size :], bounded=False)
+
+
+def child_of(handler: Callable[[Any], Any]) -> type:
+    """Return what stands for `Child` and does in this process what `handler` does in another."""
+
+    class Here:
+        def __init__(self, _: str, setup: Any, **options: Any) -> None:
+            self._setup, self._handle = wired(setup), None
+
+        def begin(self, seconds: float | None = None) -> None:
+            self._handle = self._handle or handler(self._setup)
+
+        def ask(self, task: Any, seconds: float | None = None) -> Iterator[Any]:
+            self.begin()
+            sent: list[Any] = []
+            self._handle(wired(task), sent.append)
+            yield from map(wired, sent)
+
+        def one(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
+            (said,) = self.ask(task)
+            return make(said)
+
+        def close(self) -> None:
+            pass
+
+    return Here
+
+
+def decode_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let images be decoded, and models be tried, in this process, which is not confined."""
+    monkeypatch.setattr(decoder, "Child", child_of(worker.handler))
+    monkeypatch.setattr(nsfw, "Child", child_of(worker.trial))
+    for name in ("confine", "limit_memory"):
+        monkeypatch.setattr(worker, name, lambda memory: None)
+    monkeypatch.setattr(worker, "at_most", nullcontext)
