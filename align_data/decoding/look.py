@@ -13,7 +13,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from align_data.decoding.nsfw import Scorer
-from align_data.decoding.opening import PARSERS, TURNS, eight_bits, orientation, told, upright_size
+from align_data.decoding.opening import PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
+from align_data.decoding.repair import repaired
 from align_data.decoding.seen import MAX_PIXELS, MEMORY_REASON, Looks, Seen
 from align_data.formats import HEAD, sniff
 
@@ -29,9 +30,26 @@ def look(content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = 
         seen = seen._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)
     if seen.format is None:
         return _bad(seen, "not_an_image", "begins like no image format")
+    first, error = _opened(seen, content, looks, max_pixels, scorer)
+    if error is None:
+        return first
+    better = repaired(content, seen.format)
+    if better is not None:
+        again, still = _opened(seen, better, looks, max_pixels, scorer)
+        if still is None:
+            return again
+    memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    return _bad(first, "memory", MEMORY_REASON) if memory else _bad(first, "broken", told(error))
+
+
+def _opened(
+    seen: Seen, content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None
+) -> tuple[Seen, Exception | None]:
+    """Put in what Pillow tells of an image; and return the error that came on the way, if one did."""
+    assert seen.format is not None
     canvas = _canvas(content) if seen.format == "webp" else (0, 0)
     if math.prod(canvas) > max(max_pixels, MAX_PIXELS):
-        return _sized(seen, canvas, max_pixels)
+        return _sized(seen, canvas, max_pixels), None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is odd
@@ -41,9 +59,8 @@ def look(content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = 
                 if seen.decodable is None and (looks.pixels or looks.nsfw):
                     seen = _decoded(seen, image, turn, looks, scorer)
     except Exception as error:
-        memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-        return _bad(seen, "memory", MEMORY_REASON) if memory else _bad(seen, "broken", told(error))
-    return seen
+        return seen, error
+    return seen, None
 
 
 def _bad(seen: Seen, status: str, reason: str) -> Seen:
@@ -63,9 +80,9 @@ def _sized(seen: Seen, size: tuple[int, int], max_pixels: int) -> Seen:
 
 def _decoded(seen: Seen, image: Image.Image, turn: int, looks: Looks, scorer: Scorer | None) -> Seen:
     """Put in what needs all pixels."""
-    image.load()
     turns = turn in TURNS and not isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
-    upright = eight_bits(image.transpose(TURNS[turn]) if turns else image)
+    shown = loaded(image)
+    upright = eight_bits(shown.transpose(TURNS[turn]) if turns else shown)
     seen = seen._replace(decodable=True, phash=phash(upright) if looks.pixels else None)
     if scorer is None or not looks.nsfw:
         return seen

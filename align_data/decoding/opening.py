@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 
-from PIL import ExifTags, Image
+import numpy as np
+from PIL import ExifTags, Image, ImageChops
 from PIL.TiffImagePlugin import TiffImageFile
 
 PARSERS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "tiff": "TIFF", "bmp": "BMP", "avif": "AVIF"}
@@ -56,15 +56,61 @@ def upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
     return (height, width) if lies else (width, height)
 
 
+def loaded(image: Image.Image) -> Image.Image:
+    """Decode an opened image's first picture as viewers show it, where that is not how Pillow gives it."""
+    frame = image.tile[0].extents if image.format == "GIF" and image.tile else None  # type: ignore[attr-defined]
+    image.load()
+    if frame is not None and frame != (0, 0, *image.size) and "transparency" not in image.info:
+        return _on_canvas(image, frame)
+    if isinstance(image, TiffImageFile) and (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return _grey(image)
+    return image
+
+
+def _on_canvas(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+    """Return a GIF that is smaller than its canvas: transparent around, where Pillow puts the first colour."""
+    canvas = Image.new("RGBA", image.size, (255, 255, 255, 0))
+    canvas.paste(image.crop(frame).convert("RGBA"), frame[:2])
+    return canvas
+
+
+def _grey(image: TiffImageFile) -> Image.Image:
+    """Return a TIFF of more than eight bits in grey: unsigned where it is, and white where its least value is."""
+    tags = image.tag_v2
+    if image.mode == "I" and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1 and tags.get(_BITS, (0,))[0] == 32:
+        values = np.asarray(image).view(np.uint32)
+        if values.max() >= 2**31:  # which Pillow takes for negative
+            image = Image.fromarray(values.astype(np.float32))  # type: ignore[assignment]
+    grey = eight_bits(image)
+    return ImageChops.invert(grey) if tags.get(_PHOTOMETRIC) == 0 else grey
+
+
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_NO_NUMBER = 1e30
+"""Beyond it a value stands for one that is missing."""
+
+
 def eight_bits(image: Image.Image) -> Image.Image:
     """Return an image as it is, or in grey where Pillow would cut its values off at 255 or could not convert them."""
     if image.mode.startswith("I;16"):
         return image.convert("F").point(lambda value: value / 256.0).convert("L")
+    if image.mode == "F":
+        image = _finite(image)
     if image.mode in ("I", "F"):  # their values have no range that is agreed
         low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
-        scale = 255 / (high - low) if math.isfinite(high - low) and high > low else 1.0
+        scale = 255 / (high - low) if high > low else 1.0
         return image.convert("F").point(lambda value: value * scale + -low * scale).convert("L")
     return image.getchannel(0) if image.mode == "LAB" else image
+
+
+def _finite(image: Image.Image) -> Image.Image:
+    """Return an image of floats, each that is missing being the least of the others."""
+    low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
+    values = np.asarray(image)
+    if max(abs(low), abs(high)) < _NO_NUMBER and not np.isnan(values).any():
+        return image
+    there = np.isfinite(values) & (np.abs(values) < _NO_NUMBER)
+    return Image.fromarray(np.where(there, values, values[there].min() if there.any() else np.float32(0)))
 
 
 def told(error: Exception) -> str:

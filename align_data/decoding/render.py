@@ -17,7 +17,8 @@ from PIL import Image, ImageChops, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
 from align_data.decoding import strip
-from align_data.decoding.opening import LYING, PARSERS, TURNS, eight_bits, orientation, told, upright_size
+from align_data.decoding.opening import LYING, PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
+from align_data.decoding.repair import repaired
 from align_data.formats import EXTENSIONS, HEAD, sniff
 
 RESAMPLING = Image.Resampling.BICUBIC
@@ -88,6 +89,17 @@ def render(content: bytes, how: How) -> Rendered:
 
     Where the image's structure shows that nothing has to change, no pixel is decoded to see whether it can be.
     """
+    try:
+        return _rendered(content, how)
+    except UnrenderableError:
+        better = repaired(content, sniff(content[:HEAD]))
+        if better is None:
+            raise
+        made = _rendered(better, how)
+        return made._replace(changed="stripped") if made.changed == "no" else made
+
+
+def _rendered(content: bytes, how: How) -> Rendered:
     format = sniff(content[:HEAD])
     if format is None:
         raise UnrenderableError("begins like no image format")
@@ -119,10 +131,10 @@ def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rend
     drafted = image.draft(None, (_REDUCING_GAP * how.size,) * 2) if scalable and target != original else None
     if image.mode == "L":
         image.palette = None  # of a GIF, where it is other pictures' and would make this one's pixels unreadable
-    image.load()
-    extent = image.size if drafted is None else drafted[1][2:]  # the last pixels of a smaller one can be fractions
     upright = turn == 1 or isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
-    srgb = _srgb(_fitted(opaque(image), extent, 1 if upright else turn, target, how), conversion)
+    shown = loaded(image)
+    extent = shown.size if drafted is None else drafted[1][2:]  # the last pixels of a smaller one can be fractions
+    srgb = _srgb(_fitted(opaque(shown), extent, 1 if upright else turn, target, how), conversion)
     srgb.info = {}  # Pillow would write a comment that it finds there
     sampling = {"subsampling": SUBSAMPLING} if srgb.mode == "RGB" else {}
     written = io.BytesIO()

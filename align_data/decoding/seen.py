@@ -106,6 +106,6 @@ def identities(nsfw: Choice | None) -> dict[str, Mapping[str, Any] | None]:
     pillow = version("pillow")
     return {
         "header": {"version": "1", "pillow": pillow},
-        "pixels": {"version": "1", "pillow": pillow, "imagehash": version("imagehash")},
+        "pixels": {"version": "2", "pillow": pillow, "imagehash": version("imagehash")},
         "nsfw": None if nsfw is None else {"version": "1", **nsfw.identity()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -184,12 +185,16 @@ def _png(content: bytes) -> bytes:
     for kind, start, end in _chunks(content):
         if kind in _ANIMATED:  # Pillow heeds some even where nothing is animated
             raise _MalformedError
-        if kind in _LONGEST or (kind == b"sRGB" and end - start == 13):
+        if kind in _LONGEST or (kind == b"sRGB" and end - start == 13 and _is_whole(view[start:end])):
             kept.append(view[start:end])
         order.append(kind if kind in _LONGEST else b"----")
     if _IN_ORDER.fullmatch(b"".join(order)) is None:
         raise _MalformedError
     return content if sum(map(len, kept)) == len(content) else b"".join(kept)
+
+
+def _is_whole(chunk: memoryview) -> bool:
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
 
 
 _STILL = frozenset({b"VP8 ", b"VP8L"})
