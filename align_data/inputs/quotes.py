@@ -19,9 +19,9 @@ from align_data.inputs.lines import Lines
 LONGEST = 100
 """Lines that a value may run over unless the user says that values hold line breaks."""
 _QUOTE = 34
-_PLAIN = re.compile(rb'[^"]*+(?:""[^"]*+)*+')
-_ESCAPED = re.compile(rb'(?:[^"\\]++|\\.|"")*+', re.DOTALL)
-_ESCAPE = re.compile(rb'\\(["\\\n]|\r\n?)|""')
+_DOUBLED = re.compile(rb'[^"]*+(?:""[^"]*+)*+'), re.compile(rb'"(")')
+"""What is between quotation marks, and what in it stands for a character."""
+_ESCAPED = re.compile(rb'(?:[^"\\]++|\\.|"")*+', re.DOTALL), re.compile(rb'[\\"](["\\\n]|\r\n?)')
 _URL = re.compile(rb'[\s"]*(?:[a-z][a-z0-9+.-]*:)?//\S', re.IGNORECASE)
 
 
@@ -107,15 +107,16 @@ class Grammar:
         behind = min(first + span, len(lines))
         cut = behind == len(lines) and self.multiline is not False and (self.multiline or behind < first + span)
         window = _Window(lines, first, behind, bool(cut) and not final)
-        parsed = self._parse(_PLAIN, window)
+        parsed = self._parse(window, *_DOUBLED)
         if self._fits(parsed, window):
-            return Record(first, window.last(parsed), [value.replace(b'""', b'"') for value in parsed.fields])
+            return Record(first, window.last(parsed), parsed.fields)
         if window.more and parsed.stuck == window.limit:
             return None
-        if lines.data.find(b'\\"', lines.starts[first], window.limit) >= 0:
-            escaped = self._parse(_ESCAPED, window)
+        unread = parsed.stuck is not None or window.last(parsed) == first  # what runs on may be right as it is
+        if unread and lines.data.find(b'\\"', lines.starts[first], window.limit) >= 0:
+            escaped = self._parse(window, *_ESCAPED)
             if self._fits(escaped, window):
-                return Record(first, window.last(escaped), [_unescaped(value) for value in escaped.fields])
+                return Record(first, window.last(escaped), escaped.fields)
             if window.more and escaped.stuck == window.limit:
                 return None
         return self._misfit(parsed, window, final)
@@ -175,7 +176,7 @@ class Grammar:
             at, more = match.end(), bool(match[2])
         return fields
 
-    def _parse(self, value: re.Pattern[bytes], window: _Window) -> _Parsed:
+    def _parse(self, window: _Window, value: re.Pattern[bytes], escape: re.Pattern[bytes]) -> _Parsed:
         """Read the fields of the row that begins where the window does."""
         data, limit = window.lines.data, window.limit
         at = int(window.lines.starts[window.first])
@@ -191,7 +192,7 @@ class Grammar:
             behind = self._behind.match(data, end + quoted, limit)
             if behind is None:
                 return _Parsed(fields, ends, end)
-            fields.append(body[0])
+            fields.append(escape.sub(rb"\1", body[0]) if quoted else body[0])
             ends.append(end)
             if behind[1] != self.delimiter:
                 return _Parsed(fields, ends)
@@ -210,10 +211,6 @@ class Grammar:
     def _loose(self) -> re.Pattern[bytes]:
         sign = re.escape(self.delimiter)
         return re.compile(rb'("[^"]*+(?:""[^"]*+)*+" *+(?=%b|\Z)|[^%b]*+)(%b|\Z)' % (sign, sign, sign))
-
-
-def _unescaped(value: bytes) -> bytes:
-    return _ESCAPE.sub(lambda found: found[1] or b'"', value)
 
 
 def _irregular(lines: Lines, delimiter: bytes) -> Iterable[int]:
