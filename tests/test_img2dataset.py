@@ -416,6 +416,16 @@ def test_a_column_of_another_kind_is_a_sentence(tmp_path: Path, column: str) -> 
     assert "unforeseen" not in result.stderr
 
 
+def test_shards_need_not_say_how_large_their_images_are(tmp_path: Path) -> None:
+    write_shard(tmp_path / "in", 0, [Sample(url(i), data=drawn(i)) for i in (1, 2)], "webdataset")
+    metadata = tmp_path / "in" / "00000.parquet"
+    pq.write_table(pq.read_table(metadata).drop_columns(["width", "height", "original_height"]), metadata)
+    command = ["ingest", "--from", "img2dataset", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["images"] == {"statuses": {"ok": 2}, "resized": 0}
+
+
 def test_only_finished_shards_are_taken_and_the_others_named(tmp_path: Path) -> None:
     folder = tmp_path / "a[1]*"  # no pattern
     (tmp_path / "a1x").mkdir()

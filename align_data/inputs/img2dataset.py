@@ -112,8 +112,8 @@ def samples(source: Source) -> pl.DataFrame:
             raise InputError(f"{source.path} is no shard of img2dataset: it has no column {lacking[0]}")
         table = file.read([name for name in (*_COLUMNS, *_SIZES) if name in names], use_threads=False)
         frame = pl.DataFrame({name: _texts(table.column(name)) for name in _COLUMNS}, _COLUMNS)
-    sizes = {name: _numbers(table.column(name)) for name in _SIZES if name in names}
-    frame = frame.with_columns(pl.Series(name, sizes.get(name), pl.Float64) for name in _SIZES)
+    sizes = {name: _numbers(table.column(name)) if name in names else [None] * len(frame) for name in _SIZES}
+    frame = frame.with_columns(pl.Series(name, values, pl.Float64) for name, values in sizes.items())
     resized = (pl.col("width") != pl.col("original_width")) | (pl.col("height") != pl.col("original_height"))
     return frame.select(*_COLUMNS, resized=resized.fill_null(False), decoded=pl.col("width").is_not_null())
 
