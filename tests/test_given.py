@@ -171,6 +171,15 @@ def test_the_index_does_not_depend_on_how_work_is_shared(
     assert indexed(out) == hashes(benchmark_images, GOOD)
 
 
+def test_what_a_killed_eval_index_was_writing_goes_with_the_next(benchmark_images: Path, tmp_path: Path) -> None:
+    mine = (".index.parquet.0123abcd.tmp.mine", ".index.parquet.tmp", ".other.parquet.0123abcd.tmp")
+    for name in (".index.parquet.0123abcd.tmp", *mine):
+        (tmp_path / name).write_text("left")
+    index([str(benchmark_images)], str(tmp_path / "index.parquet"), 2, Silent())
+    assert {path.name for path in tmp_path.iterdir()} - {"index.parquet", *mine} <= {benchmark_images.name}
+    assert all((tmp_path / name).read_text() == "left" for name in mine)
+
+
 def three(path: Path) -> list[int]:
     """Write a tar of three images; return where the headers begin, and where the end does."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:

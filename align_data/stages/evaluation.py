@@ -19,7 +19,7 @@ from align_data.errors import InputError
 from align_data.formats import EXTENSIONS, HEAD, sniff
 from align_data.progress import Progress
 from align_data.schema import contract
-from align_data.store import Store, writing
+from align_data.store import UNFINISHED, Store, writing
 from align_data.tables import PartWriter
 from align_data.tars import Place, ended
 
@@ -95,7 +95,11 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
 
 
 def _write(target: Path, rows: pl.DataFrame) -> None:
-    with writing(target), Store(target.absolute().parent).create(target.name) as path:
+    folder = Store(target.absolute().parent)
+    for name in folder.names():  # what a killed run was writing: beside an index there is no dataset that sweeps
+        if name.startswith(f".{target.name}.") and UNFINISHED.fullmatch(name):
+            folder.remove(name)
+    with writing(target), folder.create(target.name) as path:
         writer = PartWriter(contract("evaluation"), None, path, hashed=False)
         writer.write(rows)
         writer.close({})
