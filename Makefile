@@ -7,13 +7,16 @@ DEMO := demo
 DEMO_PORT ?= 8808
 DEMO_RULES := --recipe align --set rarest_ngram.ge=3
 
+TORTURE_MINUTES ?= 5
+TORTURE_SEED ?=
+
 ABLATION := ablation
 ABLATION_IMAGES ?= 4000
 ABLATION_ARMS ?= none,recipe,random,oracle
 ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 64000
 ABLATION_SIDE := 128
 
-.PHONY: help demo ablate ablate-each ablate-sizes test lint types bench bench-spark bench-images bench-audit docs job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-audit docs job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -78,6 +81,9 @@ $(ABLATION)/shards/manifest.json: | $(VENV)/.installed-report,train
 test: $(VENV)/.installed-test  ## the whole suite; Spark alone, for it takes all there is
 	$(BIN)/python -m pytest -m "not spark" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m spark
+
+torture: $(VENV)/.installed-test  ## kills, damaged files, mutated inputs, accounts counted again; TORTURE_MINUTES=60, TORTURE_SEED=7
+	PYTHONPATH=tests $(BIN)/python -m torture --minutes $(TORTURE_MINUTES) $(if $(TORTURE_SEED),--seed $(TORTURE_SEED))
 
 lint: $(VENV)/.installed-check  ## ruff and the floors of the architecture
 	$(BIN)/ruff check .

@@ -321,6 +321,48 @@ def vocabulary(top_k: int, counts: Counter[tuple[str, ...]]) -> tuple[int, int, 
     return (best, size, min((other for other in sizes.values() if other > top_k), default=None))
 
 
+# --- sizes ---
+
+
+def min_side(width: int | None, height: int | None) -> int | None:
+    """The shorter side, or None unless both sides are known."""
+    if width is None or height is None:
+        return None
+    return min(width, height)
+
+
+def aspect(width: int | None, height: int | None) -> float | None:
+    """The longer side over the shorter one, or None unless both sides are known."""
+    if width is None or height is None:
+        return None
+    return float(max(width, height) / min(width, height))
+
+
+# --- all signals of a pool without images ---
+
+
+def signals(pairs: Sequence[Row], scripts: Sequence[str]) -> list[Row]:
+    """Each pair's signals by their names; no image has been fetched."""
+    counts = ngram_counts(pair["alt_text"] for pair in pairs)
+    corpus = zip(pairs, images_per_text(pairs), rows_per_text(pairs), texts_per_image(pairs), strict=True)
+    return [
+        {
+            "n_words": n_words(pair["alt_text"]),
+            "images_per_text": images,
+            "rows_per_text": appearances,
+            "texts_per_image": texts,
+            "rarest_ngram": rarest_ngram(pair["alt_text"], counts),
+            "min_side": min_side(pair["declared_width"], pair["declared_height"]),
+            "aspect": aspect(pair["declared_width"], pair["declared_height"]),
+            "script": script(pair["alt_text"], scripts),
+            "n_chars": n_chars(pair["alt_text"]),
+            "n_words.whitespace": n_words_whitespace(pair["alt_text"]),
+            "nsfw": None,
+        }
+        for pair, images, appearances, texts in corpus
+    ]
+
+
 # --- verdicts ---
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -389,20 +431,3 @@ def audit(masks: Sequence[Mask], n_rules: int) -> dict[str, Any]:
         "rules": [rule_counts(rule, failed, unknown) for rule in every],
         "overlap": [[sum(1 for fails in failed if i in fails and j in fails) for j in every] for i in every],
     }
-
-
-# --- sizes ---
-
-
-def min_side(width: int | None, height: int | None) -> int | None:
-    """The shorter side, or None unless both sides are known."""
-    if width is None or height is None:
-        return None
-    return min(width, height)
-
-
-def aspect(width: int | None, height: int | None) -> float | None:
-    """The longer side over the shorter one, or None unless both sides are known."""
-    if width is None or height is None:
-        return None
-    return float(max(width, height) / min(width, height))

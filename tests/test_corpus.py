@@ -30,26 +30,7 @@ RECIPE = EVERY_RULE + "  - {signal: rows_per_text, le: 2}\n"
 def expected_values(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Any]:
     """Return each pair's signals by the oracle, and the n-gram counts."""
     pairs, _ = oracle.merge(found)
-    counts = oracle.ngram_counts([p["alt_text"] for p in pairs])
-    images, texts = oracle.images_per_text(pairs), oracle.texts_per_image(pairs)
-    appearances = oracle.rows_per_text(pairs)
-    values = [
-        {
-            "n_words": oracle.n_words(p["alt_text"]),
-            "images_per_text": images[i],
-            "rows_per_text": appearances[i],
-            "texts_per_image": texts[i],
-            "rarest_ngram": oracle.rarest_ngram(p["alt_text"], counts),
-            "min_side": oracle.min_side(p["declared_width"], p["declared_height"]),
-            "aspect": oracle.aspect(p["declared_width"], p["declared_height"]),
-            "script": oracle.script(p["alt_text"], SCRIPTS),
-            "n_chars": oracle.n_chars(p["alt_text"]),
-            "n_words.whitespace": oracle.n_words_whitespace(p["alt_text"]),
-            "nsfw": None,
-        }
-        for i, p in enumerate(pairs)
-    ]
-    return values, counts
+    return oracle.signals(pairs, SCRIPTS), oracle.ngram_counts(pair["alt_text"] for pair in pairs)
 
 
 @given(rows(max_size=60), st.integers(1, 20), st.sampled_from([2_000, 100_000, 2**32]))
