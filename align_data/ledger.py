@@ -125,6 +125,11 @@ class Plan:
     """Rule → what its top_fraction became, or would become of a rule that is taken out."""
 
     @property
+    def signals(self) -> list[str]:
+        """The signals of the rules in force."""
+        return [rule.signal for rule in self.recipe.rules if rule.name not in self.off]
+
+    @property
     def deciding(self) -> tuple[Rule, ...]:
         """The rules as they decide: with a threshold for a top_k or a top_fraction."""
         found: dict[str, Vocabulary | Top] = {**self.vocabularies, **self.tops}

@@ -21,24 +21,44 @@ def _fingerprint(table: Table) -> str | None:
     return manifest.fingerprint if manifest is not None and table.whole(manifest) else None
 
 
-def identities(dataset: Dataset, names: Iterable[str]) -> dict[str, Any]:
-    """Return for each signal what must be equal for a stored value to be its: definition, images, what is given."""
+def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) -> dict[str, Any]:
+    """Return for each signal what must be equal for a stored value to be its: definition, images, what is given.
+
+    Which model or library measured it is as it is stored: who reads a value need have neither. With `anew` it is what
+    is installed here, which is what measuring again would take.
+    """
     signals = [find(name) for name in names]
+    stored = {} if anew else _stored(dataset, signals)
     content: dict[str, Any] = {}
-    today: Mapping[str, Any] = {}
     if any(signal.content for signal in signals):
         content = {"images": _fingerprint(dataset.images), "content": _fingerprint(dataset.content)}
-        today = looks(None) if content["images"] else {}
     given = {kind: _fingerprint(dataset.given(kind)) for kind in {s.given for s in signals if s.given is not None}}
     return {
         signal.name: {
-            **signal.identity(),
-            **({**content, "look": today.get(signal.look or "")} if signal.content else {}),
+            **signal.identity(stored.get(signal.name)),
+            **({**content, "look": _look(dataset, signal.look)} if signal.content else {}),
             **({signal.given: given[signal.given]} if signal.given is not None else {}),
             **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
         }
         for signal in signals
     }
+
+
+def _stored(dataset: Dataset, signals: Iterable[Signal]) -> dict[str, Any]:
+    """Return the identities that are stored of signals: of those that are measured."""
+    found: dict[str, Any] = {}
+    for group in {signal.group for signal in signals}:
+        manifest = dataset.measured(group).committed()
+        found |= manifest.meta["signals"] if manifest is not None else {}
+    return found
+
+
+def _look(dataset: Dataset, look: str | None) -> Mapping[str, Any] | None:
+    """Return how images were looked at, by today's definition of a look; None for a detector, which `content` tells."""
+    today, manifest = looks(None).get(look or ""), dataset.content.committed()
+    if today is None or manifest is None:
+        return None
+    return {**(manifest.meta["looks"][look] or {}), "version": today["version"]}
 
 
 def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
@@ -84,43 +104,48 @@ def scored(dataset: Dataset) -> bool:
     return manifest is not None and manifest.meta["looks"]["nsfw"] is not None
 
 
-def fresh(dataset: Dataset, group: str, pairs: Manifest) -> list[str]:
-    """Return the signals of a group that are measured from these pairs and by today's definitions."""
+def fresh(dataset: Dataset, group: str, pairs: Manifest, *, anew: bool = False) -> list[str]:
+    """Return the signals of a group that are measured from these pairs and by today's definitions.
+
+    With `anew` only those that what is installed here would measure alike.
+    """
     manifest = dataset.measured(group).committed()
     if manifest is None or manifest.meta["pairs"] != pairs.fingerprint or not dataset.measured(group).whole(manifest):
         return []
     stored = manifest.meta["signals"]
-    today = identities(dataset, [name for name in stored if known(name)])
+    today = identities(dataset, [name for name in stored if known(name)], anew=anew)
     good = [name for name in today if today[name] == stored[name]]
     return [name for name in good if all(table.whole(table.committed()) for table in dataset.behind(name))]
 
 
-def available(dataset: Dataset, pairs: Manifest) -> set[str]:
+def available(dataset: Dataset, pairs: Manifest, asked: Iterable[str] | None = None) -> set[str]:
     """Return all signals that are measured.
 
-    Raises DatasetError for a group that is stale: measured from other pairs, before images were fetched, or by a
-    definition that has changed.
+    Raises DatasetError for one of the signals `asked` for, or any if None, that is stale: measured from other pairs,
+    before images were fetched, or by a definition that has changed.
     """
+    asked = None if asked is None else set(asked)
     found: set[str] = set()
     for group in dataset.groups():
         manifest = dataset.measured(group).committed()
         if manifest is None:
             continue
         good = fresh(dataset, group, pairs)
-        stale = [name for name in manifest.meta["signals"] if name not in good]
+        stale = [n for n in manifest.meta["signals"] if n not in good and (asked is None or n in asked)]
         if stale:
             raise DatasetError(
                 f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs, or "
-                f"by another definition than today's, or files of theirs are gone; {_again(dataset, group)}"
+                f"by another definition than today's, or files of theirs are gone; {_again(dataset, group, stale)}"
             )
         found.update(good)
     return found
 
 
-def _again(dataset: Dataset, group: str) -> str:
+def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
     url, name = dataset.store.url, group.partition(".")[2]
     if group in GROUPS:
-        return f"measure them again: align-data measure {url}"
+        reasons = dict.fromkeys(why for one in stale if known(one) and (why := find(one).missing()) is not None)
+        return f"measure them again: align-data measure {url}" + "".join(f" ({', '.join(stale)} {r})" for r in reasons)
     folder = dataset.store.path(dataset.measured(group).name)
     return f"score them again: align-data score MODEL {url} --as {name}; or do without, and remove {folder}"
 

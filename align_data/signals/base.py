@@ -93,8 +93,8 @@ class Signal:
     """Piece to column, for row signals; the others need more than one piece."""
     version: int = 1
     """Raised when the same input would give another value."""
-    params: Callable[[], Mapping[str, Any]] = field(default=dict)
-    """What else decides the value: a model's hash, the version of a library."""
+    params: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
+    """What else decides the value, such as a model's hash, by name; None where it is not installed here."""
     missing: Callable[[], str | None] = field(default=lambda: None)
     """Why it cannot be measured here and how to mend that, as the end of a sentence; None if it can."""
     null: str = "it is not measured for them"
@@ -106,6 +106,7 @@ class Signal:
         """Return a value as a reader should see it: 'none' where it stands for that."""
         return "none" if value is not None and value == self.none else value
 
-    def identity(self) -> dict[str, Any]:
-        """Return what must be equal for a stored value to be this signal's."""
-        return {"version": self.version, **self.params()}
+    def identity(self, stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return what must be equal for a stored value to be this signal's, by what is installed or was `stored`."""
+        installed = {name: param() for name, param in self.params.items()} if stored is None else stored
+        return {"version": self.version, **{name: value for name in self.params if (value := installed.get(name))}}

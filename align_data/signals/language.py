@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,11 @@ def _model() -> Any:
 
 
 @cache
-def _params() -> Mapping[str, str]:
-    return {"lid.176": hashlib.sha256(_model_path().read_bytes()).hexdigest()} if missing() is None else {}
+def _digest() -> str | None:
+    return hashlib.sha256(_model_path().read_bytes()).hexdigest() if missing() is None else None
+
+
+_PARAMS = {"lid.176": _digest}
 
 
 def _detect(frame: pl.DataFrame) -> pl.DataFrame:
@@ -73,7 +75,7 @@ SIGNALS = (
         source="DataComp, baselines/apply_filter.py: lid.176 top-1",
         needs=("alt_text",),
         measure=lambda piece: piece.once(_detect)["language"],
-        params=_params,
+        params=_PARAMS,
         missing=missing,
     ),
     Signal(
@@ -86,7 +88,7 @@ SIGNALS = (
         source="fastText lid.176",
         needs=("alt_text",),
         measure=lambda piece: piece.once(_detect)["language_score"],
-        params=_params,
+        params=_PARAMS,
         missing=missing,
     ),
 )

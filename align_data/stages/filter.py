@@ -31,8 +31,8 @@ def plan(
     Raises RecipeError for an override or a rule that is not the recipe's, DatasetError for stale signals.
     """
     recipe = overridden(recipe, overrides, off)
-    measured = available(dataset, dataset.ingested())
     in_force = [rule for rule in recipe.rules if rule.name not in off]
+    measured = available(dataset, dataset.ingested(), [rule.signal for rule in in_force])
     unmeasured = dict.fromkeys(rule.signal for rule in in_force if rule.signal not in measured)
     vocabularies = {
         rule.name: _resolve(dataset, rule.top_k)
@@ -77,7 +77,7 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     """
     pairs = dataset.ingested()
     table = dataset.ledger(name)
-    signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, pairs))
+    signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, pairs, plan.signals))
     measured = identities(dataset, signals)
     # What the verdicts follow from: equal facts, equal bytes.
     meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": measured}

@@ -76,8 +76,8 @@ def why(
     With each pair come up to `others` URLs of other images that have its text.
     """
     pairs = dataset.ingested()
-    signals = ordered(available(dataset, pairs))
     plan = open_current(dataset, ledger)[0] if ledger is not None else None
+    signals = ordered(available(dataset, pairs, [] if plan is None else plan.signals))
     if text is not None:
         text = normalise(pl.Series([text])).item()
     found = []

@@ -168,7 +168,8 @@ def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[st
     Parts are ranges of a hash, so the first ones found are a random sample, the same each time.
     """
     plan, manifest = open_current(dataset, name)
-    signals = sorted({rule.signal for rule in plan.recipe.rules} & available(dataset, dataset.ingested()))
+    measured = available(dataset, dataset.ingested(), plan.signals)
+    signals = sorted({rule.signal for rule in plan.recipe.rules} & measured)
     found: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in plan.recipe.rules}
     for part in range(len(manifest.parts)):
         for piece in _with_masks(dataset, name, part, signals):

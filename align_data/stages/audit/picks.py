@@ -145,7 +145,7 @@ def read(
     dataset: Dataset, signals: Iterable[str], spots: Spots, number: int, engine: Engine, progress: Progress
 ) -> Samples:
     """Read the pairs at spots, with these signals, as far as they are measured: at most `number` of each key."""
-    names = sorted({*signals, "nsfw"} & available(dataset, dataset.ingested()))
+    names = sorted({*signals, "nsfw"} & available(dataset, dataset.ingested(), ()))
     wanted: dict[tuple[int, int], set[int]] = defaultdict(set)
     for some in spots.values():
         for spot in some:

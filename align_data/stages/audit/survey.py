@@ -126,7 +126,7 @@ def survey(
     """Count all that the audit page of a ledger says; so many samples of each kind a rule, drawn by `seed`."""
     plan, manifest = open_current(dataset, ledger)
     pairs = dataset.ingested()
-    there = frozenset(available(dataset, pairs))
+    there = frozenset(available(dataset, pairs, plan.signals))
     masks = masks_of(manifest)
     gone = any(failed & TAKEN_DOWN for failed, _ in masks)
     limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.Threshold({})

@@ -89,7 +89,7 @@ def sweep(
     plan, manifest = open_current(dataset, ledger)
     pairs = dataset.ingested()
     place = _place(plan, asked)
-    measured = frozenset(available(dataset, pairs))
+    measured = frozenset(available(dataset, pairs, [*plan.signals, asked.signal]))
     there = asked.signal in measured
     known = classes(dataset) if asked.signal == "rarest_ngram" and there else None
     written, rule = plan.recipe.rules[place], testing(plan, known)[place]

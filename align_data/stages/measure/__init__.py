@@ -55,14 +55,21 @@ def measure(
     pairs = dataset.ingested()
     wanted = list(SIGNALS.values()) if names is None else [find(name) for name in dict.fromkeys(names)]
     detector = sight.nsfw is not None
-    missing = {signal.name: why for signal in wanted if (why := lacking(dataset, signal, detector))}
+
+    def there(*, anew: bool = False) -> set[str]:
+        return {name for group in GROUPS for name in fresh(dataset, group, pairs, anew=anew)}
+
+    before = there()
+    lacks = {signal.name: why for signal in wanted if (why := lacking(dataset, signal, detector))}
+    missing = {name: why for name, why in lacks.items() if name not in before}
     if missing and names is not None:
         raise SignalError("; ".join(f"{name} cannot be measured: it would {why}" for name, why in missing.items()))
     looks = {s.look for s in wanted if s.look is not None and s.name not in missing}
     if looks and dataset.images.committed() is not None:
         measure_content(dataset, looks, sight, engine, progress)
-    have = {name for group in GROUPS for name in fresh(dataset, group, pairs)}
-    todo = [s for s in wanted if s.name not in have and s.name not in missing]
+    # What cannot be measured here stays as it was measured elsewhere.
+    have = there(anew=True) | (there() & set(lacks))
+    todo = [s for s in wanted if s.name not in have and s.name not in lacks]
     todo += _behind(dataset, have, todo)
     groups = [Group(dataset, pairs, name, todo) for name in GROUPS if any(s.group == name for s in todo)]
     if groups:

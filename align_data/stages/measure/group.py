@@ -31,7 +31,8 @@ class Group:
         self.new = [signal.name for signal in todo if signal.group == name]
         names = {*fresh(dataset, name, pairs), *self.new}
         self.columns = [c.name for c in self.table.contract.columns if c.name in names]
-        self._identities = identities(dataset, self.columns)
+        kept = identities(dataset, [column for column in self.columns if column not in self.new])
+        self._identities = {**kept, **identities(dataset, self.new, anew=True)}
         self.tombstones = fingerprint(dataset) is not None
 
     def kinds(self) -> list[str]:
