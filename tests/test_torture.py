@@ -143,9 +143,11 @@ def test_fuzz_sees_rows_that_are_gone(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "list.csv").write_text("url,text\nhttp://h1,a\n")
     assert fuzz._ingested(tmp_path / "list.csv", "").verdict == "accounted"
     (tmp_path / "list.csv").write_text("url,text\n" + "http://h1,a\n" * 3)
-    kept: Callable[..., Ended] = lambda *_: Ended(
-        0, json.dumps({"rows": 1, "pairs": 1, "merged": 0, "rejected": 0}), ""
-    )
+    account = json.dumps({"rows": 1, "pairs": 1, "merged": 0, "rejected": 0})
+
+    def kept(*_: object) -> Ended:
+        return Ended(0, account, "")
+
     monkeypatch.setattr(fuzz, "run", kept)
     assert fuzz._ingested(tmp_path / "list.csv", "") == Outcome(
         "csv", "miscounted", "csv, 45 bytes: 1 rows where 3 to 4 are"
