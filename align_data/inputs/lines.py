@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,11 @@ class Lines:
 
     def at(self, position: int) -> int:
         """Return the number of the line that a position lies on."""
-        return min(int(np.searchsorted(self.stops, position, side="right")), len(self) - 1)
+        return min(bisect_right(self._stops, position), len(self) - 1)
+
+    @cached_property
+    def _stops(self) -> list[int]:
+        return list(self.stops.tolist())
 
 
 def cut(data: bytes, final: bool) -> Lines:

@@ -60,12 +60,10 @@ class _Window:
     lines: Lines
     first: int
     behind: int
+    limit: int
+    """Where the last of them ends."""
     more: bool
     """Whether what follows has yet to be read."""
-
-    @property
-    def limit(self) -> int:
-        return int(self.lines.ends[self.behind - 1])
 
     def last(self, parsed: _Parsed) -> int:
         """Return the line that a whole row ends on."""
@@ -106,7 +104,7 @@ class Grammar:
         span = {None: LONGEST, True: len(lines), False: 1}[self.multiline]
         behind = min(first + span, len(lines))
         cut = behind == len(lines) and self.multiline is not False and (self.multiline or behind < first + span)
-        window = _Window(lines, first, behind, bool(cut) and not final)
+        window = _Window(lines, first, behind, int(lines.ends[behind - 1]), bool(cut) and not final)
         parsed = self._parse(window, *_DOUBLED)
         if self._fits(parsed, window):
             return Record(first, window.last(parsed), parsed.fields)
