@@ -17,6 +17,7 @@ from align_data.cli.common import (
     dataset_argument,
     given,
     json_option,
+    names,
     note,
     print_json,
     progress,
@@ -24,13 +25,14 @@ from align_data.cli.common import (
     resources,
     together,
 )
-from align_data.errors import InputError
+from align_data.errors import InputError, nearest
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
 from align_data.fetching.crawl import CONNECTIONS, PER_HOST, Limits
 from align_data.fetching.fetchers import FETCHERS, handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
+from align_data.formats import OPTIONAL
 from align_data.given import FORMS
 from align_data.pipeline import session
 from align_data.stages.fetch import CHUNK, Report, fetch
@@ -61,6 +63,13 @@ policy_options = together(
     ),
     click.option(
         "--max-bytes", type=Size(), default=MAX_BYTES, help="The most that is read of one image: 20MB unless given."
+    ),
+    click.option(
+        "--formats",
+        multiple=True,
+        metavar="NAME[,NAME...]",
+        callback=names,
+        help=f"Keep these as images too: {', '.join(OPTIONAL)}. What is measured and exported then has them as well.",
     ),
     click.option(
         "--deadline",
@@ -116,7 +125,7 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
 
     What the ledger drops is not asked for. Every URL ends with a status and a reason in DATASET/images, the bytes as
     they came in tars in DATASET/bytes. The same command again asks only for what can have changed: timeouts, servers
-    in trouble, and what another policy (--allow-network, --max-bytes, --ignore-opt-out) lets through now.
+    in trouble, and what another policy (--allow-network, --max-bytes, --formats, --ignore-opt-out) lets through now.
 
     \b
     Examples:
@@ -154,6 +163,11 @@ def _policy(options: dict[str, Any]) -> Policy:
     contact = options.pop("contact")
     if contact is not None and not (contact.isascii() and contact.isprintable()):
         raise click.BadParameter("only printable ASCII can stand in a header", param_hint="--contact")
+    formats = options.pop("formats")
+    for name in formats:
+        if name not in OPTIONAL:
+            near, there = nearest(name, OPTIONAL), ", ".join(OPTIONAL)
+            raise click.BadParameter(f"there is no {name}{near}; there are: {there}", param_hint="--formats")
     return Policy(
         guard=Guard.of(options.pop("networks"), options.pop("denied")),
         max_bytes=options.pop("max_bytes"),
@@ -161,6 +175,7 @@ def _policy(options: dict[str, Any]) -> Policy:
         ignore_opt_out=options.pop("ignore_opt_out"),
         contact=contact,
         proxy=proxy,
+        formats=formats,
     )
 
 

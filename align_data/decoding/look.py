@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import warnings
+from collections.abc import Container
 
 import imagehash
 import numpy as np
@@ -22,9 +23,11 @@ _LONGEST = 2**31 - 1
 """Pixels that a side can have: the table holds no more, and no format is meant to."""
 
 
-def look(content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = None) -> Seen:
+def look(
+    content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = None, formats: Container[str] = ()
+) -> Seen:
     """Measure an image; what it cannot give is None, and `status` says why. Raises nothing."""
-    seen = Seen("ok", bytes=len(content), format=sniff(content[:HEAD]))
+    seen = Seen("ok", bytes=len(content), format=sniff(content[:HEAD], formats))
     if looks.header:
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         seen = seen._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)

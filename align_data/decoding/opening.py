@@ -9,7 +9,20 @@ import numpy as np
 from PIL import ExifTags, Image, ImageChops
 from PIL.TiffImagePlugin import TiffImageFile
 
-PARSERS = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "tiff": "TIFF", "bmp": "BMP", "avif": "AVIF"}
+PARSERS = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "gif": "GIF",
+    "webp": "WEBP",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+    "avif": "AVIF",
+    "ico": "ICO",
+    "jpeg2000": "JPEG2000",
+    "ppm": "PPM",
+    "psd": "PSD",
+    "qoi": "QOI",
+}
 """Only these parsers are let near the bytes, each where they begin so."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

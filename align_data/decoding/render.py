@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from align_data.decoding import strip
 from align_data.decoding.opening import LYING, PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
 from align_data.decoding.repair import repaired
-from align_data.formats import EXTENSIONS, HEAD, sniff
+from align_data.formats import EXTENSIONS, HEAD, OPTIONAL, sniff
 
 RESAMPLING = Image.Resampling.BICUBIC
 """What CLIP's own preprocessing uses. Pillow's heeds every pixel when it shrinks; Lanczos is slower and rings more."""
@@ -92,7 +92,7 @@ def render(content: bytes, how: How) -> Rendered:
     try:
         return _rendered(content, how)
     except UnrenderableError:
-        better = repaired(content, sniff(content[:HEAD]))
+        better = repaired(content, sniff(content[:HEAD], OPTIONAL))
         if better is None:
             raise
         made = _rendered(better, how)
@@ -100,7 +100,7 @@ def render(content: bytes, how: How) -> Rendered:
 
 
 def _rendered(content: bytes, how: How) -> Rendered:
-    format = sniff(content[:HEAD])
+    format = sniff(content[:HEAD], OPTIONAL)
     if format is None:
         raise UnrenderableError("begins like no image format")
     header = strip.header(content, format)

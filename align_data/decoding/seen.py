@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from align_data.children.values import WrongValueError, of
 from align_data.decoding.nsfw import Choice
-from align_data.formats import EXTENSIONS
+from align_data.formats import ALL
 
 MAX_PIXELS = 89_478_485
 """What Pillow warns of, and LAION-5B dropped: 256 MB of pixels of three bytes."""
@@ -52,6 +52,8 @@ class ImageLimits:
     seconds: float = SECONDS
     memory: int = MEMORY
     """Bytes."""
+    formats: tuple[str, ...] = ()
+    """Optional ones that count as images."""
 
 
 class Seen(NamedTuple):
@@ -84,7 +86,7 @@ def answered(value: Any, size: int) -> Seen:
         seen.status in STATUSES
         and (seen.reason is None) == (seen.status == "ok")
         and all(text.isprintable() and len(text) <= _REASON for text in texts)
-        and seen.format in (None, *EXTENSIONS)
+        and seen.format in (None, *ALL)
         and seen.bytes == size
         and len(sides) != 1
         and all(0 < side < 2**31 for side in sides)

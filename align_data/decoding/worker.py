@@ -30,7 +30,7 @@ def handler(setup: Mapping[str, Any]) -> Handler:
         content, asked = task
         looks = of(Looks, asked)
         with at_most(limits.seconds):
-            seen = look(content, looks, limits.max_pixels, scorer)
+            seen = look(content, looks, limits.max_pixels, scorer, limits.formats)
         send(plain(seen))
 
     return handle

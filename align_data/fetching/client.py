@@ -55,6 +55,8 @@ class Policy:
     ignore_opt_out: bool = False
     contact: str | None = None
     proxy: str | None = None
+    formats: tuple[str, ...] = ()
+    """Optional ones that are kept as images."""
 
     @property
     def agent(self) -> str:
@@ -169,7 +171,7 @@ class Visit:
         announced = headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > most:
             return Outcome("too_large", f"{int(announced):,} bytes are announced")
-        with closing(Content(headers.get("Content-Encoding", ""), most)) as content:
+        with closing(Content(headers.get("Content-Encoding", ""), most, self._policy.formats)) as content:
             return await _read(response, content, body)
 
 

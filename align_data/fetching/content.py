@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import zlib
+from collections.abc import Container
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
@@ -107,8 +108,8 @@ class _Arrow:
 class _Layer:
     """One encoding of a body, if it is there: by its first bytes."""
 
-    def __init__(self, coding: str, most: int) -> None:
-        self._coding, self._most = coding, most
+    def __init__(self, coding: str, most: int, formats: Container[str]) -> None:
+        self._coding, self._most, self._formats = coding, most, formats
         self._first = b""
         self._unpacker: _Unpacker | None = None
         self._known = False
@@ -126,7 +127,7 @@ class _Layer:
         """Choose by the first bytes; return them."""
         self._known = True
         first, coding = self._first, self._coding
-        if sniff(first) is None and first:
+        if sniff(first, self._formats) is None and first:
             gzip = coding == "deflate" or first.startswith(_GZIP) or first[0] & 15 == 8
             if coding in _ARROW:
                 self._unpacker = _Arrow(coding, self._most)
@@ -151,12 +152,12 @@ class _Layer:
 class Content:
     """A body that comes piece by piece: `take` returns what there is to write, or what the body comes to; so `end`."""
 
-    def __init__(self, encodings: str, most: int) -> None:
-        """Take at most so many bytes, packed or not, of a body with this Content-Encoding."""
+    def __init__(self, encodings: str, most: int, formats: Container[str] = ()) -> None:
+        """Take at most so many bytes, packed or not, of a body with this Content-Encoding; `formats` as in `sniff`."""
         codings = [each.strip().lower() for each in encodings.split(",")]
         able = [each for each in codings if each in _ZLIB or (each in _ARROW and pa.Codec.is_available(_ARROW[each]))]
-        self._layers = [_Layer(coding, most) for coding in reversed(able[:_LAYERS])]
-        self._encodings, self._most = encodings.strip(), most
+        self._layers = [_Layer(coding, most, formats) for coding in reversed(able[:_LAYERS])]
+        self._encodings, self._most, self._formats = encodings.strip(), most, formats
         self._sent = self._size = 0
         self._head = b""
 
@@ -183,7 +184,7 @@ class Content:
         looked_at = self._looked_at(rest)
         if isinstance(looked_at, Outcome):
             return b"", looked_at
-        return rest, Outcome("ok") if sniff(self._head) else self._no_image()
+        return rest, Outcome("ok") if sniff(self._head, self._formats) else self._no_image()
 
     def close(self) -> None:
         """Let go of what is open, however much has come."""
@@ -196,7 +197,7 @@ class Content:
             return self._too_large()
         if len(self._head) < HEAD:
             self._head += some[:HEAD]
-            if len(self._head) >= HEAD and sniff(self._head) is None:
+            if len(self._head) >= HEAD and sniff(self._head, self._formats) is None:
                 return self._no_image()
         return some
 

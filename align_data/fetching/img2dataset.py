@@ -150,7 +150,8 @@ def _taken(settings: Settings, task: ChunkTask, source: Source) -> list[Row]:
     ends: dict[str, tuple[Outcome, Held | None]] = {}
     for url, key, status, message in zip(urls, *known.select("key", "status", "error_message"), strict=True):
         place = held.get(key)
-        end = judged(outcome(status, message), place, "not in img2dataset's tar", settings.policy.max_bytes)
+        said, policy = outcome(status, message), settings.policy
+        end = judged(said, place, "not in img2dataset's tar", policy.max_bytes, policy.formats)
         ends[url] = (end, place if end.status == "ok" else None)
     lost = (Outcome("connect", "img2dataset lost it"), None)
     found = [ends.get(url, lost) for url in task.urls]

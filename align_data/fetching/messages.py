@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from functools import lru_cache
 
 from align_data.fetching.outcome import STATUSES, Outcome
@@ -51,13 +52,13 @@ def outcome(status: str | None, message: str | None) -> Outcome:
     return _failed(said)
 
 
-def judged(said: Outcome, held: Held | None, lost: str, most: int) -> Outcome:
+def judged(said: Outcome, held: Held | None, lost: str, most: int, formats: Container[str] = ()) -> Outcome:
     """Return the outcome by what there is: `said` is `outcome`'s; without bytes `lost` is the reason."""
     if said.status != "ok":
         return said
     if held is None:
         return Outcome("truncated", lost)
-    if sniff(held.head) is None:
+    if sniff(held.head, formats) is None:
         return Outcome("not_an_image", "does not begin like an image" if held.size else "the body is empty")
     return Outcome("too_large", f"{held.size:,} bytes") if held.size > most else said
 

@@ -127,9 +127,9 @@ class _Begun(io.RawIOBase):
 class _Body(http.client.HTTPResponse):
     """A response whose body is taken as the client takes it: whole, bounded, and only if it begins like an image."""
 
-    def __init__(self, *arguments: Any, most: int, **options: Any) -> None:
+    def __init__(self, *arguments: Any, policy: Policy, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._most = most
+        self._most, self._formats = policy.max_bytes, policy.formats
 
     def begin(self) -> None:
         """Read the head as the client does."""
@@ -150,7 +150,7 @@ class _Body(http.client.HTTPResponse):
         """Return the whole body, unpacked, or the next `amount` bytes as they come."""
         if amount is not None or self.isclosed():
             return super().read(amount)
-        with closing(Content(self.headers.get("Content-Encoding", ""), self._most)) as content:
+        with closing(Content(self.headers.get("Content-Encoding", ""), self._most, self._formats)) as content:
             return self._taken(content)
 
     def _taken(self, content: Content) -> bytes:
@@ -183,7 +183,7 @@ class _Plain(http.client.HTTPConnection):
     def __init__(self, *arguments: Any, policy: Policy, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._create_connection = partial(_connect, policy.guard)
-        self.response_class = partial(_Body, most=policy.max_bytes)  # type: ignore[assignment]
+        self.response_class = partial(_Body, policy=policy)  # type: ignore[assignment]
 
 
 class _Tls(http.client.HTTPSConnection):
@@ -192,7 +192,7 @@ class _Tls(http.client.HTTPSConnection):
     def __init__(self, *arguments: Any, policy: Policy, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._create_connection = partial(_connect, policy.guard)
-        self.response_class = partial(_Body, most=policy.max_bytes)  # type: ignore[assignment]
+        self.response_class = partial(_Body, policy=policy)  # type: ignore[assignment]
 
 
 class _Http(urllib.request.HTTPHandler):

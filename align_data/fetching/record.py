@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from align_data.fetching.client import Policy
@@ -17,6 +18,7 @@ def decisive(policy: Policy) -> dict[str, Any]:
         "allowed": list(policy.guard.allowed),
         "client": CLIENT,
         "denied": list(policy.guard.denied),
+        "formats": sorted(policy.formats),
         "ignore_opt_out": policy.ignore_opt_out,
         "max_bytes": policy.max_bytes,
         "proxy": policy.proxy is not None,
@@ -28,12 +30,18 @@ def facts(run: int, pairs: Manifest, part: int, policy: Policy, chunk: int) -> d
     return {"run": run, "pairs": pairs.parts[part].sha256, "policy": decisive(policy), "chunk": chunk}
 
 
-def meta(run: int, pairs: Manifest, asked: str, policy: Policy, statuses: dict[str, int]) -> dict[str, Any]:
-    """Say what all parts were made in: `asked` is 'all', or what tells the ledger from another."""
+def meta(
+    run: int, pairs: Manifest, asked: str, policy: Policy, statuses: dict[str, int], formats: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Say what all parts were made in: `asked` is 'all', or what tells the ledger from another.
+
+    `formats` are the optional ones that this run or one before kept.
+    """
     return {
         "run": run,
         "pairs": pairs.fingerprint,
         "asked": asked,
         "policy": decisive(policy),
         "statuses": statuses,
+        "formats": list(formats),
     }

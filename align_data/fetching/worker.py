@@ -18,7 +18,7 @@ from align_data.errors import EngineError
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl, Fetched, Limits
 from align_data.fetching.outcome import Outcome
-from align_data.formats import EXTENSIONS, HEAD, sniff
+from align_data.formats import ALL, HEAD, sniff
 from align_data.secrets import mask
 from align_data.store import Store, writing
 from align_data.tars import MAX_TAR, Place, TarWriter
@@ -169,8 +169,8 @@ def store(settings: Settings, task: ChunkTask, fetched: Fetched) -> list[Row]:
                     rows.append(row(_BANNED))
                     continue
                 fetched.spool.seek(start)
-                name = sniff(fetched.spool.read(HEAD)) or ""
+                name = sniff(fetched.spool.read(HEAD), ALL) or ""
                 fetched.spool.seek(start)
-                place = writer.add(f"{task.names[number]}.{EXTENSIONS[name]}", fetched.spool, size)
+                place = writer.add(f"{task.names[number]}.{ALL[name]}", fetched.spool, size)
             rows.append(row(outcome, place))
     return rows

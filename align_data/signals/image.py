@@ -71,7 +71,7 @@ SIGNALS = (
         "format",
         "string",
         "format",
-        "jpeg, png, gif, webp, tiff, bmp or avif: what the bytes begin like, whatever the URL says.",
+        "jpeg, png, gif, webp, tiff, bmp or avif, or one that fetch --formats kept: what the bytes begin like, whatever the URL says.",
         "CC3M and CC12M, which keep JPEG",
     ),
     _content("sha256", "string", "hex", "SHA-256 of the bytes.", "DataComp, sha256"),

@@ -21,6 +21,7 @@ from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, Row, Settings
+from align_data.formats import optional
 from align_data.images import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
 from align_data.layout import FETCH, Dataset
 from align_data.ledger import open_ledger
@@ -58,6 +59,8 @@ class _Run:
     chunk: int
     children: int
     handler: str
+    formats: tuple[str, ...] = ()
+    """Optional ones that this run or one before kept."""
 
     @property
     def policy(self) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def fetch(
         _add(report.outcomes, outcomes)
         _add(report.statuses, statuses)
         report.retryable += retryable
-    meta = record.meta(run.number, pairs, asked, policy, report.statuses)
+    meta = record.meta(run.number, pairs, asked, policy, report.statuses, run.formats)
     dataset.images.commit([info for info, *_ in done], meta)
     _tidy(dataset, number)
     return report
@@ -141,13 +144,14 @@ def _begin(run: _Run, asked: str) -> _Run:
     store = run.dataset.store
     plan = {"asked": asked, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
     begun = _begun(store.read_bytes(FETCH))
+    formats = sorted({*optional(begun.get("formats")), *run.settings.policy.formats})
     committed = run.dataset.images.committed()
     over = committed is not None and committed.meta["run"] == begun.get("run")
     number = max(begun.get("run", 0), 0 if committed is None else committed.meta["run"])
     if over or begun.get("plan") != plan:
         number += 1
-        store.write_bytes(FETCH, json.dumps({"run": number, "plan": plan}, indent=1).encode())
-    return replace(run, number=number)
+        store.write_bytes(FETCH, json.dumps({"run": number, "plan": plan, "formats": formats}, indent=1).encode())
+    return replace(run, number=number, formats=tuple(formats))
 
 
 def _chunk_table(run: _Run, part: int) -> Table:
@@ -189,6 +193,8 @@ def _again(run: _Run, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFr
         changed.append("opted_out")
     if now["max_bytes"] > before["max_bytes"]:
         changed.append("too_large")
+    if not set(now["formats"]) <= set(before.get("formats", [])):
+        changed.append("not_an_image")
     if not changed:
         return rows
     return rows.with_columns(pl.col("retryable") | pl.col("status").is_in(changed))

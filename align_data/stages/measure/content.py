@@ -14,6 +14,7 @@ from align_data.decoding.decoder import Decoder, Decoding, Item
 from align_data.decoding.nsfw import Choice
 from align_data.decoding.seen import MAX_PIXELS, MEMORY, SECONDS, ImageLimits, Looks, Seen, identities
 from align_data.engines.base import Engine
+from align_data.formats import optional
 from align_data.images import asked_of, chunks, sorted_rows
 from align_data.layout import Dataset
 from align_data.ledger import open_ledger
@@ -155,7 +156,9 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
 
 def _decoding(run: _Run) -> Decoding:
     sight = run.sight
-    return Decoding(run.dataset.store, run.nsfw, ImageLimits(sight.max_pixels, sight.seconds, sight.memory))
+    # What a fetch was asked to take for images is there, and nothing else of these formats.
+    limits = ImageLimits(sight.max_pixels, sight.seconds, sight.memory, optional(run.images.meta.get("formats")))
+    return Decoding(run.dataset.store, run.nsfw, limits)
 
 
 def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | None:
