@@ -71,7 +71,8 @@ SIGNALS = (
         "format",
         "string",
         "format",
-        "jpeg, png, gif, webp, tiff, bmp or avif, or one that fetch --formats kept: what the bytes begin like, whatever the URL says.",
+        "jpeg, png, gif, webp, tiff, bmp or avif, or what fetch --formats kept: what the bytes begin like, whatever "
+        "the URL says.",
         "CC3M and CC12M, which keep JPEG",
     ),
     _content("sha256", "string", "hex", "SHA-256 of the bytes.", "DataComp, sha256"),
