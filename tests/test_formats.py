@@ -14,7 +14,7 @@ from hostile_web import PAGES, Talk, serve
 from PIL import Image
 from test_decoding import bits_apart
 from test_fetch import POLICY, dataset_of, run
-from test_viewer import PICTURE, seen, shown
+from test_viewer import PICTURE, all_accounted_for, seen, shown
 
 from align_data.cli import main
 from align_data.decoding.look import look
@@ -59,6 +59,10 @@ def test_it_is_an_image_only_where_it_is_asked_for(name: str) -> None:
     assert (asked.status, asked.format, asked.width, asked.height) == ("ok", name, *PICTURE.size)
     assert bits_apart(asked.phash, plain.phash) <= 2
     assert np.corrcoef(np.asarray(shown(content)).ravel(), np.asarray(PICTURE).ravel())[0, 1] > 0.97
+
+
+def test_every_mutated_one_is_accounted_for(tmp_path: Path) -> None:
+    all_accounted_for(list(FILES.values()), 150, tmp_path, formats=tuple(OPTIONAL))
 
 
 def test_fetch_keeps_them_and_measure_knows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,10 +73,24 @@ def loaded(image: Image.Image) -> Image.Image:
     """Decode an opened image's first picture as viewers show it, where that is not how Pillow gives it."""
     frame = image.tile[0].extents if image.format == "GIF" and image.tile else None  # type: ignore[attr-defined]
     image.load()
+    if getattr(image, "default_image", False) and getattr(image, "is_animated", False):
+        return _first_of_animation(image)
     if frame is not None and frame != (0, 0, *image.size) and "transparency" not in image.info:
         return _on_canvas(image, frame)
     if isinstance(image, TiffImageFile) and (image.mode in ("I", "F") or image.mode.startswith("I;16")):
         return _grey(image)
+    return image
+
+
+def _first_of_animation(image: Image.Image) -> Image.Image:
+    """Return the first picture of an animated PNG, where another one stands in for it for those that know no others."""
+    other = image.copy()
+    try:
+        image.paste(0, (0, 0, *image.size))  # or Pillow draws it over the other
+        image.seek(1)
+        image.load()
+    except Exception:
+        return other  # as viewers do
     return image
 
 

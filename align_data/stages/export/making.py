@@ -125,7 +125,7 @@ def _ask(child: Child, shard: Shard, done: Callable[[int], None]) -> None:
     left = shard.pairs
     try:
         for pairs in child.ask(plain(shard)):
-            if type(pairs) is not int or not 0 <= pairs <= left:
+            if type(pairs) is not int or not 0 < pairs <= left:
                 raise child.wrong()
             left -= pairs
             done(pairs)
