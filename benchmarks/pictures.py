@@ -30,7 +30,7 @@ from text_half import Cost, call
 HERE = Path(__file__).resolve().parent
 PROCESSES = 2
 CONNECTIONS = 16
-"""To the one host that there is, a process."""
+"""To the one host that there is, for each process: img2dataset counts by process, we count all of them."""
 _KINDS = 64
 
 IMG2DATASET = """
@@ -138,7 +138,8 @@ def once(folder: Path, source: Path, img2dataset: str, log: Path) -> dict[str, C
     shutil.rmtree(dataset, ignore_errors=True)
     shutil.rmtree(theirs, ignore_errors=True)
     call([tool, "ingest", str(source), "--out", str(dataset)], log)
-    arguments = ["--all", "--allow-network", "127.0.0.0/8", "--per-host", str(CONNECTIONS), "--workers", str(PROCESSES)]
+    limits = ["--per-host", str(CONNECTIONS * PROCESSES), "--workers", str(PROCESSES)]
+    arguments = ["--all", "--allow-network", "127.0.0.0/8", *limits]
     costs = {"fetch": call([tool, "fetch", str(dataset), *arguments], log)}
     for name, script in (("theirs", IMG2DATASET), ("bare", BARE)):
         (folder / f"{name}.py").write_text(script)

@@ -27,7 +27,7 @@ from align_data.cli.common import (
 )
 from align_data.errors import InputError, nearest
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
-from align_data.fetching.crawl import CONNECTIONS, PER_HOST, Limits
+from align_data.fetching.crawl import CONNECTIONS, PER_ADDRESS, PER_HOST, Limits
 from align_data.fetching.fetchers import FETCHERS, handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
@@ -45,16 +45,22 @@ policy_options = together(
     click.option(
         "--connections",
         type=click.IntRange(1, 10_000),
-        default=CONNECTIONS,
-        show_default=True,
-        help="Connections in all, in one process.",
+        help=f"Connections in all, shared by the processes on a machine; {CONNECTIONS} for each of them unless set.",
     ),
     click.option(
         "--per-host",
         type=click.IntRange(1, 1000),
         default=PER_HOST,
         show_default=True,
-        help="Connections to one host, in one process.",
+        help="Connections to one host, by all processes on a machine.",
+    ),
+    click.option(
+        "--per-address",
+        type=click.IntRange(1, 10_000),
+        default=PER_ADDRESS,
+        show_default=True,
+        help="Connections to one address, whatever hosts share it, by all processes on a machine; a host may always "
+        "have as many as --per-host and --host-limits say.",
     ),
     click.option(
         "--host-limits",
@@ -115,7 +121,7 @@ policy_options = together(
     show_default=True,
     help="What asks. img2dataset (the extra img2dataset, Python 3.12 or older) does so under the same guard, but has "
     "no limits for a host, comes back to none that asks for time (Retry-After), and cannot cut a name look-up short at "
-    "the deadline; --per-host, --host-limits and --proxy are not for it.",
+    "the deadline; --per-host, --per-address, --host-limits and --proxy are not for it.",
 )
 @policy_options
 @resource_options
@@ -150,7 +156,7 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
 def _able(fetcher: str) -> None:
     """Refuse options that the fetcher knows nothing of."""
     handler_of(fetcher)
-    if fetcher == "img2dataset" and (unknown := given("per_host", "host_limits", "proxy")):
+    if fetcher == "img2dataset" and (unknown := given("per_host", "per_address", "host_limits", "proxy")):
         raise click.UsageError(f"the fetcher img2dataset knows no {unknown[0]}")
 
 
@@ -181,7 +187,8 @@ def _policy(options: dict[str, Any]) -> Policy:
 
 def _limits(options: dict[str, Any]) -> Limits:
     file = options.pop("host_limits")
-    return Limits(options.pop("connections"), options.pop("per_host"), {} if file is None else _hosts(Path(file)))
+    hosts = {} if file is None else _hosts(Path(file))
+    return Limits(options.pop("connections"), options.pop("per_host"), hosts, options.pop("per_address"))
 
 
 def _hosts(file: Path) -> dict[str, int]:

@@ -72,6 +72,9 @@ class Engine(Protocol):
     def children(self, parts: int) -> int:
         """Return how many child processes each task may start where there are so many parts."""
 
+    def at_once(self, parts: int) -> int:
+        """Return how many tasks of so many parts run at once on one machine, as far as the engine knows."""
+
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
     ) -> tuple[dict[str, list[K]], list[T]]:

@@ -70,7 +70,11 @@ class LocalEngine:
 
     def children(self, parts: int) -> int:
         """Return how many child processes each task may start: together as many as there are workers."""
-        return max(1, self.workers // max(1, min(self.workers, parts)))
+        return max(1, self.workers // self.at_once(parts))
+
+    def at_once(self, parts: int) -> int:
+        """Return how many tasks run at once: as many as there are workers, or parts if these are fewer."""
+        return max(1, min(self.workers, parts))
 
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress

@@ -89,6 +89,10 @@ class SparkEngine:
         """Return how many child processes each task may start."""
         return 1
 
+    def at_once(self, parts: int) -> int:  # noqa: ARG002 - Spark alone knows
+        """Return how many tasks run at once on one machine: one, for all that is known here."""
+        return 1
+
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
     ) -> tuple[dict[str, list[K]], list[T]]:

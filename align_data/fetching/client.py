@@ -7,15 +7,16 @@ fastest in Python (docs/LOG.md has the comparison).
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -28,8 +29,9 @@ from align_data import __version__
 from align_data.errors import AlignDataError
 from align_data.fetching.connection import Connector
 from align_data.fetching.content import Content
-from align_data.fetching.guard import Guard, RefusedAddressError, Resolver
+from align_data.fetching.guard import Guard, RefusedAddressError, Resolver, Socket, plain
 from align_data.fetching.outcome import Outcome
+from align_data.fetching.slots import Free
 from align_data.fetching.target import LONGEST, origin, resolved, target
 
 MAX_BYTES = 20 * 2**20
@@ -43,6 +45,10 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 10
 """One more ends a URL."""
 _NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+Room = Callable[[str], Free | None]
+"""Takes a slot for a connection to an address, and returns what frees it; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,12 @@ class Client:
             await resolver.close()
 
     @asynccontextmanager
-    async def visit(self) -> AsyncIterator[Visit]:
-        """Open what asks one URL after another; whatever connection it has is closed at the end."""
-        visit = Visit(self._policy, self._resolver)
+    async def visit(self, room: Room | None = None) -> AsyncIterator[Visit]:
+        """Open what asks one URL after another; whatever connection it has is closed at the end.
+
+        `room` is asked for each address that is to be connected to.
+        """
+        visit = Visit(self._policy, self._resolver, room)
         try:
             yield visit
         finally:
@@ -97,8 +106,12 @@ class Visit:
     A pool that all share would keep connections that no limit counts, open to servers that nobody listens to.
     """
 
-    def __init__(self, policy: Policy, resolver: Resolver) -> None:
-        self._policy, self._resolver = policy, resolver
+    def __init__(self, policy: Policy, resolver: Resolver, room: Room | None) -> None:
+        self._policy, self._resolver, self._room = policy, resolver, room
+        self.addresses: set[str] = set()
+        """What it was connected to."""
+        self._full: str | None = None
+        """An address that had no room when it was last asked for."""
         self._session: aiohttp.ClientSession | None = None
         self._origin = ""
         self._protocol: ResponseHandler | None = None
@@ -109,6 +122,7 @@ class Visit:
         asked = target(url, self._policy.guard)
         if isinstance(asked, Outcome):
             return asked
+        self._full = None
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 session = await self._session_with(asked)
@@ -121,7 +135,9 @@ class Visit:
         except AlignDataError:
             raise
         except Exception as error:  # of a client that meets what nobody has thought of: one URL, not the run
-            return _failure(error)
+            failed = _failure(error)
+            full = self._full if failed.status == "connect" else None
+            return failed if full is None else Outcome("", f"{full} has all its connections", full=full)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -144,7 +160,7 @@ class Visit:
         connector = Connector(
             limit=0,  # the crawl counts connections, by host too
             resolver=self._resolver,
-            socket_factory=None if self._policy.proxy else self._policy.guard.socket,
+            socket_factory=None if self._policy.proxy else self._socket,
             use_dns_cache=False,  # it would end with the visit
         )
         headers = {"User-Agent": self._policy.agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
@@ -158,6 +174,19 @@ class Visit:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             max_field_size=LONGEST,  # of a Location; of trailers, too, there may be no more than there may be here
         )
+
+    def _socket(self, info: Sequence[Any]) -> Socket:
+        """Make the socket for an address, if it may be connected to and there is room for one more."""
+        made = self._policy.guard.socket(info)
+        if self._room is not None:
+            address = plain(info[4][0])
+            made.on_close = self._room(address)
+            if made.on_close is None:
+                made.close()
+                self._full = address
+                raise OSError(errno.EAGAIN, f"{address} has all its connections")
+            self.addresses.add(address)
+        return made
 
     async def _judge(self, url: str, response: _Response, body: BinaryIO) -> Outcome:
         headers, most = response.headers, self._policy.max_bytes

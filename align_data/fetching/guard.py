@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import socket
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -55,6 +55,19 @@ _KNOWN = 10_000
 """Names that are remembered, at most."""
 
 
+class Socket(socket.socket):
+    """A socket that says when it is closed."""
+
+    on_close: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        """Close it; say so once."""
+        super().close()
+        if self.on_close is not None:
+            said, self.on_close = self.on_close, None
+            said()
+
+
 class RefusedAddressError(OSError):
     """An address that nothing may connect to."""
 
@@ -77,6 +90,12 @@ def _within(address: Address) -> tuple[Address, ...]:
     ends = (last,) if any(address in network for network in _TRANSLATED) else ()
     others = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
     return (address, *ends, *(each for each in others if each is not None))
+
+
+def plain(text: str) -> str:
+    """Return an address, as sockets know it, in one spelling: a mapped one as the IPv4 address that it is."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def networks(texts: Iterable[str]) -> tuple[str, ...]:
@@ -124,13 +143,13 @@ class Guard:
         public = address.is_global and (address.version == 4 or address in _GIVEN_OUT)
         return None if public else f"{text} is not public"
 
-    def socket(self, info: Sequence[Any]) -> socket.socket:
+    def socket(self, info: Sequence[Any]) -> Socket:
         """Make the socket for an address of getaddrinfo; RefusedAddressError for one that may not be connected to."""
         family, kind, protocol, _, address = info
         why = self.why_not(address[0]) if family in (socket.AF_INET, socket.AF_INET6) else f"{address} is no IP address"
         if why is not None:
             raise RefusedAddressError(why)
-        return socket.socket(family, kind, protocol)
+        return Socket(family, kind, protocol)
 
 
 class Resolver(AbstractResolver):

@@ -25,7 +25,8 @@ from align_data.children import Handler, Send
 from align_data.children.values import of
 from align_data.errors import EngineError
 from align_data.fetching.client import OPT_OUTS, Policy
-from align_data.fetching.crawl import Fetched, Limits
+from align_data.fetching.crawl import Limits
+from align_data.fetching.jobs import Fetched
 from align_data.fetching.messages import judged, outcome
 from align_data.fetching.opener import opener
 from align_data.fetching.outcome import Outcome
@@ -96,7 +97,7 @@ def download(policy: Policy, limits: Limits, lists: Path, out: Path, rows: int) 
         output_folder=str(out),
         output_format="webdataset",
         processes_count=1,
-        thread_count=limits.connections,
+        thread_count=limits.most,
         number_sample_per_shard=max(rows, _SHARD_ROWS),
         resize_mode="no",
         disable_all_reencoding=True,
@@ -112,7 +113,7 @@ def download(policy: Policy, limits: Limits, lists: Path, out: Path, rows: int) 
 def handler(setup: Any) -> Handler:
     """Return what fetches chunks: of each it sends counts of statuses, and (number, rows) until it is whole."""
     settings = of(Settings, setup)
-    make_room(settings.limits.connections)
+    make_room(settings.limits.most)
 
     def fetch(given: Any, send: Send) -> None:
         tasks = of(tuple[ChunkTask, ...], given)

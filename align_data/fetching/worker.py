@@ -16,7 +16,9 @@ from align_data.children import Handler, Send
 from align_data.children.values import of, plain
 from align_data.errors import EngineError
 from align_data.fetching.client import Client, Policy
-from align_data.fetching.crawl import Crawl, Fetched, Limits
+from align_data.fetching.crawl import LOG, Crawl, Limits
+from align_data.fetching.jobs import Fetched
+from align_data.fetching.notices import loaded
 from align_data.fetching.outcome import Outcome
 from align_data.formats import ALL, HEAD, sniff
 from align_data.secrets import mask
@@ -42,6 +44,10 @@ class Settings:
     banned: frozenset[str] = frozenset()
     """What the table `banned` has."""
     max_tar: int = MAX_TAR
+    log: str = LOG
+    """The file in the work folder that tells the processes of a run which hosts are to be left alone."""
+    known: str = ""
+    """Notices of hosts that are known before, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,8 @@ def send_rows(send: Send, number: int, rows: Sequence[Row]) -> None:
 
 async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
     loop = asyncio.get_running_loop()
-    make_room(settings.limits.connections)
-    loop.set_default_executor(_Lookups(min(_MOST_LOOKUPS, max(_LOOKUPS, settings.limits.connections))))
+    make_room(settings.limits.most)
+    loop.set_default_executor(_Lookups(min(_MOST_LOOKUPS, max(_LOOKUPS, settings.limits.most))))
     work = settings.store.work
     with writing(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -146,7 +152,8 @@ async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> 
         crawl.outcomes = Counter()
 
     async with Client.of(settings.policy) as client:
-        crawl = Crawl(client, settings.limits, settings.policy.deadline, str(work))
+        known = loaded(settings.known).values()
+        crawl = Crawl(client, settings.limits, settings.policy.deadline, str(work), settings.log, known)
         await crawl.run(((task.number, task.urls) for task in tasks), finish, beat)
     beat()
 

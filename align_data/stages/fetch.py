@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 
@@ -16,7 +18,7 @@ from align_data.children import Child, ChildDiedError, shared
 from align_data.children.values import plain
 from align_data.engines.base import Engine
 from align_data.errors import EngineError
-from align_data.fetching import record
+from align_data.fetching import notices, record
 from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
@@ -29,6 +31,8 @@ from align_data.progress import Progress, Tick
 from align_data.tables import Manifest, PartInfo, Table, cut
 from align_data.tombstones import every
 
+_KEEP = 5.0
+"""Seconds after which what hosts have asked for is kept: what a killed run forgets of it, at most."""
 CHUNK = 2048
 """URLs that are finished together: what a killed run loses, at most, is the chunks that were open."""
 
@@ -89,8 +93,11 @@ def fetch(
     pairs = dataset.ingested()
     asked = "all" if ledger is None else open_ledger(dataset, ledger)[1].meta["ledger"]
     number = len(pairs.parts)
-    settings = Settings(policy, limits, dataset.store, frozenset(every(dataset.banned)))
-    run = _begin(_Run(dataset, pairs, ledger, settings, 0, chunk, engine.children(number), handler), asked)
+    children = engine.children(number)
+    log = f"hosts-{uuid4().hex}.log"  # another run heeds what the dataset keeps, not what a killed one left
+    shared_limits = limits.shared(engine.at_once(number) * children)
+    settings = Settings(policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log)
+    run = _begin(_Run(dataset, pairs, ledger, settings, 0, chunk, children, handler), asked)
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
     before = dataset.images.committed()
@@ -229,14 +236,20 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
     lock = Lock()
     tasks = list(_tasks(run, part, state))
     table = _chunk_table(run, part)
+    store, log = run.dataset.store, run.dataset.store.work / run.settings.log
+    settings = replace(run.settings, known=notices.dumped(notices.loaded(store.read_bytes(notices.KEPT)).values()))
+    kept = [time.monotonic()]
 
     def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
         # Whoever writes to an object store needs this process's credentials for it.
         remote = not run.settings.store.local
-        child = Child(run.handler, plain(run.settings), most=ANSWER, environment=remote)
+        child = Child(run.handler, plain(settings), most=ANSWER, environment=remote)
         try:
             for answer in chain.from_iterable(answers(child, share) for share in shares):
                 check()
+                if time.monotonic() - kept[0] > _KEEP:
+                    kept[0] = time.monotonic()
+                    notices.keep(store, log)
                 if isinstance(answer, Counter):
                     with lock:
                         outcomes.update(answer)
@@ -252,7 +265,10 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
             child.close()
 
     # A share each, as a crawl asks better the more URLs it can choose from.
-    shared(fetch_some, [share for i in range(run.children) if (share := tasks[i :: run.children])], run.children)
+    try:
+        shared(fetch_some, [share for i in range(run.children) if (share := tasks[i :: run.children])], run.children)
+    finally:
+        notices.keep(store, log)
     return outcomes
 
 

@@ -1,0 +1,116 @@
+"""What a crawl has under way: URLs, the chunks that they come in, and the hosts that they wait for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from align_data.fetching.outcome import Outcome
+from align_data.fetching.target import host_of, origin, target
+from align_data.store import writing
+
+IN_MEMORY = 2**20
+"""Bytes of a body that are held in memory, at most; a larger one goes to a file."""
+
+
+class Job:
+    """One URL on its way."""
+
+    def __init__(self, chunk: Chunk, place: int, url: str, left: float) -> None:
+        self.chunk, self.place = chunk, place
+        self.left = left
+        """Seconds of its deadline that are not used up."""
+        self.redirects = self.tries = 0
+        self.lead(url)
+
+    def lead(self, url: str) -> None:
+        """Let it be a URL's turn: the first one, or where a redirect leads."""
+        asked = target(url)
+        self.url = url
+        self.host, self.origin = ("", "") if isinstance(asked, Outcome) else (host_of(asked).rstrip("."), origin(asked))
+
+
+@dataclass
+class Chunk:
+    """Some URLs, what is known of them, and the file that their bodies go to."""
+
+    number: int
+    outcomes: list[Outcome | None]
+    spool: BinaryIO
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """URL's place in the chunk → where its body begins in the spool, and how long it is."""
+    left: int = 0
+
+    def keep(self, place: int, body: BinaryIO) -> None:
+        """Append a body to the spool."""
+        size = body.tell()
+        body.seek(0)
+        self.places[place] = (self.spool.seek(0, 2), size)
+        while some := body.read(IN_MEMORY):
+            self.spool.write(some)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A chunk with an outcome for each URL, and the bodies of those that are ok."""
+
+    number: int
+    outcomes: list[Outcome]
+    spool: BinaryIO
+    places: dict[int, tuple[int, int]]
+
+
+class Host:
+    """What waits for one host, and how many connections it has."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, deque[Job]] = {}
+        """By origin: http and https of a host are asked on connections of their own."""
+        self.busy = 0
+        self.until = 0.0
+        """Before this time of the loop it is left alone."""
+        self.paused = False
+        self.barred = False
+        """Whether it waits for a slot: its own, or one of its address."""
+        self.waited = 0.0
+        self.silent = 0
+        """How many of its URLs came to nothing since one came to something."""
+        self.closed: Outcome | None = None
+        """Set for a host that is left alone for longer than anyone waits: what its URLs come to."""
+        self.closed_until = 0.0
+        """Seconds since the epoch."""
+
+    def put(self, job: Job, first: bool = False) -> None:
+        """Let a URL wait."""
+        jobs = self.jobs.setdefault(job.origin, deque())
+        (jobs.appendleft if first else jobs.append)(job)
+
+    def take(self, origin: str | None = None) -> Job:
+        """Return the next URL, of this origin if there is one."""
+        which = origin if origin in self.jobs else next(iter(self.jobs))
+        job = self.jobs[which].popleft()
+        if not self.jobs[which]:
+            del self.jobs[which]
+        return job
+
+
+def shut(spool: BinaryIO) -> None:
+    """Close a file that nobody needs any more, also if it cannot be written to its end."""
+    with suppress(OSError):
+        spool.close()
+
+
+class Body(tempfile.SpooledTemporaryFile[bytes]):
+    """Where a body goes while it comes: in memory, or to a file if it is large."""
+
+    def __init__(self, in_memory: int, work: str) -> None:
+        super().__init__(in_memory, dir=work)
+        self._folder = work
+
+    def write(self, some: Any) -> int:
+        """Append; OutputError where the disk does not take it, which is not the host's doing."""
+        with writing(self._folder):
+            return super().write(some)

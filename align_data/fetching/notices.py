@@ -1,0 +1,118 @@
+"""Notices: which hosts are to be left alone until when, shared by all processes of a run on this machine.
+
+A process appends what it learns to a log that all of them read. What a host asked for itself (Retry-After) is kept with
+the dataset, so that later parts and later runs leave it alone too until the time has passed. That a host did not answer
+is only for the run: the fault may have been on our side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from align_data.fetching.outcome import STATUSES, Outcome
+from align_data.store import Store
+
+KEPT = "_log/hosts.json"
+"""Where a dataset has the notices that outlive a run."""
+LONGEST = 30 * 86400.0
+"""Seconds for which a host is left alone, at most, whatever it asks for."""
+_KEEPING = threading.Lock()
+
+
+def now() -> float:
+    """Return the seconds since the epoch, which all processes and runs agree on."""
+    return time.time()
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A host that is to be left alone."""
+
+    host: str
+    until: float
+    """Seconds since the epoch."""
+    status: str
+    reason: str
+    retryable: bool = True
+    asked: bool = True
+    """Whether the host itself asked for it."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What a URL of the host comes to until then."""
+        return Outcome(self.status, self.reason, retry=self.retryable)
+
+
+def dumped(notices: Iterable[Notice]) -> str:
+    """Return notices as JSON, by host."""
+    return json.dumps([asdict(each) for each in sorted(notices, key=lambda each: each.host)], indent=0)
+
+
+def loaded(text: str | bytes | None) -> dict[str, Notice]:
+    """Return notices that are not over, by host: of each the one that lasts longest. What is damaged says nothing."""
+    found: dict[str, Notice] = {}
+    try:
+        notices = [Notice(**each) for each in json.loads(text or "[]")]
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    for each in filter(_sound, notices):
+        if each.host not in found or found[each.host].until < each.until:
+            found[each.host] = each
+    return found
+
+
+def _sound(notice: Notice) -> bool:
+    texts = (notice.host, notice.status, notice.reason)
+    plain = all(isinstance(each, str) for each in texts) and notice.status in STATUSES
+    return plain and isinstance(notice.until, int | float) and 0 < notice.until - now() <= LONGEST
+
+
+class Notices:
+    """The log as one process has it."""
+
+    def __init__(self, log: Path) -> None:
+        self._file = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._read = 0
+
+    def tell(self, notice: Notice) -> None:
+        """Let all others know, by one write."""
+        until = min(notice.until, now() + LONGEST)
+        os.write(self._file, json.dumps([os.getpid(), asdict(replace(notice, until=until))]).encode() + b"\n")
+
+    def news(self, ours: bool = False) -> list[Notice]:
+        """Return what others have told since this was last asked; `ours`: and what this process has."""
+        size = os.fstat(self._file).st_size
+        if size <= self._read:
+            return []
+        text = os.pread(self._file, size - self._read, self._read)
+        text = text[: text.rfind(b"\n") + 1]
+        self._read += len(text)
+        told = [json.loads(line) for line in text.splitlines()]
+        return [Notice(**each) for process, each in told if ours or process != os.getpid()]
+
+    def close(self) -> None:
+        """Close the log."""
+        os.close(self._file)
+
+
+def keep(store: Store, log: Path) -> None:
+    """Put what hosts have asked for into the dataset, beside what is there and not over."""
+    if not log.exists():
+        return
+    notices = Notices(log)
+    try:
+        told = [each for each in notices.news(ours=True) if each.asked]
+    finally:
+        notices.close()
+    with _KEEPING:
+        before = store.read_bytes(KEPT)
+        after = loaded(dumped([*loaded(before).values(), *told]))
+        content = dumped(after.values()).encode()
+        if content != (before or dumped([]).encode()):
+            store.write_bytes(KEPT, content)

@@ -1,0 +1,70 @@
+"""Slots: so many connections to a host or an address, however many processes on this machine ask for them.
+
+A slot is a lock on one byte of a file that all of them open. The system frees it when its process ends, however that
+ends. Where a file system has no locks, each process counts for itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+MOST = 2**14
+"""Slots of one name, at most."""
+_TAKEN = frozenset({errno.EACCES, errno.EAGAIN})
+
+Free = Callable[[], None]
+"""Gives a slot back."""
+
+
+class Slots:
+    """The slots of one file. A process opens it once: to close it would free all that the process holds."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._held: dict[int, set[int]] = {}
+
+    def take(self, name: str, most: int) -> Free | None:
+        """Take one of so many slots of a name, and return what frees it; None where all are taken."""
+        first = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest()) * MOST
+        held = self._held.get(first, set())
+        for number in range(min(most, MOST)):
+            if number not in held and self._lock(first + number):
+                self._held.setdefault(first, held).add(number)
+                return partial(self._free, first, number)
+        return None
+
+    def room(self, name: str, most: int, wanted: int) -> int:
+        """Return how many slots of a name could be taken now, up to so many."""
+        taken: list[Free] = []
+        while len(taken) < wanted and (free := self.take(name, most)) is not None:
+            taken.append(free)
+        for free in taken:
+            free()
+        return len(taken)
+
+    def close(self) -> None:
+        """Free all."""
+        os.close(self._file)
+
+    def _lock(self, byte: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except OSError as error:
+            return error.errno not in _TAKEN
+        return True
+
+    def _free(self, first: int, number: int) -> None:
+        held = self._held[first]
+        held.discard(number)
+        if not held:
+            del self._held[first]
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, first + number)
+        except OSError:  # closed before, and all freed with it; or there are no locks
+            return
