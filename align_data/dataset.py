@@ -15,10 +15,13 @@ from align_data.ledger import open_current
 from align_data.measured import available, by_group
 from align_data.progress import Progress, Silent
 from align_data.report import audit_html
-from align_data.signals import ordered
+from align_data.secrets import mask
+from align_data.signals import known, ordered
 from align_data.stages.audit import SAMPLES, Survey, survey
 from align_data.store import Store, writing
-from align_data.tables import Table
+from align_data.tables import MANIFEST, Table
+
+_TABLES = ("pairs", "rejected", "images", "content", "tombstones")
 
 
 class Report:
@@ -44,13 +47,26 @@ class Report:
         return f'<iframe style="width:100%;height:80vh;border:1px solid #ddd" srcdoc="{held}"></iframe>'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Opened:
-    """A dataset that is read."""
+    """A dataset that is read; shown, it says what is in it."""
 
     dataset: Dataset
     engine: Engine
     progress: Progress
+
+    def __repr__(self) -> str:
+        pairs, ledgers = self.dataset.ingested().rows, ", ".join(self.ledgers()) or "none yet"
+        measured = [name for group in self.dataset.groups() for name in self._signals(group)]
+        tables = [name for name in _TABLES if self.dataset.store.exists(f"{name}/{MANIFEST}")]
+        return (
+            f"<align-data dataset {mask(self.dataset.store.url)}: {pairs:,} pairs; tables: {', '.join(tables)}; "
+            f"measured: {', '.join(ordered(measured)) or 'nothing yet'}; ledgers: {ledgers}>"
+        )
+
+    def _signals(self, group: str) -> list[str]:
+        manifest = self.dataset.measured(group).committed()
+        return [] if manifest is None else [name for name in manifest.meta["signals"] if known(name)]
 
     def ledgers(self) -> list[str]:
         """Return the names of the ledgers there are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,7 +14,7 @@ import polars as pl
 from align_data.errors import DatasetError, nearest
 from align_data.layout import Dataset
 from align_data.measured import identities
-from align_data.recipe import Recipe, Rule, builtin
+from align_data.recipe import Recipe, Rule, builtin, overridden
 from align_data.signals import known
 from align_data.tables import Manifest
 from align_data.tombstones import fingerprint
@@ -209,7 +210,7 @@ def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
     manifest = dataset.ledger(name).committed()
     if manifest is None:
         there = dataset.ledgers()
-        recipe = name if name in builtin() else f"NAME|FILE --as {name}"
+        recipe = name if name in builtin() else f"RECIPE --as {name}"
         raise DatasetError(
             f"{dataset.store.url} has no ledger {name}{nearest(name, there)}; there are: {', '.join(there) or 'none'}; "
             f"make it with: align-data filter {dataset.store.url} --recipe {recipe}"
@@ -225,10 +226,32 @@ def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
 
 def _filter(dataset: Dataset, name: str, plan: Plan) -> str:
     """Return the command that decides a ledger as it was decided."""
-    line = ["align-data filter", dataset.store.url, "--recipe", plan.recipe.name]
-    line += [f"--set {assignment}" for assignment in plan.overrides]
-    line += [f"--without {','.join(plan.off)}"] if plan.off else []
-    return " ".join(line + ([f"--as {name}"] if plan.recipe.name != name else []))
+    return filter_command(dataset.store.url, name, plan)
+
+
+def filter_command(url: str, name: str, plan: Plan, without: Sequence[str] = ()) -> str:
+    """Return the command that decides as a plan did, but without some more rules, as the ledger `name`.
+
+    A recipe that is not one of filters/ is taken for a file that is called as the recipe is.
+    """
+    recipe, off = plan.recipe.name, [*plan.off, *without]
+    words = ["align-data", "filter", url, "--recipe", recipe if recipe in builtin() else f"{recipe}.yaml"]
+    for assignment in plan.overrides:
+        if overridden(assignment) not in off:
+            words += ["--set", assignment]
+    words += ["--without", ",".join(off)] if off else []
+    return shlex.join(words + (["--as", name] if recipe != name else []))
+
+
+def as_recipe(dataset: Dataset, name: str) -> str | None:
+    """Say what to do where a ledger's name was given for a recipe's; None where no ledger is called so."""
+    if name not in dataset.ledgers():
+        return None
+    plan, _ = open_ledger(dataset, name)
+    return (
+        f"no recipe is called {name}, only a ledger of {dataset.store.url}, which was decided by the recipe "
+        f"{plan.recipe.name}; decide it again: {_filter(dataset, name, plan)}"
+    )
 
 
 def outdated(dataset: Dataset, manifest: Manifest) -> list[str]:

@@ -13,8 +13,6 @@ from align_data.layout import GROUPS, Dataset
 from align_data.signals import Signal, find, known
 from align_data.tables import Manifest, Table
 
-_IMAGES = "need the images: align-data fetch"
-
 
 def _fingerprint(table: Table) -> str | None:
     manifest = table.committed()
@@ -92,10 +90,15 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
     if signal.given is not None and dataset.given(signal.given).committed() is None:
         return signal.lacks
     if not signal.without_images and dataset.images.committed() is None:
-        return _IMAGES
+        return f"need the images: align-data fetch {dataset.store.url} --recipe LEDGER"
     if signal.look == "nsfw" and not nsfw and not scored(dataset):
         return signal.lacks
     return None
+
+
+def need(names: Sequence[str], why: str) -> str:
+    """Say of some signals what `lacking` said of each, in the right number."""
+    return f"{', '.join(names)} {why.replace('need ', 'needs ', 1) if len(names) == 1 else why}"
 
 
 def scored(dataset: Dataset) -> bool:
@@ -145,7 +148,7 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
     url, name = dataset.store.url, group.partition(".")[2]
     if group in GROUPS:
         reasons = dict.fromkeys(why for one in stale if known(one) and (why := find(one).missing()) is not None)
-        return f"measure them again: align-data measure {url}" + "".join(f" ({', '.join(stale)} {r})" for r in reasons)
+        return f"measure them again: align-data measure {url}" + "".join(f" ({need(list(stale), r)})" for r in reasons)
     folder = dataset.store.path(dataset.measured(group).name)
     return f"score them again: align-data score MODEL {url} --as {name}; or do without, and remove {folder}"
 

@@ -75,7 +75,8 @@ class Rule(BaseModel):
     )
     top_k: Annotated[StrictInt, Field(ge=1)] | None = Field(
         default=None,
-        description="Passes if every n-gram is among about so many most frequent ones of the raw pool.",
+        description="Passes if every n-gram is among about so many most frequent ones of the raw pool: n-grams of "
+        "equal count pass together, so the size nearest to it is taken, which may be more.",
     )
     top_fraction: Annotated[StrictFloat, AllowInfNan(False), Field(gt=0, le=1)] | None = Field(
         default=None,
@@ -207,7 +208,9 @@ class Recipe(BaseModel):
         names = [rule.name for rule in self.rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"two rules are called {', '.join(twice)}; give one of them another name: name: …")
+            raise ValueError(
+                f"two rules are called {', '.join(twice)}; give one of them another name, as in name: few_words"
+            )
         return self
 
     def position(self, name: str) -> int:
@@ -279,6 +282,11 @@ def parse(text: str, file: str) -> Recipe:
     except ValidationError as error:
         allowed = {"Recipe": _keys(Recipe), "Rule": _keys(Rule)}
         raise RecipeError("\n".join(sentences(error, file, line, allowed))) from None
+
+
+def overridden(assignment: str) -> str:
+    """Return the rule whose test a RULE.OP=VALUE replaces."""
+    return assignment.partition("=")[0].rpartition(".")[0]
 
 
 def override(recipe: Recipe, assignment: str) -> Recipe:

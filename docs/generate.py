@@ -19,12 +19,22 @@ from align_data.schema import contracts
 from align_data.signals import SIGNALS
 from align_data.signals.score import SHOWN
 
+EVERYWHERE = (
+    "Exit codes: 0 done, 1 failed with a sentence that says what to do, 2 wrong options, 130 stopped by Ctrl-C.",
+    "Standard output has what was asked for, standard error all else; if the former cannot be written, that is a 1.",
+    "",
+    "`--memory` takes a number and a unit, KB, MB, GB or TB (also KiB and so on), each 1,024 of the one before.",
+    "",
+    'Shells complete commands and options: `eval "$(_ALIGN_DATA_COMPLETE=bash_source align-data)"` in `~/.bashrc`,',
+    "`zsh_source` in place of `bash_source` in `~/.zshrc`, and for fish",
+    "`_ALIGN_DATA_COMPLETE=fish_source align-data | source` in `~/.config/fish/config.fish`.",
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def cli() -> str:
     """Return the reference of the command line: every command's help, as it prints it."""
-    lines = ["# The command line", "", "Made by `make docs` from the commands' own help.", ""]
+    lines = ["# The command line", "", "Made by `make docs` from the commands' own help.", "", *EVERYWHERE, ""]
     context = click.Context(main, info_name="align-data", terminal_width=100, help_option_names=["-h", "--help"])
     for name in COMMANDS:
         command = main.get_command(context, name)

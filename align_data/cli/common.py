@@ -17,12 +17,16 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from align_data.cli.progress import Lines, Live
+from align_data.errors import RecipeError
+from align_data.layout import Dataset
+from align_data.ledger import as_recipe
 from align_data.pipeline import Resources
 from align_data.progress import Progress
+from align_data.recipe import Recipe, load
 from align_data.report import drawing
 from align_data.secrets import mask
 from align_data.stages.audit import SAMPLES
-from align_data.store import writing
+from align_data.store import Store, writing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,9 +47,12 @@ class Number(click.FloatRange):
 
 
 class Size(click.ParamType[int]):
-    """A number of bytes, such as 4GB or 500MB."""
+    """A number of bytes, such as 4GB, 500MB or 1GiB: units of 1,024; without one bytes, where they are `plain`."""
 
     name = "size"
+
+    def __init__(self, *, plain: bool = False) -> None:
+        self._plain = plain
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number of bytes."""
@@ -57,6 +64,8 @@ class Size(click.ParamType[int]):
         size = float(match[1]) * _UNITS[match[2].upper()]
         if not 2**10 <= size <= 2**50:
             self.fail(f"{value} is out of range: from 1KB to 1000TB", param, ctx)
+        if not (self._plain or match[2]):
+            self.fail(f"{value} of what? write a unit: {value}MB, or {value}GB", param, ctx)
         return int(size)
 
 
@@ -193,6 +202,16 @@ page_options = together(
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which samples are drawn."),
 )
 """The options of a report to look at."""
+
+
+def recipe_of(name: str, dataset: str) -> Recipe:
+    """Load a recipe; where only a ledger of the dataset is called so, say how it was decided."""
+    try:
+        return load(name)
+    except RecipeError:
+        if (said := as_recipe(Dataset(Store(dataset)), name)) is None:
+            raise
+        raise RecipeError(said) from None
 
 
 def resources(options: dict[str, Any]) -> Resources:

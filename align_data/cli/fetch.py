@@ -68,7 +68,10 @@ policy_options = together(
         help="Lines of a host and how many connections it bears, where that is not --per-host.",
     ),
     click.option(
-        "--max-bytes", type=Size(), default=MAX_BYTES, help="The most that is read of one image: 20MB unless given."
+        "--max-bytes",
+        type=Size(plain=True),
+        default=MAX_BYTES,
+        help="The most that is read of one image: 20MB unless given.",
     ),
     click.option(
         "--formats",

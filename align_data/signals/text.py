@@ -44,9 +44,10 @@ SIGNALS = (
         group="text",
         type="int32",
         unit="words",
-        about="Number of words (tokenizer `words`): runs of Unicode letters, marks and digits, inner apostrophes and "
-        "hyphens kept together; each Han, Hiragana, Katakana, Thai, Lao, Khmer or Myanmar character, with its marks, "
-        "is a word.",
+        about="Number of words (tokenizer `words`): a word begins with a letter or a decimal digit (Unicode's L and "
+        "Nd) and goes on with these and marks; one apostrophe or hyphen between two such runs keeps them together. "
+        "Each Han, Hiragana, Katakana, Thai, Lao, Khmer or Myanmar letter or number, and the sound mark ー, is a word, "
+        "with its marks.",
         source="ours; ALIGN section 3 counts unigrams and names no tokenizer",
         needs=("alt_text",),
         measure=n_words,

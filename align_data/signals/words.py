@@ -2,11 +2,11 @@
 
 `words` is one regular expression, run by Polars over all of Unicode:
 
-- a word is a run of letters, marks and digits that begins with a letter or digit, so that a variation selector
-  behind an emoji is none;
+- a word is a run of letters, marks and decimal digits (Nd: ² and Ⅷ are none) that begins with a letter or digit, so
+  that a variation selector behind an emoji is none;
 - one apostrophe or hyphen between two such runs keeps them together: don't, mother-in-law;
-- Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar are written without spaces: there each character, with the
-  marks on it, is a word.
+- Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar are written without spaces: there each letter or number, with
+  the marks on it, is a word; so is the sound mark ー, which Unicode gives to no one script.
 
 `whitespace` is Python's `str.split`, which DataComp counts with.
 """

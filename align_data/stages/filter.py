@@ -13,6 +13,7 @@ from align_data.ledger import Masks, Plan, Vocabulary, add_masks, count_masks, t
 from align_data.measured import available, columns, identities
 from align_data.progress import Progress, Tick
 from align_data.recipe import Recipe, masks, override
+from align_data.recipe import overridden as rule_of
 from align_data.tables import Manifest, PartInfo, Table, digest, frame
 from align_data.tombstones import fingerprint, of_part
 from align_data.tops import resolve
@@ -54,7 +55,7 @@ def overridden(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -> 
     done: set[str] = set()
     for assignment in overrides:
         recipe = override(recipe, assignment)
-        name = assignment.partition("=")[0].rpartition(".")[0]
+        name = rule_of(assignment)
         if name in done:
             raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
         if name in off:

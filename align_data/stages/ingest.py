@@ -129,7 +129,8 @@ def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[s
             )
         return Account(**{**manifest.meta["account"], "already": True})
     names = ", ".join(i["name"] for i in before.meta["inputs"][:3]) if before else "other inputs"
-    what = f"other inputs ({names}, …)"
+    more = " and others" if before and len(before.meta["inputs"]) > 3 else ""
+    what = f"other inputs ({names}{more})" if before else names
     if before is not None and before.meta["inputs"] == made_of["inputs"]:
         what = "these inputs read otherwise (--url-col, --text-col, --delimiter, --encoding, --multiline)"
     raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {what}: choose another --out")

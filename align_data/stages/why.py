@@ -17,7 +17,7 @@ from align_data.ledger import Plan, open_current, times
 from align_data.measured import available, by_group
 from align_data.ngrams import rarest
 from align_data.pairs import normalise
-from align_data.recipe import Rule
+from align_data.recipe import Rule, overridden
 from align_data.secrets import mask, mask_url
 from align_data.signals import find, ordered
 from align_data.tars import Place
@@ -206,7 +206,8 @@ def _verdict(plan: Plan, place: int, row: dict[str, Any]) -> Verdict:
     if rule.name in plan.off:
         return Verdict(rule.name, "off", f"{rule.name} was taken out (--without): not asked")
     verdict = "fail" if row["failed"] & bit else "unknown" if row["unknown"] & bit else "pass"
-    asks = f"{plan.recipe.name} asks for {_asks(plan, rule)}"
+    asking = "your --set" if rule.name in map(overridden, plan.overrides) else plan.recipe.name
+    asks = f"{asking} asks for {_asks(plan, rule)}"
     if verdict == "unknown":
         return Verdict(rule.name, verdict, f"{rule.signal} is not measured; {asks}: unknown")
     return Verdict(

@@ -46,7 +46,7 @@ class Settings(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the same seed gives the same model")
     memory: Annotated[int, Field(ge=1, le=10**8)] = Field(
         2_000,
-        description="megabytes of decoded images held; with fewer than all, they are shuffled in as large windows",
+        description="what decoded images may take; where not all fit, they are shuffled in as large windows",
     )
     checkpoint: Whole = Field(500, description="steps between checkpoints")
 

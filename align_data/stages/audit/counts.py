@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
 from align_data.layout import Dataset
 from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_current, open_ledger, outdated
-from align_data.measured import available, columns, lacking
-from align_data.recipe import Rule
+from align_data.measured import available, columns
 from align_data.secrets import mask_url
-from align_data.signals import find, known
-
-NOTHING: Mapping[str, str | None] = MappingProxyType({})
+from align_data.signals import find
+from align_data.stages.audit.notes import State, notes, state_of
 
 
 @dataclass(frozen=True)
@@ -66,15 +63,14 @@ class Audit:
 def audit(dataset: Dataset, name: str) -> Audit:
     """Count a ledger."""
     plan, manifest = open_ledger(dataset, name)
-    unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if known(signal)}
-    found = count(name, plan, masks_of(manifest), unmeasured)
+    found = count(name, plan, masks_of(manifest), state_of(dataset, plan))
     if anew := outdated(dataset, manifest):
         found.notes.append(f"decided before these were measured anew, so filter again: {', '.join(anew)}")
     return found
 
 
-def count(name: str, plan: Plan, masks: Masks, unmeasured: Mapping[str, str | None] = NOTHING) -> Audit:
-    """Make an audit of a plan and its pairs grouped by masks; `unmeasured` says why a signal cannot be measured."""
+def count(name: str, plan: Plan, masks: Masks, state: State = State()) -> Audit:  # noqa: B008 - frozen
+    """Make an audit of a plan and its pairs grouped by masks; its notes go by the dataset's state."""
     rules = plan.recipe.rules
     pairs = sum(masks.values())
     by_rules: Masks = {}
@@ -107,9 +103,9 @@ def count(name: str, plan: Plan, masks: Masks, unmeasured: Mapping[str, str | No
     pending = pairs_where(lambda failed, unknown: not failed and unknown, living)
     kept = pairs_where(lambda failed, unknown: not failed and not unknown, living)
     taken_down = pairs - sum(living.values())
-    notes = _notes(plan, _unknown(plan, living), unmeasured, pending)
+    said = list(notes(name, plan, living, state))
     if taken_down:
-        notes.append(
+        said.append(
             f"{taken_down:,} pairs were taken down: they are among the dropped, and in the rules' lines as measured"
         )
     return Audit(
@@ -124,42 +120,8 @@ def count(name: str, plan: Plan, masks: Masks, unmeasured: Mapping[str, str | No
         overlap=overlap,
         taken_down=taken_down,
         overrides=[*(f"--set {o}" for o in plan.overrides), *(f"--without {name}" for name in plan.off)],
-        notes=notes,
+        notes=said,
     )
-
-
-def _unknown(plan: Plan, living: Masks) -> dict[str, int]:
-    """Return for each rule that is unknown for some living pairs, for how many."""
-    found = {
-        rule.name: sum(number for (_, unknown), number in living.items() if unknown & 1 << i)
-        for i, rule in enumerate(plan.recipe.rules)
-    }
-    return {name: number for name, number in found.items() if number}
-
-
-def _notes(plan: Plan, unknown: Mapping[str, int], unmeasured: Mapping[str, str | None], pending: int) -> list[str]:
-    notes = [became.sentence(rule.name) for rule in plan.recipe.rules if (became := plan.became(rule.name))]
-    chosen = [rule.name for rule in plan.recipe.rules if rule.chosen and rule.name not in plan.off]
-    if chosen:
-        notes.append(f"chosen, not published: the thresholds of {', '.join(chosen)}")
-    if plan.unmeasured:
-        rules = [rule for rule in plan.recipe.rules if rule.signal in plan.unmeasured and rule.name not in plan.off]
-        notes.append(_unmeasured(rules, unmeasured))
-    some = [rule for rule in plan.recipe.rules if rule.name in unknown and rule.signal not in plan.unmeasured]
-    notes += [f"{rule.name} is unknown for {unknown[rule.name]:,} pairs: {find(rule.signal).null}" for rule in some]
-    if unknown and pending:
-        notes.append(f"to decide without what is unknown: align-data filter … --without {','.join(unknown)} --as NAME")
-    return notes
-
-
-def _unmeasured(rules: Sequence[Rule], unmeasured: Mapping[str, str | None]) -> str:
-    """Say which signals nobody has measured, and how to get them."""
-    reasons: dict[str, list[str]] = {}
-    for rule in rules:
-        why = unmeasured.get(rule.signal) or "can be: run align-data measure, then filter again"
-        reasons.setdefault(why, []).append(rule.signal)
-    said = "; ".join(f"{', '.join(dict.fromkeys(signals))} {why}" for why, signals in reasons.items())
-    return f"not measured, so their rules are unknown: {said}"
 
 
 def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[str, Any]]]:

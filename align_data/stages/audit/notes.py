@@ -1,0 +1,85 @@
+"""What a reader of an audit's counts must know, and the commands that decide what is pending."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from align_data.layout import Dataset
+from align_data.ledger import Masks, Plan, filter_command
+from align_data.measured import lacking, need
+from align_data.recipe import Rule
+from align_data.signals import find, known
+
+
+@dataclass(frozen=True)
+class State:
+    """What the notes follow from beside the ledger: the dataset's place, and what it lacks."""
+
+    url: str = "DATASET"
+    unmeasured: Mapping[str, str | None] = field(default_factory=dict)
+    """Signal that nobody has measured → why it cannot be, as the end of a sentence; None if it can."""
+    untried: bool = False
+    """Whether there are images that nobody has asked for."""
+
+
+def state_of(dataset: Dataset, plan: Plan) -> State:
+    """Return what the notes on a ledger of this dataset follow from."""
+    unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if known(signal)}
+    images = dataset.images.committed()
+    return State(dataset.store.url, unmeasured, images is None or bool(images.meta["statuses"].get("untried")))
+
+
+def notes(name: str, plan: Plan, living: Masks, state: State) -> Iterator[str]:
+    """Yield the sentences; `living` are the pairs that were not taken down, by their masks."""
+    rules = [rule for rule in plan.recipe.rules if rule.name not in plan.off]
+    yield from (became.sentence(rule.name) for rule in rules if (became := plan.became(rule.name)))
+    if chosen := [rule.name for rule in rules if rule.chosen]:
+        yield f"chosen, not published: the thresholds of {', '.join(chosen)}"
+    if unmeasured := [rule for rule in rules if rule.signal in plan.unmeasured]:
+        yield _unmeasured(unmeasured, state)
+    waiting = _waiting(plan, living)
+    for rule in rules:
+        if rule.name in waiting and rule.signal not in plan.unmeasured:
+            yield (f"of the pending, {rule.name} is unknown for {waiting[rule.name]:,} pairs: {find(rule.signal).null}")
+    yield from _ways_out(name, plan, rules, waiting, state)
+
+
+def _waiting(plan: Plan, living: Masks) -> dict[str, int]:
+    """Return for each rule that is unknown for pending pairs, for how many."""
+    found = {
+        rule.name: sum(number for (failed, unknown), number in living.items() if not failed and unknown & 1 << i)
+        for i, rule in enumerate(plan.recipe.rules)
+    }
+    return {name: number for name, number in found.items() if number}
+
+
+def _ways_out(name: str, plan: Plan, rules: Sequence[Rule], waiting: Mapping[str, int], state: State) -> Iterator[str]:
+    """Say how pending pairs come to be decided: by looking at their images, and without what is unknown."""
+    url = shlex.quote(state.url)
+    if state.untried and any(rule.name in waiting and _seen(rule, state) for rule in rules):
+        yield (
+            f"to look at the images of the pending: align-data fetch {url} --recipe {name}; then: align-data measure "
+            f"{url}; and filter again"
+        )
+    if waiting:
+        without = filter_command(state.url, f"{name}-less", plan, list(waiting))
+        yield f"to decide without what is unknown: {without}"
+
+
+def _seen(rule: Rule, state: State) -> bool:
+    """Tell whether a rule waits for images: not for a measurement that can be made without them."""
+    measurable = rule.signal in state.unmeasured and state.unmeasured[rule.signal] is None
+    return bool(find(rule.signal).content) and not measurable
+
+
+def _unmeasured(rules: Sequence[Rule], state: State) -> str:
+    """Say which signals nobody has measured, and how to get them."""
+    can = f"can be: run align-data measure {shlex.quote(state.url)}, then filter again"
+    reasons: dict[str, list[str]] = {}
+    for rule in rules:
+        signals = reasons.setdefault(state.unmeasured.get(rule.signal) or can, [])
+        signals += [] if rule.signal in signals else [rule.signal]
+    said = "; ".join(need(signals, why) for why, signals in reasons.items())
+    return f"not measured, so {'its rule is' if len(rules) == 1 else 'their rules are'} unknown: {said}"
