@@ -43,7 +43,7 @@ def commands(text: str) -> list[list[str]]:
     """Return the whole commands in a message: those that go on behind the command's name."""
     pattern = rf"align-data ((?:{'|'.join(COMMANDS)}) [^;()\n]+?)(?=$|[;()\n]|[:,] | \()"
     found = re.findall(pattern, text, re.MULTILINE)
-    return [shlex.split(each) for each in found]
+    return [shlex.split(each) for each in found if not each.endswith(" makes")]  # "which align-data eval-index makes"
 
 
 def parses(words: list[str]) -> None:

@@ -73,7 +73,8 @@ def test_stage_by_stage_is_the_same_as_run(tmp_path: Path, dataset: Path) -> Non
     assert measured["measured"] == ["n_words", "min_side", "images_per_text"]
     decided = answer("filter", out, "--recipe", tmp_path / "mine.yaml")
     assert decided == {"ledger": "mine", "pairs": 7, "kept": 1, "dropped": 5, "pending": 1}
-    assert answer("audit", out, "--recipe", "mine") == answer("audit", dataset, "--recipe", "mine")
+    audits = [call("audit", place, "--recipe", "mine", "--json").stdout for place in (out, dataset)]
+    assert audits[0].replace(str(out), str(dataset)) == audits[1]  # a note names the command that goes on from there
     assert "measured before: n_words, " in call("measure", out).stdout
 
 

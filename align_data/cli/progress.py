@@ -6,11 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Lock
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
 from align_data.progress import NONE, Tick
@@ -18,6 +19,10 @@ from align_data.secrets import mask
 
 EVERY = 10.0
 """Seconds between two plain lines of a step."""
+_TELLING = 1.0
+"""Seconds after which a rate is one."""
+_BAR, _LEAST = 40, 8
+"""Characters of a bar, at most and at least."""
 
 
 def summary(seen: Mapping[str, int], most: int = 3) -> str:
@@ -29,34 +34,72 @@ def summary(seen: Mapping[str, int], most: int = 3) -> str:
     return f"; {seen.get('ok', 0) / whole:.1%} ok" + "".join(f", {end} {n / whole:.1%}" for n, end in others)
 
 
-class _Rate(ProgressColumn):
-    """Done, of how many, and how fast."""
+class _Line(ProgressColumn):
+    """All of a step in one line that fits the terminal, however narrow: what matters least is left out first."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
 
     def render(self, task: Task) -> Text:
-        """Return the column's text."""
-        total = f" of {task.total:,.0f}" if task.total is not None else ""
-        speed = task.finished_speed or task.speed
-        rate = f", {speed:,.0f}/s" if speed else ""
-        return Text(f"{task.completed:,.0f}{total} {task.fields['unit']}{rate}")
+        """Return the line."""
+        width = self._console.width
+        said = [_counted(task), _rate(task), _clock(task), summary(task.fields["seen"]).removeprefix("; ")]
+        parts = [part for part in said if part]
+        head = task.description
+        while len(parts) > 1 and len(head) + 1 + len(", ".join(parts)) > width:
+            parts.pop()
+        line = Text(f"{head} ", no_wrap=True, overflow="ellipsis")
+        line.append_text(_bar(task, min(_BAR, width - len(head) - len(", ".join(parts)) - 2)))
+        line.append(", ".join(parts))
+        line.truncate(width, overflow="ellipsis")
+        return line
+
+
+def _counted(task: Task) -> str:
+    total = f" of {task.total:,.0f}" if task.total is not None else ""
+    return f"{task.completed:,.0f}{total} {task.fields['unit']}"
+
+
+def _rate(task: Task) -> str:
+    """Return how fast it goes, once there has been time enough to tell."""
+    elapsed = task.finished_time if task.finished else task.elapsed
+    speed = task.finished_speed if task.finished else task.speed
+    return f"{speed:,.0f}/s" if speed and elapsed is not None and elapsed >= _TELLING else ""
+
+
+def _clock(task: Task) -> str:
+    """Return the time left, or for what is done, the time it took."""
+    if task.finished:
+        return f"{task.finished_time or 0:,.1f} s"
+    left = task.time_remaining if (task.elapsed or 0) >= _TELLING else None
+    return f"{timedelta(seconds=int(left))} left" if left is not None else ""
+
+
+def _bar(task: Task, width: int) -> Text:
+    """Return a bar with a space behind it; nothing where there is no room for one."""
+    if width < _LEAST or task.total is None:
+        return Text("")
+    done = int(width * task.percentage / 100)
+    return Text.assemble(("━" * done, "bar.complete"), ("━" * (width - done), "bar.back"), " ")
 
 
 class Live:
     """Bars with rate and time left, on standard error."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
 
     @contextmanager
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:
         """Show a bar while the context is open."""
-        columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeRemainingColumn())
-        with Progress(*columns, console=self._console) as bars:
-            task = bars.add_task(title, total=total, unit=unit)
-            seen: Counter[str] = Counter()
+        seen: Counter[str] = Counter()
+        with Progress(_Line(self._console), console=self._console) as bars:
+            task = bars.add_task(title, total=total, unit=unit, seen=seen)
 
             def tick(done: int, outcomes: Mapping[str, int] = NONE, /) -> None:
                 seen.update(outcomes)
-                bars.update(task, advance=done, description=f"{title}{summary(seen)}")
+                bars.update(task, advance=done)
 
             yield tick
             if total is None:

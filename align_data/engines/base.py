@@ -55,6 +55,8 @@ class Shuffle(Generic[U, A, T]):
     merge: Callable[[pl.DataFrame], pl.DataFrame]
     split: Callable[[Sequence[A]], Sequence[int]]
     write: Callable[[int, Iterator[pl.DataFrame], Tick], T]
+    rows: int | None = None
+    """How many rows all units have; None where only reading tells."""
 
 
 class Engine(Protocol):

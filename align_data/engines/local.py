@@ -117,7 +117,7 @@ class LocalEngine:
             budget = Budget(self.memory // 2)
             # Few files, however many lists there are: each is open while parts are written.
             held = [Batches(folder / f"{number}.arrow", budget) for number in range(min(FILES, max(1, len(units))))]
-            with progress.step("ingest: read", None, "rows") as tick:
+            with progress.step("ingest: read", shuffle.rows, "rows") as tick:
                 accounts = self._run(
                     lambda n: windows.hold(
                         shuffle.prepare(units[n], self._checked(tick)),

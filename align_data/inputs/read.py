@@ -28,6 +28,8 @@ class Unit:
     first_row: int = 0
     groups: tuple[int, ...] = ()
     layout: delimited.Layout | None = None
+    rows: int | None = None
+    """How many rows it has; None where only reading tells."""
 
 
 def units(
@@ -47,7 +49,10 @@ def units(
         with _sentence(source):
             if source.format == "parquet":
                 columns, said, groups = parquet.look(source, choice)
-                found += [Unit(source, columns, first, some) for first, some in parquet.stretches(groups, UNIT_ROWS)]
+                found += [
+                    Unit(source, columns, first, some, rows=sum(groups[group] for group in some))
+                    for first, some in parquet.stretches(groups, UNIT_ROWS)
+                ]
             elif source.format == "jsonl":
                 columns, said = jsonl.look(source, choice)
                 found.append(Unit(source, columns))

@@ -92,6 +92,7 @@ def ingest(
         merge=pair.merge,
         split=lambda accounts: _split(accounts, parts),
         write=lambda part, frames, tick: _write(dataset.pairs, part, frames, tick),
+        rows=_rows(todo),
     )
     accounts, written = engine.shuffle(shuffle, range(len(todo)), progress)
     account = _account(accounts, written)
@@ -113,6 +114,12 @@ def _not_utf8(rows: int, reading: Reading) -> str:
         f"{rows:,} rows were rejected because they are not UTF-8: name what the list was written in, "
         "such as --encoding latin-1 or --encoding cp1252, with another --out"
     )
+
+
+def _rows(todo: Sequence[Unit]) -> int | None:
+    """Return how many rows there are; None where only reading tells."""
+    known = [unit.rows for unit in todo if unit.rows is not None]
+    return sum(known) if len(known) == len(todo) else None
 
 
 def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> Account | None:
