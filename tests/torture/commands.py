@@ -45,6 +45,8 @@ STAGES = (
     Command("ingest-img2dataset", "ingest --from img2dataset ../web/img2dataset --out adopted --part-rows 5"),
     Command("measure-adopted", "measure adopted"),
     Command("filter-adopted", f"filter adopted {_LOOSE}"),
+    Command("train", "train tars/train --out model --samples 48 --batch 8 --checkpoint 2 --threads 1", model=True),
+    Command("score", "score model dataset --as base", model=True),
     Command("takedown", "takedown dataset --urls ../web/removals.txt"),
     Command(
         "takedown-shards", "takedown dataset --uids ../web/uids.txt --shards tars --shards parquet --shards metadata"

@@ -94,6 +94,7 @@ def _child(work: Callable[..., Any], arguments: Sequence[Any], folder: str, deat
         os.dup2(os.open(f"{kept}/{name}", os.O_WRONLY | os.O_CREAT), number)
     os.chdir(folder)
     os.environ["TMPDIR"] = tempfile.tempdir = kept
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a model that is damaged is not to be looked for elsewhere
     changes = _Changes(folder, death)
     sys.addaudithook(changes.hear)
     try:

@@ -29,8 +29,8 @@ PORT = 8819
 """Where the web is served if nobody else is there: the same trial has the same URLs then, and so the same parts."""
 IMAGES, SEED, MANY_TEXTS = 40, 5, 60
 _RATES = tiny_web.NOISE | tiny_web.PICTURE_NOISE | {"broken_url": 0.1, "gone": 0.05, "duplicate": 0.1}
-_PASSING = ("_log/", "_work/", ".lock")
-"""What is no part of a result: dates, what is only needed while a stage runs, and the lock."""
+_PASSING = ("_log/", "_work/", ".lock", "metrics.jsonl", "trained.json")
+"""What is no part of a result: dates and durations, what is only needed while a stage runs, and the lock."""
 
 Tree = dict[str, str]
 """File → its SHA-256, or where it leads if it is a link."""
