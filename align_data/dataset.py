@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
@@ -103,11 +105,21 @@ class Opened:
     def _scan(self, table: Table, columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()
         assert manifest is not None
-        store, names = table.store, [table.part_name(part) for part in range(len(manifest.parts))]
-        if not names:
-            return pl.DataFrame(schema=pl.Schema(table.contract.arrow(columns))).lazy()
-        files = [store.path(name) if store.local else store.fs.open(store.path(name), "rb") for name in names]
-        return pl.scan_parquet(files).select(columns)
+        parts = range(len(manifest.parts))
+
+        # Not pl.scan_parquet, which does not look at checksums.
+        def read(
+            wanted: list[str] | None, chosen: pl.Expr | None, most: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            left = most
+            for piece in (piece for part in parts for piece in table.pieces(part, wanted or columns)):
+                some = piece if left is None else piece[:left]
+                left = None if left is None else left - len(some)
+                yield some if chosen is None else some.filter(chosen)
+                if left == 0:
+                    return
+
+        return register_io_source(read, schema=table.contract.polars(*columns), is_pure=True).select(columns)
 
 
 def open(url: str | Path, workers: int | None = None) -> Opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,11 @@ from align_data.store import Store
 MANIFEST = "manifest.json"
 WORKING = ("_rows", "_index")
 """Folders that are there only while shards are made."""
+FILE = re.compile(
+    r"(?:[^/]+/){0,2}(?:\d{5,}\.(?:tar|parquet)(?:\.parquet)?|\d{5,}_stats\.json|sizes\.json|part-\d{5,}\.parquet)"
+    r"|index\.parquet|uids\.npy|manifest\.json|_begun\.json"
+)
+"""What export writes: shards and the like in the folders of splits, and its working folders the same."""
 _ENTRY: Mapping[str, type] = {"name": str, "pairs": int, "bytes": int, "sha256": str}
 _INDEX: Mapping[str, type] = {"name": str, "rows": int, "sha256": str}
 
@@ -42,7 +48,7 @@ def read_manifest(folder: Store) -> dict[str, Any]:
         if "index" in manifest:
             _check(manifest["index"], _INDEX)
         _check(manifest, {"format": str, "of": str, "pairs": int, "exported": int})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{folder.path(MANIFEST)} is no manifest of an export: {error!r}") from error
     return manifest
 
@@ -56,7 +62,7 @@ def _check(entry: Mapping[str, Any], types: Mapping[str, type]) -> None:
 def differs(folder: Store, entry: Mapping[str, Any]) -> str | None:
     """Say in what a file is not what the manifest says of it; None if it is."""
     try:
-        with folder.fs.open(folder.path(entry["name"]), "rb") as file:
+        with folder.read(entry["name"]) as file:
             sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.seek(0, 2)
     except OSError as error:
         return "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
@@ -96,7 +102,7 @@ def sizes(folders: Iterable[str], shards: Mapping[str, int]) -> dict[str, Any]:
     """Return what open_clip reads to know how many pairs a shard has: a file for each folder → the JSON in it."""
     found: dict[str, Any] = {sizes_name(folder): {} for folder in folders}
     for name, pairs in shards.items():
-        found[sizes_name(name)][name.rpartition("/")[2]] = pairs
+        found.setdefault(sizes_name(name), {})[name.rpartition("/")[2]] = pairs
     return found
 
 

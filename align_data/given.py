@@ -143,7 +143,8 @@ def _rows(table: Table) -> pl.DataFrame:
 def give_evaluation(dataset: Dataset, file: str) -> None:
     """Keep the index of evaluation images that `align-data eval-index` wrote; InputError if the file is none."""
     try:
-        table = contract("evaluation").check(pq.read_table(file, columns=contract("evaluation").arrow().names))
+        form = contract("evaluation")
+        table = form.check(pq.read_table(file, columns=form.arrow().names, page_checksum_verification=True))
     except (OSError, pa.ArrowException, ValueError, KeyError, DatasetError) as error:
         what = " ".join(str(error).split())[:200]
         raise InputError(

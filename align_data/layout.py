@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pyarrow as pa
+from pydantic import BaseModel
 
+from align_data import meta
 from align_data.errors import DatasetError
 from align_data.recipe import NAME
 from align_data.schema import Contract, contract
@@ -15,7 +17,7 @@ from align_data.signals import find
 from align_data.signals.score import GROUP, SIMILARITY
 from align_data.signals.score import NAME as SCORE
 from align_data.store import Store
-from align_data.tables import Manifest, Table
+from align_data.tables import MANIFEST, Manifest, Table
 
 BEGUN = "_log/ingest.json"
 """What an ingest is made of, written before anything else: parts beside it are of these inputs."""
@@ -49,24 +51,29 @@ class Dataset:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.pairs = Table(store, "pairs", contract("pairs"), hashed=True)
-        self.rejected = Table(store, "rejected", contract("rejected"))
+        self._tables: dict[str, Table] = {}
+        self.pairs = self._table("pairs", meta.Pairs, hashed=True)
+        self.rejected = self._table("rejected", meta.Rejected)
+        self.images = self._table("images", meta.Images, hashed=True)
+        self.content = self._table("content", meta.Content, hashed=True)
+        self.tombstones = self._table("tombstones", None, hashed=True)
+        self.banned = self._table("banned", None)
 
-        self.images = Table(store, "images", contract("images"), hashed=True)
-
-        self.content = Table(store, "content", contract("content"), hashed=True)
-
-        self.tombstones = Table(store, "tombstones", contract("tombstones"), hashed=True)
-
-        self.banned = Table(store, "banned", contract("banned"))
+    def _table(
+        self, name: str, made: type[BaseModel] | None, of: Contract | None = None, *, hashed: bool = False
+    ) -> Table:
+        """Return the table of this name, the same each time: it remembers its manifest."""
+        if name not in self._tables:
+            self._tables[name] = Table(self.store, name, of or contract(name), hashed, made)
+        return self._tables[name]
 
     def given(self, kind: str) -> Table:
         """Return the table of what a user gave to compare images with: 'evaluation' or 'blocklist'."""
-        return Table(self.store, kind, contract(kind), hashed=True)
+        return self._table(kind, None, hashed=True)
 
     def measured(self, group: str) -> Table:
         """Return the table of one group of signals."""
-        return Table(self.store, f"measured/{group}", of_group(group))
+        return self._table(f"measured/{group}", meta.Measured, of_group(group))
 
     def groups(self) -> list[str]:
         """Return the groups of signals: those that there always are, and one for each model that scored."""
@@ -79,17 +86,17 @@ class Dataset:
 
     def counts(self, kind: str) -> Table:
         """Return the totals of one kind of key: 'ngrams' or 'texts'."""
-        return Table(self.store, f"counts/{kind}", contract("counts"))
+        return self._table(f"counts/{kind}", meta.Counts, contract("counts"))
 
     def classes(self, kind: str) -> Table:
         """Return the counts of counts of one kind of key."""
-        return Table(self.store, f"counts/{kind}-classes", contract("classes"))
+        return self._table(f"counts/{kind}-classes", meta.Counts, contract("classes"))
 
     def ledger(self, name: str) -> Table:
         """Return a ledger; DatasetError for a name that is none."""
         if not re.fullmatch(NAME, name):
             raise DatasetError(f"{name!r} cannot be a ledger's name: letters, digits, '.', '_' and '-' can be in one")
-        return Table(self.store, f"verdicts/{name}", contract("verdicts"))
+        return self._table(f"verdicts/{name}", meta.Verdicts, contract("verdicts"))
 
     def ledgers(self) -> list[str]:
         """Return the names of the committed ledgers."""
@@ -104,6 +111,10 @@ class Dataset:
             )
         manifest = self.pairs.committed()
         if manifest is not None:
+            if len(manifest.meta["splits"]) != len(manifest.parts) - 1:
+                raise DatasetError(
+                    f"{self.store.path('pairs')}/{MANIFEST} does not say where each of its parts begins; it is damaged"
+                )
             return manifest
         if self.store.exists(BEGUN):
             raise DatasetError(f"{self.store.url}: ingest did not finish; run it again with the same inputs")

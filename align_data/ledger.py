@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from align_data.errors import DatasetError, nearest
+from align_data.errors import AlignDataError, DatasetError, nearest
 from align_data.layout import Dataset
 from align_data.measured import identities
 from align_data.recipe import Recipe, Rule, builtin, overridden
@@ -215,13 +215,31 @@ def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
             f"{dataset.store.url} has no ledger {name}{nearest(name, there)}; there are: {', '.join(there) or 'none'}; "
             f"make it with: align-data filter {dataset.store.url} --recipe {recipe}"
         )
-    plan = Plan.load(manifest.meta["plan"])
+    plan = _loaded(dataset, name, manifest)
     if manifest.meta.get("tombstones") != fingerprint(dataset):
         raise DatasetError(
             f"the ledger {name} of {dataset.store.url} was decided before the last takedown; decide again: "
             f"{_filter(dataset, name, plan)}"
         )
     return plan, manifest
+
+
+def _loaded(dataset: Dataset, name: str, manifest: Manifest) -> Plan:
+    """Return a ledger's plan; DatasetError if it is none, or if the ledger is of other pairs."""
+    where = dataset.store.path(dataset.ledger(name).name)
+    try:
+        plan = Plan.load(manifest.meta["plan"])
+    except (KeyError, TypeError, AttributeError, ValueError, AlignDataError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise DatasetError(
+            f"the plan of {where} cannot be understood: {what}; it is damaged, or of another version: remove "
+            f"{where} and decide again: align-data filter {dataset.store.url} --recipe {name}"
+        ) from error
+    if manifest.meta["pairs"] != dataset.ingested().fingerprint:
+        raise DatasetError(
+            f"{where} was decided of other pairs than those here: decide again: {_filter(dataset, name, plan)}"
+        )
+    return plan
 
 
 def _filter(dataset: Dataset, name: str, plan: Plan) -> str:

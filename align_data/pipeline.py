@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,6 +16,7 @@ from align_data.engines.spark import MEMORY as TASK_MEMORY
 from align_data.engines.spark import SparkEngine
 from align_data.inputs import Choice, Reading
 from align_data.layout import Dataset
+from align_data.manifests import checked
 from align_data.measured import lacking
 from align_data.progress import Progress
 from align_data.recipe import Recipe
@@ -83,7 +83,7 @@ def _log(store: Store, began: datetime) -> None:
         "seconds": round((ended - began).total_seconds(), 3),
         "align_data": __version__,
     }
-    store.write_bytes(f"_log/{began:%Y%m%dT%H%M%S.%f}.json", (json.dumps(entry) + "\n").encode())
+    store.write_bytes(f"_log/{began:%Y%m%dT%H%M%S.%f}.json", checked(entry))
 
 
 @dataclass(frozen=True)

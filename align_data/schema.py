@@ -79,6 +79,11 @@ class Contract:
         return table.select([n for n in known if n in table.column_names]).cast(self.arrow(table.column_names))
 
 
+def same_type(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    """Tell whether a column's type in a file is what a contract asks for, but for the width of its offsets."""
+    return bool(_plain(stored) == _plain(wanted))
+
+
 def _plain(type_: pa.DataType) -> pa.DataType:
     return pa.large_string() if type_ in (pa.string(), pa.string_view()) else type_
 

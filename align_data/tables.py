@@ -7,29 +7,36 @@ PIECE_BYTES bytes, so that a piece's working memory is reused instead of asked f
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
-from align_data import __version__
+from align_data import footers
 from align_data.errors import DatasetError
-from align_data.schema import Contract
-from align_data.store import Store
+from align_data.footers import Footer
+from align_data.manifests import Manifest, PartInfo, digest, dump, load
+from align_data.schema import Contract, same_type
+from align_data.store import UNFINISHED, Store
 
-FORMAT = 1
-"""The version of the folder layout; a reader refuses any other."""
+__all__ = ["CHUNK", "CHUNKED", "MANIFEST", "PART", "Manifest", "PartInfo", "PartWriter", "Table", "digest"]
+
 PIECE_ROWS = 100_000
 PIECE_BYTES = 32 * 2**20
 MANIFEST = "_manifest.json"
-FACTS = b"align_data"
+PART = r"part-\d{5,}"
+"""What a part is called, without the ending."""
+CHUNK = re.compile(rf"{PART}\.parquet|{re.escape(MANIFEST)}")
+"""What is in the folder of a table."""
+CHUNKED = re.compile(rf"\d{{5,}}/(?:{CHUNK.pattern})")
+"""What is in a folder of tables, one a part."""
 
 # A dictionary of values that hardly repeat would only cost time.
 _NO_DICTIONARY = frozenset(
@@ -37,42 +44,15 @@ _NO_DICTIONARY = frozenset(
     | {"digest", "sha256", "md5", "phash", "offset", "bytes", "nsfw", "size", "similarity"}
 )
 _STATISTICS = frozenset({"uid", "key", "digest"})
-
-
-@dataclass(frozen=True)
-class PartInfo:
-    """A finished part."""
-
-    rows: int
-    bytes: int
-    sha256: str | None
-    """Of the file, as it was first written: it is what tells the part from another, and what was derived from the part
-    goes by it. A takedown takes rows' content out of the file and leaves this. None for a table that nothing is derived
-    from by content, so that deciding need not hash."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a committed table holds: its parts in order and what its stage has to say of them."""
-
-    table: str
-    parts: tuple[PartInfo, ...]
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        """Rows of all parts."""
-        return sum(part.rows for part in self.parts)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Return a hash over the content of all parts."""
-        return digest([part.sha256 for part in self.parts])
-
-
-def digest(value: Any) -> str:
-    """Return the sha256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+_AGAIN = {
+    "measured/score": "remove it and score again: align-data score",
+    "measured": "remove it and measure again: align-data measure",
+    "counts": "remove it and measure again: align-data measure",
+    "content": "remove it and measure again: align-data measure",
+    "images": "remove it and fetch again: align-data fetch",
+    "verdicts": "remove it and decide again: align-data filter",
+}
+"""What makes a part anew."""
 
 
 class PartWriter:
@@ -94,6 +74,7 @@ class PartWriter:
             use_dictionary=[name for name in schema.names if name.partition(".")[0] not in _NO_DICTIONARY],
             write_statistics=[name for name in schema.names if name in _STATISTICS],
             store_schema=False,
+            write_page_checksum=True,
         )
 
     def write(self, piece: pl.DataFrame | pa.Table) -> None:
@@ -106,10 +87,12 @@ class PartWriter:
 
     def close(self, facts: Mapping[str, Any]) -> None:
         """Write the footer with `facts`, and take the file's size and hash."""
-        self._writer.add_key_value_metadata({FACTS: json.dumps(facts, sort_keys=True).encode()})
+        self._writer.add_key_value_metadata(footers.entries(facts))
         self._writer.close()
+        sealed = footers.seal(self._path)
         with Path(self._path).open("rb") as file:
-            self.info = PartInfo(self._rows, Path(self._path).stat().st_size, _sha256(file) if self._hashed else None)
+            sha256 = _sha256(file) if self._hashed else None
+            self.info = PartInfo(self._rows, file.seek(0, 2), sha256, sealed)
 
     def abandon(self) -> None:
         """Close the file without caring what is in it."""
@@ -117,13 +100,26 @@ class PartWriter:
 
 
 class Table:
-    """One table of a dataset."""
+    """One table of a dataset; `meta` is what its manifest's must be like."""
 
-    def __init__(self, store: Store, name: str, contract: Contract, hashed: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        contract: Contract,
+        hashed: bool = False,
+        meta: type[BaseModel] | None = None,
+    ) -> None:
         self.hashed = hashed
         self.store = store
         self.name = name
         self.contract = contract
+        self.meta = meta
+        self._last: tuple[bytes, Manifest] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to other machines without what is remembered."""
+        return {**vars(self), "_last": None}
 
     def part_name(self, part: int) -> str:
         """Return the name of part number `part` in the store."""
@@ -150,23 +146,30 @@ class Table:
         if not self.has(part):
             return None
         try:
-            return dict(json.loads((self._open(part).metadata.metadata or {})[FACTS]))
-        except (KeyError, ValueError, DatasetError):
+            return self._open(part)[0].facts
+        except DatasetError:
             return None
 
     def info(self, part: int) -> PartInfo:
-        """Return the size and hash of an existing part, by reading it."""
-        rows = self._open(part).metadata.num_rows
-        with self.store.fs.open(self.store.path(self.part_name(part)), "rb") as file:
-            return PartInfo(rows, file.size, _sha256(file) if self.hashed else None)
+        """Return what an existing part is, by reading it."""
+        now = self.now(part)
+        if not self.hashed:
+            return now
+        with self.store.read(self.part_name(part)) as file:
+            return replace(now, sha256=_sha256(file))
+
+    def now(self, part: int) -> PartInfo:
+        """Return what an existing part is, without its hash."""
+        footer, _ = self._open(part)
+        return PartInfo(footer.metadata.num_rows, self.store.size(self.part_name(part)), None, footer.seal)
 
     def columns(self, part: int) -> list[str]:
         """Return the columns that an existing part has."""
-        return list(self._open(part).schema_arrow.names)
+        return list(self._open(part)[1].schema_arrow.names)
 
     def piece_rows(self, part: int) -> list[int]:
         """Return the rows of each piece of a part."""
-        metadata = self._open(part).metadata
+        metadata = self._open(part)[0].metadata
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
     def pieces(self, part: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -175,24 +178,45 @@ class Table:
 
     def arrow_pieces(self, part: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the pieces of one part as Arrow tables."""
-        file = self._open(part)
+        _, file = self._open(part, columns)
         for group in range(file.num_row_groups):
             yield self._read(part, file, group, columns)
 
     def piece_statistics(self, part: int, column: str) -> list[tuple[Any, Any]]:
         """Return the least and greatest value of `column` in each piece of a part."""
-        metadata = self._open(part).metadata
+        metadata = self._open(part)[0].metadata
         place = metadata.schema.names.index(column)
         stats = [metadata.row_group(g).column(place).statistics for g in range(metadata.num_row_groups)]
+        with self._damage(part):
+            if any(each is None for each in stats):
+                raise ValueError(f"it has no statistics of the column {column}")
         return [(s.min, s.max) for s in stats]
 
     def piece(self, part: int, group: int, columns: Sequence[str]) -> pl.DataFrame:
         """Return one piece of one part."""
-        return frame(self._read(part, self._open(part), group, columns))
+        return frame(self._read(part, self._open(part, columns)[1], group, columns))
 
-    def _open(self, part: int) -> pq.ParquetFile:
+    def _open(self, part: int, columns: Sequence[str] = ()) -> tuple[Footer, pq.ParquetFile]:
+        """Open a part that is whole, is the one that the manifest names, and has the columns."""
         with self._damage(part):
-            return pq.ParquetFile(self.store.open(self.part_name(part)))
+            source = self.store.open(self.part_name(part))
+            footer = footers.read(source)
+            self._belongs(part, footer)
+            file = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+            wanted = self.contract.arrow(list(columns))
+            there = file.schema_arrow
+            for field in wanted:
+                if field.name not in there.names or not same_type(there.field(field.name).type, field.type):
+                    raise ValueError(f"it has no column {field.name} of the type {field.type}")
+            return footer, file
+
+    def _belongs(self, part: int, footer: Footer) -> None:
+        """Raise ValueError if a part is another than the manifest names; what is remembered of that may be old."""
+        manifest = self._last[1] if self._last is not None else self.committed()
+        if manifest is not None and _differs(manifest, part, footer) is not None:
+            manifest = self.committed()
+        if manifest is not None and (why := _differs(manifest, part, footer)) is not None:
+            raise ValueError(f"it is not the part that {MANIFEST} names{why}")
 
     def _read(self, part: int, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> pa.Table:
         with self._damage(part):
@@ -203,34 +227,44 @@ class Table:
         """Turn what pyarrow says of a broken part into a DatasetError."""
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, TypeError, pa.ArrowException) as error:
             path = self.store.path(self.part_name(part))
-            what = " ".join(str(error).split())
-            raise DatasetError(f"cannot read {path}: {what}; the dataset is damaged, make it again") from error
+            what = " ".join(str(error).split())[:300]
+            raise DatasetError(f"cannot read {path}: {what}; the dataset is damaged, {self._again}") from error
+
+    @property
+    def _again(self) -> str:
+        """What to do about a damaged part."""
+        family = self.name.partition(".")[0]
+        return _AGAIN.get(family) or _AGAIN.get(family.partition("/")[0], "make it again")
 
     def commit(self, parts: Sequence[PartInfo], meta: Mapping[str, Any]) -> Manifest:
         """Write the manifest: from now on the table is there, and files that it does not name are gone."""
         manifest = Manifest(self.name, tuple(parts), meta)
         named = {self.part_name(i).rpartition("/")[2] for i in range(len(parts))}
         for name in self.store.names(self.name):
-            stray = name.startswith(".") and name.endswith(".tmp")  # of a task whose machine died
-            if stray or (name.startswith("part-") and name not in named):
+            stray = UNFINISHED.fullmatch(name)  # of a task whose machine died
+            if stray or (re.fullmatch(rf"{PART}\.parquet", name) and name not in named):
                 self.store.remove(f"{self.name}/{name}")
-        content = {
-            "align_data": __version__,
-            "format": FORMAT,
-            "table": self.name,
-            "rows": manifest.rows,
-            "meta": dict(meta),
-            "parts": [asdict(part) for part in parts],
-        }
-        self.store.write_bytes(f"{self.name}/{MANIFEST}", (json.dumps(content, indent=1) + "\n").encode())
+        self.store.write_bytes(f"{self.name}/{MANIFEST}", dump(self.name, parts, meta))
         return manifest
+
+    def change(self) -> None:
+        """Say in the manifest, if there is one, that parts are about to be replaced; `commit` takes it back."""
+        manifest = self.committed()
+        if manifest is not None and not manifest.changing:
+            content = dump(self.name, manifest.parts, manifest.meta, changing=True)
+            self.store.write_bytes(f"{self.name}/{MANIFEST}", content)
 
     def whole(self, manifest: Manifest | None) -> bool:
         """Tell whether the table is committed, by its manifest, and all of its parts are there."""
         there = set(self.store.names(self.name)) if manifest is not None else set()
         return manifest is not None and all(f"part-{i:05d}.parquet" in there for i in range(len(manifest.parts)))
+
+    def remove(self) -> None:
+        """Remove all of the table that we have written."""
+        self.store.clear(self.name, CHUNK)
+        self._last = None
 
     def retract(self) -> None:
         """Take the manifest away: until the next commit the table is not there."""
@@ -241,21 +275,27 @@ class Table:
 
         Raises DatasetError if it is of another format version or cannot be understood.
         """
-        content = self.store.read_bytes(f"{self.name}/{MANIFEST}")
-        if content is None:
-            return None
-        where = self.store.path(f"{self.name}/{MANIFEST}")
+        name = f"{self.name}/{MANIFEST}"
+        where = self.store.path(name)
         try:
-            data = json.loads(content)
-            version = data["format"]
-            if version == FORMAT:
-                return Manifest(data["table"], tuple(PartInfo(**part) for part in data["parts"]), data["meta"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{where} cannot be understood: {error!r}; the dataset is damaged") from error
-        raise DatasetError(
-            f"{where} has format {version}; align-data {__version__} reads format {FORMAT}: "
-            f"use the version that wrote it ({data.get('align_data', 'unknown')})"
-        )
+            content = self.store.read_bytes(name)
+        except OSError as error:
+            raise DatasetError(f"cannot read {where}: {error.strerror or error}; the dataset is damaged") from error
+        if content is None:
+            self._last = None
+        elif self._last is None or self._last[0] != content:
+            self._last = (content, load(content, where, self.name, self.meta))
+        return None if self._last is None else self._last[1]
+
+
+def _differs(manifest: Manifest, part: int, footer: Footer) -> str | None:
+    """Say in what a part is another than its manifest names; None if it is not, or if parts are being replaced."""
+    if manifest.changing or part >= len(manifest.parts):
+        return None
+    named, rows = manifest.parts[part], footer.metadata.num_rows
+    if rows != named.rows:
+        return f", which has {named.rows:,} rows and not {rows:,}"
+    return "" if named.footer not in (None, footer.seal) else None
 
 
 def _sha256(file: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from align_data.store import Store
 
 MAX_TAR = 10**9
 """Bytes of a tar, at most; but one member always fits."""
+TAR = re.compile(r"\d{3,}-\d{5,}(?:-\d+)?(?:-t\d{4,})?\.tar")
+"""What the tars of fetched images are called, in the folder of their part."""
 _COPY = 2**20
 
 
@@ -141,7 +144,7 @@ class TarReader:
         """Return the bytes at a place; OSError where there are none."""
         if self._file is None or self._tar != place.tar:
             self.close()
-            self._file = self._store.fs.open(self._store.path(place.tar), "rb")
+            self._file = self._store.read(place.tar)
             self._tar = place.tar
         assert self._file is not None
         self._file.seek(place.offset)

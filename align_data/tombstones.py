@@ -59,6 +59,7 @@ def write(table: Table, values: Iterable[str]) -> Manifest:
     """Write a table of one sorted column."""
     name = table.contract.columns[0].name
     frame = pl.DataFrame({name: sorted(set(values))}, {name: pl.String})
+    table.change()
     with table.writer(0, {}) as writer:
         for piece in cut([frame]):
             writer.write(piece)

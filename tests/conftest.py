@@ -14,6 +14,7 @@ from hostile_texts import HOSTILE
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from align_data import confined
 from align_data.engines.local import MEMORY, LocalEngine
 from align_data.layout import Dataset
 from align_data.pipeline import Decision, Intake, run
@@ -180,9 +181,10 @@ class Crashes:
 
     def __init__(self, patch: pytest.MonkeyPatch, before: bool = False, removals: bool = False) -> None:
         self.left, self.seen, self._before, self._lock = -1, 0, before, Lock()
-        patch.setattr(Path, "replace", self._wrapped(Path.replace))
+        patch.setattr(confined, "appear", self._wrapped(confined.appear))
         if removals:
             patch.setattr(Store, "remove", self._wrapped(Store.remove))
+            patch.setattr(Store, "clear", self._wrapped(Store.clear))
 
     def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:

@@ -35,6 +35,7 @@ from align_data.stages.ingest import Parts
 from align_data.stages.measure import measure
 from align_data.stages.takedown import takedown
 from align_data.stages.takedown.asked import read as read_lists
+from align_data.tables import digest
 
 NONE = 2**63 - 1
 """What rarest_ngram is of a text without words."""
@@ -534,7 +535,8 @@ def write_ledger(dataset: Dataset, name: str, plan: Plan, masks: Sequence[tuple[
         infos.append(writer.info)
     assert done == len(masks)
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(Counter(masks).items())]
-    table.commit(infos, {"plan": plan.dump(), "masks": counts})
+    pairs = dataset.ingested().fingerprint
+    table.commit(infos, {"plan": plan.dump(), "masks": counts, "pairs": pairs, "ledger": digest(name)})
 
 
 MANY = [
@@ -971,7 +973,8 @@ def give_images(dataset: Dataset, status: Callable[[str], str]) -> list[dict[str
         with dataset.images.writer(part, {}) as writer:
             writer.write(pl.DataFrame(lines, types))
         infos.append(writer.info)
-    dataset.images.commit(infos, {})
+    made = {"run": 1, "pairs": dataset.ingested().fingerprint, "asked": "all", "policy": {}, "statuses": {}}
+    dataset.images.commit(infos, made)
     return every
 
 

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -726,14 +727,14 @@ def test_a_kill_between_the_last_word_and_tidying_up(pool: Any, monkeypatch: pyt
     whole = tree(made.folder)
     again = pool()
     with monkeypatch.context() as patch:
-        remove = Store.remove
+        clear = Store.clear
 
-        def crashing(self: Store, name: str) -> None:
+        def crashing(self: Store, name: str, form: re.Pattern[str]) -> None:
             if name == "_content":
                 raise KeyboardInterrupt
-            remove(self, name)
+            clear(self, name, form)
 
-        patch.setattr(Store, "remove", crashing)
+        patch.setattr(Store, "clear", crashing)
         with pytest.raises(KeyboardInterrupt):
             again.measure()
     assert (again.folder / "_content").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def test_tiny_parts_ranges_and_budgets_give_the_identical_ledger(job: Callable[.
 
     # And 512 ranges, by measuring again.
     for name in ("measured", "counts"):
-        tiny.dataset.store.remove(name)
+        shutil.rmtree(tiny.dataset.store.path(name))
     engine = LocalEngine(tmp_path / "work", 2, 25_000)
     rules = ["images_per_text", "texts_per_image", "rarest_ngram", "rows_per_text"]
     measure(tiny.dataset, engine, Silent(), rules, Ranges(ngrams=14, texts=14))

@@ -451,6 +451,7 @@ def plant(dataset: Dataset, name: str, values: Sequence[Score]) -> None:
     signal, pairs = similarity(name), dataset.ingested()
     table, column = dataset.measured(signal.group), pl.Series(signal.name, values, pl.Float64)
     at = 0
+    table.retract()
     for part in range(len(pairs.parts)):
         with table.writer(part, {}, [signal.name]) as writer:
             for rows in dataset.pairs.piece_rows(part):

@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from align_data import confined
 from align_data.decoding.render import How
 from align_data.engines.local import LocalEngine
 from align_data.errors import DatasetError, OutputError
@@ -381,19 +382,18 @@ def test_a_crash_at_every_single_commit(
 ) -> None:
     rows, images = plain(40)
     dataset = fetched(tmp_path / "dataset", rows, images, parts=15)
-    replace = Path.replace
+    appear = confined.appear
     left = [-1]
 
-    def counted(self: Path, target: str | Path) -> Path:
+    def counted(at: int, unfinished: str, stem: str) -> None:
         left[0] -= 1
         if left[0] == 0 and before:
             raise Crash
-        moved = replace(self, target)
+        appear(at, unfinished, stem)
         if left[0] == 0:
             raise Crash
-        return moved
 
-    monkeypatch.setattr(Path, "replace", counted)
+    monkeypatch.setattr(confined, "appear", counted)
     run(dataset, tmp_path / "whole", form, workers=1)
     commits = -1 - left[0]
     assert commits > 12

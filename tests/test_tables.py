@@ -9,13 +9,16 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import SCHEMA, Built
 
+from align_data import confined
 from align_data.errors import DatasetError, OutputError
 from align_data.layout import BEGUN, Dataset
 from align_data.schema import contract, contracts
 from align_data.signals import SIGNALS
+from align_data.stages.ingest import Parts
 from align_data.store import Store
 from align_data.tables import Table
 
@@ -41,7 +44,7 @@ def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_table_is_there_only_when_committed_and_stray_parts_go(tmp_path: Path) -> None:
-    table = Dataset(Store(tmp_path)).ledger("x")
+    table = Table(Store(tmp_path), "verdicts/x", contract("verdicts"))
     for part in (0, 1):
         with table.writer(part, {"a": part}) as writer:
             writer.write(verdicts(3))
@@ -83,7 +86,9 @@ def test_a_dataset_of_another_version_is_a_sentence(job: Callable[..., Built]) -
     path = Path(built.dataset.store.root) / "pairs/_manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "format": 99, "align_data": "7.0"}))
-    with pytest.raises(DatasetError, match=r"has format 99; align-data .* reads format 1: use the version .*\(7.0\)"):
+    with pytest.raises(
+        DatasetError, match=r"has format 99; align-data .* reads format 2, and 1: use the version .*\(7.0\)"
+    ):
         built.dataset.ingested()
     path.write_text("{")
     with pytest.raises(DatasetError, match="cannot be understood"):
@@ -110,7 +115,7 @@ def test_a_damaged_part_is_a_sentence(job: Callable[..., Built]) -> None:
 
 
 def test_what_a_dead_task_was_writing_goes_with_the_commit(tmp_path: Path) -> None:
-    table = Dataset(Store(tmp_path)).ledger("x")
+    table = Table(Store(tmp_path), "verdicts/x", contract("verdicts"))
     with table.writer(0, {}) as writer:
         writer.write(verdicts(3))
     left = tmp_path / "verdicts" / "x" / ".part-00000.parquet.1234abcd.tmp"
@@ -142,10 +147,10 @@ def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
 def test_no_space_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = Dataset(Store(tmp_path)).ledger("x")
 
-    def full(self: Path, target: object) -> None:
+    def full(at: int, unfinished: str, stem: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(confined, "appear", full)
     with (
         pytest.raises(
             OutputError, match=r"cannot write .*part-00000\.parquet: No space left on device; what was finished"
@@ -165,3 +170,85 @@ def test_tables_are_plain_parquet_that_others_read(job: Callable[..., Built]) ->
     assert pl.read_parquet_schema(f"{store.root}/verdicts/every/part-00000.parquet") == {
         "uid": pl.String, "failed": pl.Int64, "unknown": pl.Int64,
     }  # fmt: skip
+
+
+FORMAT_1 = {
+    "align_data": "0.0.9",
+    "format": 1,
+    "table": "pairs",
+    "rows": 1,
+    "meta": {
+        "account": {"rows": 1, "pairs": 1, "merged": 0, "rejected": 0, "reasons": {}, "already": False},
+        "splits": [],
+    },
+    "parts": [{"rows": 1, "bytes": 999, "sha256": "0" * 64}],
+}
+"""A manifest as the first versions wrote it."""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        (
+            {"meta": {}},
+            r"not a manifest as align-data .* account: .* an early version: use the one that .* \(0\.0\.9\)",
+        ),
+        ({"rows": 2}, "of the table 'pairs' with 2 rows"),
+        ({"rows": -1}, "greater than or equal to 0"),
+        ({"rows": 2**70}, "less than"),
+        ({"table": "images"}, "of the table 'images'"),
+        ({"parts": [[]]}, "parts.0"),
+        ({"parts": [{"rows": 1, "bytes": "1", "sha256": None}]}, r"parts\.0\.bytes"),
+        ({"more": 1}, "more: Extra"),
+        ({"format": 2}, "it has no checksum"),
+        ({"format": 3}, r"has format 3; .* use the version that wrote it \(0\.0\.9\)"),
+        ({"format": "1"}, "format is not a number"),
+        ({"checksum": "0" * 64}, "its checksum is that of other values"),
+    ],
+)
+def test_manifests_of_older_versions_are_read_and_of_other_shapes_refused(
+    tmp_path: Path, change: dict[str, object], said: str | None
+) -> None:
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "_manifest.json").write_text(json.dumps({**FORMAT_1, **change}))
+    dataset = Dataset(Store(tmp_path))
+    if said is None:
+        assert dataset.ingested().rows == 1
+        return
+    with pytest.raises(DatasetError, match=said) as error:
+        dataset.ingested()
+    assert str(tmp_path / "pairs" / "_manifest.json") in str(error.value)
+
+
+def test_parts_carry_checksums_and_a_swapped_one_is_named(job: Callable[..., Built]) -> None:
+    rows = [{**ONE[0], "url": f"http://a/{n}"} for n in range(40)]
+    built = job(rows, parts=Parts(rows=15))
+    for name in ("pairs", "measured/corpus", "verdicts/every"):
+        folder = Path(built.dataset.store.root) / name
+        first, second = (folder / f"part-{n:05d}.parquet" for n in (0, 1))
+        assert pq.ParquetFile(first, page_checksum_verification=True).read().num_rows
+        content = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        table = Dataset(Store(built.dataset.store.root))._tables.get(name) or Table(
+            built.dataset.store, name, contract(name.replace("/every", "").replace("/", "-"))
+        )
+        with pytest.raises(DatasetError, match=r"part-00000\.parquet: it is not the part that _manifest\.json names"):
+            list(table.pieces(0, []))
+        first.write_bytes(content)
+        at = content.index(b"\0", 100)
+        first.write_bytes(content[:at] + b"\1" + content[at + 1 :])
+
+
+def test_a_part_may_be_another_while_its_table_is_being_changed(job: Callable[..., Built]) -> None:
+    """A killed run leaves parts of which the manifest does not know yet: it has said so before."""
+    built = job(ONE)
+    table = built.dataset.measured("text")
+    before = list(table.pieces(0, table.columns(0)))
+    table.change()
+    assert table.committed().changing
+    with table.writer(0, {"of": "a later run"}, table.columns(0)) as writer:
+        writer.write(before[0])
+    assert next(Dataset(built.dataset.store).measured("text").pieces(0, table.columns(0))).equals(before[0])
+    table.commit([table.info(0)], table.committed().meta)
+    assert not table.committed().changing

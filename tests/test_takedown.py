@@ -803,7 +803,7 @@ def test_what_a_killed_fetch_has_left_goes_too(base: Path, place: Place) -> None
             (out / folder / f"{number:05d}" / "part-00000.parquet").write_bytes(b"rows")
     (out / "bytes" / f"part-{part:05d}" / "009-00000.tar").write_bytes(b"an image")
     (out / "_work").mkdir(exist_ok=True)
-    (out / "_work" / "spool").write_bytes(b"an image")
+    (out / "_work" / "tmp0a1b2c3d").write_bytes(b"an image")
     uids = gone.filter(pl.col("part") == part)["uid"].to_list()
     report = place.takedown(uids=uids, folders=[])
     assert not (out / "_work").exists()

@@ -6,13 +6,15 @@ Threads, because the work is done inside Polars, numpy and pyarrow, which let go
 from __future__ import annotations
 
 import os
-import shutil
+import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from align_data import confined
 from align_data.children import BLINK
 from align_data.engines import held_runs, windows
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
@@ -21,7 +23,7 @@ from align_data.engines.held_runs import HeldRun, answers, expect, sum_range
 from align_data.engines.spill import Batches, Budget
 from align_data.errors import AlignDataError
 from align_data.progress import NONE, Progress, Tick
-from align_data.store import writing
+from align_data.store import make_work, writing
 
 MEMORY = 4 * 2**30
 FLUSH = 1_000_000
@@ -174,11 +176,11 @@ class LocalEngine:
     @contextmanager
     def _folder(self, name: str) -> Iterator[Path]:
         """Give an empty folder for one step, and remove it afterwards."""
-        folder = self.work / name
-        with writing(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        work = make_work(self.work)
+        with writing(work):
+            left = re.compile(rf"{name}-[a-z0-9_]{{8}}/.+")  # of runs that were killed
+            confined.clear(str(work.parent), work.name, left)
+            make_work(work)  # if that was all there was in it
+            folder = tempfile.TemporaryDirectory(prefix=f"{name}-", dir=work, ignore_cleanup_errors=True)
+        with folder as path:
+            yield Path(path)

@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,14 @@ class SparkEngine:
     def __init__(self, conf: Mapping[str, str], memory: int = MEMORY) -> None:
         self.memory = memory
         self._conf = conf
-        self._log = Path(tempfile.gettempdir()) / f"align-data-spark-{os.getpid()}.log"
         self._session: SparkSession | None = None
+
+    @cached_property
+    def _log(self) -> Path:
+        """The file that has all of Spark's own words: of a name that nobody else can have taken before."""
+        handle, path = tempfile.mkstemp(prefix="align-data-spark-", suffix=".log")
+        os.close(handle)
+        return Path(path)
 
     @property
     def flush(self) -> int:

@@ -34,7 +34,7 @@ from align_data.fetching.worker import ChunkTask, Row, Settings, make_room, send
 from align_data.inputs import Source, find
 from align_data.inputs import img2dataset as shards
 from align_data.inputs.img2dataset import Held
-from align_data.store import writing
+from align_data.store import make_work
 
 # A library of its asks the web for a newer version of itself, each time that it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -124,9 +124,7 @@ def handler(setup: Any) -> Handler:
 
 
 def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
-    with writing(settings.store.work):
-        settings.store.work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="img2dataset-", dir=settings.store.work) as folder:
+    with tempfile.TemporaryDirectory(prefix="img2dataset-", dir=make_work(settings.store.work)) as folder:
         lists, out = Path(folder) / "lists", Path(folder) / "out"
         for path in (lists, out):
             path.mkdir()

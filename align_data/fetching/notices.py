@@ -77,7 +77,7 @@ class Notices:
     """The log as one process has it."""
 
     def __init__(self, log: Path) -> None:
-        self._file = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = os.open(log, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_APPEND, 0o600)
         self._read = 0
 
     def tell(self, notice: Notice) -> None:

@@ -26,7 +26,7 @@ class Slots:
     """The slots of one file. A process opens it once: to close it would free all that the process holds."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         self._held: dict[int, set[int]] = {}
 
     def take(self, name: str, most: int) -> Free | None:

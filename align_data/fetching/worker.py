@@ -22,7 +22,7 @@ from align_data.fetching.notices import loaded
 from align_data.fetching.outcome import Outcome
 from align_data.formats import ALL, HEAD, sniff
 from align_data.secrets import mask
-from align_data.store import Store, writing
+from align_data.store import Store, make_work
 from align_data.tars import MAX_TAR, Place, TarWriter
 
 HANDLER = "align_data.fetching.worker:handler"
@@ -135,9 +135,7 @@ async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> 
     loop = asyncio.get_running_loop()
     make_room(settings.limits.most)
     loop.set_default_executor(_Lookups(min(_MOST_LOOKUPS, max(_LOOKUPS, settings.limits.most))))
-    work = settings.store.work
-    with writing(work):
-        work.mkdir(parents=True, exist_ok=True)
+    work = make_work(settings.store.work)
     by_number = {task.number: task for task in tasks}
 
     def finish(fetched: Fetched) -> None:

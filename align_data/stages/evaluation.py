@@ -67,7 +67,7 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
     with progress.step("eval-index", len(places), "images") as tick:
 
         def look(numbers: Iterator[int], check: Callable[[], None]) -> None:
-            decoder = Decoder(Decoding(Store("/")))
+            decoder = Decoder(Decoding(Store("/", own=False)))
             try:
                 for number in numbers:
                     items = [(place, Looks(header=False)) for _, place in shares[number]]
@@ -95,7 +95,7 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
 
 
 def _write(target: Path, rows: pl.DataFrame) -> None:
-    folder = Store(target.absolute().parent)
+    folder = Store(target.absolute().parent, own=False)
     for name in folder.names():  # what a killed run was writing: beside an index there is no dataset that sweeps
         if name.startswith(f".{target.name}.") and UNFINISHED.fullmatch(name):
             folder.remove(name)

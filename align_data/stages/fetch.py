@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ import polars as pl
 from align_data.children import Child, ChildDiedError, shared
 from align_data.children.values import plain
 from align_data.engines.base import Engine
-from align_data.errors import EngineError
+from align_data.errors import DatasetError, EngineError
 from align_data.fetching import notices, record
 from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
@@ -27,8 +27,10 @@ from align_data.formats import optional
 from align_data.images import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
 from align_data.layout import FETCH, Dataset
 from align_data.ledger import open_ledger
+from align_data.manifests import checked, unchecked
 from align_data.progress import Progress, Tick
-from align_data.tables import Manifest, PartInfo, Table, cut
+from align_data.tables import CHUNKED, PART, Manifest, PartInfo, Table, cut
+from align_data.tars import TAR
 from align_data.tombstones import every
 
 _KEEP = 5.0
@@ -121,15 +123,12 @@ def fetch(
 
 def _tidy(dataset: Dataset, parts: int) -> None:
     """Remove what only a run needs, and the bytes of parts that are no more."""
-    _keep_only(dataset, "bytes", {f"part-{part:05d}" for part in range(parts)})
-    dataset.store.remove("_images")
+    store, named = dataset.store, {f"part-{part:05d}" for part in range(parts)}
+    for name in set(store.names("bytes")) - named:
+        if re.fullmatch(PART, name):
+            store.clear(f"bytes/{name}", TAR)
+    store.clear("_images", CHUNKED)
     dataset.store.clear_work()
-
-
-def _keep_only(dataset: Dataset, folder: str, names: set[str]) -> None:
-    """Remove what nothing names any more."""
-    for name in set(dataset.store.names(folder)) - names:
-        dataset.store.remove(f"{folder}/{name}")
 
 
 def _add(total: dict[str, int], found: Mapping[str, int]) -> None:
@@ -140,9 +139,9 @@ def _add(total: dict[str, int], found: Mapping[str, int]) -> None:
 def _begun(content: bytes | None) -> dict[str, Any]:
     """Return what the last run was; one whose note is damaged is none that could go on."""
     try:
-        found = dict(json.loads(content or b"{}"))
-        return found if isinstance(found.get("run", 0), int) else {}
-    except (ValueError, TypeError):
+        begun = unchecked(content or b"{}", FETCH)
+        return begun if isinstance(begun.get("run", 0), int) else {}
+    except DatasetError:
         return {}
 
 
@@ -157,7 +156,7 @@ def _begin(run: _Run, asked: str) -> _Run:
     number = max(begun.get("run", 0), 0 if committed is None else committed.meta["run"])
     if over or begun.get("plan") != plan:
         number += 1
-        store.write_bytes(FETCH, json.dumps({"run": number, "plan": plan, "formats": formats}, indent=1).encode())
+        store.write_bytes(FETCH, checked({"run": number, "plan": plan, "formats": formats}))
     return replace(run, number=number, formats=tuple(formats))
 
 
@@ -223,8 +222,9 @@ def _part(run: _Run, part: int, tick: Tick) -> tuple[PartInfo, Counter[str], dic
         outcomes = _fetch(run, part, state, tick)
         _fold(run, part, state)
     rows = sorted_rows(table, part)
-    tars = rows["tar"].drop_nulls().unique()
-    _keep_only(run.dataset, f"bytes/part-{part:05d}", {name.rpartition("/")[2] for name in tars})
+    store, folder = run.dataset.store, f"bytes/part-{part:05d}"
+    for tar in {f"{folder}/{name}" for name in store.names(folder) if TAR.fullmatch(name)} - set(rows["tar"]):
+        store.remove(tar)
     statuses = dict(rows.group_by("status").len().sort("status").iter_rows())
     again = rows.filter(is_open & pl.col("retryable") & (pl.col("status") != "untried"))
     return table.info(part), outcomes, statuses, len(again)

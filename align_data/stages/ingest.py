@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from align_data.engines.base import Engine, Shuffle
 from align_data.errors import DatasetError
 from align_data.inputs import Choice, Reading, Source, Unit, find, read, units
 from align_data.layout import BEGUN, Dataset
+from align_data.manifests import checked, unchecked
 from align_data.progress import Progress, Tick
 from align_data.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
 
@@ -85,7 +85,7 @@ def ingest(
     for note in notes:
         progress.say(note)
     _begin(dataset, made_of, modified)
-    unit_rejects = Table(dataset.store, "_rejected", dataset.rejected.contract)
+    unit_rejects = _unit_rejects(dataset)
     declared = [name for name in pair.DECLARED if any(name in unit.columns for unit in todo)]
     shuffle: Shuffle[int, _UnitAccount, PartInfo] = Shuffle(
         prepare=lambda number, tick: _prepare(number, todo[number], declared, unit_rejects, tick),
@@ -98,7 +98,7 @@ def ingest(
     account = _account(accounts, written)
     rejected = list(_gather_rejected(unit_rejects, len(todo), dataset.rejected))
     dataset.rejected.commit(rejected, made_of)
-    dataset.store.remove("_rejected")
+    unit_rejects.remove()
     splits = [f"{key:016x}" for key in _split(accounts, parts)]
     dataset.pairs.commit(written, {"account": asdict(account), "splits": splits})
     dataset.store.clear_work()
@@ -122,6 +122,11 @@ def _rows(todo: Sequence[Unit]) -> int | None:
     return sum(known) if len(known) == len(todo) else None
 
 
+def _unit_rejects(dataset: Dataset) -> Table:
+    """Return the table of the rejected rows of each unit, there only while they are read."""
+    return Table(dataset.store, "_rejected", dataset.rejected.contract)
+
+
 def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> Account | None:
     """Return the account of a dataset that holds these inputs already, None without one; DatasetError for others."""
     manifest = dataset.pairs.committed()
@@ -129,7 +134,7 @@ def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[s
         return None
     before = dataset.rejected.committed()
     if before is not None and digest(dict(before.meta)) == digest(made_of):
-        begun = json.loads(dataset.store.read_bytes(BEGUN) or b"{}")
+        begun = unchecked(dataset.store.read_bytes(BEGUN) or b"{}", dataset.store.path(BEGUN), "remove it")
         if begun.get("modified", list(modified)) != list(modified):
             raise DatasetError(
                 f"{dataset.store.url} was made of these inputs, but one has been written to since: choose another --out"
@@ -150,14 +155,14 @@ def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -
     """
     store = dataset.store
     packages = {"align_data": __version__, "polars": pl.__version__, "pyarrow": pa.__version__}
-    wanted = json.dumps({**packages, **made_of, "modified": modified}, sort_keys=True, indent=1).encode()
+    wanted = checked({**packages, **made_of, "modified": list(modified)})
     begun = store.read_bytes(BEGUN)
     foreign = [name for name in store.names() if name not in (".lock", "_log", "_work")]
     if begun is None and foreign:
         raise DatasetError(f"{store.url} holds {foreign[0]}, and is no dataset: choose an empty or a new --out")
     if begun != wanted:
-        for name in ("pairs", "rejected", "_rejected"):
-            store.remove(name)
+        for table in (dataset.pairs, dataset.rejected, _unit_rejects(dataset)):
+            table.remove()
         store.clear_work()
         store.write_bytes(BEGUN, wanted)
 

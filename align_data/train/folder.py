@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
+import tempfile
 import zipfile
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +20,7 @@ from torch.optim import Optimizer
 from transformers import AlignModel
 
 from align_data import __version__
+from align_data.confined import open_file
 from align_data.errors import OutputError, TrainError
 from align_data.secrets import mask
 from align_data.store import Store, writing
@@ -25,6 +29,9 @@ from align_data.train.settings import Settings
 from align_data.train.shards import Shards
 
 RUN, METRICS, CHECKPOINT, TRAINED = "run.json", "metrics.jsonl", "checkpoint.pt", "trained.json"
+_SAVING = ".model-"
+"""How the folder is called that a model is saved to first."""
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 class Position(NamedTuple):
@@ -52,6 +59,9 @@ class Folder:
         chosen = settings.model_dump()
         asked = {"settings": chosen, "shards": shards.identity, "version": __version__}
         run = self._json(RUN)
+        for name in self._store.names() if writes else ():
+            if re.fullmatch(rf"{re.escape(_SAVING)}[a-z0-9_]{{8}}", name):
+                self._store.clear(name, re.compile(".+"))  # of a run that was killed at its end
         if run is None and [name for name in self._store.names() if not name.startswith(".")]:
             raise OutputError(f"{self.path} is not empty, and no training run's folder: choose another --out")
         differs = [key for key in chosen if run and run.get("settings", {}).get(key) != chosen[key]]
@@ -94,7 +104,9 @@ class Folder:
     def note(self, line: dict[str, Any]) -> None:
         """Add a line of metrics."""
         path = self.path / METRICS
-        with writing(path), path.open("a") as file:
+        with writing(path), os.fdopen(open_file(self._store.root, METRICS, _APPEND), "a") as file:
+            if os.fstat(file.fileno()).st_nlink > 1:
+                raise OutputError(f"{path} has another name, where it would change too: put a copy in its place")
             file.write(json.dumps(line) + "\n")
 
     def save(self, position: Position, model: nn.Module, steps: Optimizer) -> None:
@@ -113,7 +125,7 @@ class Folder:
     def load(self, model: nn.Module, steps: Optimizer) -> Position:
         """Bring model and optimizer to the last checkpoint; the beginning where there is none."""
         path = self.path / CHECKPOINT
-        if not path.exists():
+        if not self._store.exists(CHECKPOINT):
             self._keep_metrics(0)
             return Position()
         try:
@@ -141,10 +153,13 @@ class Folder:
 
     def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
         """Write the model, and then what the run came to; the checkpoint is needed no more."""
-        with writing(self.path), quiet():
+        with writing(self.path), quiet(), tempfile.TemporaryDirectory(prefix=_SAVING, dir=self.path) as folder:
             try:
-                model.save_pretrained(self.path)
+                model.save_pretrained(folder)
             except SafetensorError as error:  # how it says that a disk is full
                 raise OSError(errno.ENOSPC, str(error)) from error
+            for file in Path(folder).iterdir():
+                with self._store.create(file.name) as place:
+                    file.replace(place)
         self._store.write_bytes(TRAINED, (json.dumps(trained, indent=1) + "\n").encode())
         self._store.remove(CHECKPOINT)

@@ -57,7 +57,7 @@ class Shards:
 
         Of an export, only what its manifest names is there; else every tar or Parquet file is a shard.
         """
-        store = Store(url)
+        store = Store(url, own=False)  # they are only read: links are the user's
         named = _named(store) or {name: _Named() for name in store.names() if _is_shard(name)}
         if not named:
             raise DatasetError(
@@ -76,7 +76,7 @@ class Shards:
     def identity(self) -> str:
         """What tells these shards from others: what the manifest says of them, else their names and sizes."""
         known = [
-            [name, *(named if named.sha256 is not None else [self.store.fs.size(self.store.path(name))])]
+            [name, *(named if named.sha256 is not None else [self.store.size(name)])]
             for name, named in self._named.items()
         ]
         return digest([known, None if self.only is None else sorted(self.only)])
@@ -85,7 +85,7 @@ class Shards:
         """Yield the pairs of one shard, in its order; CorruptShardError where it cannot be read to its end."""
         try:
             size = self._named[name].bytes
-            if size is not None and (there := self.store.fs.size(self.store.path(name))) != size:
+            if size is not None and (there := self.store.size(name)) != size:
                 # A tar that is cut off between two members reads like a whole one.
                 raise CorruptShardError(f"{self.store.path(name)} has {there:,} bytes, not {size:,}")
             read = _parquet if name.endswith(".parquet") else _tar
@@ -125,7 +125,7 @@ def _named(store: Store) -> dict[str, _Named]:
     if manifest is not None:
         return dict(sorted(_sizes(manifest, store.path(MANIFEST))))
     parent, _, split = store.url.rpartition("/")
-    above = Store(parent).read_bytes(MANIFEST) if parent and split else None
+    above = Store(parent, own=False).read_bytes(MANIFEST) if parent and split else None
     if above is None:
         return {}
     found = _sizes(above, parent)
@@ -143,7 +143,7 @@ def _sizes(manifest: bytes, where: str) -> list[tuple[str, _Named]]:
 
 def _tar(store: Store, name: str) -> Iterator[Sample]:
     """Yield what is in a tar whose members of a pair follow each other."""
-    with store.fs.open(store.path(name), "rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
+    with store.read(name) as file, tarfile.open(fileobj=file, mode="r|") as tar:
         shard, key = name.rpartition(".")[0], ""
         parts: dict[str, bytes] = {}
         for member in tar:
@@ -176,7 +176,7 @@ def _sample(shard: str, key: str, parts: dict[str, bytes]) -> Iterator[Sample]:
 
 
 def _parquet(store: Store, name: str) -> Iterator[Sample]:
-    with store.fs.open(store.path(name), "rb") as file:
+    with store.read(name) as file:
         table = pq.ParquetFile(io.BytesIO(file.read()))
         if "image" not in table.schema_arrow.names:
             raise CorruptShardError(f"{store.path(name)} has no column image: it was exported without images")

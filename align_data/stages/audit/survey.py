@@ -5,7 +5,6 @@ Parts are counted alone and their counts added, so that the pass is the same on 
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +14,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from align_data import __version__
 from align_data.engines.base import Engine
+from align_data.errors import DatasetError
 from align_data.layout import Dataset
 from align_data.ledger import TAKEN_DOWN, Plan, masks_of, open_current, vocabulary
+from align_data.manifests import unchecked
 from align_data.measured import available, columns
 from align_data.progress import Progress, Tick
 from align_data.recipe import Rule
@@ -272,6 +274,24 @@ def _runs(dataset: Dataset) -> Iterator[Run]:
     for name in dataset.store.names("_log"):
         content = dataset.store.read_bytes(f"_log/{name}") if name[:1].isdigit() else None
         if content is not None:
-            entry = json.loads(content)
-            command = " ".join(["align-data", *mask_command(entry["command"])])  # an older log's too
-            yield Run(command, entry["began"], entry["seconds"], entry["align_data"])
+            yield _run_of(content, dataset.store.path(f"_log/{name}"))
+
+
+def _run_of(content: bytes, where: str) -> Run:
+    """Return what one file of the log says, or that it is damaged: nothing else follows from it."""
+    try:
+        entry = _Entry.model_validate(unchecked(content, where))
+    except (DatasetError, ValidationError):
+        return Run(f"{where} is damaged, and cannot be read", "", 0.0, "")
+    return Run(" ".join(["align-data", *mask_command(entry.command)]), entry.began, entry.seconds, entry.align_data)
+
+
+class _Entry(BaseModel):
+    """A run as the log has it."""
+
+    model_config = ConfigDict(strict=True)
+
+    command: list[str]
+    began: str
+    seconds: float
+    align_data: str

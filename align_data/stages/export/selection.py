@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from align_data.errors import AlignDataError, DatasetError, OutputError
-from align_data.exported import MANIFEST, WORKING
+from align_data.exported import FILE, MANIFEST, WORKING
 from align_data.layout import Dataset
 from align_data.ledger import Masks, Plan, masks_of, open_current
 from align_data.store import UNFINISHED, Store
@@ -154,8 +154,7 @@ def unchanged(out: Store, what: Mapping[str, Any], now: Callable[[], Mapping[str
         if failed is not None:
             raise failed
         return
-    for name in out.names():
-        out.remove(name)
+    out.clear("", FILE)
     raise DatasetError(
         "the dataset was changed while it was exported, by a takedown, a new verdict or a measurement; what had been "
         f"written to {out.url} is removed: export again"
@@ -170,8 +169,9 @@ def finish(out: Store, what: Mapping[str, Any], made: Mapping[str, Any]) -> None
 
 def _tidy(out: Store) -> None:
     """Remove what is there only while an export is made."""
-    for name in (BEGUN, *WORKING):
-        out.remove(name)
+    out.remove(BEGUN)
+    for folder in WORKING:
+        out.clear(folder, FILE)
 
 
 def _same(manifest: bytes, what: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,10 +26,11 @@ from align_data.layout import measured_schema
 from align_data.progress import Tick
 from align_data.schema import contract
 from align_data.store import Store
-from align_data.tables import FACTS, frame
+from align_data.tables import frame
 from align_data.tars import Place, TarReader, ending, member
 
 INDEX = "index.parquet"
+_FACTS = b"align_data"
 _GROUP_BYTES = 64 * 2**20
 """Bytes of images in a row group of a Parquet shard."""
 _TOGETHER = 2**20
@@ -123,7 +125,7 @@ def write_shard(out: Store, job: ShardJob, shard: Shard, export: str, tick: Tick
     out.write_bytes(stats_name(shard.name), (json.dumps(stats(len(rows))) + "\n").encode())
     facts = {"export": export, "pairs": len(rows), "bytes": size, "sha256": sha256}
     table = pl.DataFrame(rows, contract("index").polars(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
-    table = contract("index").check(table).replace_schema_metadata({FACTS: json.dumps(facts).encode()})
+    table = contract("index").check(table).replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
     with out.create(_index_name(shard)) as path:
         pq.write_table(table, path, compression="zstd")
 
@@ -136,7 +138,7 @@ def stored(out: Store, shard: Shard, export: str) -> FileInfo | None:
     """Return what is known of a shard that a run of the same export has finished; None if there is none."""
     if not out.exists(_index_name(shard)) or not out.exists(shard.name):
         return None
-    facts = json.loads(pq.read_schema(out.open(_index_name(shard))).metadata[FACTS])
+    facts = json.loads(pq.read_schema(out.open(_index_name(shard))).metadata[_FACTS])
     if facts["export"] != export:
         return None
     return FileInfo(shard.name, facts["pairs"], facts["bytes"], facts["sha256"])
@@ -196,15 +198,14 @@ class _Hashing:
 
 def _samples(out: Store, job: ShardJob, shard: Shard, tick: Tick) -> Iterator[Sample]:
     """Yield the pairs of a shard with their images as they are to be written."""
-    reader = TarReader(job.store)
-    for part, group in shard.groups:
-        table = pq.ParquetFile(out.open(rows_name(shard.split, part))).read_row_group(group)
-        rows = frame(table).iter_rows(named=True)
-        while some := list(islice(rows, _TICK)):
-            for row in some:
-                yield Sample(row, _image(reader, row, job.how))
-            tick(len(some))
-    reader.close()
+    with closing(TarReader(job.store)) as reader:
+        for part, group in shard.groups:
+            table = pq.ParquetFile(out.open(rows_name(shard.split, part))).read_row_group(group)
+            rows = frame(table).iter_rows(named=True)
+            while some := list(islice(rows, _TICK)):
+                for row in some:
+                    yield Sample(row, _image(reader, row, job.how))
+                tick(len(some))
 
 
 def _image(reader: TarReader, row: Mapping[str, Any], how: How) -> Rendered:

@@ -94,6 +94,8 @@ def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progre
     pairs = groups[0].pairs
     rows = [part.rows for part in pairs.parts]
     corpus = next((group for group in groups if group.name == "corpus"), None)
+    for table in (group.table for group in groups):
+        table.change()
     by_row = [group for group in groups if group.name != "corpus"]
     if corpus is None:
 
@@ -105,6 +107,9 @@ def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progre
     else:
         kinds, flush = corpus.kinds(), engine.flush  # the engine itself does not travel
         gone = fingerprint(dataset) is not None
+        for kind in kinds:
+            dataset.counts(kind).change()
+            dataset.classes(kind).change()
         exchange = Exchange(
             ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, flush, gone), tick),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),

@@ -21,7 +21,7 @@ from align_data.ledger import open_ledger
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
 from align_data.signals.base import Look
-from align_data.tables import Manifest, PartInfo, Table, cut
+from align_data.tables import CHUNKED, Manifest, PartInfo, Table, cut
 from align_data.tars import Place
 
 CHUNK = 512
@@ -101,15 +101,16 @@ def measure_content(dataset: Dataset, wanted: Iterable[Look], sight: Sight, engi
     opened = ledger if nsfw is not None else before.meta["open"] if before is not None else None
     run = _Run(dataset, pairs, images, sight, looks, nsfw, opened, engine.children(len(pairs.parts)))
     # Chunks are there while parts are replaced: then the manifest may speak of parts that are no more.
-    done = dataset.content.whole(before) and not dataset.store.exists(_CHUNKS)
+    done = dataset.content.whole(before) and not dataset.store.names(_CHUNKS)
     if before is not None and done and _same(before.meta, run.meta):
         return False
     if nsfw is None and looks["nsfw"] is not None:
         run = replace(run, open=_SOME)
     rows = [part.rows for part in images.parts]
+    dataset.content.change()
     infos = engine.map_parts("measure: images", lambda part, tick: _part(run, part, tick), rows, progress, "images")
     dataset.content.commit(infos, run.meta)
-    dataset.store.remove(_CHUNKS)
+    dataset.store.clear(_CHUNKS, CHUNKED)
     return True
 
 

@@ -180,6 +180,8 @@ def _carry_out(
 ) -> Report:
     """Do what is planned, from wherever a killed run left it."""
     dataset.store.clear_work()  # a killed fetch leaves bytes there
+    for table in tables(dataset):
+        table.change()
     uids = every(fresh(dataset)).to_list()
     if uids:
         write(dataset.tombstones, [*every(dataset.tombstones), *uids])
@@ -192,8 +194,7 @@ def _carry_out(
         "takedown", lambda n, tick: scrub(job, parts[n], tick), [pairs.parts[part].rows for part in parts], progress
     )
     rejected = _reject(job, plan, engine, progress)
-    if uids or rejected:
-        _commit(dataset, tombstones, [*zip(parts, done, strict=True), *rejected])
+    _commit(dataset, tombstones, [*zip(parts, done, strict=True), *rejected])
     tombstoned = len(every(dataset.tombstones))
     receipt = Receipt(plan.number, plan.asked, uids=uids, tombstones=tombstoned, banned=len(plan.banned))
     for one in done:
@@ -236,8 +237,7 @@ def _commit(dataset: Dataset, tombstones: str, done: Sequence[tuple[int, Done]])
         parts, meta = list(manifest.parts), dict(manifest.meta)
         for part, one in done:
             if table.name in one.sizes:
-                rows, size = one.sizes[table.name]
-                parts[part] = PartInfo(rows, size, parts[part].sha256)
+                parts[part] = PartInfo(**{**one.sizes[table.name], "sha256": parts[part].sha256})
         if tombstones and meta.get("tombstones") != tombstones:
             if table.name.startswith("verdicts/"):
                 meta |= {"masks": _masks(manifest, table, done), "tombstones": tombstones}
@@ -246,7 +246,7 @@ def _commit(dataset: Dataset, tombstones: str, done: Sequence[tuple[int, Done]])
                 for _, one in done:
                     left.subtract(one.statuses)
                 meta |= {"statuses": {name: n for name, n in left.items() if n}, "tombstones": tombstones}
-        if parts != list(manifest.parts) or meta != manifest.meta:
+        if manifest.changing or parts != list(manifest.parts) or meta != manifest.meta:
             table.commit(parts, meta)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from align_data.errors import DatasetError
+from align_data.manifests import checked, unchecked
 from align_data.store import Store
 from align_data.tars import copy, ended, ending, whole
 
@@ -28,7 +28,7 @@ class Rewritten(NamedTuple):
 def sha256_of(store: Store, name: str) -> str | None:
     """Return the SHA-256 of a file, None if it is not there."""
     try:
-        with store.fs.open(store.path(name), "rb") as file:
+        with store.read(name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None
@@ -42,13 +42,14 @@ def rewritten(store: Store, before: Iterable[tuple[str, str | None]]) -> list[Re
 
 def recall(store: Store, name: str) -> dict[str, Any] | None:
     """Return what was written down, None if nothing was."""
-    content = store.read_bytes(f"{FOLDER}/{name}.json")
-    return None if content is None else dict(json.loads(content))
+    file = f"{FOLDER}/{name}.json"
+    content = store.read_bytes(file)
+    return None if content is None else unchecked(content, store.path(file), "the takedown cannot go on", old=False)
 
 
-def note(store: Store, name: str, value: Any) -> None:
+def note(store: Store, name: str, value: dict[str, Any]) -> None:
     """Write something down."""
-    store.write_bytes(f"{FOLDER}/{name}.json", json.dumps(value).encode())
+    store.write_bytes(f"{FOLDER}/{name}.json", checked(value))
 
 
 class Member(NamedTuple):
@@ -64,7 +65,7 @@ class Member(NamedTuple):
 def members(store: Store, tar: str) -> list[Member]:
     """Return the members of a tar; DatasetError if it is broken."""
     try:
-        with store.fs.open(store.path(tar), "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with store.read(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             found = [Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)) for m in archive]
             if not ended(file, archive.offset):
                 raise tarfile.ReadError(f"there is no end at byte {archive.offset:,}")
@@ -75,7 +76,7 @@ def members(store: Store, tar: str) -> list[Member]:
 
 def copy_members(store: Store, tar: str, kept: Sequence[Member], path: str) -> None:
     """Write some members of a tar, byte for byte, into a file as a tar of their own."""
-    with store.fs.open(store.path(tar), "rb") as source, Path(path).open("wb") as target:
+    with store.read(tar) as source, Path(path).open("wb") as target:
         for member in kept:
             source.seek(member.start)
             copy(source, target, member.end - member.start)

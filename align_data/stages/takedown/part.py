@@ -19,7 +19,7 @@ from align_data.layout import Dataset
 from align_data.ledger import taken_down
 from align_data.progress import Tick
 from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
-from align_data.tables import Manifest, Table
+from align_data.tables import CHUNK, Manifest, Table
 from align_data.tombstones import of_part
 
 _GOES = {"page_url": None, "declared_language": None, "license": None, "source_uid": None, "url": "", "alt_text": ""}
@@ -89,8 +89,8 @@ class Done:
     statuses: dict[str, int] = field(default_factory=dict)
     masks: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
     files: list[Rewritten] = field(default_factory=list)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Table → rows and bytes of its part now."""
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Table → what its part is now, without its hash."""
 
 
 def scrub(job: Scrub, part: int, tick: Tick) -> Done:
@@ -205,10 +205,10 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
             if table.name.startswith("verdicts/"):
                 facts["tombstones"] = job.tombstones
             rewrite(table, part, change, facts)
-        sizes[table.name] = (sum(table.piece_rows(part)), int(store.fs.size(store.path(file))))
+        sizes[table.name] = asdict(table.now(part))
     if notes.images:
         for folder in _WORKING:
-            store.remove(f"{folder}/{part:05d}")
+            store.clear(f"{folder}/{part:05d}", CHUNK)
     for tar in (*notes.tars, *notes.unnamed):
         store.remove(tar)
     files = rewritten(store, [*notes.files.items(), *((name, None) for name in new.values())])
@@ -314,6 +314,6 @@ def scrub_rejected(job: Scrub, part: int, rows: Sequence[int], tick: Tick) -> Do
         note(store, name, {"before": before})
     if sha256_of(store, file) == before:
         rewrite(table, part, change, table.facts(part) or {})
-    sizes = {table.name: (sum(table.piece_rows(part)), int(store.fs.size(store.path(file))))}
-    tick(sizes[table.name][0])
-    return Done(files=rewritten(store, [(file, before)]), sizes=sizes)
+    now = table.now(part)
+    tick(now.rows)
+    return Done(files=rewritten(store, [(file, before)]), sizes={table.name: asdict(now)})

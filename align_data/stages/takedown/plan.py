@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from align_data.errors import DatasetError
 from align_data.layout import Dataset
+from align_data.manifests import unchecked
 from align_data.schema import contract
 from align_data.secrets import mask
 from align_data.stages.takedown.asked import Asked
 from align_data.stages.takedown.files import FOLDER, Rewritten, note, recall, sha256_of
 from align_data.stages.takedown.shards import Scrubbed
 from align_data.store import Store
-from align_data.tables import MANIFEST, Table, digest
+from align_data.tables import CHUNK, MANIFEST, Table, digest
 from align_data.tombstones import write
 
 RECEIPTS = "takedowns"
+_NOTES = re.compile(rf"plan\.json|(?:part|rejected|shards)-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}")
+"""What is in the folder of a takedown that is under way."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,10 @@ def begin(dataset: Dataset, plan: Plan, uids: Sequence[str]) -> None:
 def under_way(dataset: Dataset) -> Plan | None:
     """Return the plan of a takedown that was begun and has not finished."""
     known = recall(dataset.store, "plan")
-    return None if known is None else Plan(**known)
+    try:
+        return None if known is None else Plan(**known)
+    except TypeError as error:
+        raise DatasetError(f"{dataset.store.path(FOLDER)}/plan.json is not a plan of a takedown: {error}") from error
 
 
 def store_receipt(dataset: Dataset, receipt: Receipt) -> str:
@@ -106,7 +114,7 @@ def store_receipt(dataset: Dataset, receipt: Receipt) -> str:
 
 def forget(dataset: Dataset) -> None:
     """Remove what was written down."""
-    dataset.store.remove(FOLDER)
+    dataset.store.clear(FOLDER, _NOTES)
 
 
 def next_number(store: Store) -> int:
@@ -119,11 +127,20 @@ def same_lists(store: Store, asked: Asked) -> dict[str, str]:
     """Return for each list that was given before, to the byte, the receipt of that takedown."""
     found: dict[str, str] = {}
     for name in store.names(RECEIPTS):
-        before = json.loads(store.read_bytes(f"{RECEIPTS}/{name}") or b"{}").get("asked", {})
+        before = _asked_in(store, f"{RECEIPTS}/{name}")
         for kind, digest_ in asked.digests.items():
-            if before.get(kind, {}).get("list_sha256") == digest_:
+            if before.get(kind) == digest_:
                 found.setdefault(kind, f"{RECEIPTS}/{name}")
     return found
+
+
+def _asked_in(store: Store, receipt: str) -> dict[str, Any]:
+    """Return the SHA-256 of each list of a takedown; of a receipt that is damaged none: it is only for comparison."""
+    try:
+        asked = unchecked(store.read_bytes(receipt) or b"{}", receipt).get("asked", {})
+        return {kind: lists.get("list_sha256") for kind, lists in asked.items()}
+    except (DatasetError, AttributeError):
+        return {}
 
 
 def tables(dataset: Dataset) -> list[Table]:

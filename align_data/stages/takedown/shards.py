@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
-from align_data.exported import MANIFEST, WORKING, beside, differs, read_manifest, sizes_name, stats_name
+from align_data.exported import FILE, MANIFEST, WORKING, beside, differs, read_manifest, sizes_name, stats_name
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
 from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
@@ -98,7 +98,7 @@ def examine(export: Export, gone: pl.Series) -> Held:
             found = uids.filter(uids.is_in(dead)).to_list()
             if found:
                 held.shards[name] = found
-                held.bytes += int(export.store.fs.size(export.store.path(name)))
+                held.bytes += export.store.size(name)
         return held
     index = _parquet_file(export.store, export.manifest["index"]["name"])
     for group in range(index.num_row_groups):
@@ -203,7 +203,7 @@ def _sweep(export: Export) -> None:
             if UNFINISHED.fullmatch(name):
                 export.store.remove(f"{folder}/{name}".lstrip("/"))
     for folder in WORKING:  # an export that was killed at its very end leaves them
-        export.store.remove(folder)
+        export.store.clear(folder, FILE)
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def _scrub_shard(export: Export, name: str, uids: Sequence[str], tick: Tick) -> 
     sha256 = sha256_of(export.store, name)
     assert sha256 is not None
     tick(len(uids))
-    size = int(export.store.fs.size(export.store.path(name)))
+    size = export.store.size(name)
     return _Shard(name, len(offsets), size, sha256, offsets)
 
 

@@ -5,6 +5,7 @@ Pixels are decoded once: the pool's images are exported at about the size that m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ import polars as pl
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
+from align_data.exported import FILE
 from align_data.layout import Dataset
 from align_data.ledger import Plan, open_current
 from align_data.measured import available, columns
@@ -99,8 +101,8 @@ def export_pool(dataset: Dataset, ledger: str, out: Store, side: int, engine: En
     facts = [identity(dataset, side), ledger, manifest.meta["ledger"], manifest.meta.get("tombstones")]
     name = f"pool-{digest(facts)[:12]}"
     for other in out.names():
-        if other.startswith("pool-") and other != name:
-            out.remove(other)
+        if re.fullmatch(r"pool-[0-9a-f]{12}", other) and other != name:
+            out.clear(other, FILE)
     folder = Store(out.path(name))
     every = [rule.name for rule in plan.recipe.rules]
     # No rule is asked and what has no image is left out: that is the pool.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from align_data.children import Child, ChildDiedError, Handler, Send, shared
 from align_data.children.values import of, plain
+from align_data.confined import folder
 from align_data.errors import EngineError, TrainError
 from align_data.progress import NONE, Progress, Tick
 from align_data.store import Store
@@ -100,6 +101,11 @@ class Job:
         """Return the folder of a run's model, for as long as the run takes."""
         return self.out / MODELS / digest([cell.key, self.pool])[:16]
 
+    def discard(self, model: str | None = None) -> None:
+        """Remove the folder of one run's model, or all of them; a trainer may have put there what it likes."""
+        folder, form = (f"{MODELS}/{model}", ".+") if model is not None else (MODELS, "[0-9a-f]{16}/.+")
+        Store(self.out).clear(folder, re.compile(form))
+
     def plain(self) -> dict[str, Any]:
         """Return what `of_plain` makes the same job of, in another process: there is its code too."""
         named = {each: _name(getattr(self, each)) for each in ("fit", "judge")}
@@ -133,7 +139,8 @@ def handler(setup: Any) -> Handler:
     def handle(task: Any, send: Send) -> None:
         cell = of(Cell, task)
         out = job.model(cell)
-        out.mkdir(parents=True, exist_ok=True)
+        with folder(str(job.out), f"{MODELS}/{out.name}", make=True):
+            pass
         progress = _Forward(send)
         facts = job.fit(job, cell, out, progress)
         metrics = job.judge(job, out, progress)
@@ -181,7 +188,7 @@ def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> l
     if todo:
         failures = _train(job, list(todo.values()), jobs, progress)
     if not failures:
-        shutil.rmtree(job.out / MODELS, ignore_errors=True)
+        job.discard()
     return [
         Done(cell.arm, cell.seed, len(cell.uids), {}, {}, failures[cell.key])
         if cell.key in failures
@@ -202,7 +209,7 @@ def _train(job: Job, todo: Sequence[Cell], jobs: int, progress: Progress) -> dic
                 for cell in some:
                     failure = _made(child, cell, out, check, tick)
                     if failure is None:
-                        shutil.rmtree(job.model(cell), ignore_errors=True)
+                        job.discard(job.model(cell).name)
                         continue
                     failures[cell.key] = failure  # its folder stays to be looked at
                     progress.say(f"{cell.arm}, seed {cell.seed}: failed: {failure}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,7 @@ def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
     trained = train(shards, out, settings, progress, workers=job.threads, threads=threads)
     assert trained is not None  # no torchrun here
     if trained.skipped:  # it is a model of fewer pairs than its arm
-        shutil.rmtree(out)
+        job.discard(out.name)
         raise DatasetError(
             f"the ablation's own shards are damaged ({'; '.join(trained.skipped.values())}): remove {job.pool} and run "
             "it again; what is finished stays"

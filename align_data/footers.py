@@ -1,0 +1,88 @@
+"""The footer of a part: what its writer has to say of it, under a seal that covers all of the footer.
+
+Page checksums cover what is between; so no byte of a part can change without being noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_FACTS = b"align_data.facts"
+_OLD_FACTS = b"align_data"
+_SEAL = b"align_data.seal"
+_BLANK = b"0" * 64
+_MARK = _SEAL + b"\x18\x40"
+"""How Thrift's compact form writes the key and then that a text of 64 bytes follows."""
+_MAGIC = b"PAR1"
+_GUESS = 2**16
+
+
+@dataclass(frozen=True)
+class Footer:
+    """The footer of a part."""
+
+    metadata: pq.FileMetaData
+    facts: dict[str, Any] | None
+    """What the part was made of; None if it does not say."""
+    seal: str | None
+    """The SHA-256 of the footer, its own place blank; None for a part written before there were seals."""
+
+
+def entries(facts: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Return what a writer adds to a footer, for `seal` to complete."""
+    return {_FACTS: json.dumps(facts, sort_keys=True).encode(), _SEAL: _BLANK}
+
+
+def seal(path: str) -> str:
+    """Put the seal into the footer of a file that is just written; return it."""
+    with Path(path).open("r+b") as file:
+        end = file.seek(0, 2)
+        file.seek(end - 8)
+        size = int.from_bytes(file.read(4), "little")
+        file.seek(end - 8 - size)
+        footer = file.read(size)
+        at = footer.index(_MARK + _BLANK) + len(_MARK)
+        found = hashlib.sha256(footer).hexdigest()
+        file.seek(end - 8 - size + at)
+        file.write(found.encode())
+    return found
+
+
+def read(file: Any) -> Footer:
+    """Read the footer of a Parquet file that is open for pyarrow; ValueError or ArrowInvalid where it is damaged."""
+    end = file.size()
+    file.seek(max(0, end - _GUESS))
+    tail = file.read()
+    size = int.from_bytes(tail[-8:-4], "little") + 8
+    if tail[-4:] != _MAGIC or size > end:
+        raise ValueError("it does not end as a Parquet file does")
+    if size > len(tail):
+        file.seek(end - size)
+        tail = file.read()
+    footer = bytes(tail[-size:-8])
+    found = _seal_of(footer)
+    metadata = pq.read_metadata(pa.BufferReader(_MAGIC + tail[-size:]))
+    said = metadata.metadata or {}
+    if found is None and _FACTS in said:
+        raise ValueError("its footer has lost its seal")
+    facts = said.get(_FACTS, said.get(_OLD_FACTS))
+    return Footer(metadata, None if facts is None else dict(json.loads(facts)), found)
+
+
+def _seal_of(footer: bytes) -> str | None:
+    """Return the seal of a footer, None if it has none; ValueError if the footer is not as it was sealed."""
+    before, mark, after = footer.rpartition(_MARK)
+    if not mark:
+        return None
+    found = hashlib.sha256(before + mark + _BLANK + after[64:]).hexdigest()
+    if after[:64] != found.encode():
+        raise ValueError("its footer is not as it was written")
+    return found
