@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import pickle
 import platform
 import random
 import socket
@@ -21,14 +23,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data import children
+from align_data import __version__, children
 from align_data.children import Child, ChildDiedError, frames
 from align_data.children.frames import FrameError
 from align_data.children.values import WrongValueError, of, plain
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.seen import ImageLimits, Looks, Seen, answered
-from align_data.errors import AlignDataError, DatasetError, InputError, arrived, departing
+from align_data.engines import spark
+from align_data.errors import AlignDataError, DatasetError, EngineError, InputError, arrived, departing
 from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
@@ -151,6 +154,27 @@ def test_an_error_of_no_kind_does_not_arrive() -> None:
     for name, text in (("SystemExit", ""), ("object", ""), ("InputError", "x" * 10**6)):
         with pytest.raises(ValueError, match="not an error"):
             arrived(name, text)
+
+
+def test_an_error_of_spark_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or a URL that an error names can have the mark of our errors in it."""
+    monkeypatch.setenv("ALIGN_DATA_MARK", str(tmp_path / "run"))
+    bombs = [
+        pickle.dumps(evil_child.Command()),
+        b"[" * 100_000,
+        b"[1, 2]",
+        b'["SystemExit", ""]',
+        b'["InputError"]',
+        b"7",
+    ]
+    for bomb in bombs:
+        said = f"cannot read {spark._MARK}{base64.b64encode(bomb).decode()} of the table"
+        assert isinstance(spark._translated(said, tmp_path / "log"), EngineError)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RuntimeError) as caught, spark._reported(__version__):
+        raise InputError("no such list")
+    error = spark._translated(str(caught.value), tmp_path / "log")
+    assert (type(error), str(error)) == (InputError, "no such list")
 
 
 # --- a child that says what it likes ---
