@@ -195,9 +195,11 @@ def test_ports_of_other_services_are_never_asked(web: Web, fetcher: Fetch) -> No
     bad = {int(each.split()[0]) for each in NAMED.strip().replace("\n", "|").split("|")}
     assert bad == BAD_PORTS
     for port in sorted(bad):
-        for url in (f"http://{HOME}:{port}/", f"https://u:p@{HOME}:{port}/"):
-            found = fetcher(url)
-            assert (found.status, found.retryable) == ("refused_port", False)
+        found = target(f"https://u:p@h.example:{port}/", POLICY.guard)
+        assert isinstance(found, Outcome)
+        assert (found.status, found.retryable) == ("refused_port", False)
+    for port in (1, 25, 6667):
+        assert fetcher(f"http://{HOME}:{port}/").status == "refused_port"
     web.places["/away"] = f"http://{HOME}:25/HELO"
     assert fetcher(web.url("/away")).status == "refused_port"
     for port in (80, 443, 8080, 8443, 6001, 10081):
