@@ -360,3 +360,9 @@ def test_why_names_the_picture_and_others_with_the_text(
     for text, group in pairs.group_by("alt_text"):
         for one in why(dataset, "every", text=str(text[0]), limit=100, others=100):
             assert sorted(one.others) == sorted(set(group["url"].to_list()) - {one.url})
+
+
+def test_a_text_of_megabytes_does_not_make_a_page_of_megabytes() -> None:
+    page = pytest.importorskip("align_data.report.page")
+    assert page._cut("x" * page.LONGEST) == "x" * page.LONGEST
+    assert page._cut("x" * 10**6) == "x" * page.LONGEST + " [...] (1,000,000 characters)"

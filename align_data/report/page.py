@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from align_data.train.ablate.results import Ablation
     from align_data.train.search import Found  # Pillow, which counting does not need
 
+LONGEST = 5_000
+"""Characters of a text that are shown: some are megabytes long."""
 BLUR = 0.5
 """The nsfw score above which a picture is blurred where no rule says another."""
 _LOADER = """
@@ -110,7 +112,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_number, share=_share, signed=_signed, spec=_spec, value=_value, width=_width, clock=_clock, url=mask_url
+        n=_number,
+        share=_share,
+        signed=_signed,
+        spec=_spec,
+        value=_value,
+        width=_width,
+        clock=_clock,
+        url=mask_url,
+        cut=_cut,
     )
     return environment
 
@@ -133,6 +143,11 @@ def _share(number: float, whole: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+,.0f}".replace("-", "−")
+
+
+def _cut(text: str) -> str:
+    """Return a text as long as a page can show it, and say how long it is."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} [...] ({len(text):,} characters)"
 
 
 def _width(number: float, whole: float) -> str:
