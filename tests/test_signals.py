@@ -155,3 +155,16 @@ def test_uids_are_the_oracles(found: list[tuple[str, str]]) -> None:
     made = finished(merge(keyed(frame, [])))
     assert made["uid"].to_list() == sorted({oracle.uid(u, t) for u, t in found})
     assert made["uid"].to_list() == [oracle.uid(u, t) for u, t in made.select("url", "alt_text").iter_rows()]
+
+
+def test_what_a_word_is_as_the_reference_says() -> None:
+    cases = {
+        "a1 1a 12": ["a1", "1a", "12"],
+        "\ufe0fa \u0301b": ["a", "b"],  # a mark begins no word
+        "² Ⅷ ① ½": [],  # numbers, and not decimal digits
+        "٣۳ ३": ["٣۳", "३"],
+        "ラーメン": ["ラ", "ー", "メ", "ン"],
+        "aーb": ["a", "ー", "b"],
+        "don't mother-in-law -a a-": ["don't", "mother-in-law", "a", "a"],
+    }
+    assert words(pl.Series(list(cases))).to_list() == list(cases.values())
