@@ -155,7 +155,7 @@ def test_stale_signals_that_nobody_asks_for_stop_nobody(
     call("audit", dataset, "--recipe", "less", "--html", tmp_path / "a.html")
     said = call("filter", dataset, "--recipe", tmp_path / "tongues.yaml", code=1).output
     assert "language" in said
-    assert "need the extra lang: pip install 'align-data[lang]'" in said
+    assert "language needs the extra lang: pip install 'align-data[lang]'" in said
 
 
 def test_another_version_of_a_decoding_library_reads_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
