@@ -11,6 +11,9 @@ from pydantic import ValidationError
 
 from align_data.errors import RecipeError, nearest
 
+_LONGEST = 200_000
+_DEEPEST = 20
+"""A recipe is a mapping with a list of mappings with lists."""
 Loc = tuple[int | str, ...]
 Line = Callable[[Loc], int | None]
 
@@ -43,10 +46,16 @@ def load_yaml(text: str, file: str) -> tuple[Any, Line]:
 
     Raises RecipeError for what is no YAML, and for a key given twice, of which YAML would silently take the last.
     """
+    if len(text) > _LONGEST:
+        raise RecipeError(f"{file}: {len(text):,} characters are too many for a recipe; {_LONGEST:,} are allowed")
     try:
+        depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise RecipeError(f"{file}: *{event.anchor}: a recipe has no aliases")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:  # before anything is made of it: that takes time in the square of its depth
+                raise RecipeError(f"{file}: not YAML of a recipe: it is nested too deeply")
         node = yaml.compose(text, _Loader)
         data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:

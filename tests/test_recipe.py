@@ -17,6 +17,7 @@ from align_data import resources
 from align_data.errors import RecipeError
 from align_data.ledger import Plan, Vocabulary, count_masks, vocabulary
 from align_data.recipe import builtin, json_schema, load, masks, override, parse, scalar
+from align_data.recipe_yaml import load_yaml
 from align_data.signals import SIGNALS
 from align_data.stages.audit import count
 
@@ -284,3 +285,17 @@ def test_a_word_is_what_it_looks_like(word: str) -> None:
 def test_what_is_no_word_is_read_as_what_it_is(text: str, value: Any) -> None:
     found = scalar(text, "here")
     assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x: " + "[" * 40_000, "nested too deeply"),
+        ("x: " + "{a: " * 10_000, "nested too deeply"),
+        ("- " * 20_000, "nested too deeply"),
+        ("x: " + "a" * 300_000, "too many for a recipe"),
+    ],
+)
+def test_yaml_that_would_take_long_is_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_yaml(text, "r.yaml")
