@@ -32,6 +32,8 @@ RUN = 256 * 2**20
 """Bytes of rows that are merged before they are spilled."""
 
 
+TASK = 256 * 2**20
+"""Bytes that a task of a shuffle needs for its pieces; where there are fewer, fewer tasks run at once."""
 FILES = 64
 """Files that a shuffle spills to."""
 
@@ -116,7 +118,9 @@ class LocalEngine:
     def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
         """Run a shuffle through sorted batches: each unit holds its own, and a part is the same stretch of all."""
         with self._folder("shuffle") as folder:
-            budget = Budget(self.memory // 2)
+            tasks = max(1, min(self.workers, self.memory // TASK))
+            share = self.memory // tasks
+            budget = Budget(max(0, self.memory // 2 - TASK // 2))
             # Few files, however many lists there are: each is open while parts are written.
             held = [Batches(folder / f"{number}.arrow", budget) for number in range(min(FILES, max(1, len(units))))]
             with progress.step("ingest: read", shuffle.rows, "rows") as tick:
@@ -125,21 +129,22 @@ class LocalEngine:
                         shuffle.prepare(units[n], self._checked(tick)),
                         shuffle.merge,
                         held[n % len(held)],
-                        min(RUN, self._share // 8),
+                        min(RUN, share // 8),
                     ),
                     range(len(units)),
+                    tasks,
                 )
             for some in held:
                 some.close()
             edges = [0, *shuffle.split(accounts), 2**64]
 
             def write(part: int) -> T:
-                limit = max(1, min(windows.WINDOW, self._share // 4))
+                limit = max(1, min(windows.WINDOW, share // 8))
                 rows = windows.windows(held, shuffle.merge, edges[part], edges[part + 1], limit)
                 return shuffle.write(part, rows, self._checked(tick))
 
             with progress.step("ingest: write", None, "pairs") as tick:
-                written = self._run(write, range(len(edges) - 1))
+                written = self._run(write, range(len(edges) - 1), tasks)
         return accounts, written
 
     def _checked(self, tick: Tick) -> Tick:
@@ -152,10 +157,10 @@ class LocalEngine:
 
         return checked
 
-    def _run(self, function: Callable[[U], T], items: Iterable[U]) -> list[T]:
+    def _run(self, function: Callable[[U], T], items: Iterable[U], workers: int | None = None) -> list[T]:
         """Call `function` on every item in threads; the first failure stops the others and is raised."""
         self._stop.clear()
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(workers or self.workers) as pool:
             futures = [pool.submit(function, item) for item in items]
             try:
                 # In blinks: with Polars loaded an interrupt does not end a wait.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -112,12 +115,20 @@ class Batches:
                 self._writer.close()
                 self._sink.close()
 
-    def read(self) -> list[pa.RecordBatch]:
-        """Return all batches; those of the file are mapped anew at each call.
+    @contextmanager
+    def read(self) -> Iterator[tuple[list[pa.RecordBatch], Callable[[], None] | None]]:
+        """Give all batches, and what lets go of the memory that was mapped; None where nothing is.
 
-        What is read of a map counts as this process's memory until the map is let go.
+        What is read of a map counts as this process's memory until it is let go, and is read again where needed.
         """
         if self._writer is None:
-            return self._kept
-        file = pa.ipc.open_file(pa.memory_map(str(self._file)))
-        return [*self._kept, *(file.get_batch(number) for number in range(file.num_record_batches))]
+            yield self._kept, None
+            return
+        with self._file.open("rb") as file:
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        opened = pa.ipc.open_file(pa.py_buffer(held))
+        # The map is closed by whoever is the last to hold a batch.
+        yield (
+            [*self._kept, *(opened.get_batch(number) for number in range(opened.num_record_batches))],
+            lambda: held.madvise(mmap.MADV_DONTNEED),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,8 @@ Slice = tuple[pa.RecordBatch, int, int]
 
 WINDOW = 32 * 2**20
 """Bytes of rows that a part merges at once: little enough to be used again and again."""
+_TOUCHED = 2**24
+"""Bytes read of spilled batches before their memory is let go."""
 Merge = Callable[[pl.DataFrame], pl.DataFrame]
 
 
@@ -55,7 +58,21 @@ def windows(held: Sequence[Batches], merge: Merge, first: int, stop: int, limit:
     Keys are hashes, so equal ranges of them are windows of about equal size; what one hot URL makes larger is divided
     further, at last by pair_key.
     """
-    batches = [batch for some in held for batch in some.read()]
+    with ExitStack() as stack:
+        read = [stack.enter_context(some.read()) for some in held]
+        mapped = [release for _, release in read if release is not None]
+        touched = 0
+        for slices in _windows([batch for batches, _ in read for batch in batches], first, stop, limit):
+            yield merge(frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in slices])))
+            touched += _size(slices)
+            if touched > _TOUCHED:
+                touched = 0
+                for release in mapped:
+                    release()
+
+
+def _windows(batches: Sequence[pa.RecordBatch], first: int, stop: int, limit: int) -> Iterator[list[Slice]]:
+    """Yield what lies in each window of the key."""
     slices = [s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, first, stop)]
     number = max(1, -(-_size(slices) // limit))
     edges = [first + (stop - first) * i // number for i in range(number + 1)]
@@ -67,7 +84,7 @@ def windows(held: Sequence[Batches], merge: Merge, first: int, stop: int, limit:
         if halves is not None:
             waiting += [halves[1], halves[0]]
         elif some:
-            yield merge(frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in some])))
+            yield some
 
 
 def _size(slices: Sequence[Slice]) -> int:
