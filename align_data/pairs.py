@@ -9,11 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.hashing import Hashes, uid, xxh3
-from align_data.inputs.rows import COLUMNS
+from align_data.inputs.rows import COLUMNS, MAX_BYTES
 from align_data.tables import PIECE_BYTES, PIECE_ROWS, recut
-
-MAX_BYTES = 8 * 2**20
-"""A longer URL or text is no alt-text but an accident, and is rejected."""
 
 DECLARED = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")
 """What the input says beside URL and text; of equal pairs the smallest tuple of these is kept, nulls last."""
@@ -147,9 +144,10 @@ def pieces(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 _BYTES = (pl.col("url").str.len_bytes() + pl.col("alt_text").str.len_bytes()).cast(pl.Int64)
 
 
-def size(rows: pl.DataFrame) -> int:
-    """Return the bytes of all URLs and texts."""
-    return int(rows.select(_BYTES.sum()).item())
+def size(rows: pl.DataFrame, others: Sequence[str] = ()) -> int:
+    """Return the bytes of all URLs and texts, and of the texts in other columns."""
+    texts = [pl.col(name).str.len_bytes().sum() for name in others if rows.schema[name] == pl.String]
+    return int(rows.select(pl.sum_horizontal(_BYTES.sum(), *texts)).item())
 
 
 def _end(rows: pl.DataFrame) -> int | None:

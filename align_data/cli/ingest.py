@@ -15,7 +15,7 @@ from align_data.inputs import Choice, Reading, Source, find, img2dataset
 from align_data.inputs.text import codec, separator
 from align_data.pipeline import session
 from align_data.stages.adopt import Adopted, adopt
-from align_data.stages.ingest import PART_ROWS, Parts, ingest
+from align_data.stages.ingest import PART_ROWS, Parts, example, ingest
 
 
 def _checked(check: Callable[[str], str | None]) -> Callable[..., str | None]:
@@ -83,7 +83,7 @@ def reading(options: dict[str, Any]) -> Reading:
 def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, **options: Any) -> None:
     """Read lists of image URLs and alt-texts into a dataset.
 
-    INPUT is a file, a folder, a pattern such as 'lists/*.parquet' or an fsspec URL; Parquet, CSV, TSV or JSON lines,
+    INPUT is a file, a folder, a pattern such as 'lists/*.{parquet,csv}' or an fsspec URL; Parquet, CSV, TSV or JSON,
     the latter three also as .gz or .zst. Columns are found by their usual names; a list without a header line, such as
     Conceptual Captions', is recognised by its values.
 
@@ -116,10 +116,13 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
         account = ingest(inputs, dataset, engine, progress(), choice, parts, text)
         if tool is not None:
             adopted = adopt(shards, choice, dataset, engine, progress())
+        rejected = example(dataset, account)
     if as_json:
         print_json(asdict(account) | ({} if adopted is None else {"images": asdict(adopted)}))
         return
     tell(render.account(account))
+    if rejected is not None:
+        note(render.rejected(out, account, rejected))
     if adopted is not None:
         tell(_images(adopted))
     note(f"next: align-data measure {out}")

@@ -8,15 +8,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.secrets import mask_url
+from align_data.secrets import mask, mask_url
 from align_data.stages.audit import Audit, Diff, Swept
 from align_data.stages.audit.diff import OUTCOMES
-from align_data.stages.ingest import Account
+from align_data.stages.ingest import Account, Rejected
 from align_data.stages.why import Why
 
 if TYPE_CHECKING:
     from align_data.train.ablate import Ablation
 
+_DETAIL = 80
+"""Characters of an example that are shown."""
 _COLORS = {"pass": "green", "fail": "red", "unknown": "yellow", "off": "dim"}
 _COLORS |= {"kept": "green", "dropped": "red", "pending": "yellow"}
 
@@ -29,6 +31,16 @@ def account(account: Account) -> str:
         f" + {account.rejected:,} rejected"
         + (f" ({reasons})" if reasons else "")
         + (" (all done before)" if account.already else "")
+    )
+
+
+def rejected(url: str, account: Account, row: Rejected) -> str:
+    """Return where the rejected rows lie, and one of the most frequent reason, as a sentence."""
+    detail = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in mask(row.detail))
+    what = f": {detail[:_DETAIL]}{'…' if len(detail) > _DETAIL else ''}" if detail else ""
+    return (
+        f"the rejected rows are in {mask(url.rstrip('/'))}/rejected; most frequent is {row.reason} "
+        f"({account.reasons[row.reason]:,}), such as row {row.row:,} of {row.source}{what}"
     )
 
 

@@ -23,7 +23,7 @@ from align_data.cli.common import (
 from align_data.cli.ingest import intake_options, reading
 from align_data.inputs import Choice
 from align_data.pipeline import Decision, Intake, run, session
-from align_data.stages.ingest import Parts
+from align_data.stages.ingest import Parts, example
 
 
 @click.command("run", short_help="Ingest, measure, filter and audit in one go.")
@@ -56,9 +56,12 @@ def command(
     decision = Decision(recipe_of(recipe, out), overrides, off, name)
     with session(out, resources(options), create=True) as (dataset, engine):
         done = run(intake, decision, dataset, engine, progress())
+        rejected = example(dataset, done.account)
     if as_json:
         print_json({"account": asdict(done.account), "audit": done.audit.to_json()})
         return
     tell(render.account(done.account))
+    if rejected is not None:
+        note(render.rejected(out, done.account, rejected))
     render.audit(console(), done.audit)
     note(f"next: align-data audit {out} --recipe {decision.ledger} --examples 5")

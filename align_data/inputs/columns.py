@@ -8,19 +8,21 @@ from dataclasses import dataclass
 
 from align_data.errors import InputError, nearest
 
-# Our column: the names that others use for it, the best first. Compared without case.
+# Our column: the names that others use for it, the best first. Compared as `_folded` makes them.
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "url": ("url", "image_url", "img_url", "image_link", "urls"),
+    "url": ("url", "image_url", "img_url", "image_link", "urls", "src", "image_src", "img_src"),
     "alt_text": ("alt_text", "text", "caption", "alt", "texts", "captions"),
     # Before resizing, where a tool says both.
-    "declared_width": ("declared_width", "original_width", "width", "image_width"),
-    "declared_height": ("declared_height", "original_height", "height", "image_height"),
+    "declared_width": ("declared_width", "original_width", "width", "image_width", "w"),
+    "declared_height": ("declared_height", "original_height", "height", "image_height", "h"),
     "page_url": ("page_url", "page", "page_link"),
     "declared_language": ("declared_language", "language", "lang"),
     "license": ("license", "licence"),
     "source_uid": ("source_uid", "uid", "id", "sample_id", "key"),
 }
 NEEDED = ("url", "alt_text")
+_BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>)$")
+_BETWEEN = re.compile(r"[ \t\xa0_-]+")
 _URL = re.compile(r"^\s*https?://\S", re.IGNORECASE)
 
 
@@ -36,21 +38,43 @@ class Choice:
         return {role: name for role, name in (("url", self.url), ("alt_text", self.alt_text)) if name}
 
 
+def _folded(name: str) -> str:
+    """Return a column's name without case, blanks, underscores, hyphens and what stands in brackets behind it."""
+    bare = _BRACKETS.sub("", name.strip())
+    return _BETWEEN.sub("", (bare or name).casefold())
+
+
+_FOLDED = {role: tuple(_folded(name) for name in names) for role, names in NAMES.items()}
+
+
+def usual(columns: Sequence[str]) -> dict[str, str]:
+    """Return our column → the input's, by the best of the usual names that is there.
+
+    Of several that are alike the first is taken, one without brackets before one with.
+    """
+    there: dict[str, str] = {}
+    for name in sorted(columns, key=lambda name: _BRACKETS.search(name.strip()) is not None):
+        there.setdefault(_folded(name), name)
+    exact = {name.lower(): name for name in reversed(columns)}
+    there |= {_folded(name): exact[name] for name in exact if any(name in names for names in NAMES.values())}
+    found = {role: next((there[name] for name in names if name in there), None) for role, names in _FOLDED.items()}
+    return {role: name for role, name in found.items() if name is not None}
+
+
 def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[str, str], str]:
     """Return our column → the input's, for those that are there; and a sentence that says so.
 
     Raises InputError if the URL or the text is not found, or a column that the user named.
     """
     found = {}
-    lower = {name.lower(): name for name in reversed(columns)}
-    for role, names in NAMES.items():
+    names = usual(columns)
+    for role in NAMES:
         named = choice.given().get(role)
         if named is not None and named not in columns:
             there = ", ".join(columns)
             raise InputError(f"{where} has no column {named}{nearest(named, columns)}; it has: {there}")
-        usual = next((lower[name] for name in names if name in lower), None)
-        if named or usual:
-            found[role] = named or str(usual)
+        if named or role in names:
+            found[role] = named or names[role]
             if columns.count(found[role]) > 1:
                 raise InputError(f"{where} has {columns.count(found[role])} columns called {found[role]}: leave one")
     missing = [role for role in NEEDED if role not in found]
@@ -80,15 +104,15 @@ def _said(found: Mapping[str, str], columns: Sequence[str], choice: Choice) -> s
         for role in NEEDED
         if role not in choice.given()
         for column in columns
-        if column.lower() in NAMES[role] and column != found[role]
+        if _folded(column) in _FOLDED[role] and column != found[role]
     ]
     return f"columns: {taken}" + (f" (not {', '.join(others)}: --url-col and --text-col choose)" if others else "")
 
 
 def knows(columns: Sequence[str], choice: Choice) -> bool:
     """Tell whether some of these look like column names: ours, the usual ones or the user's."""
-    usual = {name for role in NEEDED for name in NAMES[role]}
-    return any(name.strip().lower() in usual or name in choice.given().values() for name in columns)
+    wanted = {name for role in NEEDED for name in _FOLDED[role]}
+    return any(_folded(name) in wanted or name in choice.given().values() for name in columns)
 
 
 def by_value(rows: Sequence[Sequence[str]]) -> dict[str, int] | None:

@@ -1,4 +1,4 @@
-"""JSON lines: an object a line."""
+"""JSON: an object a line, or one array of objects."""
 
 from __future__ import annotations
 
@@ -10,109 +10,146 @@ from typing import Any
 import pyarrow as pa
 
 from align_data.errors import InputError
-from align_data.inputs.columns import NAMES, Choice, by_name
+from align_data.inputs.columns import NAMES, Choice, by_name, usual
 from align_data.inputs.find import Source
+from align_data.inputs.json_lines import TooLong, lines
 from align_data.inputs.rows import Batch, Rejects, valid_utf8
-from align_data.inputs.text import Utf8
-from align_data.tables import PIECE_BYTES
+from align_data.tables import PIECE_ROWS
 
-_BLOCK = 2**23
-_LINE = 2**26
+_PIECE = 2**23
+"""Bytes of rows that are handed on at once."""
 _LOOK = 100
 _LAYOUTS = 1_000
-"""Sets of keys that are remembered."""
+"""Sets of keys that are remembered, none of more keys than a list has columns."""
+_KEYS = 100
+_SHOWN = 1_000
+"""Bytes of a line that a rejected row's detail is made of."""
+Row = dict[str, bytes | None]
 
 
 def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
     """Return which key is what, by the first lines' keys, and a sentence that says so."""
     keys: dict[str, None] = {}
-    for line in islice(_lines(source), _LOOK):
+    several, opening = "", b""
+    for line in islice(lines(source), _LOOK):
         record = _parse(line)
         if isinstance(record, dict):
             keys.update(dict.fromkeys(record))
+            text = _keys(tuple(record), choice.given()).get("alt_text", "")
+            several = several or (text if isinstance(record.get(text), list) else "")
+        elif not opening and isinstance(line, bytes):
+            opening = line.lstrip()[:1]
+    if not keys and opening == b"{":
+        raise InputError(
+            f"{source.path} is not JSON lines: none of its first lines is a whole object; make a line of each row, "
+            "such as with: jq -c '.[]' FILE > FILE.jsonl"
+        )
     _, said = by_name(list(keys), choice, source.path)
+    if several:
+        said += f" ({several} is a list: each of its captions is a row)"
     # Lines further down may have other keys: each line's own are looked at, but for those that the user names.
     return {role: choice.given().get(role, "") for role in NAMES}, said
 
 
 def read(source: Source, named: dict[str, str]) -> Iterator[tuple[Batch, Rejects]]:
-    """Yield the rows of the file; a line that is no JSON object, or whose URL or text is none, is rejected.
+    """Yield the rows of the file; a line that is not a JSON object, or whose URL or text is not text, is rejected.
 
     What is what is told line by line, by the best of the usual names that the line has, so that neither other lines
-    nor the number of files matter. `named` are the keys that the user gives, '' for the others.
+    nor the number of files matter. `named` are the keys that the user gives, '' for the others. A line with a list of
+    captions is a row for each of them.
     """
-    rejects, rows, size = Rejects(), list[int](), 0
-    values: dict[str, list[Any]] = {role: [] for role in named}
+    piece = _Piece(list(named))
     layouts: dict[tuple[str, ...], dict[str, str]] = {}
-    for number, line in enumerate(_lines(source), 1):
+    for number, line in enumerate(lines(source), 1):
         record = _parse(line)
-        columns = {}
+        columns: dict[str, str] = {}
         if isinstance(record, dict):
             shape = tuple(record)
-            if shape not in layouts and len(layouts) < _LAYOUTS:
+            if shape not in layouts and len(layouts) < _LAYOUTS and len(shape) < _KEYS:
                 layouts[shape] = _keys(shape, named)
             columns = layouts.get(shape) or _keys(shape, named)
         wrong = _wrong(line, record, columns)
         if wrong:
-            rejects.add(number, wrong[0], f"{wrong[1]}: {line.decode('utf-8', 'backslashreplace')}")
-        else:
-            rows.append(number)
-            for role in named:
-                values[role].append(_bytes(record.get(columns[role])))
-        size += len(line)
-        if size > PIECE_BYTES:
-            yield Batch({r: pa.array(v, pa.large_binary()) for r, v in values.items()}, rows), rejects
-            rejects, rows, size = Rejects(), [], 0
-            values = {role: [] for role in named}
-    yield Batch({r: pa.array(v, pa.large_binary()) for r, v in values.items()}, rows), rejects
+            piece.rejects.add(number, *wrong)
+            piece.size += 64
+            if piece.full:
+                yield piece.taken()
+            continue
+        for text in _texts(record.get(columns["alt_text"])):
+            piece.add(number, {role: _bytes(record.get(columns[role])) for role in named} | {"alt_text": _bytes(text)})
+            if piece.full:
+                yield piece.taken()
+    yield piece.taken()
+
+
+class _Piece:
+    """Rows that wait to be handed on."""
+
+    def __init__(self, roles: list[str]) -> None:
+        self._roles = roles
+        self._values: dict[str, list[bytes | None]] = {role: [] for role in roles}
+        self._rows: list[int] = []
+        self.rejects, self.size = Rejects(), 0
+
+    def taken(self) -> tuple[Batch, Rejects]:
+        """Return what has waited, and begin anew."""
+        arrays = {role: pa.array(column, pa.large_binary()) for role, column in self._values.items()}
+        batch, rejects = Batch(arrays, self._rows), self.rejects
+        self._values = {role: [] for role in self._roles}
+        self._rows, self.rejects, self.size = [], Rejects(), 0
+        return batch, rejects
+
+    def add(self, number: int, row: Row) -> None:
+        """Add a row of line `number`."""
+        self._rows.append(number)
+        for role, column in self._values.items():
+            value = row[role]
+            column.append(value)
+            self.size += 8 if value is None else len(value)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that it should be handed on."""
+        return self.size > _PIECE or len(self._rows) + len(self.rejects.rows) >= PIECE_ROWS
 
 
 def _keys(keys: tuple[str, ...], named: dict[str, str]) -> dict[str, str]:
-    """Return which of a line's keys is what."""
-    lower = {key.lower(): key for key in reversed(keys)}
-    return {
-        role: named[role] or next((lower[name] for name in usual if name in lower), "") for role, usual in NAMES.items()
-    }
+    """Return which of a line's keys is what, '' for what it has not."""
+    found = usual(keys)
+    return {role: named.get(role) or found.get(role, "") for role in NAMES}
 
 
-def _lines(source: Source) -> Iterator[bytes]:
-    """Yield the lines that are not blank."""
-    rest = b""
-    with Utf8(source) as stream:
-        block = stream.read(_BLOCK)
-        while block:
-            *lines, rest = (rest + block).split(b"\n")
-            yield from (line for line in lines if line.strip())
-            if len(rest) > _LINE:
-                raise InputError(f"{source.path} has a line of more than {_LINE // 2**20} MB: it is no JSON lines")
-            block = stream.read(_BLOCK)
-    if rest.strip():
-        yield rest
-
-
-def _parse(line: bytes) -> Any:
+def _parse(line: bytes | TooLong) -> Any:
     """Return the line's value, or None if it has none."""
     try:
-        return json.loads(line)
+        return json.loads(line) if isinstance(line, bytes) else None
     except (ValueError, RecursionError):
         return None
 
 
-def _wrong(line: bytes, record: Any, columns: dict[str, str]) -> tuple[str, str] | None:
-    """Return reason and detail for a line that is no row."""
+def _wrong(line: bytes | TooLong, record: Any, columns: dict[str, str]) -> tuple[str, str] | None:
+    """Return reason and detail for a line that is not a row."""
+    if isinstance(line, TooLong):
+        return "too_long", f"a line of {line.size} bytes"
+    what = None
     if not valid_utf8(line):
-        return "invalid_utf8", "not UTF-8"
-    if not isinstance(record, dict):
-        return "bad_row", "not a JSON object"
-    for role in ("url", "alt_text"):
-        value = record.get(columns[role])
-        if value is not None and not isinstance(value, str):
-            return "bad_row", f"{columns[role]} is not text"
-    return None
+        what = "invalid_utf8", "not UTF-8"
+    elif not isinstance(record, dict):
+        what = "bad_row", "not a JSON object"
+    elif not isinstance(record.get(columns["url"]), str | None):
+        what = "bad_row", f"{columns['url']} is not text"
+    elif not all(isinstance(text, str | None) for text in _texts(record.get(columns["alt_text"]))):
+        what = "bad_row", f"{columns['alt_text']} is not text"
+    return what and (what[0], f"{what[1]}: {line[:_SHOWN].decode('utf-8', 'backslashreplace')}")
+
+
+def _texts(value: Any) -> list[Any]:
+    """Return the captions of a row: one, or those of a list; a row of none has one that is missing."""
+    return (value or [None]) if isinstance(value, list) else [value]
 
 
 def _bytes(value: Any) -> bytes | None:
-    """Return a value's text as bytes: an escaped lone surrogate makes them no UTF-8, which is seen later."""
+    """Return a value's text as bytes: an escaped lone surrogate makes them not UTF-8, which is seen later."""
     if value is None or isinstance(value, dict | list):
         return None
     text = value if isinstance(value, str) else json.dumps(value)

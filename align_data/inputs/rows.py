@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ COLUMNS: dict[str, Any] = {
     "source_uid": pl.String,
 }
 """What is read of an input."""
+MAX_BYTES = 8 * 2**20
+"""A longer URL or text is not an alt-text but an accident, and is rejected; any other value is left out."""
 DETAIL = 200
 """Characters of a rejected row's detail."""
 
@@ -35,12 +38,21 @@ class Rejects:
     rows: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    emptied: Counter[str] = field(default_factory=Counter)
+    """Of each column how many values were left out, their rows kept."""
 
     def add(self, row: int, reason: str, detail: str) -> None:
         """Add one row, counted from 1."""
         self.rows.append(row)
         self.reasons.append(reason)
         self.details.append(detail[:DETAIL])
+
+    def extend(self, other: Rejects) -> None:
+        """Add the rows of another."""
+        self.rows += other.rows
+        self.reasons += other.reasons
+        self.details += other.details
+        self.emptied += other.emptied
 
 
 @dataclass
@@ -52,11 +64,16 @@ class Batch:
 
 
 def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
-    """Return the batch as a frame of text and size columns; rows with bytes that are no UTF-8 go to `rejects`."""
+    """Return the batch as a frame of text and size columns; rows whose URL or text is not UTF-8 go to `rejects`."""
     columns = {name: _stored(column, name) for name, column in batch.columns.items()}
     bad: set[int] = set()
     for name, column in columns.items():
-        for place, value in _invalid(column):
+        invalid = _invalid(column)
+        if invalid and name not in NEEDED:  # a pair is not worse for it
+            columns[name] = _emptied(column, [place for place, _ in invalid])
+            rejects.emptied[name] += len(invalid)
+            continue
+        for place, value in invalid:
             if place not in bad:
                 shown = value.decode("utf-8", "backslashreplace")
                 rejects.add(int(batch.rows[place]), "invalid_utf8", f"{name}: {shown}")
@@ -67,14 +84,17 @@ def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
         keep[list(bad)] = False
         rows = rows[keep]
         columns = {name: column.filter(pa.array(keep)) for name, column in columns.items()}
-    plain = {n: _text(c) if COLUMNS[n] == pl.String or _is_text(c.type) else c for n, c in columns.items()}
+    plain = {n: _text(c) if COLUMNS[n] == pl.String or is_text(c.type) else c for n, c in columns.items()}
     frame = pl.from_arrow(pa.table({"row": rows, **plain}))
     assert isinstance(frame, pl.DataFrame)
     declared = [name for name in columns if COLUMNS[name] == pl.String and name not in NEEDED]
     return frame.with_columns(
-        *(_size(name) for name in columns if COLUMNS[name] == pl.Int32),
+        *(size(name) for name in columns if COLUMNS[name] == pl.Int32),
         # In CSV nothing and the empty text are one; so they are everywhere.
-        *(pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in declared),
+        *(
+            pl.when(pl.col(name).str.len_bytes().is_between(1, MAX_BYTES)).then(pl.col(name)).alias(name)
+            for name in declared
+        ),
     )
 
 
@@ -84,26 +104,39 @@ def _stored(column: Any, name: str) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     kind = array.type
-    plain = _is_text(kind) or pa.types.is_null(kind) or pa.types.is_boolean(kind)
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if name in NEEDED and not (_is_text(kind) or pa.types.is_null(kind)):
-        raise InputError(f"the column for {name} holds {kind}, not text; choose another with --url-col or --text-col")
-    if plain or number:
+    if name in NEEDED:
+        not_text(kind, name)
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    if is_text(kind) or pa.types.is_null(kind) or number:
         return array
     try:
         return array.cast(pa.large_string())  # a date, a decimal
     except pa.ArrowException:
-        return pa.nulls(len(array), pa.large_string())  # a list, a struct: nothing that is declared is one
+        return pa.nulls(len(array), pa.large_string())
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def not_text(kind: pa.DataType, role: str) -> None:
+    """Refuse a URL or text that is of a type that cannot be one."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (is_text(kind) or pa.types.is_null(kind)):
+        raise InputError(f"the column for {role} holds {kind}, not text; choose another with --url-col or --text-col")
+
+
+def plain_type(kind: pa.DataType) -> bool:
+    """Tell whether a type can be a size, an id or the like: not a list, a struct or a map."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return not pa.types.is_nested(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a type is text, or bytes that may be."""
     strings = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     return bool(strings or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def _invalid(column: pa.Array) -> list[tuple[int, bytes]]:
     """Return position and bytes of the values that are no UTF-8."""
-    if not _is_text(column.type):
+    if not is_text(column.type):
         return []
     column = column.cast(pa.large_binary())
     try:
@@ -112,6 +145,14 @@ def _invalid(column: pa.Array) -> list[tuple[int, bytes]]:
         values = enumerate(column.to_pylist())
         return [(place, raw) for place, raw in values if raw is not None and not valid_utf8(raw)]
     return []
+
+
+def _emptied(column: pa.Array, places: list[int]) -> pa.Array:
+    """Return a column with null at some places."""
+    mask = np.zeros(len(column), dtype=bool)
+    mask[places] = True
+    column = column.cast(pa.large_binary())
+    return pc.if_else(pa.array(mask), pa.scalar(None, column.type), column)
 
 
 def valid_utf8(raw: bytes) -> bool:
@@ -132,12 +173,12 @@ def _text(column: pa.Array) -> pa.Array:
         return pc.if_else(same, whole.cast(pa.large_string()), column.cast(pa.large_string()))
     return (
         column.cast(pa.large_binary()).cast(pa.large_string())
-        if _is_text(column.type)
+        if is_text(column.type)
         else column.cast(pa.large_string())
     )
 
 
-def _size(name: str) -> pl.Expr:
+def size(name: str) -> pl.Expr:
     """Return a declared size as a positive Int32, null if it is none."""
     pixels = pl.col(name).cast(pl.Float64, strict=False).cast(pl.Int32, strict=False)
     return pl.when(pixels > 0).then(pixels).alias(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -23,6 +23,8 @@ from align_data.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Tab
 
 PART_ROWS = 1_000_000
 PART_BYTES = 256 * 2**20
+HASHED = 4 * 2**30
+"""Bytes of lists on this machine that are hashed whole."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class _UnitAccount:
     accepted: int
     bytes: int
     reasons: Counter[str]
+    emptied: Counter[str]
+    """Of each declared column how many values are not UTF-8, and were left out."""
 
 
 def ingest(
@@ -78,15 +82,17 @@ def ingest(
     if reading.given():  # a dataset of before there were these options is the same still
         made_of["reading"] = reading.given()
     modified = [source.modified for source in sources]
-    done = _done_before(dataset, made_of, modified)
+    done = _done_before(dataset, made_of, sources, modified)
     if done is not None:
         return done
     todo, notes = units(sources, choice, reading)
     for note in notes:
         progress.say(note)
-    _begin(dataset, made_of, modified)
+    _begin(dataset, made_of, modified, _contents(sources))
     unit_rejects = _unit_rejects(dataset)
-    declared = [name for name in pair.DECLARED if any(name in unit.columns for unit in todo)]
+    declared = [
+        name for name in pair.DECLARED if any(name in {**unit.columns, **dict(unit.constants)} for unit in todo)
+    ]
     shuffle: Shuffle[int, _UnitAccount, PartInfo] = Shuffle(
         prepare=lambda number, tick: _prepare(number, todo[number], declared, unit_rejects, tick),
         merge=pair.merge,
@@ -102,6 +108,8 @@ def ingest(
     splits = [f"{key:016x}" for key in _split(accounts, parts)]
     dataset.pairs.commit(written, {"account": asdict(account), "splits": splits})
     dataset.store.clear_work()
+    for name, values in sorted(sum((a.emptied for a in accounts), Counter[str]()).items()):
+        progress.say(f"{name}: {values:,} values are not UTF-8, and are left empty; their rows stay")
     if account.reasons.get("invalid_utf8") and any(source.format != "parquet" for source in sources):
         progress.say(_not_utf8(account.reasons["invalid_utf8"], reading))
     return account
@@ -127,7 +135,24 @@ def _unit_rejects(dataset: Dataset) -> Table:
     return Table(dataset.store, "_rejected", dataset.rejected.contract)
 
 
-def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> Account | None:
+def _contents(sources: Sequence[Source]) -> list[str] | None:
+    """Return the hash of each whole file, where that costs little: a file that was only touched is then known again."""
+    if any(source.remote for source in sources) or sum(source.size for source in sources) > HASHED:
+        return None
+    return [source.content() for source in sources]
+
+
+def _same(begun: Mapping[str, Any], sources: Sequence[Source], modified: Sequence[str]) -> bool:
+    """Tell whether no input was written to since: by when that was, and if it was, by the whole content."""
+    if begun.get("modified", list(modified)) == list(modified):
+        return True
+    contents = begun.get("contents")
+    return contents is not None and contents == _contents(sources)
+
+
+def _done_before(
+    dataset: Dataset, made_of: dict[str, Any], sources: Sequence[Source], modified: Sequence[str]
+) -> Account | None:
     """Return the account of a dataset that holds these inputs already, None without one; DatasetError for others."""
     manifest = dataset.pairs.committed()
     if manifest is None:
@@ -135,7 +160,7 @@ def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[s
     before = dataset.rejected.committed()
     if before is not None and digest(dict(before.meta)) == digest(made_of):
         begun = unchecked(dataset.store.read_bytes(BEGUN) or b"{}", dataset.store.path(BEGUN), "remove it")
-        if begun.get("modified", list(modified)) != list(modified):
+        if not _same(begun, sources, modified):
             raise DatasetError(
                 f"{dataset.store.url} was made of these inputs, but one has been written to since: choose another --out"
             )
@@ -148,14 +173,14 @@ def _done_before(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[s
     raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {what}: choose another --out")
 
 
-def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str]) -> None:
+def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str], contents: Sequence[str] | None) -> None:
     """Keep the parts that a killed run of the same inputs and packages has finished; remove any others.
 
     Raises DatasetError for a folder that holds something else than a dataset.
     """
     store = dataset.store
     packages = {"align_data": __version__, "polars": pl.__version__, "pyarrow": pa.__version__}
-    wanted = checked({**packages, **made_of, "modified": list(modified)})
+    wanted = checked({**packages, **made_of, "modified": list(modified), "contents": contents})
     begun = store.read_bytes(BEGUN)
     foreign = [name for name in store.names() if name not in (".lock", "_log", "_work")]
     if begun is None and foreign:
@@ -172,10 +197,10 @@ def _prepare(
 ) -> Generator[pl.DataFrame, None, _UnitAccount]:
     """Yield the unit's pairs, keyed, piece by piece; write its rejected rows beside."""
     rows = accepted = size = 0
-    reasons: Counter[str] = Counter()
+    reasons, emptied = Counter[str](), Counter[str]()
     with ExitStack() as stack:
         writer: PartWriter | None = None
-        for good, bad in _cleaned(unit):
+        for good, bad in _cleaned(unit, emptied):
             rows += len(good) + len(bad)
             accepted += len(good)
             size += pair.size(good)
@@ -186,19 +211,43 @@ def _prepare(
             if len(good):
                 yield pair.keyed(good, declared)
             tick(len(good) + len(bad))
-    return _UnitAccount(rows, accepted, size, reasons)
+    return _UnitAccount(rows, accepted, size, reasons, emptied)
 
 
-def _cleaned(unit: Unit) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+@dataclass(frozen=True)
+class Rejected:
+    """A rejected row, as an example of its reason."""
+
+    source: str
+    row: int
+    reason: str
+    detail: str
+
+
+def example(dataset: Dataset, account: Account) -> Rejected | None:
+    """Return the first row that was rejected for the most frequent reason, None where none was."""
+    manifest = dataset.rejected.committed()
+    if not account.reasons or manifest is None:
+        return None
+    most = max(account.reasons, key=lambda reason: account.reasons[reason])
+    for part in range(len(manifest.parts)):
+        for piece in dataset.rejected.pieces(part, ["source", "row", "reason", "detail"]):
+            for row in piece.filter(pl.col("reason") == most).head(1).iter_rows():
+                return Rejected(*row)
+    return None
+
+
+def _cleaned(unit: Unit, emptied: Counter[str]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Yield good and rejected rows; what a file stores in small row groups is joined to pieces worth sorting."""
     waiting: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     rows = size = 0
     for frame, rejects in read(unit):
         good, bad = pair.clean(frame)
+        emptied.update(rejects.emptied)
         early = pl.DataFrame({"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, bad.schema)
         waiting.append((good, pl.concat([early, bad]).sort("row") if len(early) else bad))
-        rows, size = rows + len(frame) + len(rejects.rows), size + pair.size(good)
-        if rows > PIECE_ROWS // 2 or size > PIECE_BYTES // 2:
+        rows, size = rows + len(frame) + len(rejects.rows), size + pair.size(good, pair.DECLARED)
+        if rows > PIECE_ROWS // 2 or size > PIECE_BYTES // 4:
             yield _joined(waiting)
             waiting, rows, size = [], 0, 0
     if waiting:
