@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from align_data import names
 from align_data.errors import DatasetError
 from align_data.store import Store
 
@@ -22,6 +23,13 @@ FILE = re.compile(
 """What export writes: shards and the like in the folders of splits, and its working folders the same."""
 _ENTRY: Mapping[str, type] = {"name": str, "pairs": int, "bytes": int, "sha256": str}
 _INDEX: Mapping[str, type] = {"name": str, "rows": int, "sha256": str}
+_NAMES: Mapping[str, names.Form] = {
+    "webdataset": names.TAR_SHARD,
+    "parquet": names.PARQUET_SHARD,
+    "metadata": names.PART,
+    "uids": names.UIDS,
+}
+"""Format → the form of its files' names."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,11 @@ def read_manifest(folder: Store) -> dict[str, Any]:
         raise DatasetError(
             f"{folder.url} has no {MANIFEST}: it is no export, or one that did not finish; remove it and export again"
         )
+    return parsed(content, folder.path(MANIFEST))
+
+
+def parsed(content: bytes, where: str) -> dict[str, Any]:
+    """Return what a manifest says; DatasetError where it is none, or names a file that no export has."""
     try:
         manifest = dict(json.loads(content))
         for shard in manifest["shards"]:
@@ -48,15 +61,32 @@ def read_manifest(folder: Store) -> dict[str, Any]:
         if "index" in manifest:
             _check(manifest["index"], _INDEX)
         _check(manifest, {"format": str, "of": str, "pairs": int, "exported": int})
+        if manifest["format"] not in _NAMES:
+            raise ValueError(f"format is {names.shown(manifest['format'])}")
+        splits = list(manifest.get("splits", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DatasetError(f"{folder.path(MANIFEST)} is no manifest of an export: {error!r}") from error
+        raise DatasetError(f"{where} is no manifest of an export: {error!r}") from error
+    for split in splits:
+        names.SPLIT.check(split, where)
+    folders = set(folders_of(splits))
+    entries = [shard["name"] for shard in manifest["shards"]]
+    for name in entries:
+        _NAMES[manifest["format"]].check(name, where)
+        if f"{name.rpartition('/')[0]}/".lstrip("/") not in folders:
+            raise DatasetError(f"{where}: {names.shown(name)} is in no split of the export")
+    if len(set(entries)) < len(entries):
+        raise DatasetError(f"{where} is no manifest of an export: it names a file twice")
+    if "index" in manifest:
+        names.INDEX.check(manifest["index"]["name"], where)
     return manifest
 
 
 def _check(entry: Mapping[str, Any], types: Mapping[str, type]) -> None:
     for key, type_ in types.items():
         if not isinstance(entry[key], type_) or isinstance(entry[key], bool):
-            raise TypeError(f"{key} is {entry[key]!r}")
+            raise TypeError(f"{key} is {names.shown(entry[key])}")
+        if type_ is int and entry[key] < 0:
+            raise ValueError(f"{key} is {entry[key]}")
 
 
 def differs(folder: Store, entry: Mapping[str, Any]) -> str | None:

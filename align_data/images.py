@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
+from align_data import names
+from align_data.errors import DatasetError
 from align_data.layout import Dataset
 from align_data.progress import Tick
 from align_data.schema import contract
 from align_data.tables import Table
+from align_data.tars import BLOCK, Place
 
 IMAGES = contract("images").polars()
 """The columns of the table `images`."""
@@ -48,12 +52,52 @@ def untried(urls: pl.Series) -> pl.DataFrame:
 
 
 def sorted_rows(table: Table, part: int, columns: list[str] | None = None) -> pl.DataFrame:
-    """Return all rows of one part of a table like `images`, in their order."""
-    names = columns or list(table.contract.polars())
-    pieces = list(table.pieces(part, names))
-    if pieces:
-        return pl.concat(pieces)
-    return pl.DataFrame(schema=table.contract.polars(*names))
+    """Return all rows of one part of a table like `images`, in their order.
+
+    Raises DatasetError for a row that names a tar, or a place in one, that we cannot have written.
+    """
+    wanted = columns or list(table.contract.polars())
+    pieces = list(table.pieces(part, wanted))
+    rows = pl.concat(pieces) if pieces else pl.DataFrame(schema=table.contract.polars(*wanted))
+    if "tar" in wanted:
+        _check_places(table, part, rows)
+    return rows
+
+
+def _check_places(table: Table, part: int, rows: pl.DataFrame) -> None:
+    form = names.tar_of(part) if table.name in ("images", "content") else names.TAR
+    tar = pl.col("tar").fill_null("")
+    wrong = {"tar": ~tar.str.contains(f"^(?:{form.pattern})$")}
+    for column, least in (("offset", BLOCK), ("size", 0)):
+        if column in rows.columns:
+            wrong[column] = (pl.col(column) < least).fill_null(True)
+    if "offset" in wrong:
+        wrong["offset"] |= pl.col("offset") % BLOCK != 0
+    told = rows.with_row_index("row").filter(pl.col("tar").is_not_null() & pl.any_horizontal(wrong.values()))
+    for row in told.head(1).iter_rows(named=True):
+        where = f"row {row['row'] + 1:,} of {table.store.path(table.part_name(part))}"
+        form.check(row["tar"], where)
+        said = ", ".join(f"{name} {row[name]}" for name in ("offset", "size") if name in wrong)
+        raise DatasetError(f"{where}: {said} is not where an image can lie in {row['tar']}")
+
+
+def image_places(dataset: Dataset, part: int) -> pl.DataFrame:
+    """Return url, tar, offset and size of the images of a part, and sha256: of the bytes, where they were measured."""
+    place = ["url", "tar", "offset"]
+    rows = sorted_rows(dataset.images, part, [*place, "size"])
+    if not dataset.content.has(part):
+        return rows.with_columns(sha256=pl.lit(None, pl.String))
+    content = sorted_rows(dataset.content, part, [*place, "sha256"]).unique("url", keep="first")
+    return rows.join(content, on=place, how="left", maintain_order="left")
+
+
+PLACE = ("tar", "offset", "size", "sha256")
+"""The columns of `image_places` that are a `Place`."""
+
+
+def place_of(row: Mapping[str, Any]) -> Place | None:
+    """Return where an image's bytes lie by a row of `image_places`; None where there are none."""
+    return None if row["tar"] is None else Place(*(row[name] for name in PLACE))
 
 
 def chunks(rows: int, size: int) -> Iterator[tuple[int, int, int]]:

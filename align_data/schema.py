@@ -31,6 +31,8 @@ class Column:
     type: str
     nullable: bool
     about: str
+    erased: bool = False
+    """Whether a takedown takes the value out: it holds, or tells, what identifies the pair."""
     plain: bool = False
     """Stored as it is: of random characters a codec makes little, and a ledger should cost next to nothing."""
 
@@ -93,7 +95,7 @@ def contract(table: str) -> Contract:
     """Load the contract called `table` from schemas/."""
     data = yaml.safe_load(resources.text("schemas", f"{table}.yaml"))
     columns = tuple(
-        Column(name, c["type"], c.get("nullable", False), c["about"], c.get("plain", False))
+        Column(name, c["type"], c.get("nullable", False), c["about"], c.get("erased", False), c.get("plain", False))
         for name, c in data["columns"].items()
     )
     return Contract(data["table"], data["about"], columns, bool(data.get("partial", False)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tarfile
 from contextlib import ExitStack
@@ -9,14 +10,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
+from align_data import names
 from align_data.errors import DatasetError
 from align_data.store import Store
 
 MAX_TAR = 10**9
 """Bytes of a tar, at most; but one member always fits."""
-TAR = re.compile(r"\d{3,}-\d{5,}(?:-\d+)?(?:-t\d{4,})?\.tar")
+TAR = re.compile(names.TAR_STEM)
 """What the tars of fetched images are called, in the folder of their part."""
+BLOCK = tarfile.BLOCKSIZE
+"""What headers and content begin at multiples of."""
 _COPY = 2**20
+DAMAGED = "the dataset is damaged: put the file back, or remove its folders images, content and bytes and fetch again"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Place:
     """The tar's name in the store."""
     offset: int
     size: int
+    sha256: str | None = None
+    """Of the bytes, where they have been measured: what is read must still be them."""
 
 
 class TarWriter:
@@ -132,6 +139,11 @@ def member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
     return _header(name, len(content)), content, bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
+def regular(member: tarfile.TarInfo) -> bool:
+    """Tell whether a member is a file whose bytes lie in the tar as they are: no link, no device, nothing sparse."""
+    return member.isreg() and not member.issparse() and member.size >= 0
+
+
 class TarReader:
     """Reads members by place; keeps the last tar open, as places mostly come in its order."""
 
@@ -141,17 +153,41 @@ class TarReader:
         self._file: BinaryIO | None = None
 
     def read(self, place: Place) -> bytes:
-        """Return the bytes at a place; OSError where there are none."""
+        """Return the bytes at a place.
+
+        Raises OSError for a tar that cannot be read, and DatasetError where no member's bytes lie there, or others than
+        were measured.
+        """
         if self._file is None or self._tar != place.tar:
             self.close()
             self._file = self._store.read(place.tar)
             self._tar = place.tar
         assert self._file is not None
-        self._file.seek(place.offset)
-        return self._file.read(place.size)
+        header = BLOCK if place.offset else 0  # a file that is an image itself has none
+        self._file.seek(place.offset - header)
+        some = self._file.read(header + place.size)
+        content = some[header:]
+        if len(some) < header + place.size:
+            where = f"{place.tar}, at {place.offset:,}: the tar" if header else place.tar
+            raise DatasetError(f"{where} ends before byte {place.offset + place.size:,}; {DAMAGED}")
+        if header and not _is_header(some[:header], place.size):
+            wrong = f"no image of {place.size:,} bytes begins there"
+        elif place.sha256 is not None and hashlib.sha256(content).hexdigest() != place.sha256:
+            wrong = f"the bytes are not those that were measured, whose SHA-256 is {place.sha256}"
+        else:
+            return content
+        raise DatasetError(f"{place.tar}, at {place.offset:,}: {wrong}; {DAMAGED}")
 
     def close(self) -> None:
         """Close the tar that is open."""
         if self._file is not None:
             self._file.close()
         self._file = None
+
+
+def _is_header(block: bytes, size: int) -> bool:
+    try:
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return regular(member) and member.size == size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -49,10 +50,18 @@ list_options = together(
     metavar="FOLDER",
     help="An export of this dataset: all that was ever taken down goes out of it too. Can be given several times.",
 )
+@click.option(
+    "--copies", is_flag=True, help="Take pairs of other URLs too whose images, as measured, have the same bytes."
+)
+@click.option(
+    "--forget",
+    is_flag=True,
+    help="Take the keys of words and texts that only these pairs had out of counts too; reads every text.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would be; write nothing.")
 @resource_options
 @json_option
-def command(dataset: str, folders: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any) -> None:
+def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Take pairs out of a dataset and of what was exported, for good.
 
     A pair that is taken down becomes a tombstone: its uid and what was counted stay, its URL, text and all else that
@@ -71,12 +80,19 @@ def command(dataset: str, folders: tuple[str, ...], dry_run: bool, as_json: bool
     """
     files = {kind: some for kind in KINDS if (some := options.pop(kind))}
     asked, work = read(files), options.get("work")
-    with session(dataset, resources(options), reads=dry_run) as (opened, engine):
-        report = takedown(opened, asked, folders, engine, progress(), dry_run=dry_run, work=work)
+    what = {"copies": options.pop("copies"), "forget_counts": options.pop("forget"), "dry_run": options.pop("dry_run")}
+    with session(dataset, resources(options), reads=what["dry_run"]) as (opened, engine):
+        report = takedown(opened, asked, folders, engine, progress(), **what, work=work)
     if as_json:
         print_json(report.to_json())
     else:
         _print(report, dataset)
+    if report.receipt.unread:
+        number, first = len(report.receipt.unread), report.receipt.unread[0]
+        raise DatasetError(
+            f"this takedown is not done: {number:,} files could not be looked into, the first: {first}. Nothing was "
+            "taken down of the pairs beside them: mend that, and give the same command again"
+        )
     undone = [shards.folder for shards in report.receipt.shards if shards.note]
     if undone:
         raise DatasetError(
@@ -105,10 +121,20 @@ def _print(report: Report, dataset: str) -> None:
     for shards in found.shards:
         said = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
         tell(f"{shards.folder}: {said}")
+    tell(_same_bytes(found.copies))
+    for kind, number in found.forgotten.items():
+        tell(f"counts/{kind}: {number:,} keys that no pair has any more")
     if report.stored:
         note(f"receipt: {dataset}/{report.stored}")
     elif report.dry_run:
         note("nothing was written")
+
+
+def _same_bytes(copies: Mapping[str, Any]) -> str:
+    if not copies.get("pairs"):
+        return "the same bytes: no pair of another URL, as far as images are measured"
+    went = f"{copies['taken']:,} of them with it" if copies["taken"] else "give --copies to take them too"
+    return f"the same bytes: {copies['pairs']:,} pairs of {copies['urls']:,} other URLs ({went})"
 
 
 _FOUND = {

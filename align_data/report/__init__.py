@@ -14,6 +14,7 @@ from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
+    from align_data.report.pictures import SamplePictures
     from align_data.train.ablate import Ablation
     from align_data.train.search import Found  # Pillow, which counting does not need
 
@@ -60,10 +61,10 @@ def drawing() -> ModuleType:
     return page
 
 
-def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> dict[str, str]:
+def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> SamplePictures:
     from align_data.report.pictures import pictures  # noqa: PLC0415 - Pillow, which counting does not need
 
-    return dict(pictures(dataset, samples, progress))
+    return pictures(dataset, samples, progress)
 
 
 __all__ = ["ablation_html", "audit_html", "diff_html", "drawing", "search_html"]

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from align_data.ledger import Plan
 from align_data.report import charts, forest
-from align_data.report.pictures import Pictures
+from align_data.report.pictures import Pictures, SamplePictures
 from align_data.secrets import mask_url
 from align_data.signals import find
 from align_data.stages.audit.curves import Curve
@@ -42,8 +42,8 @@ for (const node of document.querySelectorAll('script[type="application/vnd.vegal
 """`ast`: expressions are interpreted, so that the page need not be allowed to make code of text."""
 
 
-def page(survey: Survey, pictures: Pictures) -> str:
-    """Return the audit page of a survey as HTML; `pictures` are thumbnails by URL, as data: URLs."""
+def page(survey: Survey, pictures: SamplePictures) -> str:
+    """Return the audit page of a survey as HTML, with the thumbnails of its samples."""
     rules = [_Section(survey, rule.name) for rule in survey.plan.recipe.rules]
     return _render(
         "audit.html.j2",
@@ -60,7 +60,7 @@ def page(survey: Survey, pictures: Pictures) -> str:
     )
 
 
-def diff_page(diff: Diff, pictures: Pictures) -> str:
+def diff_page(diff: Diff, pictures: SamplePictures) -> str:
     """Return what two ledgers decide otherwise as a page."""
     return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
 

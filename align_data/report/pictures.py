@@ -13,7 +13,9 @@ from align_data.children import Child, ChildDiedError
 from align_data.children.values import WrongValueError, of
 from align_data.decoding.nsfw import SLACK
 from align_data.decoding.thumbnail import HANDLER, MOST, SECONDS
+from align_data.errors import DatasetError
 from align_data.formats import EXTENSIONS
+from align_data.images import image_places, place_of
 from align_data.layout import Dataset
 from align_data.progress import Progress
 from align_data.stages.audit.picks import Sample
@@ -23,21 +25,31 @@ Pictures = Mapping[str, str]
 """URL of an image, or what else it goes by → a data: URL of its thumbnail."""
 
 
-def pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> Pictures:
+class SamplePictures(dict[str, str]):
+    """The thumbnails of samples by URL; `lost` says of each image whose bytes could not be read why."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[str] = []
+
+
+def pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> SamplePictures:
     """Return a thumbnail of each sample's image, as far as it has been fetched and can be decoded."""
+    shown = SamplePictures()
     if dataset.images.committed() is None:
-        return {}
+        return shown
     urls: dict[int, set[str]] = defaultdict(set)
     for sample in samples:
         urls[sample.part].add(sample.url)
     places = {url: place for part, some in sorted(urls.items()) for url, place in _places(dataset, part, some)}
     with progress.step("audit: pictures", len(places), "images") as tick:
-        found = {}
-        for url, picture in _shrunk(_read(dataset, places)):
+        for url, picture in _shrunk(_read(dataset, places, shown.lost)):
             tick(1)
             if picture is not None:
-                found[url] = picture
-    return found
+                shown[url] = picture
+    if shown.lost:
+        progress.say(f"{len(shown.lost):,} pictures could not be read, the first: {shown.lost[0]}")
+    return shown
 
 
 def of_images(images: Mapping[str, bytes]) -> Pictures:
@@ -46,19 +58,23 @@ def of_images(images: Mapping[str, bytes]) -> Pictures:
 
 
 def _places(dataset: Dataset, part: int, urls: set[str]) -> Iterator[tuple[str, Place]]:
-    for piece in dataset.images.pieces(part, ["url", "tar", "offset", "size"]):
-        for url, *place in piece.filter(pl.col("url").is_in(list(urls)) & pl.col("tar").is_not_null()).iter_rows():
-            yield url, Place(*place)
+    for row in image_places(dataset, part).filter(pl.col("url").is_in(list(urls))).iter_rows(named=True):
+        if (place := place_of(row)) is not None:
+            yield row["url"], place
 
 
-def _read(dataset: Dataset, places: Mapping[str, Place]) -> Iterator[tuple[str, bytes | None]]:
-    """Yield the bytes of each image; None for what cannot be read."""
+def _read(dataset: Dataset, places: Mapping[str, Place], lost: list[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Yield the bytes of each image; None for what cannot be read, and why goes to `lost`."""
     reader = TarReader(dataset.store)
     try:
         for url, place in places.items():
             try:
                 yield url, reader.read(place)
-            except OSError:
+            except OSError as error:
+                lost.append(f"cannot read {place.tar}: {error.strerror or error}")
+                yield url, None
+            except DatasetError as error:
+                lost.append(str(error))
                 yield url, None
     finally:
         reader.close()

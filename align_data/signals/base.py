@@ -101,6 +101,12 @@ class Signal:
     """Why a value can be missing where the signal is measured, as the end of a sentence."""
     none: int | None = None
     """The stored value that stands for 'has none', shown so."""
+    erased_by_takedown: bool | None = None
+    """Whether a takedown takes the value out: it holds, or tells, what identifies a pair. Text must say it."""
+
+    def __post_init__(self) -> None:
+        if self.erased_by_takedown is None and self.type == "string":
+            raise TypeError(f"the signal {self.name} holds text: say whether a takedown erases it")
 
     def shown(self, value: Any) -> Any:
         """Return a value as a reader should see it: 'none' where it stands for that."""

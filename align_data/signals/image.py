@@ -15,8 +15,10 @@ def _column(name: str) -> Measure:
     return lambda piece: piece.frame[name]
 
 
-def _content(name: str, type_: Type, unit: str, about: str, source: str, look: Look = "header") -> Signal:
-    """Return a signal that is a column of the table `content`."""
+def _content(
+    name: str, type_: Type, unit: str, about: str, source: str, look: Look = "header", *, identifies: bool = False
+) -> Signal:
+    """Return a signal that is a column of the table `content`; one that `identifies` an image is erased with it."""
     return Signal(
         name=name,
         kind="image",
@@ -30,6 +32,7 @@ def _content(name: str, type_: Type, unit: str, about: str, source: str, look: L
         look=look,
         measure=_column(name),
         null=_NOT_FETCHED,
+        erased_by_takedown=identifies,
     )
 
 
@@ -52,6 +55,7 @@ _PHASH = _content(
     "The image's perceptual hash by imagehash.phash, after EXIF orientation, as a signed integer.",
     "COYO-700M, image_phash",
     "pixels",
+    identifies=True,
 )
 
 SIGNALS = (
@@ -75,8 +79,10 @@ SIGNALS = (
         "the URL says.",
         "CC3M and CC12M, which keep JPEG",
     ),
-    _content("sha256", "string", "hex", "SHA-256 of the bytes.", "DataComp, sha256"),
-    _content("md5", "string", "hex", "MD5 of the bytes: removal lists are given by it.", "Re-LAION-5B"),
+    _content("sha256", "string", "hex", "SHA-256 of the bytes.", "DataComp, sha256", identifies=True),
+    _content(
+        "md5", "string", "hex", "MD5 of the bytes: removal lists are given by it.", "Re-LAION-5B", identifies=True
+    ),
     _PHASH,
     replace(
         _content(
@@ -100,6 +106,7 @@ SIGNALS = (
         content=("phash",),
         given="evaluation",
         measure=_eval_distance,
+        erased_by_takedown=False,
         lacks="need --eval-index, which align-data eval-index makes",
     ),
     replace(
@@ -126,6 +133,7 @@ SIGNALS = (
         content=("sha256", "md5", "phash", "decodable"),
         given="blocklist",
         measure=_blocked,
+        erased_by_takedown=False,
         without_images=True,
         lacks="need --blocklist",
     ),

@@ -76,6 +76,7 @@ SIGNALS = (
         source="DataComp, baselines/apply_filter.py: lid.176 top-1 of the raw text",
         needs=("alt_text",),
         measure=lambda piece: piece.once(_detect)["language"],
+        erased_by_takedown=False,
         params=_PARAMS,
         missing=missing,
     ),

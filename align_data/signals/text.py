@@ -85,6 +85,7 @@ SIGNALS = (
         source="ours",
         needs=("alt_text",),
         measure=text_script,
+        erased_by_takedown=False,
     ),
     Signal(
         name="host",
@@ -96,5 +97,6 @@ SIGNALS = (
         source="ours",
         needs=("url",),
         measure=host,
+        erased_by_takedown=True,
     ),
 )

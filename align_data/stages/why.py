@@ -11,6 +11,7 @@ import polars as pl
 
 from align_data.errors import DatasetError
 from align_data.hashing import keys
+from align_data.images import sorted_rows
 from align_data.inputs.rows import DETAIL
 from align_data.layout import Dataset
 from align_data.ledger import Plan, open_current, times
@@ -243,10 +244,8 @@ def _image(dataset: Dataset, part: int, url: str) -> tuple[list[str], Place | No
     for table, names in ((dataset.images, ["status", "reason", "tar", "offset", "size"]), (dataset.content, _SAID)):
         if table.committed() is None:
             break
-        rows = (
-            row for piece in table.pieces(part, ["url", *names]) for row in piece.filter(pl.col("url") == url).rows()
-        )
-        _, status, reason, *where = next(rows)
+        rows = sorted_rows(table, part, ["url", *names]).filter(pl.col("url") == url).rows()
+        _, status, reason, *where = rows[0]
         if status == "untried":
             return ["the image has not been asked for"], None
         if status != "ok":  # of fetching, and then content says the same again; or of decoding, and the bytes are there

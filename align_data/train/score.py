@@ -19,14 +19,14 @@ from PIL import Image
 from align_data.decoding.render import How, render
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError, InputError
-from align_data.images import sorted_rows
+from align_data.images import PLACE, image_places
 from align_data.layout import Dataset
 from align_data.measured import fresh, scored_by
 from align_data.progress import Progress, Tick
 from align_data.signals import Signal
 from align_data.signals.score import DECIMALS, similarity
 from align_data.tables import Manifest, Table
-from align_data.tars import Place, TarReader
+from align_data.tars import DAMAGED, Place, TarReader
 from align_data.train.embed import Encoder, sound
 from align_data.train.pictures import centre
 
@@ -34,7 +34,6 @@ BATCH = 64
 """Pairs that go through the model together. No option: another number would change the last bits of a score."""
 _AHEAD = 2
 """Batches that are decoded while one is embedded."""
-_PLACE = ("tar", "offset", "size")
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,12 @@ class _Run:
 
     def _rows(self, part: int) -> Iterator[pl.DataFrame]:
         """Yield url, alt_text and the place of the bytes, null where there are none that can be decoded."""
-        images = sorted_rows(self.dataset.images, part, ["url", *_PLACE])
+        images = image_places(self.dataset, part)
         pairs = self.dataset.pairs.pieces(part, ["url", "alt_text"])
         decodable = self.dataset.measured("image").pieces(part, ["decodable"])
         for piece, good in zip(pairs, decodable, strict=True):
             placed = piece.join(images, on="url", how="left", maintain_order="left")
-            yield placed.with_columns(pl.when(good["decodable"]).then(pl.col(name)).alias(name) for name in _PLACE)
+            yield placed.with_columns(pl.when(good["decodable"]).then(pl.col(name)).alias(name) for name in PLACE)
 
     def _scores(self, batch: _Batch, tick: Tick) -> pl.Series:
         """Return the scores of one batch."""
@@ -203,7 +202,7 @@ class _Decoding:
     def _begin(self, rows: pl.DataFrame) -> Callable[[], _Batch]:
         """Read the images of some rows, and have them decoded; return what waits for that."""
         there = rows.with_row_index("row").filter(pl.col("tar").is_not_null())
-        places = [Place(*place) for place in there.select(_PLACE).iter_rows()]
+        places = [Place(*place) for place in there.select(PLACE).iter_rows()]
         distinct = {place: number for number, place in enumerate(dict.fromkeys(places))}
         futures = [self._pool.submit(_pixels, place, self._read(place), self._side) for place in distinct]
 
@@ -234,4 +233,4 @@ def _pixels(place: Place, content: bytes, side: int) -> NDArray[np.uint8]:
 
 
 def _damaged(place: Place, error: Exception) -> DatasetError:
-    return DatasetError(f"{place.tar}, at {place.offset:,}: {error}; the dataset is damaged")
+    return DatasetError(f"{place.tar}, at {place.offset:,}: {error}; {DAMAGED}")

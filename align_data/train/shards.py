@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
+from align_data import names
 from align_data.errors import DatasetError
 from align_data.exported import MANIFEST
 from align_data.formats import EXTENSIONS
@@ -19,6 +21,7 @@ from align_data.tars import ended
 
 _IMAGES = frozenset({*EXTENSIONS.values(), "jpeg"})
 _ENDINGS = (".tar", ".parquet")
+_COPY = 2**20
 
 
 class CorruptShardError(DatasetError):
@@ -48,6 +51,8 @@ class Shards:
     def __init__(self, store: Store, named: dict[str, _Named], only: frozenset[str] | None = None) -> None:
         self.store, self.names, self.only = store, list(named), only
         self._named = named
+        self._whole: set[str] = set()
+        """Shards that had the manifest's SHA-256 when they were first read."""
         self.skipped: dict[str, str] = {}
         """Shards that could not be read, and why."""
 
@@ -82,16 +87,26 @@ class Shards:
         return digest([known, None if self.only is None else sorted(self.only)])
 
     def read(self, name: str) -> Iterator[Sample]:
-        """Yield the pairs of one shard, in its order; CorruptShardError where it cannot be read to its end."""
+        """Yield the pairs of one shard, in its order.
+
+        Raises CorruptShardError where it cannot be read to its end, and at the end where it is not what the manifest
+        says: a shard is hashed as it is read, the first time.
+        """
+        path, known = self.store.path(name), self._named[name]
+        sha256 = None if name in self._whole else known.sha256
         try:
-            size = self._named[name].bytes
-            if size is not None and (there := self.store.size(name)) != size:
+            if known.bytes is not None and (there := self.store.size(name)) != known.bytes:
                 # A tar that is cut off between two members reads like a whole one.
-                raise CorruptShardError(f"{self.store.path(name)} has {there:,} bytes, not {size:,}")
+                raise CorruptShardError(f"{path} has {there:,} bytes, not {known.bytes:,}")
             read = _parquet if name.endswith(".parquet") else _tar
-            for sample in read(self.store, name):
-                if self.only is None or sample.uid in self.only:
-                    yield sample
+            with self.store.read(name) as file:
+                hashing = _Hashing(file) if sha256 is not None else None
+                for sample in read(hashing or file, path, name):
+                    if self.only is None or sample.uid in self.only:
+                        yield sample
+                if hashing is not None and (found := hashing.rest()) != sha256:
+                    raise CorruptShardError(f"{path} has the SHA-256 {found}, not {sha256} as the manifest says")
+                self._whole.add(name)
         except DatasetError:
             raise
         except Exception as error:
@@ -135,15 +150,47 @@ def _named(store: Store) -> dict[str, _Named]:
 def _sizes(manifest: bytes, where: str) -> list[tuple[str, _Named]]:
     try:
         shards: list[dict[str, Any]] = json.loads(manifest)["shards"]
-        known = ("bytes", "pairs", "sha256")
-        return [(str(shard["name"]), _Named(*(shard.get(key) for key in known))) for shard in shards]
-    except (ValueError, KeyError, TypeError) as error:
+        return [(names.SHARD.check(shard["name"], where), _entry(shard)) for shard in shards]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{where} is no manifest of shards: {error!r}") from error
 
 
-def _tar(store: Store, name: str) -> Iterator[Sample]:
+def _entry(shard: dict[str, Any]) -> _Named:
+    found = _Named(*(shard.get(key) for key in _Named._fields))
+    for value, kind in zip(found, (int, int, str), strict=True):
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{names.shown(value)} is not what is known of a shard")
+    return found
+
+
+class _Hashing:
+    """A file that is hashed as it is read from its beginning to its end."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._sha256, self._whole = file, hashlib.sha256(), False
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        some: bytes = self._file.read(size)
+        if not self._whole:
+            self._sha256.update(some)
+        return some
+
+    def seek(self, at: int) -> int:
+        """Go to a place; first all is hashed."""
+        self.rest()
+        return int(self._file.seek(at))
+
+    def rest(self) -> str:
+        """Read what is left; return the SHA-256 of all."""
+        while not self._whole:
+            self._whole = not self.read(_COPY)
+        return self._sha256.hexdigest()
+
+
+def _tar(file: Any, path: str, name: str) -> Iterator[Sample]:
     """Yield what is in a tar whose members of a pair follow each other."""
-    with store.read(name) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+    with tarfile.open(fileobj=file, mode="r|") as tar:
         shard, key = name.rpartition(".")[0], ""
         parts: dict[str, bytes] = {}
         for member in tar:
@@ -162,7 +209,7 @@ def _tar(store: Store, name: str) -> Iterator[Sample]:
         if parts:
             yield from _sample(shard, key, parts)
         if not ended(file, tar.offset):
-            raise CorruptShardError(f"{store.path(name)} ends before it is over")
+            raise CorruptShardError(f"{path} ends before it is over")
 
 
 def _sample(shard: str, key: str, parts: dict[str, bytes]) -> Iterator[Sample]:
@@ -175,11 +222,10 @@ def _sample(shard: str, key: str, parts: dict[str, bytes]) -> Iterator[Sample]:
     yield Sample(str(uid), str(known.get("url") or ""), text, image)
 
 
-def _parquet(store: Store, name: str) -> Iterator[Sample]:
-    with store.read(name) as file:
-        table = pq.ParquetFile(io.BytesIO(file.read()))
-        if "image" not in table.schema_arrow.names:
-            raise CorruptShardError(f"{store.path(name)} has no column image: it was exported without images")
-        for batch in table.iter_batches(batch_size=64, columns=["uid", "url", "alt_text", "image"]):
-            for row in batch.to_pylist():
-                yield Sample(row["uid"], row["url"], row["alt_text"], row["image"]["bytes"])
+def _parquet(file: Any, path: str, _: str) -> Iterator[Sample]:
+    table = pq.ParquetFile(io.BytesIO(file.read()))
+    if "image" not in table.schema_arrow.names:
+        raise CorruptShardError(f"{path} has no column image: it was exported without images")
+    for batch in table.iter_batches(batch_size=64, columns=["uid", "url", "alt_text", "image"]):
+        for row in batch.to_pylist():
+            yield Sample(row["uid"], row["url"], row["alt_text"], row["image"]["bytes"])

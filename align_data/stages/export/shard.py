@@ -27,9 +27,12 @@ from align_data.progress import Tick
 from align_data.schema import contract
 from align_data.store import Store
 from align_data.tables import frame
-from align_data.tars import Place, TarReader, ending, member
+from align_data.tars import DAMAGED, Place, TarReader, ending, member
 
 INDEX = "index.parquet"
+DIGEST = "digest"
+"""The column, while shards are made, with the SHA-256 of the image's bytes as it was measured."""
+_PLACE = {"tar": pa.string(), "offset": pa.int64(), "size": pa.int64(), DIGEST: pa.string()}
 _FACTS = b"align_data"
 _GROUP_BYTES = 64 * 2**20
 """Bytes of images in a row group of a Parquet shard."""
@@ -80,8 +83,7 @@ def rows_name(split: int, part: int) -> str:
 
 def rows_schema(signals: Sequence[str]) -> pa.Schema:
     """Return what is kept of a row until its shard is made."""
-    place = {"tar": pa.string(), "offset": pa.int64(), "size": pa.int64()}
-    return pa.unify_schemas([pa.schema(_PLAIN), measured_schema(signals), pa.schema(place)])
+    return pa.unify_schemas([pa.schema(_PLAIN), measured_schema(signals), pa.schema(_PLACE)])
 
 
 class Groups:
@@ -209,11 +211,11 @@ def _samples(out: Store, job: ShardJob, shard: Shard, tick: Tick) -> Iterator[Sa
 
 
 def _image(reader: TarReader, row: Mapping[str, Any], how: How) -> Rendered:
-    place = Place(row["tar"], row["offset"], row["size"])
+    place = Place(*(row[name] for name in _PLACE))
     try:
         return render(reader.read(place), how)
     except (OSError, UnrenderableError) as error:
-        raise DatasetError(f"{place.tar}, at {place.offset:,}: {error}; the dataset is damaged") from error
+        raise DatasetError(f"{place.tar}, at {place.offset:,}: {error}; {DAMAGED}") from error
 
 
 def _sizes(image: Rendered) -> dict[str, int]:
@@ -250,7 +252,7 @@ def _tar(out: _Hashing, samples: Iterator[Sample], job: ShardJob) -> Iterator[tu
 def _parquet(out: _Hashing, samples: Iterator[Sample], job: ShardJob) -> Iterator[tuple[str, int, int]]:
     """Write a Parquet file with images as Hugging Face reads them; yield uid, row and bytes of each image."""
     known = rows_schema(job.signals)
-    plain = [field for field in known if field.name not in (*_SIZES, "tar", "offset", "size")]
+    plain = [field for field in known if field.name not in {*_SIZES, *_PLACE}]
     image_type = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     fields = [pa.field("image", image_type), *plain, *(pa.field(n, t) for n, t in _SIZES.items())]
     features = {field.name: _feature(field) for field in fields}

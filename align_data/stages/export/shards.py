@@ -19,13 +19,14 @@ from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.exported import folders_of, sizes
 from align_data.hashing import xxh3
-from align_data.images import sorted_rows
+from align_data.images import image_places
 from align_data.layout import Dataset
 from align_data.measured import columns
 from align_data.progress import Progress, Tick
 from align_data.stages.export.making import Making, make_all
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.shard import (
+    DIGEST,
     Groups,
     Shard,
     ShardJob,
@@ -36,8 +37,6 @@ from align_data.stages.export.shard import (
 )
 from align_data.stages.export.urls import stripped
 from align_data.store import Store
-
-_PLACE = ("tar", "offset", "size")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def _kept(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.Data
     """Yield the kept rows of each piece that have an image, with the split of each; rows read, and kept without one."""
     ledger = run.dataset.ledger(run.selection.ledger)
     masks = ledger.pieces(part, ["failed", "unknown"])
-    images = sorted_rows(run.dataset.images, part, ["url", *_PLACE])
+    images = image_places(run.dataset, part).rename({"sha256": DIGEST})
     wanted = list(dict.fromkeys(["decodable", *signals]))
     for piece, mask in zip(columns(run.dataset, part, ["uid", "url", "alt_text"], wanted), masks, strict=True):
         kept = piece.filter(mask.select(run.selection.kept).to_series())

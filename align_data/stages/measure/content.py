@@ -37,6 +37,8 @@ _MADE: Mapping[Look, tuple[str, ...]] = {
 """The columns that a look gives."""
 _ENDED = ("crashed", "hung", "memory")
 """What more time, on a machine with less to do, may change."""
+_WAS = "sha256_was"
+"""The SHA-256 that was measured, also where it is measured again: what lies there must still be the same bytes."""
 _SOME = "scored before"
 """Which images are scored where others have come since, or have been forgotten, and no detector was given for them."""
 
@@ -178,7 +180,9 @@ def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | No
     stale = [look for look in LOOKS if facts["looks"][look] not in (None, run.looks[look])]
     gone = {name for look in stale for name in _MADE[look]}
     kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in Seen._fields}
-    known = found.with_columns(pl.when(keep).then(pl.col(name)).alias(name) for name, keep in kept.items())
+    known = found.with_columns(
+        pl.col("sha256").alias(_WAS), *(pl.when(keep).then(pl.col(name)).alias(name) for name, keep in kept.items())
+    )
     return known.with_columns(pl.col("status").fill_null("untried"))
 
 
@@ -202,7 +206,8 @@ def _look(
         seen, looks = _state(run, image, olds[number], opens[number])
         rows.append(seen)
         if looks is not None:
-            items.append((Place(image["tar"], image["offset"], image["size"]), looks))
+            was = olds[number][_WAS] if _same_place(image, olds[number]) else None
+            items.append((Place(image["tar"], image["offset"], image["size"], was), looks))
             at.append(number)
     # Strict, so that the decoder is asked to its end: else its last word would answer for the next chunk.
     for place, (_, looks), seen in zip(at, items, decoder.look(items, check), strict=True):
@@ -219,14 +224,18 @@ def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open:
     if image["tar"] is None:
         final = not image["retryable"]
         return Seen(image["status"], image["reason"], decodable=False if final else None), None
-    same = old and all(old[name] == image[name] for name in ("url", "tar", "offset"))
-    known = Seen(**{name: old[name] for name in Seen._fields}) if same else Seen("untried")
+    known = Seen(**{name: old[name] for name in Seen._fields}) if _same_place(image, old) else Seen("untried")
     looks = Looks(
         header=known.sha256 is None,
         pixels=run.looks["pixels"] is not None and known.decodable is None,
         nsfw=run.nsfw is not None and known.nsfw is None and known.decodable is not False and is_open,
     )
     return known, looks if looks.header or looks.pixels or looks.nsfw else None
+
+
+def _same_place(image: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Tell whether what is known of an image is of the bytes that it has now."""
+    return bool(old) and all(old[name] == image[name] for name in ("url", "tar", "offset"))
 
 
 def _merged(known: Seen, seen: Seen, looks: Looks) -> Seen:

@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 
-from align_data.banned import ban
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.layout import Dataset
@@ -21,7 +20,7 @@ from align_data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
 from align_data.progress import Progress
 from align_data.stages.takedown.asked import KINDS, Asked, read
 from align_data.stages.takedown.files import Rewritten, rewritten
-from align_data.stages.takedown.find import find
+from align_data.stages.takedown.forget import forget_keys
 from align_data.stages.takedown.part import Done, Scrub, anew, scrub, scrub_rejected
 from align_data.stages.takedown.part import examine as examine_part
 from align_data.stages.takedown.plan import (
@@ -30,21 +29,21 @@ from align_data.stages.takedown.plan import (
     begin,
     forget,
     fresh,
-    manifests,
-    next_number,
+    not_read,
     request_of,
-    same_lists,
     store_receipt,
     tables,
     under_way,
 )
+from align_data.stages.takedown.planning import Request, by_part, make_plan
 from align_data.stages.takedown.shards import Export, Scrubbed, open_export, scrub_export
 from align_data.stages.takedown.shards import check as check_shards
 from align_data.stages.takedown.shards import examine as examine_shards
+from align_data.stages.takedown.written import Written
 from align_data.tables import MANIFEST, Manifest, PartInfo, Table
-from align_data.tombstones import every, fingerprint, part_of, write
+from align_data.tombstones import every, fingerprint, write
 
-__all__ = ["KINDS", "Asked", "Receipt", "Report", "read", "takedown"]
+__all__ = ["KINDS", "Asked", "Receipt", "Report", "not_read", "read", "takedown"]
 
 
 @dataclass
@@ -62,7 +61,8 @@ class Report:
     def nothing(self) -> bool:
         """Whether there is nothing to take down."""
         found = self.receipt
-        return not (found.pairs or found.rejected or found.banned or any(one.pairs for one in found.shards))
+        shards = any(one.pairs for one in found.shards)
+        return not (found.pairs or found.rejected or found.banned or shards)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -78,15 +78,20 @@ def takedown(
     progress: Progress,
     *,
     dry_run: bool = False,
+    copies: bool = False,
+    forget_counts: bool = False,
     work: str | None = None,
 ) -> Report:
     """Take down all pairs that are asked for, and all tombstones out of the exported `folders`.
 
-    Raises DatasetError for a folder that is no export of this dataset, before anything changes.
+    With `copies` the pairs of other URLs whose images have the same bytes go too, with `forget_counts` the keys of
+    counts that only these pairs had. What cannot be looked into stays as it is, with all pairs of its part, and the
+    receipt names it. Raises DatasetError for a folder that is no export of this dataset, before anything changes.
     """
     pairs = dataset.pairs.committed() or dataset.ingested()
     exports = _open(folders, pairs, work)
-    request = request_of(asked, [export.key for export in exports])
+    digest = request_of(asked, [export.key for export in exports], copies=copies, forget=forget_counts)
+    request = Request(asked, folders, digest, copies, forget_counts)
     before, plan = [], under_way(dataset)
     if plan is None and not dry_run:
         forget(dataset)  # what one that was killed at its very end has left
@@ -95,49 +100,35 @@ def takedown(
     elif plan is not None:
         progress.say(f"takedown {plan.number:04d} did not finish: it is carried out now")
         report = _carry_out(dataset, pairs, plan, engine, progress, work)
-        if plan.request == request or not (asked.values or exports):
+        if plan.request == digest or not (asked.values or exports):
             return report
         before = [report.stored] if report.stored else []
         exports = _open(folders, pairs, work)  # they may be others now
     elif not (asked.values or exports):
         raise DatasetError("nothing is asked for: give a list of URLs, hosts, SHA-256 or uids, or exported folders")
-    found = find(dataset, pairs, asked, engine, progress)
-    dead = pl.concat([every(dataset.tombstones), pl.Series("uid", found.uids, pl.String)])
+    written = Written.of(dataset, pairs) if plan is None or not dry_run else Written.unchecked(dataset, pairs)
+    request = replace(request, folders=[export.store.url for export in exports])
+    new, uids = make_plan(written, request, engine, progress)
+    dead = pl.concat([every(dataset.tombstones), pl.Series("uid", uids, pl.String)])
     held = [examine_shards(export, dead) for export in exports]
-    account = found.account(asked)
-    for kind, name in same_lists(dataset.store, asked).items():
-        account[kind]["same_list_as"] = name
-    new_bans = _bans(dataset, asked)
-    receipt = Receipt(next_number(dataset.store), account, uids=found.uids, pairs=len(found.uids), banned=len(new_bans))
-    receipt.rejected = sum(map(len, found.rejected.values()))
+    receipt = Receipt.of(new, uids)
     receipt.shards = [
         Scrubbed(export.store.url, export.format, some.pairs, list(some.shards))
         for export, some in zip(exports, held, strict=True)
     ]
     report = Report(receipt, before=before, dry_run=dry_run)
+    if report.nothing and receipt.unread:
+        raise DatasetError(f"nothing is taken down: {not_read(receipt.unread)}")
     if dry_run:
-        _foresee(dataset, pairs, receipt, found.rejected, engine, progress)
+        _foresee(dataset, pairs, receipt, map(int, new.rejected), engine, progress)
     for export, some in zip(exports, held, strict=True):
         check_shards(export, list(some.shards), engine, progress)
     if dry_run or report.nothing:
+        receipt.forgotten = {kind: len(keys) for kind, keys in new.forget.items()}
         receipt.tombstones = len(dead)
         return report
-    new = Plan(
-        receipt.takedown,
-        request,
-        receipt.asked,
-        {str(part): rows for part, rows in sorted(found.rejected.items())},
-        new_bans,
-        [export.store.url for export in exports],
-        manifests(dataset),
-    )
-    begin(dataset, new, found.uids)
+    begin(dataset, new, uids)
     return replace(_carry_out(dataset, pairs, new, engine, progress, work), before=before)
-
-
-def _bans(dataset: Dataset, asked: Asked) -> list[str]:
-    """Return what is to be put into the table of the bytes that no fetch stores again."""
-    return sorted({ban(sha256) for sha256 in asked.of("sha256")} - set(every(dataset.banned)))
 
 
 def _open(folders: Sequence[str], pairs: Manifest, work: str | None) -> list[Export]:
@@ -145,19 +136,11 @@ def _open(folders: Sequence[str], pairs: Manifest, work: str | None) -> list[Exp
     return list({export.key: export for export in (open_export(url, pairs, work) for url in folders)}.values())
 
 
-def _by_part(pairs: Manifest, uids: Sequence[str]) -> dict[int, list[str]]:
-    """Return the uids of each part that has any."""
-    found: dict[int, list[str]] = {}
-    for uid in sorted(uids):
-        found.setdefault(part_of(pairs, uid), []).append(uid)
-    return found
-
-
 def _foresee(
     dataset: Dataset, pairs: Manifest, receipt: Receipt, rejected: Iterable[int], engine: Engine, progress: Progress
 ) -> None:
     """Fill in what a takedown would do to the dataset."""
-    asked = _by_part(pairs, receipt.uids)
+    asked = by_part(pairs, receipt.uids)
     job, parts = Scrub(dataset, pairs, receipt.takedown, "", asked), list(asked)
     rows = [pairs.parts[part].rows for part in parts]
     files = [dataset.rejected.part_name(part) for part in rejected]
@@ -189,19 +172,22 @@ def _carry_out(
         write(dataset.banned, [*every(dataset.banned), *plan.banned])
     tombstones = fingerprint(dataset) or ""
     job = Scrub(dataset, pairs, plan.number, tombstones)
-    parts = list(_by_part(pairs, uids))
+    parts = list(by_part(pairs, uids))
     done = engine.map_parts(
         "takedown", lambda n, tick: scrub(job, parts[n], tick), [pairs.parts[part].rows for part in parts], progress
     )
-    rejected = _reject(job, plan, engine, progress)
-    _commit(dataset, tombstones, [*zip(parts, done, strict=True), *rejected])
-    tombstoned = len(every(dataset.tombstones))
-    receipt = Receipt(plan.number, plan.asked, uids=uids, tombstones=tombstoned, banned=len(plan.banned))
+    every_part = [*zip(parts, done, strict=True), *_reject(job, plan, engine, progress)]
+    every_part += forget_keys(dataset, plan.forget, plan.manifests, engine, progress)
+    _commit(dataset, tombstones, every_part)
+    receipt = Receipt.of(plan, uids)
+    receipt.pairs, receipt.tombstones = 0, len(every(dataset.tombstones))
     for one in done:
         for name in ("pairs", "images", "fetched", "bytes", "tars"):
             setattr(receipt, name, getattr(receipt, name) + getattr(one, name))
-    receipt.rejected = sum(map(len, plan.rejected.values()))
-    receipt.files = [file for one in (*done, *(one for _, one in rejected)) for file in one.files]
+    for _, one in every_part:
+        for kind, number in one.forgotten.items():
+            receipt.forgotten[kind] = receipt.forgotten.get(kind, 0) + number
+    receipt.files = [file for _, one in every_part for file in one.files]
     receipt.files += rewritten(dataset.store, plan.manifests.items())
     dead = every(dataset.tombstones)
     for place, url in enumerate(plan.shards):

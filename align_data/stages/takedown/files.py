@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from align_data import names
 from align_data.errors import DatasetError
 from align_data.manifests import checked, unchecked
 from align_data.store import Store
-from align_data.tars import copy, ended, ending, whole
+from align_data.tars import BLOCK, copy, ended, ending, regular, whole
+
+T = TypeVar("T")
 
 FOLDER = "_takedown"
 """The folder of what is written down, there only while a takedown is under way."""
@@ -40,11 +43,31 @@ def rewritten(store: Store, before: Iterable[tuple[str, str | None]]) -> list[Re
     return [file for file in now if file.before != file.after]
 
 
-def recall(store: Store, name: str) -> dict[str, Any] | None:
-    """Return what was written down, None if nothing was."""
+def recall(store: Store, name: str, understood: Callable[[dict[str, Any]], T]) -> T | None:
+    """Return what was written down, as `understood`; None if nothing was.
+
+    Raises DatasetError for what is not as we write it: a dataset may come from a stranger, notes and all.
+    """
     file = f"{FOLDER}/{name}.json"
     content = store.read_bytes(file)
-    return None if content is None else unchecked(content, store.path(file), "the takedown cannot go on", old=False)
+    if content is None:
+        return None
+    said = unchecked(content, store.path(file), "the takedown cannot go on", old=False)
+    try:
+        return understood(said)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise wrong_note(store, name, repr(error)) from error
+
+
+def wrong_note(store: Store, name: str, why: str) -> DatasetError:
+    """Return what is raised for a note that is not as we write it."""
+    return DatasetError(f"{store.path(f'{FOLDER}/{name}.json')} is not what a takedown notes: {why}; put it back")
+
+
+def check_names(store: Store, name: str, said: Iterable[str], known: Iterable[str]) -> None:
+    """Raise DatasetError where a note names a file that a takedown cannot have meant."""
+    for file in sorted(set(said) - set(known)):
+        raise wrong_note(store, name, f"it names the file {names.shown(file)}")
 
 
 def note(store: Store, name: str, value: dict[str, Any]) -> None:
@@ -62,15 +85,20 @@ class Member(NamedTuple):
     end: int
 
 
-def members(store: Store, tar: str) -> list[Member]:
-    """Return the members of a tar; DatasetError if it is broken."""
+def members(store: Store, tar: str, form: names.Form) -> list[Member]:
+    """Return the members of a tar; DatasetError if it is broken, or holds what we never write."""
     try:
         with store.read(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            found = [Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)) for m in archive]
+            found = []
+            for m in archive:
+                form.check(m.name, store.path(tar))
+                if not regular(m) or m.offset_data != m.offset + BLOCK:
+                    raise tarfile.ReadError(f"{m.name} is not a plain file")
+                found.append(Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)))
             if not ended(file, archive.offset):
                 raise tarfile.ReadError(f"there is no end at byte {archive.offset:,}")
             return found
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError) as error:
         raise DatasetError(f"cannot read {store.path(tar)}: {error}; it is damaged") from error
 
 

@@ -10,16 +10,18 @@ import polars as pl
 
 from align_data.banned import ban
 from align_data.engines.base import Engine
+from align_data.errors import DatasetError
 from align_data.given import listed_hosts
 from align_data.hashing import keys
-from align_data.images import sorted_rows
+from align_data.images import image_places
 from align_data.layout import Dataset
 from align_data.progress import Progress, Tick
 from align_data.signals.base import Piece
 from align_data.signals.text import host
 from align_data.stages.takedown.asked import KINDS, Asked, rejected
+from align_data.stages.takedown.written import Written
 from align_data.tables import Manifest
-from align_data.tars import Place, TarReader
+from align_data.tars import DAMAGED, Place, TarReader
 from align_data.tombstones import bounds, every, of_part
 
 
@@ -36,10 +38,13 @@ class Found:
     rejected: dict[int, list[int]] = field(default_factory=dict)
     """Part of `rejected` → rows whose detail shows what is asked."""
     among_rejected: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
+    unread: list[str] = field(default_factory=list)
+    """What could not be looked into, a sentence each."""
 
     def add(self, other: Found) -> None:
         """Add what was found elsewhere."""
         self.uids += other.uids
+        self.unread += other.unread
         self.rejected |= other.rejected
         for mine, theirs in ((self.values, other.values), (self.before, other.before)):
             for kind in KINDS:
@@ -68,26 +73,38 @@ class Found:
 class _Search:
     """What is the same for all parts. It travels to other machines."""
 
-    dataset: Dataset
-    pairs: Manifest
+    written: Written
     asked: Asked
     urls: pl.DataFrame
     """The asked URLs with their keys."""
 
+    @property
+    def dataset(self) -> Dataset:
+        """Where it is looked for."""
+        return self.written.dataset
 
-def find(dataset: Dataset, pairs: Manifest, asked: Asked, engine: Engine, progress: Progress) -> Found:
+    @property
+    def pairs(self) -> Manifest:
+        """Its pairs."""
+        return self.written.pairs
+
+
+def find(written: Written, asked: Asked, engine: Engine, progress: Progress) -> Found:
     """Look for all that is asked, among the pairs and among the rejected rows."""
-    found = Found()
+    found, dataset = Found(), written.dataset
     if not any(asked.values.values()):
         return found
     urls = pl.Series("url", list(asked.of("urls")), pl.String)
     hexed = pl.Series("key", [f"{key:016x}" for key in keys(urls).tolist()], pl.String)
-    search = _Search(dataset, pairs, asked, pl.DataFrame([hexed, urls]))
-    rows = [part.rows for part in pairs.parts]
+    search = _Search(written, asked, pl.DataFrame([hexed, urls]))
+    rows = [part.rows for part in written.pairs.parts]
     for some in engine.map_parts("takedown: find", lambda part, tick: _of_part(search, part, tick), rows, progress):
         found.add(some)
     manifest = dataset.rejected.committed()
-    if manifest is not None and (asked.of("urls") or asked.of("hosts")):
+    by_detail = asked.of("urls") or asked.of("hosts")
+    if manifest is None and by_detail:
+        found.unread.append(f"{dataset.store.path(dataset.rejected.name)} has no manifest")
+    if manifest is not None and by_detail:
         rows = [part.rows for part in manifest.parts]
         for some in engine.map_parts(
             "takedown: rejected", lambda part, tick: _rejected(search, part, tick), rows, progress, "rows"
@@ -100,12 +117,24 @@ def find(dataset: Dataset, pairs: Manifest, asked: Asked, engine: Engine, progre
 
 
 def _of_part(search: _Search, part: int, tick: Tick) -> Found:
+    """Look through one part of `pairs`, if it can be."""
+    try:
+        return _looked(search, part, tick)
+    except DatasetError as error:
+        return Found(unread=[str(error)])
+
+
+def _looked(search: _Search, part: int, tick: Tick) -> Found:
     """Look through one part of `pairs`."""
     found, asked, dataset = Found(), search.asked, search.dataset
     low, high = bounds(search.pairs, part)
     urls = search.urls.filter((pl.col("key") >= low) & (pl.col("key") < high))
     uids = [uid for uid in asked.of("uids") if low <= uid < high]
-    by_bytes = _by_bytes(dataset, part, set(asked.of("sha256"))) if asked.of("sha256") else {}
+    if not (len(urls) or uids or asked.of("hosts") or asked.of("sha256")):
+        tick(search.pairs.parts[part].rows)
+        return found
+    search.written.check(part, dataset.pairs)
+    by_bytes = _by_bytes(search, part) if asked.of("sha256") else {}
     gone = of_part(dataset, search.pairs, part)
     heads = set(gone.str.head(16))
     found.before["urls"] = {url for key, url in urls.iter_rows() if key in heads}
@@ -156,9 +185,11 @@ def _among(column: pl.Expr, values: set[str]) -> pl.Expr:
     return column.is_in(pl.Series(sorted(values), dtype=pl.String).implode())
 
 
-def _by_bytes(dataset: Dataset, part: int, asked: set[str]) -> dict[str, set[str]]:
+def _by_bytes(search: _Search, part: int) -> dict[str, set[str]]:
     """Return URL → SHA-256 for the images whose bytes are asked; bytes that nobody has measured are hashed now."""
     found: dict[str, set[str]] = {}
+    asked, dataset = set(search.asked.of("sha256")), search.dataset
+    search.written.check(part, dataset.images, dataset.content)
     for url, sha256 in _hashes(dataset, part):
         if sha256 in asked:
             found.setdefault(url, set()).add(sha256)
@@ -167,27 +198,29 @@ def _by_bytes(dataset: Dataset, part: int, asked: set[str]) -> dict[str, set[str
 
 def _hashes(dataset: Dataset, part: int) -> Iterator[tuple[str, str]]:
     """Yield URL and SHA-256 of all images of a part that there are bytes of."""
-    place = ["url", "tar", "offset"]
     if not dataset.images.has(part):
         return
-    images = sorted_rows(dataset.images, part, [*place, "size"]).filter(pl.col("tar").is_not_null())
-    if dataset.content.has(part):
-        content = sorted_rows(dataset.content, part, [*place, "sha256"])
-        images = images.join(content, on=place, how="left", maintain_order="left")
-    else:
-        images = images.with_columns(sha256=pl.lit(None, pl.String))
-    yield from images.filter(pl.col("sha256").is_not_null()).select("url", "sha256").iter_rows()
     reader = TarReader(dataset.store)
-    for row in images.filter(pl.col("sha256").is_null()).iter_rows(named=True):
-        data = reader.read(Place(row["tar"], row["offset"], row["size"]))
+    for row in image_places(dataset, part).filter(pl.col("tar").is_not_null()).iter_rows(named=True):
+        if row["sha256"] is not None:
+            yield row["url"], row["sha256"]
+            continue
+        try:
+            data = reader.read(Place(row["tar"], row["offset"], row["size"]))
+        except OSError as error:
+            raise DatasetError(f"cannot read {row['tar']}: {error.strerror or error}; {DAMAGED}") from error
         yield row["url"], hashlib.sha256(data).hexdigest()
     reader.close()
 
 
 def _rejected(search: _Search, part: int, tick: Tick) -> Found:
-    """Look through one part of `rejected`."""
-    found, at = Found(), 0
-    for piece in search.dataset.rejected.pieces(part, ["detail"]):
+    """Look through one part of `rejected`, if it can be: it is written anew whole."""
+    found, at, table = Found(), 0, search.dataset.rejected
+    try:
+        search.written.check_whole(part, table)
+    except DatasetError as error:
+        return Found(unread=[str(error)])
+    for piece in table.pieces(part, ["detail"]):
         hit, values = rejected(piece["detail"], search.asked)
         if hit.any():
             found.rejected.setdefault(part, []).extend((hit.arg_true() + at).to_list())

@@ -14,18 +14,29 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from align_data import names
+from align_data.errors import DatasetError
 from align_data.images import sorted_rows
 from align_data.layout import Dataset
 from align_data.ledger import taken_down
 from align_data.progress import Tick
-from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
+from align_data.schema import Contract
+from align_data.signals import find, known
+from align_data.stages.takedown.files import (
+    Rewritten,
+    check_names,
+    copy_members,
+    members,
+    note,
+    recall,
+    rewritten,
+    sha256_of,
+)
 from align_data.tables import CHUNK, Manifest, Table
 from align_data.tombstones import of_part
 
-_GOES = {"page_url": None, "declared_language": None, "license": None, "source_uid": None, "url": "", "alt_text": ""}
-"""The columns of `pairs` that identify, and what is left in them."""
-_MEASURED = {"host": "", "sha256": None, "md5": None, "phash": None, "eval_nearest": None}
-"""The same of measured columns."""
+_EMPTY: Mapping[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0.0, "bool": False}
+"""What is left in a column that cannot be null."""
 _ENDING = re.compile(r"(?:-t\d{4,})?\.tar$")
 _WORKING = ("_images", "_content")
 """What runs that were killed have of a part, row for row with its URLs as they were."""
@@ -91,22 +102,55 @@ class Done:
     files: list[Rewritten] = field(default_factory=list)
     sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Table → what its part is now, without its hash."""
+    forgotten: dict[str, int] = field(default_factory=dict)
+    """Kind → keys that are counted no more."""
+
+
+def _understood(said: dict[str, Any]) -> Done:
+    return Done(**{**said, "files": [Rewritten(*file) for file in said["files"]]})
+
+
+def done_of(table: Table, part: int, files: list[Rewritten], **more: Any) -> Done:
+    """Return what was done where one part of one table was written anew."""
+    return Done(files=files, sizes={table.name: asdict(table.now(part))}, **more)
+
+
+def erased(contract: Contract) -> dict[str, Any]:
+    """Return the columns of a table that a takedown empties, and what is left in them: by what defines each."""
+    of_signals = {c.name for c in contract.columns if known(c.name) and find(c.name).erased_by_takedown}
+    return {
+        column.name: None if column.nullable else _EMPTY[column.type]
+        for column in contract.columns
+        if column.erased or column.name in of_signals
+    }
 
 
 def scrub(job: Scrub, part: int, tick: Tick) -> Done:
     """Take out of one part what its tombstones stand for."""
     store, name = job.dataset.store, f"part-{part:05d}"
-    done = recall(store, f"{name}-done")
+    done = recall(store, f"{name}-done", _understood)
     if done is None:
-        known = recall(store, name)
-        notes = Notes(**known) if known is not None else examine(job, part)
-        if known is None:
+        before = recall(store, name, lambda said: Notes(**said))
+        if before is not None:
+            form = names.tar_of(part)
+            tars = [tar for tar in (*before.tars, *before.unnamed) if form.fits(tar)]
+            tables = [table.part_name(part) for table in touchable(job.dataset)]
+            check_names(store, name, [*before.tars, *before.unnamed, *before.files], [*tars, *tables])
+        notes = before if before is not None else examine(job, part)
+        if before is None:
             notes.files = {file: sha256_of(store, file) for file in notes.files}
             note(store, name, asdict(notes))
-        done = asdict(_carry_out(job, part, notes, fresh=known is None))
-        note(store, f"{name}-done", done)
+        done = _carry_out(job, part, notes, fresh=before is None)
+        note(store, f"{name}-done", asdict(done))
     tick(job.pairs.parts[part].rows)
-    return Done(**{**done, "files": [Rewritten(*file) for file in done["files"]]})
+    return done
+
+
+def touchable(dataset: Dataset) -> list[Table]:
+    """Return all tables whose parts a takedown writes anew."""
+    measured = [dataset.measured(group) for group in dataset.groups()]
+    ledgers = [dataset.ledger(name) for name in dataset.store.names("verdicts")]
+    return [dataset.pairs, dataset.images, dataset.content, *measured, *ledgers]
 
 
 def examine(job: Scrub, part: int) -> Notes:
@@ -123,7 +167,7 @@ def examine(job: Scrub, part: int) -> Notes:
     touched = [dataset.pairs]
     for group in dataset.groups():
         table = dataset.measured(group)
-        if table.has(part) and _MEASURED.keys() & set(table.columns(part)):
+        if table.has(part) and erased(table.contract).keys() & set(table.columns(part)):
             touched.append(table)
     for name in dataset.store.names("verdicts"):
         table = dataset.ledger(name)
@@ -169,20 +213,26 @@ def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) 
         held = going.filter(pl.col("tar").is_not_null())
         notes.fetched, notes.bytes = len(held), int(held["size"].sum())
         for tar in sorted(set(held["tar"])):
-            stays = set(living.filter(pl.col("tar") == tar)["offset"])
-            notes.tars[tar] = (
-                [(m.data, m.end - m.start) for m in members(dataset.store, tar) if m.data not in stays]
-                if stays
-                else None
-            )
+            notes.tars[tar] = _going(dataset, tar, living.filter(pl.col("tar") == tar))
         named = rows["tar"].drop_nulls()
         if notes.tars and dataset.content not in touched and dataset.content.has(part):
             touched.append(dataset.content)
     folder = f"bytes/part-{part:05d}"
-    there = [f"{folder}/{name}" for name in dataset.store.names(folder) if not name.startswith(".")]
+    there = [tar for name in dataset.store.names(folder) if names.tar_of(part).fits(tar := f"{folder}/{name}")]
     notes.unnamed = sorted(set(there) - set(named))
     notes.files |= dict.fromkeys([*notes.tars, *notes.unnamed])
     return touched
+
+
+def _going(dataset: Dataset, tar: str, living: pl.DataFrame) -> list[tuple[int, int]] | None:
+    """Return where the members of a tar begin that go, and what they take; None where all of it goes."""
+    stays = dict(living.select("offset", "size").iter_rows())
+    if not stays:
+        return None
+    there = members(dataset.store, tar, names.IMAGE)
+    if stays.items() - {(member.data, member.size) for member in there}:
+        raise DatasetError(f"{dataset.store.path(tar)} has no images where the table images says; it is damaged")
+    return [(member.data, member.end - member.start) for member in there if member.data not in stays]
 
 
 def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
@@ -194,7 +244,7 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
         if not store.exists(name) and store.exists(tar):
             gone = {offset for offset, _ in notes.tars[tar] or ()}
             with store.create(name) as path:
-                copy_members(store, tar, [m for m in members(store, tar) if m.data not in gone], path)
+                copy_members(store, tar, [m for m in members(store, tar, names.IMAGE) if m.data not in gone], path)
     sizes = {}
     for table, change in _changes(job, part, notes):
         file = table.part_name(part)
@@ -242,36 +292,41 @@ def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table, Chang
     """Yield every table that can have to change, and how."""
     dataset, dead = job.dataset, job.gone(part).implode()
 
-    def by_url(name: str) -> Change:
-        def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-            gone, at = set(notes.rows[name]), 0
-            for piece in pieces:
-                stays = [row - at not in gone for row in range(at, at + len(piece))]
-                yield _moved(piece.filter(pl.Series(stays, dtype=pl.Boolean)), notes.tars, job.number)
-                at += len(piece)
-
-        return change
-
-    def measured(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        for pairs, piece in _beside(dataset, part, ["uid"], pieces):
-            yield _emptied(piece, pairs["uid"].is_in(dead), _MEASURED)
-
     def verdicts(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         for piece in pieces:
             yield piece.with_columns(taken_down(piece["failed"], piece["uid"].is_in(dead)))
 
-    def pairs(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        for piece in pieces:
-            yield _emptied(piece, piece["uid"].is_in(dead), _GOES)
-
-    yield dataset.images, by_url("images")
-    yield dataset.content, by_url("content")
-    yield from ((dataset.measured(group), measured) for group in dataset.groups())
+    yield from ((table, _less(notes, table, job.number)) for table in (dataset.images, dataset.content))
+    yield from ((table, _emptying(dataset, table, part, dead)) for table in map(dataset.measured, dataset.groups()))
     yield from ((dataset.ledger(name), verdicts) for name in notes.masks)
-    yield dataset.pairs, pairs
+    yield dataset.pairs, _emptying(dataset, dataset.pairs, part, dead)
 
 
-def _emptied(piece: pl.DataFrame, dead: pl.Series, columns: Mapping[str, str | None]) -> pl.DataFrame:
+def _less(notes: Notes, table: Table, number: int) -> Change:
+    """Return what takes rows out of a table that has a row a URL."""
+
+    def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        gone, at = set(notes.rows[table.name]), 0
+        for piece in pieces:
+            stays = [row not in gone for row in range(at, at + len(piece))]
+            yield _moved(piece.filter(pl.Series(stays, dtype=pl.Boolean)), notes.tars, number)
+            at += len(piece)
+
+    return change
+
+
+def _emptying(dataset: Dataset, table: Table, part: int, dead: pl.Series) -> Change:
+    """Return what takes out of a table that is row for row with `pairs` what identifies dead rows."""
+    left = erased(table.contract)
+
+    def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for pairs, piece in _beside(dataset, part, ["uid"], pieces):
+            yield _emptied(piece, pairs["uid"].is_in(dead), left)
+
+    return change
+
+
+def _emptied(piece: pl.DataFrame, dead: pl.Series, columns: Mapping[str, Any]) -> pl.DataFrame:
     """Return a piece with what identifies dead rows taken out."""
     there = {name: left for name, left in columns.items() if name in piece.columns}
     return piece.with_columns(
@@ -308,12 +363,12 @@ def scrub_rejected(job: Scrub, part: int, rows: Sequence[int], tick: Tick) -> Do
             yield piece.with_columns(pl.when(~dead).then("detail").otherwise(pl.lit("")).alias("detail"))
             at += len(piece)
 
-    known = recall(store, name)
-    before = known["before"] if known is not None else sha256_of(store, file)
-    if known is None:
+    noted = recall(store, name, lambda said: {"before": said["before"]})
+    before = noted["before"] if noted is not None else sha256_of(store, file)
+    if noted is None:
         note(store, name, {"before": before})
     if sha256_of(store, file) == before:
         rewrite(table, part, change, table.facts(part) or {})
-    now = table.now(part)
-    tick(now.rows)
-    return Done(files=rewritten(store, [(file, before)]), sizes={table.name: asdict(now)})
+    done = done_of(table, part, rewritten(store, [(file, before)]))
+    tick(done.sizes[table.name]["rows"])
+    return done

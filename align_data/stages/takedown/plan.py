@@ -14,14 +14,17 @@ from align_data.manifests import unchecked
 from align_data.schema import contract
 from align_data.secrets import mask
 from align_data.stages.takedown.asked import Asked
-from align_data.stages.takedown.files import FOLDER, Rewritten, note, recall, sha256_of
+from align_data.stages.takedown.files import FOLDER, Rewritten, check_names, note, recall, sha256_of
+from align_data.stages.takedown.part import touchable
 from align_data.stages.takedown.shards import Scrubbed
+from align_data.stages.takedown.written import RECEIPTS, receipts
 from align_data.store import Store
 from align_data.tables import CHUNK, MANIFEST, Table, digest
 from align_data.tombstones import write
 
-RECEIPTS = "takedowns"
-_NOTES = re.compile(rf"plan\.json|(?:part|rejected|shards)-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}")
+_NOTES = re.compile(
+    rf"plan\.json|(?:part|rejected|shards|counts-(?:ngrams|texts))-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}"
+)
 """What is in the folder of a takedown that is under way."""
 
 
@@ -41,6 +44,21 @@ class Plan:
     shards: Sequence[str]
     manifests: Mapping[str, str | None]
     """File that stands for a whole table → its SHA-256 before."""
+    unread: Sequence[str] = ()
+    """What could not be looked into."""
+    copies: Mapping[str, Any] = field(default_factory=dict)
+    """Of pairs of other URLs with the same bytes: how many, and whether they are taken down too."""
+    forget: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Kind → keys that are counted no more."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what none of ours says: a dataset may come from a stranger."""
+        good = isinstance(self.number, int) and 0 < self.number < 10**9
+        good &= all(re.fullmatch("[0-9]{1,9}", part) is not None for part in self.rejected)
+        good &= all(isinstance(row, int) for some in (*self.rejected.values(), *self.forget.values()) for row in some)
+        good &= all(isinstance(word, str) for word in (*self.banned, *self.shards, *self.unread))
+        if not good or not set(self.forget) <= {"ngrams", "texts"}:
+            raise ValueError("it says something else than a takedown's plan")
 
 
 @dataclass
@@ -63,10 +81,24 @@ class Receipt:
     """All there are now."""
     banned: int = 0
     """SHA-256 that no fetch stores again, by this takedown."""
+    copies: Mapping[str, Any] = field(default_factory=dict)
+    """Pairs and URLs, other than those asked for, that have bytes of an image taken down; and whether they went too."""
+    forgotten: dict[str, int] = field(default_factory=dict)
+    """Kind → keys that are counted no more."""
+    unread: list[str] = field(default_factory=list)
+    """What could not be looked into: the takedown is not done before it has been."""
     uids: list[str] = field(default_factory=list)
     """Pairs that are tombstones by this takedown."""
     files: list[Rewritten] = field(default_factory=list)
     shards: list[Scrubbed] = field(default_factory=list)
+
+    @staticmethod
+    def of(plan: Plan, uids: Sequence[str]) -> Receipt:
+        """Return what a plan says of its receipt."""
+        receipt = Receipt(plan.number, plan.asked, pairs=len(uids), uids=list(uids), banned=len(plan.banned))
+        receipt.rejected = sum(map(len, plan.rejected.values()))
+        receipt.copies, receipt.unread = plan.copies, list(plan.unread)
+        return receipt
 
     def to_json(self) -> dict[str, Any]:
         """Return the receipt as JSON data."""
@@ -78,9 +110,9 @@ class Receipt:
         return found
 
 
-def request_of(asked: Asked, folders: Sequence[str]) -> str:
+def request_of(asked: Asked, folders: Sequence[str], **options: bool) -> str:
     """Return what tells a request from another, whatever order it is given in."""
-    return digest({"lists": dict(asked.digests), "shards": sorted(folders)})
+    return digest({"lists": dict(asked.digests), "shards": sorted(folders), **options})
 
 
 def fresh(dataset: Dataset) -> Table:
@@ -96,11 +128,16 @@ def begin(dataset: Dataset, plan: Plan, uids: Sequence[str]) -> None:
 
 def under_way(dataset: Dataset) -> Plan | None:
     """Return the plan of a takedown that was begun and has not finished."""
-    known = recall(dataset.store, "plan")
-    try:
-        return None if known is None else Plan(**known)
-    except TypeError as error:
-        raise DatasetError(f"{dataset.store.path(FOLDER)}/plan.json is not a plan of a takedown: {error}") from error
+    plan = recall(dataset.store, "plan", lambda said: Plan(**said))
+    if plan is not None:
+        check_names(dataset.store, "plan", plan.manifests, _whole(dataset))
+    return plan
+
+
+def not_read(unread: Sequence[str]) -> str:
+    """Say what could not be looked into, and what to do."""
+    many = f"{len(unread):,} files" if len(unread) > 1 else "a file"
+    return f"{many} could not be looked into: {unread[0]}. Mend that, and give the same command again"
 
 
 def store_receipt(dataset: Dataset, receipt: Receipt) -> str:
@@ -126,10 +163,10 @@ def next_number(store: Store) -> int:
 def same_lists(store: Store, asked: Asked) -> dict[str, str]:
     """Return for each list that was given before, to the byte, the receipt of that takedown."""
     found: dict[str, str] = {}
-    for name in store.names(RECEIPTS):
-        before = _asked_in(store, f"{RECEIPTS}/{name}")
+    for name, receipt in receipts(store):
+        before = receipt.get("asked") or {}
         for kind, digest_ in asked.digests.items():
-            if before.get(kind) == digest_:
+            if isinstance(before, dict) and dict(before.get(kind) or {}).get("list_sha256") == digest_:
                 found.setdefault(kind, f"{RECEIPTS}/{name}")
     return found
 
@@ -145,17 +182,18 @@ def _asked_in(store: Store, receipt: str) -> dict[str, Any]:
 
 def tables(dataset: Dataset) -> list[Table]:
     """Return all tables whose parts a takedown rewrites."""
-    ledgers = [dataset.ledger(name) for name in dataset.ledgers()]
-    return [
-        *(dataset.pairs, dataset.rejected, dataset.images, dataset.content),
-        *(dataset.measured(group) for group in dataset.groups()),
-        *ledgers,
-    ]
+    counts = [table(kind) for kind in ("ngrams", "texts") for table in (dataset.counts, dataset.classes)]
+    return [*touchable(dataset), dataset.rejected, *counts]
+
+
+def _whole(dataset: Dataset) -> list[str]:
+    """Return all files that a takedown rewrites whatever part it works on."""
+    own = (dataset.tombstones, dataset.banned)
+    classes = (dataset.classes("ngrams"), dataset.classes("texts"))
+    names = [f"{table.name}/{MANIFEST}" for table in (*tables(dataset), *own)]
+    return [*names, *(table.part_name(0) for table in (*own, *classes))]
 
 
 def manifests(dataset: Dataset) -> dict[str, str | None]:
     """Return the SHA-256 of all files that a takedown rewrites whatever part it works on."""
-    own = (dataset.tombstones, dataset.banned)
-    names = [f"{table.name}/{MANIFEST}" for table in (*tables(dataset), *own)]
-    names += [table.part_name(0) for table in own]
-    return {name: sha256_of(dataset.store, name) for name in names}
+    return {name: sha256_of(dataset.store, name) for name in _whole(dataset)}

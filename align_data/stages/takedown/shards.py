@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from align_data import names
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
 from align_data.exported import FILE, MANIFEST, WORKING, beside, differs, read_manifest, sizes_name, stats_name
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
-from align_data.stages.takedown.files import Rewritten, copy_members, members, note, recall, rewritten, sha256_of
+from align_data.stages.takedown.files import (
+    Rewritten,
+    check_names,
+    copy_members,
+    members,
+    note,
+    recall,
+    rewritten,
+    sha256_of,
+)
 from align_data.store import UNFINISHED, Store
 from align_data.tables import Manifest, frame
 
@@ -94,15 +106,19 @@ def examine(export: Export, gone: pl.Series) -> Held:
         return held
     if not export.sharded:
         for name in (file["name"] for file in export.manifest["shards"]):
-            uids = frame(_parquet_file(export.store, name).read(columns=["uid"]))["uid"]
-            found = uids.filter(uids.is_in(dead)).to_list()
+            pieces = (rows["uid"] for rows in _read(export.store, name, ["uid"]))
+            found = [uid for uids in pieces for uid in uids.filter(uids.is_in(dead))]
             if found:
                 held.shards[name] = found
                 held.bytes += export.store.size(name)
         return held
-    index = _parquet_file(export.store, export.manifest["index"]["name"])
-    for group in range(index.num_row_groups):
-        rows = frame(index.read_row_group(group, columns=["uid", "shard"]))
+    known = {shard["name"] for shard in export.manifest["shards"]}
+    for rows in _read(export.store, export.manifest["index"]["name"], ["uid", "shard"]):
+        for other in sorted(set(rows["shard"]) - known):
+            raise DatasetError(
+                f"{export.store.path(export.manifest['index']['name'])} names the file {names.shown(other)}, "
+                "which the manifest does not; see align-data verify"
+            )
         for (name,), some in rows.filter(pl.col("uid").is_in(dead)).group_by("shard", maintain_order=True):
             held.shards.setdefault(str(name), []).extend(some["uid"])
     held.bytes = sum(shard["bytes"] for shard in export.manifest["shards"] if shard["name"] in held.shards)
@@ -110,9 +126,29 @@ def examine(export: Export, gone: pl.Series) -> Held:
 
 
 def _parquet_file(store: Store, name: str) -> pq.ParquetFile:
-    try:
+    with _readable(store, name):
         return pq.ParquetFile(store.open(name))
-    except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
+
+
+def _read(store: Store, name: str, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """Yield columns of text of a Parquet file, group by group."""
+    file = _parquet_file(store, name)
+    with _readable(store, name):
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=columns)
+            if table.column_names != columns:
+                raise ValueError(f"it has no column {', '.join(sorted(set(columns) - set(table.column_names)))}")
+            table = table.cast(pa.schema([(column, pa.large_string()) for column in columns]))
+            table.validate(full=True)
+            yield frame(table)
+
+
+@contextmanager
+def _readable(store: Store, name: str) -> Iterator[None]:
+    """Turn what pyarrow says of a damaged file into a sentence."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:  # pyarrow's own are children of these
         what = " ".join(str(error).split())
         raise DatasetError(f"cannot read {store.path(name)}: {what}; see align-data verify") from error
 
@@ -122,12 +158,16 @@ def scrub_export(
 ) -> Scrubbed:
     """Take what is gone out of a folder; `dataset` is where it is written down, under the number `place`."""
     name = f"shards-{place:05d}"
-    done = recall(dataset, f"{name}-done")
+    done = recall(dataset, f"{name}-done", _scrubbed)
     if done is not None:
-        return Scrubbed(**{**done, "files": [Rewritten(*file) for file in done["files"]]})
+        return done
     _sweep(export)
-    known = recall(dataset, name)
-    if known is None:
+    known = recall(dataset, name, lambda said: {"shards": dict(said["shards"]), "files": dict(said["files"])})
+    if known is not None:
+        files = [one["name"] for one in export.manifest["shards"]]
+        check_names(dataset, name, known["shards"], files)
+        check_names(dataset, name, known["files"], _rewrites(export, files))
+    else:
         held = examine(export, gone)
         check(export, list(held.shards), engine, progress)
         known = {"shards": held.shards, "files": _before(export, list(held.shards))}
@@ -150,6 +190,10 @@ def scrub_export(
     return result
 
 
+def _scrubbed(said: dict[str, Any]) -> Scrubbed:
+    return Scrubbed(**{**said, "files": [Rewritten(*file) for file in said["files"]]})
+
+
 def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progress) -> None:
     """Raise DatasetError if a file that is to be rewritten is not what the manifest says, or cannot be rewritten.
 
@@ -166,7 +210,7 @@ def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progr
     for name in _beside(export, shards):
         try:
             json.loads(store.read_bytes(name) or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             wrong[name] = "is no JSON"
     if shards and store.local and not os.access(store.root, os.W_OK):
         wrong["it"] = "cannot be written to"
@@ -187,12 +231,15 @@ def _beside(export: Export, shards: Sequence[str]) -> list[str]:
 def _before(export: Export, shards: Sequence[str]) -> dict[str, str | None]:
     """Return the files that are to be rewritten with their SHA-256; the manifest's, where that has been checked."""
     known: dict[str, str | None] = {one["name"]: one["sha256"] for one in export.manifest["shards"]}
-    names = [*shards, *_beside(export, shards)]
     if export.sharded:
-        index = export.manifest["index"]
-        known[index["name"]] = index["sha256"]
-        names.append(index["name"])
-    return {name: known.get(name) or sha256_of(export.store, name) for name in [*names, MANIFEST]} if shards else {}
+        known[export.manifest["index"]["name"]] = export.manifest["index"]["sha256"]
+    return {name: known.get(name) or sha256_of(export.store, name) for name in _rewrites(export, shards)}
+
+
+def _rewrites(export: Export, shards: Sequence[str]) -> list[str]:
+    """Return all files that are written anew where some shards are."""
+    index = [export.manifest["index"]["name"]] if export.sharded else []
+    return [*shards, *_beside(export, shards), *index, MANIFEST] if shards else []
 
 
 def _sweep(export: Export) -> None:
@@ -231,7 +278,7 @@ def _scrub_shard(export: Export, name: str, uids: Sequence[str], tick: Tick) -> 
 
 def _scrub_tar(store: Store, name: str, dead: set[str]) -> list[tuple[str, int]]:
     """Take samples out of a WebDataset tar; return the keys and offsets of the other samples' images."""
-    found = members(store, name)
+    found = members(store, name, names.MEMBER)
     kept = [member for member in found if member.name.partition(".")[0] not in dead]
     if len(kept) < len(found):
         with store.create(name) as path:

@@ -1,0 +1,143 @@
+"""Forget: the keys of counts/ that only pairs taken down had. A key tells whoever guesses a text that it was here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from align_data.engines.base import Engine
+from align_data.errors import DatasetError
+from align_data.hashing import Keys
+from align_data.layout import Dataset
+from align_data.progress import Progress, Tick
+from align_data.signals import Piece
+from align_data.signals.corpus import ngram_keys, text_keys
+from align_data.stages.takedown.files import note, recall, rewritten, sha256_of
+from align_data.stages.takedown.part import Done, done_of, rewrite
+from align_data.stages.takedown.written import Written, uids_within
+from align_data.tables import Table
+
+KINDS = ("ngrams", "texts")
+_NONE: Keys = np.empty(0, np.int64)
+
+
+def only_theirs(
+    written: Written, by_part: Mapping[int, Sequence[str]], engine: Engine, progress: Progress
+) -> dict[str, list[int]]:
+    """Return by kind the keys of the texts of some pairs that no other living pair has; every text is read for it.
+
+    Raises DatasetError where counts or texts cannot be read: when the texts are gone nobody can tell their keys.
+    """
+    dataset, infos, parts = written.dataset, written.pairs.parts, list(by_part)
+    kinds = [kind for kind in KINDS if dataset.counts(kind).committed() is not None]
+    for kind in kinds:
+        _check(written, dataset.counts(kind), dataset.classes(kind))
+    dead = {part: pl.Series("uid", list(uids), pl.String) for part, uids in by_part.items()}
+
+    def theirs(number: int, tick: Tick) -> dict[str, Keys]:
+        part = parts[number]
+        tick(infos[part].rows)
+        return _distinct(kinds, uids_within(dataset, part, dead[part]))
+
+    asked = _all(kinds, engine.map_parts("takedown: keys", theirs, [infos[part].rows for part in parts], progress))
+
+    def living(part: int, tick: Tick) -> dict[str, Keys]:
+        gone = dead.get(part, pl.Series("uid", [], pl.String)).implode()
+        pieces = (
+            piece.filter((pl.col("url") != "") & ~pl.col("uid").is_in(gone))
+            for piece in dataset.pairs.pieces(part, ["uid", "url", "alt_text"])
+        )
+        found = _distinct(kinds, pieces, asked)
+        tick(infos[part].rows)
+        return found
+
+    others = _all(kinds, engine.map_parts("takedown: others", living, [info.rows for info in infos], progress))
+    return {kind: np.setdiff1d(asked[kind], others[kind]).tolist() for kind in kinds}
+
+
+def _check(written: Written, counts: Table, classes: Table) -> None:
+    for table in (counts, classes):
+        manifest = table.committed()
+        for part in range(len(manifest.parts) if manifest is not None else 0):
+            try:
+                written.check_whole(part, table)
+            except DatasetError as error:
+                raise DatasetError(f"nothing is taken down: its keys cannot be forgotten: {error}") from error
+
+
+def _distinct(
+    kinds: Sequence[str], pieces: Iterator[pl.DataFrame], among: Mapping[str, Keys] | None = None
+) -> dict[str, Keys]:
+    """Return the distinct keys of some texts by kind; only those that are `among` others, where these are given."""
+    found = dict.fromkeys(kinds, _NONE)
+    for frame in pieces:
+        piece = Piece(frame)
+        for kind in kinds if len(frame) else ():
+            keys = text_keys(piece) if kind == "texts" else np.concatenate(ngram_keys(piece)[:2])
+            keys = np.unique(keys if among is None else keys[np.isin(keys, among[kind])])
+            found[kind] = np.union1d(found[kind], keys)
+    return found
+
+
+def _all(kinds: Sequence[str], some: Sequence[Mapping[str, Keys]]) -> dict[str, Keys]:
+    return {kind: np.unique(np.concatenate([_NONE, *(keys[kind] for keys in some)])) for kind in kinds}
+
+
+def forget_keys(
+    dataset: Dataset, keys: Mapping[str, Sequence[int]], before: Mapping[str, str | None], engine: Engine,
+    progress: Progress,
+) -> list[tuple[int, Done]]:  # fmt: skip
+    """Take keys out of the counts, and out of the counts of counts; return what was done in each range."""
+    done: list[tuple[int, Done]] = []
+    for kind, some in keys.items():
+        table = dataset.counts(kind)
+        manifest = table.committed()
+        if manifest is None or not some:
+            continue
+
+        def one(part: int, tick: Tick, kind: str = kind, some: Sequence[int] = some) -> tuple[Done, Mapping[str, int]]:
+            tick(1)
+            return _of_range(dataset, kind, part, some)
+
+        ranges = engine.map_parts("takedown: forget", one, [1] * len(manifest.parts), progress, "ranges")
+        classes: Counter[int] = Counter()
+        for _, removed in ranges:
+            classes.update({int(count): number for count, number in removed.items()})
+        done += enumerate(one for one, _ in ranges)
+        done.append((0, _recount(dataset.classes(kind), classes, before)))
+    return done
+
+
+def _of_range(dataset: Dataset, kind: str, part: int, keys: Sequence[int]) -> tuple[Done, Mapping[str, int]]:
+    """Take keys out of one range; return with what was done how many keys went of each count."""
+    table, store, name = dataset.counts(kind), dataset.store, f"counts-{kind}-{part:05d}"
+    file, gone = table.part_name(part), pl.Series(keys, dtype=pl.Int64).implode()
+    known = recall(store, name, lambda said: {"before": said["before"], "removed": dict(said["removed"])})
+    if known is None:
+        counts = (piece.filter(pl.col("key").is_in(gone))["count"] for piece in table.pieces(part, ["key", "count"]))
+        removed = Counter(count for some in counts for count in some)
+        known = {"before": sha256_of(store, file), "removed": {str(n): times for n, times in sorted(removed.items())}}
+        note(store, name, known)
+    if known["removed"] and sha256_of(store, file) == known["before"]:
+        rewrite(
+            table, part, lambda pieces: (p.filter(~pl.col("key").is_in(gone)) for p in pieces), table.facts(part) or {}
+        )
+    forgotten = {kind: sum(known["removed"].values())}
+    return done_of(table, part, rewritten(store, [(file, known["before"])]), forgotten=forgotten), known["removed"]
+
+
+def _recount(table: Table, removed: Mapping[int, int], before: Mapping[str, str | None]) -> Done:
+    """Take the removed keys out of the counts of counts, unless a killed run has."""
+    file = table.part_name(0)
+    if removed and sha256_of(table.store, file) == before[file]:
+
+        def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+            for piece in pieces:
+                less = pl.Series([removed.get(count, 0) for count in piece["count"]], dtype=pl.Int64)
+                yield piece.with_columns(pl.col("keys") - less).filter(pl.col("keys") > 0)
+
+        rewrite(table, 0, change, table.facts(0) or {})
+    return done_of(table, 0, [])

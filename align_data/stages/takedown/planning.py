@@ -1,0 +1,106 @@
+"""What a takedown will do, before anything changes: whom it finds, and what cannot be looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from align_data.banned import ban
+from align_data.engines.base import Engine
+from align_data.errors import DatasetError
+from align_data.layout import Dataset
+from align_data.progress import Progress, Tick
+from align_data.stages.takedown.asked import Asked
+from align_data.stages.takedown.copies import Copies, copies_of
+from align_data.stages.takedown.find import Found, find
+from align_data.stages.takedown.forget import only_theirs
+from align_data.stages.takedown.part import Scrub, examine, touchable
+from align_data.stages.takedown.plan import Plan, manifests, next_number, same_lists
+from align_data.stages.takedown.written import Written
+from align_data.tables import Manifest
+from align_data.tombstones import every, part_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a takedown."""
+
+    asked: Asked
+    folders: Sequence[str]
+    """Exported folders."""
+    digest: str
+    copies: bool = False
+    forget: bool = False
+
+
+def make_plan(written: Written, request: Request, engine: Engine, progress: Progress) -> tuple[Plan, list[str]]:
+    """Return what a takedown does, and the uids that become tombstones."""
+    dataset, asked = written.dataset, request.asked
+    found = find(written, asked, engine, progress)
+    copies = copies_of(written, by_part(written.pairs, found.uids), engine, progress)
+    wanted = by_part(written.pairs, [*found.uids, *(copies.uids if request.copies else ())])
+    unread = [*found.unread, *copies.unread]
+    for part, wrong in _damaged(written, wanted, engine, progress).items():
+        del wanted[part]
+        unread.append(wrong)
+    forget = only_theirs(written, wanted, engine, progress) if request.forget else {}
+    uids = sorted(uid for uids in wanted.values() for uid in uids)
+    plan = Plan(
+        next_number(dataset.store),
+        request.digest,
+        _account(dataset, found, asked),
+        {str(part): rows for part, rows in sorted(found.rejected.items())},
+        sorted({ban(sha256) for sha256 in asked.of("sha256")} - set(every(dataset.banned))),
+        request.folders,
+        manifests(dataset),
+        list(dict.fromkeys(unread)),
+        _copies(copies, set(uids), taken=request.copies),
+        forget,
+    )
+    return plan, uids
+
+
+def by_part(pairs: Manifest, uids: Sequence[str]) -> dict[int, list[str]]:
+    """Return the uids of each part that has any."""
+    found: dict[int, list[str]] = {}
+    for uid in sorted(uids):
+        found.setdefault(part_of(pairs, uid), []).append(uid)
+    return found
+
+
+def _account(dataset: Dataset, found: Found, asked: Asked) -> dict[str, dict[str, int | str]]:
+    account = found.account(asked)
+    for kind, name in same_lists(dataset.store, asked).items():
+        account[kind]["same_list_as"] = name
+    return account
+
+
+def _copies(copies: Copies, uids: set[str], *, taken: bool) -> dict[str, int | bool]:
+    """Say how many pairs of other URLs have the same bytes: all there are, and those of them that are taken down."""
+    return {"pairs": len(copies.uids), "urls": copies.urls, "taken": len(uids & set(copies.uids)) if taken else 0}
+
+
+def _damaged(
+    written: Written, wanted: Mapping[int, Sequence[str]], engine: Engine, progress: Progress
+) -> dict[int, str]:
+    """Return of the parts that are to be written anew those that cannot be, and why."""
+    parts = list(wanted)
+    job = Scrub(written.dataset, written.pairs, 0, "", wanted)
+
+    def check(number: int, tick: Tick) -> str | None:
+        part = parts[number]
+        tick(written.pairs.parts[part].rows)
+        try:
+            written.check_whole(part, *touchable(written.dataset))
+            examine(job, part)
+        except DatasetError as error:
+            return str(error)
+        except (OSError, ValueError, pl.exceptions.PolarsError) as error:  # of what reads like a table and is none
+            return f"part {part} of {written.dataset.store.url} cannot be read: {error}"
+        return None
+
+    rows = [written.pairs.parts[part].rows for part in parts]
+    found = engine.map_parts("takedown: check", check, rows, progress)
+    return {part: wrong for part, wrong in zip(parts, found, strict=True) if wrong is not None}
