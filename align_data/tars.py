@@ -149,7 +149,7 @@ class TarReader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._tar = ""
+        self._tar, self._end = "", 0
         self._file: BinaryIO | None = None
 
     def read(self, place: Place) -> bytes:
@@ -161,15 +161,15 @@ class TarReader:
         if self._file is None or self._tar != place.tar:
             self.close()
             self._file = self._store.read(place.tar)
-            self._tar = place.tar
+            self._tar, self._end = place.tar, self._file.seek(0, 2)
         assert self._file is not None
         header = BLOCK if place.offset else 0  # a file that is an image itself has none
+        if place.offset + place.size > self._end:  # looked at first: what cannot be there could fill the memory
+            where = f"{place.tar}, at {place.offset:,}: the tar" if header else place.tar
+            raise DatasetError(f"{where} ends before byte {place.offset + place.size:,}; {DAMAGED}")
         self._file.seek(place.offset - header)
         some = self._file.read(header + place.size)
         content = some[header:]
-        if len(some) < header + place.size:
-            where = f"{place.tar}, at {place.offset:,}: the tar" if header else place.tar
-            raise DatasetError(f"{where} ends before byte {place.offset + place.size:,}; {DAMAGED}")
         if header and not _is_header(some[:header], place.size):
             wrong = f"no image of {place.size:,} bytes begins there"
         elif place.sha256 is not None and hashlib.sha256(content).hexdigest() != place.sha256:

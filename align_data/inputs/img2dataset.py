@@ -6,6 +6,7 @@ bytes (parquet). It is finished when NNNNN_stats.json lies beside it.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import tarfile
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -20,11 +22,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from align_data.errors import InputError
 from align_data.formats import HEAD
 from align_data.inputs.columns import Choice
 from align_data.inputs.find import Source
+from align_data.tars import regular
 
 CAPTION = "caption"
 """The column that the texts are in, whatever they were called before."""
@@ -84,7 +88,20 @@ def _shards(folder: str) -> tuple[list[str], list[str]]:
         raise InputError(
             f"{folder} holds {strange[0]}: of img2dataset's formats webdataset, parquet and files are read"
         )
+    if isinstance(fs, LocalFileSystem):
+        for name in sorted(names):
+            if name.partition(".")[0].removesuffix("_stats") in good:
+                _refuse_strange(Path(path), Path(path, name))
     return sorted(good), sorted(begun - good)
+
+
+def _refuse_strange(folder: Path, file: Path) -> None:
+    """Raise InputError for a link that leads out of a folder, and for a device or a pipe: no img2dataset made it."""
+    real = Path(os.path.realpath(file))
+    if not real.is_relative_to(os.path.realpath(folder)):
+        raise InputError(f"{file} is a link that leads out of {folder}: put there what it leads to, or leave it out")
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise InputError(f"{file} is neither a file nor a folder, but a device or a pipe: leave it out")
 
 
 def _as_input(path: str) -> str:
@@ -176,6 +193,8 @@ def held(source: Source, keys: pl.Series) -> dict[str, Held]:
 
 def _files(fs: Any, folder: str) -> Iterator[tuple[str, Held]]:
     for entry in fs.ls(folder, detail=True):
+        if isinstance(fs, LocalFileSystem):
+            _refuse_strange(Path(folder), Path(entry["name"]))
         key, _, ending = posixpath.basename(entry["name"]).rpartition(".")
         if entry["type"] == "file" and ending in _ENDINGS:
             yield key, Held(entry["name"], 0, int(entry["size"]), fs.cat_file(entry["name"], 0, HEAD))
@@ -189,8 +208,10 @@ def _members(fs: Any, path: str) -> Iterator[tuple[str, Held]]:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while (member := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # a tar of a million must not be remembered
+                    if member.size < 0:  # or reading would go back, and never end
+                        return
                     key, _, ending = member.name.rpartition(".")
-                    if member.isreg() and ending in _ENDINGS and member.offset_data + member.size <= end:
+                    if regular(member) and ending in _ENDINGS and member.offset_data + member.size <= end:
                         file.seek(member.offset_data)
                         yield key, Held(path, member.offset_data, member.size, file.read(min(HEAD, member.size)))
         except tarfile.TarError:

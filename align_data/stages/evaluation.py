@@ -21,7 +21,7 @@ from align_data.progress import Progress
 from align_data.schema import contract
 from align_data.store import UNFINISHED, Store, writing
 from align_data.tables import PartWriter
-from align_data.tars import Place, ended
+from align_data.tars import Place, ended, regular
 
 _SUFFIXES = {f".{extension}" for extension in (*EXTENSIONS.values(), "jpeg", "tiff")}
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -163,7 +163,9 @@ def _members(path: Path) -> Iterator[tuple[str, Place]]:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                if member.isfile() and Path(member.name).suffix.lower() in _SUFFIXES:
+                if member.size < 0:  # or reading would go back, and never end
+                    raise tarfile.ReadError(f"{member.name} has {member.size:,} bytes")
+                if regular(member) and Path(member.name).suffix.lower() in _SUFFIXES:
                     yield member.name, Place(str(path.absolute()).lstrip("/"), member.offset_data, member.size)
             end = tar.offset
         with path.open("rb") as file:

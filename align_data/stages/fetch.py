@@ -35,6 +35,8 @@ from align_data.tombstones import every
 
 _KEEP = 5.0
 """Seconds after which what hosts have asked for is kept: what a killed run forgets of it, at most."""
+_RUNS = 10**9
+"""More than there can have been: a run's number is in the names of its tars."""
 CHUNK = 2048
 """URLs that are finished together: what a killed run loses, at most, is the chunks that were open."""
 
@@ -140,7 +142,8 @@ def _begun(content: bytes | None) -> dict[str, Any]:
     """Return what the last run was; one whose note is damaged is none that could go on."""
     try:
         begun = unchecked(content or b"{}", FETCH)
-        return begun if isinstance(begun.get("run", 0), int) else {}
+        run = begun.get("run", 0)
+        return begun if isinstance(run, int) and 0 <= run < _RUNS else {}
     except DatasetError:
         return {}
 

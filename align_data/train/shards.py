@@ -194,6 +194,8 @@ def _tar(file: Any, path: str, name: str) -> Iterator[Sample]:
         shard, key = name.rpartition(".")[0], ""
         parts: dict[str, bytes] = {}
         for member in tar:
+            if member.size < 0:
+                raise CorruptShardError(f"{path} is damaged: {member.name} has {member.size:,} bytes")
             folder, _, base = member.name.rpartition("/")  # a dot in the folder ends no key
             stem, _, extension = base.partition(".")
             if not stem or not member.isfile():
