@@ -21,7 +21,7 @@ from test_shards import fetched, jpeg, run
 from align_data import names
 from align_data.cli import main
 from align_data.engines.local import LocalEngine
-from align_data.errors import AlignDataError, DatasetError, InputError
+from align_data.errors import AlignDataError, DatasetError, InputError, TrainError
 from align_data.images import image_places
 from align_data.layout import Dataset
 from align_data.progress import Silent
@@ -36,6 +36,8 @@ from align_data.stages.verify import verify
 from align_data.stages.why import why
 from align_data.store import Store
 from align_data.tombstones import write
+from align_data.train.ablate import runs
+from align_data.train.settings import Settings
 from align_data.train.shards import Shards
 
 TARS = [
@@ -556,3 +558,24 @@ def test_a_member_of_a_size_below_zero_ends_the_reading(place: Place, reader: st
         shutil.copy(file, place.folder / "dataset" / images["tar"][0])
         with pytest.raises(DatasetError, match=r"could not be looked into: cannot read .*\.tar|is not the name"):
             place.takedown(urls=images["url"][:1].to_list())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"5", b"[]", b"{}", b'{"metrics": 5, "facts": {}}', b'{"metrics": {"a": "x"}}']
+)
+def test_a_run_that_is_no_result_is_a_sentence(tmp_path: Path, content: bytes) -> None:
+    cell = runs.Cell("none", ("0" * 32,), Settings(), "key")
+    out = Store(tmp_path)
+    assert runs.stored(out, cell) is None
+    out.write_bytes("runs/key.json", content)
+    with pytest.raises(TrainError, match=r"runs/key.json is not a run's result"):
+        runs.stored(out, cell)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"name": "../x.tar"}, {"name": "00000.tar", "pairs": "5"}, {"name": "00000.tar", "sha256": 5}, 5]
+)
+def test_a_manifest_of_shards_that_is_none_is_a_sentence(tmp_path: Path, entry: Any) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"shards": [entry]}))
+    with pytest.raises(DatasetError):
+        Shards.open(str(tmp_path))

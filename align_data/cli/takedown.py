@@ -69,6 +69,10 @@ def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: An
     them are written anew. Every later stage and export leaves tombstones out. With a URL, a host or a SHA-256 all pairs
     of the image are meant. In lists, lines that begin with # are comments.
 
+    What is damaged is not written anew: the pairs beside it stay, the receipt names it, and the command fails; mend it
+    and give the same command again. A uid, and the keys in counts, confirm a text to whoever guesses it: uids stay, and
+    --forget takes the keys that no pair has any more.
+
     A receipt in DATASET/takedowns says what was asked for, what was found where, and each file's SHA-256 before and
     after. If it is killed, no other command works on the dataset until the same command, or any other takedown, also
     one without lists, has finished it.

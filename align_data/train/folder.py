@@ -64,7 +64,10 @@ class Folder:
                 self._store.clear(name, re.compile(".+"))  # of a run that was killed at its end
         if run is None and [name for name in self._store.names() if not name.startswith(".")]:
             raise OutputError(f"{self.path} is not empty, and no training run's folder: choose another --out")
-        differs = [key for key in chosen if run and run.get("settings", {}).get(key) != chosen[key]]
+        before = run.get("settings") if run else {}
+        if not isinstance(before, dict):
+            raise self.broken(RUN, TypeError("its settings are not what a run writes"))
+        differs = [key for key in chosen if run and before.get(key) != chosen[key]]
         differs += [key for key in ("shards", "version") if run and run.get(key) != asked[key]]
         if differs:
             raise OutputError(
@@ -84,9 +87,10 @@ class Folder:
         try:
             return None if content is None else dict(json.loads(content))
         except (ValueError, TypeError) as error:
-            raise self._broken(name, error) from error
+            raise self.broken(name, error) from error
 
-    def _broken(self, name: str, error: Exception) -> TrainError:
+    def broken(self, name: str, error: Exception) -> TrainError:
+        """Return what is raised for a file that is not as a run writes it."""
         return TrainError(f"{self.path / name} cannot be read: {error}; remove {self.path} to begin anew")
 
     def tokenizer(self) -> Tokenizer | None:
@@ -95,7 +99,7 @@ class Folder:
         try:
             return None if content is None else Tokenizer.from_str(content.decode())
         except Exception as error:  # the library has no narrower one
-            raise self._broken(TOKENIZER, error) from error
+            raise self.broken(TOKENIZER, error) from error
 
     def save_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Keep the tokenizer."""
@@ -147,7 +151,7 @@ class Folder:
             lines = (self._store.read_bytes(METRICS) or b"").decode().splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
-            raise self._broken(METRICS, error) from error
+            raise self.broken(METRICS, error) from error
         if len(kept) < len(lines):
             self._store.write_bytes(METRICS, "".join(kept).encode())
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from transformers import AlignModel
 from align_data.errors import TrainError
 from align_data.progress import Progress, Tick
 from align_data.train.batches import Batch, Feed, Rank
-from align_data.train.folder import Folder, Position
+from align_data.train.folder import TRAINED, Folder, Position
 from align_data.train.loss import contrastive
 from align_data.train.model import (
     SIZES,
@@ -113,7 +114,7 @@ def train(
     with ranks(device, settings.batch) as (rank, chosen), nullcontext() if rank.number else folder.lock():
         done = folder.begin(settings, shards, writes=rank.number == 0)
         if done is not None:
-            return Trained(**{**done, "sanity": Sanity(**done["sanity"])}) if rank.number == 0 else None
+            return _ended_before(folder, done) if rank.number == 0 else None
         given = open_checkpoint(settings.init) if settings.init else None
         side = settings.image_size or (given[2] if given else SIZES[settings.size].side)
         with closing(Feed(shards, side, settings, workers or min(8, os.cpu_count() or 1), rank)) as feed:
@@ -131,6 +132,13 @@ def train(
         trained = run.ended(last_loss, Dual(model, tokenizer, side, chosen)) if rank.number == 0 else None
         wait()
         return trained
+
+
+def _ended_before(folder: Folder, done: dict[str, Any]) -> Trained:
+    try:
+        return Trained(**{**done, "sanity": Sanity(**done["sanity"])})
+    except (TypeError, KeyError) as error:
+        raise folder.broken(TRAINED, error) from error
 
 
 def _tokenizer(folder: Folder, feed: Feed, settings: Settings, rank: Rank, given: Tokenizer | None) -> Tokenizer:

@@ -98,7 +98,8 @@ def takedown(
     if plan is not None and dry_run:
         progress.say("an earlier takedown did not finish: it will be carried out first")
     elif plan is not None:
-        progress.say(f"takedown {plan.number:04d} did not finish: it is carried out now")
+        also = f", also in {', '.join(plan.shards)}" if plan.shards else ""  # which this command need not name
+        progress.say(f"takedown {plan.number:04d} did not finish: it is carried out now{also}")
         report = _carry_out(dataset, pairs, plan, engine, progress, work)
         if plan.request == digest or not (asked.values or exports):
             return report

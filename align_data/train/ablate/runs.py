@@ -173,8 +173,13 @@ def stored(out: Store, cell: Cell) -> Done | None:
     content = out.read_bytes(f"{RUNS}/{cell.key}.json")
     if content is None:
         return None
-    found = json.loads(content)
-    return Done(cell.arm, cell.seed, len(cell.uids), found["metrics"], found["facts"])
+    try:
+        found = json.loads(content)
+        metrics = {str(name): float(value) for name, value in found["metrics"].items()}
+        return Done(cell.arm, cell.seed, len(cell.uids), metrics, dict(found["facts"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        where = out.path(f"{RUNS}/{cell.key}.json")
+        raise TrainError(f"{where} is not a run's result: {error!r}; remove it, and the run is made again") from error
 
 
 def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> list[Done]:
