@@ -26,6 +26,7 @@ from align_data.errors import SignalError
 from align_data.given import give_blocklist, give_evaluation
 from align_data.measured import need
 from align_data.pipeline import session
+from align_data.secrets import mask
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.stages.measure.content import CHUNK
 
@@ -99,7 +100,8 @@ def command(
             give_blocklist(opened, blocklist)
         result = measure(opened, engine, progress(), list(signals) or None, sight=sight)
     if as_json:
-        print_json(asdict(result))
+        missing = {name: mask(why) for name, why in result.missing.items()}
+        print_json({**asdict(result), "missing": missing})
         return
     _print(result)
     note(f"next: align-data filter {dataset} --recipe NAME")

@@ -11,7 +11,7 @@ import polars as pl
 from align_data.layout import Dataset
 from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_current, open_ledger, outdated
 from align_data.measured import available, columns
-from align_data.secrets import mask_url
+from align_data.secrets import mask, mask_url
 from align_data.signals import find
 from align_data.stages.audit.notes import State, notes, state_of
 
@@ -120,7 +120,7 @@ def count(name: str, plan: Plan, masks: Masks, state: State = State()) -> Audit:
         overlap=overlap,
         taken_down=taken_down,
         overrides=[*(f"--set {o}" for o in plan.overrides), *(f"--without {name}" for name in plan.off)],
-        notes=said,
+        notes=[mask(sentence) for sentence in said],
     )
 
 
@@ -152,5 +152,5 @@ def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[st
 def _with_masks(dataset: Dataset, name: str, part: int, signals: Sequence[str]) -> Iterator[pl.DataFrame]:
     pieces = columns(dataset, part, ["uid", "url", "alt_text"], signals)
     masks = dataset.ledger(name).pieces(part, ["failed", "unknown"])
-    for piece, mask in zip(pieces, masks, strict=True):
-        yield pl.concat([piece, mask], how="horizontal")
+    for piece, both in zip(pieces, masks, strict=True):
+        yield pl.concat([piece, both], how="horizontal")
