@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ DATA, _INDEX, DICTIONARY, DATA_V2 = range(4)
 PLAIN, PLAIN_DICTIONARY, DELTA_BYTE_ARRAY, RLE_DICTIONARY = 0, 2, 7, 8
 CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4_hadoop", 6: "zstd", 7: "lz4_raw"}
 _LEVEL_RLE = 3
+_LENGTH = struct.Struct("<I")
 Numbers = NDArray[np.int64]
 
 
@@ -129,12 +131,17 @@ def content(file: Any, page: Page, codec: int) -> bytes:
 def longest(data: bytes, entries: int) -> int:
     """Return the length of the longest of the plain values in `data`."""
     at = most = 0
-    for _ in range(entries):
-        length = int.from_bytes(data[at : at + 4], "little")
-        most = max(most, length)
-        at += 4 + length
-        if at > len(data):
-            raise DamagedError("the values of a page go on behind its end")
+    unpack = _LENGTH.unpack_from
+    try:
+        for _ in range(entries):  # what an ordinary list pays for its bounds: as little as can be is done here
+            (length,) = unpack(data, at)
+            at += 4 + length
+            if length > most:  # noqa: PLR1730 - twice as fast as max
+                most = length
+    except struct.error:
+        at = len(data) + 1
+    if at > len(data):
+        raise DamagedError("the values of a page go on behind its end")
     return most
 
 
