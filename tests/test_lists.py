@@ -86,12 +86,15 @@ def test_a_list_of_captions_that_are_not_all_text_is_rejected(tmp_path: Path) ->
     assert pairs(dataset) == {("http://a/2", "x"), ("http://a/2", "y")}
 
 
+WORDS = st.text(max_size=8)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    st.none() | st.booleans() | st.integers() | WORDS,
+    lambda deeper: st.lists(deeper, max_size=3) | st.dictionaries(WORDS, deeper, max_size=3),
+    max_leaves=6,
 )
 
 
-@given(st.lists(st.dictionaries(st.text(), JSON)), st.sampled_from([None, 1]), st.booleans())
+@given(st.lists(st.dictionaries(WORDS, JSON, max_size=3), max_size=5), st.sampled_from([None, 1]), st.booleans())
 def test_an_array_is_read_as_its_lines(tmp_path: Path, rows: list[Any], indent: int | None, ascii_: bool) -> None:
     content = json.dumps([{"url": "http://a/0"}, *rows], indent=indent, ensure_ascii=ascii_)
     (tmp_path / "l.json").write_bytes(content.encode("utf-8", "surrogatepass"))
