@@ -332,7 +332,7 @@ def test_other_inputs_into_a_dataset_are_refused_and_the_same_are_nothing_to_do(
     _, again, _ = take(tmp_path / "out", tmp_path / "a.csv")
     assert again.already
     assert (again.rows, again.pairs) == (first.rows, first.pairs)
-    with pytest.raises(DatasetError, match=r"already holds 3 pairs of other inputs \(a.csv, …\): choose another --out"):
+    with pytest.raises(DatasetError, match=r"already holds 3 pairs of other inputs \(a.csv\): choose another --out"):
         take(tmp_path / "out", tmp_path / "b.csv")
     with pytest.raises(DatasetError, match="already holds"):
         take(tmp_path / "out", tmp_path / "a.csv", tmp_path / "b.csv")
