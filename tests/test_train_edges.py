@@ -201,6 +201,21 @@ def test_a_model_whose_weights_do_not_fit_is_no_model(model: Path, tmp_path: Pat
         Dual.load(str(tmp_path / "bert"))
 
 
+@pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/etc/elsewhere.safetensors", "sub/x.safetensors"])
+def test_a_models_index_names_files_of_its_folder_only(model: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "sharded"
+    shutil.copytree(model, folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, "model-00001-of-00001.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    Dual.load(str(folder))
+    index["weight_map"] = {**index["weight_map"], next(iter(weights)): name}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(TrainError, match="which is not a file of the folder"):
+        Dual.load(str(folder))
+
+
 def test_a_model_that_goes_on_with_larger_images_stays_with_them(squares: str, model: Path, tmp_path: Path) -> None:
     (model / "preprocessor_config.json").write_text('{"crop_size": 32}')
     run(squares, tmp_path / "m", samples=64, init=str(model), image_size=48)

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AlignConfig, AlignModel, AlignTextConfig, AlignVisionConfig
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils import logging as transformers_logging
 
 from align_data.errors import TrainError
@@ -149,6 +150,7 @@ def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
             kind = json.loads((folder / "config.json").read_text()).get("model_type")
             if kind != AlignConfig.model_type:
                 raise TrainError(f"it is a model of the type {kind}")
+            _check_files(folder)
             model, found = AlignModel.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True)
             if wrong := [str(name) for key in ("missing_keys", "mismatched_keys") for name in found[key]]:
                 raise TrainError(f"{len(wrong):,} weights are missing or of another shape, the first: {wrong[0]}")
@@ -160,6 +162,15 @@ def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
             "checkpoint of transformers' AlignModel with its tokenizer.json"
         ) from error
     return _usable(model), tokenizer, _side(folder, model)
+
+
+def _check_files(folder: Path) -> None:
+    """Raise TrainError where the weights' index names a file outside of the folder."""
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if index.is_file():
+        for name in set(json.loads(index.read_text())["weight_map"].values()):
+            if Path(name).name != name:
+                raise TrainError(f"{SAFE_WEIGHTS_INDEX_NAME} names {name!r}, which is not a file of the folder")
 
 
 def _downloaded(name: str) -> Path:
