@@ -30,7 +30,7 @@ from torture.mutations import OF_IMAGES, mutated
 from torture.process import Ended, call, run
 from torture.trials import Outcome
 
-MEMORY = 200 * 2**20
+MEMORY = 200 * 10**6
 MORE = 500 * 2**20
 """Bytes beyond `--memory` that a small list may take."""
 BATCH = 60
@@ -42,7 +42,7 @@ SECONDS = 3.0
 class Fuzz:
     """Mutates what comes in."""
 
-    FAILURES = frozenset({"miscounted", "unforeseen", "crash", "hang", "memory"})
+    FAILURES = frozenset({"miscounted", "vague", "unforeseen", "crash", "hang", "memory"})
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -118,7 +118,7 @@ def _swollen(place: Path, chance: Random) -> Outcome:
 
 def _ingested(file: Path, kind: str) -> Outcome:
     place, kind = file.parent, kind + file.name.removeprefix("list.")
-    ended = run(["ingest", file.name, "--out", "dataset", "--memory", str(MEMORY), "--json"], place)
+    ended = run(["ingest", file.name, "--out", "dataset", "--memory", f"{MEMORY // 10**6}MB", "--json"], place)
     bad = _ended_badly(ended)
     if bad or ended.code != 0:
         verdict = bad or ("sentence" if file.name in ended.err else "vague")
