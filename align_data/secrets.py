@@ -40,7 +40,8 @@ _ENCODED_USER = re.compile(
 )
 # memory://user:password@x has its root there, and a proxy may be typed without a scheme.
 _PATH_USER = re.compile(r"(?:(?<=[\s/\"'(=])|^)[^\s/?#@:\"'=(]+:[^\s/?#@\"']*@")
-_PARAMETER = re.compile(r"(?<=[?&;#])([^\s=&;#?\"'<>]{1,80})=([^\s&\"'<>]*)")
+# What ends a sentence's part behind a URL is not of its last value.
+_PARAMETER = re.compile(r"(?<=[?&;#])([^\s=&;#?\"'<>]{1,80})=([^\s&\"'<>]*?)(?=[:,;]?(?:[\s&\"'<>]|$))")
 _ENCODED_PARAMETER = re.compile(
     rf"({_ENCODED}(?:3F|26|3B))((?:[\w.~-]|{_ENCODED}(?:2D|5F)){{1,80}})({_ENCODED}3D)"
     rf"((?:(?!{_ENCODED}(?:26|23))[^\s&\"'<>])*)",
@@ -53,7 +54,8 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 _ASSIGNED = re.compile(
-    r"(?<![\w.-])((?:--[\w-]+=)?)([\w.-]++)(=|[\"']\s{0,4}[:=]\s{0,4}(?=[\"']))(\"[^\"]*+\"|'[^']*+'|[^\s\"'&]++)"
+    r"(?<![\w.-])((?:--[\w-]+=)?)([\w.-]++)(=|[\"']\s{0,4}[:=]\s{0,4}(?=[\"']))"
+    r"(\"[^\"]*+\"|'[^']*+'|[^\s\"'&]*[^\s\"'&:,;])"
 )
 _HEADER = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token|x-amz-security-token)"

@@ -111,6 +111,7 @@ def test_an_array_is_read_as_its_lines(tmp_path: Path, rows: list[Any], indent: 
         (b'[{"url": "http://a/1", "text": "x"}] x', "one JSON array, and something stands behind it"),
         (b'{"images": [\n{"url": "http://a/1"}]}', "none of its first lines is a whole object"),
         (b"[]", "no column found"),
+        (b'[["http://a/1", "x"]]', "holds arrays of what are not objects"),
     ],
 )
 def test_what_is_not_json_lines_is_a_sentence(tmp_path: Path, content: bytes, said: str) -> None:
@@ -195,6 +196,16 @@ def test_an_id_that_cannot_be_one_does_not_reject_its_pair(tmp_path: Path) -> No
     assert "source_uid: 1 values are not UTF-8, and are left empty; their rows stay" in said
     assert read(dataset, "pairs").sort("url")["source_uid"].to_list() == [None, "ok"]
     assert account.rejected == 0
+
+
+@pytest.mark.parametrize("form", ["{}\n{}\n", "[{}, {}]"])
+def test_an_id_of_any_length_does_not_reject_its_pair(tmp_path: Path, form: str) -> None:
+    digits = "9" * 5_000  # more than Python makes a number of
+    rows = [f'{{"url": "http://a/{i}", "text": "x", "id": {number}}}' for i, number in enumerate((digits, 7))]
+    (tmp_path / "l.json").write_text(form.format(*rows))
+    dataset, account, _ = take(tmp_path / "out", tmp_path / "l.json")
+    assert account.rejected == 0
+    assert read(dataset, "pairs").sort("url")["source_uid"].to_list() == [digits, "7"]
 
 
 def test_a_list_that_was_only_touched_is_the_same(tmp_path: Path) -> None:
@@ -283,12 +294,21 @@ def test_a_presigned_link_is_read_and_its_signature_kept_out(tmp_path: Path, ser
         ("500.jsonl", "try again later"),
     ],
 )
-def test_a_server_that_refuses_is_a_sentence(tmp_path: Path, server: str, path: str, said: str) -> None:
+@pytest.mark.parametrize("query", ["sig=SECRET", "X-Amz-Credential=x&token=a404&X-Amz-Signature=SECRET"])
+def test_a_server_that_refuses_is_a_sentence(tmp_path: Path, server: str, path: str, said: str, query: str) -> None:
     pytest.importorskip("aiohttp")
     with pytest.raises(InputError, match=said) as refused:
-        take(tmp_path / "out", f"{server}/{path}?sig=SECRET")
+        take(tmp_path / "out", f"{server}/{path}?{query}")
     assert f"{server}/{path}" in str(refused.value)
     assert "SECRET" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    with _served() as url:
+        pass
+    with pytest.raises(InputError, match="connect.*; see that it can be reached, and try again"):
+        take(tmp_path / "out", f"{url}/404.csv?sig=SECRET")
 
 
 class _GatedRepoError(Exception):

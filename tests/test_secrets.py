@@ -194,3 +194,9 @@ def _line(path: Path) -> str:
         return path.read_bytes().decode("utf-8", "replace")
     except OSError:  # it has ended
         return ""
+
+
+def test_what_a_sentence_has_behind_a_url_stays() -> None:
+    said = "cannot read https://host/x?token=a:b,c: 404, of https://host/?sig=a; https://host/?key=a, and more"
+    left = "cannot read https://host/x?token=***: 404, of https://host/?sig=***; https://host/?key=***, and more"
+    assert mask(said) == left

@@ -62,7 +62,7 @@ def _elements(block: bytes, stream: Utf8, source: Source) -> Iterator[bytes]:
     """Yield the elements of an array as lines."""
     # What is not UTF-8 stays, so that only its row is rejected.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    parser = json.JSONDecoder()
+    parser = json.JSONDecoder(parse_int=str)  # only where a value ends is asked
     text = decoder.decode(block).lstrip()[1:]
     number = at = 0
     while True:

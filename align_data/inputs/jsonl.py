@@ -39,6 +39,8 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
             several = several or (text if isinstance(record.get(text), list) else "")
         elif not opening and isinstance(line, bytes):
             opening = line.lstrip()[:1]
+    if not keys and opening == b"[":
+        raise InputError(f"{source.path} holds arrays of what are not objects; make an object of each row, a line each")
     if not keys and opening == b"{":
         raise InputError(
             f"{source.path} is not JSON lines: none of its first lines is a whole object; make a line of each row, "
@@ -121,10 +123,16 @@ def _keys(keys: tuple[str, ...], named: dict[str, str]) -> dict[str, str]:
 
 def _parse(line: bytes | TooLong) -> Any:
     """Return the line's value, or None if it has none."""
-    try:
-        return json.loads(line) if isinstance(line, bytes) else None
-    except (ValueError, RecursionError):
+    if not isinstance(line, bytes):
         return None
+    for parse_int in (None, str):  # Python makes no number of more than 4,300 digits: such an id is text
+        try:
+            return json.loads(line, parse_int=parse_int)
+        except RecursionError:
+            return None
+        except ValueError:
+            continue
+    return None
 
 
 def _wrong(line: bytes | TooLong, record: Any, columns: dict[str, str]) -> tuple[str, str] | None:

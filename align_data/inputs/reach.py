@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,8 @@ _STEPS = {
     "timeout timed connect disconnect payload reset resolution ssl": "see that it can be reached, and try again",
 }
 """What helps, by words of which an error has one."""
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
+"""Its words say nothing: a signed one has "credential" and "token" in it, whatever the server answered."""
 
 
 @contextmanager
@@ -35,13 +38,19 @@ def reaching(what: str, doing: str = "look for") -> Iterator[None]:
 
 def _said(error: Exception) -> str:
     """Return what an error says, and what helps against it."""
-    if isinstance(error, FileNotFoundError) and isinstance(getattr(error.__cause__, "status", None), int):
-        error = error.__cause__  # type: ignore[assignment]  # fsspec says of any answer but 200 that nothing is there
+    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # fsspec says of all but an answer of 200 that nothing is there
     said = " ".join(mask(str(error)).split())[:300] or type(error).__name__
     status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, ImportError):
         return said  # fsspec says what to install
-    signs = f"{type(error).__name__} {status or ''} {said}".lower()
-    step = next((step for words, step in _STEPS.items() if any(word in signs for word in words.split())), None)
+    signs = f"{type(error).__name__} {status or ''} {_ADDRESS.sub('', said)}".lower()
+    numbers = set(re.findall(r"\d+", signs))
+    step = next((step for words, step in _STEPS.items() if _any(words.split(), signs, numbers)), None)
     said = f"{status}, {said}" if status and str(status) not in said else said
     return f"{said}; {step}" if step else said
+
+
+def _any(words: list[str], signs: str, numbers: set[str]) -> bool:
+    """Tell whether one of the words is in `signs`; a number only as a whole, for a port may have it in it."""
+    return any(word in numbers if word.isdigit() else word in signs for word in words)
