@@ -281,6 +281,25 @@ def test_a_delimiter_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
         rows_of(tmp_path / "l.csv")
 
 
+@pytest.mark.parametrize(("sign", "name"), [("^", "carets"), ("~", "tildes"), ("\x01", "U\\+0001")])
+def test_a_rare_delimiter_is_named(tmp_path: Path, sign: str, name: str) -> None:
+    (tmp_path / "l.csv").write_text(f"url{sign}text\nhttp://u/1{sign}x\n")
+    with pytest.raises(InputError, match=f"seem to be separated by {name}.*--delimiter"):
+        rows_of(tmp_path / "l.csv")
+    assert values(tmp_path / "l.csv", Reading(separator(sign))) == [("http://u/1", "x")]
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("multiline", [None, True, False])
+def test_a_value_that_ends_in_an_escaped_mark_takes_no_row_with_it(tmp_path: Path, multiline: bool | None) -> None:
+    rows = [(f"http://u/{i}", text) for i, text in enumerate(['a 12"', 'a, "b"', "a, b", 'a "'] * 5)]
+    quoted = [(url, '"{}"'.format(text.replace('"', '\\"'))) for url, text in rows]
+    (tmp_path / "l.csv").write_text("text,url\n" + "".join(f"{text},{url}\n" for url, text in quoted))
+    (tmp_path / "m.csv").write_text("url,text,id\n" + "".join(f"{url},{text},1\n" for url, text in quoted))
+    for name in ("l.csv", "m.csv"):
+        assert values(tmp_path / name, Reading(multiline=multiline)) == rows
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32", "shift_jis", "gb18030"])
 @pytest.mark.parametrize("name", ["l.csv", "l.jsonl", "l.tsv"])
 def test_other_encodings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str) -> None:
@@ -293,8 +312,10 @@ def test_other_encodings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encodi
     }[name]
     (tmp_path / name).write_bytes(content.encode(encoding))
     assert values(tmp_path / name, Reading(encoding=codec(encoding))) == [("http://u/1", text), ("http://u/2", "plain")]
-    if encoding.startswith("utf-16"):
-        with pytest.raises(InputError, match=f"UTF-16; convert it to UTF-8, or read it with --encoding {encoding}"):
+    if encoding.startswith(("utf-16", "utf-32")):
+        with pytest.raises(
+            InputError, match=f"{encoding[:6].upper()}; convert it to UTF-8, or read it with --encoding {encoding}"
+        ):
             rows_of(tmp_path / name)
 
 

@@ -23,6 +23,15 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 NEEDED = ("url", "alt_text")
 _BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>)$")
 _BETWEEN = re.compile(r"[ \t\xa0_-]+")
+_SEPARATORS = {
+    ";": "semicolons",
+    "\t": "tabs",
+    "|": "bars",
+    "^": "carets",
+    "~": "tildes",
+    "\x01": r"U+0001, as Hive writes them, in a shell $'\x01'",
+    ":": "colons",
+}
 _URL = re.compile(r"^\s*https?://\S", re.IGNORECASE)
 
 
@@ -90,10 +99,8 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
 
 def _separator(columns: Sequence[str]) -> str:
     """Guess that a header was cut at the wrong character."""
-    for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(columns) == 1 and sign in columns[0]:
-            return f" (its fields seem to be separated by {name}: --delimiter)"
-    return ""
+    name = next((name for sign, name in _SEPARATORS.items() if len(columns) == 1 and sign in columns[0]), None)
+    return f" (its fields seem to be separated by {name}: --delimiter)" if name else ""
 
 
 def _said(found: Mapping[str, str], columns: Sequence[str], choice: Choice) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from align_data.errors import InputError
@@ -20,7 +21,7 @@ from align_data.inputs.find import Source
 from align_data.inputs.footer import Group
 from align_data.inputs.long_values import Unread, Value
 from align_data.inputs.pages import PAGE, Bounds, pages
-from align_data.inputs.rows import Batch, Rejects, not_text, plain_type
+from align_data.inputs.rows import MAX_BYTES, Batch, Rejects, is_text, not_text, plain_type
 from align_data.inputs.thrift import DamagedError
 from align_data.tables import PIECE_ROWS
 
@@ -118,6 +119,10 @@ def _readable(columns: dict[str, Any], numbers: Any, rejects: Rejects) -> dict[s
                     if isinstance(value, Unread):
                         bad.setdefault(place, f"{role} {value.why}")
             columns[role] = pa.array([v if isinstance(v, bytes) else None for v in column], pa.large_binary())
+        elif is_text(column.type) and column.nbytes > MAX_BYTES:
+            columns[role], sizes = _shortened(column)
+            for place, size in sizes.items() if role in NEEDED else ():
+                bad.setdefault(place, f"{role} of {size} bytes")
     for place, why in sorted(bad.items()):
         rejects.add(int(numbers[place]), "too_long", why)
     arrays = {**columns, _ROW: pa.array(numbers)}
@@ -126,6 +131,16 @@ def _readable(columns: dict[str, Any], numbers: Any, rejects: Rejects) -> dict[s
     keep = np.ones(len(numbers), dtype=bool)
     keep[list(bad)] = False
     return {name: array.filter(pa.array(keep)) for name, array in arrays.items()}
+
+
+def _shortened(column: pa.Array) -> tuple[pa.Array, dict[int, int]]:
+    """Return a column without its too long values, before each is copied further; and their places and bytes."""
+    column = column.cast(pa.large_binary())
+    lengths = pc.fill_null(pc.binary_length(column), 0)
+    long = pc.greater(lengths, MAX_BYTES)
+    places = pc.indices_nonzero(long)
+    sizes = dict(zip(places.to_pylist(), lengths.take(places).to_pylist(), strict=True))
+    return pc.if_else(long, pa.scalar(None, column.type), column) if sizes else column, sizes
 
 
 def _decoded(

@@ -110,12 +110,12 @@ class Grammar:
             return Record(first, window.last(parsed), parsed.fields)
         if window.more and parsed.stuck == window.limit:
             return None
-        unread = parsed.stuck is not None or window.last(parsed) == first  # what runs on may be right as it is
-        if unread and lines.data.find(b'\\"', lines.starts[first], window.limit) >= 0:
+        if lines.data.find(b'\\"', lines.starts[first], window.limit) >= 0:
+            runs_on = parsed.stuck is None and window.last(parsed) > first  # which may be right as it is
             escaped = self._parse(window, *_ESCAPED)
-            if self._fits(escaped, window):
+            if self._fits(escaped, window) and not (runs_on and window.last(escaped) > first):
                 return Record(first, window.last(escaped), escaped.fields)
-            if window.more and escaped.stuck == window.limit:
+            if window.more and escaped.stuck == window.limit and not runs_on:
                 return None
         return self._misfit(parsed, window, final)
 

@@ -69,7 +69,7 @@ class Utf8:
     """The content of a text file as UTF-8, without its byte-order mark.
 
     What is not text in the source's encoding becomes bytes that are not UTF-8. Raises InputError for a file that
-    begins as UTF-16 does where no encoding is named.
+    begins as UTF-16 or UTF-32 does where no encoding is named.
     """
 
     def __init__(self, source: Source) -> None:
@@ -109,6 +109,8 @@ class Utf8:
 
 
 def _refuse_utf16(head: bytes, path: Any) -> None:
+    if head[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        raise InputError(f"{path} is UTF-32; convert it to UTF-8, or read it with --encoding utf-32")
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise InputError(f"{path} is UTF-16; convert it to UTF-8, or read it with --encoding utf-16")
     head = head[:_LOOK]
