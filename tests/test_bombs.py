@@ -65,6 +65,20 @@ def test_one_long_text_is_rejected_unread_and_its_neighbours_are_pairs(tmp_path:
     assert held < 500
 
 
+def test_a_long_text_that_is_decoded_is_rejected_before_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MAX_BYTES", 100)
+    long = ["a" * 101, "b" * 100, "c" * 5_000, None]
+    table = pa.table({"url": [f"http://a/{i}" for i in range(4)], "text": long, "license": long[::-1]})
+    pq.write_table(table, tmp_path / "l.parquet")
+    (unit,), _ = units(find([str(tmp_path / "l.parquet")]), Choice())
+    ((frame, rejects),) = rows_of(unit)
+    assert frame.select("row", "license").rows() == [(2, None), (4, None)]
+    told = [(1, "too_long", "alt_text of 101 bytes"), (3, "too_long", "alt_text of 5000 bytes")]
+    assert list(zip(rejects.rows, rejects.reasons, rejects.details, strict=True)) == told
+
+
 def test_what_cannot_be_read_value_by_value_is_rejected_row_by_row(tmp_path: Path) -> None:
     longs = pa.DictionaryArray.from_arrays(np.arange(24) % 12, [letter * 8_000_000 for letter in "abcdefghijkl"])
     pq.write_table(

@@ -307,7 +307,7 @@ def test_a_server_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
     with _served() as url:
         pass
-    with pytest.raises(InputError, match="connect.*; see that it can be reached, and try again"):
+    with pytest.raises(InputError, match=r"connect.*; see that it can be reached, and try again"):
         take(tmp_path / "out", f"{url}/404.csv?sig=SECRET")
 
 
