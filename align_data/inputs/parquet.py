@@ -135,7 +135,8 @@ def _readable(columns: dict[str, Any], numbers: Any, rejects: Rejects) -> dict[s
 
 def _shortened(column: pa.Array) -> tuple[pa.Array, dict[int, int]]:
     """Return a column without its too long values, before each is copied further; and their places and bytes."""
-    column = column.cast(pa.large_binary())
+    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
+        return column, {}  # Arrow does not know their lengths
     lengths = pc.fill_null(pc.binary_length(column), 0)
     long = pc.greater(lengths, MAX_BYTES)
     places = pc.indices_nonzero(long)
