@@ -65,6 +65,16 @@ def test_one_long_text_is_rejected_unread_and_its_neighbours_are_pairs(tmp_path:
     assert held < 500
 
 
+def test_a_row_of_too_many_long_captions_is_rejected_unread(tmp_path: Path) -> None:
+    captions = pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), ["word " * 10_000])
+    lists = pa.ListArray.from_arrays(pa.array([0, 20_000], pa.int32()), captions.cast(pa.large_string()))
+    pq.write_table(pa.table({"url": ["http://a/1"], "text": lists}), tmp_path / "l.parquet", compression="zstd")
+    del lists
+    said, held = peak(tmp_path / "l.parquet", tmp_path / "out")
+    assert "1 rows in = 0 pairs + 0 merged + 1 rejected (1 too_long)" in said
+    assert held < 500
+
+
 def test_a_long_text_that_is_decoded_is_rejected_before_it_is_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

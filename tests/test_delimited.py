@@ -292,7 +292,7 @@ def test_a_rare_delimiter_is_named(tmp_path: Path, sign: str, name: str) -> None
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("multiline", [None, True, False])
 def test_a_value_that_ends_in_an_escaped_mark_takes_no_row_with_it(tmp_path: Path, multiline: bool | None) -> None:
-    rows = [(f"http://u/{i}", text) for i, text in enumerate(['a 12"', ', b', 'a, "b"', 'a "', ', b, c'] * 4)]
+    rows = [(f"http://u/{i}", text) for i, text in enumerate(['a 12"', ", b", 'a, "b"', 'a "', ", b, c"] * 4)]
     quoted = [(url, '"{}"'.format(text.replace('"', '\\"'))) for url, text in rows]
     (tmp_path / "l.csv").write_text("text,url\n" + "".join(f"{text},{url}\n" for url, text in quoted))
     (tmp_path / "m.csv").write_text("url,text,id\n" + "".join(f"{url},{text},1\n" for url, text in quoted))

@@ -34,6 +34,8 @@ _DECODED_RATIO = 64
 """A list may decode to so many bytes, and so many times what is stored of it."""
 _PIECE = 2**23
 """Bytes that are handed on at once: each is copied some times on the way."""
+_LISTS = 64 * 2**20
+"""Bytes of all the captions of a row; where one may have more, its row group's are not read."""
 _ROW = "row"
 
 
@@ -205,7 +207,12 @@ def _bounds(raw: Any, group: Group, source: Source) -> tuple[int, dict[str, Iter
             continue
         all_pages = list(pages(raw, chunk))
         if not any(page.large for page in all_pages):
-            bounds.append(Bounds(raw, chunk, all_pages))
+            bound = Bounds(raw, chunk, all_pages)
+            if chunk.leaf.repetition and bound.of(1) > _LISTS:
+                unread = Unread(f"of which a row may have {bound.of(1):,} bytes")
+                long[chunk.leaf.path[0]] = repeat(unread, group.rows)
+            else:
+                bounds.append(bound)
         elif chunk.leaf.repetition:
             long[chunk.leaf.path[0]] = repeat(Unread("in a page that is too large"), group.rows)
         else:
