@@ -109,6 +109,12 @@ class Dataset:
                 f"{self.store.url}: a takedown began here and did not finish; run it again: "
                 f"align-data takedown {self.store.url}"
             )
+        for table in (self.tombstones, self.banned):
+            if table.uncommitted:
+                raise DatasetError(
+                    f"{self.store.path(table.name)} has lost its {MANIFEST}, so that nobody can tell what was taken "
+                    "down; put it back"
+                )
         manifest = self.pairs.committed()
         if manifest is not None:
             if len(manifest.meta["splits"]) != len(manifest.parts) - 1:

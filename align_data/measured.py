@@ -11,7 +11,7 @@ from align_data.decoding.seen import identities as looks
 from align_data.errors import DatasetError
 from align_data.layout import GROUPS, Dataset
 from align_data.signals import Signal, find, known
-from align_data.tables import Manifest, Table
+from align_data.tables import MANIFEST, Manifest, Table
 
 
 def _fingerprint(table: Table) -> str | None:
@@ -132,6 +132,7 @@ def available(dataset: Dataset, pairs: Manifest, asked: Iterable[str] | None = N
     for group in dataset.groups():
         manifest = dataset.measured(group).committed()
         if manifest is None:
+            _begun(dataset, group, asked)
             continue
         good = fresh(dataset, group, pairs)
         stale = [n for n in manifest.meta["signals"] if n not in good and (asked is None or n in asked)]
@@ -142,6 +143,17 @@ def available(dataset: Dataset, pairs: Manifest, asked: Iterable[str] | None = N
             )
         found.update(good)
     return found
+
+
+def _begun(dataset: Dataset, group: str, asked: set[str] | None) -> None:
+    """Raise DatasetError where a group that is asked for has parts and no manifest."""
+    table = dataset.measured(group)
+    names = [column.name for column in table.contract.columns if asked is None or column.name in asked]
+    if names and table.uncommitted:
+        raise DatasetError(
+            f"{dataset.store.path(table.name)} has parts but no {MANIFEST}: it is lost, or measuring did not finish; "
+            f"{_again(dataset, group, names)}"
+        )
 
 
 def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:

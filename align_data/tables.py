@@ -141,13 +141,18 @@ class Table:
                 raise
             writer.close(facts)
 
-    def facts(self, part: int) -> dict[str, Any] | None:
-        """Return what the footer of an existing part says, or None if there is no part that can be read."""
+    def facts(self, part: int, *, strict: bool = False) -> dict[str, Any] | None:
+        """Return what the footer of an existing part says, or None if there is no part that can be read.
+
+        With `strict` a part that is there and cannot be read is a DatasetError.
+        """
         if not self.has(part):
             return None
         try:
             return self._open(part)[0].facts
         except DatasetError:
+            if strict:
+                raise
             return None
 
     def info(self, part: int) -> PartInfo:
@@ -258,8 +263,20 @@ class Table:
 
     def whole(self, manifest: Manifest | None) -> bool:
         """Tell whether the table is committed, by its manifest, and all of its parts are there."""
-        there = set(self.store.names(self.name)) if manifest is not None else set()
-        return manifest is not None and all(f"part-{i:05d}.parquet" in there for i in range(len(manifest.parts)))
+        return manifest is not None and not self.absent(manifest)
+
+    def absent(self, manifest: Manifest) -> list[str]:
+        """Return the paths of the parts that a manifest names and that are not there."""
+        there = set(self.store.names(self.name))
+        names = (f"part-{part:05d}.parquet" for part in range(len(manifest.parts)))
+        return [self.store.path(f"{self.name}/{name}") for name in names if name not in there]
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether parts are there without a manifest: it is lost, or what writes them was killed before its end."""
+        return self.committed() is None and any(
+            re.fullmatch(rf"{PART}\.parquet", n) for n in self.store.names(self.name)
+        )
 
     def remove(self) -> None:
         """Remove all of the table that we have written."""

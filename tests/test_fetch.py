@@ -40,7 +40,7 @@ from in_process import child_of
 from align_data.children.values import plain
 from align_data.cli import main
 from align_data.engines.local import LocalEngine
-from align_data.errors import OutputError
+from align_data.errors import DatasetError, OutputError
 from align_data.fetching import answers as answering
 from align_data.fetching import crawl as crawling
 from align_data.fetching.client import Client, Policy
@@ -957,6 +957,34 @@ def test_a_run_with_nothing_to_ask_for_changes_nothing(tmp_path: Path) -> None:
         assert tree(tmp_path / "dataset", "images", "bytes") == before
         assert second == Report(statuses=first.statuses)
         assert len(web.seen.asked) == 2
+
+
+def test_what_is_lost_of_a_fetch_is_told_before_anybody_is_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve() as web:
+        dataset = dataset_of(tmp_path, [web.url(f"/good/{n}") for n in range(6)], Parts(rows=3))
+        run(dataset)
+        whole = tree(tmp_path / "dataset", "images", "bytes")
+        part = tmp_path / "dataset" / "images" / "part-00001.parquet"
+        content = part.read_bytes()
+        asked = len(web.seen.asked)
+        for damaged in (b"", content[:-9], content[: len(content) // 2]):
+            part.write_bytes(damaged)
+            with pytest.raises(DatasetError, match=r"images/part-00001\.parquet: .* remove it and fetch again"):
+                run(dataset)
+            part.write_bytes(content)
+            assert tree(tmp_path / "dataset", "images", "bytes") == whole
+        assert len(web.seen.asked) == asked
+        part.unlink()
+        line = ["fetch", str(tmp_path / "dataset"), "--all", "--allow-network", f"{HOME}/32"]
+        main(line, standalone_mode=False)
+        assert f"gone, so that all of their URLs are asked for again: {part}" in " ".join(
+            capsys.readouterr().err.split()
+        )
+        assert len(web.seen.asked) - asked == dataset.ingested().parts[1].rows
+        assert set(read(dataset, "images")["status"]) == {"ok"}
+        check_tars(dataset)
 
 
 @pytest.mark.parametrize(

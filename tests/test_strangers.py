@@ -17,7 +17,7 @@ import pytest
 from click import ClickException
 from conftest import read
 from test_img2dataset import Sample, planted, take, write_shard
-from test_shards import fetched, jpeg, run
+from test_shards import RECIPE, fetched, jpeg, run
 
 from align_data import names
 from align_data.cli import main
@@ -26,7 +26,9 @@ from align_data.errors import AlignDataError, DatasetError, InputError, TrainErr
 from align_data.images import image_places
 from align_data.layout import Dataset
 from align_data.manifests import checked
+from align_data.pipeline import Decision, decide_ledger
 from align_data.progress import Silent
+from align_data.recipe import parse
 from align_data.report.pictures import pictures
 from align_data.stages.audit import survey
 from align_data.stages.evaluation import index
@@ -451,6 +453,34 @@ def test_a_damaged_manifest_is_a_sentence_and_nothing_changes(place: Place, tabl
     with pytest.raises(DatasetError):
         place.takedown(urls=place.pairs["url"][:1].to_list())
     assert place.tree() == before
+
+
+def test_a_table_that_has_lost_its_manifest_is_not_passed_over(place: Place) -> None:
+    folder, url = place.folder / "dataset", place.pairs["url"][0]
+    measure(place.dataset, place.engine(), Silent())
+    decide_ledger(Decision(parse(RECIPE, "some.yaml")), place.dataset, place.engine(), Silent())
+    place.takedown(sha256=["0" * 64], uids=place.pairs["uid"][-1:].to_list())
+    export = ["export", "--recipe", "some", "--format", "metadata", "--out", str(folder / "m")]
+    decide = ["filter", "--recipe", "coyo"]
+    for table, said, line in (
+        ("measured/text", "has parts but no _manifest.json.*measure them again", export),
+        ("measured/text", "has parts but no _manifest.json.*measure them again", decide),
+        ("tombstones", "has lost its _manifest.json", decide),
+        ("banned", "has lost its _manifest.json", ["fetch", "--all"]),
+        ("counts/texts", "has no manifest", []),
+        ("counts/texts-classes", "has no manifest", []),
+    ):
+        file = folder / table / "_manifest.json"
+        content = file.read_bytes()
+        file.unlink()
+        before = place.tree("dataset")
+        with pytest.raises((ClickException, AlignDataError), match=said):
+            main([line[0], str(folder), *line[1:]], standalone_mode=False) if line else place.takedown(
+                urls=[url], forget_counts=True
+            )
+        after = place.tree("dataset")
+        assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} <= {".lock"}
+        file.write_bytes(content)
 
 
 def test_tombstones_that_have_gone_are_missed(place: Place) -> None:

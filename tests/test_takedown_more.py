@@ -19,6 +19,7 @@ from test_shards import fetched, jpeg
 from align_data import layout, schema
 from align_data.cli import main
 from align_data.engines.local import LocalEngine
+from align_data.errors import DatasetError
 from align_data.hashing import keys, pair_keys
 from align_data.layout import Dataset
 from align_data.pairs import normalise
@@ -121,14 +122,15 @@ def test_rows_of_every_piece_go_and_no_other(tmp_path: Path, monkeypatch: pytest
 
 # Copies.
 
+SAME = (0, 1, 2, 11, 15)
+
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Dataset:
     """Images 0, 1 and 2 have the same bytes under five URLs in several parts; 3 has a URL of two texts."""
     rows = [{"url": f"http://h/{n}.jpg", "alt_text": f"text {n}"} for n in range(20)]
     rows += [{"url": "http://h/2.jpg", "alt_text": "again"}, {"url": "http://h/3.jpg", "alt_text": "again"}]
-    same = {0, 1, 2, 11, 15}
-    images = {f"http://h/{n}.jpg": jpeg(0 if n in same else n) for n in range(20)}
+    images = {f"http://h/{n}.jpg": jpeg(0 if n in SAME else n) for n in range(20)}
     return fetched(tmp_path / "dataset", rows, images, parts=5)
 
 
@@ -149,6 +151,39 @@ def test_copies_are_counted_and_stay_unless_they_are_asked_for(copied: Dataset, 
     assert sha not in read(copied, "content")["sha256"].to_list()
     stored = json.loads((tmp_path / "dataset" / "takedowns" / "0002.json").read_text())
     assert stored["copies"] == {"pairs": 4, "urls": 3, "taken": 4}
+
+
+def test_copies_that_stayed_can_go_later_by_the_receipt(copied: Dataset, tmp_path: Path) -> None:
+    stored = down(copied, tmp_path, "urls", "http://h/1.jpg").stored
+    receipt = json.loads((tmp_path / "dataset" / str(stored)).read_text())
+    assert len(receipt["same_bytes"]) == 5
+    assert down(copied, tmp_path, "uids", *receipt["same_bytes"]).receipt.same_bytes == []
+    assert oracle_sha256(jpeg(0)) not in read(copied, "content")["sha256"].to_list()
+    assert set(read(copied, "pairs")["url"]) == {"", *(f"http://h/{n}.jpg" for n in range(20) if n not in SAME)}
+
+
+@pytest.mark.parametrize("table", ["pairs", "images", "content", "measured/text", "content/_manifest.json"])
+def test_copies_go_all_at_once_or_not(copied: Dataset, tmp_path: Path, table: str) -> None:
+    """Else the same command, given again when all is mended, would know of none."""
+    folder = tmp_path / "dataset"
+    part = next(n for n in range(9) if "http://h/0.jpg" in read_part(copied, n))
+    url = next(f"http://h/{n}.jpg" for n in SAME if f"http://h/{n}.jpg" not in read_part(copied, part))
+    file = folder / table if table.endswith(".json") else folder / table / f"part-{part:05d}.parquet"
+    content = file.read_bytes()
+    file.unlink() if table.endswith(".json") else file.write_bytes(content[:-9])
+    before = tree(folder)
+    with pytest.raises(
+        DatasetError, match=f"--copies must find and take all of them at once: .*{table.partition('/')[0]}"
+    ):
+        down(copied, tmp_path, "urls", url, copies=True)
+    assert tree(folder) == before
+    file.write_bytes(content)
+    assert down(copied, tmp_path, "urls", url, copies=True).receipt.pairs == 6
+    assert oracle_sha256(jpeg(0)) not in read(copied, "content")["sha256"].to_list()
+
+
+def read_part(dataset: Dataset, part: int) -> set[str]:
+    return {url for piece in dataset.pairs.pieces(part, ["url"]) for url in piece["url"]}
 
 
 def oracle_sha256(content: bytes) -> str:

@@ -125,7 +125,7 @@ def _print(report: Report, dataset: str) -> None:
     for shards in found.shards:
         said = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
         tell(f"{shards.folder}: {said}")
-    tell(_same_bytes(found.copies))
+    tell(_same_bytes(found.copies, dry_run=report.dry_run))
     for kind, number in found.forgotten.items():
         tell(f"counts/{kind}: {number:,} keys that no pair has any more")
     if report.stored:
@@ -134,10 +134,11 @@ def _print(report: Report, dataset: str) -> None:
         note("nothing was written")
 
 
-def _same_bytes(copies: Mapping[str, Any]) -> str:
+def _same_bytes(copies: Mapping[str, Any], *, dry_run: bool) -> str:
     if not copies.get("pairs"):
         return "the same bytes: no pair of another URL, as far as images are measured"
-    went = f"{copies['taken']:,} of them with it" if copies["taken"] else "give --copies to take them too"
+    later = "give --copies to take them too" if dry_run else "the receipt has their uids: --uids takes them too"
+    went = f"{copies['taken']:,} of them with it" if copies["taken"] else later
     return f"the same bytes: {copies['pairs']:,} pairs of {copies['urls']:,} other URLs ({went})"
 
 

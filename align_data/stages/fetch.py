@@ -105,6 +105,8 @@ def fetch(
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
     before = dataset.images.committed()
+    if before is not None and (gone := dataset.images.absent(before)):
+        progress.say(f"gone, so that all of their URLs are asked for again: {', '.join(gone)}")
     same = before is not None and before.meta["pairs"] == pairs.fingerprint and dataset.images.whole(before)
     if before is not None and same and not any(todo):
         # Nothing is written anew: what is measured of the images stays what it is.
@@ -171,7 +173,7 @@ def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
     """Return a row a URL: what is known before this run, its chunk's number, and whether it is `todo`."""
     urls = asked_of(run.dataset, part, run.ledger, tick)
     known = untried(urls["url"])
-    facts = run.dataset.images.facts(part)
+    facts = run.dataset.images.facts(part, strict=True)  # what it says is in no other place
     if facts is not None and facts["pairs"] == run.pairs.parts[part].sha256:
         known = _again(run, facts, sorted_rows(run.dataset.images, part))
     table, parts = _chunk_table(run, part), []

@@ -96,7 +96,9 @@ class Damage:
         wrong = self._wrong(command, undamaged, ended, before, tree(place))
         if not wrong:
             return "equal", ""
-        if _names(ended.err, victim) and not _names(undamaged.ended.err, victim):
+        page = place / "page.html"
+        told = ended.err + (page.read_text(encoding="utf-8") if page.is_file() and "page.html" in wrong else "")
+        if _names(told, victim) and not _names(undamaged.ended.err, victim):
             return "told", said[:300]
         return "silent", ", ".join(wrong[:5])
 

@@ -72,7 +72,10 @@ def copies_of(written: Written, by_part: Mapping[int, Sequence[str]], engine: En
     """Look for the copies of the images of which no pair is left when some are taken down."""
     search, found = _Search(written, by_part), Copies()
     infos, parts = written.pairs.parts, list(by_part)
-    if not parts or written.dataset.content.committed() is None:
+    content = written.dataset.content
+    if parts and content.uncommitted:
+        found.unread.append(f"{content.store.path(content.name)} has no manifest")
+    if not parts or content.committed() is None:
         return found
     asked: set[str] = set()
 

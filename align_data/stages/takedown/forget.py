@@ -32,7 +32,7 @@ def only_theirs(
     Raises DatasetError where counts or texts cannot be read: when the texts are gone nobody can tell their keys.
     """
     dataset, infos, parts = written.dataset, written.pairs.parts, list(by_part)
-    kinds = [kind for kind in KINDS if dataset.counts(kind).committed() is not None]
+    kinds = [kind for kind in KINDS if dataset.counts(kind).committed() or dataset.counts(kind).uncommitted]
     for kind in kinds:
         _check(written, dataset.counts(kind), dataset.classes(kind))
     dead = {part: pl.Series("uid", list(uids), pl.String) for part, uids in by_part.items()}
@@ -61,11 +61,13 @@ def only_theirs(
 def _check(written: Written, counts: Table, classes: Table) -> None:
     for table in (counts, classes):
         manifest = table.committed()
-        for part in range(len(manifest.parts) if manifest is not None else 0):
-            try:
+        try:
+            if manifest is None:
+                raise DatasetError(f"{table.store.path(table.name)} has no manifest")
+            for part in range(len(manifest.parts)):
                 written.check_whole(part, table)
-            except DatasetError as error:
-                raise DatasetError(f"nothing is taken down: its keys cannot be forgotten: {error}") from error
+        except DatasetError as error:
+            raise DatasetError(f"nothing is taken down: its keys cannot be forgotten: {error}") from error
 
 
 def _distinct(

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from align_data.errors import DatasetError
 from align_data.layout import Dataset
-from align_data.manifests import unchecked
 from align_data.schema import contract
 from align_data.secrets import mask
 from align_data.stages.takedown.asked import Asked
@@ -50,13 +48,15 @@ class Plan:
     """Of pairs of other URLs with the same bytes: how many, and whether they are taken down too."""
     forget: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Kind → keys that are counted no more."""
+    same_bytes: Sequence[str] = ()
+    """Of the copies those that stay."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for what none of ours says: a dataset may come from a stranger."""
         good = isinstance(self.number, int) and 0 < self.number < 10**9
         good &= all(re.fullmatch("[0-9]{1,9}", part) is not None for part in self.rejected)
         good &= all(isinstance(row, int) for some in (*self.rejected.values(), *self.forget.values()) for row in some)
-        good &= all(isinstance(word, str) for word in (*self.banned, *self.shards, *self.unread))
+        good &= all(isinstance(word, str) for word in (*self.banned, *self.shards, *self.unread, *self.same_bytes))
         if not good or not set(self.forget) <= {"ngrams", "texts"}:
             raise ValueError("it says something else than a takedown's plan")
 
@@ -89,6 +89,8 @@ class Receipt:
     """What could not be looked into: the takedown is not done before it has been."""
     uids: list[str] = field(default_factory=list)
     """Pairs that are tombstones by this takedown."""
+    same_bytes: list[str] = field(default_factory=list)
+    """Pairs of other URLs with the bytes of an image taken down, which stay: by these uids they can go later."""
     files: list[Rewritten] = field(default_factory=list)
     shards: list[Scrubbed] = field(default_factory=list)
 
@@ -98,6 +100,7 @@ class Receipt:
         receipt = Receipt(plan.number, plan.asked, pairs=len(uids), uids=list(uids), banned=len(plan.banned))
         receipt.rejected = sum(map(len, plan.rejected.values()))
         receipt.copies, receipt.unread = plan.copies, list(plan.unread)
+        receipt.same_bytes = list(plan.same_bytes)
         return receipt
 
     def to_json(self) -> dict[str, Any]:
@@ -169,15 +172,6 @@ def same_lists(store: Store, asked: Asked) -> dict[str, str]:
             if isinstance(before, dict) and dict(before.get(kind) or {}).get("list_sha256") == digest_:
                 found.setdefault(kind, f"{RECEIPTS}/{name}")
     return found
-
-
-def _asked_in(store: Store, receipt: str) -> dict[str, Any]:
-    """Return the SHA-256 of each list of a takedown; of a receipt that is damaged none: it is only for comparison."""
-    try:
-        asked = unchecked(store.read_bytes(receipt) or b"{}", receipt).get("asked", {})
-        return {kind: lists.get("list_sha256") for kind, lists in asked.items()}
-    except (DatasetError, AttributeError):
-        return {}
 
 
 def tables(dataset: Dataset) -> list[Table]:

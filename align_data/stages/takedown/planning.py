@@ -42,7 +42,10 @@ def make_plan(written: Written, request: Request, engine: Engine, progress: Prog
     copies = copies_of(written, by_part(written.pairs, found.uids), engine, progress)
     wanted = by_part(written.pairs, [*found.uids, *(copies.uids if request.copies else ())])
     unread = [*found.unread, *copies.unread]
-    for part, wrong in _damaged(written, wanted, engine, progress).items():
+    damaged = _damaged(written, wanted, engine, progress)
+    if request.copies:
+        _refuse_some(copies, damaged, by_part(written.pairs, copies.uids))
+    for part, wrong in damaged.items():
         del wanted[part]
         unread.append(wrong)
     forget = only_theirs(written, wanted, engine, progress) if request.forget else {}
@@ -58,6 +61,7 @@ def make_plan(written: Written, request: Request, engine: Engine, progress: Prog
         list(dict.fromkeys(unread)),
         _copies(copies, set(uids), taken=request.copies),
         forget,
+        sorted(set(copies.uids) - set(uids)),
     )
     return plan, uids
 
@@ -80,6 +84,15 @@ def _account(dataset: Dataset, found: Found, asked: Asked) -> dict[str, dict[str
 def _copies(copies: Copies, uids: set[str], *, taken: bool) -> dict[str, int | bool]:
     """Say how many pairs of other URLs have the same bytes: all there are, and those of them that are taken down."""
     return {"pairs": len(copies.uids), "urls": copies.urls, "taken": len(uids & set(copies.uids)) if taken else 0}
+
+
+def _refuse_some(copies: Copies, damaged: Mapping[int, str], by_part: Mapping[int, Sequence[str]]) -> None:
+    """Raise DatasetError where copies would stay: when the image is gone nobody can tell what its copies are."""
+    if wrong := [*copies.unread, *(damaged[part] for part in by_part if part in damaged)]:
+        raise DatasetError(
+            f"nothing is taken down: --copies must find and take all of them at once: {wrong[0]}; mend that, or do "
+            "without --copies"
+        )
 
 
 def _damaged(
