@@ -61,6 +61,7 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
         if "index" in manifest:
             _check(manifest["index"], _INDEX)
         _check(manifest, {"format": str, "of": str, "pairs": int, "exported": int})
+        _check({"without_image": 0, "takedowns": [], **manifest}, {"without_image": int, "takedowns": list})
         if manifest["format"] not in _NAMES:
             raise ValueError(f"format is {names.shown(manifest['format'])}")
         splits = list(manifest.get("splits", ()))
@@ -101,6 +102,19 @@ def differs(folder: Store, entry: Mapping[str, Any]) -> str | None:
     if sha256 != entry["sha256"]:
         return f"has the SHA-256 {sha256}, not {entry['sha256']}"
     return None
+
+
+def miscounts(manifest: Mapping[str, Any]) -> str | None:
+    """Say in what a manifest's numbers of pairs do not agree."""
+    counts = {
+        "pairs": manifest["pairs"] - manifest.get("without_image", 0),
+        "exported": manifest["exported"],
+        "its shards": sum(shard["pairs"] for shard in manifest["shards"]),
+        **({"its index": manifest["index"]["rows"]} if "index" in manifest else {}),
+    }
+    if len(set(counts.values())) == 1:
+        return None
+    return "counts the pairs otherwise each time: " + ", ".join(f"{name} {n:,}" for name, n in counts.items())
 
 
 def beside(manifest: Mapping[str, Any]) -> dict[str, Any]:

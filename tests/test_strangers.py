@@ -455,6 +455,55 @@ def test_a_damaged_manifest_is_a_sentence_and_nothing_changes(place: Place, tabl
     assert place.tree() == before
 
 
+@pytest.mark.parametrize("what", ["nested", "folder", "pipe", "link"])
+def test_whatever_stands_beside_the_shards_verify_names_it_and_goes_on(place: Place, what: str) -> None:
+    folder = place.folder / "parquet"
+    (folder / "val" / "00000.parquet").write_bytes(b"of no use")
+    file = folder / "train" / "sizes.json"
+    file.unlink()
+    if what == "nested":
+        file.write_text("[" * 100_000)
+    elif what == "folder":
+        file.mkdir()
+    elif what == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to(place.folder / "sentinel" / "own.txt")
+    wrong = verify(Store(folder), 1, Silent()).differs
+    assert {"train/sizes.json", "val/00000.parquet"} <= set(wrong)
+    uid = pl.read_parquet(folder / "train" / "*.parquet")["uid"][0]
+    with pytest.raises(DatasetError, match=r"train/sizes\.json"):
+        place.takedown([str(folder)], uids=[uid])
+
+
+@pytest.mark.parametrize("change", [{"exported": 3}, {"without_image": "x"}, {"takedowns": 3}, {"without_image": 5}])
+def test_an_export_that_miscounts_is_not_written_anew(place: Place, change: dict[str, Any]) -> None:
+    file = place.folder / "webdataset" / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), **change}))
+    before = place.tree()
+    with pytest.raises(DatasetError, match=f"counts the pairs otherwise|{next(iter(change))} is"):
+        place.takedown([str(file.parent)], uids=place.pairs["uid"][:1].to_list())
+    assert place.tree() == before
+
+
+def test_sizes_that_say_otherwise_are_told_and_written_anew(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = place.folder / "webdataset"
+    sizes = folder / "sizes.json"
+    sizes.write_text(json.dumps(dict.fromkeys(json.loads(sizes.read_bytes()), 99)))
+    (place.folder / "list.txt").write_text(place.pairs["uid"][0])
+    line = [
+        "takedown",
+        str(place.folder / "dataset"),
+        "--uids",
+        str(place.folder / "list.txt"),
+        "--shards",
+        str(folder),
+    ]
+    main(line, standalone_mode=False)
+    assert f"{sizes} says otherwise than the manifest" in " ".join(capsys.readouterr().err.split())
+    assert verify(Store(folder), 1, Silent()).whole
+
+
 def test_a_table_that_has_lost_its_manifest_is_not_passed_over(place: Place) -> None:
     folder, url = place.folder / "dataset", place.pairs["url"][0]
     measure(place.dataset, place.engine(), Silent())

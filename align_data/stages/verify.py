@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from align_data.exported import MANIFEST, beside, differs, read_manifest
+from align_data.errors import DatasetError
+from align_data.exported import MANIFEST, beside, differs, miscounts, read_manifest
 from align_data.progress import Progress
 from align_data.store import Store
 
@@ -50,34 +51,23 @@ def verify(folder: Store, workers: int, progress: Progress) -> Verdict:
             found.differs[name] = wrong
     for name in sorted(set(_files(folder)) - {MANIFEST, *around, *(entry["name"] for entry in hashed)}):
         found.differs[name] = "is not in the manifest"
-    if (wrong := _miscounts(manifest)) is not None:
+    if (wrong := miscounts(manifest)) is not None:
         found.differs[MANIFEST] = wrong
     return found
 
 
 def _says_other(folder: Store, name: str, expected: Any) -> str | None:
     """Say in what a file beside the shards is not what follows from the manifest."""
-    content = folder.read_bytes(name)
-    if content is None:
-        return "is not there"
     try:
+        content = folder.read_bytes(name)
+        if content is None:
+            return "is not there"
         said = json.loads(content)
-    except ValueError:
+    except (OSError, DatasetError) as error:  # a folder, a pipe, a link
+        return f"cannot be read: {error}"
+    except (ValueError, RecursionError):
         return "is no JSON"
     return None if said == expected else "says otherwise than the manifest"
-
-
-def _miscounts(manifest: Mapping[str, Any]) -> str | None:
-    """Say in what a manifest's numbers of pairs do not agree."""
-    counts = {
-        "pairs": manifest["pairs"] - manifest.get("without_image", 0),
-        "exported": manifest["exported"],
-        "its shards": sum(shard["pairs"] for shard in manifest["shards"]),
-        **({"its index": manifest["index"]["rows"]} if "index" in manifest else {}),
-    }
-    if len(set(counts.values())) == 1:
-        return None
-    return "counts the pairs otherwise each time: " + ", ".join(f"{name} {n:,}" for name, n in counts.items())
 
 
 def _files(folder: Store) -> list[str]:

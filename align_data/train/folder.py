@@ -86,7 +86,7 @@ class Folder:
         content = self._store.read_bytes(name)
         try:
             return None if content is None else dict(json.loads(content))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise self.broken(name, error) from error
 
     def broken(self, name: str, error: Exception) -> TrainError:
@@ -150,7 +150,7 @@ class Folder:
         try:
             lines = (self._store.read_bytes(METRICS) or b"").decode().splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self.broken(METRICS, error) from error
         if len(kept) < len(lines):
             self._store.write_bytes(METRICS, "".join(kept).encode())

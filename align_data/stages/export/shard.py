@@ -140,10 +140,13 @@ def stored(out: Store, shard: Shard, export: str) -> FileInfo | None:
     """Return what is known of a shard that a run of the same export has finished; None if there is none."""
     if not out.exists(_index_name(shard)) or not out.exists(shard.name):
         return None
-    facts = json.loads(pq.read_schema(out.open(_index_name(shard))).metadata[_FACTS])
-    if facts["export"] != export:
+    try:
+        facts = json.loads(pq.read_schema(out.open(_index_name(shard))).metadata[_FACTS])
+        return (
+            FileInfo(shard.name, facts["pairs"], facts["bytes"], facts["sha256"]) if facts["export"] == export else None
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # it is damaged: the shard is made again
         return None
-    return FileInfo(shard.name, facts["pairs"], facts["bytes"], facts["sha256"])
 
 
 def write_index(out: Store, plan: Sequence[Shard]) -> dict[str, Any]:

@@ -16,7 +16,17 @@ import pyarrow.parquet as pq
 from align_data import names
 from align_data.engines.base import Engine
 from align_data.errors import DatasetError
-from align_data.exported import FILE, MANIFEST, WORKING, beside, differs, read_manifest, sizes_name, stats_name
+from align_data.exported import (
+    FILE,
+    MANIFEST,
+    WORKING,
+    beside,
+    differs,
+    miscounts,
+    read_manifest,
+    sizes_name,
+    stats_name,
+)
 from align_data.progress import Progress, Tick
 from align_data.schema import contract
 from align_data.stages.takedown.files import (
@@ -170,6 +180,8 @@ def scrub_export(
     else:
         held = examine(export, gone)
         check(export, list(held.shards), engine, progress)
+        for file in _otherwise(export, list(held.shards)):
+            progress.say(f"{export.store.path(file)} says otherwise than the manifest, by which it is written anew")
         known = {"shards": held.shards, "files": _before(export, list(held.shards))}
         note(dataset, name, known)
     shards, before = known["shards"], known["files"]
@@ -210,8 +222,12 @@ def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progr
     for name in _beside(export, shards):
         try:
             json.loads(store.read_bytes(name) or b"{}")
+        except (OSError, DatasetError) as error:
+            wrong[name] = f"cannot be read: {error}"
         except (ValueError, RecursionError):
             wrong[name] = "is no JSON"
+    if shards and (said := miscounts(export.manifest)) is not None:
+        wrong[MANIFEST] = said
     if shards and store.local and not os.access(store.root, os.W_OK):
         wrong["it"] = "cannot be written to"
     if wrong:
@@ -226,6 +242,16 @@ def _beside(export: Export, shards: Sequence[str]) -> list[str]:
     """Return the files that say how many pairs some shards have."""
     names = dict.fromkeys(name for shard in shards for name in (stats_name(shard), sizes_name(shard)))
     return list(names) if export.sharded else []
+
+
+def _otherwise(export: Export, shards: Sequence[str]) -> list[str]:
+    """Return the files beside some shards that do not say what the manifest does."""
+    around, store = beside(export.manifest), export.store
+    return [
+        name
+        for name in _beside(export, shards)
+        if (content := store.read_bytes(name)) is not None and json.loads(content) != around[name]
+    ]
 
 
 def _before(export: Export, shards: Sequence[str]) -> dict[str, str | None]:
