@@ -20,6 +20,7 @@ from hostile_web import HOME, jpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
+from align_data.fetching.chunks import Chunks
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
@@ -37,6 +38,9 @@ OK = b"HTTP/1.1 200 OK\r\n"
 def chunked(body: bytes = BODY, end: bytes = b"0\r\n\r\n", extension: bytes = b"") -> bytes:
     pieces = [body[at : at + 1000] for at in range(0, len(body), 1000)]
     return b"".join(b"%x%s\r\n%s\r\n" % (len(some), extension, some) for some in pieces) + end
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def encoded(name: str, body: bytes = BODY) -> bytes:
@@ -120,6 +124,24 @@ TAKEN = {f"Content-Encoding: {name!r} of a plain picture": encoded(name) for nam
     "chunks and something behind": OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunked() + b"and more",
     "chunks of zeros": OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(end=b"000\r\n\r\n"),
     "identity as transfer encoding": OK + b"Transfer-Encoding: identity\r\n" + SIZE + b"\r\n" + BODY,
+    "a version that is none": b"HTTP/x.y 200 OK\r\n" + SIZE + b"\r\n" + BODY,
+    "no version": b"HTTP 200 OK\r\n" + SIZE + b"\r\n" + BODY,
+    "a version of three numbers": b"HTTP/1.1.1 200 OK\r\n" + SIZE + b"\r\n" + BODY,
+    "a version of 5,000 digits": b"HTTP/1." + b"9" * 5000 + b" 200 OK\r\n" + SIZE + b"\r\n" + BODY,
+    "HTTP/2": b"HTTP/2 200 OK\r\n" + SIZE + b"\r\n" + BODY,
+    **{f"{code}": b"HTTP/1.1 %d So\r\n" % code + SIZE + b"\r\n" + BODY for code in (201, 202, 203, 206)},
+    "all as a part": b"HTTP/1.1 206 So\r\nContent-Range: bytes 0-%d/%d\r\n" % (len(BODY) - 1, len(BODY))
+    + SIZE
+    + b"\r\n"
+    + BODY,
+    "chunks with line feeds alone": CHUNKED + b"%x\n%s\n0\n\n" % (len(BODY), BODY),
+    "chunks with an empty extension": CHUNKED + chunked(extension=b";"),
+    "chunks with an odd extension": CHUNKED + chunked(extension=b" ; a = b; \xff\x01"),
+    "chunks with a long extension": CHUNKED + chunked(extension=b";" + b"a" * 20_000),
+    "chunks with 40 zeros": CHUNKED + b"0" * 40 + chunked(),
+    "a trailer without a colon": CHUNKED + chunked(end=b"0\r\nno colon\r\n\r\n"),
+    "a trailer of a length": CHUNKED + chunked(end=b"0\r\nContent-Length: 5\r\n\r\n"),
+    "3,000 trailers": CHUNKED + chunked(end=b"0\r\n" + b"X: a\r\n" * 3000 + b"\r\n"),
     "an upgrade that is offered": OK + b"Upgrade: h2,h2c\r\nConnection: Upgrade\r\n" + SIZE + b"\r\n" + BODY,
 }
 """What browsers or curl take."""
@@ -129,6 +151,10 @@ REFUSED = {
     "a body alone": BODY,
     "no status": b"HTTP/1.1 OK\r\n\r\n" + BODY,
     "a head of 300 kB": OK + b"Set-Cookie: a=b\r\n" * 18_000 + SIZE + b"\r\n" + BODY,
+    "chunks that are none": CHUNKED + BODY,
+    "chunks without ends": CHUNKED + b"%x\r\n%s0\r\n\r\n" % (len(BODY), BODY),
+    "a chunk of -1": CHUNKED + b"-1\r\n" + BODY,
+    "a chunk beyond all measure": CHUNKED + b"f" * 18 + b"\r\n" + BODY,
     "packed otherwise": encoded("gzip", gzip.compress(BODY)[:10] + b"\xff" * 1000),
 }
 """What nobody takes."""
@@ -217,6 +243,17 @@ def test_what_nobody_takes_has_a_status(fetcher: Callable[[str], tuple[Outcome, 
     assert not any("http://" in str(each.reason) for each in found.values())
 
 
+def test_a_part_and_what_fails_its_checksum_are_not_taken_for_the_picture(
+    fetcher: Callable[[str], tuple[Outcome, bytes]],
+) -> None:
+    part = b"HTTP/1.1 206 So\r\nContent-Range: bytes 0-%d/9999\r\n" % (len(BODY) - 1) + SIZE + b"\r\n" + BODY
+    packed = gzip.compress(BODY)
+    with serve({"part": part, "sum": encoded("gzip", packed[:-8] + bytes(4) + packed[-4:])}) as urls:
+        assert fetcher(urls["part"])[0].status == "http_206"
+        assert fetcher(urls["sum"])[0].status == "bad_response"
+        assert by_client(urls["sum"])[0].retryable
+
+
 def by_curl(url: str, *options: str) -> bytes | None:
     """Return what curl takes; None where it takes nothing."""
     command = ["curl", "-q", "--noproxy", "*", "--silent", "--http1.1", "--max-time", "20", *options, url]
@@ -235,6 +272,25 @@ def test_what_curl_takes_is_taken_or_asked_for_again() -> None:
 
 
 # Whatever comes, and however it is cut.
+
+sizes = st.sampled_from([b"", b"0", b"00"])
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30), max_size=9), sizes, st.sampled_from([b"\n", b"\r\n"]), st.data())
+def test_chunks_are_plain_however_they_come(bodies: list[bytes], zeros: bytes, end: bytes, data: st.DataObject) -> None:
+    extensions = st.sampled_from([b"", b" ", b";", b";a", b' ; "b"=\xff;'])
+    sent = b"".join(b"%s%x%s%s%s%s" % (zeros, len(b), data.draw(extensions), end, b, end) for b in bodies)
+    sent += b"0" + zeros + end + b"".join(data.draw(st.lists(st.just(b"X" + end), max_size=3))) + end
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=5)))
+    chunks = Chunks()
+    plain = b"".join(chunks.take(sent[a:b]) for a, b in pairwise([0, *cuts, len(sent)])) + chunks.take(b"after")
+    come = b""
+    while not plain.startswith(b"0\r\n"):
+        size, _, plain = plain.partition(b"\r\n")
+        come, plain = come + plain[: int(size, 16)], plain[int(size, 16) :]
+        assert plain.startswith(b"\r\n")
+        plain = plain[2:]
+    assert (come, plain) == (b"".join(bodies), b"0\r\n\r\nafter")
 
 
 def whole(data: bytes, cuts: list[int]) -> tuple[bytes, bytes] | str:

@@ -42,6 +42,8 @@ _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview
 _AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
 _FOR_US = frozenset({"*", "robots", "align-data"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SUCCESSES = frozenset({201, 202, 203, 206})
+_RANGE = re.compile(r"bytes[ =]0-(\d{1,18})/(\d{1,18})", re.IGNORECASE)
 MOST_REDIRECTS = 10
 """One more ends a URL."""
 _NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
@@ -192,7 +194,7 @@ class Visit:
         headers, most = response.headers, self._policy.max_bytes
         if response.status == 407 and self._policy.proxy:
             return Outcome("connect", "the proxy takes no request of this user (407)")
-        if response.status != 200:
+        if not succeeds(response.status, headers.get("Content-Length"), headers.get("Content-Range")):
             return _no_success(url, response)
         directive = None if self._policy.ignore_opt_out else opt_out(headers.getall("X-Robots-Tag", []))
         if directive is not None:
@@ -223,6 +225,18 @@ class _Response(aiohttp.ClientResponse):
 
 def _error(closed: asyncio.Future[None]) -> BaseException | None:
     return None if closed.cancelled() else closed.exception()
+
+
+def succeeds(status: int, length: str | None, part: str | None) -> bool:
+    """Tell whether an answer may be the picture, as browsers have it: any success with a body that is all of it.
+
+    `length` is its Content-Length, `part` its Content-Range.
+    """
+    if status == 200:
+        return True
+    said = _RANGE.fullmatch((part or "").strip())
+    whole = status != 206 or part is None or (said is not None and int(said[1]) + 1 == int(said[2]))
+    return status in _SUCCESSES and length != "0" and whole
 
 
 async def _read(response: _Response, content: Content, body: BinaryIO) -> Outcome:
@@ -304,7 +318,7 @@ def _failure(error: Exception) -> Outcome:
     # Of a body too, and not for want of more of it.
     wrong = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
     if isinstance(wrong, HttpProcessingError) and not isinstance(wrong, PayloadEncodingError):
-        return Outcome("bad_response", str(wrong))
+        return Outcome("bad_response", wrong.message)
     if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words have the proxy's password in them
         return Outcome("connect", f"the proxy answered {error.status} {error.message}")
     if isinstance(error, aiohttp.ClientResponseError):

@@ -1,4 +1,4 @@
-"""A connection whose heads are read with patience: what comes is made plain before aiohttp's parser sees it."""
+"""A connection that reads heads and chunks with patience: what comes is made plain before aiohttp's parser sees it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import BadHttpMessage
 
+from align_data.fetching.chunks import NoChunkError
 from align_data.fetching.head import Head, NoHeadError
 
 
@@ -25,15 +26,18 @@ class _Handler(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what comes."""
-        if self._head is None or self._head.whole:
+        if self._head is None:
             super().data_received(data)
             return
         try:
             head, body = self._head.take(data)
-        except NoHeadError as error:
+        except (NoHeadError, NoChunkError) as error:
             if self.transport is not None:
                 self.transport.close()
-            self.set_exception(BadHttpMessage(str(error)))
+            wrong = BadHttpMessage(str(error))
+            self.set_exception(wrong)
+            if self._payload is not None:  # else a body that ends here would only be too short
+                self._payload.set_exception(wrong)
             return
         for some in (head, body):
             if some:

@@ -6,6 +6,7 @@ show it. An encoding that nobody knows ('aws-chunked', 'utf-8', 'none') says not
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zlib
 from collections.abc import Container
@@ -22,6 +23,7 @@ _ARROW = {"br": "brotli", "zstd": "zstd"}
 """What pyarrow unpacks, by the name that it has there."""
 _LAYERS = 5
 """Encodings one over the other, at most; the others stay."""
+_CHECKED = re.compile("incorrect (?:data|length) check")
 _GZIP = b"\x1f\x8b"
 _IN_MEMORY = 2**18
 """Bytes of a packed body that are held in memory, where it can be unpacked only as a whole."""
@@ -30,9 +32,9 @@ _IN_MEMORY = 2**18
 class _OverError(Exception):
     """A body of which no more is wanted; says what it comes to."""
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: str, reason: str, retry: bool | None = None) -> None:
         super().__init__(reason)
-        self.outcome = Outcome(status, reason)
+        self.outcome = Outcome(status, reason, retry=retry)
 
 
 class _Unpacker(Protocol):
@@ -60,7 +62,9 @@ class _Zlib:
             # Never more than one byte too much: a bomb goes off in here.
             unpacked = self._decoder.decompress(some, self._left)
         except zlib.error as error:
-            raise _OverError("bad_response", f"Content-Encoding: {self._coding}, but {error}") from error
+            # What fails its checksum alone, browsers show; it may have been damaged on its way, and is asked for again.
+            again = _CHECKED.search(str(error)) is not None or None
+            raise _OverError("bad_response", f"Content-Encoding: {self._coding}, but {error}", again) from error
         self._left -= len(unpacked)
         return unpacked
 

@@ -9,13 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from align_data.fetching.chunks import Chunks
+
 MOST = 2**18
 """Bytes of a head, as browsers have it."""
-READ = frozenset({b"connection", b"location", b"proxy-authenticate", b"retry-after", b"upgrade", b"x-robots-tag"})
+READ = frozenset(
+    {b"connection", b"content-range", b"location", b"proxy-authenticate", b"retry-after", b"upgrade", b"x-robots-tag"}
+)
 """The headers that are handed on, beside those that say how the body comes."""
 _END = re.compile(rb"\n\r?\n")
-_STATUS = re.compile(rb"(?:HTTP/(\d+)(?:\.(\d+))?|ICY)[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
-_BEGINS = (b"http/", b"icy ")
+_STATUS = re.compile(rb"(?:HTTP(\S*)|ICY)[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
+_NEW = re.compile(rb"/0*(?:1\.0*[1-9]|1\d|[2-9])")
+"""The begin of a version of 1.1 or more; what is none is the oldest."""
+_CHUNKED = b"\r\nTransfer-Encoding: chunked\r\n"
+_BEGINS = (b"http", b"icy ")
 _REASON = 1000
 """Bytes of what a status line says beside the status."""
 _JUNK = 4
@@ -30,19 +37,22 @@ class NoHeadError(ValueError):
 
 
 class Head:
-    """Takes what comes of a response until its head is whole."""
+    """Takes what comes of a response until its head is whole, and then makes the chunks of its body plain."""
 
     def __init__(self) -> None:
         self._come = bytearray()
+        self._chunks: Chunks | None = None
         self.whole = False
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return the plain head once it is whole, and what has come of the body; NoHeadError for what is none.
+        """Return the plain head once it is whole, and what has come of the body.
+
+        NoHeadError for what is no head, and NoChunkError for a body that is not in chunks though its head says so.
 
         Heads that only say that another one follows (100, 103) are passed over.
         """
         if self.whole:
-            return b"", data
+            return b"", self._body(data)
         looked = max(0, len(self._come) - 3)
         self._come += data
         plain = b""
@@ -58,8 +68,12 @@ class Head:
             plain, interim = _plain(bytes(self._come[: end.start()]))
             self.whole, looked = not interim, 0
             del self._come[: end.end()]
+        self._chunks = Chunks() if _CHUNKED in plain else None
         body, self._come = bytes(self._come), bytearray()
-        return plain, body
+        return plain, self._body(body)
+
+    def _body(self, data: bytes) -> bytes:
+        return data if self._chunks is None else self._chunks.take(data)
 
 
 def _begin(come: bytes) -> None:
@@ -78,7 +92,7 @@ def _plain(head: bytes) -> tuple[bytes, bool]:
     status = next((found for at in range(_JUNK + 1) if (found := _STATUS.match(first, at))), None)
     if status is None:
         raise NoHeadError(f"no status line, but {first[:40]!r}")
-    old = status[1] is None or (int(status[1]), int(status[2] or 0)) < (1, 1)
+    old = _NEW.match(status[1] or b"") is None
     headers = list(_headers(lines))
     framing = [
         (b"Content-Length", _length(_words(headers, b"content-length"))),
@@ -92,8 +106,8 @@ def _plain(head: bytes) -> tuple[bytes, bool]:
         encodings = [*_words(headers, b"content-encoding"), *packed]
         framing = [(b"Transfer-Encoding", chunked), (b"Content-Encoding", b", ".join(encodings))]
     kept = [(name, value) for name, value in headers if name in READ] + [each for each in framing if each[1]]
-    begin = b"HTTP/1.%d %s %s" % (not old, status[3], _NO_VALUE.sub(b" ", status[4][:_REASON]).strip())
-    interim = status[3].startswith(b"1") and status[3] != b"101"
+    begin = b"HTTP/1.%d %s %s" % (not old, status[2], _NO_VALUE.sub(b" ", status[3][:_REASON]).strip())
+    interim = status[2].startswith(b"1") and status[2] != b"101"
     return b"\r\n".join([begin, *(b"%s: %s" % each for each in kept), b"", b""]), interim
 
 

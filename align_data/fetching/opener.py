@@ -18,7 +18,8 @@ from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
-from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_out
+from align_data.fetching.chunks import NoChunkError
+from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_out, succeeds
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
 from align_data.fetching.head import Head, NoHeadError
@@ -102,10 +103,10 @@ def _connect(guard: Guard, address: tuple[str, int], *_: Any) -> socket.socket:
 
 
 class _Begun(io.RawIOBase):
-    """A stream of which some has been read."""
+    """A stream of which some has been read; the rest comes through what has read its head."""
 
-    def __init__(self, come: bytes, rest: Any) -> None:
-        self._come, self._rest = come, rest
+    def __init__(self, come: bytes, rest: Any, head: Head) -> None:
+        self._come, self._rest, self._head = come, rest, head
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -113,7 +114,12 @@ class _Begun(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read what has come, then what comes."""
-        some = self._come[: len(buffer)] or self._rest.read1(len(buffer))
+        while not self._come:
+            come = self._rest.read1(_SOME)
+            if not come:
+                return 0
+            self._come = self._head.take(come)[1]
+        some = self._come[: len(buffer)]
         self._come = self._come[len(some) :]
         buffer[: len(some)] = some
         return len(some)
@@ -140,10 +146,10 @@ class _Body(http.client.HTTPResponse):
                 raise http.client.RemoteDisconnected("the connection ended before an answer")
             try:
                 plain, body = head.take(some)
-            except NoHeadError as error:
+            except (NoHeadError, NoChunkError) as error:
                 raise Refusal("bad_response", str(error)) from error
             come = plain + body
-        self.fp = io.BufferedReader(_Begun(come, self.fp))
+        self.fp = io.BufferedReader(_Begun(come, self.fp, head))
         super().begin()
 
     def read(self, amount: int | None = None) -> bytes:
@@ -160,6 +166,8 @@ class _Body(http.client.HTTPResponse):
             raise
         except (http.client.IncompleteRead, OSError) as error:
             raise Refusal("truncated", str(error)) from error
+        except NoChunkError as error:
+            raise Refusal("bad_response", str(error)) from error
         except http.client.HTTPException as error:
             raise Refusal("bad_response", f"{type(error).__name__}: {error}") from error
         rest, end = content.end()
@@ -271,7 +279,7 @@ class _Judge(urllib.request.BaseHandler):
         return response if wrong is None else _or_refuse(wrong)
 
     def _wrong(self, code: int, reason: str, headers: http.client.HTTPMessage) -> Outcome | None:
-        if code != 200:
+        if not succeeds(code, headers.get("Content-Length"), headers.get("Content-Range")):
             return _no_success(code, reason, headers)
         directive = None if self._policy.ignore_opt_out else opt_out(headers.get_all("X-Robots-Tag", []))
         if directive is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 STATUSES: Mapping[str, str] = {
     "untried": "nobody has asked for it: no pair that the ledger keeps open needs it",
     "ok": "fetched; its bytes are in `bytes/`",
-    "http_404": "the server answered with this status; likewise every other one from 100 to 599 but 200",
+    "http_404": "the server answered with this status; likewise every other one from 100 to 599 that brings no picture",
     "rate_limited": "the server asked to come back later than this run waits (429, or 503 with Retry-After)",
     "timeout": "not done within the deadline, which covers everything from the name look-up to the last byte",
     "dns": "the host's name has no address",

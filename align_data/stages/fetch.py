@@ -195,7 +195,7 @@ def _again(run: _Run, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFr
     before, now = facts["policy"], run.policy
     changed = []
     if before.get("client", 1) != now["client"]:
-        changed += ["bad_response", "bad_url"]
+        changed += ["bad_response", "bad_url", "http_201", "http_202", "http_203", "http_206"]
     if (before["allowed"], before.get("denied", [])) != (now["allowed"], now["denied"]):
         changed.append("refused_address")
     if before["proxy"] != now["proxy"]:
