@@ -8,7 +8,7 @@ here takes time in proportion to the text, since texts are hostile.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 MASK = "***"
@@ -20,7 +20,10 @@ _SIGNING = (
 _NAMED = (
     r"access[-_]?token|auth[-_]?token|id[-_]?token|refresh[-_]?token|security[-_]?token|session[-_]?token|token|jwt|"
     r"api[-_]?key|subscription[-_]?key|access[-_]?key(?:[-_]?id)?|secret[-_]?key|secret[-_]?access[-_]?key|key|auth|"
-    r"authorization|credentials?|password|passwd|passphrase|pwd|pass|client[-_]?secret|secret|key[-_]?pair[-_]?id"
+    r"authorization|credentials?|password|passwd|passphrase|pwd|pass|client[-_]?secret|secret|key[-_]?pair[-_]?id|"
+    r"auth[-_]?key|sas|session[-_]?id|phpsessid|jsessionid|"
+    # As clouds other than the first call them: X-Cos-Security-Token, oauth_signature, Minio-Signature, wsSecret.
+    r"[\w.-]{1,40}?(?:token|secret|signature|password|authorization|credential|[._-]api[-_]?key|subscription[-_]?key)_*"
 )
 _BESIDE = r"Expires|Policy|q-[\w-]+|se|sp|st|sr|sv|ss|srt|spr|sip|ske|skt|sks|skv|skoid|sktid|sdd|rscd|rsct"
 """What belongs to a signature, and is a parameter like any other where there is none."""
@@ -40,8 +43,10 @@ _ENCODED_USER = re.compile(
 )
 # memory://user:password@x has its root there, and a proxy may be typed without a scheme.
 _PATH_USER = re.compile(r"(?:(?<=[\s/\"'(=])|^)[^\s/?#@:\"'=(]+:[^\s/?#@\"']*@")
+# The name alone, since what follows another parameter's value may be behind a ';' or a '?' in it.
+_PARAMETER = re.compile(r"(?<=[?&;#])([^\s=&;#?\"'<>]{1,80})=")
 # What ends a sentence's part behind a URL is not of its last value.
-_PARAMETER = re.compile(r"(?<=[?&;#])([^\s=&;#?\"'<>]{1,80})=([^\s&\"'<>]*?)(?=[:,;]?(?:[\s&\"'<>]|$))")
+_VALUE = re.compile(r"[^\s&\"'<>]*?(?=[:,;]?(?:[\s&\"'<>]|$))")
 _ENCODED_PARAMETER = re.compile(
     rf"({_ENCODED}(?:3F|26|3B))((?:[\w.~-]|{_ENCODED}(?:2D|5F)){{1,80}})({_ENCODED}3D)"
     rf"((?:(?!{_ENCODED}(?:26|23))[^\s&\"'<>])*)",
@@ -53,10 +58,8 @@ _SETTING = re.compile(
     r"private[._-]?key|\bsas\b|signature|authorization|cookie",
     re.IGNORECASE,
 )
-_ASSIGNED = re.compile(
-    r"(?<![\w.-])((?:--[\w-]+=)?)([\w.-]++)(=|[\"']\s{0,4}[:=]\s{0,4}(?=[\"']))"
-    r"(\"[^\"]*+\"|'[^']*+'|[^\s\"'&]*[^\s\"'&:,;])"
-)
+_ASSIGNED = re.compile(r"(?<![\w.-])([\w.-]++)(?:=|[\"']\s{0,4}[:=]\s{0,4}(?=[\"']))")
+_ASSIGNED_VALUE = re.compile(r"\"[^\"]*+\"|'[^']*+'|[^\s\"'&]*?(?=[:,;]?(?:[\s\"'&]|$))")
 _HEADER = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token|x-amz-security-token)"
     r"([\"']?\s{0,4}[:=]\s{0,4}(?:b?[\"'])?)[^\n\"']++",
@@ -76,7 +79,7 @@ def mask(text: str) -> str:
     text = _PATH_USER.sub(f"{MASK}@", mask_url(text))
     text = _HEADER.sub(rf"\1\2{MASK}", text)
     text = _BEARER.sub(rf"\1{MASK}", text)
-    return _ASSIGNED.sub(_masked_setting, text)
+    return _covered(text, _ASSIGNED, _ASSIGNED_VALUE, secret)
 
 
 def mask_url(url: str) -> str:
@@ -84,7 +87,7 @@ def mask_url(url: str) -> str:
     url = _USER.sub(_masked_user, url)
     if "=" in url:
         names = _SIGNED if any(_SIGNATURE.fullmatch(unquote(m[1])) for m in _PARAMETER.finditer(url)) else _SECRET
-        url = _PARAMETER.sub(lambda m: f"{m[1]}={MASK}" if names.fullmatch(unquote(m[1])) else m[0], url)
+        url = _covered(url, _PARAMETER, _VALUE, lambda name: names.fullmatch(unquote(name)) is not None)
     if "%" in url:
         url = _ENCODED_USER.sub(rf"\1{MASK}%40", url)
         url = _ENCODED_PARAMETER.sub(lambda m: f"{m[1]}{m[2]}{m[3]}{MASK}" if _signs(m[2]) else m[0], url)
@@ -117,11 +120,19 @@ def strip(url: str) -> str:
 
 def _left(mark: str, query: str) -> str:
     """Return a query or a fragment, with its mark, without the parameters that go."""
-    parameters = query.split("&")
-    named = [unquote(each.partition("=")[0]) for each in parameters]
+    # A parameter can be behind a ';' or a '?' too; what a ';' divides stays together unless a name there is secret.
+    named = [unquote(each[1]) for each in _PARAMETER.finditer(f"&{query}")]
     names = _SIGNED if any(map(_SIGNATURE.fullmatch, named)) else _SECRET
-    left = "&".join(each for each, name in zip(parameters, named, strict=True) if not names.fullmatch(name))
+    left = "&".join(kept for each in query.split("&") if (kept := _before_secret(each, names)) or not each)
     return f"{mark}{left}" if left or not query else ""
+
+
+def _before_secret(parameter: str, names: re.Pattern[str]) -> str:
+    """Return what stands in a parameter before its first secret name."""
+    for each in _PARAMETER.finditer(f"&{parameter}"):
+        if names.fullmatch(unquote(each[1])):
+            return parameter[: max(0, each.start() - 2)].removesuffix("amp")
+    return parameter
 
 
 def _kept_mark(mark: str) -> str:
@@ -140,7 +151,14 @@ def _signs(name: str) -> bool:
     return _SIGNED.fullmatch(name) is not None
 
 
-def _masked_setting(match: re.Match[str]) -> str:
-    option, name, equals, value = match.groups()
-    quote = value[0] if value[0] in "\"'" else ""
-    return f"{option}{name}{equals}{quote}{MASK}{quote}" if secret(name) else match[0]
+def _covered(text: str, names: re.Pattern[str], values: re.Pattern[str], hides: Callable[[str], bool]) -> str:
+    """Return a text with the values behind secret names replaced by ***, in their quotation marks."""
+    kept, at = [], 0
+    for name in names.finditer(text):
+        value = values.match(text, name.end()) if name.start() >= at and hides(name[1]) else None
+        if value is None:
+            continue
+        quote = value[0][:1] if value[0][:1] in ("'", '"') else ""
+        kept.append(f"{text[at : name.end()]}{quote}{MASK}{quote}")
+        at = value.end()
+    return "".join(kept) + text[at:]

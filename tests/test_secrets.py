@@ -70,6 +70,20 @@ PLAIN = [
 ]
 
 
+PLANTED += [
+    f"https://host/x?{name}={KEY}"
+    for name in (
+        *("oauth_token", "oauth_signature", "auth_key", "sas", "x-api-key", "Ocp-Apim-Subscription-Key", "PHPSESSID"),
+        *("x-cos-security-token", "X-Tos-Signature", "Minio-Signature", "wsSecret", "B2Authorization", "access.token"),
+        *("a=1;sig", "a=b?sig", "a=b&amp;X-Amz-Signature", "amp;token"),
+    )
+]
+TEXTS += [
+    f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={KEY}==",
+    f"spark.executor.extraJavaOptions=-Djavax.net.ssl.trustStorePassword={KEY}",
+]
+
+
 @pytest.mark.parametrize("text", [*PLANTED, *TEXTS])
 def test_a_secret_is_masked(text: str) -> None:
     assert KEY not in mask(text)
@@ -95,6 +109,8 @@ def test_what_stands_around_a_secret_stays() -> None:
         ("https://host/x?", "https://host/x?"),
         ("https://host/x?se=1&a=b@c&&", "https://host/x?se=1&a=b@c&&"),
         ("https://host:80/@x", "https://host:80/@x"),
+        (f"https://host/x?a=1;b;sig={KEY};c=2&d=3;e", "https://host/x?a=1;b&d=3;e"),
+        (f"https://host/x?a=b?sig={KEY}&c", "https://host/x?a=b&c"),
         (
             f"https://proxy/?url=https%3A%2F%2Fu%3A{KEY}%40h%2Fx%3Fsig%3D{KEY}%26w%3D1",
             "https://proxy/?url=https%3A%2F%2Fh%2Fx%3F%26w%3D1",
