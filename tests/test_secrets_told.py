@@ -18,7 +18,7 @@ from align_data.secrets import strip
 
 KEY = "s3cr3tValue9"
 REMOTE = f"memory://me:{KEY}@told"
-CLOSED = "http://127.0.0.1:9"
+CLOSED = "http://127.0.0.1:2"
 """Nobody listens there."""
 
 
@@ -43,9 +43,9 @@ def rows() -> list[dict[str, object]]:
     """Return pairs whose URLs have secrets, few texts among them."""
     return [
         {
-            "url": f"http://u:{KEY}@127.0.0.1:9/{n}.jpg?w=1&X-Amz-Signature={KEY}&X-Amz-Date=2",
+            "url": f"http://u:{KEY}@127.0.0.1:2/{n}.jpg?w=1&X-Amz-Signature={KEY}&X-Amz-Date=2",
             "text": ["a red cat here", "b", "c d e f"][n % 3],
-            "page_url": f"http://127.0.0.1:9/p?token={KEY}&p={n}",
+            "page_url": f"http://127.0.0.1:2/p?token={KEY}&p={n}",
             "width": 300,
             "height": [300, 100][n % 2],
         }
@@ -80,7 +80,7 @@ def test_a_remote_dataset_and_pairs_with_secrets(
         pl.DataFrame(rows()).write_csv(file)
     data, work = f"{REMOTE}/data", ["--work", tmp_path / "work"]
     run("run", f"{REMOTE}/lists/list.csv", "--recipe", "align", "--set", "rarest_ngram.ge=2", "--out", data, *work)
-    run("fetch", data, "--all", "--proxy", f"http://u:{KEY}@127.0.0.1:9", "--deadline", "5", *work)
+    run("fetch", data, "--all", "--proxy", f"http://u:{KEY}@127.0.0.1:2", "--deadline", "5", *work)
     run("measure", data, *work, "--spark-conf", f"spark.hadoop.fs.s3a.secret.key={KEY}")
     run("filter", data, "--recipe", "align", *work)
     run("filter", data, "--recipe", "align", "--without", "decodable,nsfw,eval_distance", "--as", "loose", *work)
