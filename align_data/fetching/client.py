@@ -347,8 +347,9 @@ def wait_asked(value: str | None) -> float:
     """Return the seconds that a Retry-After header asks for; 5 where it does not say."""
     if value is None:
         return 5.0
-    if value.strip().isdecimal():
-        return float(value)
+    seconds = re.split("[,;]", value, maxsplit=1)[0].strip()  # a proxy joins equal headers
+    if seconds.isdecimal():
+        return float(seconds)
     try:
         when = parsedate_to_datetime(value)
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
