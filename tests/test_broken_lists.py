@@ -67,6 +67,11 @@ def noise(rows: int) -> bytes:
     )
 
 
+def noise_in_json(rows: int) -> bytes:
+    pairs = (line.split(",") for line in noise(rows).decode().splitlines()[1:])
+    return "".join(f'{{"url": "{url}", "caption": "{caption}"}}\n' for url, caption in pairs).encode()
+
+
 def table(path: Path) -> bytes:
     rows = noise(60_000).decode().splitlines()[1:]
     urls, texts = zip(*(row.split(",") for row in rows), strict=True)
@@ -88,7 +93,8 @@ def broken(folder: Path, form: str) -> list[str]:
     else:
         lists = jsonl(ROWS) if form.startswith("jsonl") else csv(ROWS, b"\t" if form.startswith("tsv") else b",")
         compress = partial(gzip.compress, compresslevel=1) if form.endswith("gz") else zst
-        packed, rough = compress(lists), compress(noise(60_000))
+        rough = compress(noise_in_json(60_000) if form.startswith("jsonl") else noise(60_000))
+        packed = compress(lists)
         content = {"short": packed[:-12], "half": packed[: len(packed) // 2], "none": b"nothing packed" * 9}
         if form.startswith("csv"):
             content["opened"] = compress(runs_on())

@@ -369,7 +369,7 @@ def test_measure_says_who_scores(copy: World) -> None:
     ):
         measure(copy.dataset, engine_of(copy.dataset), Silent(), ["similarity.eye"])
     decided(copy.dataset, "top_fraction: 0.5")
-    assert any("similarity.eye need a model: align-data score" in note for note in audit(copy.dataset, "mine").notes)
+    assert any("similarity.eye needs a model: align-data score" in note for note in audit(copy.dataset, "mine").notes)
 
 
 # --- the family of signals ---

@@ -22,7 +22,7 @@ from align_data.decoding.look import look
 from align_data.decoding.render import How, UnrenderableError, render
 from align_data.decoding.seen import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
 from align_data.store import Store
-from align_data.tars import Place
+from align_data.tars import TarWriter
 
 PICTURE = hostile.picture()
 GREY = np.asarray(PICTURE.convert("L")).astype(np.float64) / 255
@@ -243,11 +243,9 @@ def all_accounted_for(good: list[bytes], number: int, tmp_path: Path, **limits: 
     """Look at mutations of good images, and assert that each has a row of its own that makes sense."""
     chance = random.Random(12)
     contents = [mutated(chance.choice(good), chance) for _ in range(number)]
-    items, at = [], 0
-    for content in contents:
-        items.append((Place("all.bin", at, len(content)), Looks()))
-        at += len(content)
-    (tmp_path / "all.bin").write_bytes(b"".join(contents))
+    with TarWriter(Store(tmp_path), "mutated") as tar:
+        places = [tar.add(f"{n:05d}.bin", io.BytesIO(content), len(content)) for n, content in enumerate(contents)]
+    items = [(place, Looks()) for place in places]
     with closing(Decoder(Decoding(Store(tmp_path), limits=ImageLimits(**limits)))) as one:
         found = list(one.look(items))
     assert len(found) == len(contents)
