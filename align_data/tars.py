@@ -170,7 +170,9 @@ class TarReader:
         self._file.seek(place.offset - header)
         some = self._file.read(header + place.size)
         content = some[header:]
-        if header and not _is_header(some[:header], place.size):
+        if len(content) < place.size:
+            wrong = "the tar was cut short while it was read"
+        elif header and not _is_header(some[:header], place.size):
             wrong = f"no image of {place.size:,} bytes begins there"
         elif place.sha256 is not None and hashlib.sha256(content).hexdigest() != place.sha256:
             wrong = f"the bytes are not those that were measured, whose SHA-256 is {place.sha256}"

@@ -94,8 +94,8 @@ def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: An
     if report.receipt.unread:
         number, first = len(report.receipt.unread), report.receipt.unread[0]
         raise DatasetError(
-            f"this takedown is not done: {number:,} files could not be looked into, the first: {first}. Nothing was "
-            "taken down of the pairs beside them: mend that, and give the same command again"
+            f"this takedown is not done: {number:,} of the dataset's files could not be looked into, the first: "
+            f"{first}. Pairs that lie there stay: mend that, and give the same command again"
         )
     undone = [shards.folder for shards in report.receipt.shards if shards.note]
     if undone:

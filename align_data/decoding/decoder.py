@@ -19,7 +19,7 @@ from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Choice
 from align_data.decoding.seen import MEMORY_REASON, ImageLimits, Looks, Seen, answered
 from align_data.errors import DatasetError, EngineError
 from align_data.store import Store
-from align_data.tars import Place, TarReader
+from align_data.tars import DAMAGED, Place, TarReader
 
 HANDLER = "align_data.decoding.worker:handler"
 _STARTS = 3
@@ -28,7 +28,6 @@ _KILLED = 20
 """Children killed one after another before it is no longer the images that are to blame: no image sends SIGKILL."""
 _COPIES = 4
 """How often an image's bytes may be held at once, on their way to the decoder."""
-_DAMAGED = "the dataset is damaged: put the file back, or remove its folders images, content and bytes and fetch again"
 
 
 @dataclass(frozen=True)
@@ -146,9 +145,6 @@ class Decoder:
 
 def _bytes(reader: TarReader, place: Place) -> bytes:
     try:
-        content = reader.read(place)
+        return reader.read(place)
     except OSError as error:
-        raise DatasetError(f"cannot read {place.tar}: {error.strerror or error}; {_DAMAGED}") from error
-    if len(content) != place.size:
-        raise DatasetError(f"{place.tar} ends before byte {place.offset + place.size:,}; {_DAMAGED}")
-    return content
+        raise DatasetError(f"cannot read {place.tar}: {error.strerror or error}; {DAMAGED}") from error
