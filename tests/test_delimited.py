@@ -343,7 +343,7 @@ def test_the_options_are_part_of_what_pairs_are_made_of(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes(b"url;text\nhttp://u/1;caf\xe9\nhttp://u/2;x\n")
     ingest = ["ingest", str(tmp_path / "l.csv"), "--out", str(tmp_path / "out")]
     plain = CliRunner().invoke(main, ingest)
-    assert "1 rows were rejected because they are not UTF-8" in plain.stderr
+    assert "1 row was rejected because it is not UTF-8" in plain.stderr
     assert "--encoding latin-1" in plain.stderr
     assert CliRunner().invoke(main, [*ingest, "--encoding", "utf8"]).exit_code == 0
     for option in (["--encoding", "latin1"], ["--delimiter", ";"], ["--multiline"], ["--no-multiline"]):

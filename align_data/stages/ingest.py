@@ -116,10 +116,11 @@ def ingest(
 
 
 def _not_utf8(rows: int, reading: Reading) -> str:
+    rejected = "1 row was rejected because it is" if rows == 1 else f"{rows:,} rows were rejected because they are"
     if reading.encoding:
-        return f"{rows:,} rows were rejected because they are not {reading.encoding}: name another --encoding"
+        return f"{rejected} not {reading.encoding}: name another --encoding"
     return (
-        f"{rows:,} rows were rejected because they are not UTF-8: name what the list was written in, "
+        f"{rejected} not UTF-8: name what the list was written in, "
         "such as --encoding latin-1 or --encoding cp1252, with another --out"
     )
 
