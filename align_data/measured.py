@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -145,10 +145,14 @@ def available(dataset: Dataset, pairs: Manifest, asked: Iterable[str] | None = N
     return found
 
 
-def _begun(dataset: Dataset, group: str, asked: set[str] | None) -> None:
-    """Raise DatasetError where a group that is asked for has parts and no manifest."""
+def _begun(dataset: Dataset, group: str, asked: Collection[str] | None) -> None:
+    """Raise DatasetError where a group that is asked for has parts and no manifest.
+
+    Where all are asked for, the scores of a model that has not finished are not missed.
+    """
     table = dataset.measured(group)
-    names = [column.name for column in table.contract.columns if asked is None or column.name in asked]
+    everything = asked is None and group in GROUPS
+    names = [column.name for column in table.contract.columns if everything or column.name in (asked or ())]
     if names and table.uncommitted:
         raise DatasetError(
             f"{dataset.store.path(table.name)} has parts but no {MANIFEST}: it is lost, or measuring did not finish; "

@@ -611,8 +611,8 @@ ENDS = {  # of the hostile server's pages
     "connect": "/reset_at_once.jpg",
     "too_large": "/endless.jpg /endless_chunked.jpg /endless_empty_blocks.jpg /bomb.jpg /huge.jpg "
     "/announced?length=99999999",
-    "timeout": "/endless_trailers.jpg /endless_continue.jpg /slow_headers.jpg /slow_body.jpg /silent.jpg",
-    "bad_response": "/endless_headers.jpg /endless_line.jpg /endless_extension.jpg /garbage.jpg /old.jpg "
+    "timeout": "/endless_extension.jpg /endless_continue.jpg /slow_headers.jpg /slow_body.jpg /silent.jpg",
+    "bad_response": "/endless_headers.jpg /endless_line.jpg /endless_trailers.jpg /garbage.jpg /old.jpg "
     "/header_of_a_megabyte.jpg /status/999 /announced?length=5&length=7",
     "http_404": "/status/404 /no_utf8.jpg",
     "http_302": "/nowhere",

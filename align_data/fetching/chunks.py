@@ -14,8 +14,8 @@ _SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _END = b"0\r\n\r\n"
 
 
-class NoChunkError(ValueError):
-    """What came is not a chunk."""
+class NoChunkError(Exception):
+    """What came is not a chunk. It is no ValueError: http.client takes each of these for a body that was cut short."""
 
 
 class Chunks:
