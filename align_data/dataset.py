@@ -38,6 +38,13 @@ class Report:
         """The page, which needs no network."""
         return audit_html(self.survey, self._dataset, Silent(), pictures=self._pictures)
 
+    def __repr__(self) -> str:
+        audit = self.survey.audit
+        return (
+            f"<align-data audit of {mask(self._dataset.store.url)}, ledger {audit.recipe}: {audit.kept:,} kept, "
+            f"{audit.dropped:,} dropped, {audit.pending:,} pending; save(FILE) writes its page>"
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the page to a file."""
         with writing(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -107,7 +108,7 @@ class Dataset:
         if self.store.exists(TAKEDOWN):
             raise DatasetError(
                 f"{self.store.url}: a takedown began here and did not finish; run it again: "
-                f"align-data takedown {self.store.url}"
+                f"align-data takedown {shlex.quote(self.store.url)}"
             )
         for table in (self.tombstones, self.banned):
             if table.uncommitted:
@@ -125,5 +126,6 @@ class Dataset:
         if self.store.exists(BEGUN):
             raise DatasetError(f"{self.store.url}: ingest did not finish; run it again with the same inputs")
         raise DatasetError(
-            f"{self.store.url} is no dataset; make one with: align-data ingest INPUT... --out {self.store.url}"
+            f"{self.store.url} is no dataset; make one with: align-data ingest INPUT... "
+            f"--out {shlex.quote(self.store.url)}"
         )

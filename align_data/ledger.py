@@ -213,7 +213,7 @@ def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
         recipe = name if name in builtin() else f"RECIPE --as {name}"
         raise DatasetError(
             f"{dataset.store.url} has no ledger {name}{nearest(name, there)}; there are: {', '.join(there) or 'none'}; "
-            f"make it with: align-data filter {dataset.store.url} --recipe {recipe}"
+            f"make it with: align-data filter {shlex.quote(dataset.store.url)} --recipe {recipe}"
         )
     plan = _loaded(dataset, name, manifest)
     if manifest.meta.get("tombstones") != fingerprint(dataset):
@@ -233,7 +233,7 @@ def _loaded(dataset: Dataset, name: str, manifest: Manifest) -> Plan:
         what = " ".join(str(error).split())[:200]
         raise DatasetError(
             f"the plan of {where} cannot be understood: {what}; it is damaged, or of another version: remove "
-            f"{where} and decide again: align-data filter {dataset.store.url} --recipe {name}"
+            f"{where} and decide again: align-data filter {shlex.quote(dataset.store.url)} --recipe {name}"
         ) from error
     if manifest.meta["pairs"] != dataset.ingested().fingerprint:
         raise DatasetError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,7 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
     if signal.given is not None and dataset.given(signal.given).committed() is None:
         return signal.lacks
     if not signal.without_images and dataset.images.committed() is None:
-        return f"need the images: align-data fetch {dataset.store.url} --recipe LEDGER"
+        return f"need the images: align-data fetch {shlex.quote(dataset.store.url)} --recipe LEDGER"
     if signal.look == "nsfw" and not nsfw and not scored(dataset):
         return signal.lacks
     return None
@@ -164,9 +165,13 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
     url, name = dataset.store.url, group.partition(".")[2]
     if group in GROUPS:
         reasons = dict.fromkeys(why for one in stale if known(one) and (why := find(one).missing()) is not None)
-        return f"measure them again: align-data measure {url}" + "".join(f" ({need(list(stale), r)})" for r in reasons)
+        return f"measure them again: align-data measure {shlex.quote(url)}" + "".join(
+            f" ({need(list(stale), r)})" for r in reasons
+        )
     folder = dataset.store.path(dataset.measured(group).name)
-    return f"score them again: align-data score MODEL {url} --as {name}; or do without, and remove {folder}"
+    return (
+        f"score them again: align-data score MODEL {shlex.quote(url)} --as {name}; or do without, and remove {folder}"
+    )
 
 
 def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable[str]) -> Iterator[pl.DataFrame]:

@@ -65,7 +65,7 @@ def dataset(tmp_path: Path) -> Path:
     )
     frame.write_parquet(tmp_path / "list.parquet")
     (tmp_path / "mine.yaml").write_text(RECIPE)
-    data = tmp_path / "data"
+    data = tmp_path / "my data"
     call("run", tmp_path / "list.parquet", "--recipe", tmp_path / "mine.yaml", "--out", data)
     return data
 
@@ -79,20 +79,21 @@ def test_every_command_that_is_advised_parses(dataset: Path, tmp_path: Path) -> 
         call("audit", dataset, "--recipe", "none", code=1),
         call("audit", dataset, "--recipe", "align", code=1),
         call("filter", dataset, "--recipe", "loose", code=1),
-        call("audit", tmp_path / "nothing", "--recipe", "align", code=1),
+        call("audit", tmp_path / "no thing", "--recipe", "align", code=1),
         call("export", dataset, "--recipe", "mine", "--out", tmp_path / "out", code=1),
     ]
     found = [words for output in outputs for words in commands(output.output)]
     assert len(found) >= 12
     for words in found:
         parses(words)
+        assert not {"data", "thing"} & {word.rpartition("/")[2] for word in words}  # a path with a blank is one word
     assert not any("…" in output.output for output in outputs)
 
 
 def test_what_is_pending_is_counted_and_its_way_out_named(dataset: Path, tmp_path: Path) -> None:
     text = said(call("audit", dataset, "--recipe", "mine"))
     assert "of the pending, min_side is unknown for 1 pairs" in text  # and for one that n_words drops
-    assert f"align-data fetch {dataset} --recipe mine; then: align-data measure {dataset}" in text
+    assert f"align-data fetch '{dataset}' --recipe mine; then: align-data measure '{dataset}'" in text
     assert "decodable, nsfw need the images" in text
     (words,) = [words for words in commands(text) if words[0] == "filter"]
     assert words[-1] == "mine-less"
@@ -169,3 +170,5 @@ def test_a_dataset_says_what_it_is(dataset: Path) -> None:
     assert f"dataset {dataset}: 6 pairs" in shown
     assert "ledgers: mine" in shown
     assert "measured: n_words, min_side" in shown
+    audit = repr(align_data.open(dataset).audit("mine"))
+    assert audit.startswith(f"<align-data audit of {dataset}, ledger mine: 0 kept, 1 dropped, 5 pending;")

@@ -226,6 +226,8 @@ def test_recipes_and_signals(tmp_path: Path) -> None:
         (["signals", "n_wrds"], 1, "Error: there is no signal n_wrds (did you mean n_words?)"),
         (["ingset"], 2, "there is no command ingset (did you mean ingest?); there are: run, "),
         (["ingest", "x.csv", "--out", "o", "--memory", "lots"], 2, "'lots' is no size; write it as 4GB or 500MB"),
+        (["ingest", "x.csv", "--out", "o", "--memory", "512"], 2, "512 of what? write a unit: 512MB, or 512GB"),
+        (["measure", "no set"], 1, "no set is no dataset; make one with: align-data ingest INPUT... --out 'no set'"),
         (["ingest", "x.csv", "--outt", "o"], 2, "No such option '--outt'"),
     ],
 )

@@ -19,11 +19,13 @@ def run(words: list[str], how: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("words", [LINES["json"], LINES["table"], ["signals", "--json"]])
+@pytest.mark.parametrize(
+    "words", [LINES["json"], LINES["table"], ["signals", "--json"], ["--help"], ["fetch", "--help"]]
+)
 def test_a_full_device_is_an_error(words: list[str]) -> None:
     done = run(words, "> /dev/full")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert "No space left on device" in done.stderr
+    assert done.stderr == "Error: cannot write standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize("words", [LINES["json"], LINES["table"], ["signals", "n_words", "--json"]])
@@ -36,7 +38,7 @@ def test_a_reader_that_has_gone_is_an_error(words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (1, "Error: cannot write standard output: Broken pipe\n")
 
 
-@pytest.mark.parametrize("words", [LINES["json"], LINES["table"]])
+@pytest.mark.parametrize("words", [LINES["json"], LINES["table"], ["--help"]])
 def test_a_closed_output_is_an_error_before_anything_is_done(words: list[str]) -> None:
     done = run(words, ">&-")
     assert done.returncode == 1

@@ -11,7 +11,7 @@ import click
 
 from align_data import __version__
 from align_data.cli import streams
-from align_data.errors import AlignDataError, encodable, nearest
+from align_data.errors import AlignDataError, OutputError, encodable, nearest
 from align_data.secrets import mask
 
 # What `align-data --help` shows, without loading what the commands need.
@@ -67,10 +67,17 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the options; --help and --version print here, where invoke() hears of nothing."""
+        try:
+            streams.prepare()
+            return super().make_context(*args, **extra)
+        except (OutputError, OSError) as error:
+            raise click.ClickException(_refused(error) if isinstance(error, OSError) else str(error)) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command; whatever a user can mend becomes one sentence here, and has no secret in it."""
         try:
-            streams.prepare()
             found = super().invoke(ctx)
             streams.finish()
         except AlignDataError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import asdict
 
 import click
@@ -35,4 +36,4 @@ def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: boo
     tell(f"{result.images:,} images in {out}" + (f", {len(result.skipped):,} skipped" if result.skipped else ""))
     for name, why in list(result.skipped.items())[:_SHOWN]:
         note(f"skipped: {name}: {why}")
-    note(f"next: align-data measure DATASET --eval-index {out}")
+    note(f"next: align-data measure DATASET --eval-index {shlex.quote(str(out))}")

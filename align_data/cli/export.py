@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -63,8 +64,8 @@ shard_options = together(
     click.option(
         "--strip-credentials",
         is_flag=True,
-        help="Take user:password@ and what signs a URL (X-Amz-Signature, sig, token, ...) out of the URLs in the "
-        "export. Uids stay as they are, so join by uid: these URLs are not the dataset's any more.",
+        help="Remove user:password@ and signing parameters (X-Amz-Signature, sig, token, ...) from the exported URLs. "
+        "They may then differ from the dataset's, so join by uid: uids stay the same.",
     ),
     click.option("--dry-run", is_flag=True, help="Say how many pairs, shards and bytes it would be; write nothing."),
 )
@@ -134,7 +135,7 @@ def command(
         return
     tell(_sentence(result, form, out))
     if not form.dry_run:
-        note(f"next: align-data verify {out}")
+        note(f"next: align-data verify {shlex.quote(out)}")
 
 
 def _check(form: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,8 @@ policy_options = together(
         type=click.IntRange(1, 10_000),
         default=PER_ADDRESS,
         show_default=True,
-        help="Connections to one address, whatever hosts share it, by all processes on a machine; a host may always "
-        "have as many as --per-host and --host-limits say.",
+        help="Connections to one IP address, however many hosts share it, by all processes on a machine; never below "
+        "a host's own limit (--per-host, --host-limits).",
     ),
     click.option(
         "--host-limits",
@@ -78,7 +79,7 @@ policy_options = together(
         multiple=True,
         metavar="NAME[,NAME...]",
         callback=names,
-        help=f"Keep these as images too: {', '.join(OPTIONAL)}. What is measured and exported then has them as well.",
+        help=f"Also accept these image formats: {', '.join(OPTIONAL)}. They are measured and exported like any other.",
     ),
     click.option(
         "--deadline",
@@ -92,19 +93,21 @@ policy_options = together(
         "networks",
         multiple=True,
         metavar="CIDR",
-        help="Connect to these addresses too; only public ones are unless given.",
+        help="Connect to these addresses too; only public ones are allowed unless given.",
     ),
     click.option(
         "--deny-network",
         "denied",
         multiple=True,
         metavar="CIDR",
-        help="Never connect to these addresses, public or allowed as they may be.",
+        help="Never connect to these addresses, even if they are public or allowed.",
     ),
     click.option("--contact", metavar="TEXT", help="Whom to write to, said to every server with each request."),
     click.option("--ignore-opt-out", is_flag=True, help="Take images too whose X-Robots-Tag asks not to be used so."),
     click.option(
-        "--proxy", metavar="URL", help="An HTTP proxy; checking addresses, also those denied, is then the proxy's."
+        "--proxy",
+        metavar="URL",
+        help="An HTTP proxy; checking addresses, denied ones included, is then up to the proxy.",
     ),
     click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
 )
@@ -153,7 +156,7 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
     _print(report)
     if report.retryable:
         note(f"{report.retryable:,} can be tried again: run the same command again")
-    note(f"next: align-data measure {dataset}")
+    note(f"next: align-data measure {shlex.quote(dataset)}")
 
 
 def _able(fetcher: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -57,4 +58,4 @@ def command(
     tell(f"{decision.ledger}: " + ", ".join(f"{number:,} {outcome}" for outcome, number in counts.items()))
     for line in result.notes:
         note(line)
-    note(f"next: align-data audit {dataset} --recipe {decision.ledger}")
+    note(f"next: align-data audit {shlex.quote(dataset)} --recipe {decision.ledger}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -45,18 +46,19 @@ intake_options = together(
         "--delimiter",
         metavar="CHARACTER",
         callback=_checked(separator),
-        help="What is between the fields of CSV and TSV, such as ';' or tab; recognised unless given.",
+        help="The field separator of CSV and TSV, such as ';' or tab; detected unless given.",
     ),
     click.option(
         "--encoding",
         metavar="NAME",
         callback=_checked(codec),
-        help="What CSV, TSV and JSON lines are written in, such as latin-1 or utf-16; UTF-8 unless given.",
+        help="The character encoding of CSV, TSV and JSON lines, such as latin-1 or utf-16; UTF-8 unless given.",
     ),
     click.option(
         "--multiline/--no-multiline",
         default=None,
-        help="Whether values of CSV hold line breaks. Unless given they may, but not over lines that look like rows.",
+        help="Whether CSV values may contain line breaks. Unless given they may, but not across lines that look like "
+        "rows.",
     ),
     click.option("--part-rows", type=click.IntRange(1), default=PART_ROWS, hidden=True),
 )
@@ -125,7 +127,7 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
         note(render.rejected(out, account, rejected))
     if adopted is not None:
         tell(_images(adopted))
-    note(f"next: align-data measure {out}")
+    note(f"next: align-data measure {shlex.quote(out)}")
 
 
 def _shards(folders: tuple[str, ...], choice: Choice) -> tuple[tuple[str, ...], Choice, list[Source]]:

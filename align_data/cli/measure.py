@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -104,7 +105,7 @@ def command(
         print_json({**asdict(result), "missing": missing})
         return
     _print(result)
-    note(f"next: align-data filter {dataset} --recipe NAME")
+    note(f"next: align-data filter {shlex.quote(dataset)} --recipe NAME")
 
 
 def _sight(options: dict[str, Any]) -> Sight:

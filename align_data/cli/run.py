@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -64,4 +65,4 @@ def command(
     if rejected is not None:
         note(render.rejected(out, done.account, rejected))
     render.audit(console(), done.audit)
-    note(f"next: align-data audit {out} --recipe {decision.ledger} --examples 5")
+    note(f"next: align-data audit {shlex.quote(out)} --recipe {decision.ledger} --examples 5")

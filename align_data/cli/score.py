@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import click
 
@@ -45,4 +46,7 @@ def command(model: str, dataset: str, name: str, device: str | None, workers: in
         f"{found.signal}: {found.scored:,} of {found.pairs:,} pairs have a score, "
         f"{found.pairs - found.scored:,} have no image that can be decoded{before}"
     )
-    note(f"next: align-data filter {dataset} --recipe FILE, with a rule {{signal: {found.signal}, top_fraction: 0.3}}")
+    note(
+        f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "
+        f"{{signal: {found.signal}, top_fraction: 0.3}}"
+    )

@@ -33,11 +33,26 @@ def finish() -> None:
         raise OutputError(f"cannot write standard output: {error.strerror or error}") from error
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write is refused with, without a file's name, whichever file it was."""
+
+
+def _takes_more() -> bool:
+    """Whether standard output takes another line: what it refused is dropped, so that flushing cannot tell."""
+    try:
+        sys.stdout.write("\n")
+        finish()
+    except (OSError, OutputError):
+        return False
+    return True
+
+
 def unwritten(error: OSError) -> OutputError | None:
     """Return what to say of an error that came of writing standard output; None for any other."""
     try:
         finish()
     except OutputError as refused:
         return refused
-    # Of a large text nothing may be left to flush; and no other pipe's end gets here.
-    return OutputError(f"cannot write standard output: {error.strerror}") if error.errno == errno.EPIPE else None
+    # Of a large text nothing may be left to flush. Errors of files name them, and no other pipe's end gets here.
+    own = error.errno == errno.EPIPE or (not error.filename and error.errno in _FULL and not _takes_more())
+    return OutputError(f"cannot write standard output: {error.strerror}") if own else None

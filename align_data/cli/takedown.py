@@ -51,12 +51,12 @@ list_options = together(
     help="An export of this dataset: all that was ever taken down goes out of it too. Can be given several times.",
 )
 @click.option(
-    "--copies", is_flag=True, help="Take pairs of other URLs too whose images, as measured, have the same bytes."
+    "--copies", is_flag=True, help="Also take down pairs of other URLs whose images, as measured, have the same bytes."
 )
 @click.option(
     "--forget",
     is_flag=True,
-    help="Take the keys of words and texts that only these pairs had out of counts too; reads every text.",
+    help="Also remove from counts/ the keys of words and texts that only these pairs had; reads every text.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would be; write nothing.")
 @resource_options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,4 +67,4 @@ def _say(trained: Trained) -> None:
         note(f"skipped the corrupt shard {name}: {why}")
     if trained.undecodable:
         note(f"{trained.undecodable:,} images could not be decoded; other pairs took their places")
-    note(f"next: align-data evaluate {trained.model} SHARDS")
+    note(f"next: align-data evaluate {shlex.quote(str(trained.model))} SHARDS")

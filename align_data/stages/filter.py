@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -67,7 +68,8 @@ def overridden(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -> 
 def _resolve(dataset: Dataset, top_k: int) -> Vocabulary:
     table = dataset.classes("ngrams")
     if table.committed() is None:
-        raise DatasetError(f"{table.store.url} lacks {table.name}; measure again: align-data measure {table.store.url}")
+        url = table.store.url
+        raise DatasetError(f"{url} lacks {table.name}; measure again: align-data measure {shlex.quote(url)}")
     return vocabulary(top_k, [row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()])
 
 

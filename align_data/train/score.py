@@ -5,6 +5,7 @@ Parts are scored one after another, for there is one model; while it computes, t
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,11 +64,14 @@ def check(dataset: Dataset, name: str) -> None:
 def _images(dataset: Dataset, pairs: Manifest) -> Manifest:
     """Return the manifest of the images; DatasetError where there is nothing to score, or not known what."""
     images, url = dataset.images.committed(), dataset.store.url
+    quoted = shlex.quote(url)
     if images is None:
-        raise DatasetError(f"{url} has no images to score: run align-data fetch {url}, then align-data measure {url}")
+        raise DatasetError(
+            f"{url} has no images to score: run align-data fetch {quoted}, then align-data measure {quoted}"
+        )
     if "decodable" not in fresh(dataset, "image", pairs):
         raise DatasetError(
-            f"it is not known which images of {url} can be decoded, or no longer: run align-data measure {url}"
+            f"it is not known which images of {url} can be decoded, or no longer: run align-data measure {quoted}"
         )
     return images
 
