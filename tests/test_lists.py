@@ -107,11 +107,11 @@ def test_an_array_is_read_as_its_lines(tmp_path: Path, rows: list[Any], indent: 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'[{"url": "http://a/1", "text": "x"}, {"url": ', "one JSON array, and cannot be read from its element 2 on"),
-        (b'[{"url": "http://a/1", "text": "x"}] x', "one JSON array, and something stands behind it"),
+        (b'[{"url": "http://a/1", "text": "x"}, {"url": ', "one JSON array that cannot be read from element 2 on"),
+        (b'[{"url": "http://a/1", "text": "x"}] x', "one JSON array with something behind its end"),
         (b'{"images": [\n{"url": "http://a/1"}]}', "none of its first lines is a whole object"),
         (b"[]", "no column found"),
-        (b'[["http://a/1", "x"]]', "holds arrays of what are not objects"),
+        (b'[["http://a/1", "x"]]', "has rows that are arrays"),
     ],
 )
 def test_what_is_not_json_lines_is_a_sentence(tmp_path: Path, content: bytes, said: str) -> None:

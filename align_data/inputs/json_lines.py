@@ -78,8 +78,8 @@ def _elements(block: bytes, stream: Utf8, source: Source) -> Iterator[bytes]:
             block = stream.read(_BLOCK)
             if not block or len(text) - at > _LINE:
                 raise InputError(
-                    f"{source.path} is one JSON array, and cannot be read from its element {number + 1} on; make a "
-                    "line of each element, such as with: jq -c '.[]' FILE > FILE.jsonl"
+                    f"{source.path} is one JSON array that cannot be read from element {number + 1} on; write "
+                    "one element a line, for example with: jq -c '.[]' FILE > FILE.jsonl"
                 ) from None
             text, at = text[at:] + decoder.decode(block), 0
             continue
@@ -89,4 +89,4 @@ def _elements(block: bytes, stream: Utf8, source: Source) -> Iterator[bytes]:
     while not behind.strip() and (block := stream.read(_BLOCK)):
         behind = decoder.decode(block)
     if behind.strip():
-        raise InputError(f"{source.path} is one JSON array, and something stands behind it; make it JSON lines")
+        raise InputError(f"{source.path} is one JSON array with something behind its end; make it JSON lines")

@@ -40,11 +40,11 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
         elif not opening and isinstance(line, bytes):
             opening = line.lstrip()[:1]
     if not keys and opening == b"[":
-        raise InputError(f"{source.path} holds arrays of what are not objects; make an object of each row, a line each")
+        raise InputError(f"{source.path} has rows that are arrays; write each row as an object, one a line")
     if not keys and opening == b"{":
         raise InputError(
-            f"{source.path} is not JSON lines: none of its first lines is a whole object; make a line of each row, "
-            "such as with: jq -c '.[]' FILE > FILE.jsonl"
+            f"{source.path} is not JSON lines: none of its first lines is a whole object; write one row a line, "
+            "for example with: jq -c '.[]' FILE > FILE.jsonl"
         )
     _, said = by_name(list(keys), choice, source.path)
     if several:
