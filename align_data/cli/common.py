@@ -62,7 +62,7 @@ class Size(click.ParamType[int]):
         if not match:
             self.fail(f"{value!r} is no size; write it as 4GB or 500MB", param, ctx)
         size = float(match[1]) * _UNITS[match[2].upper()]
-        if size and not (self._plain or match[2] or match[3]):
+        if 0 < size <= 2**50 and not (self._plain or match[2] or match[3]):
             self.fail(f"{value} of what? write a unit: {value}MB, or {value}GB", param, ctx)
         if not 2**10 <= size <= 2**50:
             self.fail(f"{value} is out of range: from 1KB to 1000TB", param, ctx)
