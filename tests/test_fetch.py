@@ -62,6 +62,14 @@ POLICY = Policy(AT_HOME, max_bytes=2**20, deadline=1.0, contact="me@example.org"
 LIMITS = Limits(connections=64, per_host=64)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_pause() -> Iterator[None]:
+    """Hosts that name no time to come are left alone for a moment only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("align_data.fetching.client.PAUSE", 0.05)
+        yield
+
+
 def dataset_of(out: Path, urls: Iterable[str], parts: Parts = Parts()) -> Dataset:  # noqa: B008
     """Make a dataset of these URLs, each with a text of its own."""
     rows = [{"url": url, "alt_text": f"text {number}"} for number, url in enumerate(urls)]
@@ -556,6 +564,20 @@ def test_a_host_is_left_alone_for_as_long_as_it_asks() -> None:
         assert len(thrice) == 3
         _, second = (each for each in web.seen.asked if each.host == "date.example" and "/busy" in each.target)
         assert second.when > promised - 0.05
+
+
+@pytest.mark.parametrize("after", ["", "&after=0", "&after=Fri,+31+Dec+1999+23:59:59+GMT"])
+def test_a_busy_host_that_names_no_time_to_come_is_not_asked_again_at_once(
+    after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("align_data.fetching.client.PAUSE", 1.0)
+    with serve() as web:
+        busy = web.url(f"/busy/0?times=1&status=429{after}")
+        outcomes, _ = crawl([busy, *(web.url(f"/pause/{number}?s=0.1") for number in range(9))], limits=Limits(64, 2))
+        assert {outcome.status for outcome in outcomes} == {"ok"}
+        told = next(each for each in web.seen.asked if "/busy" in each.target)
+        assert told.left is not None
+        assert not [each for each in web.seen.asked if told.left + 0.05 < each.when < told.left + 0.95]
 
 
 def test_the_longest_wait_counts(monkeypatch: pytest.MonkeyPatch) -> None:

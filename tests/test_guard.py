@@ -372,7 +372,9 @@ def test_opt_out_takes_whatever_comes(headers: list[str]) -> None:
     ("value", "seconds"),
     [
         (None, 5),
-        ("0", 0),
+        ("0", 5),
+        ("0, 0", 5),
+        ("0" * 99, 5),
         ("1", 1),
         (" 120 ", 120),
         ("86400, 86400", 86400),
@@ -390,9 +392,9 @@ def test_opt_out_takes_whatever_comes(headers: list[str]) -> None:
         ("soon", 5),
         ("nan", 5),
         ("inf", 5),
-        ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
-        ("Fri, 31 Dec 1999 23:59:59 -0000", 0),
-        ("Friday, 31-Dec-99 23:59:59 GMT", 0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 5),
+        ("Fri, 31 Dec 1999 23:59:59 -0000", 5),
+        ("Friday, 31-Dec-99 23:59:59 GMT", 5),
         ("Fri, 31 Dec 1999", 5),
         ("Fri, 99 Dec 1999 23:59:59 GMT", 5),
         ("Fri, 31 Dec 99999 23:59:59 GMT", 5),
@@ -412,7 +414,7 @@ def test_a_date_is_waited_for(ahead: int) -> None:
 
 @given(st.text() | st.text("0123456789 :,+-JanMonGMT", max_size=40))
 def test_wait_asked_takes_whatever_comes(value: str) -> None:
-    assert wait_asked(value) >= 0
+    assert wait_asked(value) > 0
 
 
 URLS = {

@@ -42,6 +42,8 @@ _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview
 _AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
 _FOR_US = frozenset({"*", "robots", "align-data"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+PAUSE = 5.0
+"""Seconds for which a host that is busy is left alone where it does not say how long."""
 _SUCCESSES = frozenset({201, 202, 203, 206})
 _RANGE = re.compile(r"bytes[ =]0-(\d{1,18})/(\d{1,18})", re.IGNORECASE)
 MOST_REDIRECTS = 10
@@ -344,15 +346,19 @@ def opt_out(values: list[str]) -> str | None:
 
 
 def wait_asked(value: str | None) -> float:
-    """Return the seconds that a Retry-After header asks for; 5 where it does not say."""
-    if value is None:
-        return 5.0
+    """Return the seconds that a Retry-After header asks for; PAUSE where it does not say, or names what has passed."""
+    seconds = _seconds(value or "")
+    return seconds if seconds > 0 else PAUSE
+
+
+def _seconds(value: str) -> float:
+    """Return the seconds until what a Retry-After header names; 0 where it names nothing."""
     seconds = re.split("[,;]", value, maxsplit=1)[0].strip()  # a proxy joins equal headers
     if seconds.isdecimal():
         return float(seconds)
     try:
         when = parsedate_to_datetime(value)
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+        return (when - datetime.now(UTC)).total_seconds()
     except (ValueError, OverflowError, TypeError, IndexError):  # whatever it makes of what is no date
-        return 5.0
+        return 0.0
