@@ -100,7 +100,7 @@ def mask_command(words: Sequence[str]) -> list[str]:
     for word in words:
         option = _OPTION.fullmatch(word)
         if option is not None and secret(option[2]):
-            found.append(f"{option[1]}{option[2]}={MASK}")
+            found.append(f"{option[1]}{mask(option[2])}={MASK}")  # a URL that is signed is such a name too
         else:
             found.append(mask(word))
     return found

@@ -145,6 +145,8 @@ def test_settings_and_options_of_a_command() -> None:
         "--spark-conf",
         f"spark.x.password=a b,'{KEY}\" c",
         f"--spark-conf=a.secret=b {KEY}",
+        f"https://u:{KEY}@h/list.csv?X-Amz-Signature={KEY}&X-Amz-Date=2",
+        f"--proxy=http://u:{KEY}@h:1/?token={KEY}",
     ]
     assert mask_command(words) == [
         "fetch",
@@ -153,6 +155,8 @@ def test_settings_and_options_of_a_command() -> None:
         "--spark-conf",
         "spark.x.password=***",
         "--spark-conf=a.secret=***",
+        "https://***@h/list.csv?X-Amz-Signature=***",
+        "--proxy=http://***@h:1/?token=***",
     ]
     assert mask_command(["--set", "n_words.between=2,3", "a b"]) == ["--set", "n_words.between=2,3", "a b"]
 
