@@ -200,13 +200,14 @@ def test_secret_settings_reach_spark_in_a_file_of_ones_own(monkeypatch: pytest.M
 def test_spark_gets_its_secrets_and_no_command_line_has_them() -> None:
     pytest.importorskip("pyspark")
     conf = {"spark.master": "local[1]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    engine = SparkEngine({**conf, **SETTINGS})
-    try:
-        known = engine.session.sparkContext.getConf()
-        assert {name: known.get(name) for name in SETTINGS} == SETTINGS
-        assert not [line for path in Path("/proc").glob("[0-9]*/cmdline") if KEY in (line := _line(path))]
-    finally:
-        engine.stop()
+    for _ in range(2):  # the second finds a JVM that is there, as all do after other tests
+        engine = SparkEngine({**conf, **SETTINGS})
+        try:
+            known = engine.session.sparkContext.getConf()
+            assert {name: known.get(name) for name in SETTINGS} == SETTINGS
+            assert not [line for path in Path("/proc").glob("[0-9]*/cmdline") if KEY in (line := _line(path))]
+        finally:
+            engine.stop()
 
 
 def _line(path: Path) -> str:

@@ -193,7 +193,8 @@ class SparkEngine:
 
     def _start(self) -> SparkSession:
         try:
-            from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra
+            from pyspark import SparkContext  # noqa: PLC0415 - an extra
+            from pyspark.sql import SparkSession  # noqa: PLC0415
         except ImportError:
             raise EngineError("the Spark engine needs pyspark: pip install 'align-data[spark]'") from None
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -203,7 +204,10 @@ class SparkEngine:
         builder = SparkSession.builder.appName("align-data")
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
         settings = {**({} if submitted else {"spark.master": "local[*]"}), **SETTINGS, **self._conf}
-        hidden = {} if submitted else {key: value for key, value in settings.items() if secret(key)}
+        # A JVM that pyspark starts has settings on its command line. One that is there is told through a socket,
+        # and reads no file any more.
+        there = submitted or SparkContext._gateway is not None
+        hidden = {} if there else {key: value for key, value in settings.items() if secret(key)}
         for key, value in settings.items():
             builder = builder if key in hidden else builder.config(key, value)
         with self._sentence(), _errors_to(self._log), in_a_file(hidden):
