@@ -219,7 +219,7 @@ def open_ledger(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
     if manifest.meta.get("tombstones") != fingerprint(dataset):
         raise DatasetError(
             f"the ledger {name} of {dataset.store.url} was decided before the last takedown; decide again: "
-            f"{_filter(dataset, name, plan)}"
+            f"{filter_command(dataset.store.url, name, plan)}"
         )
     return plan, manifest
 
@@ -237,14 +237,10 @@ def _loaded(dataset: Dataset, name: str, manifest: Manifest) -> Plan:
         ) from error
     if manifest.meta["pairs"] != dataset.ingested().fingerprint:
         raise DatasetError(
-            f"{where} was decided of other pairs than those here: decide again: {_filter(dataset, name, plan)}"
+            f"{where} was decided of other pairs than those here: decide again: "
+            f"{filter_command(dataset.store.url, name, plan)}"
         )
     return plan
-
-
-def _filter(dataset: Dataset, name: str, plan: Plan) -> str:
-    """Return the command that decides a ledger as it was decided."""
-    return filter_command(dataset.store.url, name, plan)
 
 
 def filter_command(url: str, name: str, plan: Plan, without: Sequence[str] = ()) -> str:
@@ -268,7 +264,7 @@ def as_recipe(dataset: Dataset, name: str) -> str | None:
     plan, _ = open_ledger(dataset, name)
     return (
         f"no recipe is called {name}, only a ledger of {dataset.store.url}, which was decided by the recipe "
-        f"{plan.recipe.name}; decide it again: {_filter(dataset, name, plan)}"
+        f"{plan.recipe.name}; decide it again: {filter_command(dataset.store.url, name, plan)}"
     )
 
 
@@ -285,6 +281,6 @@ def open_current(dataset: Dataset, name: str) -> tuple[Plan, Manifest]:
     if anew := outdated(dataset, manifest):
         raise DatasetError(
             f"the ledger {name} was decided before {', '.join(anew)} {'was' if len(anew) == 1 else 'were'} measured "
-            f"anew; decide again: {_filter(dataset, name, plan)}"
+            f"anew; decide again: {filter_command(dataset.store.url, name, plan)}"
         )
     return plan, manifest

@@ -56,7 +56,6 @@ SHARD = Form(
 PART = Form(r"part-[0-9]{5,9}\.parquet", "a part, such as part-00000.parquet")
 UIDS = Form(r"uids\.npy", "the file of uids, uids.npy")
 INDEX = Form(r"index\.parquet", "the index, index.parquet")
-UID = Form("[0-9a-f]{32}", "a pair: 32 hex digits")
 IMAGE = Form(r"[0-9a-f]{16}(?:-[0-9]{1,9})?\.[a-z0-9]{2,5}", "an image: 16 hex digits and its format's ending")
 MEMBER = Form(r"[0-9a-f]{32}\.[a-z0-9]{2,5}", "a sample's member: 32 hex digits and an ending")
 

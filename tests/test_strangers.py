@@ -541,7 +541,7 @@ def test_tombstones_that_have_gone_are_missed(place: Place) -> None:
     assert place.tree() == before
 
 
-FORMS = ("TAR", "TAR_SHARD", "PARQUET_SHARD", "SHARD", "PART", "UIDS", "INDEX", "UID", "IMAGE", "MEMBER", "SPLIT")
+FORMS = ("TAR", "TAR_SHARD", "PARQUET_SHARD", "SHARD", "PART", "UIDS", "INDEX", "IMAGE", "MEMBER", "SPLIT")
 
 
 @pytest.mark.parametrize("name", FORMS)
