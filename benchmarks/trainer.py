@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw
 from text_half import HERE
 from tokenizers import Tokenizer
 
-from align_data.progress import Silent
+from align_data.common.progress import Silent
 from align_data.train import loop
 from align_data.train.batches import Batch, Feed
 from align_data.train.model import SIZES

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from align_data.errors import TrainError
-from align_data.progress import Progress
+from align_data.common.errors import TrainError
+from align_data.common.progress import Progress
 from align_data.train.ablate.runs import Cell, Facts, Job
 from align_data.train.shards import Shards
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from align_data.children import Handler, Send
-from align_data.children.confinement import at_most, confine
+from align_data.common.workers import Handler, Send
+from align_data.common.workers.confinement import at_most, confine
 
 
 def tcp(port: int) -> None:

@@ -14,15 +14,15 @@ from hostile_texts import HOSTILE
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from align_data import confined
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
 from align_data.engines.local import MEMORY, LocalEngine
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, Intake, run
-from align_data.progress import Silent
-from align_data.recipe import Recipe, load, parse
+from align_data.recipes.model import Recipe, load, parse
 from align_data.stages.audit import Audit
 from align_data.stages.ingest import Account, Parts
-from align_data.store import Store
+from align_data.stages.pipeline import Decision, Intake, run
+from align_data.storage import confined
+from align_data.storage.store import Store
 
 settings.register_profile(
     "suite",

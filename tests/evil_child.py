@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack
 
-from align_data.children.frames import LENGTH, frame, read
+from align_data.common.workers.frames import LENGTH, frame, read
 
 
 class Command:

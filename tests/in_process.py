@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from align_data.children import frames
+from align_data.common.workers import frames
 from align_data.decoding import decoder, nsfw, worker
 
 

@@ -28,20 +28,20 @@ from scipy import stats
 from test_shards import fetched, jpeg
 
 from align_data.cli import main
+from align_data.common.errors import DatasetError, InputError, RecipeError
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Plan
 from align_data.decoding.look import look
 from align_data.decoding.render import How, render
 from align_data.decoding.seen import MAX_PIXELS, Looks
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, InputError, RecipeError
-from align_data.layout import Dataset
-from align_data.ledger import Plan
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import Recipe, parse
+from align_data.recipes.model import Recipe, parse
 from align_data.report import ablation_html
 from align_data.stages.export import Form, export
 from align_data.stages.measure import measure
-from align_data.store import Store
+from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.storage.store import Store
 from align_data.train.ablate.arms import Arm, uids
 from align_data.train.ablate.arms import parse as arms_of
 from align_data.train.ablate.design import RESULTS

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 import align_data
 from align_data.cli import COMMANDS, main
-from align_data.errors import RecipeError
-from align_data.ledger import TAKEN_DOWN, Plan
-from align_data.recipe import load, parse
+from align_data.common.errors import RecipeError
+from align_data.data.ledger import TAKEN_DOWN, Plan
+from align_data.recipes.model import load, parse
 from align_data.stages.audit.notes import State, notes
 
 RECIPE = """

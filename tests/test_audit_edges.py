@@ -28,7 +28,7 @@ from test_audit_survey import (
 from test_shards import fetched, jpeg
 
 from align_data.cli import main
-from align_data.progress import Silent
+from align_data.common.progress import Silent
 from align_data.report import audit_html
 from align_data.stages.audit import diff
 from align_data.stages.audit.fetched import Statuses

@@ -19,13 +19,12 @@ from conftest import SCHEMA, Built, build, read, rows, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align_data.common.progress import Silent
+from align_data.data.columns import available, identities
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Plan, open_ledger
 from align_data.engines.local import LocalEngine
-from align_data.layout import Dataset
-from align_data.ledger import Plan, open_ledger
-from align_data.measured import available, identities
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import Recipe
+from align_data.recipes.model import Recipe
 from align_data.signals import SIGNALS
 from align_data.stages.audit import Asked, Diff, Survey, Swept, diff, fetched, shares, survey, sweep
 from align_data.stages.audit.curves import Curve, bars, points
@@ -33,9 +32,10 @@ from align_data.stages.audit.cuts import End
 from align_data.stages.filter import plan as planned
 from align_data.stages.ingest import Parts
 from align_data.stages.measure import measure
+from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import takedown
 from align_data.stages.takedown.asked import read as read_lists
-from align_data.tables import digest
+from align_data.storage.tables import digest
 
 NONE = 2**63 - 1
 """What rarest_ngram is of a text without words."""

@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_inputs import pairs, rejected, take, zst
 
-from align_data.errors import InputError
-from align_data.inputs import find, footer, long_values, pages, parquet, units, unpack
-from align_data.inputs import read as rows_of
-from align_data.inputs.columns import Choice
-from align_data.inputs.long_values import Unread
-from align_data.inputs.thrift import DamagedError
+from align_data.common.errors import InputError
+from align_data.sources.lists import find, footer, long_values, pages, parquet, units, unpack
+from align_data.sources.lists import read as rows_of
+from align_data.sources.lists.columns import Choice
+from align_data.sources.lists.long_values import Unread
+from align_data.sources.lists.thrift import DamagedError
 
 BIG = 2**28
 

@@ -23,15 +23,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data import __version__, children
-from align_data.children import Child, ChildDiedError, frames
-from align_data.children.frames import FrameError
-from align_data.children.values import WrongValueError, of, plain
+from align_data import __version__
+from align_data.common import workers
+from align_data.common.errors import AlignDataError, DatasetError, EngineError, InputError, arrived, departing
+from align_data.common.workers import Child, ChildDiedError, frames
+from align_data.common.workers.frames import FrameError
+from align_data.common.workers.values import WrongValueError, of, plain
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.seen import ImageLimits, Looks, Seen, answered
 from align_data.engines import spark
-from align_data.errors import AlignDataError, DatasetError, EngineError, InputError, arrived, departing
+from align_data.exports.shard import How, Shard, ShardJob
 from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
@@ -39,9 +41,8 @@ from align_data.fetching.guard import Guard
 from align_data.fetching.worker import ChunkTask, Row, Settings
 from align_data.report.pictures import of_images
 from align_data.stages.export.making import Making
-from align_data.stages.export.shard import How, Shard, ShardJob
-from align_data.store import Store
-from align_data.tars import Place
+from align_data.storage.store import Store
+from align_data.storage.tars import Place
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -197,8 +198,8 @@ def test_a_wrong_field_of_what_is_seen(name: str) -> None:
 @pytest.fixture
 def evil(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Let each child be one that has been taken over; return the file that is there if something was run."""
-    monkeypatch.setattr(children, "_BOOT", "from evil_child import serve; serve()")
-    monkeypatch.setattr(children, "_END_SECONDS", 0.3)
+    monkeypatch.setattr(workers, "_BOOT", "from evil_child import serve; serve()")
+    monkeypatch.setattr(workers, "_END_SECONDS", 0.3)
     monkeypatch.setenv("ALIGN_DATA_MARK", str(tmp_path / "run"))
     return tmp_path / "run"
 
@@ -228,7 +229,7 @@ def test_whatever_a_child_answers_is_the_status_of_one_image(evil: Path, tmp_pat
         if name == "good":
             assert each == Seen(**evil_child.seen(4))
         else:
-            how = "exit 0" if name == "half a frame" else children.WRONG
+            how = "exit 0" if name == "half a frame" else workers.WRONG
             assert each == Seen("crashed", f"the decoder ended by {how}", bytes=len(name), decodable=False), name
 
 
@@ -242,7 +243,7 @@ def test_a_child_that_says_nothing_is_ended(evil: Path, tmp_path: Path, monkeypa
     good, silent, closed, last = looked(tmp_path, ["good", "silence", "closed pipes", "good"], seconds=0.1)
     assert good == last == Seen(**evil_child.seen(4))
     assert silent == Seen("hung", "not done after 0.1 s", bytes=7, decodable=False)
-    assert closed == Seen("crashed", f"the decoder ended by {children.WRONG}", bytes=12, decodable=False)
+    assert closed == Seen("crashed", f"the decoder ended by {workers.WRONG}", bytes=12, decodable=False)
 
 
 def test_a_page_goes_without_the_pictures_of_such_a_child(evil: Path) -> None:

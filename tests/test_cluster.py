@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 from conftest import tree
 
+from align_data.common.errors import EngineError
 from align_data.engines import java
-from align_data.errors import EngineError
 
 pytest.importorskip("pyspark")
 ROOT = Path(__file__).resolve().parent.parent

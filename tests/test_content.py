@@ -31,22 +31,22 @@ from onnx_models import card_text, classifier
 from PIL import Image
 from test_decoding import bits_apart, phash, upright
 
+from align_data.common.errors import DatasetError, SignalError
+from align_data.common.progress import NONE, Silent
+from align_data.data.image_table import IMAGES, asked_of
+from align_data.data.layout import Dataset
+from align_data.data.references import give_blocklist
 from align_data.decoding.nsfw import Choice
 from align_data.decoding.seen import identities
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, SignalError
 from align_data.fetching.outcome import retryable
-from align_data.given import give_blocklist
-from align_data.images import IMAGES, asked_of
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import NONE, Silent
-from align_data.recipe import parse
+from align_data.recipes.model import parse
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Measured, Sight, measure
-from align_data.store import Store
-from align_data.tables import Table
-from align_data.tars import TarWriter
+from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.storage.store import Store
+from align_data.storage.tables import Table
+from align_data.storage.tars import TarWriter
 
 Outcome = bytes | str
 """What became of a URL: its bytes, or the status of fetching."""
@@ -421,7 +421,7 @@ def test_another_version_of_a_decoder_looks_again(pool: Any, monkeypatch: pytest
     today = identities(None)
     changed = {**today, look_: {**(today[look_] or {}), "pillow": "1"}}
     monkeypatch.setattr("align_data.stages.measure.content.identities", lambda _: changed)
-    monkeypatch.setattr("align_data.measured.looks", lambda _: changed)
+    monkeypatch.setattr("align_data.data.columns.looks", lambda _: changed)
     decide(made, "{signal: decodable, eq: true}")  # what is stored is of use whatever is installed where it is read
     _, looked = made.measure()
     there = content.filter(pl.col("tar").is_not_null())

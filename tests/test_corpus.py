@@ -16,8 +16,8 @@ from conftest import EVERY_RULE, SCHEMA, Built, rows, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
-from align_data.progress import Silent
 from align_data.signals import SIGNALS
 from align_data.signals.corpus import NO_NGRAM
 from align_data.signals.script import SCRIPTS

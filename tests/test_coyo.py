@@ -11,11 +11,11 @@ import pytest
 from conftest import SCHEMA, Built, read
 from test_shards import fetched, jpeg
 
+from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import load
+from align_data.recipes.model import load
 from align_data.stages.measure import measure
+from align_data.stages.pipeline import Decision, decide_ledger
 
 TEXT = "a dog sleeps on the warm stones"
 

@@ -16,14 +16,14 @@ from conftest import tree
 from test_shards import fetched, plain
 
 from align_data.cli import main
+from align_data.common.errors import AlignDataError
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.errors import AlignDataError
-from align_data.layout import Dataset
-from align_data.manifests import digest
-from align_data.progress import Silent
 from align_data.stages.measure import measure
-from align_data.store import Store
-from align_data.tables import MANIFEST, Table
+from align_data.storage.manifests import digest
+from align_data.storage.store import Store
+from align_data.storage.tables import MANIFEST, Table
 
 SEED = int(os.environ.get("DAMAGE_SEED", "12"))
 EACH = int(os.environ.get("DAMAGE_EACH", "1"))

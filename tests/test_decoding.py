@@ -26,15 +26,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from align_data.children import Child, ChildDiedError
+from align_data.common.errors import DatasetError, EngineError, SignalError
+from align_data.common.workers import Child, ChildDiedError
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding, Item
 from align_data.decoding.look import look
 from align_data.decoding.seen import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
-from align_data.errors import DatasetError, EngineError, SignalError
-from align_data.formats import EXTENSIONS, sniff
-from align_data.store import Store
-from align_data.tars import Place
+from align_data.storage.image_formats import EXTENSIONS, sniff
+from align_data.storage.store import Store
+from align_data.storage.tars import Place
 
 ALL, HEADER = Looks(), Looks(pixels=False)
 
@@ -614,8 +614,8 @@ def test_a_child_ends_with_its_parent(items: Any, tmp_path: Path) -> None:
         "import os, sys, threading, time\n"
         "from align_data.decoding.decoder import Decoder, Decoding\n"
         "from align_data.decoding.seen import ImageLimits, Looks\n"
-        "from align_data.store import Store\n"
-        "from align_data.tars import Place\n"
+        "from align_data.storage.store import Store\n"
+        "from align_data.storage.tars import Place\n"
         f"one = Decoder(Decoding(Store({str(tmp_path)!r}), limits=ImageLimits(seconds=3)))\n"
         "one._started()\n"
         "print(one._child._process.pid, flush=True)\n"

@@ -29,10 +29,10 @@ from PIL import Image
 from test_report import ATTACKS
 
 from align_data.cli import main
-from align_data.errors import AlignDataError, DatasetError, InputError
-from align_data.progress import Silent
+from align_data.common.errors import AlignDataError, DatasetError, InputError
+from align_data.common.progress import Silent
 from align_data.report import search_html
-from align_data.tars import ending, member
+from align_data.storage.tars import ending, member
 from align_data.train.embed import batches, embed
 from align_data.train.evaluate import Classes, evaluate
 from align_data.train.labels import read_classes, read_labels, read_templates

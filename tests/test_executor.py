@@ -13,15 +13,15 @@ from conftest import EVERY_RULE, rows, tree, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align_data.common.progress import Silent, ignore
+from align_data.data.layout import Dataset
 from align_data.engines.executor import SCHEMA, Counting, Message, Moving, batches, messages, pack, unpack
 from align_data.engines.local import LocalEngine
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent, ignore
-from align_data.recipe import parse
+from align_data.recipes.model import parse
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Ranges, measure
-from align_data.store import Store
+from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.storage.store import Store
 
 
 class ByHand:

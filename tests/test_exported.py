@@ -16,20 +16,20 @@ from conftest import read
 from test_shards import fetched, jpeg, run, samples
 
 from align_data.cli import main
+from align_data.common.errors import DatasetError, OutputError
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
+from align_data.data.references import give_evaluation
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, OutputError
-from align_data.exported import MANIFEST
-from align_data.given import give_evaluation
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import parse
-from align_data.stages.evaluation import index
+from align_data.exports.manifest import MANIFEST
+from align_data.recipes.model import parse
+from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split, selection, shards
 from align_data.stages.measure import measure
+from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import Asked, takedown
 from align_data.stages.verify import verify
-from align_data.store import Store
+from align_data.storage.store import Store
 
 APART = """
 name: some

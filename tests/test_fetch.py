@@ -37,10 +37,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from in_process import child_of
 
-from align_data.children.values import plain
 from align_data.cli import main
+from align_data.common.errors import DatasetError, OutputError
+from align_data.common.progress import Silent
+from align_data.common.workers.values import plain
+from align_data.data.image_table import names_of
+from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, OutputError
 from align_data.fetching import answers as answering
 from align_data.fetching import crawl as crawling
 from align_data.fetching.client import Client, Policy
@@ -49,13 +52,10 @@ from align_data.fetching.guard import Guard
 from align_data.fetching.jobs import Fetched
 from align_data.fetching.outcome import STATUSES, Outcome
 from align_data.fetching.worker import ChunkTask, Settings, handler, make_room, row
-from align_data.images import names_of
-from align_data.layout import Dataset
-from align_data.progress import Silent
 from align_data.stages.fetch import Report, fetch
 from align_data.stages.ingest import Parts, ingest
-from align_data.store import Store
-from align_data.tars import Place, TarReader, TarWriter
+from align_data.storage.store import Store
+from align_data.storage.tars import Place, TarReader, TarWriter
 
 AT_HOME = Guard.of([f"{HOME}/32"])
 POLICY = Policy(AT_HOME, max_bytes=2**20, deadline=1.0, contact="me@example.org")
@@ -702,9 +702,9 @@ from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
 from align_data.fetching.worker import ChunkTask, Settings, handler
-from align_data.children.frames import LENGTH, frame, value
-from align_data.children.values import plain
-from align_data.store import Store
+from align_data.common.workers.frames import LENGTH, frame, value
+from align_data.common.workers.values import plain
+from align_data.storage.store import Store
 
 def wired(each):
     return value(frame(each)[LENGTH.size:], bounded=False)
@@ -1152,7 +1152,7 @@ def children() -> list[int]:
         if entry.name.isdigit():
             try:
                 if (
-                    b"align_data.children" in (entry / "cmdline").read_bytes()
+                    b"align_data.common.workers" in (entry / "cmdline").read_bytes()
                     and MARK.encode() in (entry / "environ").read_bytes()
                 ):
                     found.append(int(entry.name))

@@ -17,12 +17,12 @@ from test_fetch import POLICY, dataset_of, run
 from test_viewer import PICTURE, all_accounted_for, seen, shown
 
 from align_data.cli import main
+from align_data.common.progress import Silent
 from align_data.decoding.look import look
 from align_data.decoding.seen import MAX_PIXELS, Looks
 from align_data.engines.local import LocalEngine
-from align_data.formats import OPTIONAL, optional, sniff
-from align_data.progress import Silent
 from align_data.stages.measure import measure
+from align_data.storage.image_formats import OPTIONAL, optional, sniff
 
 
 def psd(image: Image.Image) -> bytes:

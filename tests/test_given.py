@@ -25,11 +25,11 @@ from test_content import Pool, here
 from test_decoding import bits_apart, phash, upright
 
 from align_data.cli import main
-from align_data.errors import InputError
-from align_data.given import Lists, give_blocklist, give_evaluation, listed_hosts, nearest, read_blocklist
-from align_data.progress import Silent
-from align_data.stages.evaluation import index
-from align_data.tables import Table
+from align_data.common.errors import InputError
+from align_data.common.progress import Silent
+from align_data.data.references import Lists, give_blocklist, give_evaluation, listed_hosts, nearest, read_blocklist
+from align_data.stages.eval_index import index
+from align_data.storage.tables import Table
 
 __all__ = ["here"]  # images are looked at in this process, but where `children` are asked for
 
@@ -69,7 +69,7 @@ def test_nearest_of_more_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = np.random.default_rng(1)
     mine = chance.integers(-(2**63), 2**63, 300, dtype=np.int64)
     listed = np.concatenate([chance.integers(-(2**63), 2**63, 70_000, dtype=np.int64), mine[::7] ^ 5, mine[::7] ^ 9])
-    monkeypatch.setattr("align_data.given._BLOCK", 2**18)
+    monkeypatch.setattr("align_data.data.references._BLOCK", 2**18)
     distance, place = nearest(pl.Series("phash", mine), listed)
     for number in range(0, 300, 13):
         every = np.bitwise_count(mine[number].view(np.uint64) ^ listed.view(np.uint64))
@@ -164,7 +164,7 @@ def test_inputs_whose_images_are_called_alike(tmp_path: Path, monkeypatch: pytes
 def test_the_index_does_not_depend_on_how_work_is_shared(
     benchmark_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: None, shares: int
 ) -> None:
-    monkeypatch.setattr("align_data.stages.evaluation._SHARE", shares)
+    monkeypatch.setattr("align_data.stages.eval_index._SHARE", shares)
     out = tmp_path / "index.parquet"
     result = index([str(benchmark_images)], str(out), 2, Silent())
     assert (result.images, len(result.skipped)) == (4, 4)

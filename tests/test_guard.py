@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from align_data.errors import InputError
+from align_data.common.errors import InputError
 from align_data.fetching.client import opt_out, wait_asked
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver
 from align_data.fetching.outcome import STATUSES, Outcome

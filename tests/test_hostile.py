@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import answer, call
 
-from align_data.store import Store
+from align_data.storage.store import Store
 
 SOME = "url,text\nhttp://a/1,x y z\nhttp://a/2,y\n"
 

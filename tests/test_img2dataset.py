@@ -35,30 +35,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from align_data.children import Child
-from align_data.children.values import plain
 from align_data.cli import main
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Silent, Tick
+from align_data.common.workers import Child
+from align_data.common.workers.values import plain
+from align_data.data.layout import FETCH, Dataset
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
-from align_data.errors import DatasetError
 from align_data.fetching import fetchers
 from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.fetchers import handler_of
 from align_data.fetching.guard import Guard
+from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.messages import ours, outcome
-from align_data.fetching.opener import opener
 from align_data.fetching.worker import ChunkTask, Settings
-from align_data.inputs import find
-from align_data.inputs import img2dataset as shards
-from align_data.layout import FETCH, Dataset
-from align_data.progress import Silent, Tick
+from align_data.sources import img2dataset as shards
+from align_data.sources.lists import find
 from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Account, Parts, ingest
-from align_data.store import Store
-from align_data.tars import Place, TarReader
+from align_data.storage.store import Store
+from align_data.storage.tars import Place, TarReader
 
 Form = Literal["webdataset", "parquet", "files"]
 FORMS: tuple[Form, ...] = ("webdataset", "parquet", "files")
@@ -721,7 +721,7 @@ import os, sys, urllib.request
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import img2dataset
 from align_data.fetching.client import Policy
-from align_data.fetching.opener import opener
+from align_data.fetching.img2dataset.opener import opener
 
 class Nothing:  # a process more that takes seconds to start
     def __init__(self, *_): pass

@@ -17,13 +17,13 @@ from conftest import build, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align_data.common.errors import DatasetError, InputError, OutputError
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, InputError, OutputError
-from align_data.inputs import Choice, find
-from align_data.layout import Dataset
-from align_data.progress import Silent
+from align_data.sources.lists import Choice, find
 from align_data.stages.ingest import Account, ingest
-from align_data.store import Store
+from align_data.storage.store import Store
 
 ROWS = [
     ("http://a/1", "one cat"),

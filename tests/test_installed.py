@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import align_data
-from align_data import measured
 from align_data.cli import main
+from align_data.data import columns
 from align_data.signals import SIGNALS, language
 
 RECIPE = "name: tongues\nrules: [{signal: language, eq: en}, {signal: n_words, ge: 2}, {signal: min_side, ge: 1}]\n"
@@ -162,10 +162,10 @@ def test_another_version_of_a_decoding_library_reads_as_well(monkeypatch: pytest
     looks = {"header": {"version": "1", "pillow": "then"}}
     table = SimpleNamespace(committed=lambda: SimpleNamespace(meta={"looks": looks}))
     dataset: Any = SimpleNamespace(content=table)
-    monkeypatch.setattr(measured, "looks", lambda _: {"header": {"version": "1", "pillow": "now"}, "nsfw": None})
-    assert measured._look(dataset, "header") == looks["header"]
-    monkeypatch.setattr(measured, "looks", lambda _: {"header": {"version": "2", "pillow": "now"}})
-    assert measured._look(dataset, "header") != looks["header"]
+    monkeypatch.setattr(columns, "looks", lambda _: {"header": {"version": "1", "pillow": "now"}, "nsfw": None})
+    assert columns._look(dataset, "header") == looks["header"]
+    monkeypatch.setattr(columns, "looks", lambda _: {"header": {"version": "2", "pillow": "now"}})
+    assert columns._look(dataset, "header") != looks["header"]
 
 
 @pytest.mark.parametrize(

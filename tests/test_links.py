@@ -15,14 +15,14 @@ import pytest
 from click.testing import CliRunner, Result
 from test_shards import fetched, plain
 
-from align_data import confined
 from align_data.cli import main
+from align_data.common.errors import AlignDataError, DatasetError
+from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
-from align_data.errors import AlignDataError, DatasetError
-from align_data.progress import Silent
 from align_data.stages.measure import measure
-from align_data.store import Store, make_work
-from align_data.tables import CHUNKED
+from align_data.storage import confined
+from align_data.storage.store import Store, make_work
+from align_data.storage.tables import CHUNKED
 
 TABLES = ("pairs", "rejected", "images", "content", "measured/text", "counts/ngrams", "verdicts/some", "bytes")
 

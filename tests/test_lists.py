@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from test_cli import call
 from test_inputs import pairs, rejected, take, zst
 
-from align_data.errors import DatasetError, InputError
-from align_data.inputs import Choice, find
-from align_data.inputs.columns import by_name
-from align_data.inputs.json_lines import lines
+from align_data.common.errors import DatasetError, InputError
+from align_data.sources.lists import Choice, find
+from align_data.sources.lists.columns import by_name
+from align_data.sources.lists.json_lines import lines
 
 LINE = b'{"url": "http://a/1", "text": "a cat"}\n'
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from conftest import Built
 
-from align_data.ngrams import Ngram, rarest
+from align_data.data.ngrams import Ngram, rarest
 
 
 def ngrams(text: str) -> list[str]:

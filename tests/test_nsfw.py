@@ -19,9 +19,9 @@ from in_process import decode_here
 from onnx_models import card_text, classifier, hostile_model, magenta_model
 from PIL import Image, ImageDraw, ImageOps
 
+from align_data.common.errors import AlignDataError, InputError, SignalError
 from align_data.decoding import nsfw
 from align_data.decoding.nsfw import Choice, parse_card, ready_cards
-from align_data.errors import AlignDataError, InputError, SignalError
 
 pytest.importorskip("onnxruntime")
 

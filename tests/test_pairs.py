@@ -12,9 +12,9 @@ from conftest import SCHEMA, Built, rows, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align_data.pairs import clean, keyed, merge, pieces
+from align_data.data.pairs import clean, keyed, merge, pieces
 from align_data.stages.ingest import Parts
-from align_data.tables import PIECE_ROWS
+from align_data.storage.tables import PIECE_ROWS
 
 
 @given(rows())

@@ -14,9 +14,9 @@ import pytest
 from conftest import read
 from onnx_models import magenta_model
 
-from align_data.layout import Dataset
-from align_data.recipe import load
-from align_data.store import Store
+from align_data.data.layout import Dataset
+from align_data.recipes.model import load
+from align_data.storage.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))

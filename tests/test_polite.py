@@ -19,7 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fetch import Names, crawl, dataset_of
 
-from align_data.children import Handler
+from align_data.common.progress import Silent
+from align_data.common.workers import Handler
+from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.fetching import notices, worker
 from align_data.fetching.client import Policy
@@ -27,11 +29,9 @@ from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
 from align_data.fetching.notices import KEPT, Notice, Notices, dumped, keep, loaded
 from align_data.fetching.slots import Slots
-from align_data.layout import Dataset
-from align_data.progress import Silent
 from align_data.stages.fetch import Report, fetch
 from align_data.stages.ingest import Parts
-from align_data.store import Store
+from align_data.storage.store import Store
 
 HOMES = [f"127.0.0.{number}" for number in range(2, 10)]
 POLICY = Policy(Guard.of(["127.0.0.0/8"]), deadline=20.0)

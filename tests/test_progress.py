@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from align_data.cli.progress import Live, _Line
+from align_data.common.progress import Tick, ignore
+from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.inputs import Choice, find, units
-from align_data.layout import Dataset
-from align_data.progress import Tick, ignore
+from align_data.sources.lists import Choice, find, units
 from align_data.stages.ingest import ingest
-from align_data.store import Store
+from align_data.storage.store import Store
 
 SEEN = Counter({"ok": 700, "http_404": 200, "too_many_redirects": 90, "refused_address": 10})
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data import resources
-from align_data.errors import RecipeError
-from align_data.ledger import Plan, Vocabulary, count_masks, vocabulary
-from align_data.recipe import builtin, json_schema, load, masks, override, parse, scalar
-from align_data.recipe_yaml import load_yaml
+from align_data.common import resources
+from align_data.common.errors import RecipeError
+from align_data.common.yaml_lines import load_yaml
+from align_data.data.ledger import Plan, Vocabulary, count_masks, vocabulary
+from align_data.recipes.model import builtin, json_schema, load, masks, override, parse, scalar
 from align_data.signals import SIGNALS
 from align_data.stages.audit import count
 

@@ -22,7 +22,7 @@ from align_data.decoding import strip
 from align_data.decoding.look import look
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
 from align_data.decoding.seen import Looks
-from align_data.formats import HEAD, sniff
+from align_data.storage.image_formats import HEAD, sniff
 
 SECRET = b"48.8584N 2.2945E by Jane"
 HOWS = [How(), How("shortest", 16), How("crop", 16), How("crop", 90), How("shortest", 16, quality=60)]

@@ -25,16 +25,16 @@ from test_shards import fetched, jpeg
 
 import align_data
 from align_data.cli import main
+from align_data.common.errors import DatasetError, RecipeError
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, RecipeError
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import parse
+from align_data.recipes.model import parse
 from align_data.report import audit_html, diff_html
 from align_data.report.pictures import pictures
 from align_data.stages.audit import Asked, Survey, diff, survey, sweep
 from align_data.stages.audit.picks import Sample
+from align_data.stages.pipeline import Decision, decide_ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

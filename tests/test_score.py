@@ -28,26 +28,26 @@ from test_cli import answer, call
 from test_shards import fetched, samples
 
 import align_data
+from align_data.common.errors import AlignDataError, DatasetError, RecipeError, SignalError, TrainError
+from align_data.common.progress import Silent, ignore
+from align_data.data.columns import available, scored_by
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Plan, Top
+from align_data.data.top_fraction import _Scan, resolve
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
-from align_data.errors import AlignDataError, DatasetError, RecipeError, SignalError, TrainError
-from align_data.layout import Dataset
-from align_data.ledger import Plan, Top
-from align_data.measured import available, scored_by
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent, ignore
-from align_data.recipe import Recipe, json_schema, override, parse
+from align_data.recipes.model import Recipe, json_schema, override, parse
 from align_data.report import audit_html
 from align_data.signals import find, known, ordered
 from align_data.signals.score import similarity
 from align_data.stages.audit import Asked, audit, diff, survey, sweep
 from align_data.stages.export import Form, export
 from align_data.stages.measure import measure
+from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import read as read_lists
 from align_data.stages.takedown import takedown
 from align_data.stages.why import why
-from align_data.store import Store
-from align_data.tops import _Scan, resolve
+from align_data.storage.store import Store
 from align_data.train import score as scoring
 from align_data.train.score import Scored, check, score
 

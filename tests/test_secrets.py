@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from align_data.common.secrets import MASK, mask, mask_command, mask_url, secret, strip
 from align_data.engines.java import in_a_file
 from align_data.engines.spark import SparkEngine
-from align_data.secrets import MASK, mask, mask_command, mask_url, secret, strip
 
 KEY = "s3cr3tValue9"
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import align_data
 from align_data.cli import main
-from align_data.secrets import strip
+from align_data.common.secrets import strip
 
 KEY = "s3cr3tValue9"
 REMOTE = f"memory://me:{KEY}@told"

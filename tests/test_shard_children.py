@@ -19,15 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_shards import fetched, jpeg, plain, run
 
-from align_data.children import Handler, Send
+from align_data.common.errors import DatasetError, EngineError
+from align_data.common.progress import Silent
+from align_data.common.workers import Handler, Send
+from align_data.data.layout import Dataset
 from align_data.decoding import strip
 from align_data.decoding.render import How
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, EngineError
-from align_data.layout import Dataset
-from align_data.progress import Silent
 from align_data.stages.export import Form, export, making
-from align_data.store import Store
+from align_data.storage.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -26,21 +26,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from align_data import confined
+from align_data.common.errors import DatasetError, OutputError
+from align_data.common.progress import Silent
+from align_data.data.image_table import asked_of
+from align_data.data.layout import Dataset
 from align_data.decoding.render import How
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, OutputError
-from align_data.images import asked_of
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import parse
+from align_data.recipes.model import parse
 from align_data.stages.export import Exported, Form, Split, export
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import measure
+from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.verify import verify
-from align_data.store import Store
-from align_data.tars import TarWriter, member
+from align_data.storage import confined
+from align_data.storage.store import Store
+from align_data.storage.tars import TarWriter, member
 
 RECIPE = """
 name: some

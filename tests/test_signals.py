@@ -11,7 +11,7 @@ from conftest import SCHEMA, bad_urls, texts, urls
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data.pairs import clean, finished, keyed, merge, normalise
+from align_data.data.pairs import clean, finished, keyed, merge, normalise
 from align_data.signals import SIGNALS, Piece, find
 from align_data.signals.script import SCRIPTS
 from align_data.signals.text import n_words_whitespace

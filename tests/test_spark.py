@@ -11,17 +11,17 @@ import polars as pl
 import pytest
 from conftest import EVERY_RULE, HOSTILE, tree, write_list
 
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import parse
+from align_data.recipes.model import parse
 from align_data.stages.export import Form, export
 from align_data.stages.ingest import Account, Parts, ingest
 from align_data.stages.measure import Ranges, measure
-from align_data.store import Store
+from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.storage.store import Store
 
 pytestmark = pytest.mark.spark
 pytest.importorskip("pyspark")

@@ -10,6 +10,9 @@ import pytest
 from conftest import tree
 from onnx_models import magenta_model
 
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
+from align_data.data.references import give_blocklist, give_evaluation
 from align_data.decoding.nsfw import Choice
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
@@ -17,19 +20,16 @@ from align_data.engines.spark import SparkEngine
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.given import give_blocklist, give_evaluation
-from align_data.layout import Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import load
+from align_data.recipes.model import load
 from align_data.report import audit_html
 from align_data.stages.audit import Asked, survey, sweep
-from align_data.stages.evaluation import index
+from align_data.stages.eval_index import index
 from align_data.stages.export import Form, How, Split, export
 from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Sight, measure
-from align_data.store import Store
+from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.storage.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))

@@ -19,27 +19,27 @@ from conftest import read
 from test_img2dataset import Sample, planted, take, write_shard
 from test_shards import RECIPE, fetched, jpeg, run
 
-from align_data import names
 from align_data.cli import main
+from align_data.common.errors import AlignDataError, DatasetError, InputError, TrainError
+from align_data.common.progress import Silent
+from align_data.data.image_table import image_places
+from align_data.data.layout import Dataset
+from align_data.data.tombstones import write
 from align_data.engines.local import LocalEngine
-from align_data.errors import AlignDataError, DatasetError, InputError, TrainError
-from align_data.images import image_places
-from align_data.layout import Dataset
-from align_data.manifests import checked
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import parse
+from align_data.recipes.model import parse
 from align_data.report.pictures import pictures
 from align_data.stages.audit import survey
-from align_data.stages.evaluation import index
+from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split
 from align_data.stages.measure import Sight, measure
+from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import Asked, Report, takedown
 from align_data.stages.takedown.plan import fresh
 from align_data.stages.verify import verify
 from align_data.stages.why import why
-from align_data.store import Store
-from align_data.tombstones import write
+from align_data.storage import names
+from align_data.storage.manifests import checked
+from align_data.storage.store import Store
 from align_data.train.ablate import runs
 from align_data.train.settings import Settings
 from align_data.train.shards import Shards

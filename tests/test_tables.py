@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import SCHEMA, Built
 
-from align_data import confined
-from align_data.errors import DatasetError, OutputError
-from align_data.layout import BEGUN, Dataset
-from align_data.schema import contract, contracts
+from align_data.common.errors import DatasetError, OutputError
+from align_data.data.layout import BEGUN, Dataset
 from align_data.signals import SIGNALS
 from align_data.stages.ingest import Parts
-from align_data.store import Store
-from align_data.tables import Table
+from align_data.storage import confined
+from align_data.storage.contracts import contract, contracts
+from align_data.storage.store import Store
+from align_data.storage.tables import Table
 
 ONE = [dict.fromkeys(SCHEMA) | {"url": "http://a/1", "alt_text": "a b c"}]
 

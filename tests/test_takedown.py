@@ -26,31 +26,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from align_data.cli import main
+from align_data.common.errors import DatasetError, InputError, OutputError
+from align_data.common.progress import Silent
+from align_data.data.layout import TAKEDOWN, Dataset
+from align_data.data.references import give_evaluation
 from align_data.decoding.decoder import Decoder
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError, InputError, OutputError
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.given import give_evaluation
-from align_data.layout import TAKEDOWN, Dataset
-from align_data.pipeline import Decision, decide_ledger
-from align_data.progress import Silent
-from align_data.recipe import load
+from align_data.recipes.model import load
 from align_data.stages import takedown as stage
 from align_data.stages.audit import audit, examples
-from align_data.stages.evaluation import index
+from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split, export
 from align_data.stages.fetch import Report as Fetched
 from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import measure
+from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import Report, takedown
 from align_data.stages.takedown.asked import read as read_lists
 from align_data.stages.takedown.asked import rejected
 from align_data.stages.verify import verify
 from align_data.stages.why import why
-from align_data.store import Store
+from align_data.storage.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))

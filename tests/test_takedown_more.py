@@ -16,21 +16,22 @@ import pytest
 from conftest import Built, Crash, Crashes, read, tree
 from test_shards import fetched, jpeg
 
-from align_data import layout, schema
 from align_data.cli import main
+from align_data.common.errors import DatasetError
+from align_data.common.hashing import keys, pair_keys
+from align_data.common.progress import Silent
+from align_data.data import layout
+from align_data.data.layout import Dataset
+from align_data.data.pairs import normalise
 from align_data.engines.local import LocalEngine
-from align_data.errors import DatasetError
-from align_data.hashing import keys, pair_keys
-from align_data.layout import Dataset
-from align_data.pairs import normalise
-from align_data.progress import Silent
-from align_data.schema import Column, contract
 from align_data.signals import SIGNALS, Signal
 from align_data.stages.measure import Ranges, measure
 from align_data.stages.takedown import Asked, Report, takedown
 from align_data.stages.takedown.part import erased
 from align_data.stages.why import why
-from align_data.store import Store
+from align_data.storage import contracts
+from align_data.storage.contracts import Column, contract
+from align_data.storage.store import Store
 
 
 def down(dataset: Dataset, folder: Path, kind: str = "uids", *values: str, **options: Any) -> Report:
@@ -66,7 +67,9 @@ def test_a_new_signal_of_text_does_not_survive(
     changed = replace(shown, columns=(*shown.columns, *more))
     monkeypatch.setitem(SIGNALS, "beginning", made_up("beginning", gone=True))
     monkeypatch.setitem(SIGNALS, "kept_beginning", made_up("kept_beginning", gone=False))
-    monkeypatch.setattr(layout, "contract", lambda name: changed if name == "measured-text" else schema.contract(name))
+    monkeypatch.setattr(
+        layout, "contract", lambda name: changed if name == "measured-text" else contracts.contract(name)
+    )
     built = job([{"url": f"http://h/{n}", "alt_text": f"secret number {n}"} for n in range(9)])
     dataset = built.dataset
     measure(dataset, LocalEngine(tmp_path / "_work", 1), Silent(), ["beginning", "kept_beginning", "host", "n_words"])
@@ -82,7 +85,7 @@ def test_every_text_of_a_pair_says_whether_it_goes() -> None:
     """By name in the contract; nothing that identifies may be left to a default."""
     import yaml  # noqa: PLC0415
 
-    from align_data import resources  # noqa: PLC0415
+    from align_data.common import resources  # noqa: PLC0415
 
     columns = yaml.safe_load(resources.text("schemas", "pairs.yaml"))["columns"]
     assert [name for name, said in columns.items() if said["type"] == "string" and "erased" not in said] == []

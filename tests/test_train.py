@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from align_data.cli import main
-from align_data.errors import AlignDataError, DatasetError, OutputError, TrainError
-from align_data.progress import Silent
+from align_data.common.errors import AlignDataError, DatasetError, OutputError, TrainError
+from align_data.common.progress import Silent
 from align_data.train.batches import Feed, Rank
 from align_data.train.loop import Trained, train
 from align_data.train.loss import contrastive
@@ -119,7 +119,7 @@ _RANK = """
 import sys, torch
 from pathlib import Path
 from torch import distributed
-from align_data.progress import Silent
+from align_data.common.progress import Silent
 from align_data.train.batches import Feed
 from align_data.train.loop import Towers
 from align_data.train.model import build, to_input

@@ -23,9 +23,9 @@ from test_train import COLOURS, Stopping, asked, metrics, pairs, picture, run, w
 from transformers import AlignModel
 
 from align_data.cli import main
-from align_data.errors import DatasetError, OutputError, TrainError
-from align_data.progress import Silent
-from align_data.store import Store
+from align_data.common.errors import DatasetError, OutputError, TrainError
+from align_data.common.progress import Silent
+from align_data.storage.store import Store
 from align_data.train.batches import Feed
 from align_data.train.loop import train
 from align_data.train.model import SIZES, Dual, build

@@ -25,8 +25,8 @@ from align_data.fetching.client import Client, Policy
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
 from align_data.fetching.head import Head, NoHeadError
+from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.messages import outcome
-from align_data.fetching.opener import opener
 from align_data.fetching.outcome import Outcome
 
 POLICY = Policy(Guard.of([f"{HOME}/32"]), deadline=30)

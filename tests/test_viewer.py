@@ -21,8 +21,8 @@ from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.look import look
 from align_data.decoding.render import How, UnrenderableError, render
 from align_data.decoding.seen import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
-from align_data.store import Store
-from align_data.tars import TarWriter
+from align_data.storage.store import Store
+from align_data.storage.tars import TarWriter
 
 PICTURE = hostile.picture()
 GREY = np.asarray(PICTURE.convert("L")).astype(np.float64) / 255

@@ -11,8 +11,8 @@ import click
 
 from align_data import __version__
 from align_data.cli import streams
-from align_data.errors import AlignDataError, OutputError, encodable, nearest
-from align_data.secrets import mask
+from align_data.common.errors import AlignDataError, OutputError, encodable, nearest
+from align_data.common.secrets import mask
 
 # What `align-data --help` shows, without loading what the commands need.
 COMMANDS = {

@@ -20,9 +20,9 @@ from align_data.cli.common import (
     write_page,
 )
 from align_data.cli.training import extra, setting_options, settings_of
-from align_data.errors import AlignDataError
-from align_data.pipeline import Resources, session
+from align_data.common.errors import AlignDataError
 from align_data.report import ablation_html, drawing
+from align_data.stages.pipeline import Resources, session
 
 PAGE = "ablation.html"
 _ARMS = ("none", "recipe", "random")

@@ -20,9 +20,9 @@ from align_data.cli.common import (
     resources,
     write_page,
 )
-from align_data.pipeline import session
 from align_data.report import audit_html
 from align_data.stages.audit import audit, examples, survey
+from align_data.stages.pipeline import session
 
 
 @click.command("audit", short_help="Show what each rule of a recipe did.")

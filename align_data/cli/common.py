@@ -17,16 +17,16 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from align_data.cli.progress import Lines, Live
-from align_data.errors import RecipeError
-from align_data.layout import Dataset
-from align_data.ledger import as_recipe
-from align_data.pipeline import Resources
-from align_data.progress import Progress
-from align_data.recipe import Recipe, load
+from align_data.common.errors import RecipeError
+from align_data.common.progress import Progress
+from align_data.common.secrets import mask
+from align_data.data.layout import Dataset
+from align_data.data.ledger import as_recipe
+from align_data.recipes.model import Recipe, load
 from align_data.report import drawing
-from align_data.secrets import mask
 from align_data.stages.audit import SAMPLES
-from align_data.store import Store, writing
+from align_data.stages.pipeline import Resources
+from align_data.storage.store import Store, writing
 
 F = TypeVar("F", bound=Callable[..., Any])
 

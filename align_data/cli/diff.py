@@ -20,9 +20,9 @@ from align_data.cli.common import (
     resources,
     write_page,
 )
-from align_data.pipeline import session
 from align_data.report import diff_html
 from align_data.stages.audit import diff
+from align_data.stages.pipeline import session
 
 
 @click.command("diff", short_help="Show what two ledgers decide otherwise, and by which rules.")

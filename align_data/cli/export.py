@@ -23,9 +23,9 @@ from align_data.cli.common import (
     tell,
     together,
 )
-from align_data.pipeline import session
 from align_data.stages.export import SHARD, Exported, Form, How, Split, export
-from align_data.store import Store
+from align_data.stages.pipeline import session
+from align_data.storage.store import Store
 
 
 def splits(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Split, ...]:

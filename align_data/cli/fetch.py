@@ -26,17 +26,17 @@ from align_data.cli.common import (
     resources,
     together,
 )
-from align_data.errors import InputError, nearest
+from align_data.common.errors import InputError, nearest
+from align_data.data.references import FORMS
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
 from align_data.fetching.crawl import CONNECTIONS, PER_ADDRESS, PER_HOST, Limits
 from align_data.fetching.fetchers import FETCHERS, handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
-from align_data.formats import OPTIONAL
-from align_data.given import FORMS
-from align_data.pipeline import session
 from align_data.stages.fetch import CHUNK, Report, fetch
+from align_data.stages.pipeline import session
+from align_data.storage.image_formats import OPTIONAL
 
 _LARGEST = 900 * 2**20
 """Bytes of an image: no larger one fits into a tar."""

@@ -19,8 +19,8 @@ from align_data.cli.common import (
     resources,
     tell,
 )
-from align_data.pipeline import Decision, decide_ledger, session
 from align_data.stages.audit import audit
+from align_data.stages.pipeline import Decision, decide_ledger, session
 
 
 @click.command("filter", short_help="Apply a recipe: decide every pair, and write why.")

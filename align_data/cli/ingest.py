@@ -11,12 +11,13 @@ import click
 
 from align_data.cli import render
 from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources, tell, together
-from align_data.errors import InputError
-from align_data.inputs import Choice, Reading, Source, find, img2dataset
-from align_data.inputs.text import codec, separator
-from align_data.pipeline import session
+from align_data.common.errors import InputError
+from align_data.sources import img2dataset
+from align_data.sources.lists import Choice, Reading, Source, find
+from align_data.sources.lists.text import codec, separator
 from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.ingest import PART_ROWS, Parts, example, ingest
+from align_data.stages.pipeline import session
 
 
 def _checked(check: Callable[[str], str | None]) -> Callable[..., str | None]:

@@ -21,15 +21,15 @@ from align_data.cli.common import (
     tell,
     together,
 )
+from align_data.common.errors import SignalError
+from align_data.common.secrets import mask
+from align_data.data.columns import need
+from align_data.data.references import give_blocklist, give_evaluation
 from align_data.decoding.nsfw import Choice
 from align_data.decoding.seen import MAX_PIXELS, SECONDS
-from align_data.errors import SignalError
-from align_data.given import give_blocklist, give_evaluation
-from align_data.measured import need
-from align_data.pipeline import session
-from align_data.secrets import mask
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.stages.measure.content import CHUNK
+from align_data.stages.pipeline import session
 
 sight_options = together(
     click.option("--nsfw-model", metavar="FILE|nudenet", help="What scores nsfw: an ONNX classifier, or nudenet."),

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
-from align_data.progress import NONE, Tick
-from align_data.secrets import mask
+from align_data.common.progress import NONE, Tick
+from align_data.common.secrets import mask
 
 EVERY = 10.0
 """Seconds between two plain lines of a step."""

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.cli.common import console, json_option, print_json
-from align_data.recipe import Recipe, builtin, load
+from align_data.recipes.model import Recipe, builtin, load
 
 
 @click.command("recipes", short_help="List the recipes there are, or show one.")

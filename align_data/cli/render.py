@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.secrets import mask, mask_url
+from align_data.common.secrets import mask, mask_url
 from align_data.stages.audit import Audit, Diff, Swept
 from align_data.stages.audit.diff import OUTCOMES
 from align_data.stages.ingest import Account, Rejected

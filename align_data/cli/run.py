@@ -22,9 +22,9 @@ from align_data.cli.common import (
     tell,
 )
 from align_data.cli.ingest import intake_options, reading
-from align_data.inputs import Choice
-from align_data.pipeline import Decision, Intake, run, session
+from align_data.sources.lists import Choice
 from align_data.stages.ingest import Parts, example
+from align_data.stages.pipeline import Decision, Intake, run, session
 
 
 @click.command("run", short_help="Ingest, measure, filter and audit in one go.")

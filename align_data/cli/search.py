@@ -20,7 +20,7 @@ from align_data.cli.common import (
     write_page,
 )
 from align_data.cli.training import device_option, load_model, lost, model_argument, shards_argument
-from align_data.errors import InputError
+from align_data.common.errors import InputError
 from align_data.report import search_html
 from align_data.train.search import Found, Kind, Part, search
 from align_data.train.shards import Shards

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from align_data.errors import OutputError
+from align_data.common.errors import OutputError
 
 
 def prepare() -> None:

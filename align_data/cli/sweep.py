@@ -19,8 +19,8 @@ from align_data.cli.common import (
     resource_options,
     resources,
 )
-from align_data.pipeline import session
 from align_data.stages.audit import Asked, sweep
+from align_data.stages.pipeline import session
 
 
 @click.command("sweep", short_help="Count what other thresholds would keep, without measuring or filtering again.")

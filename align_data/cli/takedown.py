@@ -18,8 +18,8 @@ from align_data.cli.common import (
     tell,
     together,
 )
-from align_data.errors import DatasetError
-from align_data.pipeline import session
+from align_data.common.errors import DatasetError
+from align_data.stages.pipeline import session
 from align_data.stages.takedown import KINDS, Report, read, takedown
 
 _ABOUT = {

@@ -6,9 +6,9 @@ import click
 
 from align_data.cli import render
 from align_data.cli.common import console, dataset_argument, json_option, note, print_json
-from align_data.layout import Dataset
+from align_data.data.layout import Dataset
 from align_data.stages.why import OTHERS, why
-from align_data.store import Store
+from align_data.storage.store import Store
 
 
 @click.command("why", short_help="Explain one pair: its values, every rule's verdict, the reasons.")

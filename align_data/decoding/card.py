@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from align_data import resources
-from align_data.errors import InputError, RecipeError, SignalError, nearest
-from align_data.recipe_yaml import Line, load_yaml
+from align_data.common import resources
+from align_data.common.errors import InputError, RecipeError, SignalError, nearest
+from align_data.common.yaml_lines import Line, load_yaml
 
 if TYPE_CHECKING:
     from PIL.Image import Image

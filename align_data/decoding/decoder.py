@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from align_data.children import Child, ChildDiedError
-from align_data.children.values import plain
+from align_data.common.errors import DatasetError, EngineError
+from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers.values import plain
 from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Choice
 from align_data.decoding.seen import MEMORY_REASON, ImageLimits, Looks, Seen, answered
-from align_data.errors import DatasetError, EngineError
-from align_data.store import Store
-from align_data.tars import DAMAGED, Place, TarReader
+from align_data.storage.store import Store
+from align_data.storage.tars import DAMAGED, Place, TarReader
 
 HANDLER = "align_data.decoding.worker:handler"
 _STARTS = 3

@@ -17,7 +17,7 @@ from align_data.decoding.nsfw import Scorer
 from align_data.decoding.opening import PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
 from align_data.decoding.repair import repaired
 from align_data.decoding.seen import MAX_PIXELS, MEMORY_REASON, Looks, Seen
-from align_data.formats import HEAD, sniff
+from align_data.storage.image_formats import HEAD, sniff
 
 _LONGEST = 2**31 - 1
 """Pixels that a side can have: the table holds no more, and no format is meant to."""

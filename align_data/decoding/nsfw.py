@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from align_data import resources
-from align_data.children import Child, ChildDiedError
-from align_data.children.values import plain
+from align_data.common import resources
+from align_data.common.errors import InputError, SignalError, nearest
+from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers.values import plain
 from align_data.decoding.card import CARDS, TOLERANCE, Card, parse_card, read_card, read_file, ready_cards
-from align_data.errors import InputError, SignalError, nearest
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from align_data.decoding import strip
 from align_data.decoding.opening import LYING, PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
 from align_data.decoding.repair import repaired
-from align_data.formats import EXTENSIONS, HEAD, OPTIONAL, sniff
+from align_data.storage.image_formats import EXTENSIONS, HEAD, OPTIONAL, sniff
 
 RESAMPLING = Image.Resampling.BICUBIC
 """What CLIP's own preprocessing uses. Pillow's heeds every pixel when it shrinks; Lanczos is slower and rings more."""

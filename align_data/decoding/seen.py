@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from align_data.children.values import WrongValueError, of
+from align_data.common.workers.values import WrongValueError, of
 from align_data.decoding.nsfw import Choice
-from align_data.formats import ALL
+from align_data.storage.image_formats import ALL
 
 MAX_PIXELS = 89_478_485
 """What Pillow warns of, and LAION-5B dropped: 256 MB of pixels of three bytes."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from PIL import Image
 
-from align_data.children import Handler, Send
-from align_data.children.confinement import at_most, confine
+from align_data.common.workers import Handler, Send
+from align_data.common.workers.confinement import at_most, confine
 from align_data.decoding.render import How, UnrenderableError, render
 
 HANDLER = "align_data.decoding.thumbnail:handler"

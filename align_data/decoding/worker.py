@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import AvifImagePlugin, Image
 
-from align_data.children import Handler, Send
-from align_data.children.confinement import at_most, confine, limit_memory
-from align_data.children.values import of, plain
+from align_data.common.workers import Handler, Send
+from align_data.common.workers.confinement import at_most, confine, limit_memory
+from align_data.common.workers.values import of, plain
 from align_data.decoding.look import look, phash
 from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
 from align_data.decoding.seen import ImageLimits, Looks

@@ -12,9 +12,9 @@ from typing import Generic, Protocol, TypeVar
 
 import polars as pl
 
+from align_data.common.hashing import Keys
+from align_data.common.progress import Progress, Tick
 from align_data.engines.exchange import Counts, Memo, Run
-from align_data.hashing import Keys
-from align_data.progress import Progress, Tick
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from align_data.hashing import Keys
+from align_data.common.hashing import Keys
 
 Counts = NDArray[np.int64]
 Places = NDArray[np.int32]

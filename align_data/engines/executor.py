@@ -21,13 +21,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from align_data.common.progress import ignore
 from align_data.engines import windows
 from align_data.engines.base import Answers, Exchange, Shuffle
 from align_data.engines.exchange import SLICE, Counts, Run, bounds, cut
 from align_data.engines.held_runs import HeldRun, expect, sum_range
 from align_data.engines.spill import Batches, Budget, Held
-from align_data.progress import ignore
-from align_data.tables import frame
+from align_data.storage.tables import frame
 
 SCHEMA = pa.schema(
     {"to": pa.int32(), "place": pa.list_(pa.int64()), "keys": pa.large_binary(), "values": pa.large_binary()}

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from align_data.common.hashing import Keys
 from align_data.engines.base import Answers, Block
 from align_data.engines.exchange import Counts, Run, cut, merge
 from align_data.engines.spill import Budget, Held
-from align_data.hashing import Keys
 
 
 class HeldRun:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from align_data.errors import EngineError
+from align_data.common.errors import EngineError
 
 OLDEST = 17
 """The oldest Java that Spark 4 runs on."""

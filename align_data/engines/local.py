@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from align_data import confined
-from align_data.children import BLINK
+from align_data.common.errors import AlignDataError
+from align_data.common.progress import NONE, Progress, Tick
+from align_data.common.workers import BLINK
 from align_data.engines import held_runs, windows
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.exchange import SLICE, bounds
 from align_data.engines.held_runs import HeldRun, answers, expect, sum_range
 from align_data.engines.spill import Batches, Budget
-from align_data.errors import AlignDataError
-from align_data.progress import NONE, Progress, Tick
-from align_data.store import make_work, writing
+from align_data.storage import confined
+from align_data.storage.store import make_work, writing
 
 MEMORY = 4 * 2**30
 FLUSH = 1_000_000

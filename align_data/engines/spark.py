@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from align_data import __version__
+from align_data.common.errors import AlignDataError, EngineError, arrived, departing
+from align_data.common.progress import Progress, Tick, ignore
+from align_data.common.secrets import secret
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.executor import Counting, Message, Moving, batches, messages
 from align_data.engines.java import in_a_file, java_home
-from align_data.errors import AlignDataError, EngineError, arrived, departing
-from align_data.progress import Progress, Tick, ignore
-from align_data.secrets import secret
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

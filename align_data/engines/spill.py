@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from align_data.store import writing
+from align_data.storage.store import writing
 
 Array = NDArray[Any]
 

@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from align_data.common.hashing import Hashes
 from align_data.engines.base import A
 from align_data.engines.spill import Batches
-from align_data.hashing import Hashes
-from align_data.tables import frame
+from align_data.storage.tables import frame
 
 Slice = tuple[pa.RecordBatch, int, int]
 """The rows of a batch from one position up to another."""

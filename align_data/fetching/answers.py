@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from align_data.children import Child
-from align_data.children.values import WrongValueError, of, plain
+from align_data.common.workers import Child
+from align_data.common.workers.values import WrongValueError, of, plain
 from align_data.fetching.outcome import is_status
 from align_data.fetching.worker import REASON, ChunkTask, Row
 

@@ -26,7 +26,7 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from yarl import URL
 
 from align_data import __version__
-from align_data.errors import AlignDataError
+from align_data.common.errors import AlignDataError
 from align_data.fetching.connection import Connector
 from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver, Socket, plain

@@ -15,8 +15,8 @@ from typing import BinaryIO, Protocol
 import pyarrow as pa
 
 from align_data.fetching.outcome import Outcome
-from align_data.formats import HEAD, sniff
-from align_data.store import writing
+from align_data.storage.image_formats import HEAD, sniff
+from align_data.storage.store import writing
 
 _ZLIB = frozenset({"gzip", "x-gzip", "deflate"})
 _ARROW = {"br": "brotli", "zstd": "zstd"}

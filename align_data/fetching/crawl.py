@@ -18,14 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from align_data.common.secrets import mask_url
 from align_data.fetching import notices
 from align_data.fetching.client import MOST_REDIRECTS, Client, Visit
 from align_data.fetching.jobs import IN_MEMORY, Body, Chunk, Fetched, Host, Job, shut
 from align_data.fetching.notices import Notice, Notices
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.slots import Free, Slots
-from align_data.secrets import mask_url
-from align_data.store import writing
+from align_data.storage.store import writing
 
 SLOTS = "connections"
 LOG = "hosts.log"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-from align_data.errors import EngineError
+from align_data.common.errors import EngineError
 from align_data.fetching.worker import HANDLER
 
-FETCHERS = {"align-data": HANDLER, "img2dataset": "align_data.fetching.img2dataset:handler"}
+FETCHERS = {"align-data": HANDLER, "img2dataset": "align_data.fetching.img2dataset.fetcher:handler"}
 """Name → the handler of the child processes that fetch."""
 
 

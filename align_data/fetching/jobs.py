@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, origin, target
-from align_data.store import writing
+from align_data.storage.store import writing
 
 IN_MEMORY = 2**20
 """Bytes of a body that are held in memory, at most; a larger one goes to a file."""

@@ -7,8 +7,8 @@ from collections.abc import Container
 from functools import lru_cache
 
 from align_data.fetching.outcome import STATUSES, Outcome
-from align_data.formats import sniff
-from align_data.inputs.img2dataset import Held
+from align_data.sources.img2dataset import Held
+from align_data.storage.image_formats import sniff
 
 _LEFT_OUT = ("image too small", "image area too large", "aspect ratio too large", "blurrer not defined")
 """What img2dataset says of an image that it was told not to keep: it may be fetched again."""

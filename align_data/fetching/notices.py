@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from align_data.fetching.outcome import STATUSES, Outcome
-from align_data.store import Store
+from align_data.storage.store import Store
 
 KEPT = "_log/hosts.json"
 """Where a dataset has the notices that outlive a run."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from align_data.fetching.client import Policy
-from align_data.tables import Manifest
+from align_data.storage.tables import Manifest
 
 CLIENT = 3
 """Counts the changes of what the client takes: what an older one gave up is asked for again."""

@@ -8,7 +8,7 @@ import socket
 
 from yarl import URL
 
-from align_data.errors import encodable
+from align_data.common.errors import encodable
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 

@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
-from align_data.banned import ban
-from align_data.children import Handler, Send
-from align_data.children.values import of, plain
-from align_data.errors import EngineError
+from align_data.common.banned import ban
+from align_data.common.errors import EngineError
+from align_data.common.secrets import mask
+from align_data.common.workers import Handler, Send
+from align_data.common.workers.values import of, plain
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import LOG, Crawl, Limits
 from align_data.fetching.jobs import Fetched
 from align_data.fetching.notices import loaded
 from align_data.fetching.outcome import Outcome
-from align_data.formats import ALL, HEAD, sniff
-from align_data.secrets import mask
-from align_data.store import Store, make_work
-from align_data.tars import MAX_TAR, Place, TarWriter
+from align_data.storage.image_formats import ALL, HEAD, sniff
+from align_data.storage.store import Store, make_work
+from align_data.storage.tars import MAX_TAR, Place, TarWriter
 
 HANDLER = "align_data.fetching.worker:handler"
 _LOOKUPS = 64

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from align_data.errors import AlignDataError
-from align_data.layout import Dataset
-from align_data.progress import Progress
+from align_data.common.errors import AlignDataError
+from align_data.common.progress import Progress
+from align_data.data.layout import Dataset
 from align_data.stages.audit.diff import Diff
 from align_data.stages.audit.picks import Sample
 from align_data.stages.audit.survey import Survey

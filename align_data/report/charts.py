@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from align_data.ledger import Vocabulary
+from align_data.data.ledger import Vocabulary
 from align_data.signals import find
 from align_data.stages.audit.curves import Bar, Curve, Point, bars, points
 from align_data.stages.audit.cuts import End, ends

@@ -14,10 +14,10 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from align_data.ledger import Plan
+from align_data.common.secrets import mask_url
+from align_data.data.ledger import Plan
 from align_data.report import charts, forest
 from align_data.report.pictures import Pictures, SamplePictures
-from align_data.secrets import mask_url
 from align_data.signals import find
 from align_data.stages.audit.curves import Curve
 from align_data.stages.audit.diff import OUTCOMES, Diff

@@ -9,17 +9,17 @@ from typing import Any
 
 import polars as pl
 
-from align_data.children import Child, ChildDiedError
-from align_data.children.values import WrongValueError, of
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress
+from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers.values import WrongValueError, of
+from align_data.data.image_table import image_places, place_of
+from align_data.data.layout import Dataset
 from align_data.decoding.nsfw import SLACK
 from align_data.decoding.thumbnail import HANDLER, MOST, SECONDS
-from align_data.errors import DatasetError
-from align_data.formats import EXTENSIONS
-from align_data.images import image_places, place_of
-from align_data.layout import Dataset
-from align_data.progress import Progress
 from align_data.stages.audit.picks import Sample
-from align_data.tars import Place, TarReader
+from align_data.storage.image_formats import EXTENSIONS
+from align_data.storage.tars import Place, TarReader
 
 Pictures = Mapping[str, str]
 """URL of an image, or what else it goes by → a data: URL of its thumbnail."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from align_data.errors import SignalError, nearest
+from align_data.common.errors import SignalError, nearest
 from align_data.signals import corpus, image, language, score, size, text
 from align_data.signals.base import Kind, Measure, Piece, Signal
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.hashing import Hashes, Keys, keys, pair_keys
+from align_data.common.hashing import Hashes, Keys, keys, pair_keys
 from align_data.signals.base import Piece, Signal
 
 NO_NGRAM = int(np.iinfo(np.int64).max)

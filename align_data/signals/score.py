@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from align_data.errors import SignalError
+from align_data.common.errors import SignalError
 from align_data.signals.base import Signal
 
 SIMILARITY = "similarity"

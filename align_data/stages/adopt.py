@@ -10,22 +10,22 @@ from typing import Any
 
 import polars as pl
 
-from align_data import pairs as pair
+from align_data.common.errors import DatasetError, InputError
+from align_data.common.hashing import xxh3
+from align_data.common.progress import Progress, Tick
+from align_data.data import pairs as pair
+from align_data.data.image_table import IMAGES, asked_of, names_of, sorted_rows
+from align_data.data.layout import FETCH, Dataset
 from align_data.engines.base import Engine, Shuffle
-from align_data.errors import DatasetError, InputError
 from align_data.fetching import record
 from align_data.fetching.client import Policy
 from align_data.fetching.messages import judged, outcome
-from align_data.formats import EXTENSIONS, sniff
-from align_data.hashing import xxh3
-from align_data.images import IMAGES, asked_of, names_of, sorted_rows
-from align_data.inputs import Choice, Source, read, units
-from align_data.inputs import img2dataset as shards
-from align_data.inputs.img2dataset import Held
-from align_data.layout import FETCH, Dataset
-from align_data.progress import Progress, Tick
-from align_data.tables import Manifest, PartInfo, cut
-from align_data.tars import TarWriter
+from align_data.sources import img2dataset as shards
+from align_data.sources.img2dataset import Held
+from align_data.sources.lists import Choice, Source, read, units
+from align_data.storage.image_formats import EXTENSIONS, sniff
+from align_data.storage.tables import Manifest, PartInfo, cut
+from align_data.storage.tars import TarWriter
 
 RUN = 0
 """The number of this run; those of `fetch` come behind."""

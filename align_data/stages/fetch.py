@@ -14,24 +14,24 @@ from uuid import uuid4
 
 import polars as pl
 
-from align_data.children import Child, ChildDiedError, shared
-from align_data.children.values import plain
+from align_data.common.errors import DatasetError, EngineError
+from align_data.common.progress import Progress, Tick
+from align_data.common.workers import Child, ChildDiedError, shared
+from align_data.common.workers.values import plain
+from align_data.data.image_table import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
+from align_data.data.layout import FETCH, Dataset
+from align_data.data.ledger import open_ledger
+from align_data.data.tombstones import every
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError, EngineError
 from align_data.fetching import notices, record
 from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, Row, Settings
-from align_data.formats import optional
-from align_data.images import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
-from align_data.layout import FETCH, Dataset
-from align_data.ledger import open_ledger
-from align_data.manifests import checked, unchecked
-from align_data.progress import Progress, Tick
-from align_data.tables import CHUNKED, PART, Manifest, PartInfo, Table, cut
-from align_data.tars import TAR
-from align_data.tombstones import every
+from align_data.storage.image_formats import optional
+from align_data.storage.manifests import checked, unchecked
+from align_data.storage.tables import CHUNKED, PART, Manifest, PartInfo, Table, cut
+from align_data.storage.tars import TAR
 
 _KEEP = 5.0
 """Seconds after which what hosts have asked for is kept: what a killed run forgets of it, at most."""

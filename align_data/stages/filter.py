@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from align_data.common.errors import DatasetError, RecipeError
+from align_data.common.progress import Progress, Tick
+from align_data.data.columns import available, columns, identities
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Masks, Plan, Vocabulary, add_masks, count_masks, taken_down, vocabulary
+from align_data.data.tombstones import fingerprint, of_part
+from align_data.data.top_fraction import resolve
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError, RecipeError
-from align_data.layout import Dataset
-from align_data.ledger import Masks, Plan, Vocabulary, add_masks, count_masks, taken_down, vocabulary
-from align_data.measured import available, columns, identities
-from align_data.progress import Progress, Tick
-from align_data.recipe import Recipe, masks, override
-from align_data.recipe import overridden as rule_of
-from align_data.tables import Manifest, PartInfo, Table, digest, frame
-from align_data.tombstones import fingerprint, of_part
-from align_data.tops import resolve
+from align_data.recipes.model import Recipe, masks, override
+from align_data.recipes.model import overridden as rule_of
+from align_data.storage.tables import Manifest, PartInfo, Table, digest, frame
 
 
 def plan(

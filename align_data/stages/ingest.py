@@ -12,14 +12,14 @@ import polars as pl
 import pyarrow as pa
 
 from align_data import __version__
-from align_data import pairs as pair
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress, Tick
+from align_data.data import pairs as pair
+from align_data.data.layout import BEGUN, Dataset
 from align_data.engines.base import Engine, Shuffle
-from align_data.errors import DatasetError
-from align_data.inputs import Choice, Reading, Source, Unit, find, read, units
-from align_data.layout import BEGUN, Dataset
-from align_data.manifests import checked, unchecked
-from align_data.progress import Progress, Tick
-from align_data.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
+from align_data.sources.lists import Choice, Reading, Source, Unit, find, read, units
+from align_data.storage.manifests import checked, unchecked
+from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
 
 PART_ROWS = 1_000_000
 PART_BYTES = 256 * 2**20

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from align_data.errors import DatasetError
-from align_data.exported import MANIFEST, beside, differs, miscounts, read_manifest
-from align_data.progress import Progress
-from align_data.store import Store
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress
+from align_data.exports.manifest import MANIFEST, beside, differs, miscounts, read_manifest
+from align_data.storage.store import Store
 
 
 @dataclass

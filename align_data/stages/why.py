@@ -9,19 +9,19 @@ from typing import Any
 
 import polars as pl
 
-from align_data.errors import DatasetError
-from align_data.hashing import keys
-from align_data.images import sorted_rows
-from align_data.inputs.rows import DETAIL
-from align_data.layout import Dataset
-from align_data.ledger import Plan, open_current, times
-from align_data.measured import available, by_group
-from align_data.ngrams import rarest
-from align_data.pairs import normalise
-from align_data.recipe import Rule, overridden
-from align_data.secrets import mask, mask_url
+from align_data.common.errors import DatasetError
+from align_data.common.hashing import keys
+from align_data.common.secrets import mask, mask_url
+from align_data.data.columns import available, by_group
+from align_data.data.image_table import sorted_rows
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Plan, open_current, times
+from align_data.data.ngrams import rarest
+from align_data.data.pairs import normalise
+from align_data.recipes.model import Rule, overridden
 from align_data.signals import find, ordered
-from align_data.tars import Place
+from align_data.sources.lists.rows import DETAIL
+from align_data.storage.tars import Place
 
 OTHERS = 5
 """URLs of other images with the text that are named."""

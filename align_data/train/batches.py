@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from align_data.errors import InputError, TrainError
-from align_data.progress import Progress
+from align_data.common.errors import InputError, TrainError
+from align_data.common.progress import Progress
 from align_data.train.pictures import Pixels, crops, resized, resized_side, sided
 from align_data.train.settings import Settings
 from align_data.train.shards import Sample, Shards

@@ -20,10 +20,10 @@ from torch.optim import Optimizer
 from transformers import AlignModel
 
 from align_data import __version__
-from align_data.confined import open_file
-from align_data.errors import OutputError, TrainError
-from align_data.secrets import mask
-from align_data.store import Store, writing
+from align_data.common.errors import OutputError, TrainError
+from align_data.common.secrets import mask
+from align_data.storage.confined import open_file
+from align_data.storage.store import Store, writing
 from align_data.train.model import TOKENIZER, quiet
 from align_data.train.settings import Settings
 from align_data.train.shards import Shards

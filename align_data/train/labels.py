@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from align_data.errors import InputError, nearest
+from align_data.common.errors import InputError, nearest
 
 TEMPLATES = ("a photo of a {}",)
 """Where none are given."""

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AlignModel
 
-from align_data.errors import TrainError
-from align_data.progress import Progress, Tick
+from align_data.common.errors import TrainError
+from align_data.common.progress import Progress, Tick
 from align_data.train.batches import Batch, Feed, Rank
 from align_data.train.folder import TRAINED, Folder, Position
 from align_data.train.loss import contrastive

@@ -22,7 +22,7 @@ from transformers import AlignConfig, AlignModel, AlignTextConfig, AlignVisionCo
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils import logging as transformers_logging
 
-from align_data.errors import TrainError
+from align_data.common.errors import TrainError
 from align_data.train.pictures import Pixels
 from align_data.train.tokens import Ids, encode, padded
 

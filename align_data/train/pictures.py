@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from align_data.common.errors import InputError
 from align_data.decoding.opening import orientation
 from align_data.decoding.render import opaque, turned
-from align_data.errors import InputError
 
 # Of metadata that is odd. Once for all: where images are decoded in threads, no filter can be set for a while.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from align_data.errors import TrainError
+from align_data.common.errors import TrainError
 from align_data.train.batches import Rank
 from align_data.train.model import device_of
 

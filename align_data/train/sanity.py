@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from align_data.errors import InputError
+from align_data.common.errors import InputError
 from align_data.train.embed import image_key
 from align_data.train.metrics import ranks
 from align_data.train.model import Dual

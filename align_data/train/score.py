@@ -17,17 +17,17 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from align_data.common.errors import DatasetError, InputError
+from align_data.common.progress import Progress, Tick
+from align_data.data.columns import fresh, scored_by
+from align_data.data.image_table import PLACE, image_places
+from align_data.data.layout import Dataset
 from align_data.decoding.render import How, render
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError, InputError
-from align_data.images import PLACE, image_places
-from align_data.layout import Dataset
-from align_data.measured import fresh, scored_by
-from align_data.progress import Progress, Tick
 from align_data.signals import Signal
 from align_data.signals.score import DECIMALS, similarity
-from align_data.tables import Manifest, Table
-from align_data.tars import DAMAGED, Place, TarReader
+from align_data.storage.tables import Manifest, Table
+from align_data.storage.tars import DAMAGED, Place, TarReader
 from align_data.train.embed import Encoder, sound
 from align_data.train.pictures import centre
 

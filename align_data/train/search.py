@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from align_data.common.errors import DatasetError, InputError
+from align_data.common.progress import Progress
+from align_data.common.secrets import mask_url
 from align_data.decoding.render import How, UnrenderableError, render
-from align_data.errors import DatasetError, InputError
-from align_data.progress import Progress
-from align_data.secrets import mask_url
 from align_data.train.embed import Encoder, batches, image_key, nothing, sound
 from align_data.train.metrics import Vectors, scores, unit
 from align_data.train.pictures import centre

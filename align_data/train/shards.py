@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from align_data import names
-from align_data.errors import DatasetError
-from align_data.exported import MANIFEST
-from align_data.formats import EXTENSIONS
-from align_data.store import HIDDEN, Store
-from align_data.tables import digest
-from align_data.tars import ended
+from align_data.common.errors import DatasetError
+from align_data.exports.manifest import MANIFEST
+from align_data.storage import names
+from align_data.storage.image_formats import EXTENSIONS
+from align_data.storage.store import HIDDEN, Store
+from align_data.storage.tables import digest
+from align_data.storage.tars import ended
 
 _IMAGES = frozenset({*EXTENSIONS.values(), "jpeg"})
 _ENDINGS = (".tar", ".parquet")

@@ -23,8 +23,8 @@ from PIL import Image
 
 from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.seen import STATUSES, ImageLimits, Looks
-from align_data.store import Store
-from align_data.tars import Place
+from align_data.storage.store import Store
+from align_data.storage.tars import Place
 from torture.lists import rows, write_list, write_recipe, write_swollen
 from torture.mutations import OF_IMAGES, mutated
 from torture.process import Ended, call, run

@@ -24,7 +24,7 @@ _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.sym
 _WRITES = os.O_WRONLY | os.O_RDWR
 
 _processes = get_context("forkserver")
-_processes.set_forkserver_preload(["align_data.cli", "align_data.pipeline", "align_data.report", "PIL.Image"])
+_processes.set_forkserver_preload(["align_data.cli", "align_data.stages.pipeline", "align_data.report", "PIL.Image"])
 
 
 @dataclass(frozen=True)

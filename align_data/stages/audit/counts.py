@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from align_data.layout import Dataset
-from align_data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_current, open_ledger, outdated
-from align_data.measured import available, columns
-from align_data.secrets import mask, mask_url
+from align_data.common.secrets import mask, mask_url
+from align_data.data.columns import available, columns
+from align_data.data.layout import Dataset
+from align_data.data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_current, open_ledger, outdated
 from align_data.signals import find
 from align_data.stages.audit.notes import State, notes, state_of
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.recipe import Rule
+from align_data.recipes.model import Rule
 from align_data.signals import find
 from align_data.stages.audit.cuts import End, Scale, ends
 from align_data.stages.audit.populations import OPEN, POPULATIONS, WAITING, Codes, Populations

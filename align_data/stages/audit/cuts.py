@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.recipe import Rule
+from align_data.recipes.model import Rule
 
 Cuts = NDArray[Any]
 """Of whole numbers or of floats, ascending."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from align_data.common.progress import Progress, Tick
+from align_data.common.secrets import mask_url
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Plan, masks_of, open_ledger
 from align_data.engines.base import Engine
-from align_data.layout import Dataset
-from align_data.ledger import Plan, masks_of, open_ledger
-from align_data.progress import Progress, Tick
-from align_data.secrets import mask_url
 from align_data.stages.audit import picks
 from align_data.stages.audit.populations import Populations
 

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.layout import Dataset
-from align_data.ngrams import rarest
+from align_data.data.layout import Dataset
+from align_data.data.ngrams import rarest
 from align_data.signals.corpus import NO_NGRAM
 
 TOP = 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from align_data.layout import Dataset
+from align_data.data.layout import Dataset
 from align_data.signals.text import HOST
 
 TOP = 20

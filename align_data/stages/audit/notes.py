@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from align_data.layout import Dataset
-from align_data.ledger import Masks, Plan, filter_command
-from align_data.measured import lacking, need
-from align_data.recipe import Rule
+from align_data.data.columns import lacking, need
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Masks, Plan, filter_command
+from align_data.recipes.model import Rule
 from align_data.signals import find, known
 
 

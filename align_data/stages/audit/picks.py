@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.progress import Progress, Tick
+from align_data.data.columns import available, by_group
+from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
-from align_data.layout import Dataset
-from align_data.measured import available, by_group
-from align_data.progress import Progress, Tick
-from align_data.recipe import Rule
+from align_data.recipes.model import Rule
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.populations import Codes, Populations
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.recipe import Rule
+from align_data.recipes.model import Rule
 from align_data.stages.audit.populations import Codes, Populations
 
 HELD = 8_000_000

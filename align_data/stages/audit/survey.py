@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from align_data import __version__
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress, Tick
+from align_data.common.secrets import mask, mask_command
+from align_data.data.columns import available, columns
+from align_data.data.layout import Dataset
+from align_data.data.ledger import TAKEN_DOWN, Plan, masks_of, open_current, vocabulary
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.layout import Dataset
-from align_data.ledger import TAKEN_DOWN, Plan, masks_of, open_current, vocabulary
-from align_data.manifests import unchecked
-from align_data.measured import available, columns
-from align_data.progress import Progress, Tick
-from align_data.recipe import Rule
-from align_data.secrets import mask, mask_command
+from align_data.recipes.model import Rule
 from align_data.stages.audit import extremes, fetched, picks, shares
 from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Counts, Curve, Tally
 from align_data.stages.audit.populations import Populations
-from align_data.tables import Manifest
+from align_data.storage.manifests import unchecked
+from align_data.storage.tables import Manifest
 
 Classes = list[tuple[int, int]]
 """Counts of n-grams, ascending, and how many n-grams have each."""

@@ -12,21 +12,21 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
+from align_data.common.errors import RecipeError
+from align_data.common.progress import Progress, Tick
+from align_data.common.secrets import mask_url
+from align_data.data.columns import available, columns
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Plan, masks_of, open_current, vocabulary
+from align_data.data.top_fraction import resolve
 from align_data.engines.base import Engine
-from align_data.errors import RecipeError
-from align_data.layout import Dataset
-from align_data.ledger import Plan, masks_of, open_current, vocabulary
-from align_data.measured import available, columns
-from align_data.progress import Progress, Tick
-from align_data.recipe import RESOLVED, Rule
-from align_data.secrets import mask_url
+from align_data.recipes.model import RESOLVED, Rule
 from align_data.signals import Signal, find
 from align_data.stages.audit import picks
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
 from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.populations import DROPPED, OPEN, Populations
 from align_data.stages.audit.survey import Classes, classes, testing, vocabulary_size
-from align_data.tops import resolve
 
 MOST = 20
 """Values where none are named."""

@@ -10,19 +10,19 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from align_data import __version__
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress
+from align_data.data.columns import available, identities
+from align_data.data.layout import Dataset
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.layout import Dataset
-from align_data.measured import available, identities
-from align_data.progress import Progress
+from align_data.exports.shard import ShardJob
 from align_data.signals import ordered
 from align_data.stages.export.metadata import Files
 from align_data.stages.export.selection import STRIPPED, Exported, Selection, begin, finish, select, unchanged
-from align_data.stages.export.shard import ShardJob
 from align_data.stages.export.shards import Run, Shards, Split
-from align_data.store import Store
-from align_data.tables import digest
+from align_data.storage.store import Store
+from align_data.storage.tables import digest
 
 __all__ = ["Exported", "Form", "Format", "How", "Split", "export"]
 

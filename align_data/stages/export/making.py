@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from align_data.children import Child, ChildDiedError, Handler, Send, shared
-from align_data.children.confinement import refuse_network
-from align_data.children.values import of, plain
+from align_data.common.errors import EngineError
+from align_data.common.progress import Progress, Tick
+from align_data.common.workers import Child, ChildDiedError, Handler, Send, shared
+from align_data.common.workers.confinement import refuse_network
+from align_data.common.workers.values import of, plain
 from align_data.engines.base import Engine
-from align_data.errors import EngineError
-from align_data.progress import Progress, Tick
-from align_data.stages.export.shard import Shard, ShardJob, stored, write_shard
-from align_data.store import Store
+from align_data.exports.shard import Shard, ShardJob, stored, write_shard
+from align_data.storage.store import Store
 
 ALONE = 4_000
 """Pairs, about as many as one process has done before a child has started: for fewer there are only threads."""

@@ -13,16 +13,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress, Tick
+from align_data.data.columns import columns
+from align_data.data.layout import Dataset, measured_schema
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.exported import FileInfo
-from align_data.layout import Dataset, measured_schema
-from align_data.measured import columns
-from align_data.progress import Progress, Tick
-from align_data.schema import contract
+from align_data.exports.manifest import FileInfo
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
-from align_data.store import Store, writing
+from align_data.storage.contracts import contract
+from align_data.storage.store import Store, writing
 
 UIDS = "uids.npy"
 

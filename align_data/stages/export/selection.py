@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from align_data.errors import AlignDataError, DatasetError, OutputError
-from align_data.exported import FILE, MANIFEST, WORKING
-from align_data.layout import Dataset
-from align_data.ledger import Masks, Plan, masks_of, open_current
-from align_data.store import UNFINISHED, Store
-from align_data.tables import Manifest, digest
+from align_data.common.errors import AlignDataError, DatasetError, OutputError
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Masks, Plan, masks_of, open_current
+from align_data.exports.manifest import FILE, MANIFEST, WORKING
+from align_data.storage.store import UNFINISHED, Store
+from align_data.storage.tables import Manifest, digest
 
 BEGUN = "_begun.json"
 STRIPPED = "strip_credentials"

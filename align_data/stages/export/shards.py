@@ -15,17 +15,15 @@ from typing import Any
 
 import polars as pl
 
+from align_data.common.errors import DatasetError
+from align_data.common.hashing import xxh3
+from align_data.common.progress import Progress, Tick
+from align_data.data.columns import columns
+from align_data.data.image_table import image_places
+from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.exported import folders_of, sizes
-from align_data.hashing import xxh3
-from align_data.images import image_places
-from align_data.layout import Dataset
-from align_data.measured import columns
-from align_data.progress import Progress, Tick
-from align_data.stages.export.making import Making, make_all
-from align_data.stages.export.selection import Exported, Selection
-from align_data.stages.export.shard import (
+from align_data.exports.manifest import folders_of, sizes
+from align_data.exports.shard import (
     DIGEST,
     Groups,
     Shard,
@@ -35,8 +33,10 @@ from align_data.stages.export.shard import (
     stored,
     write_index,
 )
+from align_data.stages.export.making import Making, make_all
+from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
-from align_data.store import Store
+from align_data.storage.store import Store
 
 
 @dataclass(frozen=True)

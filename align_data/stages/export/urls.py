@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from align_data.secrets import strip
+from align_data.common.secrets import strip
 
 _URLS = ("url", "page_url")
 _CANDIDATE = "[@=%]"

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from align_data.common.errors import SignalError
+from align_data.common.progress import Progress, Tick
+from align_data.data.columns import fresh, lacking
+from align_data.data.image_table import sorted_rows
+from align_data.data.layout import GROUPS, Dataset
+from align_data.data.references import lists
+from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Engine, Exchange
-from align_data.errors import SignalError
-from align_data.given import lists
-from align_data.images import sorted_rows
-from align_data.layout import GROUPS, Dataset
-from align_data.measured import fresh, lacking
-from align_data.progress import Progress, Tick
 from align_data.signals import SIGNALS, Piece, Signal, find
 from align_data.stages.measure.content import Sight, measure_content
 from align_data.stages.measure.counting import Asking, Ranges, answer, commit_counts, keep
 from align_data.stages.measure.group import Group
-from align_data.tombstones import fingerprint
 
 __all__ = ["Measured", "Ranges", "Sight", "measure"]
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import polars as pl
 
-from align_data.children import shared
+from align_data.common.progress import Progress, Tick
+from align_data.common.workers import shared
+from align_data.data.image_table import asked_of, chunks, sorted_rows
+from align_data.data.layout import Dataset
+from align_data.data.ledger import open_ledger
 from align_data.decoding.decoder import Decoder, Decoding, Item
 from align_data.decoding.nsfw import Choice
 from align_data.decoding.seen import MAX_PIXELS, MEMORY, SECONDS, ImageLimits, Looks, Seen, identities
 from align_data.engines.base import Engine
-from align_data.formats import optional
-from align_data.images import asked_of, chunks, sorted_rows
-from align_data.layout import Dataset
-from align_data.ledger import open_ledger
-from align_data.progress import Progress, Tick
-from align_data.schema import contract
 from align_data.signals.base import Look
-from align_data.tables import CHUNKED, Manifest, PartInfo, Table, cut
-from align_data.tars import Place
+from align_data.storage.contracts import contract
+from align_data.storage.image_formats import optional
+from align_data.storage.tables import CHUNKED, Manifest, PartInfo, Table, cut
+from align_data.storage.tars import Place
 
 CHUNK = 512
 """Images that are finished together."""

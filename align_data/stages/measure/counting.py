@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.hashing import Keys
+from align_data.common.progress import Tick
+from align_data.data.layout import Dataset
 from align_data.engines.base import Answers, Block
 from align_data.engines.exchange import Counts, Memo, Places, Run, count, merge, place
-from align_data.hashing import Keys
-from align_data.layout import Dataset
-from align_data.progress import Tick
 from align_data.signals import Piece
 from align_data.signals.corpus import ngram_keys, rarest, text_keys
 from align_data.stages.measure.group import Group
 from align_data.stages.measure.images import texts_per_image
-from align_data.tables import Manifest, PartInfo, cut
+from align_data.storage.tables import Manifest, PartInfo, cut
 
 COUNTS_ROWS = 1_000_000
 """Keys in a row group of a counts table."""

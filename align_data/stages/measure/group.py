@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from align_data.layout import Dataset
-from align_data.measured import fresh, identities
+from align_data.data.columns import fresh, identities
+from align_data.data.layout import Dataset
+from align_data.data.tombstones import fingerprint
 from align_data.signals import SIGNALS, Piece, Signal
-from align_data.tables import Manifest, PartWriter, digest
-from align_data.tombstones import fingerprint
+from align_data.storage.tables import Manifest, PartWriter, digest
 
 
 class Group:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.tables import Table
+from align_data.storage.tables import Table
 
 
 class Repeats:

@@ -13,11 +13,12 @@ from typing import Any
 
 import polars as pl
 
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress
+from align_data.data.layout import Dataset
+from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
+from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.layout import Dataset
-from align_data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
-from align_data.progress import Progress
 from align_data.stages.takedown.asked import KINDS, Asked, read
 from align_data.stages.takedown.files import Rewritten, rewritten
 from align_data.stages.takedown.forget import forget_keys
@@ -40,8 +41,7 @@ from align_data.stages.takedown.shards import Export, Scrubbed, open_export, scr
 from align_data.stages.takedown.shards import check as check_shards
 from align_data.stages.takedown.shards import examine as examine_shards
 from align_data.stages.takedown.written import Written
-from align_data.tables import MANIFEST, Manifest, PartInfo, Table
-from align_data.tombstones import every, fingerprint, write
+from align_data.storage.tables import MANIFEST, Manifest, PartInfo, Table
 
 __all__ = ["KINDS", "Asked", "Receipt", "Report", "not_read", "read", "takedown"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
-from align_data.errors import InputError
-from align_data.given import FORMS, listed_hosts
-from align_data.inputs.rows import DETAIL
+from align_data.common.errors import InputError
+from align_data.data.references import FORMS, listed_hosts
+from align_data.sources.lists.rows import DETAIL
 
 KINDS = ("urls", "hosts", "sha256", "uids")
 _FORMS = {

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress, Tick
+from align_data.data.image_table import sorted_rows
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.images import sorted_rows
-from align_data.progress import Progress, Tick
 from align_data.stages.takedown.written import Written, uids_within
 
 

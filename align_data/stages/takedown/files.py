@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from align_data import names
-from align_data.errors import DatasetError
-from align_data.manifests import checked, unchecked
-from align_data.store import Store
-from align_data.tars import BLOCK, copy, ended, ending, regular, whole
+from align_data.common.errors import DatasetError
+from align_data.storage import names
+from align_data.storage.manifests import checked, unchecked
+from align_data.storage.store import Store
+from align_data.storage.tars import BLOCK, copy, ended, ending, regular, whole
 
 T = TypeVar("T")
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from align_data.banned import ban
+from align_data.common.banned import ban
+from align_data.common.errors import DatasetError
+from align_data.common.hashing import keys
+from align_data.common.progress import Progress, Tick
+from align_data.data.image_table import image_places
+from align_data.data.layout import Dataset
+from align_data.data.references import listed_hosts
+from align_data.data.tombstones import bounds, every, of_part
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.given import listed_hosts
-from align_data.hashing import keys
-from align_data.images import image_places
-from align_data.layout import Dataset
-from align_data.progress import Progress, Tick
 from align_data.signals.base import Piece
 from align_data.signals.text import host
 from align_data.stages.takedown.asked import KINDS, Asked, rejected
 from align_data.stages.takedown.written import Written
-from align_data.tables import Manifest
-from align_data.tars import DAMAGED, Place, TarReader
-from align_data.tombstones import bounds, every, of_part
+from align_data.storage.tables import Manifest
+from align_data.storage.tars import DAMAGED, Place, TarReader
 
 
 @dataclass

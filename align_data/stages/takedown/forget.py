@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from align_data.common.errors import DatasetError
+from align_data.common.hashing import Keys
+from align_data.common.progress import Progress, Tick
+from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.hashing import Keys
-from align_data.layout import Dataset
-from align_data.progress import Progress, Tick
 from align_data.signals import Piece
 from align_data.signals.corpus import ngram_keys, text_keys
 from align_data.stages.takedown.files import note, recall, rewritten, sha256_of
 from align_data.stages.takedown.part import Done, done_of, rewrite
 from align_data.stages.takedown.written import Written, uids_within
-from align_data.tables import Table
+from align_data.storage.tables import Table
 
 KINDS = ("ngrams", "texts")
 _NONE: Keys = np.empty(0, np.int64)

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from align_data import names
-from align_data.errors import DatasetError
-from align_data.images import sorted_rows
-from align_data.layout import Dataset
-from align_data.ledger import taken_down
-from align_data.progress import Tick
-from align_data.schema import Contract
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Tick
+from align_data.data.image_table import sorted_rows
+from align_data.data.layout import Dataset
+from align_data.data.ledger import taken_down
+from align_data.data.tombstones import of_part
 from align_data.signals import find, known
 from align_data.stages.takedown.files import (
     Rewritten,
@@ -32,8 +31,9 @@ from align_data.stages.takedown.files import (
     rewritten,
     sha256_of,
 )
-from align_data.tables import CHUNK, Manifest, Table
-from align_data.tombstones import of_part
+from align_data.storage import names
+from align_data.storage.contracts import Contract
+from align_data.storage.tables import CHUNK, Manifest, Table
 
 _EMPTY: Mapping[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0.0, "bool": False}
 """What is left in a column that cannot be null."""

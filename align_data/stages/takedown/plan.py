@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from align_data.layout import Dataset
-from align_data.schema import contract
-from align_data.secrets import mask
+from align_data.common.secrets import mask
+from align_data.data.layout import Dataset
+from align_data.data.tombstones import write
 from align_data.stages.takedown.asked import Asked
 from align_data.stages.takedown.files import FOLDER, Rewritten, check_names, note, recall, sha256_of
 from align_data.stages.takedown.part import touchable
 from align_data.stages.takedown.shards import Scrubbed
 from align_data.stages.takedown.written import RECEIPTS, receipts
-from align_data.store import Store
-from align_data.tables import CHUNK, MANIFEST, Table, digest
-from align_data.tombstones import write
+from align_data.storage.contracts import contract
+from align_data.storage.store import Store
+from align_data.storage.tables import CHUNK, MANIFEST, Table, digest
 
 _NOTES = re.compile(
     rf"plan\.json|(?:part|rejected|shards|counts-(?:ngrams|texts))-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}"

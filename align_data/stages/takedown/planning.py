@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from align_data.banned import ban
+from align_data.common.banned import ban
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress, Tick
+from align_data.data.layout import Dataset
+from align_data.data.tombstones import every, part_of
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.layout import Dataset
-from align_data.progress import Progress, Tick
 from align_data.stages.takedown.asked import Asked
 from align_data.stages.takedown.copies import Copies, copies_of
 from align_data.stages.takedown.find import Found, find
@@ -19,8 +20,7 @@ from align_data.stages.takedown.forget import only_theirs
 from align_data.stages.takedown.part import Scrub, examine, touchable
 from align_data.stages.takedown.plan import Plan, manifests, next_number, same_lists
 from align_data.stages.takedown.written import Written
-from align_data.tables import Manifest
-from align_data.tombstones import every, part_of
+from align_data.storage.tables import Manifest
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from align_data import names
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress, Tick
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.exported import (
+from align_data.exports.manifest import (
     FILE,
     MANIFEST,
     WORKING,
@@ -27,8 +27,6 @@ from align_data.exported import (
     sizes_name,
     stats_name,
 )
-from align_data.progress import Progress, Tick
-from align_data.schema import contract
 from align_data.stages.takedown.files import (
     Rewritten,
     check_names,
@@ -39,8 +37,10 @@ from align_data.stages.takedown.files import (
     rewritten,
     sha256_of,
 )
-from align_data.store import UNFINISHED, Store
-from align_data.tables import Manifest, frame
+from align_data.storage import names
+from align_data.storage.contracts import contract
+from align_data.storage.store import UNFINISHED, Store
+from align_data.storage.tables import Manifest, frame
 
 _BESIDE = ("txt", "json")
 """Members of a sample that are not its image."""

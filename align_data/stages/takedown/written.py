@@ -11,11 +11,11 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from align_data.errors import DatasetError
-from align_data.layout import Dataset
+from align_data.common.errors import DatasetError
+from align_data.data.layout import Dataset
 from align_data.stages.takedown.files import sha256_of
-from align_data.store import Store
-from align_data.tables import Manifest, Table
+from align_data.storage.store import Store
+from align_data.storage.tables import Manifest, Table
 
 RECEIPTS = "takedowns"
 _BY_PAIRS = ("measured/", "verdicts/")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from align_data.errors import DatasetError, RecipeError, nearest
-from align_data.ledger import Plan
+from align_data.common.errors import DatasetError, RecipeError, nearest
+from align_data.data.ledger import Plan
 from align_data.train.ablate.pool import Pool
 
 PLAIN = ("none", "recipe", "random", "oracle")

@@ -10,13 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from align_data import __version__
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress
+from align_data.common.secrets import mask
+from align_data.data.layout import Dataset
+from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.layout import Dataset
-from align_data.ledger import open_current
-from align_data.progress import Progress
-from align_data.secrets import mask
-from align_data.store import Store
+from align_data.storage.store import Store
 from align_data.train.ablate.arms import Arm, parse, uids
 from align_data.train.ablate.leaks import Evaluation, Leaks, allowed, evaluation, leaking
 from align_data.train.ablate.pool import Pool, export_pool, identity, read

@@ -12,17 +12,17 @@ from typing import Any
 
 import polars as pl
 
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress
+from align_data.data.columns import available, columns
+from align_data.data.layout import Dataset
+from align_data.data.ledger import Plan, open_current
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
-from align_data.errors import DatasetError
-from align_data.exported import FILE
-from align_data.layout import Dataset
-from align_data.ledger import Plan, open_current
-from align_data.measured import available, columns
-from align_data.progress import Progress
+from align_data.exports.manifest import FILE
 from align_data.stages.export import Form, export
-from align_data.store import Store
-from align_data.tables import digest
+from align_data.storage.store import Store
+from align_data.storage.tables import digest
 from align_data.train.pictures import resized_side
 
 SHARD = 2_000

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from align_data.children import Child, ChildDiedError, Handler, Send, shared
-from align_data.children.values import of, plain
-from align_data.confined import folder
-from align_data.errors import EngineError, TrainError
-from align_data.progress import NONE, Progress, Tick
-from align_data.store import Store
-from align_data.tables import digest
+from align_data.common.errors import EngineError, TrainError
+from align_data.common.progress import NONE, Progress, Tick
+from align_data.common.workers import Child, ChildDiedError, Handler, Send, shared
+from align_data.common.workers.values import of, plain
+from align_data.storage.confined import folder
+from align_data.storage.store import Store
+from align_data.storage.tables import digest
 from align_data.train.settings import Settings
 
 RUNS, MODELS = "runs", "_models"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from align_data.errors import AlignDataError, DatasetError, TrainError
-from align_data.progress import Progress
+from align_data.common.errors import AlignDataError, DatasetError, TrainError
+from align_data.common.progress import Progress
 from align_data.train.ablate.runs import Cell, Facts, Job
 from align_data.train.settings import Settings
 from align_data.train.shards import Shards

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from align_data.errors import InputError
-from align_data.hashing import keys, uid
-from align_data.pairs import normalise
+from align_data.common.errors import InputError
+from align_data.common.hashing import keys, uid
+from align_data.data.pairs import normalise
 
 GOOD = "caption"
 

@@ -1,0 +1,137 @@
+"""The Python door, for notebooks: a dataset's verdicts as a frame, and its audit as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from align_data.common.progress import Progress, Silent
+from align_data.common.secrets import mask
+from align_data.data.columns import available, by_group
+from align_data.data.layout import Dataset
+from align_data.data.ledger import open_current
+from align_data.engines.base import Engine
+from align_data.engines.local import LocalEngine
+from align_data.report import audit_html
+from align_data.signals import known, ordered
+from align_data.stages.audit import SAMPLES, Survey, survey
+from align_data.storage.store import Store, writing
+from align_data.storage.tables import MANIFEST, Table
+
+_TABLES = ("pairs", "rejected", "images", "content", "tombstones")
+
+
+class Report:
+    """An audit: `survey` has its numbers, a notebook shows its page."""
+
+    def __init__(self, dataset: Dataset, survey: Survey, *, pictures: bool = True) -> None:
+        self.survey = survey
+        self._dataset, self._pictures = dataset, pictures
+
+    @cached_property
+    def html(self) -> str:
+        """The page, which needs no network."""
+        return audit_html(self.survey, self._dataset, Silent(), pictures=self._pictures)
+
+    def __repr__(self) -> str:
+        audit = self.survey.audit
+        return (
+            f"<align-data audit of {mask(self._dataset.store.url)}, ledger {audit.recipe}: {audit.kept:,} kept, "
+            f"{audit.dropped:,} dropped, {audit.pending:,} pending; save(FILE) writes its page>"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a file."""
+        with writing(path):
+            Path(path).write_text(self.html, encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame of its own: the notebook's styles and the page's leave each other alone."""
+        held = self.html.replace("&", "&amp;").replace('"', "&quot;")
+        return f'<iframe style="width:100%;height:80vh;border:1px solid #ddd" srcdoc="{held}"></iframe>'
+
+
+@dataclass(frozen=True, repr=False)
+class Opened:
+    """A dataset that is read; shown, it says what is in it."""
+
+    dataset: Dataset
+    engine: Engine
+    progress: Progress
+
+    def __repr__(self) -> str:
+        pairs, ledgers = self.dataset.ingested().rows, ", ".join(self.ledgers()) or "none yet"
+        measured = [name for group in self.dataset.groups() for name in self._signals(group)]
+        tables = [name for name in _TABLES if self.dataset.store.exists(f"{name}/{MANIFEST}")]
+        return (
+            f"<align-data dataset {mask(self.dataset.store.url)}: {pairs:,} pairs; tables: {', '.join(tables)}; "
+            f"measured: {', '.join(ordered(measured)) or 'nothing yet'}; ledgers: {ledgers}>"
+        )
+
+    def _signals(self, group: str) -> list[str]:
+        manifest = self.dataset.measured(group).committed()
+        return [] if manifest is None else [name for name in manifest.meta["signals"] if known(name)]
+
+    def ledgers(self) -> list[str]:
+        """Return the names of the ledgers there are."""
+        return self.dataset.ledgers()
+
+    def verdicts(self, ledger: str) -> pl.LazyFrame:
+        """Return every pair with its verdicts, lazily: what is not asked for is not read.
+
+        The columns are uid, url, alt_text, all measured signals, the masks `failed` and `unknown` (a rule's bit is its
+        place in the recipe; a negative `failed` says that the pair was taken down), a column `fails.RULE` for each rule
+        that was not taken out (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
+        """
+        plan, _ = open_current(self.dataset, ledger)
+        there = available(self.dataset, self.dataset.ingested())
+        frames = [self._scan(self.dataset.pairs, ["uid", "url", "alt_text"])]
+        groups = by_group(ordered(there))
+        frames += [self._scan(self.dataset.measured(group), names) for group, names in groups.items()]
+        frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
+        failed, unknown = pl.col("failed"), pl.col("unknown")
+        rules = [
+            pl.when(unknown & (1 << place) == 0).then(failed & (1 << place) != 0).alias(f"fails.{rule.name}")
+            for place, rule in enumerate(plan.recipe.rules)
+            if rule.name not in plan.off
+        ]
+        left = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))
+        outcome = pl.when(failed == 0).then(left).otherwise(pl.lit("dropped")).alias("outcome")
+        return pl.concat(frames, how="horizontal").with_columns(*rules, outcome)
+
+    def audit(self, ledger: str, samples: int = SAMPLES, seed: int = 0, *, pictures: bool = True) -> Report:
+        """Count all that an audit says; shown by a notebook as a page."""
+        found = survey(self.dataset, ledger, self.engine, self.progress, samples, seed)
+        return Report(self.dataset, found, pictures=pictures)
+
+    def _scan(self, table: Table, columns: list[str]) -> pl.LazyFrame:
+        manifest = table.committed()
+        assert manifest is not None
+        parts = range(len(manifest.parts))
+
+        # Not pl.scan_parquet, which does not look at checksums.
+        def read(
+            wanted: list[str] | None, chosen: pl.Expr | None, most: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            left = most
+            for piece in (piece for part in parts for piece in table.pieces(part, wanted or columns)):
+                some = piece if left is None else piece[:left]
+                left = None if left is None else left - len(some)
+                yield some if chosen is None else some.filter(chosen)
+                if left == 0:
+                    return
+
+        return register_io_source(read, schema=table.contract.polars(*columns), is_pure=True).select(columns)
+
+
+def open(url: str | Path, workers: int | None = None) -> Opened:
+    """Open a dataset by its path or fsspec URL; DatasetError where there is none."""
+    store = Store(str(url))
+    dataset = Dataset(store)
+    dataset.ingested()
+    return Opened(dataset, LocalEngine(store.work, workers), Silent())

@@ -1,0 +1,1 @@
+"""What every room uses, and what knows of none: errors, progress, secrets, keys, resources, worker processes."""

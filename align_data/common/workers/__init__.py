@@ -1,0 +1,229 @@
+"""Child processes: a handler that runs where its crash, its memory or its hanging cannot take the run down.
+
+A child is a new Python, not a fork, that imports what it needs by name. It ends when its parent does, however that
+ends: it reads its standard input, which closes with the parent. What both say are plain values (`frames`), and what a
+child answers is taken for what a stranger may have written: whoever made the bytes that it decodes may control it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from itertools import islice
+from typing import Any, TypeVar
+
+from align_data.common.errors import AlignDataError, arrived
+from align_data.common.workers.frames import MOST, frame, value
+from align_data.common.workers.pipes import Pipes, SilentError
+from align_data.common.workers.values import of
+
+T = TypeVar("T")
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_KEPT = (
+    *("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+    *("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "POLARS_MAX_THREADS"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "RES_OPTIONS", "LOCALDOMAIN"),
+)
+_KEPT_PREFIXES = ("LC_", "ALIGN_DATA_")
+"""What of the environment a child needs to work: all else may be a secret."""
+BLINK = 0.2
+"""Seconds of a wait: with Polars loaded an interrupt does not end one, and is only seen between two."""
+_BOOT = "from align_data.common.workers.serving import serve; serve()"
+_IMPORT_SECONDS = 600.0
+"""What a child may take to import what it needs, where its questions have a limit."""
+_END_SECONDS = 10.0
+"""What a child may take to end once it has closed its pipes."""
+SILENT = "no answer in time"
+WRONG = "an answer of the wrong form"
+
+Send = Callable[[Any], None]
+"""Gives the parent one result, a plain value."""
+Handler = Callable[[Any, Send], None]
+"""What a child runs: a task in, results sent; all are plain values."""
+
+
+class ChildDiedError(AlignDataError):
+    """A child ended in the middle of a task, or was ended for what it answered; `how` says by what."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(f"a child process ended: {how}")
+        self.how = how
+
+    @property
+    def slow(self) -> bool:
+        """Whether it had no more time for what it did."""
+        return self.how in (signal.SIGALRM.name, signal.SIGXCPU.name, SILENT)
+
+
+class _StoppedError(AlignDataError):
+    """Another thread failed, so this one ends too."""
+
+
+class Child:
+    """A process that handles one task after another.
+
+    `handler` is 'module:function': called once in the child with `setup`, a plain value, it returns the handler. An
+    answer has at most `most` bytes. Only with `environment` has the child all variables of this process, and with
+    them the credentials of object stores.
+    """
+
+    def __init__(self, handler: str, setup: Any, *, most: int = MOST, environment: bool = False) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this Python
+            [sys.executable, "-P", "-c", _BOOT],  # -P: no module is taken from the folder that one happens to be in
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env=_environment(whole=environment),
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._pipes = Pipes(self._process.stdin, self._process.stdout, most)
+        self._asked = 0
+        self._first: bytes | None = frame((handler, setup))
+
+    def begin(self, seconds: float | None = None) -> None:
+        """Wait until the child has its handler; it may take so many seconds, and much longer to import what it needs.
+
+        Raises what the handler's setup raises, and ChildDiedError if the child ends before.
+        """
+        if self._first is not None:
+            first, self._first = self._first, None
+            for _ in self._answers(first, None if seconds is None else seconds + _IMPORT_SECONDS):
+                raise self.wrong()
+
+    def ask(self, task: Any, seconds: float | None = None) -> Iterator[Any]:
+        """Yield the results of a task; each may take so many seconds.
+
+        Raises ChildDiedError if the child ends before it has finished, and ends it for any answer of a wrong form.
+        """
+        self.begin(seconds)
+        self._asked += 1
+        yield from self._answers(frame(task), seconds)
+
+    def one(self, task: Any, make: Callable[[Any], T], seconds: float) -> T:
+        """Return the only result of a task, as `make` makes it of a plain value.
+
+        Raises ChildDiedError also where the child has an error, or a result that `make` finds wrong (ValueError).
+        """
+        try:
+            (said,) = self.ask(task, seconds)
+        except ChildDiedError:
+            raise
+        except (ValueError, AlignDataError):
+            raise self.wrong() from None
+        return self.right(make, said)
+
+    def right(self, make: Callable[[Any], T], said: Any) -> T:
+        """Return what `make` makes of a result; ChildDiedError, the child being ended, where it finds it wrong."""
+        try:
+            return make(said)
+        except ValueError:
+            raise self.wrong() from None
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+    def wrong(self) -> ChildDiedError:
+        """End the process for an answer that cannot be one; return what to raise."""
+        self._process.kill()
+        return ChildDiedError(WRONG)
+
+    def _answers(self, question: bytes, seconds: float | None) -> Iterator[Any]:
+        try:
+            self._pipes.write(question, seconds)
+            while True:
+                number, kind, said = of(tuple[int, str, Any], value(self._pipes.read(seconds)))
+                if number != self._asked:
+                    raise self.wrong()
+                if kind == "end" and said is None:
+                    return
+                if kind == "error":
+                    raise arrived(*of(tuple[str, str], said))
+                if kind != "result":
+                    raise self.wrong()
+                yield said
+        except ValueError:
+            raise self.wrong() from None
+        except SilentError:
+            self._process.kill()
+            raise ChildDiedError(SILENT) from None
+        except (EOFError, OSError):
+            raise ChildDiedError(self._how()) from None
+
+    def _how(self) -> str:
+        """Say how the process ended, or end it: it may have closed its pipes only."""
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return WRONG
+        return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+def _environment(*, whole: bool) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if whole or name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    path = os.pathsep.join(p for p in sys.path if p)
+    # One process, one core: what is parallel are the processes.
+    return {**kept, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": path}
+
+
+def shared(function: Callable[[Iterator[T], Callable[[], None]], None], items: Sequence[T], workers: int) -> None:
+    """Call `function(items, check)` in so many threads at once, which take the items from each other.
+
+    The first failure ends the others: `check`, to be called now and then, raises where another has failed.
+    """
+    failed, lock, left = threading.Event(), threading.Lock(), iter(items)
+
+    def check() -> None:
+        if failed.is_set():
+            raise _StoppedError("another child process failed")
+
+    def mine() -> Iterator[T]:
+        while True:
+            with lock:
+                item = list(islice(left, 1))
+            if not item:
+                return
+            yield item[0]
+
+    def call() -> None:
+        try:
+            function(mine(), check)
+        except BaseException:
+            failed.set()
+            raise
+
+    if not items:
+        return
+    with ThreadPoolExecutor(min(workers, len(items))) as pool:
+        futures = [pool.submit(call) for _ in range(min(workers, len(items)))]
+        try:
+            _await(futures)
+        except BaseException:
+            failed.set()
+            raise
+
+
+def _await(futures: Sequence[Future[None]]) -> None:
+    """Wait for all; raise the error that came first, if any did."""
+    while wait(futures, timeout=BLINK).not_done:
+        pass
+    errors = [error for future in futures if (error := future.exception())]
+    for error in sorted(errors, key=lambda e: isinstance(e, _StoppedError)):
+        raise error

@@ -1,0 +1,85 @@
+"""The parent's ends of a child's pipes: frames written and read with a limit in time and in size."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import IO
+
+from align_data.common.workers.frames import LENGTH, FrameError
+
+_SOME = 2**16
+"""Bytes that are read at once: what a pipe holds."""
+
+
+class SilentError(Exception):
+    """The child neither reads nor answers in time."""
+
+
+class Pipes:
+    """Writes questions and reads answers; whatever the child does, no more than `most` bytes and a little are held."""
+
+    def __init__(self, into: IO[bytes], out: IO[bytes], most: int) -> None:
+        self._into, self._out, self._most = into.fileno(), out.fileno(), most
+        self._held = bytearray()
+        os.set_blocking(self._into, False)
+        os.set_blocking(self._out, False)
+
+    def write(self, frame: bytes, seconds: float | None) -> None:
+        """Write a question; FrameError where the child has said more than the last one asked for."""
+        if self._held or _ready(self._out, select.POLLIN, 0):
+            if not self._held and not self._some():
+                raise EOFError  # it has ended since
+            raise FrameError("an answer to no question")
+        until = _until(seconds)
+        left = memoryview(frame)
+        while left:
+            _wait(self._into, select.POLLOUT, until)
+            try:
+                left = left[os.write(self._into, left) :]
+            except BlockingIOError:
+                continue
+
+    def read(self, seconds: float | None) -> bytes:
+        """Return the body of the next answer; EOFError where there is none any more."""
+        until = _until(seconds)
+        while len(self._held) < LENGTH.size or len(self._held) < LENGTH.size + self._length():
+            _wait(self._out, select.POLLIN, until)
+            if not self._some():
+                raise EOFError
+        end = LENGTH.size + self._length()
+        body = bytes(self._held[LENGTH.size : end])
+        del self._held[:end]
+        return body
+
+    def _length(self) -> int:
+        (length,) = LENGTH.unpack_from(self._held)
+        if length > self._most:
+            raise FrameError(f"an answer of {length:,} bytes, where {self._most:,} are the most")
+        return int(length)
+
+    def _some(self) -> bool:
+        """Read what is there; return whether the child can still say something."""
+        try:
+            found = os.read(self._out, _SOME)
+        except BlockingIOError:
+            return True
+        self._held += found
+        return bool(found)
+
+
+def _until(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds
+
+
+def _wait(pipe: int, event: int, until: float | None) -> None:
+    left = None if until is None else until - time.monotonic()
+    if (left is not None and left <= 0) or not _ready(pipe, event, left):
+        raise SilentError
+
+
+def _ready(pipe: int, event: int, seconds: float | None) -> bool:
+    poll = select.poll()
+    poll.register(pipe, event)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))

@@ -1,0 +1,1 @@
+"""What a dataset is: its tables, pairs, ledgers, signal columns, images, references and tombstones."""

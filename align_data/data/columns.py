@@ -1,0 +1,190 @@
+"""Reading measured columns: what is there, whether it is still right, and all columns of a pair side by side."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from align_data.common.errors import DatasetError
+from align_data.data.layout import GROUPS, Dataset
+from align_data.decoding.seen import identities as looks
+from align_data.signals import Signal, find, known
+from align_data.storage.tables import MANIFEST, Manifest, Table
+
+
+def _fingerprint(table: Table) -> str | None:
+    manifest = table.committed()
+    return manifest.fingerprint if manifest is not None and table.whole(manifest) else None
+
+
+def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) -> dict[str, Any]:
+    """Return for each signal what must be equal for a stored value to be its: definition, images, what is given.
+
+    Which model or library measured it is as it is stored: who reads a value need have neither. With `anew` it is what
+    is installed here, which is what measuring again would take.
+    """
+    signals = [find(name) for name in names]
+    stored = {} if anew else _stored(dataset, signals)
+    content: dict[str, Any] = {}
+    if any(signal.content for signal in signals):
+        content = {"images": _fingerprint(dataset.images), "content": _fingerprint(dataset.content)}
+    given = {kind: _fingerprint(dataset.given(kind)) for kind in {s.given for s in signals if s.given is not None}}
+    return {
+        signal.name: {
+            **signal.identity(stored.get(signal.name)),
+            **({**content, "look": _look(dataset, signal.look)} if signal.content else {}),
+            **({signal.given: given[signal.given]} if signal.given is not None else {}),
+            **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
+        }
+        for signal in signals
+    }
+
+
+def _stored(dataset: Dataset, signals: Iterable[Signal]) -> dict[str, Any]:
+    """Return the identities that are stored of signals: of those that are measured."""
+    found: dict[str, Any] = {}
+    for group in {signal.group for signal in signals}:
+        manifest = dataset.measured(group).committed()
+        found |= manifest.meta["signals"] if manifest is not None else {}
+    return found
+
+
+def _look(dataset: Dataset, look: str | None) -> Mapping[str, Any] | None:
+    """Return how images were looked at, by today's definition of a look; None for a detector, which `content` tells."""
+    today, manifest = looks(None).get(look or ""), dataset.content.committed()
+    if today is None or manifest is None:
+        return None
+    return {**(manifest.meta["looks"][look] or {}), "version": today["version"]}
+
+
+def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
+    """Return what a score follows from, beside its pairs: the model, the images, and what tells which can be decoded.
+
+    Not all that was seen of the images: a detector's score of them leaves this one what it is.
+    """
+    content = dataset.content.committed()
+    sight = {} if content is None else {name: content.meta[name] for name in ("max_pixels", "seconds")}
+    pixels = None if content is None else content.meta["looks"]["pixels"]
+    return {"model": model, "images": _fingerprint(dataset.images), "pixels": pixels, **sight}
+
+
+def _model(dataset: Dataset, signal: Signal) -> str | None:
+    """Return the digest of the model whose scores are stored: any model's are right, but not two models' together."""
+    manifest = dataset.measured(signal.group).committed()
+    found = manifest.meta["signals"].get(signal.name, {}) if manifest is not None else {}
+    return found.get("model")
+
+
+def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
+    """Say why a signal cannot be measured in this dataset, as the end of a sentence; None if it can.
+
+    `nsfw` tells whether a detector is given.
+    """
+    why = signal.missing()
+    if signal.kind == "score":
+        return signal.lacks
+    if why is not None or signal.kind != "image":
+        return why
+    if signal.given is not None and dataset.given(signal.given).committed() is None:
+        return signal.lacks
+    if not signal.without_images and dataset.images.committed() is None:
+        return f"need the images: align-data fetch {shlex.quote(dataset.store.url)} --recipe LEDGER"
+    if signal.look == "nsfw" and not nsfw and not scored(dataset):
+        return signal.lacks
+    return None
+
+
+def need(names: Sequence[str], why: str) -> str:
+    """Say of some signals what `lacking` said of each, in the right number."""
+    return f"{', '.join(names)} {why.replace('need ', 'needs ', 1) if len(names) == 1 else why}"
+
+
+def scored(dataset: Dataset) -> bool:
+    """Tell whether a detector has scored images of this dataset."""
+    manifest = dataset.content.committed()
+    return manifest is not None and manifest.meta["looks"]["nsfw"] is not None
+
+
+def fresh(dataset: Dataset, group: str, pairs: Manifest, *, anew: bool = False) -> list[str]:
+    """Return the signals of a group that are measured from these pairs and by today's definitions.
+
+    With `anew` only those that what is installed here would measure alike.
+    """
+    manifest = dataset.measured(group).committed()
+    if manifest is None or manifest.meta["pairs"] != pairs.fingerprint or not dataset.measured(group).whole(manifest):
+        return []
+    stored = manifest.meta["signals"]
+    today = identities(dataset, [name for name in stored if known(name)], anew=anew)
+    good = [name for name in today if today[name] == stored[name]]
+    return [name for name in good if all(table.whole(table.committed()) for table in dataset.behind(name))]
+
+
+def available(dataset: Dataset, pairs: Manifest, asked: Iterable[str] | None = None) -> set[str]:
+    """Return all signals that are measured.
+
+    Raises DatasetError for one of the signals `asked` for, or any if None, that is stale: measured from other pairs,
+    before images were fetched, or by a definition that has changed.
+    """
+    asked = None if asked is None else set(asked)
+    found: set[str] = set()
+    for group in dataset.groups():
+        manifest = dataset.measured(group).committed()
+        if manifest is None:
+            _begun(dataset, group, asked)
+            continue
+        good = fresh(dataset, group, pairs)
+        stale = [n for n in manifest.meta["signals"] if n not in good and (asked is None or n in asked)]
+        if stale:
+            raise DatasetError(
+                f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs, or "
+                f"by another definition than today's, or files of theirs are gone; {_again(dataset, group, stale)}"
+            )
+        found.update(good)
+    return found
+
+
+def _begun(dataset: Dataset, group: str, asked: Collection[str] | None) -> None:
+    """Raise DatasetError where a group that is asked for has parts and no manifest.
+
+    Where all are asked for, the scores of a model that has not finished are not missed.
+    """
+    table = dataset.measured(group)
+    everything = asked is None and group in GROUPS
+    names = [column.name for column in table.contract.columns if everything or column.name in (asked or ())]
+    if names and table.uncommitted:
+        raise DatasetError(
+            f"{dataset.store.path(table.name)} has parts but no {MANIFEST}: it is lost, or measuring did not finish; "
+            f"{_again(dataset, group, names)}"
+        )
+
+
+def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
+    url, name = dataset.store.url, group.partition(".")[2]
+    if group in GROUPS:
+        reasons = dict.fromkeys(why for one in stale if known(one) and (why := find(one).missing()) is not None)
+        return f"measure them again: align-data measure {shlex.quote(url)}" + "".join(
+            f" ({need(list(stale), r)})" for r in reasons
+        )
+    folder = dataset.store.path(dataset.measured(group).name)
+    return (
+        f"score them again: align-data score MODEL {shlex.quote(url)} --as {name}; or do without, and remove {folder}"
+    )
+
+
+def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable[str]) -> Iterator[pl.DataFrame]:
+    """Yield the pieces of one part: columns of `pairs` and measured signals side by side, row for row."""
+    streams = [dataset.pairs.pieces(part, list(pairs))]
+    streams += [dataset.measured(group).pieces(part, names) for group, names in by_group(signals).items()]
+    for frames in zip(*streams, strict=True):
+        yield pl.concat(frames, how="horizontal")
+
+
+def by_group(signals: Iterable[str]) -> dict[str, list[str]]:
+    """Return the signals of each group that has some."""
+    found: dict[str, list[str]] = {}
+    for name in signals:
+        found.setdefault(find(name).group, []).append(name)
+    return found

@@ -1,0 +1,113 @@
+"""The images of a dataset: a row a URL, in the order in which the URLs first come in `pairs`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Tick
+from align_data.data.layout import Dataset
+from align_data.storage import names
+from align_data.storage.contracts import contract
+from align_data.storage.tables import Table
+from align_data.storage.tars import BLOCK, Place
+
+IMAGES = contract("images").polars()
+"""The columns of the table `images`."""
+
+
+def asked_of(dataset: Dataset, part: int, ledger: str | None, tick: Tick | None = None) -> pl.DataFrame:
+    """Return the URLs of a part: `url`, `key`, and `open`, whether a pair with it is not dropped by the ledger.
+
+    What was taken down has none.
+    """
+    pieces = dataset.pairs.pieces(part, ["uid", "url"])
+    masks = dataset.ledger(ledger).pieces(part, ["failed"]) if ledger is not None else None
+    found: list[pl.DataFrame] = []
+    for piece in pieces:
+        is_open = pl.lit(True) if masks is None else (next(masks)["failed"] == 0).alias("open")
+        one = piece.select(pl.col("uid").str.head(16).alias("key"), "url", is_open.alias("open"))
+        found.append(_distinct(one.filter(pl.col("url") != "")))
+        if tick is not None:
+            tick(len(piece))
+    return (
+        _distinct(pl.concat(found))
+        if found
+        else pl.DataFrame(schema={"key": pl.String, "url": pl.String, "open": pl.Boolean})
+    )
+
+
+def _distinct(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("url", maintain_order=True).agg(pl.col("key").first(), pl.col("open").any())
+
+
+def untried(urls: pl.Series) -> pl.DataFrame:
+    """Return the rows of URLs that nobody has asked for."""
+    empty = [pl.lit(None, IMAGES[name]).alias(name) for name in ("reason", "tar", "offset", "size")]
+    frame = urls.to_frame("url").with_columns(*empty, status=pl.lit("untried"), retryable=pl.lit(True))
+    return frame.select(*IMAGES)
+
+
+def sorted_rows(table: Table, part: int, columns: list[str] | None = None) -> pl.DataFrame:
+    """Return all rows of one part of a table like `images`, in their order.
+
+    Raises DatasetError for a row that names a tar, or a place in one, that we cannot have written.
+    """
+    wanted = columns or list(table.contract.polars())
+    pieces = list(table.pieces(part, wanted))
+    rows = pl.concat(pieces) if pieces else pl.DataFrame(schema=table.contract.polars(*wanted))
+    if "tar" in wanted:
+        _check_places(table, part, rows)
+    return rows
+
+
+def _check_places(table: Table, part: int, rows: pl.DataFrame) -> None:
+    form = names.tar_of(part) if table.name in ("images", "content") else names.TAR
+    tar = pl.col("tar").fill_null("")
+    wrong = {"tar": ~tar.str.contains(f"^(?:{form.pattern})$")}
+    for column, least in (("offset", BLOCK), ("size", 0)):
+        if column in rows.columns:
+            wrong[column] = (pl.col(column) < least).fill_null(True)
+    if "offset" in wrong:
+        wrong["offset"] |= pl.col("offset") % BLOCK != 0
+    told = rows.with_row_index("row").filter(pl.col("tar").is_not_null() & pl.any_horizontal(wrong.values()))
+    for row in told.head(1).iter_rows(named=True):
+        where = f"row {row['row'] + 1:,} of {table.store.path(table.part_name(part))}"
+        form.check(row["tar"], where)
+        said = ", ".join(f"{name} {row[name]}" for name in ("offset", "size") if name in wrong)
+        raise DatasetError(f"{where}: {said} is not where an image can lie in {row['tar']}")
+
+
+def image_places(dataset: Dataset, part: int) -> pl.DataFrame:
+    """Return url, tar, offset and size of the images of a part, and sha256: of the bytes, where they were measured."""
+    place = ["url", "tar", "offset"]
+    rows = sorted_rows(dataset.images, part, [*place, "size"])
+    if not dataset.content.has(part):
+        return rows.with_columns(sha256=pl.lit(None, pl.String))
+    content = sorted_rows(dataset.content, part, [*place, "sha256"]).unique("url", keep="first")
+    return rows.join(content, on=place, how="left", maintain_order="left")
+
+
+PLACE = ("tar", "offset", "size", "sha256")
+"""The columns of `image_places` that are a `Place`."""
+
+
+def place_of(row: Mapping[str, Any]) -> Place | None:
+    """Return where an image's bytes lie by a row of `image_places`; None where there are none."""
+    return None if row["tar"] is None else Place(*(row[name] for name in PLACE))
+
+
+def chunks(rows: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, first row and rows of each chunk of a part."""
+    for number, start in enumerate(range(0, rows, size)):
+        yield number, start, min(size, rows - start)
+
+
+def names_of(keys: pl.Series) -> pl.Series:
+    """Return a name for each URL of a part: its key, with a number behind it where two URLs share one."""
+    frame = keys.to_frame("key").with_columns(again=pl.int_range(pl.len()).over("key"))
+    plain = pl.when(pl.col("again") == 0).then(pl.col("key"))
+    return frame.select(plain.otherwise(pl.format("{}-{}", "key", "again"))).to_series()

@@ -1,0 +1,131 @@
+"""The tables of a dataset, by name."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from align_data.common.errors import DatasetError
+from align_data.data import meta
+from align_data.recipes.model import NAME
+from align_data.signals import find
+from align_data.signals.score import GROUP, SIMILARITY
+from align_data.signals.score import NAME as SCORE
+from align_data.storage.contracts import Contract, contract
+from align_data.storage.store import Store
+from align_data.storage.tables import MANIFEST, Manifest, Table
+
+BEGUN = "_log/ingest.json"
+"""What an ingest is made of, written before anything else: parts beside it are of these inputs."""
+FETCH = "_log/fetch.json"
+"""What the last run of fetch was of, so that a killed one goes on."""
+TAKEDOWN = "_takedown/plan.json"
+"""What a takedown has begun and not finished: until it has, no stage works."""
+GROUPS = ("text", "corpus", "image")
+"""The groups of measured columns, beside one for each model that scored."""
+
+
+def of_group(group: str) -> Contract:
+    """Return the contract of one group of signals."""
+    family, _, name = group.partition(".")
+    if family != GROUP:
+        return contract(f"measured-{group}")
+    shown = contract(f"measured-{GROUP}")
+    columns = tuple(replace(column, name=f"{SIMILARITY}.{name}") for column in shown.columns)
+    return replace(shown, table=f"measured/{group}", columns=columns)
+
+
+def measured_schema(signals: Iterable[str]) -> pa.Schema:
+    """Return the Arrow schema of some signals side by side."""
+    names = list(signals)
+    scores = dict.fromkeys(group for name in names if (group := find(name).group) not in GROUPS)
+    return pa.unify_schemas([of_group(group).arrow(names) for group in (*GROUPS, *scores)])
+
+
+class Dataset:
+    """A folder of tables; what is in it is described in schemas/."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._tables: dict[str, Table] = {}
+        self.pairs = self._table("pairs", meta.Pairs, hashed=True)
+        self.rejected = self._table("rejected", meta.Rejected)
+        self.images = self._table("images", meta.Images, hashed=True)
+        self.content = self._table("content", meta.Content, hashed=True)
+        self.tombstones = self._table("tombstones", None, hashed=True)
+        self.banned = self._table("banned", None)
+
+    def _table(
+        self, name: str, made: type[BaseModel] | None, of: Contract | None = None, *, hashed: bool = False
+    ) -> Table:
+        """Return the table of this name, the same each time: it remembers its manifest."""
+        if name not in self._tables:
+            self._tables[name] = Table(self.store, name, of or contract(name), hashed, made)
+        return self._tables[name]
+
+    def given(self, kind: str) -> Table:
+        """Return the table of what a user gave to compare images with: 'evaluation' or 'blocklist'."""
+        return self._table(kind, None, hashed=True)
+
+    def measured(self, group: str) -> Table:
+        """Return the table of one group of signals."""
+        return self._table(f"measured/{group}", meta.Measured, of_group(group))
+
+    def groups(self) -> list[str]:
+        """Return the groups of signals: those that there always are, and one for each model that scored."""
+        scores = (name for name in self.store.names("measured") if re.fullmatch(rf"{GROUP}\.{SCORE}", name))
+        return [*GROUPS, *scores]
+
+    def behind(self, signal: str) -> list[Table]:
+        """Return the tables that must be whole, beside its own, for a measured signal to be of use."""
+        return [self.counts("ngrams"), self.classes("ngrams")] if signal == "rarest_ngram" else []
+
+    def counts(self, kind: str) -> Table:
+        """Return the totals of one kind of key: 'ngrams' or 'texts'."""
+        return self._table(f"counts/{kind}", meta.Counts, contract("counts"))
+
+    def classes(self, kind: str) -> Table:
+        """Return the counts of counts of one kind of key."""
+        return self._table(f"counts/{kind}-classes", meta.Counts, contract("classes"))
+
+    def ledger(self, name: str) -> Table:
+        """Return a ledger; DatasetError for a name that is none."""
+        if not re.fullmatch(NAME, name):
+            raise DatasetError(f"{name!r} cannot be a ledger's name: letters, digits, '.', '_' and '-' can be in one")
+        return self._table(f"verdicts/{name}", meta.Verdicts, contract("verdicts"))
+
+    def ledgers(self) -> list[str]:
+        """Return the names of the committed ledgers."""
+        return [name for name in self.store.names("verdicts") if self.ledger(name).committed()]
+
+    def ingested(self) -> Manifest:
+        """Return the manifest of `pairs`; DatasetError if nothing has been ingested, or a takedown is unfinished."""
+        if self.store.exists(TAKEDOWN):
+            raise DatasetError(
+                f"{self.store.url}: a takedown began here and did not finish; run it again: "
+                f"align-data takedown {shlex.quote(self.store.url)}"
+            )
+        for table in (self.tombstones, self.banned):
+            if table.uncommitted:
+                raise DatasetError(
+                    f"{self.store.path(table.name)} has lost its {MANIFEST}, so that nobody can tell what was taken "
+                    "down; put it back"
+                )
+        manifest = self.pairs.committed()
+        if manifest is not None:
+            if len(manifest.meta["splits"]) != len(manifest.parts) - 1:
+                raise DatasetError(
+                    f"{self.store.path('pairs')}/{MANIFEST} does not say where each of its parts begins; it is damaged"
+                )
+            return manifest
+        if self.store.exists(BEGUN):
+            raise DatasetError(f"{self.store.url}: ingest did not finish; run it again with the same inputs")
+        raise DatasetError(
+            f"{self.store.url} is no dataset; make one with: align-data ingest INPUT... "
+            f"--out {shlex.quote(self.store.url)}"
+        )

@@ -1,0 +1,160 @@
+"""What a pair is: its URL and text made canonical, its keys, and how equal pairs become one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.common.hashing import Hashes, uid, xxh3
+from align_data.sources.lists.rows import COLUMNS, MAX_BYTES
+from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, recut
+
+DECLARED = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")
+"""What the input says beside URL and text; of equal pairs the smallest tuple of these is kept, nulls last."""
+
+_CONTROL = r"[\x00-\x1f\x7f]"
+# White space is what Python's str.isspace says: Unicode's, and the four separators of ASCII.
+_CONTROL_NOT_SPACE = r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"
+# All white space but a single plain space, which stays.
+_SPACE = r"[\s\x1c-\x1f]{2,}|[\s\x1c-\x1f--\ ]"
+# With a host: what stands before an @ is none.
+_ABSOLUTE = r"^[hH][tT][tT][pP][sS]?://(?:[^/?#@]*@)?[^/?#@:\s][^/?#@]*(?:[/?#]|$)"
+# No character before U+0300 is changed by NFC, whatever follows it.
+_COMPOSABLE = r"[^\x00-\x{2ff}]"
+
+
+def normalise(texts: pl.Series) -> pl.Series:
+    """Return texts in NFC, without control characters, white space collapsed; null becomes the empty text."""
+    texts = texts.fill_null("")
+    # Nine of ten texts are plain and stay as they are; that is found out cheaper than they are rewritten.
+    text = pl.col("text")
+    suspect = (text.str.len_bytes() != text.str.len_chars()) | text.str.contains("  ", literal=True)
+    suspect |= text.str.starts_with(" ") | text.str.ends_with(" ")
+    if _has_control(texts):
+        suspect |= text.str.contains(_CONTROL)
+    at = texts.to_frame("text").select(suspect.arg_true()).to_series()
+    if not len(at):
+        return texts
+    some = texts.gather(at).str.replace_all(_CONTROL_NOT_SPACE, "")
+    composable = some.str.contains(_COMPOSABLE).arg_true()
+    if len(composable):
+        some = some.scatter(composable, some.gather(composable).str.normalize("NFC"))
+    return texts.scatter(at, some.str.replace_all(_SPACE, " ").str.strip_chars(" "))
+
+
+def _has_control(texts: pl.Series) -> bool:
+    """Tell whether any text holds an ASCII control character: one look at all bytes, not one search a text."""
+    joined = np.frombuffer(texts.str.join("").cast(pl.Binary).item(), dtype=np.uint8)
+    return bool(len(joined) and (joined.min() < 0x20 or (joined == 0x7F).any()))
+
+
+def clean(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows that are pairs, made canonical; and row, reason and detail of those that are not."""
+    rows = rows.with_columns(pl.col("url").str.strip_chars())
+    url = pl.col("url")
+    long = [(name, pl.col(name).str.len_bytes()) for name in ("url", "alt_text")]
+    visible = url.str.replace_all(_CONTROL, "\N{REPLACEMENT CHARACTER}")
+    control = [(url.str.contains(_CONTROL), "url_control_character", visible)] if _has_control(rows["url"]) else []
+    reasons = [
+        (url.is_null() | (url == ""), "url_missing", pl.lit("")),
+        *((size > MAX_BYTES, "too_long", pl.format(f"{name} of {{}} bytes", size)) for name, size in long),
+        *control,
+        (~url.str.contains(_ABSOLUTE), "url_not_http", url),
+    ]
+    bad = rows.select(pl.any_horizontal([wrong.fill_null(False) for wrong, _, _ in reasons])).to_series()
+    rejected = rows.filter(bad).select("row", *_first(reasons)) if bad.any() else _NONE_REJECTED
+    rows = rows.filter(~bad) if bad.any() else rows
+    return rows.with_columns(normalise(rows["alt_text"])), rejected
+
+
+def _first(reasons: list[tuple[pl.Expr, str, pl.Expr]]) -> tuple[pl.Expr, pl.Expr]:
+    """Return reason and detail of the first that is true."""
+    reason = pl.coalesce([pl.when(wrong).then(pl.lit(name)) for wrong, name, _ in reasons])
+    detail = pl.coalesce([pl.when(wrong).then(what.str.slice(0, 200)) for wrong, _, what in reasons])
+    return reason.alias("reason"), detail.alias("detail")
+
+
+_NONE_REJECTED = pl.DataFrame(schema={"row": pl.Int64, "reason": pl.String, "detail": pl.String})
+
+
+def keyed(rows: pl.DataFrame, declared: Sequence[str] = DECLARED) -> pl.DataFrame:
+    """Return rows with url_key, pair_key, a count of one copy each, and the `declared` columns."""
+    return rows.select(
+        xxh3(pl.col("url")).alias("url_key"),
+        xxh3(pl.concat_str("url", pl.lit("\0"), "alt_text")).alias("pair_key"),
+        "url",
+        "alt_text",
+        pl.lit(1, pl.Int64).alias("copies"),
+        *declared,
+    )
+
+
+def merge(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return keyed rows sorted by their keys, equal pairs made one: copies added, the smallest declared tuple kept.
+
+    Merging is associative: some rows can be merged before all are.
+    """
+    rows = rows.rechunk()  # gathering from many small chunks takes five times as long
+    url_key, pair_key = rows["url_key"].to_numpy(), rows["pair_key"].to_numpy()
+    order = _order(url_key, pair_key)
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(url_key[order]) != 0) | (np.diff(pair_key[order]) != 0)
+    if first.all():
+        return rows[order]
+    starts = np.flatnonzero(first)
+    copies = np.add.reduceat(rows["copies"].to_numpy()[order], starts)
+    chosen = order[starts]
+    sizes = np.diff(starts, append=len(order))
+    # Only the groups of several rows are compared column by column.
+    group = np.repeat(np.arange(len(starts)), sizes)
+    several = np.flatnonzero(sizes[group] > 1)
+    declared = [name for name in DECLARED if name in rows.columns]
+    members = pl.DataFrame({"group": group[several], "row": order[several]})
+    members = members.hstack([rows[name][order[several]] for name in declared])
+    best = members.sort("group", *declared, nulls_last=True).unique("group", keep="first", maintain_order=True)
+    chosen[best["group"].to_numpy()] = best["row"].to_numpy()
+    return rows[chosen].with_columns(copies=copies)
+
+
+def _order(url_key: Hashes, pair_key: Hashes) -> NDArray[np.intp]:
+    """Return the order by url_key, then pair_key: a fast sort, and one by both keys for URLs with several texts."""
+    order = np.argsort(url_key)
+    same = np.diff(url_key[order]) == 0
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    some = order[tied]
+    order[tied] = some[np.lexsort((pair_key[some], url_key[some]))]
+    return order
+
+
+def finished(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return merged rows as the table `pairs` has them: the uid for the keys, nulls for what no input declares."""
+    ids = uid(rows["url_key"].to_numpy(), rows["pair_key"].to_numpy())
+    absent = [pl.lit(None, COLUMNS[name]).alias(name) for name in DECLARED if name not in rows.columns]
+    return rows.with_columns(ids, *absent).select("uid", "url", "alt_text", "copies", *DECLARED)
+
+
+def pieces(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Cut rows into pieces of at most PIECE_ROWS rows and, but for a single row, PIECE_BYTES of text."""
+    return recut(frames, _end)
+
+
+_BYTES = (pl.col("url").str.len_bytes() + pl.col("alt_text").str.len_bytes()).cast(pl.Int64)
+
+
+def size(rows: pl.DataFrame, others: Sequence[str] = ()) -> int:
+    """Return the bytes of all URLs and texts, and of the texts in other columns."""
+    texts = [pl.col(name).str.len_bytes().sum() for name in others if rows.schema[name] == pl.String]
+    return int(rows.select(pl.sum_horizontal(_BYTES.sum(), *texts)).item())
+
+
+def _end(rows: pl.DataFrame) -> int | None:
+    """Return where the first piece of `rows` ends, or None if it may go on behind them."""
+    head = rows[:PIECE_ROWS]
+    sizes = head.select(_BYTES.cum_sum()).to_series().to_numpy()
+    fit = int(np.searchsorted(sizes, PIECE_BYTES, side="right"))
+    if fit < len(head):
+        return max(1, fit)
+    return PIECE_ROWS if len(head) == PIECE_ROWS else None

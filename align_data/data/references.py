@@ -1,0 +1,208 @@
+"""What a user gives to compare images with: evaluation images that no training image may copy, and blocklists."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import idna
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from align_data.common.errors import DatasetError, InputError
+from align_data.data.layout import Dataset
+from align_data.signals.base import Piece
+from align_data.signals.text import host
+from align_data.storage.contracts import contract
+from align_data.storage.tables import Table, digest, frame
+
+_BLOCK = 2**22
+"""Distances that are held at once."""
+FORMS = {
+    "sha256": re.compile(r"[0-9a-fA-F]{64}"),
+    "md5": re.compile(r"[0-9a-fA-F]{32}"),
+    "phash": re.compile(r"[0-9a-fA-F]{16}"),
+    "url": re.compile(r"[hH][tT][tT][pP][sS]?://\S+"),
+    "host": re.compile(r"[\w.-]*\w[\w.-]*|\[[0-9a-fA-F:.]+\]"),
+}
+"""What a line of a blocklist can hold; of a value without its kind, the first that it fits."""
+_DISTANCE = re.compile(r"[0-9]|[1-5][0-9]|6[0-4]")
+
+
+class Lists:
+    """Evaluation images and blocklist of a dataset, as signals ask for them."""
+
+    def __init__(self, evaluation: pl.DataFrame, blocklist: pl.DataFrame) -> None:
+        by_name = evaluation.sort("name")
+        self._names = by_name["name"]
+        self._phashes = by_name["phash"].to_numpy()
+        self._blocked = {kind: blocklist.filter(pl.col("kind") == kind) for kind in FORMS}
+
+    def nearest(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """Return the distance to the nearest evaluation image, and the first such by name; null for null."""
+        distance, place = nearest(frame["phash"], self._phashes)
+        return distance, self._names.gather(place)
+
+    def blocked(self, rows: pl.DataFrame) -> pl.Series:
+        """Tell which rows are on the list; null where only the bytes could tell, and they may still come."""
+        found = rows["url"].is_in(self._blocked["url"]["value"].implode()) | self._of_hosts(rows)
+        hashed = [kind for kind in ("sha256", "md5", "phash") if len(self._blocked[kind])]
+        if not hashed:
+            return found.alias("blocked")
+        if "sha256" not in rows.columns:  # nothing has been fetched
+            return found.replace_strict({True: True, False: None}, return_dtype=pl.Boolean).alias("blocked")
+        for kind in ("sha256", "md5"):
+            found |= rows[kind].is_in(self._blocked[kind]["value"].implode()).fill_null(False)
+        found |= self._near(rows["phash"])
+        unknown = ~found & rows["decodable"].is_null()
+        return found.to_frame("blocked").select(pl.when(~unknown).then(pl.col("blocked"))).to_series()
+
+    def _of_hosts(self, rows: pl.DataFrame) -> pl.Series:
+        listed = set(self._blocked["host"]["value"])
+        if not listed:
+            return pl.Series([False]).new_from_index(0, len(rows))
+        hosts = host(Piece(rows))
+        return hosts.is_in(list(listed_hosts(hosts, listed))).fill_null(False)
+
+    def _near(self, phashes: pl.Series) -> pl.Series:
+        found = pl.Series([False]).new_from_index(0, len(phashes))
+        for (within,), some in self._blocked["phash"].group_by("within", maintain_order=True):
+            listed = np.array([_signed(value) for value in some["value"]], dtype=np.int64)
+            found |= (nearest(phashes, listed)[0] <= within).fill_null(False)
+        return found
+
+
+def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
+    """Return host → the listed domain that it is or lies in, for those of `hosts` that do; IDNs in either form."""
+    domains = {_ascii(name): name for name in listed}
+    found = {}
+    for name in hosts.unique().drop_nulls():
+        parts = _ascii(name).rstrip(".").split(".")
+        domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in domains), None)
+        if domain:
+            found[name] = domains[domain]
+    return found
+
+
+def _ascii(host: str) -> str:
+    """Return a host as it is asked for: an internationalised one as xn--, an IPv6 address in its shortest form."""
+    try:
+        if host.startswith("["):
+            return f"[{ipaddress.ip_address(host.strip('[]'))}]"
+        return host if host.isascii() else idna.encode(host, uts46=True).decode()
+    except ValueError:
+        return host
+
+
+def _signed(value: str) -> int:
+    return int.from_bytes(bytes.fromhex(value), "big", signed=True)
+
+
+def nearest(phashes: pl.Series, listed: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
+    """Return for each pHash the least number of bits by which a listed one differs, and the first such one's place.
+
+    Exact, by comparing all with all: null for null, and where nothing is listed.
+    """
+    unique = phashes.drop_nulls().unique()
+    if not len(listed) or not len(unique):
+        nothing = [pl.Series([None], dtype=type_).new_from_index(0, len(phashes)) for type_ in (pl.Int32, pl.Int64)]
+        return nothing[0], nothing[1]
+    mine, theirs = unique.to_numpy().view(np.uint64), listed.view(np.uint64)
+    best, place = np.full(len(mine), 255, np.uint8), np.zeros(len(mine), np.int64)
+    width = min(len(theirs), 2**16)
+    step = max(1, _BLOCK // width)
+    for left in range(0, len(theirs), width):
+        some = theirs[left : left + width]
+        for top in range(0, len(mine), step):
+            distances = np.bitwise_count(mine[top : top + step, None] ^ some)
+            at = distances.argmin(axis=1)
+            least = np.take_along_axis(distances, at[:, None], axis=1)[:, 0]
+            better = least < best[top : top + step]  # of equally near ones the first stays
+            best[top : top + step][better] = least[better]
+            place[top : top + step][better] = at[better] + left
+    known = pl.DataFrame({"phash": unique, "distance": best.astype(np.int32), "place": place})
+    joined = phashes.to_frame("phash").join(known, on="phash", how="left", maintain_order="left")
+    return joined["distance"], joined["place"]
+
+
+def lists(dataset: Dataset) -> Lists:
+    """Load what was given to a dataset."""
+    return Lists(_rows(dataset.given("evaluation")), _rows(dataset.given("blocklist")))
+
+
+def _rows(table: Table) -> pl.DataFrame:
+    none = pl.DataFrame(schema=table.contract.polars())
+    return none if table.committed() is None else pl.concat([none, *table.pieces(0, none.columns)])
+
+
+def give_evaluation(dataset: Dataset, file: str) -> None:
+    """Keep the index of evaluation images that `align-data eval-index` wrote; InputError if the file is none."""
+    try:
+        form = contract("evaluation")
+        table = form.check(pq.read_table(file, columns=form.arrow().names, page_checksum_verification=True))
+    except (OSError, pa.ArrowException, ValueError, KeyError, DatasetError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{file} is no index of evaluation images: {what}; make it with align-data eval-index"
+        ) from error
+    _give(dataset.given("evaluation"), frame(table).unique().sort("name", "phash"))
+
+
+def give_blocklist(dataset: Dataset, file: str) -> None:
+    """Keep a blocklist; InputError names the line that cannot be understood."""
+    rows = list(dict.fromkeys(read_blocklist(file)))
+    schema = contract("blocklist").polars()
+    _give(dataset.given("blocklist"), pl.DataFrame(rows, schema, orient="row").sort(*schema))
+
+
+def _give(table: Table, rows: pl.DataFrame) -> None:
+    facts = {"rows": digest(rows.rows())}
+    if table.committed() is not None and table.facts(0) == facts:
+        return
+    table.retract()  # or a run killed here would leave the old list's name on the new one
+    with table.writer(0, facts) as writer:
+        writer.write(rows)
+    assert writer.info is not None
+    table.commit([writer.info], facts)
+
+
+def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:
+    """Yield kind, value and `within` of each line; a kind may stand before the value, and behind a phash a distance.
+
+    Raises InputError for a file that cannot be read, and for a line that is none.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"cannot read the blocklist {file}: it is not UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise InputError(f"cannot read the blocklist {file}: {getattr(error, 'strerror', None) or error}") from error
+    for number, line in enumerate(lines, 1):
+        words = [] if line.lstrip().startswith("#") else line.split()
+        if not words:
+            continue
+        kind = words.pop(0) if words[0] in FORMS and len(words) > 1 else _kind(words[0])
+        within = words.pop() if kind == "phash" and len(words) == 2 else "0"
+        if len(words) != 1 or not _DISTANCE.fullmatch(within) or not FORMS[kind].fullmatch(words[0]):
+            raise InputError(
+                f"{file}, line {number}: {line.strip()[:100]!r} is no entry; write KIND VALUE, with a KIND of "
+                f"{', '.join(FORMS)}, and behind a phash of 16 hex digits how many of its bits may differ"
+            )
+        yield kind, _plain(kind, words[0]), int(within)
+
+
+def _kind(value: str) -> str:
+    """Return the kind of a value without one; what is no hash and no URL is a host only if it has a dot."""
+    kind = next((kind for kind, form in FORMS.items() if form.fullmatch(value)), "url")
+    return kind if kind != "host" or "." in value.strip(".") or value.startswith("[") else "url"
+
+
+def _plain(kind: str, value: str) -> str:
+    if kind == "url":
+        return value
+    return value.lower().strip(".") if kind == "host" else value.lower()

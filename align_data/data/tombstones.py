@@ -1,0 +1,67 @@
+"""Tombstones: the uids of pairs that were taken down, which every stage leaves out from then on.
+
+A pair's row stays where it was, so that tables stay row for row; its URL is the empty text, which no other pair has.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import polars as pl
+
+from align_data.data.layout import Dataset
+from align_data.storage.tables import Manifest, Table, cut
+
+_BEHIND = "g"
+"""What is greater than every uid."""
+
+
+def fingerprint(dataset: Dataset) -> str | None:
+    """Return what tells these tombstones from any others; None where nothing was taken down."""
+    manifest = dataset.tombstones.committed()
+    return manifest.fingerprint if manifest is not None else None
+
+
+def every(table: Table) -> pl.Series:
+    """Return all values of a table that has one sorted column, such as the tombstones."""
+    return _within(table, "", _BEHIND)
+
+
+def of_part(dataset: Dataset, pairs: Manifest, part: int) -> pl.Series:
+    """Return the tombstones of one part of `pairs`."""
+    return _within(dataset.tombstones, *bounds(pairs, part))
+
+
+def bounds(pairs: Manifest, part: int) -> tuple[str, str]:
+    """Return the least uid that a part can have, and the least that is behind it, or beginnings of them."""
+    splits = ["", *pairs.meta["splits"], _BEHIND]
+    return splits[part], splits[part + 1]
+
+
+def part_of(pairs: Manifest, uid: str) -> int:
+    """Return the part that a uid lies in."""
+    return bisect_right(pairs.meta["splits"], uid[:16])
+
+
+def _within(table: Table, low: str, high: str) -> pl.Series:
+    name = table.contract.columns[0].name
+    found = [pl.Series(name, [], pl.String)]
+    if table.committed() is not None:
+        for group, (least, greatest) in enumerate(table.piece_statistics(0, name)):
+            if greatest >= low and least < high:
+                found.append(table.piece(0, group, [name])[name])
+    values = pl.concat(found)
+    return values.filter((values >= low) & (values < high))
+
+
+def write(table: Table, values: Iterable[str]) -> Manifest:
+    """Write a table of one sorted column."""
+    name = table.contract.columns[0].name
+    frame = pl.DataFrame({name: sorted(set(values))}, {name: pl.String})
+    table.change()
+    with table.writer(0, {}) as writer:
+        for piece in cut([frame]):
+            writer.write(piece)
+    assert writer.info is not None
+    return table.commit([writer.info], {})

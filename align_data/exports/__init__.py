@@ -1,0 +1,1 @@
+"""What an export is: its manifest and its shards."""

@@ -1,0 +1,155 @@
+"""What stands in an exported folder: export writes it, takedown changes it, verify reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from align_data.common.errors import DatasetError
+from align_data.storage import names
+from align_data.storage.store import Store
+
+MANIFEST = "manifest.json"
+WORKING = ("_rows", "_index")
+"""Folders that are there only while shards are made."""
+FILE = re.compile(
+    r"(?:[^/]+/){0,2}(?:\d{5,}\.(?:tar|parquet)(?:\.parquet)?|\d{5,}_stats\.json|sizes\.json|part-\d{5,}\.parquet)"
+    r"|index\.parquet|uids\.npy|manifest\.json|_begun\.json"
+)
+"""What export writes: shards and the like in the folders of splits, and its working folders the same."""
+_ENTRY: Mapping[str, type] = {"name": str, "pairs": int, "bytes": int, "sha256": str}
+_INDEX: Mapping[str, type] = {"name": str, "rows": int, "sha256": str}
+_NAMES: Mapping[str, names.Form] = {
+    "webdataset": names.TAR_SHARD,
+    "parquet": names.PARQUET_SHARD,
+    "metadata": names.PART,
+    "uids": names.UIDS,
+}
+"""Format → the form of its files' names."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A shard, or a file of metadata or uids, as the manifest names it."""
+
+    name: str
+    pairs: int
+    bytes: int
+    sha256: str
+
+
+def read_manifest(folder: Store) -> dict[str, Any]:
+    """Return the manifest of an export; DatasetError where there is none, or what is there is none."""
+    content = folder.read_bytes(MANIFEST)
+    if content is None:
+        raise DatasetError(
+            f"{folder.url} has no {MANIFEST}: it is no export, or one that did not finish; remove it and export again"
+        )
+    return parsed(content, folder.path(MANIFEST))
+
+
+def parsed(content: bytes, where: str) -> dict[str, Any]:
+    """Return what a manifest says; DatasetError where it is none, or names a file that no export has."""
+    try:
+        manifest = dict(json.loads(content))
+        for shard in manifest["shards"]:
+            _check(shard, _ENTRY)
+        if "index" in manifest:
+            _check(manifest["index"], _INDEX)
+        _check(manifest, {"format": str, "of": str, "pairs": int, "exported": int})
+        _check({"without_image": 0, "takedowns": [], **manifest}, {"without_image": int, "takedowns": list})
+        if manifest["format"] not in _NAMES:
+            raise ValueError(f"format is {names.shown(manifest['format'])}")
+        splits = list(manifest.get("splits", ()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DatasetError(f"{where} is no manifest of an export: {error!r}") from error
+    for split in splits:
+        names.SPLIT.check(split, where)
+    folders = set(folders_of(splits))
+    entries = [shard["name"] for shard in manifest["shards"]]
+    for name in entries:
+        _NAMES[manifest["format"]].check(name, where)
+        if f"{name.rpartition('/')[0]}/".lstrip("/") not in folders:
+            raise DatasetError(f"{where}: {names.shown(name)} is in no split of the export")
+    if len(set(entries)) < len(entries):
+        raise DatasetError(f"{where} is no manifest of an export: it names a file twice")
+    if "index" in manifest:
+        names.INDEX.check(manifest["index"]["name"], where)
+    return manifest
+
+
+def _check(entry: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    for key, type_ in types.items():
+        if not isinstance(entry[key], type_) or isinstance(entry[key], bool):
+            raise TypeError(f"{key} is {names.shown(entry[key])}")
+        if type_ is int and entry[key] < 0:
+            raise ValueError(f"{key} is {entry[key]}")
+
+
+def differs(folder: Store, entry: Mapping[str, Any]) -> str | None:
+    """Say in what a file is not what the manifest says of it; None if it is."""
+    try:
+        with folder.read(entry["name"]) as file:
+            sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.seek(0, 2)
+    except OSError as error:
+        return "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+    if size != entry.get("bytes", size):
+        return f"has {size:,} bytes, not {entry['bytes']:,}"
+    if sha256 != entry["sha256"]:
+        return f"has the SHA-256 {sha256}, not {entry['sha256']}"
+    return None
+
+
+def miscounts(manifest: Mapping[str, Any]) -> str | None:
+    """Say in what a manifest's numbers of pairs do not agree."""
+    counts = {
+        "pairs": manifest["pairs"] - manifest.get("without_image", 0),
+        "exported": manifest["exported"],
+        "its shards": sum(shard["pairs"] for shard in manifest["shards"]),
+        **({"its index": manifest["index"]["rows"]} if "index" in manifest else {}),
+    }
+    if len(set(counts.values())) == 1:
+        return None
+    return "counts the pairs otherwise each time: " + ", ".join(f"{name} {n:,}" for name, n in counts.items())
+
+
+def beside(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands beside the shards for the readers of open_clip and img2dataset: file → the JSON in it."""
+    if "index" not in manifest:
+        return {}
+    shards = {shard["name"]: shard["pairs"] for shard in manifest["shards"]}
+    each = {stats_name(name): stats(pairs) for name, pairs in shards.items()}
+    return each | sizes(folders_of(manifest.get("splits", ())), shards)
+
+
+def folders_of(splits: Collection[str]) -> list[str]:
+    """Return the folder, with its '/', of what is in no split, which comes first, and of each split."""
+    return [f"{name}/" for name in ("train", *splits)] if splits else [""]
+
+
+def stats_name(shard: str) -> str:
+    """Return the file that has a shard's stats."""
+    return f"{shard.rpartition('.')[0]}_stats.json"
+
+
+def stats(pairs: int) -> dict[str, Any]:
+    """Return what img2dataset would say of a shard of so many pairs."""
+    failed = {"failed_to_download": 0, "failed_to_resize": 0}
+    return {"count": pairs, "successes": pairs, **failed, "status_dict": {"success": pairs}}
+
+
+def sizes(folders: Iterable[str], shards: Mapping[str, int]) -> dict[str, Any]:
+    """Return what open_clip reads to know how many pairs a shard has: a file for each folder → the JSON in it."""
+    found: dict[str, Any] = {sizes_name(folder): {} for folder in folders}
+    for name, pairs in shards.items():
+        found.setdefault(sizes_name(name), {})[name.rpartition("/")[2]] = pairs
+    return found
+
+
+def sizes_name(name: str) -> str:
+    """Return the file that has the pairs of all shards of a folder, given one's name or the folder with its '/'."""
+    return f"{name[: name.rfind('/') + 1]}sizes.json"

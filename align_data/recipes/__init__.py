@@ -1,0 +1,1 @@
+"""Rules as data: what a recipe says, read from YAML."""

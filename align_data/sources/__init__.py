@@ -1,0 +1,1 @@
+"""Where pairs come from: lists of people, and img2dataset's output."""

@@ -1,0 +1,139 @@
+"""Which column of an input is what: by its usual names, by the user's word, or by looking at the values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from align_data.common.errors import InputError, nearest
+
+# Our column: the names that others use for it, the best first. Compared as `_folded` makes them.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "url": ("url", "image_url", "img_url", "image_link", "urls", "src", "image_src", "img_src"),
+    "alt_text": ("alt_text", "text", "caption", "alt", "texts", "captions"),
+    # Before resizing, where a tool says both.
+    "declared_width": ("declared_width", "original_width", "width", "image_width", "w"),
+    "declared_height": ("declared_height", "original_height", "height", "image_height", "h"),
+    "page_url": ("page_url", "page", "page_link"),
+    "declared_language": ("declared_language", "language", "lang"),
+    "license": ("license", "licence"),
+    "source_uid": ("source_uid", "uid", "id", "sample_id", "key"),
+}
+NEEDED = ("url", "alt_text")
+_BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>)$")
+_BETWEEN = re.compile(r"[ \t\xa0_-]+")
+_SEPARATORS = {
+    ";": "semicolons",
+    "\t": "tabs",
+    "|": "bars",
+    "^": "carets",
+    "~": "tildes",
+    "\x01": r"U+0001, as Hive writes them, in a shell $'\x01'",
+    ":": "colons",
+}
+_URL = re.compile(r"^\s*https?://\S", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The columns that the user names; None leaves one to be found."""
+
+    url: str | None = None
+    alt_text: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """Return the columns that were named."""
+        return {role: name for role, name in (("url", self.url), ("alt_text", self.alt_text)) if name}
+
+
+def _folded(name: str) -> str:
+    """Return a column's name without case, blanks, underscores, hyphens and what stands in brackets behind it."""
+    bare = _BRACKETS.sub("", name.strip())
+    return _BETWEEN.sub("", (bare or name).casefold())
+
+
+_FOLDED = {role: tuple(_folded(name) for name in names) for role, names in NAMES.items()}
+
+
+def usual(columns: Sequence[str]) -> dict[str, str]:
+    """Return our column → the input's, by the best of the usual names that is there.
+
+    Of several that are alike the first is taken, one without brackets before one with.
+    """
+    there: dict[str, str] = {}
+    for name in sorted(columns, key=lambda name: _BRACKETS.search(name.strip()) is not None):
+        there.setdefault(_folded(name), name)
+    exact = {name.lower(): name for name in reversed(columns)}
+    there |= {_folded(name): exact[name] for name in exact if any(name in names for names in NAMES.values())}
+    found = {role: next((there[name] for name in names if name in there), None) for role, names in _FOLDED.items()}
+    return {role: name for role, name in found.items() if name is not None}
+
+
+def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[str, str], str]:
+    """Return our column → the input's, for those that are there; and a sentence that says so.
+
+    Raises InputError if the URL or the text is not found, or a column that the user named.
+    """
+    found = {}
+    names = usual(columns)
+    for role in NAMES:
+        named = choice.given().get(role)
+        if named is not None and named not in columns:
+            there = ", ".join(columns)
+            raise InputError(f"{where} has no column {named}{nearest(named, columns)}; it has: {there}")
+        if named or role in names:
+            found[role] = named or names[role]
+            if columns.count(found[role]) > 1:
+                raise InputError(f"{where} has {columns.count(found[role])} columns called {found[role]}: leave one")
+    missing = [role for role in NEEDED if role not in found]
+    if missing:
+        option = {"url": "--url-col", "alt_text": "--text-col"}
+        usual_names = "; ".join(f"{role} is usually called {', '.join(NAMES[role])}" for role in missing)
+        raise InputError(
+            f"{where}: no column found for {' and '.join(missing)}; it has: {', '.join(columns) or 'none'}; "
+            f"{usual_names}; name yours with {' and '.join(option[role] for role in missing)}{_separator(columns)}"
+        )
+    return found, _said(found, columns, choice)
+
+
+def _separator(columns: Sequence[str]) -> str:
+    """Guess that a header was cut at the wrong character."""
+    name = next((name for sign, name in _SEPARATORS.items() if len(columns) == 1 and sign in columns[0]), None)
+    return f" (its fields seem to be separated by {name}: --delimiter)" if name else ""
+
+
+def _said(found: Mapping[str, str], columns: Sequence[str], choice: Choice) -> str:
+    """Say which columns are taken, and which others would fit the URL and the text."""
+    taken = ", ".join(name if role == name else f"{role} from {name}" for role, name in found.items())
+    others = [
+        column
+        for role in NEEDED
+        if role not in choice.given()
+        for column in columns
+        if _folded(column) in _FOLDED[role] and column != found[role]
+    ]
+    return f"columns: {taken}" + (f" (not {', '.join(others)}: --url-col and --text-col choose)" if others else "")
+
+
+def knows(columns: Sequence[str], choice: Choice) -> bool:
+    """Tell whether some of these look like column names: ours, the usual ones or the user's."""
+    wanted = {name for role in NEEDED for name in _FOLDED[role]}
+    return any(_folded(name) in wanted or name in choice.given().values() for name in columns)
+
+
+def by_value(rows: Sequence[Sequence[str]]) -> dict[str, int] | None:
+    """Return the positions of URL and text in rows without a header, or None if no column is mostly URLs.
+
+    The text is the column, of the others, with the most white space in it.
+    """
+    width = max((len(row) for row in rows), default=0)
+    whole = [row for row in rows if len(row) == width]
+    if width < 2 or not whole:
+        return None
+    urls = [sum(bool(_URL.match(row[i])) for row in whole) for i in range(width)]
+    url = urls.index(max(urls))
+    if urls[url] * 2 <= len(whole):
+        return None
+    spaces = {i: sum(row[i].count(" ") for row in whole) for i in range(width) if i != url}
+    return {"url": url, "alt_text": max(spaces, key=lambda i: spaces[i])}

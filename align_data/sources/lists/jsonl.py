@@ -1,0 +1,164 @@
+"""JSON: an object a line, or one array of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from align_data.common.errors import InputError
+from align_data.sources.lists.columns import NAMES, Choice, by_name, usual
+from align_data.sources.lists.find import Source
+from align_data.sources.lists.json_lines import TooLong, lines
+from align_data.sources.lists.rows import Batch, Rejects, valid_utf8
+from align_data.storage.tables import PIECE_ROWS
+
+_PIECE = 2**23
+"""Bytes of rows that are handed on at once."""
+_LOOK = 100
+_LAYOUTS = 1_000
+"""Sets of keys that are remembered, none of more keys than a list has columns."""
+_KEYS = 100
+_SHOWN = 1_000
+"""Bytes of a line that a rejected row's detail is made of."""
+Row = dict[str, bytes | None]
+
+
+def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
+    """Return which key is what, by the first lines' keys, and a sentence that says so."""
+    keys: dict[str, None] = {}
+    several, opening = "", b""
+    for line in islice(lines(source), _LOOK):
+        record = _parse(line)
+        if isinstance(record, dict):
+            keys.update(dict.fromkeys(record))
+            text = _keys(tuple(record), choice.given()).get("alt_text", "")
+            several = several or (text if isinstance(record.get(text), list) else "")
+        elif not opening and isinstance(line, bytes):
+            opening = line.lstrip()[:1]
+    if not keys and opening == b"[":
+        raise InputError(f"{source.path} has rows that are arrays; write each row as an object, one a line")
+    if not keys and opening == b"{":
+        raise InputError(
+            f"{source.path} is not JSON lines: none of its first lines is a whole object; write one row a line, "
+            "for example with: jq -c '.[]' FILE > FILE.jsonl"
+        )
+    _, said = by_name(list(keys), choice, source.path)
+    if several:
+        said += f" ({several} is a list: each of its captions is a row)"
+    # Lines further down may have other keys: each line's own are looked at, but for those that the user names.
+    return {role: choice.given().get(role, "") for role in NAMES}, said
+
+
+def read(source: Source, named: dict[str, str]) -> Iterator[tuple[Batch, Rejects]]:
+    """Yield the rows of the file; a line that is not a JSON object, or whose URL or text is not text, is rejected.
+
+    What is what is told line by line, by the best of the usual names that the line has, so that neither other lines
+    nor the number of files matter. `named` are the keys that the user gives, '' for the others. A line with a list of
+    captions is a row for each of them.
+    """
+    piece = _Piece(list(named))
+    layouts: dict[tuple[str, ...], dict[str, str]] = {}
+    for number, line in enumerate(lines(source), 1):
+        record = _parse(line)
+        columns: dict[str, str] = {}
+        if isinstance(record, dict):
+            shape = tuple(record)
+            if shape not in layouts and len(layouts) < _LAYOUTS and len(shape) < _KEYS:
+                layouts[shape] = _keys(shape, named)
+            columns = layouts.get(shape) or _keys(shape, named)
+        wrong = _wrong(line, record, columns)
+        if wrong:
+            piece.rejects.add(number, *wrong)
+            piece.size += 64
+            if piece.full:
+                yield piece.taken()
+            continue
+        for text in _texts(record.get(columns["alt_text"])):
+            piece.add(number, {role: _bytes(record.get(columns[role])) for role in named} | {"alt_text": _bytes(text)})
+            if piece.full:
+                yield piece.taken()
+    yield piece.taken()
+
+
+class _Piece:
+    """Rows that wait to be handed on."""
+
+    def __init__(self, roles: list[str]) -> None:
+        self._roles = roles
+        self._values: dict[str, list[bytes | None]] = {role: [] for role in roles}
+        self._rows: list[int] = []
+        self.rejects, self.size = Rejects(), 0
+
+    def taken(self) -> tuple[Batch, Rejects]:
+        """Return what has waited, and begin anew."""
+        arrays = {role: pa.array(column, pa.large_binary()) for role, column in self._values.items()}
+        batch, rejects = Batch(arrays, self._rows), self.rejects
+        self._values = {role: [] for role in self._roles}
+        self._rows, self.rejects, self.size = [], Rejects(), 0
+        return batch, rejects
+
+    def add(self, number: int, row: Row) -> None:
+        """Add a row of line `number`."""
+        self._rows.append(number)
+        for role, column in self._values.items():
+            value = row[role]
+            column.append(value)
+            self.size += 8 if value is None else len(value)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that it should be handed on."""
+        return self.size > _PIECE or len(self._rows) + len(self.rejects.rows) >= PIECE_ROWS
+
+
+def _keys(keys: tuple[str, ...], named: dict[str, str]) -> dict[str, str]:
+    """Return which of a line's keys is what, '' for what it has not."""
+    found = usual(keys)
+    return {role: named.get(role) or found.get(role, "") for role in NAMES}
+
+
+def _parse(line: bytes | TooLong) -> Any:
+    """Return the line's value, or None if it has none."""
+    if not isinstance(line, bytes):
+        return None
+    for parse_int in (None, str):  # Python makes no number of more than 4,300 digits: such an id is text
+        try:
+            return json.loads(line, parse_int=parse_int)
+        except RecursionError:
+            return None
+        except ValueError:
+            continue
+    return None
+
+
+def _wrong(line: bytes | TooLong, record: Any, columns: dict[str, str]) -> tuple[str, str] | None:
+    """Return reason and detail for a line that is not a row."""
+    if isinstance(line, TooLong):
+        return "too_long", f"a line of {line.size} bytes"
+    what = None
+    if not valid_utf8(line):
+        what = "invalid_utf8", "not UTF-8"
+    elif not isinstance(record, dict):
+        what = "bad_row", "not a JSON object"
+    elif not isinstance(record.get(columns["url"]), str | None):
+        what = "bad_row", f"{columns['url']} is not text"
+    elif not all(isinstance(text, str | None) for text in _texts(record.get(columns["alt_text"]))):
+        what = "bad_row", f"{columns['alt_text']} is not text"
+    return what and (what[0], f"{what[1]}: {line[:_SHOWN].decode('utf-8', 'backslashreplace')}")
+
+
+def _texts(value: Any) -> list[Any]:
+    """Return the captions of a row: one, or those of a list; a row of none has one that is missing."""
+    return (value or [None]) if isinstance(value, list) else [value]
+
+
+def _bytes(value: Any) -> bytes | None:
+    """Return a value's text as bytes: an escaped lone surrogate makes them not UTF-8, which is seen later."""
+    if value is None or isinstance(value, dict | list):
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,177 @@
+"""The index of evaluation images: the pHash of each, so that near copies of them can be kept out of training."""
+
+from __future__ import annotations
+
+import errno
+import stat
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+
+from align_data.common.errors import InputError
+from align_data.common.progress import Progress
+from align_data.common.workers import shared
+from align_data.decoding.decoder import Decoder, Decoding
+from align_data.decoding.seen import Looks, Seen
+from align_data.storage.contracts import contract
+from align_data.storage.image_formats import EXTENSIONS, HEAD, sniff
+from align_data.storage.store import UNFINISHED, Store, writing
+from align_data.storage.tables import PartWriter
+from align_data.storage.tars import Place, ended, regular
+
+_SUFFIXES = {f".{extension}" for extension in (*EXTENSIONS.values(), "jpeg", "tiff")}
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_SHARE = 256
+
+
+@dataclass
+class Index:
+    """What became of the files: how many images are in the index, and which could not be decoded."""
+
+    images: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Name → why."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image of an input."""
+
+    name: str
+    place: Place | None = None
+    lost: str | None = None
+    """Why it cannot be read, if it has no place."""
+
+
+def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> Index:
+    """Write the pHashes of all images in folders, tars and files to a Parquet file.
+
+    Raises InputError for an input that is not there or holds no image, and where no image can be decoded; an image
+    that cannot is skipped, and said so.
+    """
+    target = Path(out)
+    with writing(target):  # before the work, not behind it
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, out)
+    if not all(inputs):
+        raise InputError("an input without a name; give folders, tars or image files")
+    found = _named([(given, item) for given in inputs for item in _found(Path(given))])
+    places = [(image.name, image.place) for image in found if image.place is not None]
+    shares = [places[i : i + _SHARE] for i in range(0, len(places), _SHARE)]
+    seen: dict[int, list[Seen]] = {}
+    with progress.step("eval-index", len(places), "images") as tick:
+
+        def look(numbers: Iterator[int], check: Callable[[], None]) -> None:
+            decoder = Decoder(Decoding(Store("/", own=False)))
+            try:
+                for number in numbers:
+                    items = [(place, Looks(header=False)) for _, place in shares[number]]
+                    seen[number] = []
+                    for one in decoder.look(items, check):
+                        seen[number].append(one)
+                        tick(1, Counter([one.status]))
+            finally:
+                decoder.close()
+
+        shared(look, range(len(shares)), workers)
+    result = Index(skipped={image.name: image.lost for image in found if image.lost is not None})
+    rows = []
+    for (name, _), one in zip(places, (s for number in range(len(shares)) for s in seen[number]), strict=True):
+        if one.phash is None:
+            result.skipped[name] = f"{one.status}: {one.reason}"
+        else:
+            rows.append((name, one.phash))
+    if not rows:
+        name, why = next(iter(result.skipped.items()))
+        raise InputError(f"none of the {len(found):,} images can be decoded; {name}: {why}")
+    result.images = len(rows)
+    _write(target, pl.DataFrame(rows, contract("evaluation").polars(), orient="row").sort("name"))
+    return result
+
+
+def _write(target: Path, rows: pl.DataFrame) -> None:
+    folder = Store(target.absolute().parent, own=False)
+    for name in folder.names():  # what a killed run was writing: beside an index there is no dataset that sweeps
+        if name.startswith(f".{target.name}.") and UNFINISHED.fullmatch(name):
+            folder.remove(name)
+    with writing(target), folder.create(target.name) as path:
+        writer = PartWriter(contract("evaluation"), None, path, hashed=False)
+        writer.write(rows)
+        writer.close({})
+
+
+def _named(found: Sequence[tuple[str, _Found]]) -> list[_Found]:
+    """Return all images, each once; of those called alike in several inputs, each with its input's name before its."""
+    called = Counter(image.name for _, image in found)
+    unlike = [
+        image if called[image.name] == 1 else _Found(f"{given}/{image.name}", image.place, image.lost)
+        for given, image in found
+    ]
+    # A name of other bytes than UTF-8 is spelt out: it goes into a table.
+    shown = [replace(image, name=image.name.encode("utf-8", "backslashreplace").decode()) for image in unlike]
+    return list({(image.name, image.place): image for image in shown}.values())
+
+
+def _found(given: Path) -> list[_Found]:
+    """Return the images of a folder, a tar or a single file; InputError if there is none."""
+    if given.is_dir():
+        there = [(path.relative_to(given).as_posix(), path) for path in sorted(given.rglob("*"))]
+        links = [name for name, path in there if path.is_symlink() and path.is_dir()]
+        items = [_Found(name, lost="is a link to a folder: give that folder too") for name in links]
+        items += [_file(name, path) for name, path in there if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
+    elif not given.is_file():
+        raise InputError(f"{given} is not there; give folders, tars or image files")
+    elif given.suffix.lower() == ".tar":
+        items = [_Found(f"{given.name}/{name}", place) for name, place in _members(given)]
+    else:
+        items = [_file(given.name, given)]
+        if items[0].place is not None and sniff(_head(given)) is None:
+            raise InputError(f"{given} is no image{_packed(given)}; give folders, tars or image files")
+    if not items:
+        raise InputError(f"{given} holds no image; images are known by their endings: {', '.join(sorted(_SUFFIXES))}")
+    return items
+
+
+def _file(name: str, path: Path) -> _Found:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return _Found(name, lost="is no regular file")
+        with path.open("rb"):
+            return _Found(name, Place(str(path.absolute()).lstrip("/"), 0, path.stat().st_size))
+    except OSError as error:
+        return _Found(name, lost=f"cannot be read: {error.strerror}")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _packed(path: Path) -> str:
+    """Say how a file is compressed, if it is."""
+    by = next((name for magic, name in _PACKED.items() if _head(path).startswith(magic)), None)
+    return "" if by is None else f": it is compressed by {by}, unpack it first"
+
+
+def _members(path: Path) -> Iterator[tuple[str, Place]]:
+    """Yield the images of a tar, without unpacking it; InputError for a file that is none."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                if member.size < 0:  # or reading would go back, and never end
+                    raise tarfile.ReadError(f"{member.name} has {member.size:,} bytes")
+                if regular(member) and Path(member.name).suffix.lower() in _SUFFIXES:
+                    yield member.name, Place(str(path.absolute()).lstrip("/"), member.offset_data, member.size)
+            end = tar.offset
+        with path.open("rb") as file:
+            if not ended(file, end, blocks=1):
+                raise InputError(f"cannot read the tar {path}: it is damaged or cut off at byte {end:,}")
+    except tarfile.TarError as error:
+        raise InputError(f"cannot read the tar {path}{_packed(path) or f': {error}'}") from error
+    except OSError as error:
+        raise InputError(f"cannot read the tar {path}: {error.strerror or error}") from error

@@ -1,0 +1,68 @@
+"""The forms of the names that we write: what a table, a manifest or a note says is a name only if it has its form.
+
+A dataset or an export may come from a stranger, and a name that is read becomes a path that is opened, written anew or
+removed. No form has a way out of the folder in it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from align_data.common.errors import DatasetError
+
+_SHOWN = 80
+"""Characters of a wrong name that a sentence shows."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the names of one kind look like: `pattern` is understood alike by Python and by Polars."""
+
+    pattern: str
+    what: str
+    """What such a name is of, with an example, as the end of a sentence."""
+
+    def fits(self, name: Any) -> bool:
+        """Tell whether this is such a name."""
+        return isinstance(name, str) and re.fullmatch(self.pattern, name) is not None
+
+    def check(self, name: Any, where: str) -> str:
+        """Return a name that was read; DatasetError, which begins with `where` it stands, for any other value."""
+        if not self.fits(name):
+            raise DatasetError(f"{where}: {shown(name)} is not the name of {self.what}")
+        return str(name)
+
+
+def shown(value: Any) -> str:
+    """Return a wrong value as a sentence can show it."""
+    said = ascii(value)
+    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+
+
+_SPLIT = "[A-Za-z][A-Za-z0-9_-]{0,99}"
+
+TAR_STEM = r"[0-9]{3,9}-[0-9]{5,9}(?:-[0-9]{1,9})?(?:-t[0-9]{4,9})?\.tar"
+"""What the tars of fetched images are called, in the folder of their part."""
+
+TAR = Form(rf"bytes/part-[0-9]{{5,9}}/{TAR_STEM}", "a tar of images, such as bytes/part-00000/001-00000.tar")
+SPLIT = Form(_SPLIT, "a split, such as val")
+TAR_SHARD = Form(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.tar", "a WebDataset shard, such as 00000.tar")
+PARQUET_SHARD = Form(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.parquet", "a Parquet shard, such as 00000.parquet")
+SHARD = Form(
+    rf"(?:{_SPLIT}/)?[A-Za-z0-9][A-Za-z0-9._-]{{0,199}}\.(?:tar|parquet)", "a shard in its folder, such as 00000.tar"
+)
+PART = Form(r"part-[0-9]{5,9}\.parquet", "a part, such as part-00000.parquet")
+UIDS = Form(r"uids\.npy", "the file of uids, uids.npy")
+INDEX = Form(r"index\.parquet", "the index, index.parquet")
+IMAGE = Form(r"[0-9a-f]{16}(?:-[0-9]{1,9})?\.[a-z0-9]{2,5}", "an image: 16 hex digits and its format's ending")
+MEMBER = Form(r"[0-9a-f]{32}\.[a-z0-9]{2,5}", "a sample's member: 32 hex digits and an ending")
+
+
+def tar_of(part: int) -> Form:
+    """Return the form of the tars that have the images of one part."""
+    number = f"{part:05d}"
+    return Form(
+        rf"bytes/part-{number}/{TAR_STEM}", f"a tar of this part's images, such as bytes/part-{number}/001-00000.tar"
+    )

@@ -1,0 +1,346 @@
+"""Tables: Parquet parts under a contract, committed by a manifest that is written last.
+
+A part is a Parquet file whose row groups are *pieces*, the unit of all work: at most PIECE_ROWS rows and about
+PIECE_BYTES bytes, so that a piece's working memory is reused instead of asked from the system again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from align_data.common.errors import DatasetError
+from align_data.storage import footers
+from align_data.storage.contracts import Contract, same_type
+from align_data.storage.footers import Footer
+from align_data.storage.manifests import Manifest, PartInfo, digest, dump, load
+from align_data.storage.store import UNFINISHED, Store
+
+__all__ = ["CHUNK", "CHUNKED", "MANIFEST", "PART", "Manifest", "PartInfo", "PartWriter", "Table", "digest"]
+
+PIECE_ROWS = 100_000
+PIECE_BYTES = 32 * 2**20
+MANIFEST = "_manifest.json"
+PART = r"part-\d{5,}"
+"""What a part is called, without the ending."""
+CHUNK = re.compile(rf"{PART}\.parquet|{re.escape(MANIFEST)}")
+"""What is in the folder of a table."""
+CHUNKED = re.compile(rf"\d{{5,}}/(?:{CHUNK.pattern})")
+"""What is in a folder of tables, one a part."""
+
+# A dictionary of values that hardly repeat would only cost time.
+_NO_DICTIONARY = frozenset(
+    {"uid", "url", "alt_text", "page_url", "source_uid", "detail", "key", "aspect", "language_score"}
+    | {"digest", "sha256", "md5", "phash", "offset", "bytes", "nsfw", "size", "similarity"}
+)
+_STATISTICS = frozenset({"uid", "key", "digest"})
+_AGAIN = {
+    "measured/score": "remove it and score again: align-data score",
+    "measured": "remove it and measure again: align-data measure",
+    "counts": "remove it and measure again: align-data measure",
+    "content": "remove it and measure again: align-data measure",
+    "images": "remove it and fetch again: align-data fetch",
+    "verdicts": "remove it and decide again: align-data filter",
+}
+"""What makes a part anew."""
+
+
+class PartWriter:
+    """Writes the pieces of one part; `info` is there once the part is."""
+
+    def __init__(self, contract: Contract, columns: list[str] | None, path: str, hashed: bool) -> None:
+        self._hashed = hashed
+        self._contract = contract
+        self._path = path
+        self._rows = 0
+        self.info: PartInfo | None = None
+        schema = contract.arrow(columns)
+        plain = {column.name for column in contract.columns if column.plain}
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression={name: "none" if name in plain else "zstd" for name in schema.names},
+            compression_level={name: 1 for name in schema.names if name not in plain},
+            use_dictionary=[name for name in schema.names if name.partition(".")[0] not in _NO_DICTIONARY],
+            write_statistics=[name for name in schema.names if name in _STATISTICS],
+            store_schema=False,
+            write_page_checksum=True,
+        )
+
+    def write(self, piece: pl.DataFrame | pa.Table) -> None:
+        """Append one piece as one row group."""
+        table = piece.to_arrow(compat_level=pl.CompatLevel.oldest()) if isinstance(piece, pl.DataFrame) else piece
+        table = self._contract.check(table).combine_chunks()
+        self._rows += table.num_rows
+        if table.num_rows:
+            self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def close(self, facts: Mapping[str, Any]) -> None:
+        """Write the footer with `facts`, and take the file's size and hash."""
+        self._writer.add_key_value_metadata(footers.entries(facts))
+        self._writer.close()
+        sealed = footers.seal(self._path)
+        with Path(self._path).open("rb") as file:
+            sha256 = _sha256(file) if self._hashed else None
+            self.info = PartInfo(self._rows, file.seek(0, 2), sha256, sealed)
+
+    def abandon(self) -> None:
+        """Close the file without caring what is in it."""
+        self._writer.close()
+
+
+class Table:
+    """One table of a dataset; `meta` is what its manifest's must be like."""
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        contract: Contract,
+        hashed: bool = False,
+        meta: type[BaseModel] | None = None,
+    ) -> None:
+        self.hashed = hashed
+        self.store = store
+        self.name = name
+        self.contract = contract
+        self.meta = meta
+        self._last: tuple[bytes, Manifest] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to other machines without what is remembered."""
+        return {**vars(self), "_last": None}
+
+    def part_name(self, part: int) -> str:
+        """Return the name of part number `part` in the store."""
+        return f"{self.name}/part-{part:05d}.parquet"
+
+    def has(self, part: int) -> bool:
+        """Tell whether a part is there."""
+        return self.store.exists(self.part_name(part))
+
+    @contextmanager
+    def writer(self, part: int, facts: Mapping[str, Any], columns: list[str] | None = None) -> Iterator[PartWriter]:
+        """Write one part piece by piece; it appears when the context ends without an error."""
+        with self.store.create(self.part_name(part)) as path:
+            writer = PartWriter(self.contract, columns, path, self.hashed)
+            try:
+                yield writer
+            except BaseException:
+                writer.abandon()
+                raise
+            writer.close(facts)
+
+    def facts(self, part: int, *, strict: bool = False) -> dict[str, Any] | None:
+        """Return what the footer of an existing part says, or None if there is no part that can be read.
+
+        With `strict` a part that is there and cannot be read is a DatasetError.
+        """
+        if not self.has(part):
+            return None
+        try:
+            return self._open(part)[0].facts
+        except DatasetError:
+            if strict:
+                raise
+            return None
+
+    def info(self, part: int) -> PartInfo:
+        """Return what an existing part is, by reading it."""
+        now = self.now(part)
+        if not self.hashed:
+            return now
+        with self.store.read(self.part_name(part)) as file:
+            return replace(now, sha256=_sha256(file))
+
+    def now(self, part: int) -> PartInfo:
+        """Return what an existing part is, without its hash."""
+        footer, _ = self._open(part)
+        return PartInfo(footer.metadata.num_rows, self.store.size(self.part_name(part)), None, footer.seal)
+
+    def columns(self, part: int) -> list[str]:
+        """Return the columns that an existing part has."""
+        return list(self._open(part)[1].schema_arrow.names)
+
+    def piece_rows(self, part: int) -> list[int]:
+        """Return the rows of each piece of a part."""
+        metadata = self._open(part)[0].metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+    def pieces(self, part: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield the pieces of one part, only `columns` of them."""
+        return map(frame, self.arrow_pieces(part, columns))
+
+    def arrow_pieces(self, part: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the pieces of one part as Arrow tables."""
+        _, file = self._open(part, columns)
+        for group in range(file.num_row_groups):
+            yield self._read(part, file, group, columns)
+
+    def piece_statistics(self, part: int, column: str) -> list[tuple[Any, Any]]:
+        """Return the least and greatest value of `column` in each piece of a part."""
+        metadata = self._open(part)[0].metadata
+        place = metadata.schema.names.index(column)
+        stats = [metadata.row_group(g).column(place).statistics for g in range(metadata.num_row_groups)]
+        with self._damage(part):
+            if any(each is None for each in stats):
+                raise ValueError(f"it has no statistics of the column {column}")
+        return [(s.min, s.max) for s in stats]
+
+    def piece(self, part: int, group: int, columns: Sequence[str]) -> pl.DataFrame:
+        """Return one piece of one part."""
+        return frame(self._read(part, self._open(part, columns)[1], group, columns))
+
+    def _open(self, part: int, columns: Sequence[str] = ()) -> tuple[Footer, pq.ParquetFile]:
+        """Open a part that is whole, is the one that the manifest names, and has the columns."""
+        with self._damage(part):
+            source = self.store.open(self.part_name(part))
+            footer = footers.read(source)
+            self._belongs(part, footer)
+            file = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+            wanted = self.contract.arrow(list(columns))
+            there = file.schema_arrow
+            for field in wanted:
+                if field.name not in there.names or not same_type(there.field(field.name).type, field.type):
+                    raise ValueError(f"it has no column {field.name} of the type {field.type}")
+            return footer, file
+
+    def _belongs(self, part: int, footer: Footer) -> None:
+        """Raise ValueError if a part is another than the manifest names; what is remembered of that may be old."""
+        manifest = self._last[1] if self._last is not None else self.committed()
+        if manifest is not None and _differs(manifest, part, footer) is not None:
+            manifest = self.committed()
+        if manifest is not None and (why := _differs(manifest, part, footer)) is not None:
+            raise ValueError(f"it is not the part that {MANIFEST} names{why}")
+
+    def _read(self, part: int, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> pa.Table:
+        with self._damage(part):
+            return file.read_row_group(group, columns=list(columns), use_threads=False)
+
+    @contextmanager
+    def _damage(self, part: int) -> Iterator[None]:
+        """Turn what pyarrow says of a broken part into a DatasetError."""
+        try:
+            yield
+        except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+            path = self.store.path(self.part_name(part))
+            what = " ".join(str(error).split())[:300]
+            raise DatasetError(f"cannot read {path}: {what}; the dataset is damaged, {self._again}") from error
+
+    @property
+    def _again(self) -> str:
+        """What to do about a damaged part."""
+        family = self.name.partition(".")[0]
+        return _AGAIN.get(family) or _AGAIN.get(family.partition("/")[0], "make it again")
+
+    def commit(self, parts: Sequence[PartInfo], meta: Mapping[str, Any]) -> Manifest:
+        """Write the manifest: from now on the table is there, and files that it does not name are gone."""
+        manifest = Manifest(self.name, tuple(parts), meta)
+        named = {self.part_name(i).rpartition("/")[2] for i in range(len(parts))}
+        for name in self.store.names(self.name):
+            stray = UNFINISHED.fullmatch(name)  # of a task whose machine died
+            if stray or (re.fullmatch(rf"{PART}\.parquet", name) and name not in named):
+                self.store.remove(f"{self.name}/{name}")
+        self.store.write_bytes(f"{self.name}/{MANIFEST}", dump(self.name, parts, meta))
+        return manifest
+
+    def change(self) -> None:
+        """Say in the manifest, if there is one, that parts are about to be replaced; `commit` takes it back."""
+        manifest = self.committed()
+        if manifest is not None and not manifest.changing:
+            content = dump(self.name, manifest.parts, manifest.meta, changing=True)
+            self.store.write_bytes(f"{self.name}/{MANIFEST}", content)
+
+    def whole(self, manifest: Manifest | None) -> bool:
+        """Tell whether the table is committed, by its manifest, and all of its parts are there."""
+        return manifest is not None and not self.absent(manifest)
+
+    def absent(self, manifest: Manifest) -> list[str]:
+        """Return the paths of the parts that a manifest names and that are not there."""
+        there = set(self.store.names(self.name))
+        names = (f"part-{part:05d}.parquet" for part in range(len(manifest.parts)))
+        return [self.store.path(f"{self.name}/{name}") for name in names if name not in there]
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether parts are there without a manifest: it is lost, or what writes them was killed before its end."""
+        return self.committed() is None and any(
+            re.fullmatch(rf"{PART}\.parquet", n) for n in self.store.names(self.name)
+        )
+
+    def remove(self) -> None:
+        """Remove all of the table that we have written."""
+        self.store.clear(self.name, CHUNK)
+        self._last = None
+
+    def retract(self) -> None:
+        """Take the manifest away: until the next commit the table is not there."""
+        self.store.remove(f"{self.name}/{MANIFEST}")
+
+    def committed(self) -> Manifest | None:
+        """Return the manifest, or None if the table is not committed.
+
+        Raises DatasetError if it is of another format version or cannot be understood.
+        """
+        name = f"{self.name}/{MANIFEST}"
+        where = self.store.path(name)
+        try:
+            content = self.store.read_bytes(name)
+        except OSError as error:
+            raise DatasetError(f"cannot read {where}: {error.strerror or error}; the dataset is damaged") from error
+        if content is None:
+            self._last = None
+        elif self._last is None or self._last[0] != content:
+            self._last = (content, load(content, where, self.name, self.meta))
+        return None if self._last is None else self._last[1]
+
+
+def _differs(manifest: Manifest, part: int, footer: Footer) -> str | None:
+    """Say in what a part is another than its manifest names; None if it is not, or if parts are being replaced."""
+    if manifest.changing or part >= len(manifest.parts):
+        return None
+    named, rows = manifest.parts[part], footer.metadata.num_rows
+    if rows != named.rows:
+        return f", which has {named.rows:,} rows and not {rows:,}"
+    return "" if named.footer not in (None, footer.seal) else None
+
+
+def _sha256(file: Any) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def recut(frames: Iterable[pl.DataFrame], end: Callable[[pl.DataFrame], int | None]) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all frames cut anew: `end` says where the first piece of some rows ends, None if it goes on.
+
+    Where a piece ends depends on the rows alone, not on the frames that they came in.
+    """
+    rest: pl.DataFrame | None = None
+    for some in frames:
+        rest = some if rest is None or not len(rest) else pl.concat([rest, some])
+        while (at := end(rest)) is not None:
+            yield rest[:at]
+            rest = rest[at:]
+    if rest is not None and len(rest):
+        yield rest
+
+
+def cut(frames: Iterable[pl.DataFrame], rows: int = PIECE_ROWS) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all frames in pieces of so many rows."""
+    return recut(frames, lambda some: rows if len(some) >= rows else None)
+
+
+def frame(table: pa.Table) -> pl.DataFrame:
+    """Return an Arrow table as a Polars frame."""
+    result = pl.from_arrow(table)
+    assert isinstance(result, pl.DataFrame)
+    return result
