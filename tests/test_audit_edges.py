@@ -31,8 +31,8 @@ from align_data.cli import main
 from align_data.common.progress import Silent
 from align_data.report import audit_html
 from align_data.stages.audit import diff
-from align_data.stages.audit.fetched import Statuses
-from align_data.stages.audit.fetched import fetched as fetched_of
+from align_data.stages.audit.image_outcomes import Statuses
+from align_data.stages.audit.image_outcomes import fetched as fetched_of
 from align_data.stages.measure import measure
 
 RULES = [

@@ -26,9 +26,9 @@ from align_data.data.ledger import Plan, open_ledger
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import Recipe
 from align_data.signals import SIGNALS
-from align_data.stages.audit import Asked, Diff, Survey, Swept, diff, fetched, shares, survey, sweep
+from align_data.stages.audit import Asked, Diff, Survey, Swept, diff, groups, image_outcomes, survey, sweep
+from align_data.stages.audit.bins import End
 from align_data.stages.audit.curves import Curve, bars, points
-from align_data.stages.audit.cuts import End
 from align_data.stages.filter import plan as planned
 from align_data.stages.ingest import Parts
 from align_data.stages.measure import measure
@@ -180,7 +180,7 @@ def check_levels(got: Sequence[Any], there: World, place: int, values: Sequence[
     assert sum(bar.pairs for bar in got) == len(values)
 
 
-def as_dict(group: shares.Group) -> plain.Group:
+def as_dict(group: groups.Group) -> plain.Group:
     return {"pairs": group.pairs, "left": group.left, "kept": group.kept, "fails": group.fails}
 
 
@@ -211,7 +211,7 @@ def check_who(found: Survey, there: World) -> None:
 
 
 def check_moved(
-    found: Sequence[shares.Moved],
+    found: Sequence[groups.Moved],
     everything: Mapping[tuple[str, str], plain.Group],
     pool: plain.Group,
     rules: Sequence[plain.Rule],
@@ -844,9 +844,9 @@ def test_many_hosts_in_little_room(job: Callable[..., Built], monkeypatch: pytes
     ).dataset
     measure(dataset, engine_of(dataset), Silent(), ["host"])
     there = world(dataset, "two")
-    monkeypatch.setattr(shares, "LEAST", 300)
+    monkeypatch.setattr(groups, "LEAST", 300)
     for held in (1, 4000):
-        monkeypatch.setattr(shares, "HELD", held)
+        monkeypatch.setattr(groups, "HELD", held)
         found = ask(dataset, "two", samples=1)
         (division,) = [one for one in found.who.divisions if one.name == "host"]
         truth = plain.groups(there.rows, "host", len(there.rules))
@@ -1020,8 +1020,8 @@ def test_nothing_fetched_is_none(measured: Built) -> None:
 def test_few_hosts_with_many_masks_in_little_room(job: Callable[..., Built], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of("masks", [{"signal": "n_words", "ge": n} for n in range(1, 12)])
     dataset, _ = tries(job, [row(f"http://a/{n}", "a " * n) for n in range(12)], recipe)
-    monkeypatch.setattr(shares, "LEAST", 8)
-    monkeypatch.setattr(shares, "HELD", 8)
+    monkeypatch.setattr(groups, "LEAST", 8)
+    monkeypatch.setattr(groups, "HELD", 8)
     (division,) = [one for one in ask(dataset, "masks").who.divisions if one.name == "host"]
     assert [group.pairs for group in division.groups] == [12]
 
@@ -1032,7 +1032,7 @@ def test_the_error_of_failing_hosts_is_an_upper_bound(
     kinds = ["not_found", "timeout", "forbidden", "not_found"]
     found = [row(f"http://a/{i}", "t") for i in range(40)]
     dataset, images = fetched_dataset(job, found, lambda url: kinds[int(url.rpartition("/")[2]) % 4], 100)
-    monkeypatch.setattr(fetched, "HELD", 1)
+    monkeypatch.setattr(image_outcomes, "HELD", 1)
     got = ask(dataset, "none").fetched
     (host,) = got.hosts
     assert host.failures <= plain.failing_hosts(images)["a"].total() <= host.failures + got.error

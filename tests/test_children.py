@@ -39,7 +39,7 @@ from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
 from align_data.fetching.worker import ChunkTask, Row, Settings
-from align_data.report.pictures import of_images
+from align_data.report.thumbnails import of_images
 from align_data.stages.export.making import Making
 from align_data.storage.store import Store
 from align_data.storage.tars import Place

@@ -31,9 +31,9 @@ from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import parse
 from align_data.report import audit_html, diff_html
-from align_data.report.pictures import pictures
+from align_data.report.thumbnails import pictures
 from align_data.stages.audit import Asked, Survey, diff, survey, sweep
-from align_data.stages.audit.picks import Sample
+from align_data.stages.audit.sampling import Sample
 from align_data.stages.pipeline import Decision, decide_ledger
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ from align_data.data.layout import Dataset
 from align_data.data.tombstones import write
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import parse
-from align_data.report.pictures import pictures
+from align_data.report.thumbnails import pictures
 from align_data.stages.audit import survey
 from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split

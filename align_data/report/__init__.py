@@ -10,11 +10,11 @@ from align_data.common.errors import AlignDataError
 from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
 from align_data.stages.audit.diff import Diff
-from align_data.stages.audit.picks import Sample
+from align_data.stages.audit.sampling import Sample
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
-    from align_data.report.pictures import SamplePictures
+    from align_data.report.thumbnails import SamplePictures
     from align_data.train.ablate import Ablation
     from align_data.train.search import Found  # Pillow, which counting does not need
 
@@ -44,7 +44,7 @@ def ablation_html(found: Ablation) -> str:
 def search_html(found: Found) -> str:
     """Return what a search found as a page of pictures."""
     page = drawing()
-    from align_data.report.pictures import of_images  # noqa: PLC0415 - Pillow, which counting does not need
+    from align_data.report.thumbnails import of_images  # noqa: PLC0415 - Pillow, which counting does not need
 
     asked = {part.name: part.image for part in found.query if part.image is not None}
     hits = {hit.uid: image for hit, image in zip(found.hits, found.images, strict=True)}
@@ -62,7 +62,7 @@ def drawing() -> ModuleType:
 
 
 def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> SamplePictures:
-    from align_data.report.pictures import pictures  # noqa: PLC0415 - Pillow, which counting does not need
+    from align_data.report.thumbnails import pictures  # noqa: PLC0415 - Pillow, which counting does not need
 
     return pictures(dataset, samples, progress)
 

@@ -10,8 +10,8 @@ import altair as alt
 
 from align_data.data.ledger import Vocabulary
 from align_data.signals import find
+from align_data.stages.audit.bins import End, ends
 from align_data.stages.audit.curves import Bar, Curve, Point, bars, points
-from align_data.stages.audit.cuts import End, ends
 from align_data.stages.audit.survey import Overlap, Survey
 
 Spec = dict[str, Any]

@@ -16,13 +16,13 @@ from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
 from align_data.data.ledger import Plan
-from align_data.report import charts, forest
-from align_data.report.pictures import Pictures, SamplePictures
+from align_data.report import ablation_charts, charts
+from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import find
 from align_data.stages.audit.curves import Curve
 from align_data.stages.audit.diff import OUTCOMES, Diff
-from align_data.stages.audit.fetched import AGREEMENT
-from align_data.stages.audit.picks import KINDS
+from align_data.stages.audit.image_outcomes import AGREEMENT
+from align_data.stages.audit.sampling import KINDS
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def ablation_page(found: Ablation) -> str:
     return _render(
         "ablation.html.j2",
         found=found,
-        forest=forest.forest(found, main) if main is not None else None,
-        differences=[forest.differences(some, found.arms) for some in against.values()],
-        sizes=forest.sizes(found, lines, main) if main is not None and lines else None,
+        forest=ablation_charts.forest(found, main) if main is not None else None,
+        differences=[ablation_charts.differences(some, found.arms) for some in against.values()],
+        sizes=ablation_charts.sizes(found, lines, main) if main is not None and lines else None,
     )
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from align_data.recipes.model import Rule
 from align_data.signals import find
-from align_data.stages.audit.cuts import End, Scale, ends
-from align_data.stages.audit.populations import OPEN, POPULATIONS, WAITING, Codes, Populations
+from align_data.stages.audit.bins import End, Scale, ends
+from align_data.stages.audit.mask_codes import OPEN, POPULATIONS, WAITING, Codes, Populations
 
 Counts = NDArray[np.int64]
 """A row a population, a column a bin; the last is of pairs without a value."""

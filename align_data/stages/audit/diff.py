@@ -14,8 +14,8 @@ from align_data.common.secrets import mask_url
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Plan, masks_of, open_ledger
 from align_data.engines.base import Engine
-from align_data.stages.audit import picks
-from align_data.stages.audit.populations import Populations
+from align_data.stages.audit import sampling
+from align_data.stages.audit.mask_codes import Populations
 
 OUTCOMES = ("kept", "pending", "dropped")
 SAMPLES = 6
@@ -41,7 +41,7 @@ class Only:
     pairs: int
     by: list[By]
     """Rules of the other one."""
-    samples: list[picks.Sample]
+    samples: list[sampling.Sample]
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ def diff(
     (plan_a, manifest_a), (plan_b, manifest_b) = open_ledger(dataset, a), open_ledger(dataset, b)
     of_a, of_b = Populations(masks_of(manifest_a)), Populations(masks_of(manifest_b))
 
-    def count(part: int, tick: Tick) -> tuple[Counter[tuple[int, int]], picks.Spots]:
+    def count(part: int, tick: Tick) -> tuple[Counter[tuple[int, int]], sampling.Spots]:
         return _count(dataset, (a, b), (of_a, of_b), part, samples, seed, tick)
 
     rows = [part.rows for part in dataset.ingested().parts]
     found = engine.map_parts("diff", count, rows, progress)
     together = sum((counts for counts, _ in found), Counter[tuple[int, int]]())
-    spots = picks.nearest((some for _, some in found), samples * picks.SPARE)
+    spots = sampling.nearest((some for _, some in found), samples * sampling.SPARE)
     signals = [rule.signal for plan in (plan_a, plan_b) for rule in plan.recipe.rules]
-    shown = picks.read(dataset, signals, spots, samples, engine, progress)
+    shown = sampling.read(dataset, signals, spots, samples, engine, progress)
     outcomes = _outcomes(together, of_a, of_b)
     only = []
     for side, name, plan, kept, other in ((0, a, plan_b, of_a, of_b), (1, b, plan_a, of_b, of_a)):
@@ -107,10 +107,10 @@ def _count(
     samples: int,
     seed: int,
     tick: Tick,
-) -> tuple[Counter[tuple[int, int]], picks.Spots]:
+) -> tuple[Counter[tuple[int, int]], sampling.Spots]:
     """Count one part by both ledgers' masks, and draw of what only one of them keeps."""
     counts: Counter[tuple[int, int]] = Counter()
-    drawing = picks.Drawing(seed, part, samples * picks.SPARE)
+    drawing = sampling.Drawing(seed, part, samples * sampling.SPARE)
     streams = [dataset.ledger(name).pieces(part, ["failed", "unknown"]) for name in ledgers]
     for number, frames in enumerate(zip(*streams, strict=True)):
         codes = [each.codes(frame) for each, frame in zip(populations, frames, strict=True)]

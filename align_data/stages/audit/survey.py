@@ -25,10 +25,10 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Plan, masks_of, open_current, vocabulary
 from align_data.engines.base import Engine
 from align_data.recipes.model import Rule
-from align_data.stages.audit import extremes, fetched, picks, shares
+from align_data.stages.audit import extremes, groups, image_outcomes, sampling
 from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Counts, Curve, Tally
-from align_data.stages.audit.populations import Populations
+from align_data.stages.audit.mask_codes import Populations
 from align_data.storage.manifests import unchecked
 from align_data.storage.tables import Manifest
 
@@ -69,10 +69,10 @@ class Survey:
     """Sets of rules that pairs fail, the most pairs first."""
     curves: dict[str, Curve]
     """Rule → its curve; rules whose signal nobody has measured have none."""
-    samples: picks.Samples
-    who: shares.Who
+    samples: sampling.Samples
+    who: groups.Who
     lists: extremes.Lists
-    fetched: fetched.Fetched | None
+    fetched: image_outcomes.Fetched | None
     """None where nothing has been fetched."""
     sizes: dict[str, int]
     """How declared and measured sizes agree → pairs."""
@@ -105,9 +105,9 @@ class _Pass:
     """As they decide."""
 
     @property
-    def dimensions(self) -> list[shares.Dimension]:
+    def dimensions(self) -> list[groups.Dimension]:
         """What divides the pool and is measured."""
-        return [dimension for dimension in shares.DIMENSIONS if dimension.signal in self.there]
+        return [dimension for dimension in groups.DIMENSIONS if dimension.signal in self.there]
 
 
 @dataclass
@@ -115,10 +115,10 @@ class _Part:
     """What one part has to say."""
 
     curves: dict[str, Counts] = field(default_factory=dict)
-    divided: list[shares.Counted] = field(default_factory=list)
-    spots: list[picks.Spots] = field(default_factory=list)
+    divided: list[groups.Counted] = field(default_factory=list)
+    spots: list[sampling.Spots] = field(default_factory=list)
     extremes: extremes.Found = field(default_factory=extremes.Found)
-    statuses: fetched.Statuses = field(default_factory=fetched.Statuses)
+    statuses: image_outcomes.Statuses = field(default_factory=image_outcomes.Statuses)
     sizes: Counter[str] = field(default_factory=Counter)
 
 
@@ -132,7 +132,7 @@ def survey(
     masks = masks_of(manifest)
     gone = any(failed & TAKEN_DOWN for failed, _ in masks)
     limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.Threshold({})
-    hosts = max(shares.LEAST, shares.HELD // max(1, len(pairs.parts)))
+    hosts = max(groups.LEAST, groups.HELD // max(1, len(pairs.parts)))
     images = dataset.images.committed() is not None
     known = classes(dataset) if "rarest_ngram" in there else None
     run = _Pass(
@@ -142,8 +142,8 @@ def survey(
     parts = engine.map_parts("audit: count", lambda part, tick: _part(run, part, tick), rows, progress)
     populations = Populations(run.masks)
     numbers = np.array([masks[mask] for mask in run.masks], np.int64)
-    number = samples * picks.SPARE
-    spots = picks.nearest((spots for part in parts for spots in part.spots), number)
+    number = samples * sampling.SPARE
+    spots = sampling.nearest((spots for part in parts for spots in part.spots), number)
     return Survey(
         audit=audit(dataset, ledger),
         plan=plan,
@@ -151,10 +151,10 @@ def survey(
         inputs=_inputs(dataset),
         overlaps=_overlaps(plan, manifest),
         curves=_curves(run, parts, populations),
-        samples=picks.read(dataset, [rule.signal for rule in run.rules], spots, samples, engine, progress),
+        samples=sampling.read(dataset, [rule.signal for rule in run.rules], spots, samples, engine, progress),
         who=_who(run, parts, populations, numbers),
         lists=extremes.lists(dataset, [part.extremes for part in parts]),
-        fetched=fetched.fetched([part.statuses for part in parts]) if images else None,
+        fetched=image_outcomes.fetched([part.statuses for part in parts]) if images else None,
         sizes=dict(sum((part.sizes for part in parts), Counter())),
         runs=list(_runs(dataset)),
         classes=known or [],
@@ -168,13 +168,13 @@ def _part(run: _Pass, part: int, tick: Tick) -> _Part:
         rule.name: Tally(rule, place, populations) for place, rule in enumerate(run.rules) if rule.signal in run.there
     }
     nearest = [
-        picks.Nearest(tally.rule, run.plan.recipe.position(name), populations, run.samples * picks.SPARE)
+        sampling.Nearest(tally.rule, run.plan.recipe.position(name), populations, run.samples * sampling.SPARE)
         for name, tally in tallies.items()
     ]
-    divided = [shares.Divided(dimension, run.hosts) for dimension in run.dimensions]
+    divided = [groups.Divided(dimension, run.hosts) for dimension in run.dimensions]
     extreme = extremes.Extremes(run.dataset, part, run.limit)
     living = populations.living
-    drawing = picks.Drawing(run.seed, part, run.samples * picks.SPARE)
+    drawing = sampling.Drawing(run.seed, part, run.samples * sampling.SPARE)
     alone = {rule.name: populations.alone(place) for place, rule in enumerate(run.rules)}
     found = _Part()
     for number, (piece, masks) in enumerate(_pieces(run, part)):
@@ -188,14 +188,14 @@ def _part(run: _Pass, part: int, tick: Tick) -> _Part:
         extreme.add(number, piece, living[codes])
         for name, which in alone.items():
             drawing.add(number, name, which[codes])
-        found.sizes.update(fetched.agreement(piece))
+        found.sizes.update(image_outcomes.agreement(piece))
         tick(len(piece))
     found.curves = {name: tally.counts for name, tally in tallies.items()}
     found.spots = [*(near.spots for near in nearest), drawing.spots]
     found.divided = [each.result() for each in divided]
     found.extremes = extreme.result()
     if run.images:
-        found.statuses = fetched.statuses(run.dataset, part)
+        found.statuses = image_outcomes.statuses(run.dataset, part)
     return found
 
 
@@ -218,16 +218,16 @@ def _curves(run: _Pass, parts: Sequence[_Part], populations: Populations) -> dic
     return found
 
 
-def _who(run: _Pass, parts: Sequence[_Part], populations: Populations, numbers: NDArray[np.int64]) -> shares.Who:
+def _who(run: _Pass, parts: Sequence[_Part], populations: Populations, numbers: NDArray[np.int64]) -> groups.Who:
     rules = run.rules
-    pool = shares.pool_of(populations, numbers, len(rules))
+    pool = groups.pool_of(populations, numbers, len(rules))
     counted = {
-        dimension: shares.merged([part.divided[at] for part in parts]) for at, dimension in enumerate(run.dimensions)
+        dimension: groups.merged([part.divided[at] for part in parts]) for at, dimension in enumerate(run.dimensions)
     }
-    divisions = [shares.division(dimension, found, populations, len(rules)) for dimension, found in counted.items()]
-    losing, gaining = shares.moved(counted, rules, pool, populations) if pool.pairs else ([], [])
-    absent = [dimension.signal for dimension in shares.DIMENSIONS if dimension.signal not in run.there]
-    return shares.Who(pool, divisions, losing, gaining, absent)
+    divisions = [groups.division(dimension, found, populations, len(rules)) for dimension, found in counted.items()]
+    losing, gaining = groups.moved(counted, rules, pool, populations) if pool.pairs else ([], [])
+    absent = [dimension.signal for dimension in groups.DIMENSIONS if dimension.signal not in run.there]
+    return groups.Who(pool, divisions, losing, gaining, absent)
 
 
 def _overlaps(plan: Plan, manifest: Manifest) -> list[Overlap]:

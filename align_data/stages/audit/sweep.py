@@ -22,10 +22,10 @@ from align_data.data.top_fraction import resolve
 from align_data.engines.base import Engine
 from align_data.recipes.model import RESOLVED, Rule
 from align_data.signals import Signal, find
-from align_data.stages.audit import picks
+from align_data.stages.audit import sampling
+from align_data.stages.audit.bins import End, ends
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
-from align_data.stages.audit.cuts import End, ends
-from align_data.stages.audit.populations import DROPPED, OPEN, Populations
+from align_data.stages.audit.mask_codes import DROPPED, OPEN, Populations
 from align_data.stages.audit.survey import Classes, classes, testing, vocabulary_size
 
 MOST = 20
@@ -225,7 +225,7 @@ def _changes(
             before, after = (piece.select(test.fill_null(True)).to_series().to_numpy() for test in tests)
             others = beside[codes]
             rows = np.flatnonzero((others != DROPPED) & (before != after))[: number - len(found)].tolist()
-            shown = picks.at(dataset, part, at, rows, [rule.signal]) if rows else pl.DataFrame()
+            shown = sampling.at(dataset, part, at, rows, [rule.signal]) if rows else pl.DataFrame()
             for row, pair in zip(rows, shown.iter_rows(named=True), strict=True):
                 outcomes = [
                     ("kept" if others[row] == OPEN else "pending") if w[row] else "dropped" for w in (before, after)

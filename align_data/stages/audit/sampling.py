@@ -19,8 +19,8 @@ from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.recipes.model import Rule
-from align_data.stages.audit.cuts import End, ends
-from align_data.stages.audit.populations import Codes, Populations
+from align_data.stages.audit.bins import End, ends
+from align_data.stages.audit.mask_codes import Codes, Populations
 
 Kind = Literal["dropped", "kept", "random"]
 KINDS: tuple[Kind, ...] = ("dropped", "kept", "random")

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.recipes.model import Rule
-from align_data.stages.audit.populations import Codes, Populations
+from align_data.stages.audit.mask_codes import Codes, Populations
 
 HELD = 8_000_000
 """Hosts with their masks that all parts may hand on together; beyond it the rarest are counted as 'others'."""

@@ -17,7 +17,7 @@ from align_data.data.image_table import image_places, place_of
 from align_data.data.layout import Dataset
 from align_data.decoding.nsfw import SLACK
 from align_data.decoding.thumbnail import HANDLER, MOST, SECONDS
-from align_data.stages.audit.picks import Sample
+from align_data.stages.audit.sampling import Sample
 from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.tars import Place, TarReader
 
