@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from align_data.cli import COMMANDS, main
-from align_data.decoding.seen import STATUSES as LOOKING
+from align_data.decoding.inspected import STATUSES as LOOKING
 from align_data.fetching.outcome import STATUSES as FETCHING
 from align_data.fetching.outcome import retryable
 from align_data.recipes.model import json_schema

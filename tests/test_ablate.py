@@ -32,9 +32,9 @@ from align_data.common.errors import DatasetError, InputError, RecipeError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Plan
-from align_data.decoding.look import look
+from align_data.decoding.inspected import MAX_PIXELS, Looks
+from align_data.decoding.inspection import look
 from align_data.decoding.render import How, render
-from align_data.decoding.seen import MAX_PIXELS, Looks
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import Recipe, parse
 from align_data.report import ablation_html

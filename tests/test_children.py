@@ -31,14 +31,14 @@ from align_data.common.workers.frames import FrameError
 from align_data.common.workers.values import WrongValueError, of, plain
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.seen import ImageLimits, Looks, Seen, answered
+from align_data.decoding.inspected import ImageLimits, Looks, Seen, answered
 from align_data.engines import spark
 from align_data.exports.shard import How, Shard, ShardJob
-from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
 from align_data.fetching.worker import ChunkTask, Row, Settings
+from align_data.fetching.worker_replies import answers
 from align_data.report.thumbnails import of_images
 from align_data.stages.export.making import Making
 from align_data.storage.store import Store

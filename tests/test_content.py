@@ -36,8 +36,8 @@ from align_data.common.progress import NONE, Silent
 from align_data.data.image_table import IMAGES, asked_of
 from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist
+from align_data.decoding.inspected import identities
 from align_data.decoding.nsfw import Choice
-from align_data.decoding.seen import identities
 from align_data.engines.local import LocalEngine
 from align_data.fetching.outcome import retryable
 from align_data.recipes.model import parse

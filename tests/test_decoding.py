@@ -30,8 +30,8 @@ from align_data.common.errors import DatasetError, EngineError, SignalError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding, Item
-from align_data.decoding.look import look
-from align_data.decoding.seen import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
+from align_data.decoding.inspected import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
+from align_data.decoding.inspection import look
 from align_data.storage.image_formats import EXTENSIONS, sniff
 from align_data.storage.store import Store
 from align_data.storage.tars import Place
@@ -613,7 +613,7 @@ def test_a_child_ends_with_its_parent(items: Any, tmp_path: Path) -> None:
     code = (
         "import os, sys, threading, time\n"
         "from align_data.decoding.decoder import Decoder, Decoding\n"
-        "from align_data.decoding.seen import ImageLimits, Looks\n"
+        "from align_data.decoding.inspected import ImageLimits, Looks\n"
         "from align_data.storage.store import Store\n"
         "from align_data.storage.tars import Place\n"
         f"one = Decoder(Decoding(Store({str(tmp_path)!r}), limits=ImageLimits(seconds=3)))\n"

@@ -44,12 +44,12 @@ from align_data.common.workers.values import plain
 from align_data.data.image_table import names_of
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.fetching import answers as answering
 from align_data.fetching import crawl as crawling
+from align_data.fetching import worker_replies
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl, Limits
+from align_data.fetching.crawl_state import Fetched
 from align_data.fetching.guard import Guard
-from align_data.fetching.jobs import Fetched
 from align_data.fetching.outcome import STATUSES, Outcome
 from align_data.fetching.worker import ChunkTask, Settings, handler, make_room, row
 from align_data.stages.fetch import Report, fetch
@@ -692,7 +692,7 @@ def test_a_name_server_that_keeps_one_waiting_does_not_hold_up_the_end(
 
 def said(settings: Settings, *tasks: ChunkTask) -> list[Any]:
     """Return what the parent is told of some tasks, done in this process."""
-    return list(answering.answers(child_of(handler)("", plain(settings)), tasks))
+    return list(worker_replies.answers(child_of(handler)("", plain(settings)), tasks))
 
 
 MEMORY_CODE = """

@@ -18,8 +18,8 @@ from test_viewer import PICTURE, all_accounted_for, seen, shown
 
 from align_data.cli import main
 from align_data.common.progress import Silent
-from align_data.decoding.look import look
-from align_data.decoding.seen import MAX_PIXELS, Looks
+from align_data.decoding.inspected import MAX_PIXELS, Looks
+from align_data.decoding.inspection import look
 from align_data.engines.local import LocalEngine
 from align_data.stages.measure import measure
 from align_data.storage.image_formats import OPTIONAL, optional, sniff

@@ -44,7 +44,6 @@ from align_data.data.layout import FETCH, Dataset
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
 from align_data.fetching import fetchers
-from align_data.fetching.answers import answers
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.fetchers import handler_of
@@ -52,6 +51,7 @@ from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.messages import ours, outcome
 from align_data.fetching.worker import ChunkTask, Settings
+from align_data.fetching.worker_replies import answers
 from align_data.sources import img2dataset as shards
 from align_data.sources.lists import find
 from align_data.stages.adopt import Adopted, adopt

@@ -251,7 +251,7 @@ def test_what_a_killed_run_has_spilled_is_removed_and_nothing_else(tmp_path: Pat
 
 
 def test_metrics_go_into_no_file_that_has_another_name(tmp_path: Path) -> None:
-    training = pytest.importorskip("align_data.train.folder")
+    training = pytest.importorskip("align_data.train.run_folder")
     (tmp_path / "run").mkdir()
     mine = tmp_path / "mine"
     mine.write_text("mine")

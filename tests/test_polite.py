@@ -23,12 +23,12 @@ from align_data.common.progress import Silent
 from align_data.common.workers import Handler
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.fetching import notices, worker
+from align_data.fetching import backoff, worker
+from align_data.fetching.backoff import KEPT, Notice, Notices, dumped, keep, loaded
 from align_data.fetching.client import Policy
+from align_data.fetching.connection_slots import Slots
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.fetching.notices import KEPT, Notice, Notices, dumped, keep, loaded
-from align_data.fetching.slots import Slots
 from align_data.stages.fetch import Report, fetch
 from align_data.stages.ingest import Parts
 from align_data.storage.store import Store
@@ -64,7 +64,7 @@ def fetched(dataset: Dataset, limits: Limits, workers: int, policy: Policy = POL
 HOLDER = """
 import sys
 from pathlib import Path
-from align_data.fetching.slots import Slots
+from align_data.fetching.connection_slots import Slots
 slots = Slots(Path(sys.argv[1]))
 held = [slots.take("a", 5) for _ in range(int(sys.argv[2]))]
 print(sum(free is not None for free in held), flush=True)
@@ -130,7 +130,7 @@ def test_where_there_are_no_locks_a_process_counts_for_itself(tmp_path: Path, mo
     def none(*_: Any) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("align_data.fetching.slots.fcntl.lockf", none)
+    monkeypatch.setattr("align_data.fetching.connection_slots.fcntl.lockf", none)
     slots = Slots(tmp_path / "slots")
     assert slots.room("a", 3, 9) == 3
     slots.close()
@@ -214,10 +214,10 @@ def test_a_host_that_asks_for_a_day_is_asked_once_by_all_parts_children_and_runs
         assert 1 <= asked() <= 2  # two were on their way together
         (kept,) = loaded(dataset.store.read_bytes(KEPT)).values()
         assert kept.host == "n3.example"
-        assert 86000 < kept.until - notices.now() < 86400
+        assert 86000 < kept.until - backoff.now() < 86400
         assert asked() == 0
         later = kept.until + 1
-        monkeypatch.setattr(notices, "now", lambda: later)
+        monkeypatch.setattr(backoff, "now", lambda: later)
         assert 1 <= asked() <= 2
     reasons = set(read(dataset, "images")["reason"].drop_nulls())
     assert reasons >= {"not asked: the host said before, HTTP 429, Retry-After: 86400"}
@@ -249,7 +249,7 @@ def test_a_host_that_does_not_answer_is_left_alone_for_the_run_and_asked_by_the_
 
 def test_notices_are_read_by_others_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = Notices(tmp_path / "log"), Notices(tmp_path / "log")
-    now = notices.now()
+    now = backoff.now()
     first = Notice("a.example", now + 100, "rate_limited", "it said so")
     one.tell(first)
     assert one.news() == other.news() == []  # of this process
@@ -258,7 +258,7 @@ def test_notices_are_read_by_others_as_they_come(tmp_path: Path, monkeypatch: py
     monkeypatch.undo()
     (found,) = other.news()
     assert (found.host, found.reason) == ("b.example", "ü" * 300)
-    assert found.until <= notices.now() + notices.LONGEST
+    assert found.until <= backoff.now() + backoff.LONGEST
     assert other.news() == []
     store = Store(tmp_path / "dataset")
     keep(store, tmp_path / "log")
@@ -287,6 +287,6 @@ def test_whatever_a_dataset_says_of_hosts_is_notices_or_nothing(found: Any) -> N
 
 
 def test_of_two_notices_the_longer_counts() -> None:
-    now = notices.now()
+    now = backoff.now()
     every = [Notice("h", now + after, "rate_limited", str(after)) for after in (5, 60, -5, 30)]
     assert Counter(each.reason for each in loaded(dumped(every)).values()) == {"60": 1}

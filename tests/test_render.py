@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from align_data.decoding import strip
-from align_data.decoding.look import look
+from align_data.decoding.inspected import Looks
+from align_data.decoding.inspection import look
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
-from align_data.decoding.seen import Looks
 from align_data.storage.image_formats import HEAD, sniff
 
 SECRET = b"48.8584N 2.2945E by Jane"

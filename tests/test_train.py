@@ -35,7 +35,7 @@ from align_data.train.loop import Trained, train
 from align_data.train.loss import contrastive
 from align_data.train.model import SIZES, Dual, build
 from align_data.train.optimizers import learning_rate, optimizer
-from align_data.train.pictures import centre, crops, resized_side, sided
+from align_data.train.preprocessing import centre, crops, resized_side, sided
 from align_data.train.sanity import check
 from align_data.train.settings import PRESETS, Settings
 from align_data.train.shards import Sample, Shards

@@ -29,7 +29,7 @@ from align_data.storage.store import Store
 from align_data.train.batches import Feed
 from align_data.train.loop import train
 from align_data.train.model import SIZES, Dual, build
-from align_data.train.pictures import resized
+from align_data.train.preprocessing import resized
 from align_data.train.search import Part, query
 from align_data.train.shards import Shards
 

@@ -20,14 +20,14 @@ from hostile_web import HOME, jpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data.fetching.chunks import Chunks
+from align_data.fetching.chunked_body import Chunks
 from align_data.fetching.client import Client, Policy
-from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
-from align_data.fetching.head import Head, NoHeadError
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.messages import outcome
 from align_data.fetching.outcome import Outcome
+from align_data.fetching.response_body import Content
+from align_data.fetching.response_head import Head, NoHeadError
 
 POLICY = Policy(Guard.of([f"{HOME}/32"]), deadline=30)
 BODY = jpeg()

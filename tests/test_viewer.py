@@ -18,9 +18,9 @@ from PIL import Image
 from test_decoding import bits_apart
 
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.look import look
+from align_data.decoding.inspected import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
+from align_data.decoding.inspection import look
 from align_data.decoding.render import How, UnrenderableError, render
-from align_data.decoding.seen import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
 from align_data.storage.store import Store
 from align_data.storage.tars import TarWriter
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from align_data.cli import render
-from align_data.cli.common import (
+from align_data.cli.model_options import extra, setting_options, settings_of
+from align_data.cli.options import (
     console,
     dataset_argument,
     json_option,
@@ -19,7 +20,6 @@ from align_data.cli.common import (
     progress,
     write_page,
 )
-from align_data.cli.training import extra, setting_options, settings_of
 from align_data.common.errors import AlignDataError
 from align_data.report import ablation_html, drawing
 from align_data.stages.pipeline import Resources, session

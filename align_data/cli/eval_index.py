@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from align_data.cli.common import json_option, note, print_json, progress, tell
+from align_data.cli.options import json_option, note, print_json, progress, tell
 from align_data.stages.eval_index import index
 
 _SHOWN = 10

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from align_data.cli.common import (
+from align_data.cli.options import (
     dataset_argument,
     given,
     json_option,

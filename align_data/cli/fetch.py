@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from align_data.cli.common import (
+from align_data.cli.options import (
     Number,
     Size,
     console,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from align_data.cli import render
-from align_data.cli.common import json_option, note, print_json, progress, resource_options, resources, tell, together
+from align_data.cli.options import json_option, note, print_json, progress, resource_options, resources, tell, together
 from align_data.common.errors import InputError
 from align_data.sources import img2dataset
 from align_data.sources.lists import Choice, Reading, Source, find

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from align_data.cli.common import (
+from align_data.cli.options import (
     Number,
     dataset_argument,
     json_option,
@@ -25,8 +25,8 @@ from align_data.common.errors import SignalError
 from align_data.common.secrets import mask
 from align_data.data.columns import need
 from align_data.data.references import give_blocklist, give_evaluation
+from align_data.decoding.inspected import MAX_PIXELS, SECONDS
 from align_data.decoding.nsfw import Choice
-from align_data.decoding.seen import MAX_PIXELS, SECONDS
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.stages.measure.content import CHUNK
 from align_data.stages.pipeline import session

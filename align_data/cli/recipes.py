@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.cli.common import console, json_option, print_json
+from align_data.cli.options import console, json_option, print_json
 from align_data.recipes.model import Recipe, builtin, load
 
 

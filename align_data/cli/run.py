@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from align_data.cli import render
-from align_data.cli.common import (
+from align_data.cli.ingest import intake_options, reading
+from align_data.cli.options import (
     console,
     decision_options,
     json_option,
@@ -21,7 +22,6 @@ from align_data.cli.common import (
     resources,
     tell,
 )
-from align_data.cli.ingest import intake_options, reading
 from align_data.sources.lists import Choice
 from align_data.stages.ingest import Parts, example
 from align_data.stages.pipeline import Decision, Intake, run, session

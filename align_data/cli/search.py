@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.cli.common import (
+from align_data.cli.model_options import device_option, load_model, lost, model_argument, shards_argument
+from align_data.cli.options import (
     Number,
     before_page,
     console,
@@ -19,7 +20,6 @@ from align_data.cli.common import (
     progress,
     write_page,
 )
-from align_data.cli.training import device_option, load_model, lost, model_argument, shards_argument
 from align_data.common.errors import InputError
 from align_data.report import search_html
 from align_data.train.search import Found, Kind, Part, search

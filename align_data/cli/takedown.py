@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from align_data.cli.common import (
+from align_data.cli.options import (
     dataset_argument,
     json_option,
     note,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from align_data.cli.common import json_option, note, print_json, progress, tell
-from align_data.cli.training import device_option, extra, setting_options, settings_of, shards_argument
+from align_data.cli.model_options import device_option, extra, setting_options, settings_of, shards_argument
+from align_data.cli.options import json_option, note, print_json, progress, tell
 from align_data.train.shards import Shards
 
 if TYPE_CHECKING:

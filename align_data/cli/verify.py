@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from align_data.cli.common import json_option, note, print_json, progress, tell
+from align_data.cli.options import json_option, note, print_json, progress, tell
 from align_data.common.errors import DatasetError
 from align_data.stages.verify import verify
 from align_data.storage.store import Store

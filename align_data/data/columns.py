@@ -10,7 +10,7 @@ import polars as pl
 
 from align_data.common.errors import DatasetError
 from align_data.data.layout import GROUPS, Dataset
-from align_data.decoding.seen import identities as looks
+from align_data.decoding.inspected import identities as looks
 from align_data.signals import Signal, find, known
 from align_data.storage.tables import MANIFEST, Manifest, Table
 

@@ -16,8 +16,8 @@ from typing import Any
 from align_data.common.errors import DatasetError, EngineError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.values import plain
+from align_data.decoding.inspected import MEMORY_REASON, ImageLimits, Looks, Seen, answered
 from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Choice
-from align_data.decoding.seen import MEMORY_REASON, ImageLimits, Looks, Seen, answered
 from align_data.storage.store import Store
 from align_data.storage.tars import DAMAGED, Place, TarReader
 

@@ -12,9 +12,9 @@ from PIL import AvifImagePlugin, Image
 from align_data.common.workers import Handler, Send
 from align_data.common.workers.confinement import at_most, confine, limit_memory
 from align_data.common.workers.values import of, plain
-from align_data.decoding.look import look, phash
+from align_data.decoding.inspected import ImageLimits, Looks
+from align_data.decoding.inspection import look, phash
 from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
-from align_data.decoding.seen import ImageLimits, Looks
 
 OPENING_MEMORY = 4 * 2**30
 """Bytes that a model may take to be opened, and for the first image."""

@@ -22,10 +22,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from align_data.common.progress import ignore
-from align_data.engines import windows
+from align_data.engines import local_shuffle
 from align_data.engines.base import Answers, Exchange, Shuffle
 from align_data.engines.exchange import SLICE, Counts, Run, bounds, cut
-from align_data.engines.held_runs import HeldRun, expect, sum_range
+from align_data.engines.local_exchange import HeldRun, expect, sum_range
 from align_data.engines.spill import Batches, Budget, Held
 from align_data.storage.tables import frame
 
@@ -220,10 +220,10 @@ class Moving:
                 for one in sent:
                     yield _from_bytes(one.keys)
 
-            windows.hold(rows(), self.shuffle.merge, held, min(RUN, self.memory // 8))
+            local_shuffle.hold(rows(), self.shuffle.merge, held, min(RUN, self.memory // 8))
             held.close()
-            limit = min(windows.WINDOW, self.memory // 4)
-            frames = windows.windows([held], self.shuffle.merge, edges[part], edges[part + 1], limit)
+            limit = min(local_shuffle.WINDOW, self.memory // 4)
+            frames = local_shuffle.windows([held], self.shuffle.merge, edges[part], edges[part + 1], limit)
             return self.shuffle.write(part, frames, ignore)
 
 

@@ -17,10 +17,10 @@ from threading import Event
 from align_data.common.errors import AlignDataError
 from align_data.common.progress import NONE, Progress, Tick
 from align_data.common.workers import BLINK
-from align_data.engines import held_runs, windows
+from align_data.engines import local_exchange, local_shuffle
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.exchange import SLICE, bounds
-from align_data.engines.held_runs import HeldRun, answers, expect, sum_range
+from align_data.engines.local_exchange import HeldRun, answers, expect, sum_range
 from align_data.engines.spill import Batches, Budget
 from align_data.storage import confined
 from align_data.storage.store import make_work, writing
@@ -91,7 +91,7 @@ class LocalEngine:
 
             def ask(part: int) -> list[list[HeldRun]]:
                 blocks = exchange.ask(part, self._checked(tick))
-                return [held_runs.hold(block, folder, f"{part}-{n}", at, budget) for n, block in enumerate(blocks)]
+                return [local_exchange.hold(block, folder, f"{part}-{n}", at, budget) for n, block in enumerate(blocks)]
 
             with progress.step("measure: read", sum(rows), "pairs") as tick:
                 asked = self._run(ask, parts)
@@ -125,7 +125,7 @@ class LocalEngine:
             held = [Batches(folder / f"{number}.arrow", budget) for number in range(min(FILES, max(1, len(units))))]
             with progress.step("ingest: read", shuffle.rows, "rows") as tick:
                 accounts = self._run(
-                    lambda n: windows.hold(
+                    lambda n: local_shuffle.hold(
                         shuffle.prepare(units[n], self._checked(tick)),
                         shuffle.merge,
                         held[n % len(held)],
@@ -139,8 +139,8 @@ class LocalEngine:
             edges = [0, *shuffle.split(accounts), 2**64]
 
             def write(part: int) -> T:
-                limit = max(1, min(windows.WINDOW, share // 8))
-                rows = windows.windows(held, shuffle.merge, edges[part], edges[part + 1], limit)
+                limit = max(1, min(local_shuffle.WINDOW, share // 8))
+                rows = local_shuffle.windows(held, shuffle.merge, edges[part], edges[part + 1], limit)
                 return shuffle.write(part, rows, self._checked(tick))
 
             with progress.step("ingest: write", None, "pairs") as tick:

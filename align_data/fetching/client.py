@@ -28,10 +28,10 @@ from yarl import URL
 from align_data import __version__
 from align_data.common.errors import AlignDataError
 from align_data.fetching.connection import Connector
-from align_data.fetching.content import Content
+from align_data.fetching.connection_slots import Free
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver, Socket, plain
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.slots import Free
+from align_data.fetching.response_body import Content
 from align_data.fetching.target import LONGEST, origin, resolved, target
 
 MAX_BYTES = 20 * 2**20

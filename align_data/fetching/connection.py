@@ -9,8 +9,8 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import BadHttpMessage
 
-from align_data.fetching.chunks import NoChunkError
-from align_data.fetching.head import Head, NoHeadError
+from align_data.fetching.chunked_body import NoChunkError
+from align_data.fetching.response_head import Head, NoHeadError
 
 
 class _Handler(ResponseHandler):

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from align_data.common.secrets import mask_url
-from align_data.fetching import notices
+from align_data.fetching import backoff
+from align_data.fetching.backoff import Notice, Notices
 from align_data.fetching.client import MOST_REDIRECTS, Client, Visit
-from align_data.fetching.jobs import IN_MEMORY, Body, Chunk, Fetched, Host, Job, shut
-from align_data.fetching.notices import Notice, Notices
+from align_data.fetching.connection_slots import Free, Slots
+from align_data.fetching.crawl_state import IN_MEMORY, Body, Chunk, Fetched, Host, Job, shut
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.slots import Free, Slots
 from align_data.storage.store import writing
 
 SLOTS = "connections"
@@ -154,7 +154,7 @@ class Crawl:
 
     def _queue(self, job: Job) -> None:
         host = self._hosts.setdefault(job.host, Host())
-        if host.closed is not None and notices.now() < host.closed_until:
+        if host.closed is not None and backoff.now() < host.closed_until:
             self._settle(job, host.closed)
             return
         host.closed = None
@@ -274,7 +274,7 @@ class Crawl:
             self._settle(job, outcome)
         if host.silent >= _GIVEN_UP:
             said = f"not asked: {host.silent} others of the host came to nothing, the last one: {outcome.reason}"
-            until = notices.now() + _GIVEN_UP_FOR
+            until = backoff.now() + _GIVEN_UP_FOR
             self._leave_alone(host, Notice(name, until, outcome.status, said, outcome.retryable, asked=False))
         self._fill()
         return True
@@ -300,11 +300,11 @@ class Crawl:
         host.until, host.waited = max(host.until, now + seconds), host.waited + more
         job.tries += 1
         asked = Notice(
-            name, notices.now() + seconds, "rate_limited", f"not asked: the host said before, {outcome.reason}"
+            name, backoff.now() + seconds, "rate_limited", f"not asked: the host said before, {outcome.reason}"
         )
         if host.waited > _PATIENCE_IN_ALL and seconds <= PATIENCE:
-            asked = replace(asked, until=notices.now() + _GIVEN_UP_FOR, asked=False)
-        if asked.until - notices.now() > PATIENCE or host.closed is not None:
+            asked = replace(asked, until=backoff.now() + _GIVEN_UP_FOR, asked=False)
+        if asked.until - backoff.now() > PATIENCE or host.closed is not None:
             self._settle(job, outcome)
             self._leave_alone(host, asked)
             return
@@ -319,7 +319,7 @@ class Crawl:
     def _heed(self, told: Iterable[Notice]) -> None:
         """Leave hosts alone as others have learnt that they are to be."""
         for notice in told:
-            left = notice.until - notices.now()
+            left = notice.until - backoff.now()
             host = self._hosts.setdefault(notice.host, Host())
             if left > PATIENCE:
                 self._close_host(host, notice)

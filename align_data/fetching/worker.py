@@ -16,10 +16,10 @@ from align_data.common.errors import EngineError
 from align_data.common.secrets import mask
 from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of, plain
+from align_data.fetching.backoff import loaded
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import LOG, Crawl, Limits
-from align_data.fetching.jobs import Fetched
-from align_data.fetching.notices import loaded
+from align_data.fetching.crawl_state import Fetched
 from align_data.fetching.outcome import Outcome
 from align_data.storage.image_formats import ALL, HEAD, sniff
 from align_data.storage.store import Store, make_work

@@ -16,7 +16,7 @@ from align_data.common.errors import InputError
 from align_data.common.progress import Progress
 from align_data.common.workers import shared
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.seen import Looks, Seen
+from align_data.decoding.inspected import Looks, Seen
 from align_data.storage.contracts import contract
 from align_data.storage.image_formats import EXTENSIONS, HEAD, sniff
 from align_data.storage.store import UNFINISHED, Store, writing

@@ -23,11 +23,11 @@ from align_data.data.layout import FETCH, Dataset
 from align_data.data.ledger import open_ledger
 from align_data.data.tombstones import every
 from align_data.engines.base import Engine
-from align_data.fetching import notices, record
-from align_data.fetching.answers import answers
+from align_data.fetching import backoff, record
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, Row, Settings
+from align_data.fetching.worker_replies import answers
 from align_data.storage.image_formats import optional
 from align_data.storage.manifests import checked, unchecked
 from align_data.storage.tables import CHUNKED, PART, Manifest, PartInfo, Table, cut
@@ -242,7 +242,7 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
     tasks = list(_tasks(run, part, state))
     table = _chunk_table(run, part)
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
-    settings = replace(run.settings, known=notices.dumped(notices.loaded(store.read_bytes(notices.KEPT)).values()))
+    settings = replace(run.settings, known=backoff.dumped(backoff.loaded(store.read_bytes(backoff.KEPT)).values()))
     kept = [time.monotonic()]
 
     def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
@@ -254,7 +254,7 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
                 check()
                 if time.monotonic() - kept[0] > _KEEP:
                     kept[0] = time.monotonic()
-                    notices.keep(store, log)
+                    backoff.keep(store, log)
                 if isinstance(answer, Counter):
                     with lock:
                         outcomes.update(answer)
@@ -273,7 +273,7 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
     try:
         shared(fetch_some, [share for i in range(run.children) if (share := tasks[i :: run.children])], run.children)
     finally:
-        notices.keep(store, log)
+        backoff.keep(store, log)
     return outcomes
 
 

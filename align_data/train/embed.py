@@ -15,7 +15,7 @@ import numpy as np
 from align_data.common.errors import AlignDataError, DatasetError, InputError
 from align_data.common.progress import Progress
 from align_data.train.metrics import Vectors
-from align_data.train.pictures import Pixels, centre
+from align_data.train.preprocessing import Pixels, centre
 from align_data.train.shards import Sample, Shards
 
 BATCH = 64

@@ -20,7 +20,6 @@ from transformers import AlignModel
 from align_data.common.errors import TrainError
 from align_data.common.progress import Progress, Tick
 from align_data.train.batches import Batch, Feed, Rank
-from align_data.train.folder import TRAINED, Folder, Position
 from align_data.train.loss import contrastive
 from align_data.train.model import (
     SIZES,
@@ -35,6 +34,7 @@ from align_data.train.model import (
 )
 from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.ranks import mean, parallel, ranks, wait
+from align_data.train.run_folder import TRAINED, Folder, Position
 from align_data.train.sanity import Sanity, check
 from align_data.train.settings import Settings
 from align_data.train.shards import Shards

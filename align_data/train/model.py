@@ -23,7 +23,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils import logging as transformers_logging
 
 from align_data.common.errors import TrainError
-from align_data.train.pictures import Pixels
+from align_data.train.preprocessing import Pixels
 from align_data.train.tokens import Ids, encode, padded
 
 TOKENIZER = "tokenizer.json"

@@ -11,7 +11,7 @@ from align_data.common.errors import InputError
 from align_data.train.embed import image_key
 from align_data.train.metrics import ranks
 from align_data.train.model import Dual
-from align_data.train.pictures import centre
+from align_data.train.preprocessing import centre
 from align_data.train.shards import Shards
 
 _PAIRS = 256

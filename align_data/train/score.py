@@ -29,7 +29,7 @@ from align_data.signals.score import DECIMALS, similarity
 from align_data.storage.tables import Manifest, Table
 from align_data.storage.tars import DAMAGED, Place, TarReader
 from align_data.train.embed import Encoder, sound
-from align_data.train.pictures import centre
+from align_data.train.preprocessing import centre
 
 BATCH = 64
 """Pairs that go through the model together. No option: another number would change the last bits of a score."""

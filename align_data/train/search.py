@@ -14,7 +14,7 @@ from align_data.common.secrets import mask_url
 from align_data.decoding.render import How, UnrenderableError, render
 from align_data.train.embed import Encoder, batches, image_key, nothing, sound
 from align_data.train.metrics import Vectors, scores, unit
-from align_data.train.pictures import centre
+from align_data.train.preprocessing import centre
 from align_data.train.shards import Sample, Shards
 
 Kind = Literal["images", "texts"]

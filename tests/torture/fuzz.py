@@ -22,7 +22,7 @@ import polars as pl
 from PIL import Image
 
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.seen import STATUSES, ImageLimits, Looks
+from align_data.decoding.inspected import STATUSES, ImageLimits, Looks
 from align_data.storage.store import Store
 from align_data.storage.tars import Place
 from torture.lists import rows, write_list, write_recipe, write_swollen

@@ -26,8 +26,8 @@ from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of
 from align_data.fetching.client import OPT_OUTS, Policy
 from align_data.fetching.crawl import Limits
+from align_data.fetching.crawl_state import Fetched
 from align_data.fetching.img2dataset.opener import opener
-from align_data.fetching.jobs import Fetched
 from align_data.fetching.messages import judged, outcome
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.worker import ChunkTask, Row, Settings, make_room, send_rows, store

@@ -18,13 +18,13 @@ from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
-from align_data.fetching.chunks import NoChunkError
+from align_data.fetching.chunked_body import NoChunkError
 from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_out, succeeds
-from align_data.fetching.content import Content
 from align_data.fetching.guard import Guard
-from align_data.fetching.head import Head, NoHeadError
 from align_data.fetching.messages import ours
 from align_data.fetching.outcome import Outcome
+from align_data.fetching.response_body import Content
+from align_data.fetching.response_head import Head, NoHeadError
 from align_data.fetching.target import resolved, target
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from align_data.data.image_table import asked_of, chunks, sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
 from align_data.decoding.decoder import Decoder, Decoding, Item
+from align_data.decoding.inspected import MAX_PIXELS, MEMORY, SECONDS, ImageLimits, Looks, Seen, identities
 from align_data.decoding.nsfw import Choice
-from align_data.decoding.seen import MAX_PIXELS, MEMORY, SECONDS, ImageLimits, Looks, Seen, identities
 from align_data.engines.base import Engine
 from align_data.signals.base import Look
 from align_data.storage.contracts import contract

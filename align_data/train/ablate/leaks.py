@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from align_data.common.errors import DatasetError
 from align_data.data.ledger import Plan
 from align_data.data.references import nearest
-from align_data.decoding.look import look
-from align_data.decoding.seen import MAX_PIXELS, Looks
+from align_data.decoding.inspected import MAX_PIXELS, Looks
+from align_data.decoding.inspection import look
 from align_data.train.shards import Sample
 
 DISTANCE = 4

@@ -23,7 +23,7 @@ from align_data.exports.manifest import FILE
 from align_data.stages.export import Form, export
 from align_data.storage.store import Store
 from align_data.storage.tables import digest
-from align_data.train.pictures import resized_side
+from align_data.train.preprocessing import resized_side
 
 SHARD = 2_000
 """Pairs of a shard."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from align_data.fetching.chunks import Chunks
+from align_data.fetching.chunked_body import Chunks
 
 MOST = 2**18
 """Bytes of a head, as browsers have it."""

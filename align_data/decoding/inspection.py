@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from align_data.decoding.inspected import MAX_PIXELS, MEMORY_REASON, Looks, Seen
 from align_data.decoding.nsfw import Scorer
 from align_data.decoding.opening import PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
 from align_data.decoding.repair import repaired
-from align_data.decoding.seen import MAX_PIXELS, MEMORY_REASON, Looks, Seen
 from align_data.storage.image_formats import HEAD, sniff
 
 _LONGEST = 2**31 - 1

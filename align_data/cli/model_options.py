@@ -10,7 +10,7 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from align_data.cli.common import F, Size, note
+from align_data.cli.options import F, Size, note
 from align_data.common.errors import TrainError
 from align_data.train.embed import Encoder
 from align_data.train.settings import PRESETS, Settings
