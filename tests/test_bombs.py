@@ -21,10 +21,18 @@ from hypothesis import strategies as st
 from test_inputs import pairs, rejected, take, zst
 
 from align_data.common.errors import InputError
-from align_data.sources.lists import find, footer, long_values, pages, parquet, units, unpack
+from align_data.sources.lists import (
+    decompression,
+    find,
+    parquet,
+    parquet_footer,
+    parquet_long_values,
+    parquet_pages,
+    units,
+)
 from align_data.sources.lists import read as rows_of
-from align_data.sources.lists.columns import Choice
-from align_data.sources.lists.long_values import Unread
+from align_data.sources.lists.column_names import Choice
+from align_data.sources.lists.parquet_long_values import Unread
 from align_data.sources.lists.thrift import DamagedError
 
 BIG = 2**28
@@ -125,14 +133,14 @@ def test_values_are_those_of_pyarrow(
         dictionary_pagesize_limit=200,
     )  # fmt: skip
     with pa.OSFile(str(tmp_path / "l.parquet")) as file:
-        (chunk,) = footer.read(file).groups[0].chunks
-        all_pages = list(pages.pages(file, chunk))
-        assert sum(page.values for page in all_pages if page.kind != pages.DICTIONARY) == len(values)
-        bounds = pages.Bounds(file, chunk, all_pages)
+        (chunk,) = parquet_footer.read(file).groups[0].chunks
+        all_pages = list(parquet_pages.pages(file, chunk))
+        assert sum(page.values for page in all_pages if page.kind != parquet_pages.DICTIONARY) == len(values)
+        bounds = parquet_pages.Bounds(file, chunk, all_pages)
         for rows in (1, 3, 1024):
             largest = max(sum(len(v or b"") for v in values[i : i + rows]) for i in range(len(values)))
             assert bounds.of(rows) >= largest
-        found = list(long_values.values(file, chunk, all_pages))
+        found = list(parquet_long_values.values(file, chunk, all_pages))
     if codec in ("snappy", "lz4"):
         assert all(isinstance(value, Unread) for value in found)
         assert len(found) == len(values)
@@ -153,10 +161,10 @@ def test_hybrid_runs_are_decoded(width: int, runs: list[tuple[bool, int, int]]) 
             head, body = length << 1, numbers[0].to_bytes((width + 7) // 8, "little")
         data += bytes([head & 127 | 128, head >> 7]) + body
         wanted += numbers
-    assert pages.hybrid(data, width, len(wanted)).tolist() == wanted
+    assert parquet_pages.hybrid(data, width, len(wanted)).tolist() == wanted
     if width and wanted:
         with pytest.raises(DamagedError):
-            pages.hybrid(data, width, len(wanted) + 1)
+            parquet_pages.hybrid(data, width, len(wanted) + 1)
 
 
 def test_rows_of_lists_are_bounded_by_their_levels(tmp_path: Path) -> None:
@@ -167,8 +175,8 @@ def test_rows_of_lists_are_bounded_by_their_levels(tmp_path: Path) -> None:
             table, tmp_path / "l.parquet", data_page_version=version, data_page_size=500, write_batch_size=10
         )
         with pa.OSFile(str(tmp_path / "l.parquet")) as file:
-            chunk = footer.read(file).groups[0].chunks[1]
-            bounds = pages.Bounds(file, chunk, list(pages.pages(file, chunk)))
+            chunk = parquet_footer.read(file).groups[0].chunks[1]
+            bounds = parquet_pages.Bounds(file, chunk, list(parquet_pages.pages(file, chunk)))
         for rows in (1, 5, 64):
             assert bounds.of(rows) >= max(100 * sum(i % 7 for i in range(f, f + rows)) for f in range(1000 - rows))
 
@@ -231,7 +239,7 @@ def test_a_footer_that_is_a_bomb_is_a_sentence(tmp_path: Path, foot: bytes, said
 
 
 def test_more_rows_than_a_file_can_have_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(footer, "_ROWS", 1_000)
+    monkeypatch.setattr(parquet_footer, "_ROWS", 1_000)
     pq.write_table(pa.table({"url": ["http://a/1"] * 90_000, "text": ["x"] * 90_000}), tmp_path / "l.parquet")
     with pytest.raises(InputError, match=r"claims 90,000 (rows|values) in"):
         take(tmp_path / "out", tmp_path / "l.parquet")
@@ -256,7 +264,7 @@ def test_a_line_of_megabytes_is_rejected_and_a_stream_of_zeros_refused(tmp_path:
 
 
 def test_a_stream_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpack, "_ALWAYS", 2**22)
+    monkeypatch.setattr(decompression, "_ALWAYS", 2**22)
     for fill in (b"\0", b"\n", b"{}\n"):
         line = b'{"url": "http://a/1", "text": "x"}\n' * 20
         (tmp_path / "l.jsonl.zst").write_bytes(zst(line + fill * 30_000_000))

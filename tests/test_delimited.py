@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from align_data.cli import main
 from align_data.common.errors import InputError
 from align_data.sources.lists import Choice, Reading, delimited, find, read, units
-from align_data.sources.lists.text import codec, separator
+from align_data.sources.lists.encodings import codec, separator
 
 BREAK = re.compile(rb"\r\n|\r|\n")
 Rows = list[tuple[int, str, str]]

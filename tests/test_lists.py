@@ -25,8 +25,8 @@ from test_inputs import pairs, rejected, take, zst
 
 from align_data.common.errors import DatasetError, InputError
 from align_data.sources.lists import Choice, find
-from align_data.sources.lists.columns import by_name
-from align_data.sources.lists.json_lines import lines
+from align_data.sources.lists.column_names import by_name
+from align_data.sources.lists.json_elements import lines
 
 LINE = b'{"url": "http://a/1", "text": "a cat"}\n'
 

@@ -14,7 +14,7 @@ from align_data.cli.options import json_option, note, print_json, progress, reso
 from align_data.common.errors import InputError
 from align_data.sources import img2dataset
 from align_data.sources.lists import Choice, Reading, Source, find
-from align_data.sources.lists.text import codec, separator
+from align_data.sources.lists.encodings import codec, separator
 from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.ingest import PART_ROWS, Parts, example, ingest
 from align_data.stages.pipeline import session

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Hashes, uid, xxh3
-from align_data.sources.lists.rows import COLUMNS, MAX_BYTES
+from align_data.sources.lists.batches import COLUMNS, MAX_BYTES
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, recut
 
 DECLARED = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")

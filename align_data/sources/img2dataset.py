@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.columns import Choice
-from align_data.sources.lists.find import Source
+from align_data.sources.lists.column_names import Choice
+from align_data.sources.lists.inputs import Source
 from align_data.storage.image_formats import HEAD
 from align_data.storage.tars import regular
 

@@ -20,7 +20,7 @@ from align_data.data.ngrams import rarest
 from align_data.data.pairs import normalise
 from align_data.recipes.model import Rule, overridden
 from align_data.signals import find, ordered
-from align_data.sources.lists.rows import DETAIL
+from align_data.sources.lists.batches import DETAIL
 from align_data.storage.tars import Place
 
 OTHERS = 5

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from align_data.sources.lists.rows import is_text
+from align_data.sources.lists.batches import is_text
 
 _PIECE = 2**23
 

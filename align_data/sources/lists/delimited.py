@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.blocks import Block
-from align_data.sources.lists.columns import Choice, by_name, by_value, knows
-from align_data.sources.lists.find import Source
-from align_data.sources.lists.lines import Lines, cut
-from align_data.sources.lists.quotes import LONGEST, Grammar, RunsOnError
-from align_data.sources.lists.rows import Batch, Rejects
-from align_data.sources.lists.text import Reading, Utf8
+from align_data.sources.lists.batches import Batch, Rejects
+from align_data.sources.lists.column_names import Choice, by_name, by_value, knows
+from align_data.sources.lists.csv_blocks import Block
+from align_data.sources.lists.csv_lines import Lines, cut
+from align_data.sources.lists.csv_quotes import LONGEST, Grammar, RunsOnError
+from align_data.sources.lists.encodings import Reading, Utf8
+from align_data.sources.lists.inputs import Source
 
 _BLOCK = 2**22
 """Bytes parsed at once."""

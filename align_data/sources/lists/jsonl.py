@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.columns import NAMES, Choice, by_name, usual
-from align_data.sources.lists.find import Source
-from align_data.sources.lists.json_lines import TooLong, lines
-from align_data.sources.lists.rows import Batch, Rejects, valid_utf8
+from align_data.sources.lists.batches import Batch, Rejects, valid_utf8
+from align_data.sources.lists.column_names import NAMES, Choice, by_name, usual
+from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.json_elements import TooLong, lines
 from align_data.storage.tables import PIECE_ROWS
 
 _PIECE = 2**23

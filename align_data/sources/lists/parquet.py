@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from align_data.common.errors import InputError
-from align_data.sources.lists import footer, long_values
+from align_data.sources.lists import parquet_footer, parquet_long_values
+from align_data.sources.lists.batches import MAX_BYTES, Batch, Rejects, is_text, not_text, plain_type
 from align_data.sources.lists.captions import is_list, spread
-from align_data.sources.lists.columns import NEEDED, Choice, by_name
-from align_data.sources.lists.find import Source
-from align_data.sources.lists.footer import Group
-from align_data.sources.lists.long_values import Unread, Value
-from align_data.sources.lists.pages import PAGE, Bounds, pages
-from align_data.sources.lists.rows import MAX_BYTES, Batch, Rejects, is_text, not_text, plain_type
+from align_data.sources.lists.column_names import NEEDED, Choice, by_name
+from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.parquet_footer import Group
+from align_data.sources.lists.parquet_long_values import Unread, Value
+from align_data.sources.lists.parquet_pages import PAGE, Bounds, pages
 from align_data.sources.lists.thrift import DamagedError
 from align_data.storage.tables import PIECE_ROWS
 
@@ -42,7 +42,7 @@ _ROW = "row"
 def look(source: Source, choice: Choice) -> tuple[dict[str, str], str, list[Group]]:
     """Return which column is what, a sentence that says so, and the row groups, with the chunks of these columns."""
     with source.open() as raw:
-        groups = footer.read(raw).groups
+        groups = parquet_footer.read(raw).groups
     with _open(source) as file:
         schema = file.schema_arrow
     columns, said = by_name(schema.names, choice, source.path)
@@ -216,7 +216,7 @@ def _bounds(raw: Any, group: Group, source: Source) -> tuple[int, dict[str, Iter
         elif chunk.leaf.repetition:
             long[chunk.leaf.path[0]] = repeat(Unread("in a page that is too large"), group.rows)
         else:
-            long[chunk.leaf.path[0]] = long_values.values(raw, chunk, all_pages)
+            long[chunk.leaf.path[0]] = parquet_long_values.values(raw, chunk, all_pages)
     limit = 2 * max([PAGE, *(bound.most for bound in bounds)])
     while step > 1 and sum(bound.of(step) for bound in bounds) > limit:
         step //= 2

@@ -13,7 +13,7 @@ import polars as pl
 
 from align_data.common.errors import InputError
 from align_data.data.references import FORMS, listed_hosts
-from align_data.sources.lists.rows import DETAIL
+from align_data.sources.lists.batches import DETAIL
 
 KINDS = ("urls", "hosts", "sha256", "uids")
 _FORMS = {

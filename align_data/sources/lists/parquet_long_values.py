@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from align_data.sources.lists.footer import BYTE_ARRAY, Chunk
-from align_data.sources.lists.pages import CODECS, DICTIONARY, PAGE, PLAIN, Numbers, Page, hybrid
-from align_data.sources.lists.rows import MAX_BYTES
+from align_data.sources.lists.batches import MAX_BYTES
+from align_data.sources.lists.parquet_footer import BYTE_ARRAY, Chunk
+from align_data.sources.lists.parquet_pages import CODECS, DICTIONARY, PAGE, PLAIN, Numbers, Page, hybrid
 from align_data.sources.lists.thrift import DamagedError
 
 _WORDS = 64 * 2**20

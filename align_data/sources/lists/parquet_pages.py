@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from align_data.sources.lists.footer import BYTE_ARRAY, FIXED, Chunk
+from align_data.sources.lists.parquet_footer import BYTE_ARRAY, FIXED, Chunk
 from align_data.sources.lists.thrift import DamagedError, TruncatedError, structure
 
 PAGE = 16 * 2**20

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.lines import IntArray, Lines
-from align_data.sources.lists.quotes import Record
-from align_data.sources.lists.rows import Batch, Rejects, valid_utf8
+from align_data.sources.lists.batches import Batch, Rejects, valid_utf8
+from align_data.sources.lists.csv_lines import IntArray, Lines
+from align_data.sources.lists.csv_quotes import Record
 from align_data.storage.tables import PIECE_ROWS
 
 _LATIN = "latin-1"

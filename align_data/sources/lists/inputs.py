@@ -16,9 +16,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from align_data.common.errors import InputError, encodable, nearest
 from align_data.common.secrets import mask
+from align_data.sources.lists.decompression import Unpacked
+from align_data.sources.lists.fs_errors import reaching
 from align_data.sources.lists.patterns import expand, plain
-from align_data.sources.lists.reach import reaching
-from align_data.sources.lists.unpack import Unpacked
 
 Format = Literal["parquet", "csv", "tsv", "jsonl"]
 

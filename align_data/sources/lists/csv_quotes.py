@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from align_data.sources.lists.lines import Lines
+from align_data.sources.lists.csv_lines import Lines
 
 LONGEST = 100
 """Lines that a value may run over unless the user says that values hold line breaks."""

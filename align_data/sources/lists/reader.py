@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from align_data.common.errors import InputError
 from align_data.sources.lists import delimited, jsonl, parquet
-from align_data.sources.lists.columns import NEEDED, Choice, usual
-from align_data.sources.lists.find import Source
-from align_data.sources.lists.footer import Group
-from align_data.sources.lists.rows import COLUMNS, Batch, Rejects, size, texts
-from align_data.sources.lists.text import Reading
+from align_data.sources.lists.batches import COLUMNS, Batch, Rejects, size, texts
+from align_data.sources.lists.column_names import NEEDED, Choice, usual
+from align_data.sources.lists.encodings import Reading
+from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.parquet_footer import Group
 from align_data.sources.lists.thrift import DamagedError
 
 UNIT_ROWS = 1_000_000

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.find import Source
-from align_data.sources.lists.text import Utf8
+from align_data.sources.lists.encodings import Utf8
+from align_data.sources.lists.inputs import Source
 
 _BLOCK = 2**20
 _LINE = 2**24

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.columns import NEEDED
+from align_data.sources.lists.column_names import NEEDED
 
 COLUMNS: dict[str, Any] = {
     "url": pl.String,
