@@ -26,7 +26,7 @@ from align_data.storage.tables import MANIFEST, Table
 _TABLES = ("pairs", "rejected", "images", "content", "tombstones")
 
 
-class Report:
+class AuditReport:
     """An audit: `survey` has its numbers, a notebook shows its page."""
 
     def __init__(self, dataset: Dataset, survey: Survey, *, pictures: bool = True) -> None:
@@ -52,8 +52,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return the page in a frame of its own: the notebook's styles and the page's leave each other alone."""
-        held = self.html.replace("&", "&amp;").replace('"', "&quot;")
-        return f'<iframe style="width:100%;height:80vh;border:1px solid #ddd" srcdoc="{held}"></iframe>'
+        escaped = self.html.replace("&", "&amp;").replace('"', "&quot;")
+        return f'<iframe style="width:100%;height:80vh;border:1px solid #ddd" srcdoc="{escaped}"></iframe>'
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,9 +89,9 @@ class Opened:
         that was not taken out (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
         """
         plan, _ = open_current(self.dataset, ledger)
-        there = available(self.dataset, self.dataset.ingested())
+        measured = available(self.dataset, self.dataset.ingested())
         frames = [self._scan(self.dataset.pairs, ["uid", "url", "alt_text"])]
-        groups = by_group(ordered(there))
+        groups = by_group(ordered(measured))
         frames += [self._scan(self.dataset.measured(group), names) for group, names in groups.items()]
         frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
         failed, unknown = pl.col("failed"), pl.col("unknown")
@@ -100,14 +100,14 @@ class Opened:
             for place, rule in enumerate(plan.recipe.rules)
             if rule.name not in plan.off
         ]
-        left = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))
-        outcome = pl.when(failed == 0).then(left).otherwise(pl.lit("dropped")).alias("outcome")
+        undecided = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))
+        outcome = pl.when(failed == 0).then(undecided).otherwise(pl.lit("dropped")).alias("outcome")
         return pl.concat(frames, how="horizontal").with_columns(*rules, outcome)
 
-    def audit(self, ledger: str, samples: int = SAMPLES, seed: int = 0, *, pictures: bool = True) -> Report:
+    def audit(self, ledger: str, samples: int = SAMPLES, seed: int = 0, *, pictures: bool = True) -> AuditReport:
         """Count all that an audit says; shown by a notebook as a page."""
-        found = survey(self.dataset, ledger, self.engine, self.progress, samples, seed)
-        return Report(self.dataset, found, pictures=pictures)
+        surveyed = survey(self.dataset, ledger, self.engine, self.progress, samples, seed)
+        return AuditReport(self.dataset, surveyed, pictures=pictures)
 
     def _scan(self, table: Table, columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()
@@ -116,14 +116,14 @@ class Opened:
 
         # Not pl.scan_parquet, which does not look at checksums.
         def read(
-            wanted: list[str] | None, chosen: pl.Expr | None, most: int | None, _: int | None
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
         ) -> Iterator[pl.DataFrame]:
-            left = most
-            for piece in (piece for part in parts for piece in table.pieces(part, wanted or columns)):
-                some = piece if left is None else piece[:left]
-                left = None if left is None else left - len(some)
-                yield some if chosen is None else some.filter(chosen)
-                if left == 0:
+            remaining = n_rows
+            for piece in (piece for part in parts for piece in table.pieces(part, with_columns or columns)):
+                rows = piece if remaining is None else piece[:remaining]
+                remaining = None if remaining is None else remaining - len(rows)
+                yield rows if predicate is None else rows.filter(predicate)
+                if remaining == 0:
                     return
 
         return register_io_source(read, schema=table.contract.polars(*columns), is_pure=True).select(columns)

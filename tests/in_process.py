@@ -33,7 +33,7 @@ def child_of(handler: Callable[[Any], Any]) -> type:
             self._handle(wired(task), sent.append)
             yield from map(wired, sent)
 
-        def one(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
+        def ask_once(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
             (said,) = self.ask(task)
             return make(said)
 

@@ -260,7 +260,7 @@ class Saying:
     def ask(self, task: Any) -> Iterator[Any]:
         yield from map(wired, self._said)
 
-    def wrong(self) -> ChildDiedError:
+    def misbehaved(self) -> ChildDiedError:
         self.ended = True
         return ChildDiedError("wrong")
 

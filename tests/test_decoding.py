@@ -481,14 +481,14 @@ class Poisoned(Child):
         type(self).started += 1
         super().__init__(handler, setup)
 
-    def one(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
+    def ask_once(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
         content, looks = task
         poison = content in [(self.folder / place).read_bytes() for place in self.places]
         if poison and type(self).times and type(self).at(Looks(**looks)):
             type(self).times -= 1
             os.kill(self._process.pid, self.how)
             raise ChildDiedError(self._how())
-        return super().one(task, make, seconds)
+        return super().ask_once(task, make, seconds)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from conftest import build
 from rich.console import Console
 from rich.progress import Progress
 
-from align_data.cli.progress import Live, _Line
+from align_data.cli.progress import LiveBars, _Line
 from align_data.common.progress import Tick, ignore
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
@@ -76,7 +76,7 @@ def test_a_rate_is_said_when_there_is_one() -> None:
 
 def test_a_step_without_a_total_ends() -> None:
     out = io.StringIO()
-    with Live(Console(file=out, width=60, force_terminal=True)).step("read", None, "rows") as tick:
+    with LiveBars(Console(file=out, width=60, force_terminal=True)).step("read", None, "rows") as tick:
         tick(7)
     assert "7 of 7 rows" in out.getvalue()
 

@@ -59,8 +59,8 @@ class _Commands(click.Group):
             if not encodable(word):
                 ctx.fail(f"an argument is not UTF-8: {word.encode('utf-8', 'backslashreplace').decode()}")
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            there = ", ".join(COMMANDS)
-            ctx.fail(f"there is no command {args[0]}{nearest(args[0], COMMANDS)}; there are: {there}")
+            commands = ", ".join(COMMANDS)
+            ctx.fail(f"there is no command {args[0]}{nearest(args[0], COMMANDS)}; there are: {commands}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -78,7 +78,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command; whatever a user can mend becomes one sentence here, and has no secret in it."""
         try:
-            found = super().invoke(ctx)
+            returned = super().invoke(ctx)
             streams.finish()
         except AlignDataError as error:
             raise click.ClickException(str(error)) from error
@@ -94,7 +94,7 @@ class _Commands(click.Group):
             raise
         except Exception as error:
             raise click.ClickException(_unforeseen(error)) from error
-        return found
+        return returned
 
 
 INTERRUPTED = 130
@@ -111,10 +111,10 @@ def _unforeseen(error: Exception) -> str:
     """Keep the traceback for us, and return what the user should know."""
     with tempfile.NamedTemporaryFile("w", prefix="align-data-", suffix=".log", delete=False, encoding="utf-8") as log:
         log.write(mask("".join(traceback.format_exception(error))))
-    said = mask(" ".join(str(error).split()))[:200]
+    message = mask(" ".join(str(error).split()))[:200]
     return (
-        f"unforeseen, {type(error).__name__}: {said}; either a table of the dataset has been tampered with, or this is "
-        f"our mistake: please report it with {log.name}"
+        f"unforeseen, {type(error).__name__}: {message}; either a table of the dataset has been tampered with, or this "
+        f"is our mistake: please report it with {log.name}"
     )
 
 

@@ -30,7 +30,7 @@ _ARMS = ("none", "recipe", "random")
 
 def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[float, ...]:
     """Read shares from 0 to 1, split at commas."""
-    found = []
+    fractions = []
     for value in names(ctx, param, values):
         try:
             share = float(value)
@@ -38,8 +38,8 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
             share = 0
         if not 0 < share <= 1:
             raise click.BadParameter(f"{value!r} is no share of a whole; write them as 0.25,0.5,1", ctx, param)
-        found.append(share)
-    return tuple(found)
+        fractions.append(share)
+    return tuple(fractions)
 
 
 @click.command("ablate", short_help="Train the same model on different choices of the pairs, to see which filter pays.")
@@ -94,21 +94,21 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
     with extra():
         side = trainer.side(settings)
     picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "jobs")}
-    asked = Asked(
+    design = Asked(
         ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=side,
         drop_pending=options.pop("pending") == "drop", **picked,
     )  # fmt: skip
     drawn = _drawn()
     with session(dataset, Resources(), reads=True) as (opened, engine):
-        found = ablate(opened, asked, out, engine, progress(), fit=trainer.fit, judge=trainer.judge)
+        results = ablate(opened, design, out, engine, progress(), fit=trainer.fit, judge=trainer.judge)
     if drawn:
-        write_page(out / PAGE, ablation_html(found))
+        write_page(out / PAGE, ablation_html(results))
     if as_json:
-        print_json(found.to_json())
+        print_json(results.to_json())
     else:
-        render.ablation(console(), found)
-    if len(found.failures) == len(found.runs):
-        raise AlignDataError(f"every run failed; the first said: {found.failures[0].failure}")
+        render.ablation(console(), results)
+    if len(results.failures) == len(results.runs):
+        raise AlignDataError(f"every run failed; the first said: {results.failures[0].failure}")
 
 
 def _drawn() -> bool:

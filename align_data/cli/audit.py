@@ -58,16 +58,16 @@ def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool
     samples, seed = options.pop("samples"), options.pop("seed")
     with session(dataset, resources(options), reads=True) as (opened, engine):
         result = audit(opened, ledger)
-        shown = examples(opened, ledger, number) if number else {}
+        dropped_alone = examples(opened, ledger, number) if number else {}
         if html is not None:
             before_page(html)
-            found = survey(opened, ledger, engine, progress(), samples, seed)
-            write_page(html, audit_html(found, opened, progress(), pictures=pictures))
+            surveyed = survey(opened, ledger, engine, progress(), samples, seed)
+            write_page(html, audit_html(surveyed, opened, progress(), pictures=pictures))
     if as_json:
-        print_json({**result.to_json(), **({"examples": shown} if number else {})})
+        print_json({**result.to_json(), **({"examples": dropped_alone} if number else {})})
         return
     out = console()
     render.audit(out, result)
     if overlap:
         render.overlap(out, result)
-    render.examples(out, shown)
+    render.examples(out, dropped_alone)

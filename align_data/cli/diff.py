@@ -47,10 +47,10 @@ def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options
     with session(dataset, resources(options), reads=True) as (opened, engine):
         if html is not None:
             before_page(html)
-        found = diff(opened, ledger_a, ledger_b, engine, progress(), samples, seed)
+        difference = diff(opened, ledger_a, ledger_b, engine, progress(), samples, seed)
         if html is not None:
-            write_page(html, diff_html(found, opened, progress(), pictures=pictures))
+            write_page(html, diff_html(difference, opened, progress(), pictures=pictures))
     if as_json:
-        print_json(found.to_json())
+        print_json(difference.to_json())
         return
-    render.diff(console(), found)
+    render.diff(console(), difference)

@@ -54,14 +54,14 @@ def command(model: str, shards: str, device: str | None, seed: int, as_json: boo
       align-data evaluate model shards/test
       align-data evaluate model shards/test --labels truth.parquet --classes classes.txt --templates prompts.txt
     """
-    asked = _classes(**files)
+    classification = _classes(**files)
     opened = Shards.open(shards)
-    found = evaluate(load_model(model, device), opened, progress(), classes=asked, seed=seed)
+    evaluation = evaluate(load_model(model, device), opened, progress(), classes=classification, seed=seed)
     if as_json:
-        print_json(found.to_json())
+        print_json(evaluation.to_json())
     else:
-        _print(console(), found)
-    lost(found.undecodable, found.skipped)
+        _print(console(), evaluation)
+    lost(evaluation.undecodable, evaluation.skipped)
 
 
 def _classes(labels: str | None, classes: str | None, templates: str | None) -> Classes | None:
@@ -76,50 +76,50 @@ def _classes(labels: str | None, classes: str | None, templates: str | None) -> 
     return Classes(read_labels(labels), names, read_templates(templates) if templates is not None else TEMPLATES)
 
 
-def _print(out: Console, found: Evaluation) -> None:
-    table = Table(title=f"{found.pairs:,} pairs; 95 % intervals over the queries", title_justify="left")
+def _print(out: Console, evaluation: Evaluation) -> None:
+    table = Table(title=f"{evaluation.pairs:,} pairs; 95 % intervals over the queries", title_justify="left")
     columns = {
-        "image to text": found.retrieval.image_to_text,
-        "text to image": found.retrieval.text_to_image,
-        "captions shuffled": found.shuffled,
+        "image to text": evaluation.retrieval.image_to_text,
+        "text to image": evaluation.retrieval.text_to_image,
+        "captions shuffled": evaluation.shuffled,
     }
     for name in ("", *columns):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for figure, shown in _FIGURES.items():
-        table.add_row(figure, *(shown(direction) for direction in columns.values()))
+    for figure, cell in _FIGURES.items():
+        table.add_row(figure, *(cell(direction) for direction in columns.values()))
     out.print(table)
-    if found.neighbours is not None:
-        near = found.neighbours
+    if evaluation.neighbours is not None:
+        near = evaluation.neighbours
         out.print(
             f"nearest other image of the same class: {_share(near.r_at_1)} of {near.images:,} images in "
             f"{near.classes:,} classes (chance {near.chance:.2%})"
         )
-    if found.zero_shot is not None:
-        shot = found.zero_shot
+    if evaluation.zero_shot is not None:
+        shot = evaluation.zero_shot
         out.print(
             f"zero-shot: top-1 {_share(shot.top_1)}, top-5 {_share(shot.top_5)} of {shot.images:,} images in "
             f"{shot.classes:,} classes, {shot.templates:,} templates (chance {shot.chance:.2%})"
         )
-    shuffled = found.shuffled
+    shuffled = evaluation.shuffled
     out.print(f"R@1 with captions shuffled: {_share(shuffled.r_at_1)}; chance is {shuffled.chance:.2%}")
-    for line in found.notes:
+    for line in evaluation.notes:
         note(line)
 
 
-def _share(some: Estimate) -> str:
-    return f"{some.value:.1%} ({some.low:.1%} to {some.high:.1%})"
+def _share(estimate: Estimate) -> str:
+    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
 
 
-def _rank(some: Estimate) -> str:
-    return f"{some.value:,.1f} ({some.low:,.1f} to {some.high:,.1f})"
+def _rank(estimate: Estimate) -> str:
+    return f"{estimate.value:,.1f} ({estimate.low:,.1f} to {estimate.high:,.1f})"
 
 
 _FIGURES: dict[str, Callable[[Direction], str]] = {
-    "queries": lambda found: f"{found.queries:,}",
-    "among": lambda found: f"{found.gallery:,}",
-    "R@1": lambda found: _share(found.r_at_1),
-    "R@5": lambda found: _share(found.r_at_5),
-    "R@10": lambda found: _share(found.r_at_10),
-    "median rank": lambda found: _rank(found.median_rank),
-    "R@1 by chance": lambda found: f"{found.chance:.2%}",
+    "queries": lambda direction: f"{direction.queries:,}",
+    "among": lambda direction: f"{direction.gallery:,}",
+    "R@1": lambda direction: _share(direction.r_at_1),
+    "R@5": lambda direction: _share(direction.r_at_5),
+    "R@10": lambda direction: _share(direction.r_at_10),
+    "median rank": lambda direction: _rank(direction.median_rank),
+    "R@1 by chance": lambda direction: f"{direction.chance:.2%}",
 }

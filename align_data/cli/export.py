@@ -11,7 +11,6 @@ import click
 
 from align_data.cli.options import (
     dataset_argument,
-    given,
     json_option,
     ledger_option,
     names,
@@ -22,6 +21,7 @@ from align_data.cli.options import (
     resources,
     tell,
     together,
+    typed_options,
 )
 from align_data.stages.export import SHARD, Exported, Form, How, Split, export
 from align_data.stages.pipeline import session
@@ -30,16 +30,16 @@ from align_data.storage.store import Store
 
 def splits(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Split, ...]:
     """Read NAME=SHARE."""
-    found = []
+    parsed = []
     for value in values:
         name, _, share = value.partition("=")
-        good = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) and re.fullmatch(r"0?\.\d+", share) and name != "train"
-        if not good or float(share) == 0:
+        valid = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) and re.fullmatch(r"0?\.\d+", share) and name != "train"
+        if not valid or float(share) == 0:
             raise click.BadParameter(f"{value!r} is no split; write it as val=0.01 (train is the rest)", ctx, param)
-        found.append(Split(name, float(share)))
-    if sum(split.share for split in found) >= 1 or len({split.name for split in found}) < len(found):
+        parsed.append(Split(name, float(share)))
+    if sum(split.share for split in parsed) >= 1 or len({split.name for split in parsed}) < len(parsed):
         raise click.BadParameter("splits need different names, and shares that leave something over", ctx, param)
-    return tuple(found)
+    return tuple(parsed)
 
 
 shard_options = together(
@@ -140,21 +140,21 @@ def command(
 
 def _check(form: str) -> None:
     """Refuse options that would have no effect: whoever gives one relies on it."""
-    if form in ("metadata", "uids") and (idle := given("size", "resize", "quality", "shard_size", "splits")):
+    if form in ("metadata", "uids") and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
         raise click.UsageError(f"{idle[0]} is for shards with images, and --format {form} has none")
-    if form == "uids" and given("strip_credentials"):
+    if form == "uids" and typed_options("strip_credentials"):
         raise click.UsageError("--strip-credentials is for URLs, and --format uids has none")
-    if form != "uids" and given("uid"):
+    if form != "uids" and typed_options("uid"):
         raise click.UsageError(f"--uid is for --format uids, not {form}")
-    if click.get_current_context().params["resize"] == "keep" and given("size"):
+    if click.get_current_context().params["resize"] == "keep" and typed_options("size"):
         raise click.UsageError("--size is for --resize shortest or crop; without it images keep their size")
 
 
 def _sentence(result: Exported, form: Form, out: str) -> str:
-    said = f"{result.pairs:,} pairs in {len(result.files):,} files in {out}"
+    sentence = f"{result.pairs:,} pairs in {len(result.files):,} files in {out}"
     if form.dry_run:
-        said = f"would write {result.pairs:,} pairs, {len(result.files):,} files"
-        said += f", {result.bytes:,} bytes as fetched" if result.bytes else ""
-    left = [f"{result.pending:,} pending ones left out"] if result.pending else []
-    left += [f"{result.without_image:,} without a usable image left out"] if result.without_image else []
-    return "; ".join([said, *left])
+        sentence = f"would write {result.pairs:,} pairs, {len(result.files):,} files"
+        sentence += f", {result.bytes:,} bytes as fetched" if result.bytes else ""
+    omitted = [f"{result.pending:,} pending ones left out"] if result.pending else []
+    omitted += [f"{result.without_image:,} without a usable image left out"] if result.without_image else []
+    return "; ".join([sentence, *omitted])

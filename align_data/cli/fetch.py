@@ -12,11 +12,10 @@ import click
 from rich.table import Table
 
 from align_data.cli.options import (
+    ByteSize,
     Number,
-    Size,
     console,
     dataset_argument,
-    given,
     json_option,
     names,
     note,
@@ -25,6 +24,7 @@ from align_data.cli.options import (
     resource_options,
     resources,
     together,
+    typed_options,
 )
 from align_data.common.errors import InputError, nearest
 from align_data.data.references import FORMS
@@ -70,7 +70,7 @@ policy_options = together(
     ),
     click.option(
         "--max-bytes",
-        type=Size(plain=True),
+        type=ByteSize(plain=True),
         default=MAX_BYTES,
         help="The most that is read of one image: 20MB unless given.",
     ),
@@ -162,7 +162,7 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
 def _able(fetcher: str) -> None:
     """Refuse options that the fetcher knows nothing of."""
     handler_of(fetcher)
-    if fetcher == "img2dataset" and (unknown := given("per_host", "per_address", "host_limits", "proxy")):
+    if fetcher == "img2dataset" and (unknown := typed_options("per_host", "per_address", "host_limits", "proxy")):
         raise click.UsageError(f"the fetcher img2dataset knows no {unknown[0]}")
 
 
@@ -178,8 +178,8 @@ def _policy(options: dict[str, Any]) -> Policy:
     formats = options.pop("formats")
     for name in formats:
         if name not in OPTIONAL:
-            near, there = nearest(name, OPTIONAL), ", ".join(OPTIONAL)
-            raise click.BadParameter(f"there is no {name}{near}; there are: {there}", param_hint="--formats")
+            near, optional = nearest(name, OPTIONAL), ", ".join(OPTIONAL)
+            raise click.BadParameter(f"there is no {name}{near}; there are: {optional}", param_hint="--formats")
     return Policy(
         guard=Guard.of(options.pop("networks"), options.pop("denied")),
         max_bytes=options.pop("max_bytes"),
@@ -199,7 +199,7 @@ def _limits(options: dict[str, Any]) -> Limits:
 
 def _hosts(file: Path) -> dict[str, int]:
     """Read lines of host and number; InputError names the line that is none."""
-    found = {}
+    limits = {}
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -209,11 +209,11 @@ def _hosts(file: Path) -> dict[str, int]:
         if not words:
             continue
         host = target(f"http://{words[0]}/")
-        many = int(words[1]) if len(words) == 2 and re.fullmatch(r"[0-9]{1,5}", words[1]) else 0
-        if isinstance(host, Outcome) or not FORMS["host"].fullmatch(words[0]) or not 1 <= many <= 10_000:
+        connections = int(words[1]) if len(words) == 2 and re.fullmatch(r"[0-9]{1,5}", words[1]) else 0
+        if isinstance(host, Outcome) or not FORMS["host"].fullmatch(words[0]) or not 1 <= connections <= 10_000:
             raise InputError(f"{file}, line {number}: {line.strip()!r} is not a host and a number from 1 to 10,000")
-        found[host_of(host).rstrip(".")] = many
-    return found
+        limits[host_of(host).rstrip(".")] = connections
+    return limits
 
 
 def _print(report: Report) -> None:

@@ -136,8 +136,8 @@ def _shards(folders: tuple[str, ...], choice: Choice) -> tuple[tuple[str, ...], 
     paths, notes = img2dataset.finished(folders)
     for sentence in notes:
         note(sentence)
-    found = find(paths)
-    return tuple(paths), img2dataset.choice(found[0], choice.alt_text), found
+    sources = find(paths)
+    return tuple(paths), img2dataset.choice(sources[0], choice.alt_text), sources
 
 
 def _images(adopted: Adopted) -> str:

@@ -10,7 +10,7 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from align_data.cli.options import F, Size, note
+from align_data.cli.options import ByteSize, F, note
 from align_data.common.errors import TrainError
 from align_data.train.embed import Encoder
 from align_data.train.settings import PRESETS, Settings
@@ -47,25 +47,27 @@ def setting_options(function: F) -> F:
 
 def _option(name: str, field: FieldInfo) -> Any:
     flag = f"--{name.replace('_', '-')}"
-    said = f"{(field.description or '')[:1].upper()}{(field.description or '')[1:]}."
+    help_text = f"{(field.description or '')[:1].upper()}{(field.description or '')[1:]}."
     if field.default is not None:
-        said += f"  [default: {_shown(field.default)}{'MB' if name == 'memory' else ''}]"
+        help_text += f"  [default: {_default_text(field.default)}{'MB' if name == 'memory' else ''}]"
     if name == "memory":  # as every other command takes it
-        return click.option(flag, name, type=Size(), default=None, help=said)
+        return click.option(flag, name, type=ByteSize(), default=None, help=help_text)
     if field.annotation is bool:
-        return click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=said)
+        return click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=help_text)
     kinds = [field.annotation, *get_args(field.annotation)]
     choices = next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), None)
     number = next((kind for kind in (int, float) if kind in kinds or _within(kind, kinds)), None)
     kind = click.Choice(choices) if choices else number or str
-    return click.option(flag, name, type=kind, default=None, metavar=None if choices or number else "MODEL", help=said)
+    return click.option(
+        flag, name, type=kind, default=None, metavar=None if choices or number else "MODEL", help=help_text
+    )
 
 
 def _within(kind: type, kinds: list[Any]) -> bool:
-    return any(kind in get_args(other) for other in kinds)
+    return any(kind in get_args(candidate) for candidate in kinds)
 
 
-def _shown(value: Any) -> str:
+def _default_text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -74,15 +76,15 @@ def _shown(value: Any) -> str:
 def settings_of(options: dict[str, Any]) -> Settings:
     """Take the settings out of a command's options; click's usage error for one that cannot be."""
     preset = options.pop("preset")
-    given = {name: value for name in Settings.model_fields if (value := options.pop(name)) is not None}
-    if "memory" in given:
-        given["memory"] = max(1, given["memory"] // 2**20)
+    chosen = {name: value for name in Settings.model_fields if (value := options.pop(name)) is not None}
+    if "memory" in chosen:
+        chosen["memory"] = max(1, chosen["memory"] // 2**20)
     try:
-        return Settings(**{**(PRESETS[preset] if preset else {}), **given})
+        return Settings(**{**(PRESETS[preset] if preset else {}), **chosen})
     except ValidationError as error:
-        first = error.errors()[0]
-        flag = f"--{str(first['loc'][0]).replace('_', '-')}"
-        raise click.BadParameter(f"{first['input']}: {first['msg'].lower()}", param_hint=flag) from None
+        mistake = error.errors()[0]
+        flag = f"--{str(mistake['loc'][0]).replace('_', '-')}"
+        raise click.BadParameter(f"{mistake['input']}: {mistake['msg'].lower()}", param_hint=flag) from None
 
 
 def load_model(model: str, device: str | None) -> Encoder:
@@ -94,8 +96,8 @@ def load_model(model: str, device: str | None) -> Encoder:
 
 def lost(undecodable: Mapping[str, str], skipped: Mapping[str, str]) -> None:
     """Name what of some shards was passed over: pairs whose image cannot be decoded, and damaged shards."""
-    for some, what in ((undecodable, "pairs left out"), (skipped, "shards skipped")):
-        if some:
-            note(f"{len(some):,} {what}")
-        for name, why in list(some.items())[:_NAMED]:
+    for reasons, label in ((undecodable, "pairs left out"), (skipped, "shards skipped")):
+        if reasons:
+            note(f"{len(reasons):,} {label}")
+        for name, why in list(reasons.items())[:_NAMED]:
             note(f"  {name}: {why}")

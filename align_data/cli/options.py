@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from align_data.cli.progress import Lines, Live
+from align_data.cli.progress import LiveBars, PlainLines
 from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress
 from align_data.common.secrets import mask
@@ -40,13 +40,13 @@ class Number(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
-        found = float(super().convert(value, param, ctx))
-        if math.isnan(found):
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
             self.fail(f"{value!r} is not in the range {self._describe_range()}", param, ctx)
-        return found
+        return number
 
 
-class Size(click.ParamType[int]):
+class ByteSize(click.ParamType[int]):
     """A number of bytes, such as 4GB, 500MB or 1GiB: units of 1,024; without one bytes, where they are `plain`."""
 
     name = "size"
@@ -87,7 +87,7 @@ def write_page(path: Path, content: str) -> None:
     note(f"{path} is written: a browser shows it, without a network")
 
 
-def given(*options: str) -> list[str]:
+def typed_options(*options: str) -> list[str]:
     """Return those of the running command's options, as they are typed, that somebody has given."""
     context = click.get_current_context()
     typed = {option.name: option.opts[0] for option in context.command.params}
@@ -105,17 +105,17 @@ def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Split values at commas: a,b given twice is four names."""
-    found = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
-    if values and not found:
+    parts = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    if values and not parts:
         raise click.BadParameter("names nothing", ctx, param)
-    return found
+    return parts
 
 
-def together(*some: Callable[[Any], Any]) -> Callable[[F], F]:
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     """Return what adds some options to a command, in this order."""
 
     def add(function: F) -> F:
-        for option in reversed(some):
+        for option in reversed(options):
             function = option(function)
         return function
 
@@ -172,7 +172,7 @@ resource_options = together(
     ),
     click.option(
         "--memory",
-        type=Size(),
+        type=ByteSize(),
         help="What may be held in memory at once: 4GB unless given; on Spark by each task, 512MB unless given.",
     ),
     click.option(
@@ -209,9 +209,9 @@ def recipe_of(name: str, dataset: str) -> Recipe:
     try:
         return load(name)
     except RecipeError:
-        if (said := as_recipe(Dataset(Store(dataset)), name)) is None:
+        if (explanation := as_recipe(Dataset(Store(dataset)), name)) is None:
             raise
-        raise RecipeError(said) from None
+        raise RecipeError(explanation) from None
 
 
 def resources(options: dict[str, Any]) -> Resources:
@@ -227,7 +227,7 @@ def resources(options: dict[str, Any]) -> Resources:
 
 def progress() -> Progress:
     """Return a progress bar, or plain lines where standard error is no terminal."""
-    return Live() if sys.stderr.isatty() else Lines()
+    return LiveBars() if sys.stderr.isatty() else PlainLines()
 
 
 class _Console(Console):

@@ -25,13 +25,13 @@ _BAR, _LEAST = 40, 8
 """Characters of a bar, at most and at least."""
 
 
-def summary(seen: Mapping[str, int], most: int = 3) -> str:
+def summary(outcomes: Mapping[str, int], limit: int = 3) -> str:
     """Say which part of the units came to a good end, and the commonest other ends; '' where nothing is known."""
-    whole = sum(seen.values())
+    whole = sum(outcomes.values())
     if not whole:
         return ""
-    others = sorted(((number, end) for end, number in seen.items() if end != "ok"), reverse=True)[:most]
-    return f"; {seen.get('ok', 0) / whole:.1%} ok" + "".join(f", {end} {n / whole:.1%}" for n, end in others)
+    failures = sorted(((number, end) for end, number in outcomes.items() if end != "ok"), reverse=True)[:limit]
+    return f"; {outcomes.get('ok', 0) / whole:.1%} ok" + "".join(f", {end} {n / whole:.1%}" for n, end in failures)
 
 
 class _Line(ProgressColumn):
@@ -44,8 +44,8 @@ class _Line(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the line."""
         width = self._console.width
-        said = [_counted(task), _rate(task), _clock(task), summary(task.fields["seen"]).removeprefix("; ")]
-        parts = [part for part in said if part]
+        columns = [_counted(task), _rate(task), _clock(task), summary(task.fields["seen"]).removeprefix("; ")]
+        parts = [part for part in columns if part]
         head = task.description
         while len(parts) > 1 and len(head) + 1 + len(", ".join(parts)) > width:
             parts.pop()
@@ -72,19 +72,19 @@ def _clock(task: Task) -> str:
     """Return the time left, or for what is done, the time it took."""
     if task.finished:
         return f"{task.finished_time or 0:,.1f} s"
-    left = task.time_remaining if (task.elapsed or 0) >= _TELLING else None
-    return f"{timedelta(seconds=int(left))} left" if left is not None else ""
+    remaining = task.time_remaining if (task.elapsed or 0) >= _TELLING else None
+    return f"{timedelta(seconds=int(remaining))} left" if remaining is not None else ""
 
 
 def _bar(task: Task, width: int) -> Text:
     """Return a bar with a space behind it; nothing where there is no room for one."""
     if width < _LEAST or task.total is None:
         return Text("")
-    done = int(width * task.percentage / 100)
-    return Text.assemble(("━" * done, "bar.complete"), ("━" * (width - done), "bar.back"), " ")
+    filled = int(width * task.percentage / 100)
+    return Text.assemble(("━" * filled, "bar.complete"), ("━" * (width - filled), "bar.back"), " ")
 
 
-class Live:
+class LiveBars:
     """Bars with rate and time left, on standard error."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -93,13 +93,13 @@ class Live:
     @contextmanager
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:
         """Show a bar while the context is open."""
-        seen: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
         with Progress(_Line(self._console), console=self._console) as bars:
-            task = bars.add_task(title, total=total, unit=unit, seen=seen)
+            task = bars.add_task(title, total=total, unit=unit, seen=totals)
 
-            def tick(done: int, outcomes: Mapping[str, int] = NONE, /) -> None:
-                seen.update(outcomes)
-                bars.update(task, advance=done)
+            def tick(units: int, outcomes: Mapping[str, int] = NONE, /) -> None:
+                totals.update(outcomes)
+                bars.update(task, advance=units)
 
             yield tick
             if total is None:
@@ -110,33 +110,33 @@ class Live:
         click.echo(mask(sentence), err=True)
 
 
-class Lines:
+class PlainLines:
     """A line now and then, and one at the end of a step."""
 
     @contextmanager
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:
         """Print lines while the context is open."""
-        began = last = time.monotonic()
-        done = 0
+        began = printed_at = time.monotonic()
+        completed = 0
         lock = Lock()
-        seen: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
 
         def tick(units: int, outcomes: Mapping[str, int] = NONE, /) -> None:
-            nonlocal done, last
+            nonlocal completed, printed_at
             with lock:
-                done += units
-                seen.update(outcomes)
+                completed += units
+                totals.update(outcomes)
                 now = time.monotonic()
-                if now - last < EVERY:
+                if now - printed_at < EVERY:
                     return
-                last = now
-            rate = done / (now - began)
+                printed_at = now
+            rate = completed / (now - began)
             of = f" of {total:,}" if total is not None else ""
-            left = f", {(total - done) / rate:,.0f} s left" if total is not None and rate else ""
-            click.echo(f"{title}: {done:,}{of} {unit}, {rate:,.0f}/s{left}{summary(seen)}", err=True)
+            remaining = f", {(total - completed) / rate:,.0f} s left" if total is not None and rate else ""
+            click.echo(f"{title}: {completed:,}{of} {unit}, {rate:,.0f}/s{remaining}{summary(totals)}", err=True)
 
         yield tick
-        click.echo(f"{title}: {done:,} {unit} in {time.monotonic() - began:.1f} s{summary(seen)}", err=True)
+        click.echo(f"{title}: {completed:,} {unit} in {time.monotonic() - began:.1f} s{summary(totals)}", err=True)
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""

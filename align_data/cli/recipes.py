@@ -18,15 +18,15 @@ def command(name: str | None, as_json: bool) -> None:
 
     NAME may also be a file that ends in .yaml: this is how to check one of your own.
     """
-    found = [load(each) for each in ([name] if name else builtin())]
+    recipes = [load(recipe) for recipe in ([name] if name else builtin())]
     if as_json:
-        dumps = [recipe.model_dump(mode="json", by_alias=True, exclude_none=True) for recipe in found]
+        dumps = [recipe.model_dump(mode="json", by_alias=True, exclude_none=True) for recipe in recipes]
         print_json(dumps[0] if name else dumps)
     elif name:
-        _show(found[0])
+        _show(recipes[0])
     else:
         table = Table("recipe", "title", "rules", "paper")
-        for recipe in found:
+        for recipe in recipes:
             table.add_row(recipe.name, escape(recipe.title), str(len(recipe.rules)), escape(recipe.paper))
         console().print(table)
 

@@ -37,10 +37,10 @@ def account(account: Account) -> str:
 def rejected(url: str, account: Account, row: Rejected) -> str:
     """Return where the rejected rows lie, and one of the most frequent reason, as a sentence."""
     detail = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in mask(row.detail))
-    what = f": {detail[:_DETAIL]}{'…' if len(detail) > _DETAIL else ''}" if detail else ""
+    cause = f": {detail[:_DETAIL]}{'…' if len(detail) > _DETAIL else ''}" if detail else ""
     return (
         f"the rejected rows are in {mask(url.rstrip('/'))}/rejected; most frequent is {row.reason} "
-        f"({account.reasons[row.reason]:,}), such as row {row.row:,} of {row.source}{what}"
+        f"({account.reasons[row.reason]:,}), such as row {row.row:,} of {row.source}{cause}"
     )
 
 
@@ -82,36 +82,36 @@ def audit(out: Console, audit: Audit) -> None:
         out.print(escape(("* " if line.startswith("chosen") else "") + line), soft_wrap=True)
 
 
-def swept(out: Console, found: Swept) -> None:
+def swept(out: Console, sweep: Swept) -> None:
     """Print what each threshold would keep."""
-    table = Table(title=f"{escape(found.rule)}: kept and pending with every other rule in force", title_justify="left")
-    for name in (f"{found.signal} {found.op}", "kept", "pending"):
+    table = Table(title=f"{escape(sweep.rule)}: kept and pending with every other rule in force", title_justify="left")
+    for name in (f"{sweep.signal} {sweep.op}", "kept", "pending"):
         table.add_column(escape(name), justify="right")
-    for point in found.values:
+    for point in sweep.values:
         value = (
             f"{point.value:,}" if isinstance(point.value, int) and not isinstance(point.value, bool) else point.value
         )
         table.add_row(escape(str(value)), f"{point.kept:,}", f"{point.pending:,}")
     out.print(table)
-    for change in found.changes or []:
+    for change in sweep.changes or []:
         out.print(escape(f"  {change.before} -> {change.after}  {change.value!s:>8}  {change.alt_text[:90]!r}"))
         out.print(f"      [dim]{escape(change.uid)}  {escape(change.url[:90])}[/dim]", soft_wrap=True)
 
 
-def diff(out: Console, found: Diff) -> None:
+def diff(out: Console, difference: Diff) -> None:
     """Print what two ledgers decide otherwise."""
     for name, number in (
-        ("kept by both", found.both),
-        (f"only by {found.a}", found.only_a.pairs),
-        (f"only by {found.b}", found.only_b.pairs),
-        ("by neither", found.neither),
+        ("kept by both", difference.both),
+        (f"only by {difference.a}", difference.only_a.pairs),
+        (f"only by {difference.b}", difference.only_b.pairs),
+        ("by neither", difference.neither),
     ):
-        out.print(escape(f"{name:30} {number:>14,}  {_share(number, found.pairs):>6} of all pairs"))
-    _outcomes(out, found)
-    for only, other in ((found.only_a, found.b), (found.only_b, found.a)):
+        out.print(escape(f"{name:30} {number:>14,}  {_share(number, difference.pairs):>6} of all pairs"))
+    _outcomes(out, difference)
+    for only, opposite in ((difference.only_a, difference.b), (difference.only_b, difference.a)):
         if only.by:
-            table = Table(title=escape(f"Why {other} does not keep what {only.ledger} keeps"), title_justify="left")
-            table.add_column(escape(f"rule of {other}"))
+            table = Table(title=escape(f"Why {opposite} does not keep what {only.ledger} keeps"), title_justify="left")
+            table.add_column(escape(f"rule of {opposite}"))
             for name in ("fail", "fail only this", "unknown"):
                 table.add_column(name, justify="right")
             for by in only.by:
@@ -122,30 +122,36 @@ def diff(out: Console, found: Diff) -> None:
             out.print(f"      [dim]{escape(sample.uid)}  {escape(mask_url(sample.url)[:90])}[/dim]", soft_wrap=True)
 
 
-def ablation(out: Console, found: Ablation) -> None:
+def ablation(out: Console, results: Ablation) -> None:
     """Print the arms with their intervals, and what can be said of their differences."""
-    of = f"{found.setup.seeds:,} seeds, {found.setup.evaluation_pairs:,} pairs to evaluate on"
-    table = Table(title=f"Arms of {escape(found.setup.ledger)}: {of}; mean and 95 % interval", title_justify="left")
+    of = f"{results.setup.seeds:,} seeds, {results.setup.evaluation_pairs:,} pairs to evaluate on"
+    table = Table(title=f"Arms of {escape(results.setup.ledger)}: {of}; mean and 95 % interval", title_justify="left")
     table.add_column("arm", no_wrap=True)
-    for name in ("pairs", *found.metrics):
+    for name in ("pairs", *results.metrics):
         table.add_column(name, justify="right")
-    for arm in found.arms:
-        cells = [found.shown(arm, metric) for metric in found.metrics]
-        table.add_row(escape(arm), f"{found.size(arm):,}", *cells)
+    for arm in results.arms:
+        cells = [results.shown(arm, metric) for metric in results.metrics]
+        table.add_row(escape(arm), f"{results.size(arm):,}", *cells)
     out.print(table)
-    for one in found.differences:
-        out.print(escape(one.sentence), style=None if one.distinguishable else "dim", soft_wrap=True)
-    for done in found.failures:
-        out.print(escape(f"failed: {done.arm}, seed {done.seed}: {done.failure}"), style="red", soft_wrap=True)
+    for difference in results.differences:
+        out.print(escape(difference.sentence), style=None if difference.distinguishable else "dim", soft_wrap=True)
+    for run in results.failures:
+        out.print(
+            escape(f"failed: {run.arm}, seed {run.seed}: {run.failure}"),
+            style="red",
+            soft_wrap=True,
+        )
 
 
-def _outcomes(out: Console, found: Diff) -> None:
+def _outcomes(out: Console, difference: Diff) -> None:
     """Print how many pairs have each outcome in one ledger and in the other."""
-    table = Table(title=f"Pairs by what {escape(found.a)} (down) and {escape(found.b)} decide", title_justify="left")
-    table.add_column(escape(found.a))
+    table = Table(
+        title=f"Pairs by what {escape(difference.a)} (down) and {escape(difference.b)} decide", title_justify="left"
+    )
+    table.add_column(escape(difference.a))
     for name in OUTCOMES:
-        table.add_column(f"{name} in {escape(found.b)}", justify="right")
-    for name, numbers in zip(OUTCOMES, found.outcomes, strict=True):
+        table.add_column(f"{name} in {escape(difference.b)}", justify="right")
+    for name, numbers in zip(OUTCOMES, difference.outcomes, strict=True):
         table.add_row(name, *(f"{number:,}" for number in numbers))
     out.print(table)
 
@@ -168,9 +174,9 @@ def overlap(out: Console, audit: Audit) -> None:
     out.print(table)
 
 
-def examples(out: Console, found: dict[str, list[dict[str, Any]]]) -> None:
+def examples(out: Console, by_rule: dict[str, list[dict[str, Any]]]) -> None:
     """Print samples of what each rule alone drops."""
-    for rule, rows in found.items():
+    for rule, rows in by_rule.items():
         if rows:
             out.print(f"\n[bold]{escape(rule)}[/bold] alone drops, for example:")
         for row in rows:

@@ -56,13 +56,13 @@ def command(
     intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options))
     decision = Decision(recipe_of(recipe, out), overrides, off, name)
     with session(out, resources(options), create=True) as (dataset, engine):
-        done = run(intake, decision, dataset, engine, progress())
-        rejected = example(dataset, done.account)
+        summary = run(intake, decision, dataset, engine, progress())
+        rejected = example(dataset, summary.account)
     if as_json:
-        print_json({"account": asdict(done.account), "audit": done.audit.to_json()})
+        print_json({"account": asdict(summary.account), "audit": summary.audit.to_json()})
         return
-    tell(render.account(done.account))
+    tell(render.account(summary.account))
     if rejected is not None:
-        note(render.rejected(out, done.account, rejected))
-    render.audit(console(), done.audit)
+        note(render.rejected(out, summary.account, rejected))
+    render.audit(console(), summary.audit)
     note(f"next: align-data audit {shlex.quote(out)} --recipe {decision.ledger} --examples 5")

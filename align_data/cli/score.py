@@ -37,16 +37,16 @@ def command(model: str, dataset: str, name: str, device: str | None, workers: in
     with session(dataset, Resources(workers=1)) as (opened, engine):
         check(opened, name)
         loaded = load_model(model, device)
-        found = score(loaded, opened, name, engine, progress(), workers or len(os.sched_getaffinity(0)))
+        scored = score(loaded, opened, name, engine, progress(), workers or len(os.sched_getaffinity(0)))
     if as_json:
-        print_json(found.to_json())
+        print_json(scored.to_json())
         return
-    before = "" if found.computed else " (all done before)"
+    before = "" if scored.computed else " (all done before)"
     tell(
-        f"{found.signal}: {found.scored:,} of {found.pairs:,} pairs have a score, "
-        f"{found.pairs - found.scored:,} have no image that can be decoded{before}"
+        f"{scored.signal}: {scored.scored:,} of {scored.pairs:,} pairs have a score, "
+        f"{scored.pairs - scored.scored:,} have no image that can be decoded{before}"
     )
     note(
         f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "
-        f"{{signal: {found.signal}, top_fraction: 0.3}}"
+        f"{{signal: {scored.signal}, top_fraction: 0.3}}"
     )

@@ -87,14 +87,14 @@ def command(
     if html is not None:
         before_page(html)
     opened = Shards.open(shards)
-    found = search(load_model(model, device), opened, parts, progress(), kind=kind, top=top)
+    results = search(load_model(model, device), opened, parts, progress(), kind=kind, top=top)
     if html is not None:
-        write_page(html, search_html(found))
+        write_page(html, search_html(results))
     if as_json:
-        print_json(found.to_json())
+        print_json(results.to_json())
     elif html is None:
-        _print(console(), found)
-    lost(found.undecodable, found.skipped)
+        _print(console(), results)
+    lost(results.undecodable, results.skipped)
 
 
 def _text(text: str, weight: float) -> Part:
@@ -110,15 +110,15 @@ def _image(file: str, weight: float) -> Part:
         raise InputError(f"cannot read the image {file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _print(out: Console, found: Found) -> None:
-    table = Table(title=f"The {found.kind} nearest to the query, of {found.pairs:,} pairs", title_justify="left")
+def _print(out: Console, results: Found) -> None:
+    table = Table(title=f"The {results.kind} nearest to the query, of {results.pairs:,} pairs", title_justify="left")
     table.add_column("", justify="right")
     table.add_column("cosine", justify="right")
     table.add_column("alt_text", overflow="fold")
     table.add_column("uid", no_wrap=True)
-    for rank, hit in enumerate(found.hits, 1):
-        more = f" (and {hit.pairs - 1:,} more)" if hit.pairs > 1 else ""
+    for rank, hit in enumerate(results.hits, 1):
+        duplicates = f" (and {hit.pairs - 1:,} more)" if hit.pairs > 1 else ""
         table.add_row(
-            f"{rank:,}", f"{hit.score:.3f}", escape(hit.alt_text[:200] or "(no text)") + more, escape(hit.uid)
+            f"{rank:,}", f"{hit.score:.3f}", escape(hit.alt_text[:200] or "(no text)") + duplicates, escape(hit.uid)
         )
     out.print(table)

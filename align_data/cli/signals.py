@@ -18,17 +18,17 @@ from align_data.signals.score import SHOWN
 @json_option
 def command(name: str | None, as_json: bool) -> None:
     """List what can be measured, or show one signal: its unit, kind, definition and source."""
-    found = [find(name)] if name else [*SIGNALS.values(), SHOWN]
+    listed = [find(name)] if name else [*SIGNALS.values(), SHOWN]
     if as_json:
-        print_json(_data(found[0]) if name else [_data(signal) for signal in found])
+        print_json(_data(listed[0]) if name else [_data(signal) for signal in listed])
         return
     out = console()
     if name:
-        for key, value in _data(found[0]).items():
+        for key, value in _data(listed[0]).items():
             out.print(f"[bold]{key:11}[/bold] {escape(str(value))}")
         return
     table = Table("signal", "kind", "unit", "definition")
-    for signal in found:
+    for signal in listed:
         missing = signal.missing()
         about = escape(signal.about) + (f" [dim](not here: it would {escape(missing)})[/dim]" if missing else "")
         table.add_row(signal.name, signal.kind, signal.unit, about)

@@ -57,17 +57,17 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
       align-data sweep laion --recipe align --signal images_per_text --values 5,10,20
       align-data sweep laion --recipe align --signal n_words --end lower --values 2,3,4 --moved 5
     """
-    asked = Asked(
+    axis = Asked(
         options.pop("signal"), options.pop("values"), options.pop("rule"), (end := options.pop("end")) != "lower"
     )
     moved, seed = options.pop("moved"), options.pop("seed")
     with session(dataset, resources(options), reads=True) as (opened, engine):
-        found = sweep(opened, ledger, asked, engine, progress(), moved, seed)
+        swept = sweep(opened, ledger, axis, engine, progress(), moved, seed)
     if as_json:
-        print_json(found.to_json())
+        print_json(swept.to_json())
         return
-    render.swept(console(), found)
-    if end is not None and not found.ranged:
-        note(f"{found.rule} asks for no range, so --end {end} says nothing of it")
-    elif found.ranged:
-        note(f"the {'upper' if asked.upper else 'lower'} end of {found.rule} was moved, the other left: --end")
+    render.swept(console(), swept)
+    if end is not None and not swept.ranged:
+        note(f"{swept.rule} asks for no range, so --end {end} says nothing of it")
+    elif swept.ranged:
+        note(f"the {'upper' if axis.upper else 'lower'} end of {swept.rule} was moved, the other left: --end")

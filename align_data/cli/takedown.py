@@ -82,20 +82,20 @@ def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: An
       align-data takedown laion --urls removals.txt --shards shards --dry-run
       align-data takedown laion --urls removals.txt --hosts hosts.txt --shards shards
     """
-    files = {kind: some for kind in KINDS if (some := options.pop(kind))}
-    asked, work = read(files), options.get("work")
-    what = {"copies": options.pop("copies"), "forget_counts": options.pop("forget"), "dry_run": options.pop("dry_run")}
-    with session(dataset, resources(options), reads=what["dry_run"]) as (opened, engine):
-        report = takedown(opened, asked, folders, engine, progress(), **what, work=work)
+    files = {kind: paths for kind in KINDS if (paths := options.pop(kind))}
+    request, work = read(files), options.get("work")
+    flags = {"copies": options.pop("copies"), "forget_counts": options.pop("forget"), "dry_run": options.pop("dry_run")}
+    with session(dataset, resources(options), reads=flags["dry_run"]) as (opened, engine):
+        report = takedown(opened, request, folders, engine, progress(), **flags, work=work)
     if as_json:
         print_json(report.to_json())
     else:
         _print(report, dataset)
     if report.receipt.unread:
-        number, first = len(report.receipt.unread), report.receipt.unread[0]
+        number, example = len(report.receipt.unread), report.receipt.unread[0]
         raise DatasetError(
             f"this takedown is not done: {number:,} of the dataset's files could not be looked into, the first: "
-            f"{first}. Pairs that lie there stay: mend that, and give the same command again"
+            f"{example}. Pairs that lie there stay: mend that, and give the same command again"
         )
     undone = [shards.folder for shards in report.receipt.shards if shards.note]
     if undone:
@@ -105,28 +105,28 @@ def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: An
 
 
 def _print(report: Report, dataset: str) -> None:
-    found = report.receipt
+    receipt = report.receipt
     for name in report.before:
         tell(f"finished before: {dataset}/{name}")
-    for kind, counts in found.asked.items():
-        said = ", ".join(f"{counts[name]:,} {what}" for name, what in _FOUND.items() if counts[name])
+    for kind, counts in receipt.asked.items():
+        counted = ", ".join(f"{counts[name]:,} {label}" for name, label in _FOUND.items() if counts[name])
         same = f" (the list of {counts['same_list_as']})" if "same_list_as" in counts else ""
-        tell(f"{kind}: {counts['asked']:,} asked for{same}" + (f": {said}" if said else ""))
+        tell(f"{kind}: {counts['asked']:,} asked for{same}" + (f": {counted}" if counted else ""))
     if report.nothing:
         tell("nothing to do" if not report.dry_run else "nothing would be done")
         return
     tell(
-        f"{'would take' if report.dry_run else 'taken'} down: {found.pairs:,} pairs; {found.images:,} images, "
-        f"{found.fetched:,} of them fetched, {found.bytes:,} bytes in {found.tars:,} tars; "
-        f"{found.rejected:,} rejected rows; {len(found.files):,} files"
+        f"{'would take' if report.dry_run else 'taken'} down: {receipt.pairs:,} pairs; {receipt.images:,} images, "
+        f"{receipt.fetched:,} of them fetched, {receipt.bytes:,} bytes in {receipt.tars:,} tars; "
+        f"{receipt.rejected:,} rejected rows; {len(receipt.files):,} files"
     )
-    if found.banned:
-        tell(f"{found.banned:,} SHA-256 that no fetch stores again")
-    for shards in found.shards:
-        said = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
-        tell(f"{shards.folder}: {said}")
-    tell(_same_bytes(found.copies, dry_run=report.dry_run))
-    for kind, number in found.forgotten.items():
+    if receipt.banned:
+        tell(f"{receipt.banned:,} SHA-256 that no fetch stores again")
+    for shards in receipt.shards:
+        counted = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
+        tell(f"{shards.folder}: {counted}")
+    tell(_same_bytes(receipt.copies, dry_run=report.dry_run))
+    for kind, number in receipt.forgotten.items():
         tell(f"counts/{kind}: {number:,} keys that no pair has any more")
     if report.stored:
         note(f"receipt: {dataset}/{report.stored}")

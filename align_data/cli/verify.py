@@ -28,13 +28,13 @@ def command(folder: str, workers: int | None, as_json: bool) -> None:
     Example:
       align-data verify shards
     """
-    found = verify(Store(folder), workers or len(os.sched_getaffinity(0)), progress())
+    check = verify(Store(folder), workers or len(os.sched_getaffinity(0)), progress())
     if as_json:
-        print_json({**asdict(found), "whole": found.whole})
+        print_json({**asdict(check), "whole": check.whole})
     else:
-        for name, wrong in list(found.differs.items())[:_SHOWN]:
-            note(f"{name} {wrong}")
-        if found.whole:
-            tell(f"{found.pairs:,} pairs in {found.shards:,} files, {found.bytes:,} bytes: all as written")
-    if not found.whole:
-        raise DatasetError(f"{len(found.differs):,} files of {folder} are not as they were written")
+        for name, problem in list(check.differs.items())[:_SHOWN]:
+            note(f"{name} {problem}")
+        if check.whole:
+            tell(f"{check.pairs:,} pairs in {check.shards:,} files, {check.bytes:,} bytes: all as written")
+    if not check.whole:
+        raise DatasetError(f"{len(check.differs):,} files of {folder} are not as they were written")

@@ -20,6 +20,7 @@ from align_data.storage.store import Store
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Show at most so many pairs.")
 @click.option(
     "--others",
+    "same_text",
     type=click.IntRange(0, 1000),
     default=OTHERS,
     show_default=True,
@@ -33,7 +34,7 @@ def command(
     text: str | None,
     ledger: str | None,
     limit: int,
-    others: int,
+    same_text: int,
     as_json: bool,
 ) -> None:
     """Explain one pair: its values, every rule's verdict as a sentence, and what explains it.
@@ -47,16 +48,16 @@ def command(
         raise click.UsageError("give one of UID, --url and --text")
     opened = Dataset(Store(dataset))
     if ledger is None:
-        there = opened.ledgers()
-        if len(there) > 1:
-            raise click.UsageError(f"--recipe LEDGER is needed: there are {', '.join(there)}")
-        ledger = there[0] if there else None
-    found = why(opened, ledger, uid=uid, url=url, text=text, limit=limit, others=others)
+        ledgers = opened.ledgers()
+        if len(ledgers) > 1:
+            raise click.UsageError(f"--recipe LEDGER is needed: there are {', '.join(ledgers)}")
+        ledger = ledgers[0] if ledgers else None
+    explained = why(opened, ledger, uid=uid, url=url, text=text, limit=limit, others=same_text)
     if as_json:
-        print_json([each.to_json() for each in found])
+        print_json([pair.to_json() for pair in explained])
         return
     out = console()
-    for each in found:
-        render.why(out, each)
-    if len(found) == limit:
+    for pair in explained:
+        render.why(out, pair)
+    if len(explained) == limit:
         note(f"({limit} shown, there may be more: --limit)")

@@ -77,8 +77,10 @@ def arrived(name: str, text: str) -> AlignDataError:
     """
     if name not in _TRAVEL or len(text) > _LONGEST:
         raise ValueError(f"not an error of align-data: {name[:40]!r}")
-    shown = (each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text)
-    return _TRAVEL[name]("".join(shown))
+    printable = (
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+    return _TRAVEL[name]("".join(printable))
 
 
 def encodable(text: str) -> bool:

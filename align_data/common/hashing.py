@@ -29,10 +29,10 @@ def keys(strings: pl.Series) -> Hashes:
     return strings.to_frame("s").select(xxh3(pl.col("s"))).to_series().to_numpy()
 
 
-def pair_keys(first: Hashes, second: Hashes) -> Hashes:
+def pair_keys(leading: Hashes, following: Hashes) -> Hashes:
     """Return the key of each pair of words from the words' keys; order matters."""
-    key = first * np.uint64(0x9E3779B97F4A7C15)
-    key += second
+    key = leading * np.uint64(0x9E3779B97F4A7C15)
+    key += following
     # Without this a range of keys would be a range of sums: ranges must be even, whatever the words are.
     key ^= key >> np.uint64(32)
     key *= np.uint64(0xD6E8FEB86659FD93)

@@ -17,7 +17,7 @@ class Tick(Protocol):
     Where units can come to different ends, `outcomes` says how many came to which; 'ok' is the good one.
     """
 
-    def __call__(self, done: int, outcomes: Mapping[str, int] = ..., /) -> None:
+    def __call__(self, units: int, outcomes: Mapping[str, int] = ..., /) -> None:
         """Count."""
 
 

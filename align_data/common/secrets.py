@@ -96,21 +96,21 @@ def mask_url(url: str) -> str:
 
 def mask_command(words: Sequence[str]) -> list[str]:
     """Return the words of a command line as they may be logged: a secret setting's value may have spaces in it."""
-    found = []
+    masked = []
     for word in words:
         option = _OPTION.fullmatch(word)
         if option is not None and secret(option[2]):
-            found.append(f"{option[1]}{mask(option[2])}={MASK}")  # a URL that is signed is such a name too
+            masked.append(f"{option[1]}{mask(option[2])}={MASK}")  # a URL that is signed is such a name too
         else:
-            found.append(mask(word))
-    return found
+            masked.append(mask(word))
+    return masked
 
 
 def strip(url: str) -> str:
     """Return a URL without user, password and what signs it; all else stays to the byte."""
     front, hash_, fragment = _USER.sub("", url).partition("#")
     front, mark, query = front.partition("?")
-    url = front + _left(mark, query) + _left(hash_, fragment)
+    url = front + _without_secrets(mark, query) + _without_secrets(hash_, fragment)
     if "%" in url:
         url = _ENCODED_PARAMETER.sub(
             lambda m: _kept_mark(m[1]) if _signs(m[2]) else m[0], _ENCODED_USER.sub(r"\1", url)
@@ -118,20 +118,22 @@ def strip(url: str) -> str:
     return url
 
 
-def _left(mark: str, query: str) -> str:
+def _without_secrets(mark: str, query: str) -> str:
     """Return a query or a fragment, with its mark, without the parameters that go."""
     # A parameter can be behind a ';' or a '?' too; what a ';' divides stays together unless a name there is secret.
-    named = [unquote(each[1]) for each in _PARAMETER.finditer(f"&{query}")]
+    named = [unquote(parameter[1]) for parameter in _PARAMETER.finditer(f"&{query}")]
     names = _SIGNED if any(map(_SIGNATURE.fullmatch, named)) else _SECRET
-    left = "&".join(kept for each in query.split("&") if (kept := _before_secret(each, names)) or not each)
-    return f"{mark}{left}" if left or not query else ""
+    remaining = "&".join(
+        part for parameter in query.split("&") if (part := _before_secret(parameter, names)) or not parameter
+    )
+    return f"{mark}{remaining}" if remaining or not query else ""
 
 
 def _before_secret(parameter: str, names: re.Pattern[str]) -> str:
     """Return what stands in a parameter before its first secret name."""
-    for each in _PARAMETER.finditer(f"&{parameter}"):
-        if names.fullmatch(unquote(each[1])):
-            return parameter[: max(0, each.start() - 2)].removesuffix("amp")
+    for match in _PARAMETER.finditer(f"&{parameter}"):
+        if names.fullmatch(unquote(match[1])):
+            return parameter[: max(0, match.start() - 2)].removesuffix("amp")
     return parameter
 
 
@@ -153,12 +155,12 @@ def _signs(name: str) -> bool:
 
 def _covered(text: str, names: re.Pattern[str], values: re.Pattern[str], hides: Callable[[str], bool]) -> str:
     """Return a text with the values behind secret names replaced by ***, in their quotation marks."""
-    kept, at = [], 0
+    pieces, at = [], 0
     for name in names.finditer(text):
         value = values.match(text, name.end()) if name.start() >= at and hides(name[1]) else None
         if value is None:
             continue
         quote = value[0][:1] if value[0][:1] in ("'", '"') else ""
-        kept.append(f"{text[at : name.end()]}{quote}{MASK}{quote}")
+        pieces.append(f"{text[at : name.end()]}{quote}{MASK}{quote}")
         at = value.end()
-    return "".join(kept) + text[at:]
+    return "".join(pieces) + text[at:]

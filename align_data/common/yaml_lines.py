@@ -37,8 +37,8 @@ _PLAIN = {
     ),
     "merge": (r"<<", ["<"]),
 }
-for _tag, (_pattern, _first) in _PLAIN.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+for _tag, (_pattern, _initial) in _PLAIN.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _initial)
 
 
 def load_yaml(text: str, file: str) -> tuple[Any, Line]:
@@ -72,11 +72,11 @@ def load_yaml(text: str, file: str) -> tuple[Any, Line]:
 def _twice(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
     """Yield the keys that a mapping has twice, with the second's line."""
     if isinstance(node, yaml.MappingNode):
-        seen = set()
+        keys = set()
         for key, value in node.value:
-            if key.value in seen:
+            if key.value in keys:
                 yield key.value, key.start_mark.line + 1
-            seen.add(key.value)
+            keys.add(key.value)
             yield from _twice(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
@@ -104,15 +104,15 @@ def sentences(error: ValidationError, file: str, line: Line, allowed: Mapping[st
 
     `allowed` holds the keys of a recipe under 'Recipe' and of a rule under 'Rule'.
     """
-    found: dict[Loc, str] = {}
+    by_place: dict[Loc, str] = {}
     for mistake in error.errors():
         loc = _in_file(mistake["loc"])
         at = line(loc)
         where = file if at is None else f"{file}, line {at}"
         keys = allowed.get("Rule" if len(loc) > 2 else "Recipe", [])
         # A value that fits no branch of a union is reported once a branch: the first says enough.
-        found.setdefault(loc, f"{where}: {_sentence(mistake, loc, keys)}")
-    return list(found.values())
+        by_place.setdefault(loc, f"{where}: {_sentence(mistake, loc, keys)}")
+    return list(by_place.values())
 
 
 def _in_file(loc: Loc) -> Loc:
@@ -123,17 +123,17 @@ def _in_file(loc: Loc) -> Loc:
 
 def _sentence(mistake: Any, loc: Loc, keys: list[str]) -> str:
     key = str(loc[-1]) if loc else ""
-    given = repr(mistake["input"])
+    entered = repr(mistake["input"])
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
     if mistake["type"] == "value_error":
         return str(mistake["ctx"]["error"])
     if key == "between":
         return "between takes two numbers, the lower end first"
-    number = f"{key} takes a number, not {given}"
+    number = f"{key} takes a number, not {entered}"
     return {
         "extra_forbidden": f"there is no key {key}{nearest(key, keys)}; allowed are: {', '.join(keys)}",
         "missing": f"the key {key} is missing",
-        "model_type": f"a {'rule' if len(loc) > 1 else 'recipe'} must be a mapping of keys to values, not {given}",
+        "model_type": f"a {'rule' if len(loc) > 1 else 'recipe'} must be a mapping of keys to values, not {entered}",
         "int_type": number,
         "float_type": number,
-    }.get(mistake["type"], f"{key}: {message}, not {given}")
+    }.get(mistake["type"], f"{key}: {message}, not {entered}")

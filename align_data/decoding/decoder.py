@@ -88,7 +88,7 @@ class Decoder:
     def _ask(self, content: bytes, looks: Looks) -> Seen:
         """Return what a child sees of an image; ChildDiedError too where what it says makes no sense."""
         seconds = 2 * self._decoding.limits.seconds + SLACK
-        return self._started().one((content, plain(looks)), lambda said: answered(said, len(content)), seconds)
+        return self._started().ask_once((content, plain(looks)), lambda said: answered(said, len(content)), seconds)
 
     def _less(self, content: bytes, looks: Looks, died: ChildDiedError) -> Seen:
         """Return what can be seen of an image that ended its child: as much as does not end another one."""

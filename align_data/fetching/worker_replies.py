@@ -38,7 +38,7 @@ def answers(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] |
         if todo:
             raise WrongValueError("chunks without their rows")
     except (ValueError, KeyError):
-        raise child.wrong() from None
+        raise child.misbehaved() from None
 
 
 def _counts(said: Any) -> Counter[str]:

@@ -87,9 +87,9 @@ def _shrunk(images: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, s
             if content is None:
                 yield name, None
                 continue
-            child = child or Child(HANDLER, None, most=MOST + 2**10)
+            child = child or Child(HANDLER, None, max_bytes=MOST + 2**10)
             try:
-                yield name, child.one(content, _data_url, 2 * SECONDS + SLACK)
+                yield name, child.ask_once(content, _data_url, 2 * SECONDS + SLACK)
             except ChildDiedError:  # by this image: the next has another child
                 child.close()
                 child = None

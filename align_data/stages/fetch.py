@@ -248,7 +248,7 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
     def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
         # Whoever writes to an object store needs this process's credentials for it.
         remote = not run.settings.store.local
-        child = Child(run.handler, plain(settings), most=ANSWER, environment=remote)
+        child = Child(run.handler, plain(settings), max_bytes=ANSWER, environment=remote)
         try:
             for answer in chain.from_iterable(answers(child, share) for share in shares):
                 check()

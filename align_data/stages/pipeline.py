@@ -55,10 +55,10 @@ def session(
     """
     store = Store(url, resources.work)
     began = datetime.now(UTC)
-    there = create or (store.exists("") and not reads)
-    with store.lock() if there else nullcontext(), _engine(resources, store) as engine:
+    writes = create or (store.exists("") and not reads)
+    with store.lock() if writes else nullcontext(), _engine(resources, store) as engine:
         yield Dataset(store), engine
-        if there:
+        if writes:
             _log(store, began)
 
 
@@ -108,7 +108,7 @@ def decide_ledger(decision: Decision, dataset: Dataset, engine: Engine, progress
 
 
 @dataclass(frozen=True)
-class Done:
+class PipelineResult:
     """What each stage of the main job returned."""
 
     account: Account
@@ -126,13 +126,13 @@ class Intake:
     reading: Reading = field(default_factory=Reading)
 
 
-def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Done:
+def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> PipelineResult:
     """Ingest, measure what the recipe asks for, filter, audit; what is done already is not done again."""
     overridden(decision.recipe, decision.overrides, decision.off)  # before hours of work
     dataset.ledger(decision.ledger)
     account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading)
-    wanted = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
-    able = [name for name in wanted if lacking(dataset, find(name)) is None]
+    signals = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
+    able = [name for name in signals if lacking(dataset, find(name)) is None]
     measured = measure(dataset, engine, progress, able)
     decide_ledger(decision, dataset, engine, progress)
-    return Done(account, measured, audit(dataset, decision.ledger))
+    return PipelineResult(account, measured, audit(dataset, decision.ledger))

@@ -70,11 +70,11 @@ class Child:
     """A process that handles one task after another.
 
     `handler` is 'module:function': called once in the child with `setup`, a plain value, it returns the handler. An
-    answer has at most `most` bytes. Only with `environment` has the child all variables of this process, and with
+    answer has at most `max_bytes` bytes. Only with `environment` has the child all variables of this process, and with
     them the credentials of object stores.
     """
 
-    def __init__(self, handler: str, setup: Any, *, most: int = MOST, environment: bool = False) -> None:
+    def __init__(self, handler: str, setup: Any, *, max_bytes: int = MOST, environment: bool = False) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - this Python
             [sys.executable, "-P", "-c", _BOOT],  # -P: no module is taken from the folder that one happens to be in
             stdin=subprocess.PIPE,
@@ -85,19 +85,19 @@ class Child:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._pipes = Pipes(self._process.stdin, self._process.stdout, most)
-        self._asked = 0
-        self._first: bytes | None = frame((handler, setup))
+        self._pipes = Pipes(self._process.stdin, self._process.stdout, max_bytes)
+        self._tasks = 0
+        self._handshake: bytes | None = frame((handler, setup))
 
     def begin(self, seconds: float | None = None) -> None:
         """Wait until the child has its handler; it may take so many seconds, and much longer to import what it needs.
 
         Raises what the handler's setup raises, and ChildDiedError if the child ends before.
         """
-        if self._first is not None:
-            first, self._first = self._first, None
-            for _ in self._answers(first, None if seconds is None else seconds + _IMPORT_SECONDS):
-                raise self.wrong()
+        if self._handshake is not None:
+            handshake, self._handshake = self._handshake, None
+            for _ in self._answers(handshake, None if seconds is None else seconds + _IMPORT_SECONDS):
+                raise self.misbehaved()
 
     def ask(self, task: Any, seconds: float | None = None) -> Iterator[Any]:
         """Yield the results of a task; each may take so many seconds.
@@ -105,28 +105,28 @@ class Child:
         Raises ChildDiedError if the child ends before it has finished, and ends it for any answer of a wrong form.
         """
         self.begin(seconds)
-        self._asked += 1
+        self._tasks += 1
         yield from self._answers(frame(task), seconds)
 
-    def one(self, task: Any, make: Callable[[Any], T], seconds: float) -> T:
+    def ask_once(self, task: Any, make: Callable[[Any], T], seconds: float) -> T:
         """Return the only result of a task, as `make` makes it of a plain value.
 
         Raises ChildDiedError also where the child has an error, or a result that `make` finds wrong (ValueError).
         """
         try:
-            (said,) = self.ask(task, seconds)
+            (result,) = self.ask(task, seconds)
         except ChildDiedError:
             raise
         except (ValueError, AlignDataError):
-            raise self.wrong() from None
-        return self.right(make, said)
+            raise self.misbehaved() from None
+        return self.checked(make, result)
 
-    def right(self, make: Callable[[Any], T], said: Any) -> T:
+    def checked(self, make: Callable[[Any], T], result: Any) -> T:
         """Return what `make` makes of a result; ChildDiedError, the child being ended, where it finds it wrong."""
         try:
-            return make(said)
+            return make(result)
         except ValueError:
-            raise self.wrong() from None
+            raise self.misbehaved() from None
 
     def close(self) -> None:
         """End the process."""
@@ -137,7 +137,7 @@ class Child:
             with suppress(BrokenPipeError):
                 pipe.close()
 
-    def wrong(self) -> ChildDiedError:
+    def misbehaved(self) -> ChildDiedError:
         """End the process for an answer that cannot be one; return what to raise."""
         self._process.kill()
         return ChildDiedError(WRONG)
@@ -146,18 +146,18 @@ class Child:
         try:
             self._pipes.write(question, seconds)
             while True:
-                number, kind, said = of(tuple[int, str, Any], value(self._pipes.read(seconds)))
-                if number != self._asked:
-                    raise self.wrong()
-                if kind == "end" and said is None:
+                number, kind, content = of(tuple[int, str, Any], value(self._pipes.read(seconds)))
+                if number != self._tasks:
+                    raise self.misbehaved()
+                if kind == "end" and content is None:
                     return
                 if kind == "error":
-                    raise arrived(*of(tuple[str, str], said))
+                    raise arrived(*of(tuple[str, str], content))
                 if kind != "result":
-                    raise self.wrong()
-                yield said
+                    raise self.misbehaved()
+                yield content
         except ValueError:
-            raise self.wrong() from None
+            raise self.misbehaved() from None
         except SilentError:
             self._process.kill()
             raise ChildDiedError(SILENT) from None
@@ -175,12 +175,12 @@ class Child:
 
 
 def _environment(*, whole: bool) -> dict[str, str]:
-    kept = {
+    passed = {
         name: value for name, value in os.environ.items() if whole or name in _KEPT or name.startswith(_KEPT_PREFIXES)
     }
     path = os.pathsep.join(p for p in sys.path if p)
     # One process, one core: what is parallel are the processes.
-    return {**kept, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": path}
+    return {**passed, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": path}
 
 
 def shared(function: Callable[[Iterator[T], Callable[[], None]], None], items: Sequence[T], workers: int) -> None:
@@ -188,7 +188,7 @@ def shared(function: Callable[[Iterator[T], Callable[[], None]], None], items: S
 
     The first failure ends the others: `check`, to be called now and then, raises where another has failed.
     """
-    failed, lock, left = threading.Event(), threading.Lock(), iter(items)
+    failed, lock, remaining = threading.Event(), threading.Lock(), iter(items)
 
     def check() -> None:
         if failed.is_set():
@@ -197,7 +197,7 @@ def shared(function: Callable[[Iterator[T], Callable[[], None]], None], items: S
     def mine() -> Iterator[T]:
         while True:
             with lock:
-                item = list(islice(left, 1))
+                item = list(islice(remaining, 1))
             if not item:
                 return
             yield item[0]

@@ -51,14 +51,14 @@ def confine(memory: int) -> frozenset[str]:
     return frozenset(name for name, is_so in enforced.items() if is_so)
 
 
-def limit_memory(more: int) -> None:
+def limit_memory(extra: int) -> None:
     """Let this process hold so many bytes more than it does now."""
-    held = 0
+    used = 0
     with suppress(OSError):  # there is no /proc but on Linux
-        held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+        used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if hard == resource.RLIM_INFINITY or hard > held + more:
-        resource.setrlimit(resource.RLIMIT_DATA, (held + more, hard))
+    if hard == resource.RLIM_INFINITY or hard > used + extra:
+        resource.setrlimit(resource.RLIMIT_DATA, (used + extra, hard))
 
 
 @contextmanager
@@ -66,9 +66,9 @@ def at_most(seconds: float) -> Iterator[None]:
     """End this process if what is inside takes longer, or more of the processor than a process of one thread can."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    most = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
-    if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -76,10 +76,10 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _lower(which: int, most: int) -> None:
+def _lower(which: int, limit: int) -> None:
     hard = resource.getrlimit(which)[1]
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(which, (most, most))
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(which, (limit, limit))
 
 
 # --- files, by Landlock ---
@@ -131,8 +131,8 @@ def _allow(rules: int, path: str) -> None:
 
 
 def _call(number: int, *arguments: int | bytes | None) -> int:
-    given = (ctypes.c_long(each) if isinstance(each, int) else ctypes.c_char_p(each) for each in arguments)
-    return int(_LIBC.syscall(ctypes.c_long(number), *given))
+    converted = (ctypes.c_long(word) if isinstance(word, int) else ctypes.c_char_p(word) for word in arguments)
+    return int(_LIBC.syscall(ctypes.c_long(number), *converted))
 
 
 # --- the network and other processes, by seccomp ---
@@ -194,10 +194,10 @@ def _filter(machine: _Machine) -> bytes:
     checks: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, machine.audit)]
     checks += [(_RETURN, 0, 0, _ERRNO | errno.EPERM), (_LOAD, 0, 0, _NUMBER)]
     tests = [(_AT_LEAST, _X32), *((_EQUAL, number) for number in refused)]
-    left = len(tests) + 4
+    distance = len(tests) + 4
     for test, number in tests:
-        left -= 1
-        checks.append((test, left, 0, number))
+        distance -= 1
+        checks.append((test, distance, 0, number))
     checks += [(_EQUAL, 4, 0, _CLONE3), (_EQUAL, 0, 4, machine.clone)]
     checks += [(_LOAD, 0, 0, _FIRST), (_ANY_BIT, 2, 0, _CLONE_THREAD)]
-    return b"".join(struct.pack("=HBBI", *each) for each in (*checks, *ends))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in (*checks, *ends))

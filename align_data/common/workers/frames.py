@@ -33,11 +33,16 @@ def value(body: bytes | bytearray, *, bounded: bool = True) -> Any:
 
     `bounded`, as every answer of a child is read, allows short arrays only.
     """
-    most = _ITEMS if bounded else len(body)
+    max_items = _ITEMS if bounded else len(body)
     errors = "strict" if bounded else "surrogatepass"
     try:
         return msgpack.unpackb(
-            body, use_list=False, ext_hook=_refuse, max_array_len=most, max_map_len=most, unicode_errors=errors
+            body,
+            use_list=False,
+            ext_hook=_refuse,
+            max_array_len=max_items,
+            max_map_len=max_items,
+            unicode_errors=errors,
         )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise FrameError(str(error)) from error
@@ -54,7 +59,7 @@ def read(source: BinaryIO) -> Any:
 
 
 def _exactly(source: BinaryIO, size: int) -> bytes:
-    found = source.read(size)
-    if len(found) < size:
+    content = source.read(size)
+    if len(content) < size:
         raise EOFError
-    return found
+    return content

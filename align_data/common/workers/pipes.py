@@ -18,55 +18,55 @@ class SilentError(Exception):
 
 
 class Pipes:
-    """Writes questions and reads answers; whatever the child does, no more than `most` bytes and a little are held."""
+    """Writes questions and reads answers; whatever the child does, it buffers little more than `max_bytes` bytes."""
 
-    def __init__(self, into: IO[bytes], out: IO[bytes], most: int) -> None:
-        self._into, self._out, self._most = into.fileno(), out.fileno(), most
-        self._held = bytearray()
+    def __init__(self, into: IO[bytes], out: IO[bytes], max_bytes: int) -> None:
+        self._into, self._out, self._max_bytes = into.fileno(), out.fileno(), max_bytes
+        self._buffer = bytearray()
         os.set_blocking(self._into, False)
         os.set_blocking(self._out, False)
 
     def write(self, frame: bytes, seconds: float | None) -> None:
         """Write a question; FrameError where the child has said more than the last one asked for."""
-        if self._held or _ready(self._out, select.POLLIN, 0):
-            if not self._held and not self._some():
+        if self._buffer or _ready(self._out, select.POLLIN, 0):
+            if not self._buffer and not self._read_available():
                 raise EOFError  # it has ended since
             raise FrameError("an answer to no question")
         until = _until(seconds)
-        left = memoryview(frame)
-        while left:
+        remaining = memoryview(frame)
+        while remaining:
             _wait(self._into, select.POLLOUT, until)
             try:
-                left = left[os.write(self._into, left) :]
+                remaining = remaining[os.write(self._into, remaining) :]
             except BlockingIOError:
                 continue
 
     def read(self, seconds: float | None) -> bytes:
         """Return the body of the next answer; EOFError where there is none any more."""
         until = _until(seconds)
-        while len(self._held) < LENGTH.size or len(self._held) < LENGTH.size + self._length():
+        while len(self._buffer) < LENGTH.size or len(self._buffer) < LENGTH.size + self._length():
             _wait(self._out, select.POLLIN, until)
-            if not self._some():
+            if not self._read_available():
                 raise EOFError
         end = LENGTH.size + self._length()
-        body = bytes(self._held[LENGTH.size : end])
-        del self._held[:end]
+        body = bytes(self._buffer[LENGTH.size : end])
+        del self._buffer[:end]
         return body
 
     def _length(self) -> int:
-        (length,) = LENGTH.unpack_from(self._held)
-        if length > self._most:
-            raise FrameError(f"an answer of {length:,} bytes, where {self._most:,} are the most")
+        (length,) = LENGTH.unpack_from(self._buffer)
+        if length > self._max_bytes:
+            raise FrameError(f"an answer of {length:,} bytes, where {self._max_bytes:,} are the most")
         return int(length)
 
-    def _some(self) -> bool:
+    def _read_available(self) -> bool:
         """Read what is there; return whether the child can still say something."""
         try:
-            found = os.read(self._out, _SOME)
+            received = os.read(self._out, _SOME)
         except BlockingIOError:
             return True
-        self._held += found
-        return bool(found)
+        self._buffer += received
+        return bool(received)
 
 
 def _until(seconds: float | None) -> float | None:
@@ -74,8 +74,8 @@ def _until(seconds: float | None) -> float | None:
 
 
 def _wait(pipe: int, event: int, until: float | None) -> None:
-    left = None if until is None else until - time.monotonic()
-    if (left is not None and left <= 0) or not _ready(pipe, event, left):
+    remaining = None if until is None else until - time.monotonic()
+    if (remaining is not None and remaining <= 0) or not _ready(pipe, event, remaining):
         raise SilentError
 
 

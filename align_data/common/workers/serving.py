@@ -24,7 +24,7 @@ def serve() -> None:
     source = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between our messages
-    (module, _, name), setup = _first(source)
+    (module, _, name), setup = _read_setup(source)
     handle: Handler | None = None
 
     def begin() -> None:
@@ -47,7 +47,7 @@ def serve() -> None:
         _answer(out, number, work)
 
 
-def _first(source: BinaryIO) -> tuple[tuple[str, str, str], Any]:
+def _read_setup(source: BinaryIO) -> tuple[tuple[str, str, str], Any]:
     try:
         handler, setup = read(source)
     except EOFError:
@@ -83,7 +83,7 @@ def _put(out: BinaryIO, message: tuple[int, str, Any]) -> None:
 def _sendable(error: Exception) -> tuple[str, str]:
     """Return the name and the text of an error that can travel and says what happened."""
     if not isinstance(error, AlignDataError):
-        said = traceback.format_exception_only(error)[-1].strip()
+        message = traceback.format_exception_only(error)[-1].strip()
         place = traceback.extract_tb(error.__traceback__)[-1]
-        error = EngineError(f"a child process failed: {said} ({place.filename}, line {place.lineno})")
+        error = EngineError(f"a child process failed: {message} ({place.filename}, line {place.lineno})")
     return departing(error)

@@ -26,11 +26,11 @@ def plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
+        return {key: plain(element) for key, element in value.items()}
     if isinstance(value, frozenset):
-        return sorted(plain(each) for each in value)
+        return sorted(plain(element) for element in value)
     if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
+        return [plain(element) for element in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -39,8 +39,8 @@ def of(kind: type[T], value: Any) -> T:
 
     A class with a static method `of_plain` says itself how.
     """
-    made: T = _maker(kind)(value)  # type: ignore[arg-type]
-    return made
+    typed: T = _maker(kind)(value)  # type: ignore[arg-type]
+    return typed
 
 
 Maker = Callable[[Any], Any]
@@ -50,16 +50,16 @@ Maker = Callable[[Any], Any]
 def _maker(kind: Any) -> Maker:
     """Return what makes a value of this type of a plain one."""
     if hasattr(kind, "of_plain"):
-        made: Maker = kind.of_plain
-        return made
+        maker: Maker = kind.of_plain
+        return maker
     if kind in _SCALARS:
         return _SCALARS[kind]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return _choice(arguments)
     if origin in (Union, types.UnionType):
-        return _either([_maker(each) for each in sorted(arguments, key=lambda each: each is not type(None))])
-    return _record(kind) if origin is None else _many(origin, arguments)
+        return _either([_maker(argument) for argument in sorted(arguments, key=lambda kind: kind is not type(None))])
+    return _record(kind) if origin is None else _collection(origin, arguments)
 
 
 def _integer(value: Any) -> int:
@@ -89,7 +89,7 @@ _SCALARS: dict[Any, Maker] = {
 
 def _choice(allowed: Sequence[Any]) -> Maker:
     def make(value: Any) -> Any:
-        if not any(type(value) is type(each) and value == each for each in allowed):
+        if not any(type(value) is type(choice) and value == choice for choice in allowed):
             raise WrongValueError("not one of the allowed values")
         return value
 
@@ -108,15 +108,15 @@ def _either(makers: Sequence[Maker]) -> Maker:
     return make
 
 
-def _many(origin: Any, arguments: Sequence[Any]) -> Maker:
+def _collection(origin: Any, arguments: Sequence[Any]) -> Maker:
     """Return what makes a tuple, a list, a set or a mapping."""
     if origin is tuple and arguments[-1] is not ...:
         return _tuple(lambda *values: values, arguments)
     if issubclass(origin, Mapping):
-        key, each = (_maker(argument) for argument in arguments)
-        return lambda value: {key(k): each(v) for k, v in _typed(value, dict).items()}
-    kind, one = (frozenset if origin is frozenset else tuple), _maker(arguments[0])
-    return lambda value: kind(one(item) for item in _typed(value, tuple))
+        key, element = (_maker(argument) for argument in arguments)
+        return lambda value: {key(k): element(v) for k, v in _typed(value, dict).items()}
+    kind, element = (frozenset if origin is frozenset else tuple), _maker(arguments[0])
+    return lambda value: kind(element(item) for item in _typed(value, tuple))
 
 
 def _record(kind: Any) -> Maker:
@@ -129,18 +129,18 @@ def _record(kind: Any) -> Maker:
     def make(value: Any) -> Any:
         if _typed(value, dict).keys() != makers.keys():
             raise WrongValueError(f"not the fields of {kind.__name__}")
-        return kind(**{name: makers[name](each) for name, each in value.items()})
+        return kind(**{name: makers[name](field) for name, field in value.items()})
 
     return make
 
 
 def _tuple(kind: Callable[..., Any], types_: Sequence[Any]) -> Maker:
-    makers = [_maker(each) for each in types_]
+    makers = [_maker(type_) for type_ in types_]
 
     def make(value: Any) -> Any:
         if len(_typed(value, tuple)) != len(makers):
             raise WrongValueError(f"not {len(makers)} values")
-        return kind(*(maker(each) for maker, each in zip(makers, value, strict=True)))
+        return kind(*(maker(element) for maker, element in zip(makers, value, strict=True)))
 
     return make
 

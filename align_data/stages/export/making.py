@@ -126,7 +126,7 @@ def _ask(child: Child, shard: Shard, done: Callable[[int], None]) -> None:
     try:
         for pairs in child.ask(plain(shard)):
             if type(pairs) is not int or not 0 < pairs <= left:
-                raise child.wrong()
+                raise child.misbehaved()
             left -= pairs
             done(pairs)
     except ChildDiedError as died:

@@ -210,7 +210,7 @@ def _train(job: Job, todo: Sequence[Cell], jobs: int, progress: Progress) -> dic
     with progress.step(f"train {models}", pairs, "pairs") as tick:
 
         def work(some: Iterator[Cell], check: Callable[[], None]) -> None:
-            with closing(Child(_HANDLER, plain(job), most=_ANSWER, environment=True)) as child:
+            with closing(Child(_HANDLER, plain(job), max_bytes=_ANSWER, environment=True)) as child:
                 for cell in some:
                     failure = _made(child, cell, out, check, tick)
                     if failure is None:
@@ -243,7 +243,7 @@ def _made(child: Child, cell: Cell, out: Store, check: Callable[[], None], tick:
                 seen += told
                 tick(told)
                 continue
-            metrics, facts = child.right(_told, told)
+            metrics, facts = child.checked(_told, told)
             kept = {"arm": cell.arm, "seed": cell.seed, "pairs": len(cell.uids), "metrics": metrics, "facts": facts}
             out.write_bytes(f"{RUNS}/{cell.key}.json", (json.dumps(kept, indent=1) + "\n").encode())
     except TrainError as error:
