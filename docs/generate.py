@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 
 from align_data.cli import COMMANDS, main
+from align_data.data.layout import contracts
 from align_data.decoding.inspected import STATUSES as LOOKING
 from align_data.fetching.outcome import STATUSES as FETCHING
 from align_data.fetching.outcome import retryable
 from align_data.recipes.model import json_schema
 from align_data.signals import SIGNALS
 from align_data.signals.score import SHOWN
-from align_data.storage.contracts import contracts
 
 EVERYWHERE = (
     "Exit codes: 0 done, 1 failed with a sentence that says what to do, 2 wrong options, 130 stopped by Ctrl-C.",

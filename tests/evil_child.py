@@ -30,7 +30,7 @@ def seen(size: int, **changed: Any) -> dict[str, Any]:
     """Return a Seen as it is sent, by its fields' names."""
     names = ("status", "reason", "width", "height", "bytes", "format", "sha256", "md5", "decodable", "phash", "nsfw")
     values = {"status": "ok", "bytes": size, "format": "png", "width": 3, "height": 2, "decodable": True, "phash": 5}
-    return {**dict.fromkeys(names), **values, **changed}
+    return {**dict.fromkeys(names), **values, "further": {}, **changed}
 
 
 WRONG_FIELDS: dict[str, dict[str, Any]] = {
@@ -54,6 +54,8 @@ WRONG_FIELDS: dict[str, dict[str, Any]] = {
     "nsfw above 1": {"nsfw": 1.5},
     "bytes of another": {"bytes": 1},
     "decodable that is a list": {"decodable": [1]},
+    "value of a check that nobody asked for": {"further": {"blur": 1.0}},
+    "checks that are not a mapping": {"further": 5},
 }
 
 

@@ -418,10 +418,9 @@ def test_another_version_of_a_decoder_looks_again(pool: Any, monkeypatch: pytest
     made = pool()
     made.measure()
     before, content = made.values, read(made.dataset, "content")
-    today = identities(None)
+    today = identities(None, {})
     changed = {**today, look_: {**(today[look_] or {}), "pillow": "1"}}
-    monkeypatch.setattr("align_data.stages.measure.content.identities", lambda _: changed)
-    monkeypatch.setattr("align_data.data.columns.looks", lambda _: changed)
+    monkeypatch.setattr("align_data.data.columns.looks", lambda *_: changed)
     decide(made, "{signal: decodable, eq: true}")  # what is stored is of use whatever is installed where it is read
     _, looked = made.measure()
     there = content.filter(pl.col("tar").is_not_null())

@@ -195,7 +195,7 @@ def test_damage_is_a_sentence(tmp_path: Path, whole: Path, other: Path, file: st
 def values(root: Path) -> dict[Any, Any]:
     """Return every value of every table of a dataset, with what the manifests and footers say."""
     dataset, found = Dataset(Store(root)), {}
-    tables: list[Table] = [*dataset._tables.values(), dataset.given("blocklist")]
+    tables: list[Table] = [*dataset._tables.values(), dataset.reference("blocklist")]
     tables += [dataset.measured(group) for group in dataset.groups()]
     tables += [table for kind in ("ngrams", "texts") for table in (dataset.counts(kind), dataset.classes(kind))]
     tables += [dataset.ledger(name) for name in dataset.store.names("verdicts")]

@@ -333,7 +333,7 @@ def test_an_index_that_is_none_is_a_sentence(pool: Pool, tmp_path: Path, monkeyp
         assert result.exit_code == 1
         assert f"Error: {file} is no index of evaluation images: " in result.stderr
         assert result.stderr.endswith("; make it with align-data eval-index\n")
-    assert pool.dataset.given("evaluation").committed() is None
+    assert pool.dataset.reference("evaluation").committed() is None
 
 
 @pytest.mark.parametrize("kind", ["evaluation", "blocklist"])

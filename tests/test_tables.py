@@ -14,11 +14,11 @@ import pytest
 from conftest import SCHEMA, Built
 
 from align_data.common.errors import DatasetError, OutputError
-from align_data.data.layout import BEGUN, Dataset
+from align_data.data.layout import BEGUN, Dataset, contracts
 from align_data.signals import SIGNALS
 from align_data.stages.ingest import Parts
 from align_data.storage import confined
-from align_data.storage.contracts import contract, contracts
+from align_data.storage.contracts import contract
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
 
@@ -75,10 +75,10 @@ def test_contracts_know_no_unsigned_and_no_wide_integers() -> None:
 
 
 def test_every_measurable_signal_has_a_column_of_its_type() -> None:
-    for group in ("text", "image", "corpus"):
-        columns = {c.name: c.type for c in contract(f"measured-{group}").columns}
-        signals = {s.name: s.type for s in SIGNALS.values() if s.group == group and not s.missing()}
-        assert columns == signals
+    columns = {(c.table, column.name): column.type for c in contracts() for column in c.columns if c.partial}
+    for signal in SIGNALS.values():
+        assert columns[f"measured/{signal.group}", signal.name] == signal.type
+        assert (("content", signal.name) in columns) == (signal.check is not None and signal.content == (signal.name,))
 
 
 def test_a_dataset_of_another_version_is_a_sentence(job: Callable[..., Built]) -> None:
@@ -230,8 +230,9 @@ def test_parts_carry_checksums_and_a_swapped_one_is_named(job: Callable[..., Bui
         assert pq.ParquetFile(first, page_checksum_verification=True).read().num_rows
         content = first.read_bytes()
         first.write_bytes(second.read_bytes())
-        table = Dataset(Store(built.dataset.store.root))._tables.get(name) or Table(
-            built.dataset.store, name, contract(name.replace("/every", "").replace("/", "-"))
+        dataset = Dataset(Store(built.dataset.store.root))
+        table = {"pairs": dataset.pairs, "measured/corpus": dataset.measured("corpus")}.get(name) or Table(
+            built.dataset.store, name, contract("verdicts")
         )
         with pytest.raises(DatasetError, match=r"part-00000\.parquet: it is not the part that _manifest\.json names"):
             list(table.pieces(0, []))

@@ -20,17 +20,16 @@ from align_data.cli import main
 from align_data.common.errors import DatasetError
 from align_data.common.hashing import keys, pair_keys
 from align_data.common.progress import Silent
-from align_data.data import layout
 from align_data.data.layout import Dataset
 from align_data.data.pairs import normalise
 from align_data.engines.local import LocalEngine
 from align_data.signals import SIGNALS, Signal
+from align_data.signals.contracts import measured
 from align_data.stages.measure import Ranges, measure
 from align_data.stages.takedown import Asked, Report, takedown
 from align_data.stages.takedown.part import erased
 from align_data.stages.why import why
-from align_data.storage import contracts
-from align_data.storage.contracts import Column, contract
+from align_data.storage.contracts import contract
 from align_data.storage.store import Store
 
 
@@ -62,14 +61,8 @@ def test_a_signal_of_text_must_say_whether_it_goes() -> None:
 def test_a_new_signal_of_text_does_not_survive(
     job: Callable[..., Built], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nullable: bool
 ) -> None:
-    shown = contract("measured-text")
-    more = [Column(name, "string", nullable, "made up") for name in ("beginning", "kept_beginning")]
-    changed = replace(shown, columns=(*shown.columns, *more))
-    monkeypatch.setitem(SIGNALS, "beginning", made_up("beginning", gone=True))
-    monkeypatch.setitem(SIGNALS, "kept_beginning", made_up("kept_beginning", gone=False))
-    monkeypatch.setattr(
-        layout, "contract", lambda name: changed if name == "measured-text" else contracts.contract(name)
-    )
+    for name, gone in (("beginning", True), ("kept_beginning", False)):
+        monkeypatch.setitem(SIGNALS, name, replace(made_up(name, gone=gone), nullable=nullable))
     built = job([{"url": f"http://h/{n}", "alt_text": f"secret number {n}"} for n in range(9)])
     dataset = built.dataset
     measure(dataset, LocalEngine(tmp_path / "_work", 1), Silent(), ["beginning", "kept_beginning", "host", "n_words"])
@@ -92,7 +85,7 @@ def test_every_text_of_a_pair_says_whether_it_goes() -> None:
     assert set(erased(contract("pairs"))) == {
         "url", "alt_text", "page_url", "declared_language", "license", "source_uid"
     }  # fmt: skip
-    assert set(erased(contract("measured-image"))) == {"sha256", "md5", "phash", "eval_nearest"}
+    assert set(erased(measured("image"))) == {"sha256", "md5", "phash", "eval_nearest"}
 
 
 # Rows of large tables.

@@ -1,4 +1,4 @@
-"""Reading measured columns: what is there, whether it is still right, and all columns of a pair side by side."""
+"""Measured columns: which are stored, whether they are up to date, and all columns of a pair side by side."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import polars as pl
 
 from align_data.common.errors import DatasetError
-from align_data.data.layout import GROUPS, Dataset
+from align_data.data.layout import Dataset
 from align_data.decoding.inspected import identities as looks
-from align_data.signals import Signal, find, known
+from align_data.decoding.nsfw import Choice
+from align_data.signals import Signal, checks, find, known
+from align_data.signals.contracts import groups
 from align_data.storage.tables import MANIFEST, Manifest, Table
 
 
@@ -21,7 +23,7 @@ def _fingerprint(table: Table) -> str | None:
 
 
 def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) -> dict[str, Any]:
-    """Return for each signal what must be equal for a stored value to be its: definition, images, what is given.
+    """Return for each signal what must be equal for a stored value to be its: definition, images, references.
 
     Which model or library measured it is as it is stored: who reads a value need have neither. With `anew` it is what
     is installed here, which is what measuring again would take.
@@ -31,12 +33,13 @@ def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) ->
     content: dict[str, Any] = {}
     if any(signal.content for signal in signals):
         content = {"images": _fingerprint(dataset.images), "content": _fingerprint(dataset.content)}
-    given = {kind: _fingerprint(dataset.given(kind)) for kind in {s.given for s in signals if s.given is not None}}
+    kinds = {signal.reference for signal in signals if signal.reference is not None}
+    references = {kind: _fingerprint(dataset.reference(kind)) for kind in kinds}
     return {
         signal.name: {
             **signal.identity(stored.get(signal.name)),
-            **({**content, "look": _look(dataset, signal.look)} if signal.content else {}),
-            **({signal.given: given[signal.given]} if signal.given is not None else {}),
+            **({**content, "look": _check(dataset, signal.check)} if signal.content else {}),
+            **({signal.reference: references[signal.reference]} if signal.reference is not None else {}),
             **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
         }
         for signal in signals
@@ -45,37 +48,43 @@ def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) ->
 
 def _stored(dataset: Dataset, signals: Iterable[Signal]) -> dict[str, Any]:
     """Return the identities that are stored of signals: of those that are measured."""
-    found: dict[str, Any] = {}
+    identities: dict[str, Any] = {}
     for group in {signal.group for signal in signals}:
         manifest = dataset.measured(group).committed()
-        found |= manifest.meta["signals"] if manifest is not None else {}
-    return found
+        identities |= manifest.meta["signals"] if manifest is not None else {}
+    return identities
 
 
-def _look(dataset: Dataset, look: str | None) -> Mapping[str, Any] | None:
-    """Return how images were looked at, by today's definition of a look; None for a detector, which `content` tells."""
-    today, manifest = looks(None).get(look or ""), dataset.content.committed()
+def check_identities(nsfw: Choice | None) -> dict[str, Mapping[str, Any] | None]:
+    """Return what decides the values of each check of images; None for a detector that nobody chose."""
+    own = {s.name: s.identity() for signals in checks().values() for s in signals if s.function is not None}
+    return looks(nsfw, own)
+
+
+def _check(dataset: Dataset, check: str | None) -> Mapping[str, Any] | None:
+    """Return how images were checked, by today's definition; None for a detector, which `content` tells."""
+    today, manifest = check_identities(None).get(check or ""), dataset.content.committed()
     if today is None or manifest is None:
         return None
-    return {**(manifest.meta["looks"][look] or {}), "version": today["version"]}
+    return {**(manifest.meta["looks"].get(check) or {}), "version": today["version"]}
 
 
 def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
     """Return what a score follows from, beside its pairs: the model, the images, and what tells which can be decoded.
 
-    Not all that was seen of the images: a detector's score of them leaves this one what it is.
+    Not every check of the images: a detector's score of them leaves this one what it is.
     """
     content = dataset.content.committed()
-    sight = {} if content is None else {name: content.meta[name] for name in ("max_pixels", "seconds")}
+    limits = {} if content is None else {name: content.meta[name] for name in ("max_pixels", "seconds")}
     pixels = None if content is None else content.meta["looks"]["pixels"]
-    return {"model": model, "images": _fingerprint(dataset.images), "pixels": pixels, **sight}
+    return {"model": model, "images": _fingerprint(dataset.images), "pixels": pixels, **limits}
 
 
 def _model(dataset: Dataset, signal: Signal) -> str | None:
     """Return the digest of the model whose scores are stored: any model's are right, but not two models' together."""
     manifest = dataset.measured(signal.group).committed()
-    found = manifest.meta["signals"].get(signal.name, {}) if manifest is not None else {}
-    return found.get("model")
+    identity = manifest.meta["signals"].get(signal.name, {}) if manifest is not None else {}
+    return identity.get("model")
 
 
 def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
@@ -88,17 +97,17 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
         return signal.lacks
     if why is not None or signal.kind != "image":
         return why
-    if signal.given is not None and dataset.given(signal.given).committed() is None:
+    if signal.reference is not None and dataset.reference(signal.reference).committed() is None:
         return signal.lacks
     if not signal.without_images and dataset.images.committed() is None:
         return f"need the images: align-data fetch {shlex.quote(dataset.store.url)} --recipe LEDGER"
-    if signal.look == "nsfw" and not nsfw and not scored(dataset):
+    if signal.check == "nsfw" and not nsfw and not scored(dataset):
         return signal.lacks
     return None
 
 
 def need(names: Sequence[str], why: str) -> str:
-    """Say of some signals what `lacking` said of each, in the right number."""
+    """Put the names of signals before what `lacking` says of each, in the singular or plural."""
     return f"{', '.join(names)} {why.replace('need ', 'needs ', 1) if len(names) == 1 else why}"
 
 
@@ -118,42 +127,42 @@ def fresh(dataset: Dataset, group: str, pairs: Manifest, *, anew: bool = False) 
         return []
     stored = manifest.meta["signals"]
     today = identities(dataset, [name for name in stored if known(name)], anew=anew)
-    good = [name for name in today if today[name] == stored[name]]
-    return [name for name in good if all(table.whole(table.committed()) for table in dataset.behind(name))]
+    equal = [name for name in today if today[name] == stored[name]]
+    return [name for name in equal if all(table.whole(table.committed()) for table in dataset.behind(name))]
 
 
-def available(dataset: Dataset, pairs: Manifest, asked: Iterable[str] | None = None) -> set[str]:
+def available(dataset: Dataset, pairs: Manifest, required: Iterable[str] | None = None) -> set[str]:
     """Return all signals that are measured.
 
-    Raises DatasetError for one of the signals `asked` for, or any if None, that is stale: measured from other pairs,
-    before images were fetched, or by a definition that has changed.
+    Raises DatasetError for a `required` signal, or any if None, that is stale: measured from other pairs, before
+    images were fetched, or by a definition that has changed.
     """
-    asked = None if asked is None else set(asked)
-    found: set[str] = set()
+    required = None if required is None else set(required)
+    measured: set[str] = set()
     for group in dataset.groups():
         manifest = dataset.measured(group).committed()
         if manifest is None:
-            _begun(dataset, group, asked)
+            _unfinished(dataset, group, required)
             continue
-        good = fresh(dataset, group, pairs)
-        stale = [n for n in manifest.meta["signals"] if n not in good and (asked is None or n in asked)]
+        current = fresh(dataset, group, pairs)
+        stale = [n for n in manifest.meta["signals"] if n not in current and (required is None or n in required)]
         if stale:
             raise DatasetError(
                 f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs, or "
                 f"by another definition than today's, or files of theirs are gone; {_again(dataset, group, stale)}"
             )
-        found.update(good)
-    return found
+        measured.update(current)
+    return measured
 
 
-def _begun(dataset: Dataset, group: str, asked: Collection[str] | None) -> None:
-    """Raise DatasetError where a group that is asked for has parts and no manifest.
+def _unfinished(dataset: Dataset, group: str, required: Collection[str] | None) -> None:
+    """Raise DatasetError where a required group has parts and no manifest.
 
-    Where all are asked for, the scores of a model that has not finished are not missed.
+    Where all are required, the scores of a model that has not finished are not missed.
     """
     table = dataset.measured(group)
-    everything = asked is None and group in GROUPS
-    names = [column.name for column in table.contract.columns if everything or column.name in (asked or ())]
+    everything = required is None and group in groups()
+    names = [column.name for column in table.contract.columns if everything or column.name in (required or ())]
     if names and table.uncommitted:
         raise DatasetError(
             f"{dataset.store.path(table.name)} has parts but no {MANIFEST}: it is lost, or measuring did not finish; "
@@ -163,8 +172,8 @@ def _begun(dataset: Dataset, group: str, asked: Collection[str] | None) -> None:
 
 def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
     url, name = dataset.store.url, group.partition(".")[2]
-    if group in GROUPS:
-        reasons = dict.fromkeys(why for one in stale if known(one) and (why := find(one).missing()) is not None)
+    if group in groups():
+        reasons = dict.fromkeys(why for n in stale if known(n) and (why := find(n).missing()) is not None)
         return f"measure them again: align-data measure {shlex.quote(url)}" + "".join(
             f" ({need(list(stale), r)})" for r in reasons
         )
@@ -183,8 +192,8 @@ def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable
 
 
 def by_group(signals: Iterable[str]) -> dict[str, list[str]]:
-    """Return the signals of each group that has some."""
-    found: dict[str, list[str]] = {}
+    """Return the signals by group."""
+    names: dict[str, list[str]] = {}
     for name in signals:
-        found.setdefault(find(name).group, []).append(name)
-    return found
+        names.setdefault(find(name).group, []).append(name)
+    return names

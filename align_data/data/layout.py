@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -13,10 +12,12 @@ from pydantic import BaseModel
 from align_data.common.errors import DatasetError
 from align_data.data import meta
 from align_data.recipes.model import NAME
+from align_data.signals import contracts as of_signals
 from align_data.signals import find
-from align_data.signals.score import GROUP, SIMILARITY
+from align_data.signals.score import GROUP, SHOWN
 from align_data.signals.score import NAME as SCORE
 from align_data.storage.contracts import Contract, contract
+from align_data.storage.contracts import contracts as in_schemas
 from align_data.storage.store import Store
 from align_data.storage.tables import MANIFEST, Manifest, Table
 
@@ -26,29 +27,24 @@ FETCH = "_log/fetch.json"
 """What the last run of fetch was of, so that a killed one goes on."""
 TAKEDOWN = "_takedown/plan.json"
 """What a takedown has begun and not finished: until it has, no stage works."""
-GROUPS = ("text", "corpus", "image")
-"""The groups of measured columns, beside one for each model that scored."""
 
 
-def of_group(group: str) -> Contract:
-    """Return the contract of one group of signals."""
-    family, _, name = group.partition(".")
-    if family != GROUP:
-        return contract(f"measured-{group}")
-    shown = contract(f"measured-{GROUP}")
-    columns = tuple(replace(column, name=f"{SIMILARITY}.{name}") for column in shown.columns)
-    return replace(shown, table=f"measured/{group}", columns=columns)
+def contracts() -> list[Contract]:
+    """Return the contracts of all tables of a dataset and of an export, by name."""
+    groups = [*map(of_signals.measured, of_signals.groups()), of_signals.of_score(SHOWN)]
+    return sorted([*in_schemas(), of_signals.content(), *groups], key=lambda contract: contract.table)
 
 
 def measured_schema(signals: Iterable[str]) -> pa.Schema:
-    """Return the Arrow schema of some signals side by side."""
+    """Return the Arrow schema of signals side by side, group by group."""
     names = list(signals)
-    scores = dict.fromkeys(group for name in names if (group := find(name).group) not in GROUPS)
-    return pa.unify_schemas([of_group(group).arrow(names) for group in (*GROUPS, *scores)])
+    groups = of_signals.groups()
+    scores = dict.fromkeys(group for name in names if (group := find(name).group) not in groups)
+    return pa.unify_schemas([of_signals.measured(group).arrow(names) for group in (*groups, *scores)])
 
 
 class Dataset:
-    """A folder of tables; what is in it is described in schemas/."""
+    """A folder of tables; `contracts` describes them."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -56,7 +52,7 @@ class Dataset:
         self.pairs = self._table("pairs", meta.Pairs, hashed=True)
         self.rejected = self._table("rejected", meta.Rejected)
         self.images = self._table("images", meta.Images, hashed=True)
-        self.content = self._table("content", meta.Content, hashed=True)
+        self.content = self._table("content", meta.Content, of_signals.content(), hashed=True)
         self.tombstones = self._table("tombstones", None, hashed=True)
         self.banned = self._table("banned", None)
 
@@ -68,22 +64,23 @@ class Dataset:
             self._tables[name] = Table(self.store, name, of or contract(name), hashed, made)
         return self._tables[name]
 
-    def given(self, kind: str) -> Table:
-        """Return the table of what a user gave to compare images with: 'evaluation' or 'blocklist'."""
+    def reference(self, kind: str) -> Table:
+        """Return the table of what a user wants images compared with: 'evaluation' or 'blocklist'."""
         return self._table(kind, None, hashed=True)
 
     def measured(self, group: str) -> Table:
         """Return the table of one group of signals."""
-        return self._table(f"measured/{group}", meta.Measured, of_group(group))
+        return self._table(f"measured/{group}", meta.Measured, of_signals.measured(group))
 
     def groups(self) -> list[str]:
-        """Return the groups of signals: those that there always are, and one for each model that scored."""
+        """Return the groups of signals: those of every dataset, and one for each model that scored."""
         scores = (name for name in self.store.names("measured") if re.fullmatch(rf"{GROUP}\.{SCORE}", name))
-        return [*GROUPS, *scores]
+        return [*of_signals.groups(), *scores]
 
     def behind(self, signal: str) -> list[Table]:
         """Return the tables that must be whole, beside its own, for a measured signal to be of use."""
-        return [self.counts("ngrams"), self.classes("ngrams")] if signal == "rarest_ngram" else []
+        counted = find(signal).counted
+        return [self.counts("ngrams"), self.classes("ngrams")] if counted and counted.keys == "ngrams" else []
 
     def counts(self, kind: str) -> Table:
         """Return the totals of one kind of key: 'ngrams' or 'texts'."""

@@ -132,7 +132,7 @@ def nearest(phashes: pl.Series, listed: NDArray[np.int64]) -> tuple[pl.Series, p
 
 def lists(dataset: Dataset) -> Lists:
     """Load what was given to a dataset."""
-    return Lists(_rows(dataset.given("evaluation")), _rows(dataset.given("blocklist")))
+    return Lists(_rows(dataset.reference("evaluation")), _rows(dataset.reference("blocklist")))
 
 
 def _rows(table: Table) -> pl.DataFrame:
@@ -150,14 +150,14 @@ def give_evaluation(dataset: Dataset, file: str) -> None:
         raise InputError(
             f"{file} is no index of evaluation images: {what}; make it with align-data eval-index"
         ) from error
-    _give(dataset.given("evaluation"), frame(table).unique().sort("name", "phash"))
+    _give(dataset.reference("evaluation"), frame(table).unique().sort("name", "phash"))
 
 
 def give_blocklist(dataset: Dataset, file: str) -> None:
     """Keep a blocklist; InputError names the line that cannot be understood."""
     rows = list(dict.fromkeys(read_blocklist(file)))
     schema = contract("blocklist").polars()
-    _give(dataset.given("blocklist"), pl.DataFrame(rows, schema, orient="row").sort(*schema))
+    _give(dataset.reference("blocklist"), pl.DataFrame(rows, schema, orient="row").sort(*schema))
 
 
 def _give(table: Table, rows: pl.DataFrame) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from align_data.common.errors import DatasetError, EngineError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.values import plain
-from align_data.decoding.inspected import MEMORY_REASON, ImageLimits, Looks, Seen, answered
+from align_data.decoding.inspected import MEMORY_REASON, Check, ImageLimits, Looks, Seen, answered
 from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Choice
 from align_data.storage.store import Store
 from align_data.storage.tars import DAMAGED, Place, TarReader
@@ -37,11 +37,18 @@ class Decoding:
     store: Store
     nsfw: Choice | None = None
     limits: ImageLimits = ImageLimits()  # noqa: RUF009 - frozen
+    checks: tuple[Check, ...] = ()
+    """Further checks that images can be asked for."""
 
     def setup(self) -> dict[str, Any]:
         """Return what the child has to know."""
         model = None if self.nsfw is None else plain(self.nsfw.loaded())
-        return {"limits": plain(self.limits), "model": model, "seconds": TRIAL_SECONDS}
+        return {
+            "limits": plain(self.limits),
+            "model": model,
+            "seconds": TRIAL_SECONDS,
+            "checks": plain(self.checks),
+        }
 
 
 Item = tuple[Place, Looks]
@@ -88,20 +95,23 @@ class Decoder:
     def _ask(self, content: bytes, looks: Looks) -> Seen:
         """Return what a child sees of an image; ChildDiedError too where what it says makes no sense."""
         seconds = 2 * self._decoding.limits.seconds + SLACK
-        return self._started().ask_once((content, plain(looks)), lambda said: answered(said, len(content)), seconds)
+        types = {check.name: check.type for check in self._decoding.checks if check.name in looks.checks}
+        return self._started().ask_once(
+            (content, plain(looks)), lambda said: answered(said, len(content), types), seconds
+        )
 
     def _less(self, content: bytes, looks: Looks, died: ChildDiedError) -> Seen:
         """Return what can be seen of an image that ended its child: as much as does not end another one."""
         status, reason = self._verdict(died)
-        header = Looks(header=looks.header, pixels=False)
-        for less in [replace(looks, nsfw=False), header] if looks.nsfw else [header]:
+        for less, failed in _lesser(looks):
             try:
                 seen = self._ask(content, less)
             except ChildDiedError as again:
                 self._bury(again)
                 continue
-            if less is not header and seen.decodable:
-                return seen._replace(status="unscored", reason=f"no score: {reason}")
+            if failed and seen.decodable:
+                seen = seen if looks.pixels else seen._replace(phash=None)
+                return seen._replace(status="unscored", reason=f"no {failed}: {reason}")
             if seen.decodable is None:
                 return seen._replace(status=status, reason=reason, decodable=False)
             return seen
@@ -141,6 +151,16 @@ class Decoder:
         if self._child is not None:
             self._child.close()
             self._child = None
+
+
+def _lesser(looks: Looks) -> Iterator[tuple[Looks, str]]:
+    """Yield less and less to look at, with what is then to blame for the end of a child, until it is the decoder."""
+    checks = ", ".join(looks.checks)
+    if looks.checks and looks.nsfw:
+        yield replace(looks, checks=()), checks
+    if looks.checks or looks.nsfw:
+        yield Looks(header=looks.header), "score" if looks.nsfw else checks
+    yield Looks(header=looks.header, pixels=False), ""
 
 
 def _bytes(reader: TarReader, place: Place) -> bytes:

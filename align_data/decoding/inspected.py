@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ STATUSES: Mapping[str, str] = {
     "memory": "decoding it took more memory than a child process has",
     "hung": "decoding it took longer than --image-seconds; a longer time tries these three again",
     "crashed": "decoding it ended the process, twice",
-    "unscored": "an image, but the detector could not score it",
+    "unscored": "an image, but the detector could not score it, or another check failed",
 }
 """Every status of the table `content` that is not one of fetching, and what it means."""
 
@@ -42,6 +43,24 @@ class Looks:
     pixels: bool = True
     """Whether the image can be decoded, and its pHash."""
     nsfw: bool = False
+    checks: tuple[str, ...] = ()
+    """Further checks, by name."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether all pixels are needed."""
+        return self.pixels or self.nsfw or bool(self.checks)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of one value, and where the function that computes it is."""
+
+    name: str
+    function: str
+    """'module:function'."""
+    type: str
+    """Of the value, as in a contract."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +89,39 @@ class Seen(NamedTuple):
     decodable: bool | None = None
     phash: int | None = None
     nsfw: float | None = None
+    further: Mapping[str, float | int | str | bool | None] = {}
+    """Check → its value."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """All values by column, but for those of checks that were not taken."""
+        values = self._asdict()
+        return {**values, **values.pop("further")}
 
 
+_TYPES: Mapping[str, Callable[[Any], bool]] = {
+    "bool": lambda value: type(value) is bool,
+    "int32": lambda value: type(value) is int and -(2**31) <= value < 2**31,
+    "int64": lambda value: type(value) is int,
+    "float64": lambda value: type(value) is float and math.isfinite(value),
+    "string": lambda value: type(value) is str and value.isprintable() and len(value) <= _REASON,
+}
+"""What a value of a further check can be, by its type."""
 _HEX = re.compile(r"[0-9a-f]*")
 _REASON = 300
 """Characters of a reason, at most."""
 
 
-def answered(value: Any, size: int) -> Seen:
-    """Return what a child says of an image of `size` bytes; WrongValueError where no image can be so."""
+def fits(value: Any, type_: str) -> bool:
+    """Tell whether a value is one of a further check of this type."""
+    return value is None or _TYPES[type_](value)
+
+
+def answered(value: Any, size: int, types: Mapping[str, str] = {}) -> Seen:
+    """Return what a child says of an image of `size` bytes, whose further checks are of these types.
+
+    Raises WrongValueError where no image can be so.
+    """
     seen = of(Seen, value)
     sides = [side for side in (seen.width, seen.height) if side is not None]
     texts = (seen.reason or "", seen.format or "")
@@ -93,6 +136,8 @@ def answered(value: Any, size: int) -> Seen:
         and _is_digest(seen.sha256, 64)
         and _is_digest(seen.md5, 32)
         and (seen.nsfw is None or 0 <= seen.nsfw <= 1)
+        and seen.further.keys() <= types.keys()
+        and all(fits(value, types[name]) for name, value in seen.further.items())
     )
     if not right:
         raise WrongValueError("not what can be seen of an image")
@@ -103,11 +148,12 @@ def _is_digest(text: str | None, length: int) -> bool:
     return text is None or (len(text) == length and _HEX.fullmatch(text) is not None)
 
 
-def identities(nsfw: Choice | None) -> dict[str, Mapping[str, Any] | None]:
-    """Return for each kind of look what decides its values."""
+def identities(nsfw: Choice | None, further: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any] | None]:
+    """Return for each check what decides its values; of `further` ones beside what each says of itself."""
     pillow = version("pillow")
     return {
         "header": {"version": "1", "pillow": pillow},
         "pixels": {"version": "2", "pillow": pillow, "imagehash": version("imagehash")},
         "nsfw": None if nsfw is None else {"version": "1", **nsfw.identity()},
+        **{name: {**identity, "pillow": pillow} for name, identity in further.items()},
     }

@@ -6,7 +6,9 @@ import hashlib
 import io
 import math
 import warnings
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -21,46 +23,62 @@ from align_data.storage.image_formats import HEAD, sniff
 
 _LONGEST = 2**31 - 1
 """Pixels that a side can have: the table holds no more, and no format is meant to."""
+Further = Callable[[Image.Image], Any]
+"""A further check: an image, upright and in RGB, to a value."""
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What images are inspected with."""
+
+    looks: Looks
+    max_pixels: int
+    scorer: Scorer | None
+    further: Mapping[str, Further]
 
 
 def look(
-    content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None = None, formats: Container[str] = ()
+    content: bytes,
+    looks: Looks,
+    max_pixels: int,
+    scorer: Scorer | None = None,
+    formats: Container[str] = (),
+    further: Mapping[str, Further] = {},
 ) -> Seen:
     """Measure an image; what it cannot give is None, and `status` says why. Raises nothing."""
+    tools = _Tools(looks, max_pixels, scorer, further)
     seen = Seen("ok", bytes=len(content), format=sniff(content[:HEAD], formats))
     if looks.header:
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         seen = seen._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)
     if seen.format is None:
         return _bad(seen, "not_an_image", "begins like no image format")
-    first, error = _opened(seen, content, looks, max_pixels, scorer)
+    first, error = _opened(seen, content, tools)
     if error is None:
         return first
     better = repaired(content, seen.format)
     if better is not None:
-        again, still = _opened(seen, better, looks, max_pixels, scorer)
+        again, still = _opened(seen, better, tools)
         if still is None:
             return again
     memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
     return _bad(first, "memory", MEMORY_REASON) if memory else _bad(first, "broken", told(error))
 
 
-def _opened(
-    seen: Seen, content: bytes, looks: Looks, max_pixels: int, scorer: Scorer | None
-) -> tuple[Seen, Exception | None]:
+def _opened(seen: Seen, content: bytes, tools: _Tools) -> tuple[Seen, Exception | None]:
     """Put in what Pillow tells of an image; and return the error that came on the way, if one did."""
     assert seen.format is not None
     canvas = _canvas(content) if seen.format == "webp" else (0, 0)
-    if math.prod(canvas) > max(max_pixels, MAX_PIXELS):
-        return _sized(seen, canvas, max_pixels), None
+    if math.prod(canvas) > max(tools.max_pixels, MAX_PIXELS):
+        return _sized(seen, canvas, tools.max_pixels), None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is odd
             with Image.open(io.BytesIO(content), formats=[PARSERS[seen.format]]) as image:
                 turn = orientation(image, content)
-                seen = _sized(seen, upright_size(image, turn), max_pixels)
-                if seen.decodable is None and (looks.pixels or looks.nsfw):
-                    seen = _decoded(seen, image, turn, looks, scorer)
+                seen = _sized(seen, upright_size(image, turn), tools.max_pixels)
+                if seen.decodable is None and tools.looks.decodes:
+                    seen = _decoded(seen, image, turn, tools)
     except Exception as error:
         return seen, error
     return seen, None
@@ -81,23 +99,37 @@ def _sized(seen: Seen, size: tuple[int, int], max_pixels: int) -> Seen:
     return seen
 
 
-def _decoded(seen: Seen, image: Image.Image, turn: int, looks: Looks, scorer: Scorer | None) -> Seen:
+def _decoded(seen: Seen, image: Image.Image, turn: int, tools: _Tools) -> Seen:
     """Put in what needs all pixels."""
+    looks = tools.looks
     turns = turn in TURNS and not isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
     shown = loaded(image)
     upright = eight_bits(shown.transpose(TURNS[turn]) if turns else shown)
     seen = seen._replace(decodable=True, phash=phash(upright) if looks.pixels else None)
-    if scorer is None or not looks.nsfw:
-        return seen
-    try:
-        return seen._replace(nsfw=scorer.score(upright.convert("RGB")))
-    except Exception as error:
-        return unscored(seen, told(error))
+    if tools.scorer is not None and looks.nsfw:
+        try:
+            seen = seen._replace(nsfw=tools.scorer.score(upright.convert("RGB")))
+        except Exception as error:
+            seen = unscored(seen, told(error))
+    return _further(seen, upright, tools) if looks.checks else seen
 
 
-def unscored(seen: Seen, why: str) -> Seen:
-    """Return what is known of an image that is good, but that the detector could give no score."""
-    return seen._replace(status="unscored", reason=f"no score: {why}")
+def _further(seen: Seen, upright: Image.Image, tools: _Tools) -> Seen:
+    """Put in the values of further checks."""
+    rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
+    for name in tools.looks.checks:
+        try:
+            value = tools.further[name](rgb)
+        except Exception as error:
+            seen = unscored(seen, told(error), name)
+        else:
+            seen = seen._replace(further={**seen.further, name: value})
+    return seen
+
+
+def unscored(seen: Seen, why: str, check: str = "score") -> Seen:
+    """Return what is known of an image that is sound, but of which a detector or another check has no value."""
+    return seen._replace(status="unscored", reason=f"no {check}: {why}")
 
 
 def _canvas(content: bytes) -> tuple[int, int]:

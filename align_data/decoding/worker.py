@@ -12,8 +12,8 @@ from PIL import AvifImagePlugin, Image
 from align_data.common.workers import Handler, Send
 from align_data.common.workers.confinement import at_most, confine, limit_memory
 from align_data.common.workers.values import of, plain
-from align_data.decoding.inspected import ImageLimits, Looks
-from align_data.decoding.inspection import look, phash
+from align_data.decoding.inspected import Check, ImageLimits, Looks, fits
+from align_data.decoding.inspection import Further, look, phash
 from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
 
 OPENING_MEMORY = 4 * 2**30
@@ -23,6 +23,7 @@ OPENING_MEMORY = 4 * 2**30
 def handler(setup: Mapping[str, Any]) -> Handler:
     """Return what looks at an image: its bytes and a Looks in, a Seen out."""
     limits, model = of(ImageLimits, setup["limits"]), of(Model | None, setup["model"])  # type: ignore[arg-type]
+    further = {check.name: _imported(check) for check in of(tuple[Check, ...], setup["checks"])}
     scorer = opened(model, setup["seconds"])
     limit_memory(limits.memory)
 
@@ -30,10 +31,25 @@ def handler(setup: Mapping[str, Any]) -> Handler:
         content, asked = task
         looks = of(Looks, asked)
         with at_most(limits.seconds):
-            seen = look(content, looks, limits.max_pixels, scorer, limits.formats)
+            seen = look(content, looks, limits.max_pixels, scorer, limits.formats, further)
         send(plain(seen))
 
     return handle
+
+
+def _imported(check: Check) -> Further:
+    """Import the function of a check; it raises where its value is not of the check's type."""
+    module, _, name = check.function.partition(":")
+    function: Further = getattr(importlib.import_module(module), name)
+
+    def call(image: Image.Image) -> Any:
+        value = function(image)
+        value = float(value) if check.type == "float64" and value is not None else value
+        if not fits(value, check.type):
+            raise ValueError(f"{value!r} is not a value of the type {check.type}")
+        return value
+
+    return call
 
 
 def trial(setup: Mapping[str, Any]) -> Handler:

@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from align_data.common.errors import SignalError, nearest
-from align_data.signals import corpus, image, language, score, size, text
-from align_data.signals.base import Kind, Measure, Piece, Signal
+from align_data.signals import corpus, image, language, score, text
+from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 
-__all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "find", "known", "ordered"]
+__all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "checks", "find", "known", "ordered"]
 
 SIGNALS: dict[str, Signal] = {
-    signal.name: signal for family in (text, language, corpus, size, image) for signal in family.SIGNALS
+    signal.name: signal for family in (text, language, corpus, image) for signal in family.SIGNALS
 }
 """All but those of the open family."""
 
 
 def find(name: str) -> Signal:
-    """Return the signal called `name`; SignalError names what there is."""
+    """Return the signal called `name`; SignalError lists all names."""
     if name in SIGNALS:
         return SIGNALS[name]
     family, _, model = name.partition(".")
     if family == score.SIMILARITY and model:
         return score.similarity(model)
-    there = [*SIGNALS, score.SHOWN.name]
-    raise SignalError(f"there is no signal {name}{nearest(name, there)}; there are: {', '.join(there)}")
+    names = [*SIGNALS, score.SHOWN.name]
+    raise SignalError(f"there is no signal {name}{nearest(name, names)}; there are: {', '.join(names)}")
 
 
 def known(name: str) -> bool:
@@ -42,5 +42,14 @@ def known(name: str) -> bool:
 
 def ordered(names: Iterable[str]) -> list[str]:
     """Return signals in the order of the docs, those of the open family last and by name."""
-    found = set(names)
-    return [*(name for name in SIGNALS if name in found), *sorted(found - SIGNALS.keys())]
+    unordered = set(names)
+    return [*(name for name in SIGNALS if name in unordered), *sorted(unordered - SIGNALS.keys())]
+
+
+def checks() -> dict[str, list[Signal]]:
+    """Return the checks of images, the cheapest first, each with the signals that it measures."""
+    by_check: dict[str, list[Signal]] = {name: [] for name in CHECKS}
+    for signal in SIGNALS.values():
+        if signal.checked and signal.check is not None:
+            by_check.setdefault(signal.check, []).append(signal)
+    return by_check

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from align_data.signals.words import words
+from align_data.storage.contracts import Column
+
+if TYPE_CHECKING:  # images are decoded in processes of their own
+    from PIL.Image import Image
 
 Kind = Literal["row", "corpus", "image", "score"]
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
+CHECKS = ("header", "pixels", "nsfw")
+"""The checks of an image that measure several columns at once or need a model, the cheapest first: of its first bytes,
+of all of its pixels, and by a detector. A check of one column has the name of its signal."""
+Reference = Literal["evaluation", "blocklist"]
 
-Look = Literal["header", "pixels", "nsfw"]
-"""How far an image has to be looked into: its first bytes, all of its pixels, or with a detector."""
-GivenBy = Literal["evaluation", "blocklist"]
 
-
-class Given(Protocol):
-    """What the user gave, for signals to compare images with."""
+class References(Protocol):
+    """What the user wants images compared with."""
 
     def nearest(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
         """Return the distance to the nearest evaluation image, and its name; null for null."""
@@ -33,24 +39,24 @@ class Given(Protocol):
 
 
 class Piece:
-    """At most 100,000 pairs, and what several signals need of them, made once."""
+    """At most 100,000 pairs, with what several signals need of them computed once."""
 
-    def __init__(self, frame: pl.DataFrame, given: Given | None = None) -> None:
+    def __init__(self, frame: pl.DataFrame, references: References | None = None) -> None:
         self.frame = frame
-        self._given = given
-        self._made: dict[object, object] = {}
+        self._references = references
+        self._computed: dict[object, object] = {}
 
-    def once(self, make: Callable[[pl.DataFrame], T]) -> T:
-        """Return make(frame), made at the first call."""
-        if make not in self._made:
-            self._made[make] = make(self.frame)
-        return cast("T", self._made[make])
+    def once(self, compute: Callable[[pl.DataFrame], T]) -> T:
+        """Return compute(frame), computed at the first call."""
+        if compute not in self._computed:
+            self._computed[compute] = compute(self.frame)
+        return cast("T", self._computed[compute])
 
     @property
-    def given(self) -> Given:
-        """What the user gave to compare with."""
-        assert self._given is not None
-        return self._given
+    def references(self) -> References:
+        """What the user wants images compared with."""
+        assert self._references is not None
+        return self._references
 
     @property
     def words(self) -> pl.Series:
@@ -63,11 +69,27 @@ def _lower_words(frame: pl.DataFrame) -> pl.Series:
 
 
 Measure = Callable[[Piece], pl.Series]
+Check = Callable[["Image"], float | str | None]
+"""An image, upright and in RGB, to a value of the signal's type; None where it has none. It must not change the image.
+
+A function of a module, by whose name the processes that decode images import it."""
+Reduce = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.int64]]
+"""The totals of all rows' n-grams, one row's behind another's, and how many each row has, to a value a row."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted over the whole pool for a corpus signal."""
+
+    keys: Literal["texts", "rows", "urls", "ngrams"]
+    """Pairs with equal texts, input rows with equal texts, pairs with equal URLs, or occurrences of n-grams."""
+    reduce: Reduce | None = None
+    """For n-grams, of which a row has several: what their totals become."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One signal: what it is, in which group of columns it lies, and for row signals how it is measured."""
+    """One signal: what it is, its column, and how it is measured."""
 
     name: str
     kind: Kind
@@ -79,18 +101,26 @@ class Signal:
     source: str
     needs: tuple[str, ...]
     """The columns of `pairs` that it is measured from."""
+    nullable: bool = False
+    """Whether the value can be missing where the signal is measured."""
+    repeats: bool = True
+    """Whether many pairs share a value: of values that hardly repeat a dictionary would only cost time."""
     content: tuple[str, ...] = ()
     """The columns of `content` that it is measured from, where images have been fetched."""
-    look: Look | None = None
-    """What has to be looked at for these."""
-    given: GivenBy | None = None
-    """The table, given by the user, that it compares with."""
+    check: str | None = None
+    """The check of the images that measures these: one of CHECKS, or the signal's own name."""
+    function: Check | None = None
+    """What its own check does."""
+    reference: Reference | None = None
+    """The table of the user's that it compares with."""
     without_images: bool = False
     """Whether something can be said of it where nothing has been fetched."""
     lacks: str | None = None
     """What it needs of the user beside images, as the end of a sentence."""
     measure: Measure | None = None
-    """Piece to column, for row signals; the others need more than one piece."""
+    """Piece to column, for row and image signals; the others need more than one piece."""
+    counted: Counted | None = None
+    """What corpus signals are measured from."""
     version: int = 1
     """Raised when the same input would give another value."""
     params: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
@@ -107,6 +137,25 @@ class Signal:
     def __post_init__(self) -> None:
         if self.erased_by_takedown is None and self.type == "string":
             raise TypeError(f"the signal {self.name} holds text: say whether a takedown erases it")
+        if (self.function is not None) != (self.check not in (None, *CHECKS)):
+            raise TypeError(f"the signal {self.name} needs a function exactly where it has a check of its own")
+
+    @property
+    def column(self) -> Column:
+        """Its column in the table of its group, or in `content`."""
+        return Column(
+            self.name,
+            self.type,
+            self.nullable,
+            self.about,
+            erased=bool(self.erased_by_takedown),
+            dictionary=self.repeats and self.type != "float64",
+        )
+
+    @property
+    def checked(self) -> bool:
+        """Whether it is a column of `content`: a value of the image's bytes alone."""
+        return self.content == (self.name,)
 
     def shown(self, value: Any) -> Any:
         """Return a value as a reader should see it: 'none' where it stands for that."""

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Hashes, Keys, keys, pair_keys
-from align_data.signals.base import Piece, Signal
+from align_data.signals.base import Counted, Piece, Signal
 
 NO_NGRAM = int(np.iinfo(np.int64).max)
 
@@ -22,35 +22,35 @@ def text_keys(piece: Piece) -> Keys:
 
 
 def ngram_keys(piece: Piece) -> tuple[Keys, Keys, NDArray[np.int32]]:
-    """Return the keys of all n-grams of a piece: those only counted, those also asked for, and of these how many a row.
+    """Return the keys of all n-grams of a piece: those only counted, those also looked up, and of these how many a row.
 
-    Every occurrence is in one of the two; those asked for are in the order of the rows.
+    Every occurrence is in one of the two; those looked up are in the order of the rows.
     """
     lengths = piece.words.list.len().to_numpy().astype(np.int64)
     full = lengths > 0
     # Exploding a list of nothing gives a null.
     words: Hashes = keys(piece.words.filter(pl.Series(full)).explode())
-    last = np.cumsum(lengths[full]) - 1
+    ends = np.cumsum(lengths[full]) - 1
     alone = lengths[full] == 1
-    asked = np.empty_like(words)
-    asked[:-1] = pair_keys(words[:-1], words[1:])
-    asked[last[alone]] = words[last[alone]]
-    wanted = np.ones(len(words), dtype=bool)
-    wanted[last[~alone]] = False
+    queries = np.empty_like(words)
+    queries[:-1] = pair_keys(words[:-1], words[1:])
+    queries[ends[alone]] = words[ends[alone]]
+    queried = np.ones(len(words), dtype=bool)
+    queried[ends[~alone]] = False
     counted = np.ones(len(words), dtype=bool)
-    counted[last[alone]] = False
-    many = np.where(lengths > 1, lengths - 1, lengths).astype(np.int32)
-    return words[counted].view(np.int64), asked[wanted].view(np.int64), many
+    counted[ends[alone]] = False
+    queries_of_row = np.where(lengths > 1, lengths - 1, lengths).astype(np.int32)
+    return words[counted].view(np.int64), queries[queried].view(np.int64), queries_of_row
 
 
-def rarest(totals: NDArray[np.int64], many: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return for each row the least of its `many` totals, NO_NGRAM for a row of none."""
-    result = np.full(len(many), NO_NGRAM)
-    full = many > 0
+def rarest(totals: NDArray[np.int64], lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return for each row the least of its totals, which are `lengths` many; NO_NGRAM for a row of none."""
+    least = np.full(len(lengths), NO_NGRAM)
+    full = lengths > 0
     if full.any():
-        ends = np.cumsum(many[full], dtype=np.int64)
-        result[full] = np.minimum.reduceat(totals, ends - many[full])
-    return result
+        ends = np.cumsum(lengths[full], dtype=np.int64)
+        least[full] = np.minimum.reduceat(totals, ends - lengths[full])
+    return least
 
 
 SIGNALS = (
@@ -63,6 +63,7 @@ SIGNALS = (
         about="Number of pairs in the raw pool with exactly this text.",
         source="ALIGN section 3",
         needs=("alt_text",),
+        counted=Counted("texts"),
     ),
     Signal(
         name="rows_per_text",
@@ -73,6 +74,7 @@ SIGNALS = (
         about="Number of rows in the input with exactly this text: what was merged into one pair counts each time.",
         source="COYO-700M, README; it does not say whether a text appears in a row or in a pair",
         needs=("alt_text", "copies"),
+        counted=Counted("rows"),
     ),
     Signal(
         name="texts_per_image",
@@ -83,6 +85,7 @@ SIGNALS = (
         about="Number of pairs in the raw pool with this URL.",
         source="ALIGN section 3; it does not say whether an image is a URL or a content",
         needs=("uid", "url"),
+        counted=Counted("urls"),
     ),
     Signal(
         name="rarest_ngram",
@@ -95,6 +98,7 @@ SIGNALS = (
         "size, which may be larger.",
         source="ALIGN section 3; one list or two, it does not say",
         needs=("alt_text",),
+        counted=Counted("ngrams", rarest),
         none=NO_NGRAM,
     ),
 )

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from align_data.signals.base import Look, Measure, Piece, Signal, Type
+from align_data.signals import size
+from align_data.signals.base import Check, Measure, Piece, Signal, Type
 
 _NOT_FETCHED = "their images are not fetched, or could not be"
 
@@ -15,10 +16,22 @@ def _column(name: str) -> Measure:
     return lambda piece: piece.frame[name]
 
 
-def _content(
-    name: str, type_: Type, unit: str, about: str, source: str, look: Look = "header", *, identifies: bool = False
+def checked(
+    name: str,
+    type_: Type,
+    unit: str,
+    about: str,
+    source: str,
+    check: str | Check = "header",
+    *,
+    identifies: bool = False,
+    repeats: bool = True,
+    version: int = 1,
 ) -> Signal:
-    """Return a signal that is a column of the table `content`; one that `identifies` an image is erased with it."""
+    """Return a signal that is a column of the table `content`; one that `identifies` an image is erased with it.
+
+    `check` measures it: a function of the decoded image, which is then a check of its own, or one of CHECKS.
+    """
     return Signal(
         name=name,
         kind="image",
@@ -28,8 +41,12 @@ def _content(
         about=about,
         source=source,
         needs=(),
+        nullable=True,
+        repeats=repeats,
         content=(name,),
-        look=look,
+        check=check if isinstance(check, str) else name,
+        function=None if isinstance(check, str) else check,
+        version=version,
         measure=_column(name),
         null=_NOT_FETCHED,
         erased_by_takedown=identifies,
@@ -37,18 +54,18 @@ def _content(
 
 
 def _eval_distance(piece: Piece) -> pl.Series:
-    return piece.once(piece.given.nearest)[0].alias("eval_distance")
+    return piece.once(piece.references.nearest)[0].alias("eval_distance")
 
 
 def _eval_nearest(piece: Piece) -> pl.Series:
-    return piece.once(piece.given.nearest)[1].alias("eval_nearest")
+    return piece.once(piece.references.nearest)[1].alias("eval_nearest")
 
 
 def _blocked(piece: Piece) -> pl.Series:
-    return piece.given.blocked(piece.frame)
+    return piece.references.blocked(piece.frame)
 
 
-_PHASH = _content(
+_PHASH = checked(
     "phash",
     "int64",
     "64 bits",
@@ -56,10 +73,11 @@ _PHASH = _content(
     "COYO-700M, image_phash",
     "pixels",
     identifies=True,
+    repeats=False,
 )
 
 SIGNALS = (
-    _content(
+    checked(
         "decodable",
         "bool",
         "true or false",
@@ -68,10 +86,11 @@ SIGNALS = (
         "COYO-700M; ours where fetching fails: what cannot be had cannot be trained on",
         "pixels",
     ),
-    _content("width", "int32", "pixels", "The image's width, after EXIF orientation.", "ours"),
-    _content("height", "int32", "pixels", "The image's height, after EXIF orientation.", "ours"),
-    _content("bytes", "int64", "bytes", "The image's size as fetched.", "COYO-700M, LAION-400M"),
-    _content(
+    checked("width", "int32", "pixels", "The image's width, after EXIF orientation.", "ours"),
+    checked("height", "int32", "pixels", "The image's height, after EXIF orientation.", "ours"),
+    *size.SIGNALS,  # behind the sides that they are computed from
+    checked("bytes", "int64", "bytes", "The image's size as fetched.", "COYO-700M, LAION-400M", repeats=False),
+    checked(
         "format",
         "string",
         "format",
@@ -79,13 +98,19 @@ SIGNALS = (
         "the URL says.",
         "CC3M and CC12M, which keep JPEG",
     ),
-    _content("sha256", "string", "hex", "SHA-256 of the bytes.", "DataComp, sha256", identifies=True),
-    _content(
-        "md5", "string", "hex", "MD5 of the bytes: removal lists are given by it.", "Re-LAION-5B", identifies=True
+    checked("sha256", "string", "hex", "SHA-256 of the bytes.", "DataComp, sha256", identifies=True, repeats=False),
+    checked(
+        "md5",
+        "string",
+        "hex",
+        "MD5 of the bytes: removal lists are given by it.",
+        "Re-LAION-5B",
+        identifies=True,
+        repeats=False,
     ),
     _PHASH,
     replace(
-        _content(
+        checked(
             "nsfw",
             "float64",
             "0 to 1",
@@ -100,11 +125,12 @@ SIGNALS = (
         _PHASH,
         name="eval_distance",
         type="int32",
+        repeats=True,
         unit="bits of 64",
         about="Hamming distance of the image's pHash to the nearest of the evaluation images given by --eval-index.",
         source="ours; ALIGN appendix A compares embeddings of a private network",
         content=("phash",),
-        given="evaluation",
+        reference="evaluation",
         measure=_eval_distance,
         erased_by_takedown=False,
         lacks="need --eval-index, which align-data eval-index makes",
@@ -113,11 +139,12 @@ SIGNALS = (
         _PHASH,
         name="eval_nearest",
         type="string",
+        repeats=True,
         unit="name",
         about="The evaluation image that is so near; of several the first by name.",
         source="ours",
         content=("phash",),
-        given="evaluation",
+        reference="evaluation",
         measure=_eval_nearest,
         lacks="need --eval-index, which align-data eval-index makes",
     ),
@@ -125,13 +152,14 @@ SIGNALS = (
         _PHASH,
         name="blocked",
         type="bool",
+        repeats=True,
         unit="true or false",
         about="Whether a list given by --blocklist names the image: by SHA-256, MD5, pHash within a distance, URL or "
         "host. Null where only its bytes could tell, and they are not there yet.",
         source="Re-LAION-5B, which removed links by lists of hashes",
         needs=("url",),
         content=("sha256", "md5", "phash", "decodable"),
-        given="blocklist",
+        reference="blocklist",
         measure=_blocked,
         erased_by_takedown=False,
         without_images=True,

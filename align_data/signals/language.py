@@ -86,6 +86,7 @@ SIGNALS = (
         group="text",
         type="float64",
         unit="probability",
+        repeats=False,
         about="The probability that lid.176.ftz gives that language; 0 for the empty text.",
         source="fastText lid.176.ftz",
         needs=("alt_text",),

@@ -41,6 +41,8 @@ def _signal(name: str) -> Signal:
         f"--as {name}, rounded to {DECIMALS} decimals.",
         source="LAION-400M, which dropped pairs below 0.3 by CLIP ViT-B/32; DataComp",
         needs=("alt_text",),
+        nullable=True,
+        repeats=False,
         lacks=f"need a model: align-data score MODEL DATASET --as {name}",
         null="they have no image that could be had and decoded when it was scored",
     )

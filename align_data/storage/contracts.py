@@ -1,4 +1,7 @@
-"""The contract of every table: a YAML in schemas/ that says each column's type, null and meaning."""
+"""The contract of a table: each column's type, null and meaning.
+
+Where the columns are signals it follows from these (`signals.contracts`); of the other tables it is a YAML in schemas/.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,15 @@ class Column:
     """Whether a takedown takes the value out: it holds, or tells, what identifies the pair."""
     plain: bool = False
     """Stored as it is: of random characters a codec makes little, and a ledger should cost next to nothing."""
+    dictionary: bool = True
+    """Whether a dictionary is written: of values that hardly repeat it would only cost time."""
+    statistics: bool = False
+    """Whether each row group says its least and greatest value: where rows are sorted, so that readers skip some."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a table must look like; `partial` ones, the measured groups, may hold any subset of their columns."""
+    """What a table must look like; a `partial` one, of signals, may hold any subset of its columns."""
 
     table: str
     about: str
@@ -58,32 +65,32 @@ class Contract:
 
     def polars(self, *names: str) -> pl.Schema:
         """Return the Polars schema of all columns, or of the named ones, in the order of the names."""
-        every = pl.Schema(self.arrow())
-        return pl.Schema({name: every[name] for name in names or every})
+        types = pl.Schema(self.arrow())
+        return pl.Schema({name: types[name] for name in names or types})
 
     def check(self, table: pa.Table) -> pa.Table:
         """Return `table` with the contract's column order and string width.
 
         Raises DatasetError with every mismatch at once: columns missing, unknown, of another type, forbidden nulls.
         """
-        known = {c.name: c for c in self.columns}
-        wrong = [f"column {name} is not in the contract" for name in table.column_names if name not in known]
+        defined = {c.name: c for c in self.columns}
+        mismatches = [f"column {name} is not in the contract" for name in table.column_names if name not in defined]
         if not self.partial:
-            wrong += [f"column {c.name} is missing" for c in self.columns if c.name not in table.column_names]
-        for name in set(table.column_names) & set(known):
-            column, want = table[name], known[name]
-            if _plain(column.type) != TYPES[want.type]:
-                wrong.append(f"column {name} is {column.type}, not {want.type}")
-            if not want.nullable and column.null_count:
-                wrong.append(f"column {name} has {column.null_count} nulls")
-        if wrong:
-            raise DatasetError(f"table {self.table} breaks its contract: " + "; ".join(sorted(wrong)))
-        return table.select([n for n in known if n in table.column_names]).cast(self.arrow(table.column_names))
+            mismatches += [f"column {c.name} is missing" for c in self.columns if c.name not in table.column_names]
+        for name in set(table.column_names) & set(defined):
+            column, definition = table[name], defined[name]
+            if _plain(column.type) != TYPES[definition.type]:
+                mismatches.append(f"column {name} is {column.type}, not {definition.type}")
+            if not definition.nullable and column.null_count:
+                mismatches.append(f"column {name} has {column.null_count} nulls")
+        if mismatches:
+            raise DatasetError(f"table {self.table} breaks its contract: " + "; ".join(sorted(mismatches)))
+        return table.select([n for n in defined if n in table.column_names]).cast(self.arrow(table.column_names))
 
 
-def same_type(stored: pa.DataType, wanted: pa.DataType) -> bool:
-    """Tell whether a column's type in a file is what a contract asks for, but for the width of its offsets."""
-    return bool(_plain(stored) == _plain(wanted))
+def same_type(stored: pa.DataType, defined: pa.DataType) -> bool:
+    """Tell whether a column's type in a file is what a contract says, but for the width of its offsets."""
+    return bool(_plain(stored) == _plain(defined))
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
@@ -93,14 +100,11 @@ def _plain(type_: pa.DataType) -> pa.DataType:
 @cache
 def contract(table: str) -> Contract:
     """Load the contract called `table` from schemas/."""
-    data = yaml.safe_load(resources.text("schemas", f"{table}.yaml"))
-    columns = tuple(
-        Column(name, c["type"], c.get("nullable", False), c["about"], c.get("erased", False), c.get("plain", False))
-        for name, c in data["columns"].items()
-    )
-    return Contract(data["table"], data["about"], columns, bool(data.get("partial", False)))
+    schema = yaml.safe_load(resources.text("schemas", f"{table}.yaml"))
+    columns = tuple(Column(name, **{"nullable": False, **options}) for name, options in schema["columns"].items())
+    return Contract(schema["table"], schema["about"], columns)
 
 
 def contracts() -> list[Contract]:
-    """Load every contract there is."""
+    """Load all contracts that are in schemas/."""
     return [contract(name) for name in resources.names("schemas", ".yaml")]

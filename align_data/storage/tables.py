@@ -38,12 +38,6 @@ CHUNK = re.compile(rf"{PART}\.parquet|{re.escape(MANIFEST)}")
 CHUNKED = re.compile(rf"\d{{5,}}/(?:{CHUNK.pattern})")
 """What is in a folder of tables, one a part."""
 
-# A dictionary of values that hardly repeat would only cost time.
-_NO_DICTIONARY = frozenset(
-    {"uid", "url", "alt_text", "page_url", "source_uid", "detail", "key", "aspect", "language_score"}
-    | {"digest", "sha256", "md5", "phash", "offset", "bytes", "nsfw", "size", "similarity"}
-)
-_STATISTICS = frozenset({"uid", "key", "digest"})
 _AGAIN = {
     "measured/score": "remove it and score again: align-data score",
     "measured": "remove it and measure again: align-data measure",
@@ -65,14 +59,15 @@ class PartWriter:
         self._rows = 0
         self.info: PartInfo | None = None
         schema = contract.arrow(columns)
-        plain = {column.name for column in contract.columns if column.plain}
+        written = [column for column in contract.columns if column.name in schema.names]
+        plain = {column.name for column in written if column.plain}
         self._writer = pq.ParquetWriter(
             path,
             schema,
             compression={name: "none" if name in plain else "zstd" for name in schema.names},
             compression_level={name: 1 for name in schema.names if name not in plain},
-            use_dictionary=[name for name in schema.names if name.partition(".")[0] not in _NO_DICTIONARY],
-            write_statistics=[name for name in schema.names if name in _STATISTICS],
+            use_dictionary=[column.name for column in written if column.dictionary],
+            write_statistics=[column.name for column in written if column.statistics],
             store_schema=False,
             write_page_checksum=True,
         )

@@ -17,11 +17,12 @@ from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import fresh, lacking
 from align_data.data.image_table import sorted_rows
-from align_data.data.layout import GROUPS, Dataset
+from align_data.data.layout import Dataset
 from align_data.data.references import lists
 from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Engine, Exchange
 from align_data.signals import SIGNALS, Piece, Signal, find
+from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import Sight, measure_content
 from align_data.stages.measure.counting import Asking, Ranges, answer, commit_counts, keep
 from align_data.stages.measure.group import Group
@@ -57,21 +58,21 @@ def measure(
     detector = sight.nsfw is not None
 
     def there(*, anew: bool = False) -> set[str]:
-        return {name for group in GROUPS for name in fresh(dataset, group, pairs, anew=anew)}
+        return {name for group in groups_of_signals() for name in fresh(dataset, group, pairs, anew=anew)}
 
     before = there()
     lacks = {signal.name: why for signal in wanted if (why := lacking(dataset, signal, detector))}
     missing = {name: why for name, why in lacks.items() if name not in before}
     if missing and names is not None:
         raise SignalError("; ".join(f"{name} cannot be measured: it would {why}" for name, why in missing.items()))
-    looks = {s.look for s in wanted if s.look is not None and s.name not in missing}
-    if looks and dataset.images.committed() is not None:
-        measure_content(dataset, looks, sight, engine, progress)
+    checks = {s.check for s in wanted if s.check is not None and s.name not in missing}
+    if checks and dataset.images.committed() is not None:
+        measure_content(dataset, checks, sight, engine, progress)
     # What cannot be measured here stays as it was measured elsewhere.
     have = there(anew=True) | (there() & set(lacks))
     todo = [s for s in wanted if s.name not in have and s.name not in lacks]
     todo += _behind(dataset, have, todo)
-    groups = [Group(dataset, pairs, name, todo) for name in GROUPS if any(s.group == name for s in todo)]
+    groups = [Group(dataset, pairs, name, todo) for name in groups_of_signals() if any(s.group == name for s in todo)]
     if groups:
         _run(dataset, groups, engine, progress, ranges)
     return Measured(
@@ -135,7 +136,7 @@ def _scan(dataset: Dataset, part: int, groups: Sequence[Group], asking: Asking |
     absent = [signal for look in todo for signal in look.absent]
     columns = {column for signal in absent for column in signal.needs}
     content = _content(dataset, part, {column for signal in absent for column in signal.content})
-    given = lists(dataset) if any(signal.given for signal in absent) else None
+    references = lists(dataset) if any(signal.reference for signal in absent) else None
     columns |= {"url"} if content is not None else set()
     if asking is not None:
         columns |= asking.columns
@@ -145,7 +146,7 @@ def _scan(dataset: Dataset, part: int, groups: Sequence[Group], asking: Asking |
         writers = [(look, stack.enter_context(look.writer())) for look in todo]
         for number, frame in enumerate(dataset.pairs.pieces(part, sorted(columns or {"uid"}))):
             wide = frame if content is None else frame.join(content, on="url", how="left", maintain_order="left")
-            piece = Piece(wide, given)
+            piece = Piece(wide, references)
             for look, writer in writers:
                 writer.write(look.measured(number, piece))
             if asking is not None:

@@ -11,15 +11,15 @@ import polars as pl
 
 from align_data.common.progress import Progress, Tick
 from align_data.common.workers import shared
+from align_data.data.columns import check_identities
 from align_data.data.image_table import asked_of, chunks, sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
 from align_data.decoding.decoder import Decoder, Decoding, Item
-from align_data.decoding.inspected import MAX_PIXELS, MEMORY, SECONDS, ImageLimits, Looks, Seen, identities
+from align_data.decoding.inspected import MAX_PIXELS, MEMORY, SECONDS, Check, ImageLimits, Looks, Seen
 from align_data.decoding.nsfw import Choice
 from align_data.engines.base import Engine
-from align_data.signals.base import Look
-from align_data.storage.contracts import contract
+from align_data.signals import SIGNALS, checks
 from align_data.storage.image_formats import optional
 from align_data.storage.tables import CHUNKED, Manifest, PartInfo, Table, cut
 from align_data.storage.tars import Place
@@ -28,15 +28,10 @@ CHUNK = 512
 """Images that are finished together."""
 _CHUNKS = "_content"
 """The folder of what is finished so."""
-LOOKS: tuple[Look, ...] = ("header", "pixels", "nsfw")
-_MADE: Mapping[Look, tuple[str, ...]] = {
-    "header": ("sha256", "md5", "format", "width", "height"),
-    "pixels": ("decodable", "phash"),
-    "nsfw": ("nsfw",),
-}
-"""The columns that a look gives."""
 _ENDED = ("crashed", "hung", "memory")
 """What more time, on a machine with less to do, may change."""
+_PLACED = ("url", "tar", "offset")
+"""Whose bytes a row is of, and where they lie; the other columns are measured."""
 _WAS = "sha256_was"
 """The SHA-256 that was measured, also where it is measured again: what lies there must still be the same bytes."""
 _SOME = "scored before"
@@ -64,8 +59,10 @@ class _Run:
     pairs: Manifest
     images: Manifest
     sight: Sight
-    looks: Mapping[Look, Mapping[str, Any] | None]
-    """Each look's identity; None for one that is not taken."""
+    looks: Mapping[str, Mapping[str, Any] | None]
+    """Each check's identity; None for one that is not taken."""
+    further: tuple[Check, ...]
+    """The checks of one signal each that are taken."""
     nsfw: Choice | None
     """The detector, if it is asked for a score."""
     open: str | None
@@ -87,21 +84,31 @@ class _Run:
         return {**self.meta, "images": self.images.parts[part].sha256, "chunk": self.sight.chunk}
 
 
-def measure_content(dataset: Dataset, wanted: Iterable[Look], sight: Sight, engine: Engine, progress: Progress) -> bool:
-    """Take the wanted looks at all images that have not been looked at so; return whether there was anything to do."""
+def _function(check: str) -> Check | None:
+    """Return a check of one signal as the processes that decode images need it; None for any other check."""
+    signal = SIGNALS.get(check)
+    if signal is None or signal.function is None:
+        return None
+    function = signal.function
+    return Check(signal.name, f"{function.__module__}:{function.__qualname__}", signal.type)
+
+
+def measure_content(dataset: Dataset, wanted: Iterable[str], sight: Sight, engine: Engine, progress: Progress) -> bool:
+    """Take the wanted checks of all images that have not been checked so; return whether there was anything to do."""
     pairs, images = dataset.ingested(), dataset.images.committed()
     assert images is not None
     before = dataset.content.committed()
     # What nearly every image signal is compared or joined by: the header costs nothing beside the rest.
-    asked: set[Look] = {"header", *wanted}
+    asked = {"header", *wanted}
     ledger = open_ledger(dataset, sight.only_open)[1].meta["ledger"] if sight.only_open else None
-    today = identities(sight.nsfw)
+    today = check_identities(sight.nsfw)
     had = before.meta["looks"] if before is not None else {}
-    # A look that nobody asks for now stays as it was.
-    looks = {name: today[name] if name in asked and today[name] is not None else had.get(name) for name in LOOKS}
+    # A check that nobody asks for now stays as it was.
+    looks = {name: today[name] if name in asked and today[name] is not None else had.get(name) for name in today}
     nsfw = sight.nsfw if "nsfw" in asked else None
     opened = ledger if nsfw is not None else before.meta["open"] if before is not None else None
-    run = _Run(dataset, pairs, images, sight, looks, nsfw, opened, engine.children(len(pairs.parts)))
+    further = [check for name, of in looks.items() if of is not None and (check := _function(name)) is not None]
+    run = _Run(dataset, pairs, images, sight, looks, tuple(further), nsfw, opened, engine.children(len(pairs.parts)))
     # Chunks are there while parts are replaced: then the manifest may speak of parts that are no more.
     done = dataset.content.whole(before) and not dataset.store.names(_CHUNKS)
     if before is not None and done and _same(before.meta, run.meta):
@@ -117,8 +124,17 @@ def measure_content(dataset: Dataset, wanted: Iterable[Look], sight: Sight, engi
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Tell whether nothing has changed; less time than there was changes nothing that has been seen."""
-    return before["seconds"] >= now["seconds"] and {**before, "seconds": 0} == {**now, "seconds": 0}
+    """Tell whether nothing has changed; less time than there was changes nothing that has been seen.
+
+    A check that was never taken is the same as one that is younger than the table, or that this version lacks.
+    """
+    taken = [{name: look for name, look in some["looks"].items() if look is not None} for some in (before, now)]
+    known = {name: look for name, look in taken[0].items() if name in now["looks"]}
+    return (
+        before["seconds"] >= now["seconds"]
+        and known == taken[1]
+        and {**before, "seconds": 0, "looks": None} == {**now, "seconds": 0, "looks": None}
+    )
 
 
 def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
@@ -161,7 +177,7 @@ def _decoding(run: _Run) -> Decoding:
     sight = run.sight
     # What a fetch was asked to take for images is there, and nothing else of these formats.
     limits = ImageLimits(sight.max_pixels, sight.seconds, sight.memory, optional(run.images.meta.get("formats")))
-    return Decoding(run.dataset.store, run.nsfw, limits)
+    return Decoding(run.dataset.store, run.nsfw, limits, run.further)
 
 
 def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | None:
@@ -169,7 +185,8 @@ def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | No
     facts = table.facts(number)
     if facts is None:
         return None
-    found = sorted_rows(table, number)
+    stored = table.columns(number)
+    found = sorted_rows(table, number, [column.name for column in table.contract.columns if column.name in stored])
     if len(found) != rows:
         return None
     pixels = pl.col("width").cast(pl.Int64) * pl.col("height")
@@ -177,9 +194,10 @@ def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | No
     again = (pixels > low) & (pixels <= high)
     if run.sight.seconds > facts["seconds"]:
         again |= pl.col("status").is_in(_ENDED)
-    stale = [look for look in LOOKS if facts["looks"][look] not in (None, run.looks[look])]
-    gone = {name for look in stale for name in _MADE[look]}
-    kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in Seen._fields}
+    stale = [look for look in run.looks if facts["looks"].get(look) not in (None, run.looks[look])]
+    gone = {signal.name for look, signals in checks().items() if look in stale for signal in signals}
+    measured = [name for name in found.columns if name not in _PLACED]
+    kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in measured}
     known = found.with_columns(
         pl.col("sha256").alias(_WAS), *(pl.when(keep).then(pl.col(name)).alias(name) for name, keep in kept.items())
     )
@@ -215,8 +233,9 @@ def _look(
         tick(place + 1 - ticked, Counter([seen.status]))
         ticked = place + 1
     tick(len(images) - ticked)
-    made = pl.DataFrame(rows, contract("content").polars(*Seen._fields), orient="row")
-    return images.select("url", "tar", "offset").hstack(made)
+    columns = run.dataset.content.contract.polars()
+    measured = pl.Schema({name: type_ for name, type_ in columns.items() if name not in _PLACED})
+    return images.select(_PLACED).hstack(pl.DataFrame([row.columns for row in rows], measured))
 
 
 def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open: bool) -> tuple[Seen, Looks | None]:
@@ -224,13 +243,23 @@ def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open:
     if image["tar"] is None:
         final = not image["retryable"]
         return Seen(image["status"], image["reason"], decodable=False if final else None), None
-    known = Seen(**{name: old[name] for name in Seen._fields}) if _same_place(image, old) else Seen("untried")
+    known = _seen(run, old) if _same_place(image, old) else Seen("untried")
+    further = [
+        check.name for check in run.further if known.further.get(check.name) is None and known.decodable is not False
+    ]
     looks = Looks(
         header=known.sha256 is None,
         pixels=run.looks["pixels"] is not None and known.decodable is None,
         nsfw=run.nsfw is not None and known.nsfw is None and known.decodable is not False and is_open,
+        checks=tuple(further),
     )
-    return known, looks if looks.header or looks.pixels or looks.nsfw else None
+    return known, looks if looks.header or looks.decodes else None
+
+
+def _seen(run: _Run, old: Mapping[str, Any]) -> Seen:
+    """Return what an earlier run measured of an image, in the columns that its table had."""
+    further = {check.name: old[check.name] for check in run.further if check.name in old}
+    return Seen(**{name: old[name] for name in Seen._fields if name != "further"}, further=further)
 
 
 def _same_place(image: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
@@ -241,11 +270,14 @@ def _same_place(image: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 def _merged(known: Seen, seen: Seen, looks: Looks) -> Seen:
     """Put what was seen now over what was known."""
     new = {name: value for name, value in seen._asdict().items() if value is not None}
+    new["further"] = {**known.further, **seen.further}
     if seen.decodable and not looks.pixels:  # the detector had it decoded; that says nothing of its pHash
         del new["decodable"]
     merged = known._replace(**new)
     if seen.status != "ok":
         return merged
     # A verdict that this look did not ask for stays.
-    stays = known.decodable is False or (known.status == "unscored" and not looks.nsfw)
+    again = [*(["score"] if looks.nsfw else []), *looks.checks]
+    failed = (known.reason or "").removeprefix("no ").partition(":")[0].split(", ")
+    stays = known.decodable is False or (known.status == "unscored" and not set(failed) & set(again))
     return merged._replace(status=known.status if stays else "ok", reason=known.reason if stays else None)

@@ -15,7 +15,8 @@ from align_data.data.layout import Dataset
 from align_data.engines.base import Answers, Block
 from align_data.engines.exchange import Counts, Memo, Places, Run, count, merge, place
 from align_data.signals import Piece
-from align_data.signals.corpus import ngram_keys, rarest, text_keys
+from align_data.signals.base import Counted
+from align_data.signals.corpus import ngram_keys, text_keys
 from align_data.stages.measure.group import Group
 from align_data.stages.measure.images import texts_per_image
 from align_data.storage.tables import Manifest, PartInfo, cut
@@ -222,29 +223,30 @@ def answer(corpus: Group, part: int, answers: Iterator[Answers], tick: Tick) -> 
     look = corpus.part(part)
     if look.finished:
         return
-    new = [signal.name for signal in look.absent]
-    images = texts_per_image(corpus.source, part) if "texts_per_image" in new else None
+    counted = {signal.name: signal.counted for signal in look.absent if signal.counted is not None}
+    by_url = [name for name, each in counted.items() if each.keys == "urls"]
+    images = texts_per_image(corpus.source, part) if by_url else None
     held: dict[str, NDArray[np.int64]] = {}
     with look.writer() as writer:
         for number, rows in enumerate(corpus.source.piece_rows(part)):
             if not held or not len(next(iter(held.values()))):
-                held = _columns(new, dict(zip(corpus.kinds(), next(answers, ()), strict=False)))
+                held = _columns(counted, dict(zip(corpus.kinds(), next(answers, ()), strict=False)))
             made = [pl.Series(name, column[:rows]) for name, column in held.items()]
             held = {name: column[rows:] for name, column in held.items()}
             if images is not None:
-                made.append(pl.Series("texts_per_image", images.take(rows)))
+                values = images.take(rows)
+                made += [pl.Series(name, values) for name in by_url]
             writer.write(look.joined(number, made))
             tick(rows)
 
 
-def _columns(new: Sequence[str], block: Mapping[str, tuple[Memo, Counts]]) -> dict[str, NDArray[np.int64]]:
+def _columns(counted: Mapping[str, Counted], block: Mapping[str, tuple[Memo, Counts]]) -> dict[str, NDArray[np.int64]]:
     """Return the counted columns of a block from its answers by kind."""
     columns = {}
-    for name, kind in {"images_per_text": "texts", "rows_per_text": "rows" if "rows" in block else "texts"}.items():
-        if name in new:
-            (places,), totals = block[kind]
-            columns[name] = totals[places].astype(np.int64)
-    if "rarest_ngram" in new:
-        (places, many), totals = block["ngrams"]
-        columns["rarest_ngram"] = rarest(totals[places].astype(np.int64), many)
+    for name, of in counted.items():
+        if of.keys == "urls":
+            continue
+        (places, *lengths), totals = block[of.keys if of.keys in block else "texts"]
+        values = totals[places].astype(np.int64)
+        columns[name] = values if of.reduce is None else of.reduce(values, *lengths)
     return columns

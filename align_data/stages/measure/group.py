@@ -39,8 +39,8 @@ class Group:
         """Return the kinds of keys that the group's new signals need counted."""
         # Where no row was merged, a text's rows are its pairs.
         rows = "rows" if self.pairs.meta["account"]["merged"] else "texts"
-        needs = {"images_per_text": "texts", "rows_per_text": rows, "rarest_ngram": "ngrams"}
-        return list(dict.fromkeys(needs[name] for name in self.new if name in needs))
+        counted = [counted.keys for name in self.new if (counted := SIGNALS[name].counted) is not None]
+        return list(dict.fromkeys(rows if keys == "rows" else keys for keys in counted if keys != "urls"))
 
     def part(self, number: int) -> GroupPart:
         """Look at one part: what it has, and what is absent."""

@@ -20,7 +20,6 @@ from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import taken_down
 from align_data.data.tombstones import of_part
-from align_data.signals import find, known
 from align_data.stages.takedown.files import (
     Rewritten,
     check_names,
@@ -117,11 +116,8 @@ def done_of(table: Table, part: int, files: list[Rewritten], **more: Any) -> Don
 
 def erased(contract: Contract) -> dict[str, Any]:
     """Return the columns of a table that a takedown empties, and what is left in them: by what defines each."""
-    of_signals = {c.name for c in contract.columns if known(c.name) and find(c.name).erased_by_takedown}
     return {
-        column.name: None if column.nullable else _EMPTY[column.type]
-        for column in contract.columns
-        if column.erased or column.name in of_signals
+        column.name: None if column.nullable else _EMPTY[column.type] for column in contract.columns if column.erased
     }
 
 

@@ -1,0 +1,56 @@
+"""The contracts of the tables whose columns are signals: `measured/*` and `content`."""
+
+from __future__ import annotations
+
+from align_data.signals import SIGNALS, Signal, checks, score
+from align_data.storage.contracts import Column, Contract
+
+_ABOUT = {
+    "text": "What is measured from the text and the URL alone; row for row with pairs.",
+    "corpus": "What is counted over the whole pool; row for row with pairs.",
+    "image": "What is known of the image; row for row with pairs. Null where nobody has measured or declared it.",
+}
+_SCORE = (
+    "What a model says of each pair, a table for each name that align-data score was given; row for row with pairs."
+)
+_IMAGE = (
+    Column("url", "string", nullable=False, about="The image's URL.", dictionary=False),
+    Column(
+        "status",
+        "string",
+        nullable=False,
+        about="ok; why the bytes cannot be used as an image, such as broken, too_many_pixels, crashed, hung, memory; "
+        "or the status of fetching.",
+    ),
+    Column("reason", "string", nullable=True, about="What was seen, for people."),
+    Column("tar", "string", nullable=True, about="The tar that the bytes were read from."),
+    Column("offset", "int64", nullable=True, about="Where in the tar they began.", dictionary=False),
+)
+"""The columns of `content` that are not signals."""
+
+
+def groups() -> list[str]:
+    """Return the groups of signals, but for those of scores, in the order of the signals."""
+    return list(dict.fromkeys(signal.group for signal in SIGNALS.values()))
+
+
+def measured(group: str) -> Contract:
+    """Return the contract of one group of signals: any subset of its columns can be in a table."""
+    family, _, name = group.partition(".")
+    if family == score.GROUP:
+        return of_score(score.similarity(name))
+    columns = tuple(signal.column for signal in SIGNALS.values() if signal.group == group)
+    about = _ABOUT.get(group, f"The signals of the group {group}; row for row with pairs.")
+    return Contract(f"measured/{group}", about, columns, partial=True)
+
+
+def of_score(signal: Signal) -> Contract:
+    """Return the contract of the group of one score."""
+    return Contract(f"measured/{signal.group}", _SCORE, (signal.column,), partial=True)
+
+
+def content() -> Contract:
+    """Return the contract of `content`: a signal that is younger than a dataset is not in its table yet."""
+    about = "What was measured of each URL's bytes, in parts by hash of the URL; row for row with images."
+    columns = [signal.column for signals in checks().values() for signal in signals]
+    return Contract("content", about, (*_IMAGE, *columns), partial=True)
