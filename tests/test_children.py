@@ -37,8 +37,8 @@ from align_data.exports.shard import How, Shard, ShardJob
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.fetching.worker import ChunkTask, Row, Settings
-from align_data.fetching.worker_replies import answers
+from align_data.fetching.worker import ChunkTask, FetchSettings, Row
+from align_data.fetching.worker_replies import replies
 from align_data.report.thumbnails import of_images
 from align_data.stages.export.making import Making
 from align_data.storage.store import Store
@@ -102,8 +102,8 @@ OUTER = Outer(Inner(frozenset("xy"), ((1, 2), (3, 4)), "b"), Path("/a/b"), Pair(
 
 def test_records_come_through() -> None:
     assert of(Outer, wired(plain(OUTER))) == OUTER
-    settings = Settings(Policy(Guard.of(["10.0.0.0/8"]), proxy="http://p"), Limits(3, 2, {"h": 7}), Store("/tmp/x", "/w"), frozenset({"b"}))  # fmt: skip
-    back = of(Settings, wired(plain(settings)))
+    settings = FetchSettings(Policy(Guard.of(["10.0.0.0/8"]), proxy="http://p"), Limits(3, 2, {"h": 7}), Store("/tmp/x", "/w"), frozenset({"b"}))  # fmt: skip
+    back = of(FetchSettings, wired(plain(settings)))
     assert (back.policy, back.limits, back.banned, back.max_tar) == (settings.policy, settings.limits, settings.banned, settings.max_tar)  # fmt: skip
     assert (back.store.url, back.store.work) == (settings.store.url, settings.store.work)
     making = Making(Store("/tmp/o"), ShardJob(Store("/tmp/x"), True, How("crop", 16), ("phash",), "align"), "digest")
@@ -272,9 +272,9 @@ RIGHT = [{"ok": 1, "http_404": 1}, (5, (ROW, NOT))]
 
 
 def test_what_a_fetching_child_says_is_taken_where_it_can_be() -> None:
-    assert list(answers(Saying(RIGHT), [TASK])) == [Counter(RIGHT[0]), (5, [ROW, NOT])]  # type: ignore[arg-type]
+    assert list(replies(Saying(RIGHT), [TASK])) == [Counter(RIGHT[0]), (5, [ROW, NOT])]  # type: ignore[arg-type]
     apart = [(5, (ROW,)), {}, (5, (NOT._replace(reason=None),))]
-    assert list(answers(Saying(apart), [TASK])) == [Counter(), (5, [ROW, NOT._replace(reason=None)])]  # type: ignore[arg-type]
+    assert list(replies(Saying(apart), [TASK])) == [Counter(), (5, [ROW, NOT._replace(reason=None)])]  # type: ignore[arg-type]
 
 
 WRONG = {
@@ -303,14 +303,14 @@ WRONG = {
 def test_what_cannot_be_ends_a_fetching_child(name: str) -> None:
     child = Saying(WRONG[name])
     with pytest.raises(ChildDiedError):
-        list(answers(child, [TASK]))  # type: ignore[arg-type]
+        list(replies(child, [TASK]))  # type: ignore[arg-type]
     assert child.ended
 
 
 @given(st.lists(PLAIN, max_size=3))
 def test_whatever_a_fetching_child_says(said: list[Any]) -> None:
     with pytest.raises(ChildDiedError):
-        list(answers(Saying(said), [TASK]))  # type: ignore[arg-type]
+        list(replies(Saying(said), [TASK]))  # type: ignore[arg-type]
 
 
 # --- what a child knows and can ---

@@ -48,10 +48,10 @@ from align_data.fetching import crawl as crawling
 from align_data.fetching import worker_replies
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl, Limits
-from align_data.fetching.crawl_state import Fetched
+from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import STATUSES, Outcome
-from align_data.fetching.worker import ChunkTask, Settings, handler, make_room, row
+from align_data.fetching.worker import ChunkTask, FetchSettings, handler, make_room, row
 from align_data.stages.fetch import Report, fetch
 from align_data.stages.ingest import Parts, ingest
 from align_data.storage.store import Store
@@ -266,7 +266,7 @@ def crawl(
     """Ask for URLs in chunks of a hundred; return what each came to, and its body. Bounded in time."""
     found: dict[int, tuple[list[Outcome], list[bytes | None]]] = {}
 
-    def finish(fetched: Fetched) -> None:
+    def finish(fetched: FetchedChunk) -> None:
         bodies: list[bytes | None] = [None] * len(fetched.outcomes)
         for place, (start, size) in fetched.places.items():
             fetched.spool.seek(start)
@@ -677,7 +677,7 @@ def test_a_name_server_that_keeps_one_waiting_does_not_hold_up_the_end(
         urls = [f"http://h{number}.hangs.example/" for number in range(100)] + [
             web.url(f"/good/{n}") for n in range(20)
         ]
-        settings = Settings(replace(POLICY, deadline=1.0), Limits(64, 4), Store(tmp_path))
+        settings = FetchSettings(replace(POLICY, deadline=1.0), Limits(64, 4), Store(tmp_path))
         sent: list[Any] = []
         began = time.monotonic()
         try:
@@ -690,9 +690,9 @@ def test_a_name_server_that_keeps_one_waiting_does_not_hold_up_the_end(
     assert sum((message for message in sent if isinstance(message, Counter)), Counter()).total() == 120
 
 
-def said(settings: Settings, *tasks: ChunkTask) -> list[Any]:
+def said(settings: FetchSettings, *tasks: ChunkTask) -> list[Any]:
     """Return what the parent is told of some tasks, done in this process."""
-    return list(worker_replies.answers(child_of(handler)("", plain(settings)), tasks))
+    return list(worker_replies.replies(child_of(handler)("", plain(settings)), tasks))
 
 
 MEMORY_CODE = """
@@ -701,7 +701,7 @@ from pathlib import Path
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.fetching.worker import ChunkTask, Settings, handler
+from align_data.fetching.worker import ChunkTask, FetchSettings, handler
 from align_data.common.workers.frames import LENGTH, frame, value
 from align_data.common.workers.values import plain
 from align_data.storage.store import Store
@@ -714,7 +714,7 @@ for line in sys.stdin:
     policy = Policy(Guard.of([sys.argv[2] + "/32"]), max_bytes=4 * 2**20, deadline=float(deadline))
     found = []
     tasks = [ChunkTask(0, "bytes/x", [f"n{n}" for n in range(len(urls))], urls)]
-    settings = wired(plain(Settings(policy, Limits(64, 64), Store(sys.argv[1]))))
+    settings = wired(plain(FetchSettings(policy, Limits(64, 64), Store(sys.argv[1]))))
     handler(settings)(wired(plain(tasks)), found.append)
     print(*(row[0] for row in next(message[1] for message in found if isinstance(message, tuple))))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -923,7 +923,7 @@ def test_tars_hold_what_was_written_and_no_more_than_they_may(sizes: list[int], 
 def test_tars_of_a_chunk_that_is_large(tmp_path: Path) -> None:
     with serve() as web:
         urls = [web.url(f"/good/{number}?side=100") for number in range(40)]
-        settings = Settings(POLICY, LIMITS, Store(tmp_path), max_tar=40_000)
+        settings = FetchSettings(POLICY, LIMITS, Store(tmp_path), max_tar=40_000)
         sent: list[Any] = []
         sent += said(settings, ChunkTask(5, "bytes/part-00000/001-00005", [f"name{n}" for n in range(40)], urls))
         ((number, rows),) = (message for message in sent if isinstance(message, tuple))

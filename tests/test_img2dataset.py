@@ -50,8 +50,8 @@ from align_data.fetching.fetchers import handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.messages import ours, outcome
-from align_data.fetching.worker import ChunkTask, Settings
-from align_data.fetching.worker_replies import answers
+from align_data.fetching.worker import ChunkTask, FetchSettings
+from align_data.fetching.worker_replies import replies
 from align_data.sources import img2dataset as shards
 from align_data.sources.lists import find
 from align_data.stages.adopt import Adopted, adopt
@@ -694,12 +694,12 @@ def test_a_missing_or_impossible_img2dataset_is_a_sentence(monkeypatch: pytest.M
 @there
 def test_the_workers_that_img2dataset_spawns_are_guarded(hostile: Hostile, tmp_path: Path) -> None:
     urls = list(hostile.truth)
-    child = Child(handler_of("img2dataset"), plain(Settings(POLICY, Limits(connections=64), Store(tmp_path))))
+    child = Child(handler_of("img2dataset"), plain(FetchSettings(POLICY, Limits(connections=64), Store(tmp_path))))
     task = ChunkTask(0, "bytes/x", [str(number) for number in range(len(urls))], urls)
     watch = threading.Timer(120, child.close)  # without the guard some of these pages take for ever
     watch.start()
     try:
-        counted, (number, rows) = answers(child, [task])
+        counted, (number, rows) = replies(child, [task])
     finally:
         watch.cancel()
         child.close()

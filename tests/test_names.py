@@ -23,7 +23,6 @@ UNFINISHED = {
     "decoding": 0.07,
     "engines": 0.09,
     "exports": 0.07,
-    "fetching": 0.12,
     "recipes": 0.06,
     "report": 0.11,
     "signals": 0.09,

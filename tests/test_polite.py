@@ -182,8 +182,8 @@ def most_at(web: Web, home: str) -> int:
 
 
 def test_connections_are_shared_out(tmp_path: Path) -> None:
-    assert Limits().shared(8).most == 128
-    assert [Limits(100).shared(number).most for number in (1, 3, 100, 200)] == [100, 33, 1, 1]
+    assert Limits().shared(8).in_process == 128
+    assert [Limits(100).shared(number).in_process for number in (1, 3, 100, 200)] == [100, 33, 1, 1]
     with serve(*HOMES) as web:
         urls = [f"http://{home}:{web.port}/pause/{number}?s=0.02" for home in HOMES for number in range(20)]
         report = fetched(dataset_of(tmp_path, urls), Limits(6, 4), workers=3)

@@ -20,13 +20,13 @@ from hostile_web import HOME, jpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data.fetching.chunked_body import Chunks
+from align_data.fetching.chunked_body import ChunkedBody
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.messages import outcome
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.response_body import Content
+from align_data.fetching.response_body import ResponseBody
 from align_data.fetching.response_head import Head, NoHeadError
 
 POLICY = Policy(Guard.of([f"{HOME}/32"]), deadline=30)
@@ -282,7 +282,7 @@ def test_chunks_are_plain_however_they_come(bodies: list[bytes], zeros: bytes, e
     sent = b"".join(b"%s%x%s%s%s%s" % (zeros, len(b), data.draw(extensions), end, b, end) for b in bodies)
     sent += b"0" + zeros + end + b"".join(data.draw(st.lists(st.just(b"X" + end), max_size=3))) + end
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=5)))
-    chunks = Chunks()
+    chunks = ChunkedBody()
     plain = b"".join(chunks.take(sent[a:b]) for a, b in pairwise([0, *cuts, len(sent)])) + chunks.take(b"after")
     come = b""
     while not plain.startswith(b"0\r\n"):
@@ -348,7 +348,7 @@ def test_a_body_is_unpacked_whatever_its_layers_and_pieces(names: list[str], pie
     for name in names if packed else ():
         body = PACK.get(name, bytes)(body)
     come = b""
-    with closing(Content(", ".join(names), 2**20)) as content:
+    with closing(ResponseBody(", ".join(names), 2**20)) as content:
         for at in range(0, len(body), piece):
             some = content.take(body[at : at + piece])
             assert isinstance(some, bytes)
@@ -359,7 +359,7 @@ def test_a_body_is_unpacked_whatever_its_layers_and_pieces(names: list[str], pie
 
 @given(codings, st.binary(max_size=300), st.sampled_from([b"", *(pack(bytes(10**6)) for pack in PACK.values())]))
 def test_any_body_comes_to_an_outcome_and_no_more_than_it_may(names: list[str], some: bytes, bomb: bytes) -> None:
-    with closing(Content(", ".join(names), 10_000)) as content:
+    with closing(ResponseBody(", ".join(names), 10_000)) as content:
         come = content.take(bomb + some)
         rest, end = content.end() if isinstance(come, bytes) else (b"", come)
     assert end.status in ("ok", "not_an_image", "bad_response", "truncated", "too_large")

@@ -51,25 +51,25 @@ class Notice:
 
 def dumped(notices: Iterable[Notice]) -> str:
     """Return notices as JSON, by host."""
-    return json.dumps([asdict(each) for each in sorted(notices, key=lambda each: each.host)], indent=0)
+    return json.dumps([asdict(notice) for notice in sorted(notices, key=lambda notice: notice.host)], indent=0)
 
 
 def loaded(text: str | bytes | None) -> dict[str, Notice]:
     """Return notices that are not over, by host: of each the one that lasts longest. What is damaged says nothing."""
-    found: dict[str, Notice] = {}
+    latest: dict[str, Notice] = {}
     try:
-        notices = [Notice(**each) for each in json.loads(text or "[]")]
+        notices = [Notice(**notice) for notice in json.loads(text or "[]")]
     except (ValueError, TypeError, RecursionError):
         return {}
-    for each in filter(_sound, notices):
-        if each.host not in found or found[each.host].until < each.until:
-            found[each.host] = each
-    return found
+    for notice in filter(_sound, notices):
+        if notice.host not in latest or latest[notice.host].until < notice.until:
+            latest[notice.host] = notice
+    return latest
 
 
 def _sound(notice: Notice) -> bool:
     texts = (notice.host, notice.status, notice.reason)
-    plain = all(isinstance(each, str) for each in texts) and notice.status in STATUSES
+    plain = all(isinstance(text, str) for text in texts) and notice.status in STATUSES
     return plain and isinstance(notice.until, int | float) and 0 < notice.until - now() <= LONGEST
 
 
@@ -93,8 +93,8 @@ class Notices:
         text = os.pread(self._file, size - self._read, self._read)
         text = text[: text.rfind(b"\n") + 1]
         self._read += len(text)
-        told = [json.loads(line) for line in text.splitlines()]
-        return [Notice(**each) for process, each in told if ours or process != os.getpid()]
+        entries = [json.loads(line) for line in text.splitlines()]
+        return [Notice(**fields) for process, fields in entries if ours or process != os.getpid()]
 
     def close(self) -> None:
         """Close the log."""
@@ -107,12 +107,12 @@ def keep(store: Store, log: Path) -> None:
         return
     notices = Notices(log)
     try:
-        told = [each for each in notices.news(ours=True) if each.asked]
+        requested = [notice for notice in notices.news(ours=True) if notice.asked]
     finally:
         notices.close()
     with _KEEPING:
         before = store.read_bytes(KEPT)
-        after = loaded(dumped([*loaded(before).values(), *told]))
+        after = loaded(dumped([*loaded(before).values(), *requested]))
         content = dumped(after.values()).encode()
         if content != (before or dumped([]).encode()):
             store.write_bytes(KEPT, content)

@@ -18,11 +18,11 @@ class NoChunkError(Exception):
     """What came is not a chunk. It is no ValueError: http.client takes each of these for a body that was cut short."""
 
 
-class Chunks:
+class ChunkedBody:
     """Takes a body piece by piece."""
 
     def __init__(self) -> None:
-        self._left = 0
+        self._remaining = 0
         """Bytes of a chunk that are still to come."""
         self._line = b""
         """What has come of a line between chunks."""
@@ -35,12 +35,12 @@ class Chunks:
         """Return a piece as plain chunks, and what follows the body as it is; NoChunkError for what is none."""
         if self._over:
             return data
-        found, at = [], 0
+        pieces, at = [], 0
         while at < len(data) and not self._over:
-            if self._left:
-                found.append(data[at : at + self._left])
-                at += len(found[-1])
-                self._left -= len(found[-1])
+            if self._remaining:
+                pieces.append(data[at : at + self._remaining])
+                at += len(pieces[-1])
+                self._remaining -= len(pieces[-1])
                 continue
             end = data.find(b"\n", at) + 1
             self._line += data[at : end or None]
@@ -52,7 +52,7 @@ class Chunks:
             if end:
                 line, self._line = self._line[:-1].removesuffix(b"\r"), b""
                 self._read(line)
-        body = b"".join(found)
+        body = b"".join(pieces)
         plain = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
         return plain + _END + data[at:] if self._over else plain
 
@@ -60,8 +60,8 @@ class Chunks:
         size = _SIZE.fullmatch(line)
         if size is None:
             raise NoChunkError(f"no chunk's size, but {line[:40]!r}")
-        self._left = int(size[1], 16)
-        self._read = self._behind if self._left else self._trailer
+        self._remaining = int(size[1], 16)
+        self._read = self._behind if self._remaining else self._trailer
 
     def _behind(self, line: bytes) -> None:
         if line:

@@ -31,7 +31,7 @@ from align_data.fetching.connection import Connector
 from align_data.fetching.connection_slots import Free
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver, Socket, plain
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.response_body import Content
+from align_data.fetching.response_body import ResponseBody
 from align_data.fetching.target import LONGEST, origin, resolved, target
 
 MAX_BYTES = 20 * 2**20
@@ -123,14 +123,14 @@ class Visit:
 
     async def get(self, url: str, body: BinaryIO, seconds: float) -> Outcome:
         """Ask for a URL once; what it sends is in `body` if the status is ok. Never raises for what a host does."""
-        asked = target(url, self._policy.guard)
-        if isinstance(asked, Outcome):
-            return asked
+        request_url = target(url, self._policy.guard)
+        if isinstance(request_url, Outcome):
+            return request_url
         self._full = None
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                session = await self._session_with(asked)
-                async with session.get(asked, allow_redirects=False, proxy=self._policy.proxy) as response:
+                session = await self._session_with(request_url)
+                async with session.get(request_url, allow_redirects=False, proxy=self._policy.proxy) as response:
                     assert isinstance(response, _Response)
                     self._protocol = response.protocol
                     return await self._judge(url, response, body)
@@ -181,19 +181,19 @@ class Visit:
 
     def _socket(self, info: Sequence[Any]) -> Socket:
         """Make the socket for an address, if it may be connected to and there is room for one more."""
-        made = self._policy.guard.socket(info)
+        connection = self._policy.guard.socket(info)
         if self._room is not None:
             address = plain(info[4][0])
-            made.on_close = self._room(address)
-            if made.on_close is None:
-                made.close()
+            connection.on_close = self._room(address)
+            if connection.on_close is None:
+                connection.close()
                 self._full = address
                 raise OSError(errno.EAGAIN, f"{address} has all its connections")
             self.addresses.add(address)
-        return made
+        return connection
 
     async def _judge(self, url: str, response: _Response, body: BinaryIO) -> Outcome:
-        headers, most = response.headers, self._policy.max_bytes
+        headers, max_bytes = response.headers, self._policy.max_bytes
         if response.status == 407 and self._policy.proxy:
             return Outcome("connect", "the proxy takes no request of this user (407)")
         if not succeeds(response.status, headers.get("Content-Length"), headers.get("Content-Range")):
@@ -202,9 +202,9 @@ class Visit:
         if directive is not None:
             return Outcome("opted_out", f"X-Robots-Tag: {directive}")
         announced = headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced) > most:
+        if announced.isdecimal() and int(announced) > max_bytes:
             return Outcome("too_large", f"{int(announced):,} bytes are announced")
-        with closing(Content(headers.get("Content-Encoding", ""), most, self._policy.formats)) as content:
+        with closing(ResponseBody(headers.get("Content-Encoding", ""), max_bytes, self._policy.formats)) as content:
             return await _read(response, content, body)
 
 
@@ -236,23 +236,27 @@ def succeeds(status: int, length: str | None, part: str | None) -> bool:
     """
     if status == 200:
         return True
-    said = _RANGE.fullmatch((part or "").strip())
-    whole = status != 206 or part is None or (said is not None and int(said[1]) + 1 == int(said[2]))
+    content_range = _RANGE.fullmatch((part or "").strip())
+    whole = (
+        status != 206
+        or part is None
+        or (content_range is not None and int(content_range[1]) + 1 == int(content_range[2]))
+    )
     return status in _SUCCESSES and length != "0" and whole
 
 
-async def _read(response: _Response, content: Content, body: BinaryIO) -> Outcome:
+async def _read(response: _Response, content: ResponseBody, body: BinaryIO) -> Outcome:
     """Take the body as far as it is wanted."""
     with _watched(response) as broken:
         async for chunk in response.content.iter_any():
-            some = content.take(chunk)
-            if isinstance(some, Outcome):
-                return some
-            body.write(some)
+            piece = content.take(chunk)
+            if isinstance(piece, Outcome):
+                return piece
+            body.write(piece)
     if broken:
         return Outcome("truncated", broken[0])
-    rest, end = content.end()
-    body.write(rest)
+    remainder, end = content.end()
+    body.write(remainder)
     return end
 
 
@@ -268,9 +272,9 @@ def _watched(response: _Response) -> Iterator[list[str]]:
     def lost(closed: asyncio.Future[None]) -> None:
         error = _error(closed)
         if not body.is_eof() and body.exception() is None:
-            wrong = response.protocol.exception() if response.protocol is not None else None
+            protocol_error = response.protocol.exception() if response.protocol is not None else None
             ended = aiohttp.ClientPayloadError("the connection ended in the middle of the body")
-            body.set_exception(wrong if isinstance(wrong, HttpProcessingError) else ended)
+            body.set_exception(protocol_error if isinstance(protocol_error, HttpProcessingError) else ended)
         elif error is not None and "Transfer-Encoding" not in response.headers:
             broken.append(str(error))
 
@@ -292,9 +296,9 @@ def _no_success(url: str, response: aiohttp.ClientResponse) -> Outcome:
     if status in REDIRECTS and "Location" in headers:
         return Outcome("", location=resolved(url, headers["Location"]))
     if status == 429 or (status == 503 and "Retry-After" in headers):
-        asked = headers.get("Retry-After")
-        said = f"HTTP {status}" if asked is None else f"HTTP {status}, Retry-After: {asked[:60]}"
-        return Outcome("rate_limited", said, retry_after=wait_asked(asked))
+        retry_after = headers.get("Retry-After")
+        reason = f"HTTP {status}" if retry_after is None else f"HTTP {status}, Retry-After: {retry_after[:60]}"
+        return Outcome("rate_limited", reason, retry_after=wait_asked(retry_after))
     return Outcome(f"http_{status}", response.reason or None)
 
 
@@ -311,24 +315,24 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 def _failure(error: Exception) -> Outcome:
     """Return the outcome of a request that raised."""
     cause = getattr(error, "os_error", None) or error
-    said = str(cause) or type(cause).__name__
+    message = str(cause) or type(cause).__name__
     if isinstance(cause, RefusedAddressError):
-        return Outcome("refused_address", said)
+        return Outcome("refused_address", message)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         unknown = isinstance(cause, socket.gaierror) and cause.errno in _NAMES_UNKNOWN
-        return Outcome("dns", said, retry=not unknown)
+        return Outcome("dns", message, retry=not unknown)
     # Of a body too, and not for want of more of it.
-    wrong = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
-    if isinstance(wrong, HttpProcessingError) and not isinstance(wrong, PayloadEncodingError):
-        return Outcome("bad_response", wrong.message)
+    http_error = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
+    if isinstance(http_error, HttpProcessingError) and not isinstance(http_error, PayloadEncodingError):
+        return Outcome("bad_response", http_error.message)
     if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words have the proxy's password in them
         return Outcome("connect", f"the proxy answered {error.status} {error.message}")
     if isinstance(error, aiohttp.ClientResponseError):
-        said = error.message
+        message = error.message
     status = next((status for kinds, status in _FAILURES if isinstance(error, kinds)), None)
     if status is None:
-        return Outcome("bad_response", f"unforeseen, {type(error).__name__}: {said}", retry=True)
-    return Outcome(status, said)
+        return Outcome("bad_response", f"unforeseen, {type(error).__name__}: {message}", retry=True)
+    return Outcome(status, message)
 
 
 def opt_out(values: list[str]) -> str | None:
@@ -336,10 +340,10 @@ def opt_out(values: list[str]) -> str | None:
     for value in values:
         for_us = True
         for word in value.lower().split(","):
-            name, colon, rest = (each.strip() for each in word.partition(":"))
+            name, colon, directive = (word_part.strip() for word_part in word.partition(":"))
             if colon and name not in _WITH_VALUES | OPT_OUTS and _AGENT.fullmatch(name):
                 # 'googlebot: noindex, nofollow' speaks to that one until another is named.
-                for_us, name = name.partition("/")[0] in _FOR_US, rest
+                for_us, name = name.partition("/")[0] in _FOR_US, directive
             if for_us and name in OPT_OUTS:
                 return name
     return None

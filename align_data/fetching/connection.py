@@ -34,14 +34,14 @@ class _Handler(ResponseHandler):
         except (NoHeadError, NoChunkError) as error:
             if self.transport is not None:
                 self.transport.close()
-            wrong = BadHttpMessage(str(error))
-            self.set_exception(wrong)
+            bad_message = BadHttpMessage(str(error))
+            self.set_exception(bad_message)
             if self._payload is not None:  # else a body that ends here would only be too short
-                self._payload.set_exception(wrong)
+                self._payload.set_exception(bad_message)
             return
-        for some in (head, body):
-            if some:
-                super().data_received(some)
+        for piece in (head, body):
+            if piece:
+                super().data_received(piece)
 
 
 class Connector(aiohttp.TCPConnector):

@@ -27,22 +27,22 @@ class Slots:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        self._held: dict[int, set[int]] = {}
+        self._taken: dict[int, set[int]] = {}
 
-    def take(self, name: str, most: int) -> Free | None:
+    def take(self, name: str, limit: int) -> Free | None:
         """Take one of so many slots of a name, and return what frees it; None where all are taken."""
-        first = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest()) * MOST
-        held = self._held.get(first, set())
-        for number in range(min(most, MOST)):
-            if number not in held and self._lock(first + number):
-                self._held.setdefault(first, held).add(number)
-                return partial(self._free, first, number)
+        start = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest()) * MOST
+        taken = self._taken.get(start, set())
+        for number in range(min(limit, MOST)):
+            if number not in taken and self._lock(start + number):
+                self._taken.setdefault(start, taken).add(number)
+                return partial(self._free, start, number)
         return None
 
-    def room(self, name: str, most: int, wanted: int) -> int:
+    def room(self, name: str, limit: int, needed: int) -> int:
         """Return how many slots of a name could be taken now, up to so many."""
         taken: list[Free] = []
-        while len(taken) < wanted and (free := self.take(name, most)) is not None:
+        while len(taken) < needed and (free := self.take(name, limit)) is not None:
             taken.append(free)
         for free in taken:
             free()
@@ -59,12 +59,12 @@ class Slots:
             return error.errno not in _TAKEN
         return True
 
-    def _free(self, first: int, number: int) -> None:
-        held = self._held[first]
-        held.discard(number)
-        if not held:
-            del self._held[first]
+    def _free(self, start: int, number: int) -> None:
+        taken = self._taken[start]
+        taken.discard(number)
+        if not taken:
+            del self._taken[start]
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, first + number)
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, start + number)
         except OSError:  # closed before, and all freed with it; or there are no locks
             return

@@ -23,7 +23,7 @@ from align_data.fetching import backoff
 from align_data.fetching.backoff import Notice, Notices
 from align_data.fetching.client import MOST_REDIRECTS, Client, Visit
 from align_data.fetching.connection_slots import Free, Slots
-from align_data.fetching.crawl_state import IN_MEMORY, Body, Chunk, Fetched, Host, Job, shut
+from align_data.fetching.crawl_state import IN_MEMORY, BodySpool, FetchedChunk, Host, QueuedUrl, UrlChunk, shut
 from align_data.fetching.outcome import Outcome
 from align_data.storage.store import writing
 
@@ -66,14 +66,14 @@ class Limits:
     per_address: int = PER_ADDRESS
 
     @property
-    def most(self) -> int:
+    def in_process(self) -> int:
         """How many connections there may be in all, in one process."""
         return self.connections or CONNECTIONS
 
     def shared(self, processes: int) -> Limits:
         """Return the limits of each of so many processes: what is counted by all of them together stays as it is."""
-        each = None if self.connections is None else max(1, self.connections // processes)
-        return replace(self, connections=each)
+        connections = None if self.connections is None else max(1, self.connections // processes)
+        return replace(self, connections=connections)
 
     def of(self, host: str) -> int:
         """Return how many connections a host may have."""
@@ -88,12 +88,12 @@ class Crawl:
     """Asks for all URLs of some chunks."""
 
     def __init__(
-        self, client: Client, limits: Limits, deadline: float, work: str, log: str = LOG, known: Iterable[Notice] = ()
+        self, client: Client, limits: Limits, deadline: float, work: str, log: str = LOG, notices: Iterable[Notice] = ()
     ) -> None:
         """Work in a folder; `log` is what the file is called in it that the processes of a run share."""
         self._client, self._limits, self._deadline, self._work = client, limits, deadline, work
-        self._in_memory = min(IN_MEMORY, max(1, _IN_MEMORY_IN_ALL // limits.most))
-        self._log, self._known = log, known
+        self._in_memory = min(IN_MEMORY, max(1, _IN_MEMORY_IN_ALL // limits.in_process))
+        self._log, self._initial_notices = log, notices
         self._hosts: dict[str, Host] = {}
         self._barred: dict[str, deque[tuple[str, int]]] = {}
         """Name of slots → hosts that wait for one, and of how many."""
@@ -102,37 +102,40 @@ class Crawl:
         self._active: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._open = 0
-        self._done: asyncio.Future[None]
+        self._finished: asyncio.Future[None]
         self.outcomes: Counter[str] = Counter()
         """Statuses so far, since someone last took them."""
 
     async def run(
-        self, chunks: Iterator[tuple[int, Sequence[str]]], finish: Callable[[Fetched], None], beat: Callable[[], None]
+        self,
+        chunks: Iterator[tuple[int, Sequence[str]]],
+        finish: Callable[[FetchedChunk], None],
+        beat: Callable[[], None],
     ) -> None:
         """Ask for every URL; call `finish` for each chunk that is done, and `beat` about twice a second."""
         self._chunks, self._finish = chunks, finish
         self._loop = asyncio.get_running_loop()
-        self._done = self._loop.create_future()
+        self._finished = self._loop.create_future()
         # Not the loop's own threads: those may all be waiting for names.
         with ExitStack() as self._spools, ThreadPoolExecutor(_WRITERS) as self._writers:
             with writing(self._work):
                 self._slots, self._notices = Slots(Path(self._work) / SLOTS), Notices(Path(self._work) / self._log)
             self._spools.callback(self._slots.close)
             self._spools.callback(self._notices.close)
-            self._heed(self._known)
+            self._heed(self._initial_notices)
             self._fill()
-            while not self._done.done():
-                await asyncio.wait({self._done}, timeout=0.5)
+            while not self._finished.done():
+                await asyncio.wait({self._finished}, timeout=0.5)
                 beat()
-        self._done.result()
+        self._finished.result()
 
     def _fill(self) -> None:
         """Open chunks, and connections, as far as the limits go; what fails here fails the run."""
-        if self._done.done():
+        if self._finished.done():
             return
         try:
             self._next_chunks()
-            while self._ready and len(self._active) < self._limits.most:
+            while self._ready and len(self._active) < self._limits.in_process:
                 self._connect(self._ready.popitem(last=False)[0])
         except Exception as error:  # raised in a callback it would be lost, and the run would never end
             self._fail(error)
@@ -141,18 +144,18 @@ class Crawl:
         while self._open < _OPEN:
             number, urls = next(self._chunks, (None, ()))
             if number is None:
-                if not self._open and not self._done.done():
-                    self._done.set_result(None)
+                if not self._open and not self._finished.done():
+                    self._finished.set_result(None)
                 return
             with writing(self._work):
                 spool = tempfile.TemporaryFile(dir=self._work)  # noqa: SIM115 - closed with its chunk, or with the run
             self._spools.callback(shut, spool)
-            chunk = Chunk(number, [None] * len(urls), spool, left=len(urls))
+            chunk = UrlChunk(number, [None] * len(urls), spool, pending=len(urls))
             self._open += 1
             for place, url in enumerate(urls):
-                self._queue(Job(chunk, place, url, self._deadline))
+                self._queue(QueuedUrl(chunk, place, url, self._deadline))
 
-    def _queue(self, job: Job) -> None:
+    def _queue(self, job: QueuedUrl) -> None:
         host = self._hosts.setdefault(job.host, Host())
         if host.closed is not None and backoff.now() < host.closed_until:
             self._settle(job, host.closed)
@@ -174,19 +177,19 @@ class Crawl:
         host = self._hosts.get(name)  # its other connections may have done its work meanwhile
         if host is None or not self._may_have_turn(name, host):
             return
-        most = self._limits.of(name)
-        leave = self._slots.take(f"host {name}", most) if name else _nothing  # none: URLs that are none
+        limit = self._limits.of(name)
+        leave = self._slots.take(f"host {name}", limit) if name else _nothing  # none: URLs that are none
         if leave is None:
-            self._bar(name, host, f"host {name}", most)
+            self._bar(name, host, f"host {name}", limit)
             return
         host.busy += 1
         self._keep(self._visit(name, host, host.take(), leave), self._active)
         self._offer(name, host)
 
-    def _bar(self, name: str, host: Host, slots: str, most: int) -> None:
+    def _bar(self, name: str, host: Host, slots: str, limit: int) -> None:
         """Let a host wait until there is one of so many slots."""
         host.barred = True
-        self._barred.setdefault(slots, deque()).append((name, most))
+        self._barred.setdefault(slots, deque()).append((name, limit))
         if self._looking is None:
             self._looking = self._loop.call_later(_LOOK, self._look)
 
@@ -217,7 +220,7 @@ class Crawl:
         """Start a task that is held until it ends; then there is room for another."""
         task = asyncio.ensure_future(work)
         tasks.add(task)
-        task.add_done_callback(lambda done: self._ended(done, tasks))
+        task.add_done_callback(lambda ended: self._ended(ended, tasks))
 
     def _ended(self, task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
         tasks.discard(task)
@@ -227,17 +230,17 @@ class Crawl:
         self._fill()
 
     def _fail(self, error: BaseException) -> None:
-        if not self._done.done():
-            self._done.set_exception(error)
+        if not self._finished.done():
+            self._finished.set_exception(error)
 
-    async def _visit(self, name: str, host: Host, job: Job, leave: Free) -> None:
+    async def _visit(self, name: str, host: Host, job: QueuedUrl, leave: Free) -> None:
         """Ask a host for one URL after another, on one connection while its scheme and port stay the same."""
-        most, asked = self._limits.at(name), 0
-        async with self._client.visit(lambda address: self._slots.take(f"address {address}", most)) as visit:
+        limit, requests = self._limits.at(name), 0
+        async with self._client.visit(lambda address: self._slots.take(f"address {address}", limit)) as visit:
             while await self._ask(visit, name, host, job):
-                asked += 1
+                requests += 1
                 self._heed(self._notices.news())
-                if not host.jobs or host.paused or (asked >= _IN_A_ROW and self._ready):
+                if not host.jobs or host.paused or (requests >= _IN_A_ROW and self._ready):
                     break
                 job = host.take(job.origin)
         leave()
@@ -252,11 +255,11 @@ class Crawl:
         if not host.jobs and not host.busy and not host.paused and host.closed is None:
             self._hosts.pop(name, None)
 
-    async def _ask(self, visit: Visit, name: str, host: Host, job: Job) -> bool:
+    async def _ask(self, visit: Visit, name: str, host: Host, job: QueuedUrl) -> bool:
         """Ask for a URL; tell whether the visit can go on, as it cannot where its address is full."""
         began = self._loop.time()
-        with Body(self._in_memory, self._work) as body:
-            outcome = await visit.get(job.url, body, job.left)  # type: ignore[arg-type]
+        with BodySpool(self._in_memory, self._work) as body:
+            outcome = await visit.get(job.url, body, job.seconds)  # type: ignore[arg-type]
             if outcome.status == "ok":
                 with writing(self._work):
                     job.chunk.keep(job.place, body)  # type: ignore[arg-type]
@@ -264,7 +267,7 @@ class Crawl:
             self._put_back(host, job)
             self._bar(name, host, f"address {outcome.full}", self._limits.at(name))
             return False
-        job.left -= self._loop.time() - began
+        job.seconds -= self._loop.time() - began
         host.silent = host.silent + 1 if outcome.status in _SILENT else 0
         if outcome.location is not None:
             self._follow(job, outcome.location)
@@ -273,19 +276,19 @@ class Crawl:
         else:
             self._settle(job, outcome)
         if host.silent >= _GIVEN_UP:
-            said = f"not asked: {host.silent} others of the host came to nothing, the last one: {outcome.reason}"
+            reason = f"not asked: {host.silent} others of the host came to nothing, the last one: {outcome.reason}"
             until = backoff.now() + _GIVEN_UP_FOR
-            self._leave_alone(host, Notice(name, until, outcome.status, said, outcome.retryable, asked=False))
+            self._leave_alone(host, Notice(name, until, outcome.status, reason, outcome.retryable, asked=False))
         self._fill()
         return True
 
-    def _put_back(self, host: Host, job: Job) -> None:
+    def _put_back(self, host: Host, job: QueuedUrl) -> None:
         if host.closed is None:
-            host.put(job, first=True)
+            host.put(job, at_front=True)
         else:
             self._settle(job, host.closed)
 
-    def _follow(self, job: Job, location: str) -> None:
+    def _follow(self, job: QueuedUrl, location: str) -> None:
         job.redirects += 1
         if job.redirects > MOST_REDIRECTS:
             self._settle(job, Outcome("too_many_redirects", f"the last one to {mask_url(location)[:200]}"))
@@ -293,38 +296,38 @@ class Crawl:
         job.lead(location)
         self._queue(job)
 
-    def _wait(self, name: str, host: Host, job: Job, outcome: Outcome) -> None:
+    def _wait(self, name: str, host: Host, job: QueuedUrl, outcome: Outcome) -> None:
         """Leave a host alone for as long as it asks, or for the rest of the run."""
         now, seconds = self._loop.time(), outcome.retry_after or 0.0
-        more = max(0.0, now + seconds - max(now, host.until))
-        host.until, host.waited = max(host.until, now + seconds), host.waited + more
+        extension = max(0.0, now + seconds - max(now, host.until))
+        host.until, host.waited = max(host.until, now + seconds), host.waited + extension
         job.tries += 1
-        asked = Notice(
+        notice = Notice(
             name, backoff.now() + seconds, "rate_limited", f"not asked: the host said before, {outcome.reason}"
         )
         if host.waited > _PATIENCE_IN_ALL and seconds <= PATIENCE:
-            asked = replace(asked, until=backoff.now() + _GIVEN_UP_FOR, asked=False)
-        if asked.until - backoff.now() > PATIENCE or host.closed is not None:
+            notice = replace(notice, until=backoff.now() + _GIVEN_UP_FOR, asked=False)
+        if notice.until - backoff.now() > PATIENCE or host.closed is not None:
             self._settle(job, outcome)
-            self._leave_alone(host, asked)
+            self._leave_alone(host, notice)
             return
-        if more:
-            self._notices.tell(asked)
-        if job.tries < _TRIES and job.left > 0:
-            host.put(job, first=True)
+        if extension:
+            self._notices.tell(notice)
+        if job.tries < _TRIES and job.seconds > 0:
+            host.put(job, at_front=True)
         else:
             self._settle(job, outcome)
         self._pause(name, host)
 
-    def _heed(self, told: Iterable[Notice]) -> None:
+    def _heed(self, news: Iterable[Notice]) -> None:
         """Leave hosts alone as others have learnt that they are to be."""
-        for notice in told:
-            left = notice.until - backoff.now()
+        for notice in news:
+            seconds = notice.until - backoff.now()
             host = self._hosts.setdefault(notice.host, Host())
-            if left > PATIENCE:
+            if seconds > PATIENCE:
                 self._close_host(host, notice)
-            elif left > 0:
-                host.until = max(host.until, self._loop.time() + left)
+            elif seconds > 0:
+                host.until = max(host.until, self._loop.time() + seconds)
                 self._pause(notice.host, host)
 
     def _leave_alone(self, host: Host, notice: Notice) -> None:
@@ -354,19 +357,19 @@ class Crawl:
         while host.jobs:
             self._settle(host.take(), host.closed)
 
-    def _settle(self, job: Job, outcome: Outcome) -> None:
+    def _settle(self, job: QueuedUrl, outcome: Outcome) -> None:
         chunk = job.chunk
         chunk.outcomes[job.place] = outcome
-        chunk.left -= 1
+        chunk.pending -= 1
         self.outcomes[outcome.status] += 1
-        if not chunk.left:
+        if not chunk.pending:
             self._keep(self._close(chunk), self._closing)
 
-    async def _close(self, chunk: Chunk) -> None:
+    async def _close(self, chunk: UrlChunk) -> None:
         """Hand a chunk over; what that takes must not keep connections waiting."""
         with chunk.spool:
             outcomes = [outcome for outcome in chunk.outcomes if outcome is not None]
-            fetched = Fetched(chunk.number, outcomes, chunk.spool, chunk.places)
+            fetched = FetchedChunk(chunk.number, outcomes, chunk.spool, chunk.places)
             await self._loop.run_in_executor(self._writers, self._finish, fetched)
         self._open -= 1
 

@@ -16,25 +16,27 @@ IN_MEMORY = 2**20
 """Bytes of a body that are held in memory, at most; a larger one goes to a file."""
 
 
-class Job:
+class QueuedUrl:
     """One URL on its way."""
 
-    def __init__(self, chunk: Chunk, place: int, url: str, left: float) -> None:
+    def __init__(self, chunk: UrlChunk, place: int, url: str, seconds: float) -> None:
         self.chunk, self.place = chunk, place
-        self.left = left
+        self.seconds = seconds
         """Seconds of its deadline that are not used up."""
         self.redirects = self.tries = 0
         self.lead(url)
 
     def lead(self, url: str) -> None:
         """Let it be a URL's turn: the first one, or where a redirect leads."""
-        asked = target(url)
+        request_url = target(url)
         self.url = url
-        self.host, self.origin = ("", "") if isinstance(asked, Outcome) else (host_of(asked).rstrip("."), origin(asked))
+        self.host, self.origin = (
+            ("", "") if isinstance(request_url, Outcome) else (host_of(request_url).rstrip("."), origin(request_url))
+        )
 
 
 @dataclass
-class Chunk:
+class UrlChunk:
     """Some URLs, what is known of them, and the file that their bodies go to."""
 
     number: int
@@ -42,19 +44,19 @@ class Chunk:
     spool: BinaryIO
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
     """URL's place in the chunk → where its body begins in the spool, and how long it is."""
-    left: int = 0
+    pending: int = 0
 
     def keep(self, place: int, body: BinaryIO) -> None:
         """Append a body to the spool."""
         size = body.tell()
         body.seek(0)
         self.places[place] = (self.spool.seek(0, 2), size)
-        while some := body.read(IN_MEMORY):
-            self.spool.write(some)
+        while piece := body.read(IN_MEMORY):
+            self.spool.write(piece)
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedChunk:
     """A chunk with an outcome for each URL, and the bodies of those that are ok."""
 
     number: int
@@ -67,7 +69,7 @@ class Host:
     """What waits for one host, and how many connections it has."""
 
     def __init__(self) -> None:
-        self.jobs: dict[str, deque[Job]] = {}
+        self.jobs: dict[str, deque[QueuedUrl]] = {}
         """By origin: http and https of a host are asked on connections of their own."""
         self.busy = 0
         self.until = 0.0
@@ -83,12 +85,12 @@ class Host:
         self.closed_until = 0.0
         """Seconds since the epoch."""
 
-    def put(self, job: Job, first: bool = False) -> None:
+    def put(self, job: QueuedUrl, at_front: bool = False) -> None:
         """Let a URL wait."""
         jobs = self.jobs.setdefault(job.origin, deque())
-        (jobs.appendleft if first else jobs.append)(job)
+        (jobs.appendleft if at_front else jobs.append)(job)
 
-    def take(self, origin: str | None = None) -> Job:
+    def take(self, origin: str | None = None) -> QueuedUrl:
         """Return the next URL, of this origin if there is one."""
         which = origin if origin in self.jobs else next(iter(self.jobs))
         job = self.jobs[which].popleft()
@@ -103,14 +105,14 @@ def shut(spool: BinaryIO) -> None:
         spool.close()
 
 
-class Body(tempfile.SpooledTemporaryFile[bytes]):
+class BodySpool(tempfile.SpooledTemporaryFile[bytes]):
     """Where a body goes while it comes: in memory, or to a file if it is large."""
 
     def __init__(self, in_memory: int, work: str) -> None:
         super().__init__(in_memory, dir=work)
         self._folder = work
 
-    def write(self, some: Any) -> int:
+    def write(self, piece: Any) -> int:
         """Append; OutputError where the disk does not take it, which is not the host's doing."""
         with writing(self._folder):
-            return super().write(some)
+            return super().write(piece)

@@ -46,7 +46,7 @@ _GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
 """Of IPv6, all that is public so far; Python calls the rest global too."""
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _TRANSLATED = tuple(
-    ipaddress.IPv6Network(each) for each in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+    ipaddress.IPv6Network(prefix) for prefix in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 )
 """IPv6 addresses that end in the IPv4 address which they stand for."""
 _REMEMBERED = 60.0
@@ -64,8 +64,8 @@ class Socket(socket.socket):
         """Close it; say so once."""
         super().close()
         if self.on_close is not None:
-            said, self.on_close = self.on_close, None
-            said()
+            callback, self.on_close = self.on_close, None
+            callback()
 
 
 class RefusedAddressError(OSError):
@@ -77,8 +77,8 @@ def _network(text: str) -> Network:
     """Return a network; one of mapped addresses as the IPv4 network that it is."""
     network = ipaddress.ip_network(text)
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
-        first = network.network_address.ipv4_mapped
-        return ipaddress.ip_network(f"{first}/{network.prefixlen - 96}")
+        start = network.network_address.ipv4_mapped
+        return ipaddress.ip_network(f"{start}/{network.prefixlen - 96}")
     return network
 
 
@@ -86,10 +86,10 @@ def _within(address: Address) -> tuple[Address, ...]:
     """Return an address and the IPv4 addresses that it may stand for: translated, tunnelled or mapped."""
     if isinstance(address, ipaddress.IPv4Address):
         return (address,)
-    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    ends = (last,) if any(address in network for network in _TRANSLATED) else ()
-    others = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
-    return (address, *ends, *(each for each in others if each is not None))
+    tail = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    ends = (tail,) if any(address in network for network in _TRANSLATED) else ()
+    embedded = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
+    return (address, *ends, *(ipv4 for ipv4 in embedded if ipv4 is not None))
 
 
 def plain(text: str) -> str:
@@ -100,13 +100,13 @@ def plain(text: str) -> str:
 
 def networks(texts: Iterable[str]) -> tuple[str, ...]:
     """Return networks in one spelling, sorted; InputError for one that is none."""
-    found = set()
+    spelled = set()
     for text in texts:
         try:
-            found.add(str(_network(text)))
+            spelled.add(str(_network(text)))
         except ValueError as error:
             raise InputError(f"{text} is no network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
-    return tuple(sorted(found))
+    return tuple(sorted(spelled))
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,10 @@ class Guard:
         except ValueError:
             return f"{text} is no IP address"
         meant = _within(address)
-        denied = next((each for each in self.denied for some in meant if some in _network(each)), None)
+        denied = next(
+            (cidr for cidr in self.denied for possible in meant if possible in _network(cidr)),
+            None,
+        )
         if denied is not None:
             return f"{text} is in {denied}, which is denied"
         mapped = getattr(address, "ipv4_mapped", None)
@@ -161,32 +164,32 @@ class Resolver(AbstractResolver):
 
     def __init__(self, inner: AbstractResolver, guard: Guard | None) -> None:
         self._inner, self._guard = inner, guard
-        self._known: OrderedDict[tuple[str, int, int], tuple[float, list[ResolveResult]]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int, int], tuple[float, list[ResolveResult]]] = OrderedDict()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of a host that may be connected to; RefusedAddressError if none may."""
         key = (host, port, int(family))
-        found_at, found = self._known.get(key, (float("-inf"), []))
+        resolved_at, addresses = self._cache.get(key, (float("-inf"), []))
         now = asyncio.get_running_loop().time()
-        if now - found_at > _REMEMBERED:
-            found = self._let_through(host, await self._inner.resolve(host, port, family))
-            self._known[key] = (now, found)
-            if len(self._known) > _KNOWN:
-                self._known.popitem(last=False)
-        return found
+        if now - resolved_at > _REMEMBERED:
+            addresses = self._let_through(host, await self._inner.resolve(host, port, family))
+            self._cache[key] = (now, addresses)
+            if len(self._cache) > _KNOWN:
+                self._cache.popitem(last=False)
+        return addresses
 
-    def _let_through(self, host: str, found: list[ResolveResult]) -> list[ResolveResult]:
-        if not found:
+    def _let_through(self, host: str, addresses: list[ResolveResult]) -> list[ResolveResult]:
+        if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
         if self._guard is None:
-            return found
-        reasons = [self._guard.why_not(result["host"]) for result in found]
-        good = [result for result, why in zip(found, reasons, strict=True) if why is None]
-        if not good:
+            return addresses
+        reasons = [self._guard.why_not(result["host"]) for result in addresses]
+        allowed = [result for result, why in zip(addresses, reasons, strict=True) if why is None]
+        if not allowed:
             raise RefusedAddressError(f"{host}: {reasons[0]}")
-        return good
+        return allowed
 
     async def close(self) -> None:
         """Close the resolver behind."""

@@ -41,48 +41,48 @@ def ours(status: str, reason: str) -> str:
 @lru_cache(maxsize=10_000)
 def outcome(status: str | None, message: str | None) -> Outcome:
     """Return the outcome that a row of img2dataset's tells of; `ok` says nothing of the bytes."""
-    said = _WRAPPED.sub(r"\1", " ".join((message or "").split()))[:_REASON]
+    text = _WRAPPED.sub(r"\1", " ".join((message or "").split()))[:_REASON]
     if status == "success":
         return Outcome("ok")
     if status == "failed_to_resize":
-        left_out = said in _LEFT_OUT
-        return Outcome("untried", f"img2dataset left it out: {said}") if left_out else Outcome("not_an_image", said)
+        left_out = text in _LEFT_OUT
+        return Outcome("untried", f"img2dataset left it out: {text}") if left_out else Outcome("not_an_image", text)
     if status != "failed_to_download":
         return Outcome("connect", f"img2dataset has no status for it but {status}")
-    return _failed(said)
+    return _failed(text)
 
 
-def judged(said: Outcome, held: Held | None, lost: str, most: int, formats: Container[str] = ()) -> Outcome:
+def judged(reported: Outcome, sample: Held | None, lost: str, max_bytes: int, formats: Container[str] = ()) -> Outcome:
     """Return the outcome by what there is: `said` is `outcome`'s; without bytes `lost` is the reason."""
-    if said.status != "ok":
-        return said
-    if held is None:
+    if reported.status != "ok":
+        return reported
+    if sample is None:
         return Outcome("truncated", lost)
-    if sniff(held.head, formats) is None:
-        return Outcome("not_an_image", "does not begin like an image" if held.size else "the body is empty")
-    return Outcome("too_large", f"{held.size:,} bytes") if held.size > most else said
+    if sniff(sample.head, formats) is None:
+        return Outcome("not_an_image", "does not begin like an image" if sample.size else "the body is empty")
+    return Outcome("too_large", f"{sample.size:,} bytes") if sample.size > max_bytes else reported
 
 
-def _failed(said: str) -> Outcome:
+def _failed(text: str) -> Outcome:
     """Return the outcome of a URL that img2dataset got no bytes of."""
-    own = _OURS.fullmatch(said)
+    own = _OURS.fullmatch(text)
     if own is not None and own[1] != "ok" and (own[1] in STATUSES or own[1].startswith("http_")):
         return Outcome(own[1], own[2] or None)
-    http = _HTTP.fullmatch(said)
+    http = _HTTP.fullmatch(text)
     if http is not None:
-        return _answered(http[1], http[2] or "", said)
-    sign = next(((status, retry) for pattern, status, retry in _SIGNS if re.search(pattern, said)), None)
+        return _answered(http[1], http[2] or "", text)
+    sign = next(((status, retry) for pattern, status, retry in _SIGNS if re.search(pattern, text)), None)
     if sign is not None:
-        return Outcome(sign[0], said, retry=sign[1])
-    return Outcome("connect", said or "img2dataset gives no reason")
+        return Outcome(sign[0], text, retry=sign[1])
+    return Outcome("connect", text or "img2dataset gives no reason")
 
 
-def _answered(code: str, reason: str, said: str) -> Outcome:
+def _answered(code: str, reason: str, text: str) -> Outcome:
     """Return the outcome of a URL that a server answered with an error, or a redirect that urllib did not follow."""
     if code.startswith("3") and "would lead to an infinite loop" in reason:
-        return Outcome("too_many_redirects", said)
+        return Outcome("too_many_redirects", text)
     if code.startswith("3") and re.search(r"Redirection to url .* is not allowed", reason):
-        return Outcome("refused_scheme", said)
+        return Outcome("refused_scheme", text)
     if code == "429":
-        return Outcome("rate_limited", said)
-    return Outcome(f"http_{code}", reason or None) if 100 <= int(code) <= 599 else Outcome("bad_response", said)
+        return Outcome("rate_limited", text)
+    return Outcome(f"http_{code}", reason or None) if 100 <= int(code) <= 599 else Outcome("bad_response", text)

@@ -31,7 +31,7 @@ def facts(run: int, pairs: Manifest, part: int, policy: Policy, chunk: int) -> d
 
 
 def meta(
-    run: int, pairs: Manifest, asked: str, policy: Policy, statuses: dict[str, int], formats: Sequence[str] = ()
+    run: int, pairs: Manifest, scope: str, policy: Policy, statuses: dict[str, int], formats: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Say what all parts were made in: `asked` is 'all', or what tells the ledger from another.
 
@@ -40,7 +40,7 @@ def meta(
     return {
         "run": run,
         "pairs": pairs.fingerprint,
-        "asked": asked,
+        "asked": scope,
         "policy": decisive(policy),
         "statuses": statuses,
         "formats": list(formats),

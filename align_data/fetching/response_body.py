@@ -38,7 +38,7 @@ class _OverError(Exception):
 
 
 class _Unpacker(Protocol):
-    def take(self, some: bytes) -> bytes: ...
+    def take(self, piece: bytes) -> bytes: ...
 
     def end(self) -> bytes: ...
 
@@ -48,24 +48,24 @@ class _Unpacker(Protocol):
 class _Zlib:
     """Unpacks what is in zlib's or gzip's form, or in none (raw deflate), piece by piece."""
 
-    def __init__(self, coding: str, first: bytes, most: int) -> None:
-        in_zlib = first[0] & 15 == 8 and int.from_bytes(first[:2]) % 31 == 0
-        raw = coding == "deflate" and not in_zlib and not first.startswith(_GZIP)
-        self._coding, self._left = coding, most + 1
+    def __init__(self, coding: str, start: bytes, max_bytes: int) -> None:
+        in_zlib = start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0
+        raw = coding == "deflate" and not in_zlib and not start.startswith(_GZIP)
+        self._coding, self._remaining = coding, max_bytes + 1
         self._decoder = zlib.decompressobj(wbits=-15 if raw else 47)  # 47: gzip or zlib, by its header
 
-    def take(self, some: bytes) -> bytes:
+    def take(self, piece: bytes) -> bytes:
         """Return what a piece is unpacked; what follows the end is passed over, as browsers do."""
-        if self._decoder.eof or not self._left:
+        if self._decoder.eof or not self._remaining:
             return b""
         try:
             # Never more than one byte too much: a bomb goes off in here.
-            unpacked = self._decoder.decompress(some, self._left)
+            unpacked = self._decoder.decompress(piece, self._remaining)
         except zlib.error as error:
             # What fails its checksum alone, browsers show; it may have been damaged on its way, and is asked for again.
             again = _CHECKED.search(str(error)) is not None or None
             raise _OverError("bad_response", f"Content-Encoding: {self._coding}, but {error}", again) from error
-        self._left -= len(unpacked)
+        self._remaining -= len(unpacked)
         return unpacked
 
     def end(self) -> bytes:
@@ -81,14 +81,14 @@ class _Zlib:
 class _Arrow:
     """Unpacks Brotli and Zstandard once all has come."""
 
-    def __init__(self, coding: str, most: int) -> None:
-        self._coding, self._most = coding, most
+    def __init__(self, coding: str, max_bytes: int) -> None:
+        self._coding, self._max_bytes = coding, max_bytes
         self._come: BinaryIO = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # type: ignore[assignment] # noqa: SIM115
 
-    def take(self, some: bytes) -> bytes:
+    def take(self, piece: bytes) -> bytes:
         """Keep a piece."""
         with writing(tempfile.gettempdir()):
-            self._come.write(some)
+            self._come.write(piece)
         return b""
 
     def end(self) -> bytes:
@@ -99,7 +99,7 @@ class _Arrow:
                 self._come,
                 pa.CompressedInputStream(pa.PythonFile(self._come, mode="r"), _ARROW[self._coding]) as all_,
             ):
-                return bytes(all_.read(self._most + 1))
+                return bytes(all_.read(self._max_bytes + 1))
         except OSError as error:
             status = "truncated" if "Truncated" in str(error) else "bad_response"
             raise _OverError(status, f"Content-Encoding: {self._coding}, but {error}") from error
@@ -112,40 +112,40 @@ class _Arrow:
 class _Layer:
     """One encoding of a body, if it is there: by its first bytes."""
 
-    def __init__(self, coding: str, most: int, formats: Container[str]) -> None:
-        self._coding, self._most, self._formats = coding, most, formats
-        self._first = b""
+    def __init__(self, coding: str, max_bytes: int, formats: Container[str]) -> None:
+        self._coding, self._max_bytes, self._formats = coding, max_bytes, formats
+        self._start = b""
         self._unpacker: _Unpacker | None = None
-        self._known = False
+        self._decided = False
 
-    def take(self, some: bytes) -> bytes:
+    def take(self, piece: bytes) -> bytes:
         """Return what a piece is without the encoding."""
-        if not self._known:
-            self._first += some
-            if len(self._first) < HEAD:
+        if not self._decided:
+            self._start += piece
+            if len(self._start) < HEAD:
                 return b""
-            some = self._look()
-        return self._unpacker.take(some) if self._unpacker else some
+            piece = self._look()
+        return self._unpacker.take(piece) if self._unpacker else piece
 
     def _look(self) -> bytes:
         """Choose by the first bytes; return them."""
-        self._known = True
-        first, coding = self._first, self._coding
-        if sniff(first, self._formats) is None and first:
-            gzip = coding == "deflate" or first.startswith(_GZIP) or first[0] & 15 == 8
+        self._decided = True
+        start, coding = self._start, self._coding
+        if sniff(start, self._formats) is None and start:
+            gzip = coding == "deflate" or start.startswith(_GZIP) or start[0] & 15 == 8
             if coding in _ARROW:
-                self._unpacker = _Arrow(coding, self._most)
+                self._unpacker = _Arrow(coding, self._max_bytes)
             elif gzip:
-                self._unpacker = _Zlib(coding, first, self._most)
-        return first
+                self._unpacker = _Zlib(coding, start, self._max_bytes)
+        return start
 
     def end(self) -> bytes:
         """Return what is left of it."""
-        rest = b""
-        if not self._known:
-            first = self._look()
-            rest = self._unpacker.take(first) if self._unpacker else first
-        return rest + self._unpacker.end() if self._unpacker else rest
+        remainder = b""
+        if not self._decided:
+            start = self._look()
+            remainder = self._unpacker.take(start) if self._unpacker else start
+        return remainder + self._unpacker.end() if self._unpacker else remainder
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -153,22 +153,22 @@ class _Layer:
             self._unpacker.close()
 
 
-class Content:
+class ResponseBody:
     """A body that comes piece by piece: `take` returns what there is to write, or what the body comes to; so `end`."""
 
-    def __init__(self, encodings: str, most: int, formats: Container[str] = ()) -> None:
+    def __init__(self, encodings: str, max_bytes: int, formats: Container[str] = ()) -> None:
         """Take at most so many bytes, packed or not, of a body with this Content-Encoding; `formats` as in `sniff`."""
-        codings = [each.strip().lower() for each in encodings.split(",")]
-        able = [each for each in codings if each in _ZLIB or (each in _ARROW and pa.Codec.is_available(_ARROW[each]))]
-        self._layers = [_Layer(coding, most, formats) for coding in reversed(able[:_LAYERS])]
-        self._encodings, self._most, self._formats = encodings.strip(), most, formats
+        codings = [word.strip().lower() for word in encodings.split(",")]
+        able = [name for name in codings if name in _ZLIB or (name in _ARROW and pa.Codec.is_available(_ARROW[name]))]
+        self._layers = [_Layer(coding, max_bytes, formats) for coding in reversed(able[:_LAYERS])]
+        self._encodings, self._max_bytes, self._formats = encodings.strip(), max_bytes, formats
         self._sent = self._size = 0
         self._head = b""
 
     def take(self, chunk: bytes) -> bytes | Outcome:
         """Return what a piece is unpacked, or the outcome of a body that is not read on."""
         self._sent += len(chunk)
-        if self._sent > self._most:
+        if self._sent > self._max_bytes:
             return self._too_large()
         try:
             for layer in self._layers:
@@ -179,36 +179,36 @@ class Content:
 
     def end(self) -> tuple[bytes, Outcome]:
         """Return what is left to write, and what a body comes to that is over."""
-        rest = b""
+        remainder = b""
         try:
             for layer in self._layers if self._sent else ():
-                rest = layer.take(rest) + layer.end()
+                remainder = layer.take(remainder) + layer.end()
         except _OverError as over:
             return b"", over.outcome
-        looked_at = self._looked_at(rest)
+        looked_at = self._looked_at(remainder)
         if isinstance(looked_at, Outcome):
             return b"", looked_at
-        return rest, Outcome("ok") if sniff(self._head, self._formats) else self._no_image()
+        return remainder, Outcome("ok") if sniff(self._head, self._formats) else self._no_image()
 
     def close(self) -> None:
         """Let go of what is open, however much has come."""
         for layer in self._layers:
             layer.close()
 
-    def _looked_at(self, some: bytes) -> bytes | Outcome:
-        self._size += len(some)
-        if self._size > self._most:
+    def _looked_at(self, piece: bytes) -> bytes | Outcome:
+        self._size += len(piece)
+        if self._size > self._max_bytes:
             return self._too_large()
         if len(self._head) < HEAD:
-            self._head += some[:HEAD]
+            self._head += piece[:HEAD]
             if len(self._head) >= HEAD and sniff(self._head, self._formats) is None:
                 return self._no_image()
-        return some
+        return piece
 
     def _too_large(self) -> Outcome:
-        return Outcome("too_large", f"more than {self._most:,} bytes")
+        return Outcome("too_large", f"more than {self._max_bytes:,} bytes")
 
     def _no_image(self) -> Outcome:
-        shown = self._head[:24].decode("ascii", "backslashreplace").replace("\n", " ").replace("\r", " ")
+        beginning = self._head[:24].decode("ascii", "backslashreplace").replace("\n", " ").replace("\r", " ")
         encoded = f", Content-Encoding: {self._encodings[:40]}" if self._encodings else ""
-        return Outcome("not_an_image", f"begins with {shown!r}{encoded}" if self._head else "the body is empty")
+        return Outcome("not_an_image", f"begins with {beginning!r}{encoded}" if self._head else "the body is empty")

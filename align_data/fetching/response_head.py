@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from align_data.fetching.chunked_body import Chunks
+from align_data.fetching.chunked_body import ChunkedBody
 
 MOST = 2**18
 """Bytes of a head, as browsers have it."""
@@ -41,7 +41,7 @@ class Head:
 
     def __init__(self) -> None:
         self._come = bytearray()
-        self._chunks: Chunks | None = None
+        self._chunks: ChunkedBody | None = None
         self.whole = False
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
@@ -53,22 +53,22 @@ class Head:
         """
         if self.whole:
             return b"", self._body(data)
-        looked = max(0, len(self._come) - 3)
+        searched = max(0, len(self._come) - 3)
         self._come += data
         plain = b""
         while not self.whole:
             if self._come.startswith((b"\r", b"\n")):
                 self._come = self._come.lstrip(b"\r\n")
-            end = _END.search(self._come, looked)
+            end = _END.search(self._come, searched)
             if (len(self._come) if end is None else end.end()) > MOST:
                 raise NoHeadError(f"a head of more than {MOST:,} bytes")
             if end is None:
                 _begin(bytes(self._come[:16]))
                 return b"", b""
             plain, interim = _plain(bytes(self._come[: end.start()]))
-            self.whole, looked = not interim, 0
+            self.whole, searched = not interim, 0
             del self._come[: end.end()]
-        self._chunks = Chunks() if _CHUNKED in plain else None
+        self._chunks = ChunkedBody() if _CHUNKED in plain else None
         body, self._come = bytes(self._come), bytearray()
         return plain, self._body(body)
 
@@ -88,27 +88,27 @@ def _begin(come: bytes) -> None:
 
 def _plain(head: bytes) -> tuple[bytes, bool]:
     """Return a head as it should be, and whether another one follows it."""
-    first, *lines = head.split(b"\n")
-    status = next((found for at in range(_JUNK + 1) if (found := _STATUS.match(first, at))), None)
+    status_line, *lines = head.split(b"\n")
+    status = next((match for at in range(_JUNK + 1) if (match := _STATUS.match(status_line, at))), None)
     if status is None:
-        raise NoHeadError(f"no status line, but {first[:40]!r}")
+        raise NoHeadError(f"no status line, but {status_line[:40]!r}")
     old = _NEW.match(status[1] or b"") is None
     headers = list(_headers(lines))
     framing = [
         (b"Content-Length", _length(_words(headers, b"content-length"))),
         (b"Content-Encoding", b", ".join(_words(headers, b"content-encoding"))),
     ]
-    codings = [each for each in _words(headers, b"transfer-encoding") if each != b"identity"]
+    codings = [coding for coding in _words(headers, b"transfer-encoding") if coding != b"identity"]
     if codings:
         # The body's end is said by its chunks, or by that of the connection: no length holds beside them.
-        packed = [each for each in codings if each != b"chunked"]
+        packed = [coding for coding in codings if coding != b"chunked"]
         chunked = b"chunked" if b"chunked" in codings else b""
         encodings = [*_words(headers, b"content-encoding"), *packed]
         framing = [(b"Transfer-Encoding", chunked), (b"Content-Encoding", b", ".join(encodings))]
-    kept = [(name, value) for name, value in headers if name in READ] + [each for each in framing if each[1]]
+    plain = [(name, value) for name, value in headers if name in READ] + [coding for coding in framing if coding[1]]
     begin = b"HTTP/1.%d %s %s" % (not old, status[2], _NO_VALUE.sub(b" ", status[3][:_REASON]).strip())
     interim = status[2].startswith(b"1") and status[2] != b"101"
-    return b"\r\n".join([begin, *(b"%s: %s" % each for each in kept), b"", b""]), interim
+    return b"\r\n".join([begin, *(b"%s: %s" % coding for coding in plain), b"", b""]), interim
 
 
 def _headers(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -128,13 +128,13 @@ def _headers(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 def _words(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """Return what all headers of a name list, in small letters."""
-    words = (word.strip().lower() for each, value in headers if each == name for word in value.split(b","))
+    words = (word.strip().lower() for header, value in headers if header == name for word in value.split(b","))
     return [word for word in words if word]
 
 
-def _length(said: list[bytes]) -> bytes:
+def _length(values: list[bytes]) -> bytes:
     """Return the length of a body, or nothing where none is said that is a number; NoHeadError for several."""
-    lengths = {int(each) for each in said if _LENGTH.fullmatch(each)}
+    lengths = {int(value) for value in values if _LENGTH.fullmatch(value)}
     if len(lengths) > 1:
-        raise NoHeadError(f"Content-Length: {b', '.join(said)[:40].decode('latin-1')}")
+        raise NoHeadError(f"Content-Length: {b', '.join(values)[:40].decode('latin-1')}")
     return b"%d" % lengths.pop() if lengths else b""

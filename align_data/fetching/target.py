@@ -46,32 +46,32 @@ def target(url: str, guard: Guard | None = None) -> URL | Outcome:
     if scheme is not None and scheme[1].lower() not in ("http", "https"):
         return Outcome("refused_scheme", f"{scheme[1][:40].lower()}: is neither http nor https")
     try:
-        asked = _asked(url)
-        return _wrong(asked, guard) or asked
+        request_url = _request_url(url)
+        return _refusal(request_url, guard) or request_url
     except ValueError as error:
         return Outcome("bad_url", str(error))
 
 
-def _asked(url: str) -> URL:
+def _request_url(url: str) -> URL:
     """Return the URL with its host in ASCII, and the rest as it is: a signed one may not be spelt otherwise."""
     if len(url) > LONGEST:
         raise ValueError(f"{len(url):,} characters")
     if not encodable(url):
         raise ValueError("not UTF-8")
     url = url.translate(_REMOVED)
-    found = _AUTHORITY.match(url)
-    if found is None or not found[1]:
+    authority_match = _AUTHORITY.match(url)
+    if authority_match is None or not authority_match[1]:
         raise ValueError("no host")
-    if len(found[1]) > _LONGEST_AUTHORITY:
-        raise ValueError(f"a host of {len(found[1]):,} characters")
-    scheme, _, authority = str(URL(f"{found[0]}/")).removesuffix("/").partition("://")
+    if len(authority_match[1]) > _LONGEST_AUTHORITY:
+        raise ValueError(f"a host of {len(authority_match[1]):,} characters")
+    scheme, _, authority = str(URL(f"{authority_match[0]}/")).removesuffix("/").partition("://")
     # As one path, the query too: then nothing takes it apart to put it together otherwise.
-    return URL.build(scheme=scheme, authority=authority, path=_escaped(url[found.end() :]), encoded=True)
+    return URL.build(scheme=scheme, authority=authority, path=_escaped(url[authority_match.end() :]), encoded=True)
 
 
-def _escaped(rest: str) -> str:
+def _escaped(path_and_query: str) -> str:
     """Return path and query with what is not legal in them escaped, and nothing else changed."""
-    path, mark, query = rest.partition("#")[0].partition("?")
+    path, mark, query = path_and_query.partition("#")[0].partition("?")
     path = path.replace("\\", "/")  # as browsers have it
     path = path if path.startswith("/") else f"/{path}"
     return _NOT_IN_PATH.sub(_percent, path) + mark + _NOT_IN_QUERY.sub(_percent, query)
@@ -85,8 +85,8 @@ def resolved(url: str, location: str) -> str:
     """Return where a redirect's Location leads from a URL: references resolved, nothing else changed."""
     location = location.strip(_AROUND).translate(_REMOVED)
     location = _UNDECODED.sub(lambda sign: f"%{ord(sign[0]) - 0xDC00:02X}", location)
-    found, scheme = _AUTHORITY.match(url), _SCHEME.match(location)
-    if found is None:
+    base, scheme = _AUTHORITY.match(url), _SCHEME.match(location)
+    if base is None:
         return location
     if scheme is not None:
         same = scheme[1].lower() == url.partition(":")[0].lower()
@@ -95,40 +95,40 @@ def resolved(url: str, location: str) -> str:
         # 'http:/path' and 'http:path' are a path of the host that was asked.
         location = location[scheme.end() :].removeprefix("//")
     end = _PATH_ENDS.search(location)
-    path, rest = (location[: end.start()], location[end.start() :]) if end is not None else (location, "")
+    path, suffix = (location[: end.start()], location[end.start() :]) if end is not None else (location, "")
     path = path.replace("\\", "/")
     if path.startswith("//"):
-        return f"{url.partition(':')[0]}:{path}{rest}"
-    ours, mark, query = url[found.end() :].partition("#")[0].partition("?")
+        return f"{url.partition(':')[0]}:{path}{suffix}"
+    ours, mark, query = url[base.end() :].partition("#")[0].partition("?")
     if path:
-        here = ours.replace("\\", "/").rpartition("/")[0]
-        return found[0] + _without_dots(path if path.startswith("/") else f"{here}/{path}") + rest
-    return found[0] + ours + (rest if rest.startswith("?") else mark + query + rest)
+        folder = ours.replace("\\", "/").rpartition("/")[0]
+        return base[0] + _without_dots(path if path.startswith("/") else f"{folder}/{path}") + suffix
+    return base[0] + ours + (suffix if suffix.startswith("?") else mark + query + suffix)
 
 
 def _without_dots(path: str) -> str:
     """Return a path without its '.' and '..', however they are spelt."""
-    kept: list[str] = []
+    segments: list[str] = []
     names = path.split("/")[1:]
     for number, name in enumerate(names, 1):
         plain = name.lower().replace("%2e", ".")
         if plain == "..":
-            del kept[-1:]
+            del segments[-1:]
         if plain not in (".", ".."):
-            kept.append(name)
+            segments.append(name)
         elif number == len(names):
-            kept.append("")
-    return "/" + "/".join(kept)
+            segments.append("")
+    return "/" + "/".join(segments)
 
 
-def _wrong(asked: URL, guard: Guard | None) -> Outcome | None:
-    host = host_of(asked)
+def _refusal(url: URL, guard: Guard | None) -> Outcome | None:
+    host = host_of(url)
     if not _NAME.fullmatch(host) and not _is_ipv6(host):
         return Outcome("bad_url", f"{host!r} cannot be a host's name")
-    if asked.port == 0:
+    if url.port == 0:
         return Outcome("bad_url", "port 0")
-    if guard is not None and asked.port in BAD_PORTS:
-        return Outcome("refused_port", f"port {asked.port} is not HTTP's")
+    if guard is not None and url.port in BAD_PORTS:
+        return Outcome("refused_port", f"port {url.port} is not HTTP's")
     return _number_in_disguise(host, guard) if guard is not None else None
 
 

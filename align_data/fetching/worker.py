@@ -19,7 +19,7 @@ from align_data.common.workers.values import of, plain
 from align_data.fetching.backoff import loaded
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import LOG, Crawl, Limits
-from align_data.fetching.crawl_state import Fetched
+from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.outcome import Outcome
 from align_data.storage.image_formats import ALL, HEAD, sniff
 from align_data.storage.store import Store, make_work
@@ -35,7 +35,7 @@ REASON = 300
 
 
 @dataclass(frozen=True)
-class Settings:
+class FetchSettings:
     """What a child must know for all chunks."""
 
     policy: Policy
@@ -46,7 +46,7 @@ class Settings:
     max_tar: int = MAX_TAR
     log: str = LOG
     """The file in the work folder that tells the processes of a run which hosts are to be left alone."""
-    known: str = ""
+    notices: str = ""
     """Notices of hosts that are known before, as JSON."""
 
 
@@ -79,18 +79,18 @@ class Row(NamedTuple):
     size: int | None = None
 
 
-def _shown(said: str) -> str:
+def _printable(text: str) -> str:
     """Return words as they can be printed: a server may send what a terminal obeys."""
-    if said.isprintable():
-        return said
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in said)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def row(outcome: Outcome, place: Place | None = None) -> Row:
     """Return an outcome as a row; what a server says is cut short, and what is not to be printed is spelt out."""
     where = (None, None, None) if place is None else (place.tar, place.offset, place.size)
-    said = outcome.reason and _shown(mask(outcome.reason)[:REASON])[:REASON]
-    return Row(outcome.status, said, outcome.retryable, *where)
+    reason = outcome.reason and _printable(mask(outcome.reason)[:REASON])[:REASON]
+    return Row(outcome.status, reason, outcome.retryable, *where)
 
 
 class _Lookups(ThreadPoolExecutor):
@@ -106,18 +106,18 @@ def make_room(connections: int) -> None:
     need = 2 * connections + 256  # a socket and the file of a large body each, and what else is open
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < need:
-        most = need if hard == resource.RLIM_INFINITY else min(need, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        if most < need:
+        limit = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        if limit < need:
             raise EngineError(
-                f"{connections:,} connections need {need:,} open files, and a process may have {most:,} here: "
+                f"{connections:,} connections need {need:,} open files, and a process may have {limit:,} here: "
                 "raise ulimit -n, or lower --connections"
             )
 
 
 def handler(setup: Any) -> Handler:
     """Return what fetches chunks: it sends counts of statuses now and then, and each chunk's number and rows."""
-    settings = of(Settings, setup)
+    settings = of(FetchSettings, setup)
 
     def fetch(tasks: Any, send: Send) -> None:
         asyncio.run(_fetch(settings, of(tuple[ChunkTask, ...], tasks), send))
@@ -127,22 +127,22 @@ def handler(setup: Any) -> Handler:
 
 def send_rows(send: Send, number: int, rows: Sequence[Row]) -> None:
     """Send the rows of a chunk, some at a time."""
-    for first in range(0, len(rows), _ROWS):
-        send((number, plain(rows[first : first + _ROWS])))
+    for start in range(0, len(rows), _ROWS):
+        send((number, plain(rows[start : start + _ROWS])))
 
 
-async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
+async def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send) -> None:
     loop = asyncio.get_running_loop()
-    make_room(settings.limits.most)
-    loop.set_default_executor(_Lookups(min(_MOST_LOOKUPS, max(_LOOKUPS, settings.limits.most))))
+    make_room(settings.limits.in_process)
+    loop.set_default_executor(_Lookups(min(_MOST_LOOKUPS, max(_LOOKUPS, settings.limits.in_process))))
     work = make_work(settings.store.work)
     by_number = {task.number: task for task in tasks}
 
-    def finish(fetched: Fetched) -> None:
+    def finish(fetched: FetchedChunk) -> None:
         rows = store(settings, by_number[fetched.number], fetched)
-        gone = sum(row.status == _BANNED.status for row in rows)
-        if gone:  # they were counted when they came
-            loop.call_soon_threadsafe(send, {"ok": -gone, _BANNED.status: gone})
+        banned = sum(row.status == _BANNED.status for row in rows)
+        if banned:  # they were counted when they came
+            loop.call_soon_threadsafe(send, {"ok": -banned, _BANNED.status: banned})
         loop.call_soon_threadsafe(send_rows, send, fetched.number, rows)
 
     def beat() -> None:
@@ -150,8 +150,8 @@ async def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> 
         crawl.outcomes = Counter()
 
     async with Client.of(settings.policy) as client:
-        known = loaded(settings.known).values()
-        crawl = Crawl(client, settings.limits, settings.policy.deadline, str(work), settings.log, known)
+        notices = loaded(settings.notices).values()
+        crawl = Crawl(client, settings.limits, settings.policy.deadline, str(work), settings.log, notices)
         await crawl.run(((task.number, task.urls) for task in tasks), finish, beat)
     beat()
 
@@ -162,7 +162,7 @@ def _sha256(spool: BinaryIO, start: int, size: int) -> str:
     return ban(hashlib.sha256(spool.read(size)).hexdigest())
 
 
-def store(settings: Settings, task: ChunkTask, fetched: Fetched) -> list[Row]:
+def store(settings: FetchSettings, task: ChunkTask, fetched: FetchedChunk) -> list[Row]:
     """Write a chunk's bytes as tars, in the order of its URLs; return its rows."""
     rows = []
     with TarWriter(settings.store, task.tar, settings.max_tar) as writer:

@@ -15,7 +15,7 @@ from align_data.fetching.worker import REASON, ChunkTask, Row
 _MANY = 2**40
 
 
-def answers(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] | tuple[int, list[Row]]]:
+def replies(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] | tuple[int, list[Row]]]:
     """Yield counts of statuses, and the number and rows of each chunk as soon as it is whole.
 
     Raises ChildDiedError for what cannot be an answer, and where rows are missing at the end.
@@ -23,14 +23,14 @@ def answers(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] |
     todo = {task.number: task for task in tasks}
     rows: dict[int, list[Row]] = {task.number: [] for task in tasks}
     try:
-        for said in child.ask(plain(tasks)):
-            if isinstance(said, dict):
-                yield _counts(said)
+        for reply in child.ask(plain(tasks)):
+            if isinstance(reply, dict):
+                yield _counts(reply)
                 continue
-            number, some = of(tuple[int, tuple[Row, ...]], said)
+            number, chunk_rows = of(tuple[int, tuple[Row, ...]], reply)
             task = todo[number]
-            rows[number] += some
-            if len(rows[number]) > len(task.urls) or not all(_possible(row, task.tar) for row in some):
+            rows[number] += chunk_rows
+            if len(rows[number]) > len(task.urls) or not all(_possible(row, task.tar) for row in chunk_rows):
                 raise WrongValueError("not the rows of its chunk")
             if len(rows[number]) == len(task.urls):
                 del todo[number]
@@ -41,8 +41,8 @@ def answers(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] |
         raise child.misbehaved() from None
 
 
-def _counts(said: Any) -> Counter[str]:
-    counts = of(dict[str, int], said)
+def _counts(reply: Any) -> Counter[str]:
+    counts = of(dict[str, int], reply)
     if not all(is_status(status) and abs(count) < _MANY for status, count in counts.items()):
         raise WrongValueError("not counts of statuses")
     return Counter(counts)
@@ -58,5 +58,5 @@ def _possible(row: Row, tar: str) -> bool:
     return row.status == "ok" and ours is not None and min(row.offset, row.size) >= 0
 
 
-def _printable(said: str | None) -> bool:
-    return said is None or (len(said) <= REASON and said.isprintable())
+def _printable(reason: str | None) -> bool:
+    return reason is None or (len(reason) <= REASON and reason.isprintable())

@@ -26,8 +26,8 @@ from align_data.engines.base import Engine
 from align_data.fetching import backoff, record
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
-from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, Row, Settings
-from align_data.fetching.worker_replies import answers
+from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, FetchSettings, Row
+from align_data.fetching.worker_replies import replies
 from align_data.storage.image_formats import optional
 from align_data.storage.manifests import checked, unchecked
 from align_data.storage.tables import CHUNKED, PART, Manifest, PartInfo, Table, cut
@@ -62,7 +62,7 @@ class _Run:
     dataset: Dataset
     pairs: Manifest
     ledger: str | None
-    settings: Settings
+    settings: FetchSettings
     number: int
     chunk: int
     children: int
@@ -100,7 +100,7 @@ def fetch(
     children = engine.children(number)
     log = f"hosts-{uuid4().hex}.log"  # another run heeds what the dataset keeps, not what a killed one left
     shared_limits = limits.shared(engine.at_once(number) * children)
-    settings = Settings(policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log)
+    settings = FetchSettings(policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log)
     run = _begin(_Run(dataset, pairs, ledger, settings, 0, chunk, children, handler), asked)
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
@@ -242,7 +242,7 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
     tasks = list(_tasks(run, part, state))
     table = _chunk_table(run, part)
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
-    settings = replace(run.settings, known=backoff.dumped(backoff.loaded(store.read_bytes(backoff.KEPT)).values()))
+    settings = replace(run.settings, notices=backoff.dumped(backoff.loaded(store.read_bytes(backoff.KEPT)).values()))
     kept = [time.monotonic()]
 
     def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
@@ -250,7 +250,7 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
         remote = not run.settings.store.local
         child = Child(run.handler, plain(settings), max_bytes=ANSWER, environment=remote)
         try:
-            for answer in chain.from_iterable(answers(child, share) for share in shares):
+            for answer in chain.from_iterable(replies(child, share) for share in shares):
                 check()
                 if time.monotonic() - kept[0] > _KEEP:
                     kept[0] = time.monotonic()

@@ -26,11 +26,11 @@ from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of
 from align_data.fetching.client import OPT_OUTS, Policy
 from align_data.fetching.crawl import Limits
-from align_data.fetching.crawl_state import Fetched
+from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.messages import judged, outcome
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.worker import ChunkTask, Row, Settings, make_room, send_rows, store
+from align_data.fetching.worker import ChunkTask, FetchSettings, Row, make_room, send_rows, store
 from align_data.sources import img2dataset as shards
 from align_data.sources.img2dataset import Held
 from align_data.sources.lists import Source, find
@@ -97,7 +97,7 @@ def download(policy: Policy, limits: Limits, lists: Path, out: Path, rows: int) 
         output_folder=str(out),
         output_format="webdataset",
         processes_count=1,
-        thread_count=limits.most,
+        thread_count=limits.in_process,
         number_sample_per_shard=max(rows, _SHARD_ROWS),
         resize_mode="no",
         disable_all_reencoding=True,
@@ -112,8 +112,8 @@ def download(policy: Policy, limits: Limits, lists: Path, out: Path, rows: int) 
 
 def handler(setup: Any) -> Handler:
     """Return what fetches chunks: of each it sends counts of statuses, and (number, rows) until it is whole."""
-    settings = of(Settings, setup)
-    make_room(settings.limits.most)
+    settings = of(FetchSettings, setup)
+    make_room(settings.limits.in_process)
 
     def fetch(given: Any, send: Send) -> None:
         tasks = of(tuple[ChunkTask, ...], given)
@@ -123,7 +123,7 @@ def handler(setup: Any) -> Handler:
     return fetch
 
 
-def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
+def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send) -> None:
     with tempfile.TemporaryDirectory(prefix="img2dataset-", dir=make_work(settings.store.work)) as folder:
         lists, out = Path(folder) / "lists", Path(folder) / "out"
         for path in (lists, out):
@@ -141,7 +141,7 @@ def _fetch(settings: Settings, tasks: Sequence[ChunkTask], send: Send) -> None:
             send_rows(send, task.number, rows)
 
 
-def _taken(settings: Settings, task: ChunkTask, source: Source) -> list[Row]:
+def _taken(settings: FetchSettings, task: ChunkTask, source: Source) -> list[Row]:
     """Store what one shard has of a chunk's URLs; return their rows."""
     known = shards.samples(source)
     held = shards.held(source, known["key"])
@@ -156,4 +156,4 @@ def _taken(settings: Settings, task: ChunkTask, source: Source) -> list[Row]:
     found = [ends.get(url, lost) for url in task.urls]
     places = {number: (place.offset, place.size) for number, (_, place) in enumerate(found) if place is not None}
     with Path(source.path).with_suffix(".tar").open("rb") as tar:
-        return store(settings, task, Fetched(task.number, [end for end, _ in found], tar, places))
+        return store(settings, task, FetchedChunk(task.number, [end for end, _ in found], tar, places))

@@ -23,7 +23,7 @@ from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_ou
 from align_data.fetching.guard import Guard
 from align_data.fetching.messages import ours
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.response_body import Content
+from align_data.fetching.response_body import ResponseBody
 from align_data.fetching.response_head import Head, NoHeadError
 from align_data.fetching.target import resolved, target
 
@@ -156,10 +156,10 @@ class _Body(http.client.HTTPResponse):
         """Return the whole body, unpacked, or the next `amount` bytes as they come."""
         if amount is not None or self.isclosed():
             return super().read(amount)
-        with closing(Content(self.headers.get("Content-Encoding", ""), self._most, self._formats)) as content:
+        with closing(ResponseBody(self.headers.get("Content-Encoding", ""), self._most, self._formats)) as content:
             return self._taken(content)
 
-    def _taken(self, content: Content) -> bytes:
+    def _taken(self, content: ResponseBody) -> bytes:
         try:
             body = b"".join([_or_refuse(content.take(some)) for some in self._pieces()])
         except TimeoutError:
