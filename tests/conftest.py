@@ -8,12 +8,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import forked
 import polars as pl
 import pytest
 from hostile_texts import HOSTILE
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from align_data.common import workers
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import MEMORY, LocalEngine
@@ -145,6 +147,14 @@ def build(
     decision = Decision(loaded, overrides)
     done = run(Intake(inputs, parts=parts), decision, Dataset(store), engine, Silent())
     return Built(Dataset(store), done.account, done.audit, loaded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children() -> Iterator[None]:
+    """Let child processes begin without their imports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "subprocess", forked)
+        yield
 
 
 @pytest.fixture
