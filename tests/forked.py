@@ -72,7 +72,7 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         return self.returncode
 
 
-def run(command: Sequence[Any], *, input: Any = None, timeout: float | None = None, **options: Any) -> Any:  # noqa: A002
+def run(command: Sequence[Any], *, input: Any = None, timeout: float | None = None, **options: Any) -> Any:
     """Run Python code to its end, as `subprocess.run` does."""
     check = options.pop("check", False)
     if options.pop("capture_output", False):
@@ -105,9 +105,7 @@ def _received(passed: Any) -> int:
     return int(passed.detach())
 
 
-def _become(
-    line: list[str], streams: list[int], environment: dict[str, str], folder: str, new_session: bool
-) -> None:
+def _become(line: list[str], streams: list[int], environment: dict[str, str], folder: str, new_session: bool) -> None:
     """Be what `python LINE` would be."""
     if new_session:
         os.setsid()
@@ -115,11 +113,11 @@ def _become(
         os.dup2(fd, number)
     for fd in {*streams} - {0, 1, 2}:
         os.close(fd)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", errors="backslashreplace")
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]  # it has the server's address
     _, code, *arguments = line
     sys.argv = ["-c", *arguments]
-    exec(code, {"__name__": "__main__"})  # noqa: S102
+    exec(code, {"__name__": "__main__"})

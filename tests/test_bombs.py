@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import random
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -46,7 +46,7 @@ def peak(list_: Path, out: Path, memory: str = "256MB") -> tuple[str, int]:
         "finally: print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     )
     command = [sys.executable, "-c", code, "ingest", str(list_), "--out", str(out), "--memory", memory]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr, int(done.stdout.split()[-1]) // 1024
 
 

@@ -10,7 +10,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import hostile_images as hostile
 import numpy as np
 import oracle
@@ -650,13 +650,13 @@ def test_a_damaged_tar_is_a_sentence(pool: Any, children: None, how: str, worker
 MARK = f"ALIGN_DATA_TEST_OF_KILLING_{os.getpid()}"  # other suites may run beside this one
 
 
-def start(folder: Path, mark: str, *options: object) -> subprocess.Popen[bytes]:
+def start(folder: Path, mark: str, *options: object) -> forked.Popen:
     """Measure as a user does, in a process that can be told with all of its children."""
     code = "from align_data.cli import main; main()"
     names = ["--signals", ",".join((*NAMES, "n_words")), "--chunk", "2", "--workers", "2"]
     command = [sys.executable, "-c", code, "measure", str(folder), *names, *map(str, options)]
     environment = {**os.environ, MARK: mark}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return forked.Popen(command, env=environment, stdout=forked.DEVNULL, stderr=forked.PIPE)
 
 
 def alive(mark: str) -> list[str]:
@@ -682,7 +682,7 @@ def ended(mark: str) -> bool:
     return False
 
 
-def finish(process: subprocess.Popen[bytes]) -> bytes:
+def finish(process: forked.Popen) -> bytes:
     _, said = process.communicate()
     return said
 
@@ -708,7 +708,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
             process = start(out, f"{sooner}-{kills}")
             try:
                 process.wait(chance.uniform(0.5, 0.95) * seconds / sooner if kills < 4 else None)
-            except subprocess.TimeoutExpired:
+            except forked.TimeoutExpired:
                 process.kill()
             said = finish(process)
             assert ended(f"{sooner}-{kills}")

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import forked
 import polars as pl
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -651,7 +652,7 @@ def test_more_connections_than_files_are_a_sentence() -> None:
         "try: make_room(10_000)\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = forked.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     room, said = done.stdout.splitlines()
     assert room == "456"
     assert said == (
@@ -731,7 +732,7 @@ def test_memory_is_bounded_whatever_comes(tmp_path: Path) -> None:
         hogs = [web.url(f"{path}?{number}") for number in range(16) for path in (*HOGS, f"/good/{number}")]
         lines = f"60 {' '.join(large + others)}\n1 {' '.join(hogs)}\n"
         command = [sys.executable, "-c", MEMORY_CODE, str(tmp_path), HOME]
-        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, timeout=100)
+        done = forked.run(command, input=lines, capture_output=True, text=True, check=True, timeout=100)
     first, second, peak = done.stdout.splitlines()
     assert first.split() == ["too_large"] * 128 + [answers()[path][0] for _ in range(8) for path in endless]
     assert set(second.split()[::4]) == set(second.split()[1::4]) == {"timeout"}
@@ -1093,7 +1094,7 @@ def test_a_proxy_that_wants_another_user_is_no_answer_of_the_hosts(tmp_path: Pat
             "1",
         ]
         code = "from align_data.cli import main; main()"
-        done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=True)
+        done = forked.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=True)
     assert "secret" not in done.stdout + done.stderr
     images = read(dataset, "images")
     assert set(images["status"]) == {"connect"}
@@ -1132,15 +1133,15 @@ def test_a_damaged_note_of_the_last_run_begins_another(tmp_path: Path, content: 
 # Killed.
 
 
-def start(dataset: Path, *more: str) -> subprocess.Popen[bytes]:
+def start(dataset: Path, *more: str) -> forked.Popen:
     options = ["--all", "--allow-network", f"{HOME}/32", "--deadline", "2", "--chunk", "20", "--workers", "2", *more]
     # What runs the tests may ignore interrupts, and a process inherits that.
     code = "import signal; signal.signal(2, signal.default_int_handler); from align_data.cli import main; main()"
     command = [sys.executable, "-c", code, "fetch", str(dataset), *options]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return forked.Popen(command, stdout=forked.DEVNULL, stderr=forked.PIPE)
 
 
-def ended(process: subprocess.Popen[bytes], timeout: float = 60) -> str:
+def ended(process: forked.Popen, timeout: float = 60) -> str:
     _, said = process.communicate(timeout=timeout)
     return said.decode()
 
@@ -1184,7 +1185,7 @@ def web_urls(web: Web, number: int) -> list[str]:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 
 
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_for(condition: Callable[[], Any], process: forked.Popen | None = None) -> None:
     """Wait, but not for ever, and not for a process that has ended."""
     until = time.monotonic() + 30
     while not condition() and time.monotonic() < until and (process is None or process.poll() is None):
@@ -1292,7 +1293,7 @@ def test_a_full_disk_is_a_sentence_and_another_run_goes_on(tmp_path: Path) -> No
             "from align_data.cli import main; main()"
         )
         command = [sys.executable, "-c", code, "fetch", folder, "--all", "--allow-network", f"{HOME}/32"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = forked.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 1
         assert "Error: cannot write " in done.stderr
         assert "File too large; what was finished stays, run again to go on" in done.stderr

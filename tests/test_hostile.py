@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -180,7 +180,7 @@ def test_a_few_kilobytes_of_parquet_do_not_fill_the_memory(tmp_path: Path) -> No
         "finally: print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     )
     command = ["ingest", str(tmp_path / "bomb.parquet"), "--out", str(tmp_path / "ds"), "--memory", "200MB"]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    done = forked.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
     assert (tmp_path / "bomb.parquet").stat().st_size < 500_000
     assert int(done.stdout.split()[-1]) < 2_000_000  # kB, with pages of the spill; all of it is 1,000 MB of text
 
@@ -192,7 +192,7 @@ def test_many_small_lists_need_few_open_files(tmp_path: Path) -> None:
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))\nfrom align_data.cli import main; main()"
     )
     command = ["ingest", f"{tmp_path}/l-*.csv", "--out", str(tmp_path / "ds"), "--memory", "1KB"]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    done = forked.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
     assert "120 rows in = 120 pairs" in done.stdout
 
 

@@ -6,11 +6,11 @@ import os
 import random
 import resource
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import Crashes, build, tree, write_list
 from test_corpus import pool
@@ -20,10 +20,10 @@ from align_data.stages.ingest import Parts
 ARGUMENTS = ["--recipe", "align", "--set", "rarest_ngram.ge=2", "--part-rows", "2000", "--memory", "3MB"]
 
 
-def start(lists: list[str], out: Path) -> subprocess.Popen[bytes]:
+def start(lists: list[str], out: Path) -> forked.Popen:
     code = "from align_data.cli import main; main()"
     command = [sys.executable, "-c", code, "run", *lists, *ARGUMENTS, "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return forked.Popen(command, stdout=forked.DEVNULL, stderr=forked.PIPE)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_killed_again_and_again(
             process.wait(
                 at * seconds if kills < 8 else None
             )  # a machine that has become slow would never get to the end
-        except subprocess.TimeoutExpired:
+        except forked.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
         at = chance.uniform(0.4, 1.2)
@@ -91,7 +91,7 @@ def test_a_file_that_may_not_grow_is_a_sentence(
         "from align_data.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "run", *lists, *ARGUMENTS, "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Error: cannot write " in done.stderr
     assert "File too large; what was finished stays, run again to go on" in done.stderr

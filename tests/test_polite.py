@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from aiohttp.abc import ResolveResult
 from conftest import read
@@ -74,12 +74,12 @@ for line in sys.stdin:
 """
 
 
-def holder(path: Path, number: int) -> subprocess.Popen[str]:
+def holder(path: Path, number: int) -> forked.Popen:
     command = [sys.executable, "-c", HOLDER, str(path), str(number)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return forked.Popen(command, stdin=forked.PIPE, stdout=forked.PIPE, text=True)
 
 
-def said(process: subprocess.Popen[str], word: str = "") -> str:
+def said(process: forked.Popen, word: str = "") -> str:
     assert process.stdin is not None
     assert process.stdout is not None
     if word:

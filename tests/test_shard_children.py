@@ -6,13 +6,13 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from conftest import tree
 from hypothesis import given
@@ -125,11 +125,11 @@ def test_killed_its_children_end_and_the_same_bytes_come_of_a_second_run(tmp_pat
     line = [sys.executable, "-c", code, "export", made.store.url, "--recipe", "some", "--shard-size", "2"]
     line += ["--workers", "3", "--resize", "crop", "--out"]
     began = time.monotonic()
-    subprocess.run([*line, str(tmp_path / "whole")], check=True, capture_output=True)
+    forked.run([*line, str(tmp_path / "whole")], check=True, capture_output=True)
     seconds, chance = time.monotonic() - began, random.Random(5)
     for number in range(4):
         environment = {**os.environ, _MARK: str(number)}
-        process = subprocess.Popen([*line, str(tmp_path / "out")], env=environment, stderr=subprocess.DEVNULL)
+        process = forked.Popen([*line, str(tmp_path / "out")], env=environment, stderr=forked.DEVNULL)
         time.sleep(chance.uniform(0.6, 0.95) * seconds)
         process.kill()
         process.wait()
@@ -137,7 +137,7 @@ def test_killed_its_children_end_and_the_same_bytes_come_of_a_second_run(tmp_pat
         while alive(str(number)) and time.monotonic() < until:
             time.sleep(0.05)
         assert not alive(str(number))
-    subprocess.run([*line, str(tmp_path / "out")], check=True, capture_output=True)
+    forked.run([*line, str(tmp_path / "out")], check=True, capture_output=True)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -446,16 +447,14 @@ def test_killed_again_and_again_it_comes_to_the_same_bytes(made: Made, tmp_path:
     code = "from align_data.cli import main; main()"
     line = [sys.executable, "-c", code, "export", made.dataset.store.url, "--recipe", "some", "--shard-size", "3"]
     began = time.monotonic()
-    subprocess.run([*line, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    forked.run([*line, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
     seconds = time.monotonic() - began
     expected, killed = tree(tmp_path / "whole"), 0
     for _ in range(40):
-        process = subprocess.Popen(
-            [*line, "--out", str(tmp_path / "out")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = forked.Popen([*line, "--out", str(tmp_path / "out")], stdout=forked.DEVNULL, stderr=forked.DEVNULL)
         try:
             process.wait(chance.uniform(0.5, 1.05) * seconds)
-        except subprocess.TimeoutExpired:
+        except forked.TimeoutExpired:
             process.kill()
             process.wait()
             killed += 1
@@ -466,7 +465,7 @@ def test_killed_again_and_again_it_comes_to_the_same_bytes(made: Made, tmp_path:
         shutil.rmtree(tmp_path / "out")  # the machine was busier when the time was taken
         seconds *= 0.7
     assert killed
-    subprocess.run([*line, "--out", str(tmp_path / "out")], check=True, capture_output=True)
+    forked.run([*line, "--out", str(tmp_path / "out")], check=True, capture_output=True)
     assert tree(tmp_path / "out") == expected
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import fsspec
 import numpy as np
 import polars as pl
@@ -411,7 +411,7 @@ def test_a_dry_run_says_it_and_writes_nothing(base: Path, place: Place) -> None:
     file.write_text("\n".join(urls))
     line = ["takedown", str(place.folder / "dataset"), "--urls", str(file), "--dry-run", "--json"]
     line += [item for folder in place.exports for item in ("--shards", folder)]
-    done = subprocess.run([sys.executable, "-c", "from align_data.cli import main; main()", *line],
+    done = forked.run([sys.executable, "-c", "from align_data.cli import main; main()", *line],
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert place.tree() == before
     foreseen = json.loads(done.stdout)
@@ -1023,7 +1023,7 @@ def test_the_command_prints_and_stores_a_receipt(base: Path, place: Place) -> No
     line = ["takedown", str(place.folder / "dataset"), "--urls", str(place.folder.parent / "list.txt")]
     line += [item for folder in place.exports for item in ("--shards", folder)]
     code = "from align_data.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=True)
+    done = forked.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=True)
     receipt = json.loads((place.folder / "dataset" / "takedowns" / "0001.json").read_text())
     lines = done.stdout.splitlines()
     asked = chosen(base, 4)["url"].n_unique()

@@ -12,19 +12,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from forked import processes
 
 LIMIT = 120.0
 """Seconds until a command hangs, on a machine that has other work."""
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 """What Python tells an audit hook before it changes a file, beside `open`."""
 _WRITES = os.O_WRONLY | os.O_RDWR
-
-_processes = get_context("forkserver")
-_processes.set_forkserver_preload(["align_data.cli", "align_data.stages.pipeline", "align_data.report", "PIL.Image"])
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def call(
 ) -> Ended:
     """Call a function of a module in a process of its own, in a folder."""
     with tempfile.TemporaryDirectory(prefix="torture-") as kept:
-        process = _processes.Process(target=_child, args=(work, arguments, str(folder.absolute()), death, kept))
+        process = processes.Process(target=_child, args=(work, arguments, str(folder.absolute()), death, kept))
         process.start()
         process.join(limit)
         hangs = process.is_alive()
