@@ -24,15 +24,15 @@ __all__ = ["DEVNULL", "PIPE", "STDOUT", "Popen", "TimeoutExpired", "processes", 
 
 processes = get_context("forkserver")
 """Where processes come from, also for `multiprocessing`."""
-processes.set_forkserver_preload(
-    [
-        *("align_data.cli.common", "align_data.stages.pipeline", "align_data.stages.export.making"),
-        *("align_data.stages.audit", "align_data.stages.takedown", "align_data.stages.verify"),
-        *("align_data.report", "align_data.report.pictures", "align_data.fetching.worker"),
-        *("align_data.decoding.worker", "align_data.common.workers.serving", "scipy.fftpack"),
-        *(f"PIL.{plugin}" for plugin in PIL._plugins),
-    ]
-)
+PRELOADED = [
+    *("align_data.cli.options", "align_data.stages.pipeline", "align_data.stages.export.making"),
+    *("align_data.stages.audit", "align_data.stages.takedown", "align_data.stages.verify"),
+    *("align_data.report", "align_data.report.thumbnails", "align_data.fetching.worker"),
+    *("align_data.decoding.worker", "align_data.common.workers.serving", "scipy.fftpack"),
+    *(f"PIL.{plugin}" for plugin in PIL._plugins if not plugin.startswith(("Fpx", "Mic"))),  # those need olefile
+]
+"""What the server has imported."""
+processes.set_forkserver_preload(PRELOADED)
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """The server has no second thread, so that it can be forked: NumPy starts its own when it is imported."""
 

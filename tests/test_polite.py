@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,18 +11,17 @@ from typing import Any
 
 import forked
 import pytest
-from aiohttp.abc import ResolveResult
 from conftest import read
 from hostile_web import Web, serve
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fetch import Names, crawl, dataset_of
+from many_names import HOMES
+from test_fetch import crawl, dataset_of
 
 from align_data.common.progress import Silent
-from align_data.common.workers import Handler
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.fetching import backoff, worker
+from align_data.fetching import backoff
 from align_data.fetching.backoff import KEPT, Notice, Notices, dumped, keep, loaded
 from align_data.fetching.client import Policy
 from align_data.fetching.connection_slots import Slots
@@ -33,30 +31,12 @@ from align_data.stages.fetch import Report, fetch
 from align_data.stages.ingest import Parts
 from align_data.storage.store import Store
 
-HOMES = [f"127.0.0.{number}" for number in range(2, 10)]
 POLICY = Policy(Guard.of(["127.0.0.0/8"]), deadline=20.0)
-
-
-class ManyNames(Names):
-    """Resolves n3.example to 127.0.0.3, and every other name to 127.0.0.2."""
-
-    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> Any:
-        number = host.removeprefix("n").partition(".")[0]
-        address = f"127.0.0.{number}" if number.isdecimal() else HOMES[0]
-        return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)]
-
-
-def handler(setup: Any) -> Handler:
-    """What the children run: the worker, with names of our own."""
-    import aiohttp  # noqa: PLC0415 - in the child
-
-    aiohttp.ThreadedResolver = ManyNames  # type: ignore[misc, assignment]
-    return worker.handler(setup)
 
 
 def fetched(dataset: Dataset, limits: Limits, workers: int, policy: Policy = POLICY) -> Report:
     engine = LocalEngine(dataset.store.work, workers)
-    return fetch(dataset, None, policy, limits, engine, Silent(), 16, "test_polite:handler")
+    return fetch(dataset, None, policy, limits, engine, Silent(), 16, "many_names:handler")
 
 
 # Slots.
