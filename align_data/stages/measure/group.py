@@ -11,7 +11,7 @@ import polars as pl
 from align_data.data.columns import fresh, identities
 from align_data.data.layout import Dataset
 from align_data.data.tombstones import fingerprint
-from align_data.signals import SIGNALS, Piece, Signal
+from align_data.signals import SIGNALS, Piece, Signal, ordered
 from align_data.storage.tables import Manifest, PartWriter, digest
 
 
@@ -29,8 +29,7 @@ class Group:
         self.table = dataset.measured(name)
         # Names, not definitions: a group travels to other machines.
         self.new = [signal.name for signal in todo if signal.group == name]
-        names = {*fresh(dataset, name, pairs), *self.new}
-        self.columns = [c.name for c in self.table.contract.columns if c.name in names]
+        self.columns = ordered([*fresh(dataset, name, pairs), *self.new])
         kept = identities(dataset, [column for column in self.columns if column not in self.new])
         self._identities = {**kept, **identities(dataset, self.new, anew=True)}
         self.tombstones = fingerprint(dataset) is not None
