@@ -13,7 +13,7 @@ from PIL import Image
 
 from align_data.engines.base import Engine
 from align_data.signals import SIGNALS, Signal
-from align_data.signals.base import Counted, Piece
+from align_data.signals.base import Piece, PoolCount
 from align_data.signals.image import checked
 
 
@@ -59,8 +59,8 @@ MADE_UP: dict[str, Signal] = {
             measure=lambda piece: piece.frame["url"].str.len_chars().cast(pl.Int32),
         ),
         replace(SIGNALS["min_side"], name="area", type="int64", measure=_area),
-        replace(SIGNALS["images_per_text"], name="texts_again", counted=Counted("texts")),
-        replace(SIGNALS["rarest_ngram"], name="commonest_ngram", counted=Counted("ngrams", commonest), none=None),
+        replace(SIGNALS["images_per_text"], name="texts_again", counted=PoolCount("texts")),
+        replace(SIGNALS["rarest_ngram"], name="commonest_ngram", counted=PoolCount("ngrams", commonest), none=None),
         checked("redness", "float64", "0 to 255", "The mean of the red channel.", "made up", redness),
         checked("tint", "string", "channel", "The channel with the highest mean.", "made up", tint),
     )

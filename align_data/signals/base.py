@@ -78,7 +78,7 @@ Reduce = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Counted:
+class PoolCount:
     """What is counted over the whole pool for a corpus signal."""
 
     keys: Literal["texts", "rows", "urls", "ngrams"]
@@ -119,7 +119,7 @@ class Signal:
     """What it needs of the user beside images, as the end of a sentence."""
     measure: Measure | None = None
     """Piece to column, for row and image signals; the others need more than one piece."""
-    counted: Counted | None = None
+    counted: PoolCount | None = None
     """What corpus signals are measured from."""
     version: int = 1
     """Raised when the same input would give another value."""

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Hashes, Keys, keys, pair_keys
-from align_data.signals.base import Counted, Piece, Signal
+from align_data.signals.base import Piece, PoolCount, Signal
 
 NO_NGRAM = int(np.iinfo(np.int64).max)
 
@@ -63,7 +63,7 @@ SIGNALS = (
         about="Number of pairs in the raw pool with exactly this text.",
         source="ALIGN section 3",
         needs=("alt_text",),
-        counted=Counted("texts"),
+        counted=PoolCount("texts"),
     ),
     Signal(
         name="rows_per_text",
@@ -74,7 +74,7 @@ SIGNALS = (
         about="Number of rows in the input with exactly this text: what was merged into one pair counts each time.",
         source="COYO-700M, README; it does not say whether a text appears in a row or in a pair",
         needs=("alt_text", "copies"),
-        counted=Counted("rows"),
+        counted=PoolCount("rows"),
     ),
     Signal(
         name="texts_per_image",
@@ -85,7 +85,7 @@ SIGNALS = (
         about="Number of pairs in the raw pool with this URL.",
         source="ALIGN section 3; it does not say whether an image is a URL or a content",
         needs=("uid", "url"),
-        counted=Counted("urls"),
+        counted=PoolCount("urls"),
     ),
     Signal(
         name="rarest_ngram",
@@ -98,7 +98,7 @@ SIGNALS = (
         "size, which may be larger.",
         source="ALIGN section 3; one list or two, it does not say",
         needs=("alt_text",),
-        counted=Counted("ngrams", rarest),
+        counted=PoolCount("ngrams", rarest),
         none=NO_NGRAM,
     ),
 )

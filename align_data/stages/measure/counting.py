@@ -15,7 +15,7 @@ from align_data.data.layout import Dataset
 from align_data.engines.base import Answers, Block
 from align_data.engines.exchange import Counts, Memo, Places, Run, count, merge, place
 from align_data.signals import Piece
-from align_data.signals.base import Counted
+from align_data.signals.base import PoolCount
 from align_data.signals.corpus import ngram_keys, text_keys
 from align_data.stages.measure.group import Group
 from align_data.stages.measure.images import texts_per_image
@@ -240,7 +240,9 @@ def answer(corpus: Group, part: int, answers: Iterator[Answers], tick: Tick) -> 
             tick(rows)
 
 
-def _columns(counted: Mapping[str, Counted], block: Mapping[str, tuple[Memo, Counts]]) -> dict[str, NDArray[np.int64]]:
+def _columns(
+    counted: Mapping[str, PoolCount], block: Mapping[str, tuple[Memo, Counts]]
+) -> dict[str, NDArray[np.int64]]:
     """Return the counted columns of a block from its answers by kind."""
     columns = {}
     for name, of in counted.items():
