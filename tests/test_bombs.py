@@ -24,10 +24,10 @@ from align_data.common.errors import InputError
 from align_data.sources.lists import (
     decompression,
     find,
-    parquet,
     parquet_footer,
     parquet_long_values,
     parquet_pages,
+    pieces,
     units,
 )
 from align_data.sources.lists import read as rows_of
@@ -86,7 +86,7 @@ def test_a_row_of_too_many_long_captions_is_rejected_unread(tmp_path: Path) -> N
 def test_a_long_text_that_is_decoded_is_rejected_before_it_is_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "MAX_BYTES", 100)
+    monkeypatch.setattr(pieces, "MAX_BYTES", 100)
     long = ["a" * 101, "b" * 100, "c" * 5_000, None]
     table = pa.table({"url": [f"http://a/{i}" for i in range(4)], "text": long, "license": long[::-1]})
     pq.write_table(table, tmp_path / "l.parquet")
@@ -112,6 +112,16 @@ def test_what_cannot_be_read_value_by_value_is_rejected_row_by_row(tmp_path: Pat
         pa.table({"url": ["http://a/1", "http://a/2"], "text": lists}), tmp_path / "l.parquet", compression="zstd"
     )
     assert take(tmp_path / "lists", tmp_path / "l.parquet")[1].rejected == 2
+
+
+def test_a_row_group_that_is_read_value_by_value_may_stand_beside_others(tmp_path: Path) -> None:
+    schema = pa.schema({"url": pa.string(), "text": pa.string()})
+    with pq.ParquetWriter(tmp_path / "l.parquet", schema, compression="zstd", use_dictionary=False) as writer:
+        for number, text in enumerate(("a cat", "w" * 20_000_000, "a dog")):
+            writer.write_table(pa.table({"url": [f"http://a/{number}"], "text": [text]}, schema))
+    dataset, account, _ = take(tmp_path / "out", tmp_path / "l.parquet")
+    assert (account.rows, account.pairs, account.reasons) == (3, 2, {"too_long": 1})
+    assert set(read(dataset, "pairs")["alt_text"]) == {"a cat", "a dog"}
 
 
 @given(
@@ -207,7 +217,7 @@ def test_damage_is_a_sentence_or_an_account(tmp_path: Path, where: str) -> None:
         try:
             todo, _ = units(find([str(tmp_path / "l.parquet")]), Choice())
             taken = sum(len(frame) + len(rejects.rows) for unit in todo for frame, rejects in rows_of(unit))
-            assert taken == sum(group.rows for unit in todo for group in unit.groups)
+            assert taken == sum(group.rows for unit in todo for group in unit.section.groups)
             outcomes.add("account")
         except InputError:
             outcomes.add("sentence")
@@ -246,7 +256,7 @@ def test_more_rows_than_a_file_can_have_are_refused(tmp_path: Path, monkeypatch:
 
 
 def test_a_list_that_decodes_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "_DECODED", 2**24)
+    monkeypatch.setattr(pieces, "_DECODED", 2**24)
     table = pa.table({"url": [f"http://a/{i}" for i in range(200)], "text": ["x" * 500_000] * 200})
     pq.write_table(table, tmp_path / "l.parquet")
     with pytest.raises(InputError, match="is not a list but a bomb"):

@@ -257,7 +257,7 @@ def test_a_text_of_five_megabytes_is_a_pair(tmp_path: Path) -> None:
         ("l.jsonl", b"\n\n", "no column found for url and alt_text; it has: none"),
         ("l.csv", b"\n\n", "has no rows"),
         ("l.csv", "url,text\nhttp://a,b\n".encode("utf-16"), "is UTF-16; convert it to UTF-8"),
-        ("l.txt", b"x", "is of no format that is known here; known are .parquet, "),
+        ("l.txt", b"x", "is not in a known format: known are .parquet, "),
         ("l.parquett", b"x", r"did you mean .parquet\?"),
         ("l.csv", b'url,text\nhttp://a,"' + b"x" * 40_000_000, "cannot read .*l.csv to its end"),
     ],

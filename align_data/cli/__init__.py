@@ -124,7 +124,7 @@ def main() -> None:
     """Build image-text training sets from the web's alt-text, and explain every pair that is dropped.
 
     \b
-    Start with a list of image URLs and alt-texts (Parquet, CSV, TSV or JSON lines):
+    Start with a list of image URLs and alt-texts (`align-data ingest --help` names the formats):
       align-data run list.parquet --recipe align --out my-dataset
       align-data why my-dataset --recipe align --text "a text from the list"
     """

@@ -13,7 +13,7 @@ from align_data.cli import render
 from align_data.cli.options import json_option, note, print_json, progress, resource_options, resources, tell, together
 from align_data.common.errors import InputError
 from align_data.sources import img2dataset
-from align_data.sources.lists import Choice, Reading, Source, find
+from align_data.sources.lists import Choice, Reading, Source, find, registry
 from align_data.sources.lists.encodings import codec, separator
 from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.ingest import PART_ROWS, Parts, example, ingest
@@ -47,13 +47,13 @@ intake_options = together(
         "--delimiter",
         metavar="CHARACTER",
         callback=_checked(separator),
-        help="The field separator of CSV and TSV, such as ';' or tab; detected unless given.",
+        help=f"The field separator of {registry.titles('delimiter')}, such as ';' or tab; detected unless given.",
     ),
     click.option(
         "--encoding",
         metavar="NAME",
         callback=_checked(codec),
-        help="The character encoding of CSV, TSV and JSON lines, such as latin-1 or utf-16; UTF-8 unless given.",
+        help=f"The character encoding of {registry.titles('encoding')}, such as latin-1 or utf-16; UTF-8 unless given.",
     ),
     click.option(
         "--multiline/--no-multiline",
@@ -86,9 +86,8 @@ def reading(options: dict[str, Any]) -> Reading:
 def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, **options: Any) -> None:
     """Read lists of image URLs and alt-texts into a dataset.
 
-    INPUT is a file, a folder, a pattern such as 'lists/*.{parquet,csv}' or an fsspec URL; Parquet, CSV, TSV or JSON,
-    the latter three also as .gz or .zst. Columns are found by their usual names; a list without a header line, such as
-    Conceptual Captions', is recognised by its values.
+    INPUT is a file, a folder, a pattern such as 'lists/*.{parquet,csv}' or an fsspec URL; FORMATS. Columns are found
+    by their usual names; a list without a header line, such as Conceptual Captions', is recognised by its values.
 
     In CSV a quotation mark within a quoted value is doubled, or has a backslash before it. A row that is not written so
     is rejected; a value that runs over lines which look like rows stops the ingest, and --multiline or --no-multiline
@@ -129,6 +128,9 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
     if adopted is not None:
         tell(_images(adopted))
     note(f"next: align-data measure {shlex.quote(out)}")
+
+
+command.help = (command.help or "").replace("FORMATS", registry.described())
 
 
 def _shards(folders: tuple[str, ...], choice: Choice) -> tuple[tuple[str, ...], Choice, list[Source]]:

@@ -26,7 +26,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from align_data.common.errors import InputError
 from align_data.sources.lists.column_names import Choice
-from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.source import Source
 from align_data.storage.image_formats import HEAD
 from align_data.storage.tars import regular
 

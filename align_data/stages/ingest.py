@@ -17,7 +17,7 @@ from align_data.common.progress import Progress, Tick
 from align_data.data import pairs as pair
 from align_data.data.layout import BEGUN, Dataset
 from align_data.engines.base import Engine, Shuffle
-from align_data.sources.lists import Choice, Reading, Source, Unit, find, read, units
+from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, find, read, units
 from align_data.storage.manifests import checked, unchecked
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
 
@@ -110,7 +110,7 @@ def ingest(
     dataset.store.clear_work()
     for name, values in sorted(sum((a.emptied for a in accounts), Counter[str]()).items()):
         progress.say(f"{name}: {values:,} values are not UTF-8, and are left empty; their rows stay")
-    if account.reasons.get("invalid_utf8") and any(source.format != "parquet" for source in sources):
+    if account.reasons.get("invalid_utf8") and any("encoding" in FORMATS[source.format].options for source in sources):
         progress.say(_not_utf8(account.reasons["invalid_utf8"], reading))
     return account
 

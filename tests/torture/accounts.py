@@ -104,11 +104,22 @@ def _jsonl(rows: Sequence[oracle.Row | None]) -> bytes:
 
 def _parquet(rows: Sequence[oracle.Row | None]) -> bytes:
     file = io.BytesIO()
+    pq.write_table(_typed(rows), file, row_group_size=17)
+    return file.getvalue()
+
+
+def _arrow(rows: Sequence[oracle.Row | None]) -> bytes:
+    file, table = io.BytesIO(), _typed(rows)
+    with pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=17)
+    return file.getvalue()
+
+
+def _typed(rows: Sequence[oracle.Row | None]) -> pa.Table:
     columns = {name: [row[name] for row in rows if row is not None] for name in _COLUMNS}
     texts = [value if value is None else _encoded(value) for value in columns["alt_text"]]
     sizes = {name: pa.array(columns[name], pa.int32()) for name in ("declared_width", "declared_height")}
-    pq.write_table(pa.table({**columns, **sizes, "alt_text": pa.array(texts, pa.binary())}), file, row_group_size=17)
-    return file.getvalue()
+    return pa.table({**columns, **sizes, "alt_text": pa.array(texts, pa.binary())})
 
 
 _COLUMNS = tuple(_row(Random(0)))
@@ -117,6 +128,7 @@ FORMATS: Mapping[str, Format] = {
     "tsv": Format(_tsv, cannot_hold="\r\n\t"),
     "jsonl": Format(_jsonl),
     "parquet": Format(_parquet, ragged=False),
+    "arrow": Format(_arrow, ragged=False),
 }
 
 

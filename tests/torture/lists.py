@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -52,6 +53,18 @@ def _parquet(chance: Random) -> bytes:
     return file.getvalue()
 
 
+def _arrow(chance: Random) -> bytes:
+    file = io.BytesIO()
+    frame = pl.DataFrame(_fields(chance), ["url", "text", "license"], orient="row")
+    packed: Any = chance.choice(("uncompressed", "lz4", "zstd"))
+    if chance.random() < 0.5:
+        frame.write_ipc(file, compression=packed, compat_level=chance.choice((None, pl.CompatLevel.oldest())))
+    else:
+        frame.write_ipc_stream(file, compression=packed, compat_level=chance.choice((None, pl.CompatLevel.oldest())))
+    return file.getvalue()
+
+
+_BINARY: Mapping[str, Callable[[Random], bytes]] = {"parquet": _parquet, "arrow": _arrow}
 _TEXTS: Mapping[str, Callable[[Random], bytes]] = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl}
 _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
     "gz": lambda content: gzip.compress(content, mtime=0),
@@ -61,9 +74,9 @@ _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
 
 def write_list(folder: Path, chance: Random) -> Path:
     """Write a mutated list; of text either the lines are mutated, perhaps packed then, or what they are packed in."""
-    name = chance.choice((*_TEXTS, "parquet"))
-    if name == "parquet":
-        return _written(folder / "list.parquet", mutated(_parquet(chance), OF_ANYTHING, chance))
+    name = chance.choice((*_TEXTS, *_BINARY))
+    if name in _BINARY:
+        return _written(folder / f"list.{name}", mutated(_BINARY[name](chance), OF_ANYTHING, chance))
     header, body = HEADER.get(name, "").encode(), _TEXTS[name](chance)
     packer = chance.choice(("", "", "gz", "zst"))
     if not packer or chance.random() < 0.5:
@@ -82,9 +95,16 @@ def write_swollen(folder: Path, chance: Random) -> Path:
     """Write a list of few bytes and much text: the same words very often, in one row or in many."""
     rows, size = chance.choice(((1, 2**24), (1, 2**28), (30, 2**23), (2_000, 2**16), (20_000, 2**14)))
     urls, text = [f"http://h{number}.example/1.jpg" for number in range(rows)], "word " * (size // 5)
-    name = chance.choice(("parquet", "csv", "tsv", "jsonl"))
-    if name == "parquet":
+    name = chance.choice(("parquet", "arrow", "csv", "tsv", "jsonl"))
+    if name in _BINARY:
         same = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+        if name == "arrow":
+            table = pa.table({"url": urls, "text": same})
+            with pa.ipc.new_file(
+                folder / "list.arrow", table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
+            ) as out:
+                out.write_table(table)
+            return folder / "list.arrow"
         pq.write_table(pa.table({"url": urls, "text": same}), folder / "list.parquet", compression="zstd")
         return folder / "list.parquet"
     line = {"csv": "{},{},cc0\n", "tsv": "{}\t{}\tcc0\n", "jsonl": '{{"url": "{}", "text": "{}"}}\n'}[name]
@@ -109,6 +129,9 @@ def rows(file: Path) -> tuple[int, float] | None:
     if file.suffix == ".parquet":
         ended = call(_parquet_rows, (str(file),), file.parent)  # a damaged footer may end the process
         return (int(ended.out), int(ended.out)) if ended.code == 0 else (0, float("inf"))
+    if file.suffix == ".arrow":
+        ended = call(_arrow_rows, (str(file),), file.parent)
+        return (int(ended.out), int(ended.out)) if ended.code == 0 else (0, float("inf"))
     content = _unpacked(file)
     if content is None:
         return None
@@ -121,6 +144,16 @@ def rows(file: Path) -> tuple[int, float] | None:
 
 def _parquet_rows(file: str) -> None:
     print(pq.read_metadata(file).num_rows)
+
+
+def _arrow_rows(file: str) -> None:
+    """Print how many rows there are by the lengths of the batches: what is in them is not looked at."""
+    with pa.OSFile(file, "rb") as source:
+        reader = pa.ipc.open_file(source) if source.read(6) == b"ARROW1" else pa.ipc.open_stream(file)
+        if isinstance(reader, pa.ipc.RecordBatchFileReader):
+            print(sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches)))
+        else:
+            print(sum(batch.num_rows for batch in reader))
 
 
 def _unpacked(file: Path) -> bytes | None:

@@ -19,7 +19,8 @@ from align_data.sources.lists.csv_blocks import Block
 from align_data.sources.lists.csv_lines import Lines, cut
 from align_data.sources.lists.csv_quotes import LONGEST, Grammar, RunsOnError
 from align_data.sources.lists.encodings import Reading, Utf8
-from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.input_format import InputFormat, Unit
+from align_data.sources.lists.source import Source
 
 _BLOCK = 2**22
 """Bytes parsed at once."""
@@ -185,6 +186,20 @@ def read(source: Source, layout: Layout) -> Iterator[tuple[Batch, Rejects]]:
             if len(rest) > _LONGEST:
                 much = f"line {line:,} begins a row of more than {_LONGEST // 2**20} MB"
                 raise InputError(f"cannot read {source.path} to its end: {much}; mend the file or leave it out")
+
+
+def _units(source: Source, choice: Choice, reading: Reading) -> tuple[list[Unit], str]:
+    layout = look(source, choice, reading)
+    return [Unit(source, layout.columns, layout)], layout.said
+
+
+def _read(unit: Unit) -> Iterator[tuple[Batch, Rejects]]:
+    return read(unit.source, unit.section)
+
+
+_OPTIONS = frozenset({"delimiter", "encoding", "multiline"})
+CSV = InputFormat("csv", "CSV", (".csv",), _units, _read, options=_OPTIONS, compressed=True)
+TSV = InputFormat("tsv", "TSV", (".tsv", ".tab"), _units, _read, options=_OPTIONS, compressed=True)
 
 
 def _refusal(source: Source, lines: Lines, line: int, error: RunsOnError) -> InputError:

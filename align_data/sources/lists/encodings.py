@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.source import Source
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from align_data.common.errors import InputError
 from align_data.sources.lists.encodings import Utf8
-from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.source import Source
 
 _BLOCK = 2**20
 _LINE = 2**24

@@ -12,8 +12,10 @@ import pyarrow as pa
 from align_data.common.errors import InputError
 from align_data.sources.lists.batches import Batch, Rejects, valid_utf8
 from align_data.sources.lists.column_names import NAMES, Choice, by_name, usual
-from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.encodings import Reading
+from align_data.sources.lists.input_format import InputFormat, Unit
 from align_data.sources.lists.json_elements import TooLong, lines
+from align_data.sources.lists.source import Source
 from align_data.storage.tables import PIECE_ROWS
 
 _PIECE = 2**23
@@ -162,3 +164,24 @@ def _bytes(value: Any) -> bytes | None:
         return None
     text = value if isinstance(value, str) else json.dumps(value)
     return text.encode("utf-8", "surrogatepass")
+
+
+def _units(source: Source, choice: Choice, _: Reading) -> tuple[list[Unit], str]:
+    columns, note = look(source, choice)
+    return [Unit(source, columns)], note
+
+
+def _read(unit: Unit) -> Iterator[tuple[Batch, Rejects]]:
+    return read(unit.source, unit.columns)
+
+
+FORMAT = InputFormat(
+    "jsonl",
+    "JSON",
+    (".jsonl", ".ndjson", ".json"),
+    _units,
+    _read,
+    options=frozenset({"encoding"}),
+    compressed=True,
+    ambiguous=(".json",),
+)

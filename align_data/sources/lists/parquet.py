@@ -4,39 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from align_data.common.errors import InputError
 from align_data.sources.lists import parquet_footer, parquet_long_values
-from align_data.sources.lists.batches import MAX_BYTES, Batch, Rejects, is_text, not_text, plain_type
-from align_data.sources.lists.captions import is_list, spread
-from align_data.sources.lists.column_names import NEEDED, Choice, by_name
-from align_data.sources.lists.inputs import Source
+from align_data.sources.lists.batches import Batch, Rejects
+from align_data.sources.lists.column_names import Choice
+from align_data.sources.lists.encodings import Reading
+from align_data.sources.lists.input_format import InputFormat, Unit
 from align_data.sources.lists.parquet_footer import Group
-from align_data.sources.lists.parquet_long_values import Unread, Value
 from align_data.sources.lists.parquet_pages import PAGE, Bounds, pages
+from align_data.sources.lists.pieces import Unread, Value, bounded, columns_of, numbered
+from align_data.sources.lists.source import Source
 from align_data.sources.lists.thrift import DamagedError
-from align_data.storage.tables import PIECE_ROWS
 
+_UNIT_ROWS = 1_000_000
 _FEW = 2**10
 """Rows decoded at once."""
 _ASKED = 2**23
 """Bytes of a column chunk whose pages are looked at over a network; what a file says of a larger one is believed."""
-_DECODED = 2**32
-_DECODED_RATIO = 64
-"""A list may decode to so many bytes, and so many times what is stored of it."""
 _PIECE = 2**23
-"""Bytes that are handed on at once: each is copied some times on the way."""
+"""Bytes of a few rows, as a file says."""
 _LISTS = 64 * 2**20
 """Bytes of all the captions of a row; where one may have more, its row group's are not read."""
-_ROW = "row"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring row groups, and how many rows are before them."""
+
+    first_row: int
+    groups: tuple[Group, ...]
 
 
 def look(source: Source, choice: Choice) -> tuple[dict[str, str], str, list[Group]]:
@@ -44,106 +47,59 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str, list[Grou
     with source.open() as raw:
         groups = parquet_footer.read(raw).groups
     with _open(source) as file:
-        schema = file.schema_arrow
-    columns, said = by_name(schema.names, choice, source.path)
-    types = {role: schema.field(name).type for role, name in columns.items()}
-    if is_list(types["alt_text"]):
-        said += f" ({columns['alt_text']} is a list: each of its captions is a row)"
-    for role in NEEDED:
-        if not (is_list(types[role]) and role == "alt_text"):
-            not_text(types[role], role)
-    for role in [role for role, kind in types.items() if role not in NEEDED and not plain_type(kind)]:
-        said += f" ({columns.pop(role)} is {types[role]}, so {role} is left empty)"
-    wanted = set(columns.values())
-    return columns, said, [
-        replace(group, chunks=tuple(chunk for chunk in group.chunks if chunk.leaf.path[0] in wanted))
+        columns, note = columns_of(file.schema_arrow, choice, source.path)
+    names = set(columns.values())
+    return columns, note, [
+        replace(group, chunks=tuple(chunk for chunk in group.chunks if chunk.leaf.path[0] in names))
         for group in groups
     ]  # fmt: skip
 
 
-def stretches(groups: Sequence[Group], rows: int) -> Iterator[tuple[int, tuple[Group, ...]]]:
-    """Join neighbouring row groups up to about `rows` rows; yield each stretch's first row and its groups."""
-    first = total = 0
-    some: list[Group] = []
+def stretches(groups: Sequence[Group], rows: int) -> Iterator[Stretch]:
+    """Join neighbouring row groups up to about `rows` rows."""
+    start = total = 0
+    joined: list[Group] = []
     for group in groups:
-        if some and total - first + group.rows > rows:
-            yield first, tuple(some)
-            first, some = total, []
-        some.append(group)
+        if joined and total - start + group.rows > rows:
+            yield Stretch(start, tuple(joined))
+            start, joined = total, []
+        joined.append(group)
         total += group.rows
-    if some or not groups:
-        yield first, tuple(some)
+    if joined or not groups:
+        yield Stretch(start, tuple(joined))
 
 
-def read(
-    source: Source, columns: Mapping[str, str], groups: Sequence[Group], first_row: int
-) -> Iterator[tuple[Batch, Rejects]]:
+def _units(source: Source, choice: Choice, _: Reading) -> tuple[list[Unit], str]:
+    columns, note, groups = look(source, choice)
+    return [Unit(source, columns, s, rows=_rows(s.groups)) for s in stretches(groups, _UNIT_ROWS)], note
+
+
+def _rows(groups: Sequence[Group]) -> int | None:
+    """Return how many rows there are; None for lists of captions, each of which is one."""
+    captions = any(chunk.leaf.repetition for group in groups for chunk in group.chunks)
+    return None if captions else sum(group.rows for group in groups)
+
+
+def read(unit: Unit) -> Iterator[tuple[Batch, Rejects]]:
     """Yield the rows of some row groups; what is too long to be read is rejected."""
-    left = _DECODED + _DECODED_RATIO * sum(chunk.size for group in groups for chunk in group.chunks)
+    source, stretch = unit.source, unit.section
+    stored = sum(chunk.size for group in stretch.groups for chunk in group.chunks)
     with ExitStack() as stack:
         file, raw = stack.enter_context(_open(source)), stack.enter_context(source.open())
-        for batch, rejects in _pieces(_batches(file, raw, columns, groups, first_row, source)):
-            left -= batch.nbytes
-            if left < 0:
-                raise InputError(
-                    f"{source.path} is {source.size:,} bytes, and decodes to more than {_DECODED // 2**30} GB: "
-                    "it is not a list but a bomb; leave it out"
-                )
-            yield Batch({role: batch.column(role) for role in columns}, batch.column(_ROW).to_numpy()), rejects
+        batches = _batches(file, raw, unit.columns, stretch, source)
+        yield from bounded(batches, unit.columns, source, stored)
 
 
 def _batches(
-    file: pq.ParquetFile, raw: Any, columns: Mapping[str, str], groups: Sequence[Group], row: int, source: Source
+    file: pq.ParquetFile, raw: Any, columns: Mapping[str, str], stretch: Stretch, source: Source
 ) -> Iterator[tuple[pa.RecordBatch, Rejects]]:
     """Yield a few rows at a time, under our names and with their numbers."""
-    for group in groups:  # one by one: a group of huge rows must not make those of others small
+    row = stretch.first_row
+    for group in stretch.groups:  # one by one: a group of huge rows must not make those of others small
         for arrays, rows in _decoded(file, raw, group, list(dict.fromkeys(columns.values())), source):
             numbers = np.arange(row + 1, row + 1 + rows)
             row += rows
-            rejects = Rejects()
-            named = _readable({role: arrays[name] for role, name in columns.items()}, numbers, rejects)
-            batch = pa.RecordBatch.from_pydict(named)
-            if is_list(batch.schema.field("alt_text").type):
-                pieces = spread(batch, "alt_text")
-                yield next(pieces), rejects
-                yield from zip(pieces, iter(Rejects, None), strict=False)
-            else:
-                yield batch, rejects
-
-
-def _readable(columns: dict[str, Any], numbers: Any, rejects: Rejects) -> dict[str, Any]:
-    """Return columns as arrays, with the rows' numbers; what is too long is rejected, or left out where not needed."""
-    bad: dict[int, str] = {}
-    for role, column in columns.items():
-        if isinstance(column, list):
-            if role in NEEDED:
-                for place, value in enumerate(column):
-                    if isinstance(value, Unread):
-                        bad.setdefault(place, f"{role} {value.why}")
-            columns[role] = pa.array([v if isinstance(v, bytes) else None for v in column], pa.large_binary())
-        elif is_text(column.type) and column.nbytes > MAX_BYTES:
-            columns[role], sizes = _shortened(column)
-            for place, size in sizes.items() if role in NEEDED else ():
-                bad.setdefault(place, f"{role} of {size} bytes")
-    for place, why in sorted(bad.items()):
-        rejects.add(int(numbers[place]), "too_long", why)
-    arrays = {**columns, _ROW: pa.array(numbers)}
-    if not bad:
-        return arrays
-    keep = np.ones(len(numbers), dtype=bool)
-    keep[list(bad)] = False
-    return {name: array.filter(pa.array(keep)) for name, array in arrays.items()}
-
-
-def _shortened(column: pa.Array) -> tuple[pa.Array, dict[int, int]]:
-    """Return a column without its too long values, before each is copied further; and their places and bytes."""
-    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
-        return column, {}  # Arrow does not know their lengths
-    lengths = pc.fill_null(pc.binary_length(column), 0)
-    long = pc.greater(lengths, MAX_BYTES)
-    places = pc.indices_nonzero(long)
-    sizes = dict(zip(places.to_pylist(), lengths.take(places).to_pylist(), strict=True))
-    return pc.if_else(long, pa.scalar(None, column.type), column) if sizes else column, sizes
+            yield from numbered({role: arrays[name] for role, name in columns.items()}, numbers)
 
 
 def _decoded(
@@ -223,22 +179,9 @@ def _bounds(raw: Any, group: Group, source: Source) -> tuple[int, dict[str, Iter
     return step, long
 
 
-def _pieces(batches: Iterable[tuple[pa.RecordBatch, Rejects]]) -> Iterator[tuple[pa.RecordBatch, Rejects]]:
-    """Join small batches; no piece holds too many bytes for what is done with it."""
-    waiting: list[pa.RecordBatch] = []
-    rejects = Rejects()
-    rows = size = 0
-    for batch, bad in batches:
-        if waiting and (rows + batch.num_rows > PIECE_ROWS or size + batch.nbytes > _PIECE):
-            yield pa.concat_batches(waiting), rejects
-            waiting, rejects, rows, size = [], Rejects(), 0, 0
-        waiting.append(batch)
-        rejects.extend(bad)
-        rows, size = rows + batch.num_rows + len(bad.rows), size + batch.nbytes
-    if waiting:
-        yield pa.concat_batches(waiting), rejects
-
-
 def _open(source: Source) -> pq.ParquetFile:
     # Columns are streamed by pages: a row group of a billion bytes must not be read whole.
     return pq.ParquetFile(source.open(), buffer_size=2**20, pre_buffer=False)
+
+
+FORMAT = InputFormat("parquet", "Parquet", (".parquet", ".pq"), _units, read, magic=(b"PAR1",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 from align_data.sources.lists.batches import MAX_BYTES
 from align_data.sources.lists.parquet_footer import BYTE_ARRAY, Chunk
 from align_data.sources.lists.parquet_pages import CODECS, DICTIONARY, PAGE, PLAIN, Numbers, Page, hybrid
+from align_data.sources.lists.pieces import Unread, Value
 from align_data.sources.lists.thrift import DamagedError
 
 _WORDS = 64 * 2**20
@@ -19,16 +19,6 @@ _WORDS = 64 * 2**20
 _SKIP = 2**20
 _UNREAD = 2**35
 """Bytes of a chunk that are passed over, at most."""
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A value that was not read, and why."""
-
-    why: str
-
-
-Value = bytes | Unread | None
 
 
 def values(file: Any, chunk: Chunk, all_pages: Sequence[Page]) -> Iterator[Value]:
