@@ -88,7 +88,7 @@ class Opened:
         place in the recipe; a negative `failed` says that the pair was taken down), a column `fails.RULE` for each rule
         that was not taken out (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
         """
-        plan, _ = open_current(self.dataset, ledger)
+        plan = open_current(self.dataset, ledger).plan
         measured = available(self.dataset, self.dataset.ingested())
         frames = [self._scan(self.dataset.pairs, ["uid", "url", "alt_text"])]
         groups = by_group(ordered(measured))
@@ -96,9 +96,8 @@ class Opened:
         frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
         failed, unknown = pl.col("failed"), pl.col("unknown")
         rules = [
-            pl.when(unknown & (1 << place) == 0).then(failed & (1 << place) != 0).alias(f"fails.{rule.name}")
-            for place, rule in enumerate(plan.recipe.rules)
-            if rule.name not in plan.off
+            pl.when(unknown & rule.bit == 0).then(failed & rule.bit != 0).alias(f"fails.{rule.name}")
+            for rule in plan.in_force
         ]
         undecided = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))
         outcome = pl.when(failed == 0).then(undecided).otherwise(pl.lit("dropped")).alias("outcome")

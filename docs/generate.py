@@ -15,7 +15,7 @@ from align_data.data.layout import contracts
 from align_data.decoding.inspected import STATUSES as LOOKING
 from align_data.fetching.outcome import STATUSES as FETCHING
 from align_data.fetching.outcome import retryable
-from align_data.recipes.model import json_schema
+from align_data.recipes.reading import json_schema
 from align_data.signals import SIGNALS
 from align_data.signals.score import SHOWN
 

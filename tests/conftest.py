@@ -19,7 +19,8 @@ from align_data.common import workers
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import MEMORY, LocalEngine
-from align_data.recipes.model import Recipe, load, parse
+from align_data.recipes.model import Recipe
+from align_data.recipes.reading import load, parse
 from align_data.stages.audit import Audit
 from align_data.stages.ingest import Account, Parts
 from align_data.stages.pipeline import Decision, Intake, run

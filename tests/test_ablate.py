@@ -31,12 +31,13 @@ from align_data.cli import main
 from align_data.common.errors import DatasetError, InputError, RecipeError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Plan
 from align_data.decoding.inspected import MAX_PIXELS, Looks
 from align_data.decoding.inspection import look
 from align_data.decoding.render import How, render
 from align_data.engines.local import LocalEngine
-from align_data.recipes.model import Recipe, parse
+from align_data.recipes.model import Recipe
+from align_data.recipes.plan import Plan
+from align_data.recipes.reading import parse
 from align_data.report import ablation_html
 from align_data.stages.export import Form, export
 from align_data.stages.measure import measure
@@ -64,7 +65,7 @@ BATCH = 16
 def plan_of(off: tuple[str, ...] = ()) -> Plan:
     tests: list[dict[str, Any]] = [{"ge": 3}, {"ge": 3}, {"eq": True}, {"lt": 3}]
     rules = [{"signal": name, **test} for name, test in zip(RULES, tests, strict=True)]
-    return Plan(Recipe.model_validate({"name": "r", "rules": rules}), off=off)
+    return Plan.unresolved(Recipe.model_validate({"name": "r", "rules": rules}), off=off)
 
 
 def pool_of(masks: list[tuple[int, int, int, int]], drop_pending: bool = False, **given_: Any) -> Pool:
@@ -481,10 +482,14 @@ def test_copies_in_the_tiny_web_are_found_and_nothing_else_is() -> None:
 
 def test_the_rule_on_eval_distance_says_how_near_is_too_near() -> None:
     def plan(**test: Any) -> Plan:
-        return Plan(Recipe.model_validate({"name": "r", "rules": [{"signal": "eval_distance", **test}]}))
+        return Plan.unresolved(Recipe.model_validate({"name": "r", "rules": [{"signal": "eval_distance", **test}]}))
 
     assert allowed(plan(gt=6)) == 6
     assert allowed(plan(ge=6)) == 5
+    assert allowed(plan(gt=6.5)) == 6
+    assert allowed(plan(ge=6.5)) == 6  # 6 is dropped
+    assert allowed(plan(between=[7, 64])) == 6
+    assert allowed(plan(le=6)) == DISTANCE  # it keeps copies
     assert allowed(plan_of()) == DISTANCE
 
 

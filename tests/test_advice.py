@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 import align_data
 from align_data.cli import COMMANDS, main
 from align_data.common.errors import RecipeError
-from align_data.data.ledger import TAKEN_DOWN, Plan
-from align_data.recipes.model import load, parse
+from align_data.data.ledger import TAKEN_DOWN
+from align_data.recipes.plan import Plan
+from align_data.recipes.reading import load, parse
 from align_data.stages.audit.notes import State, notes
 
 RECIPE = """
@@ -102,7 +103,7 @@ def test_what_is_pending_is_counted_and_its_way_out_named(dataset: Path, tmp_pat
 
 
 def test_the_notes_of_pending_pairs_alone() -> None:
-    plan = Plan(parse(RECIPE, "mine.yaml"))
+    plan = Plan.unresolved(parse(RECIPE, "mine.yaml"))
     masks = {(1, 0b0110): 7, (0, 0b0010): 2, (0, 0): 5}
     found = list(notes("mine", plan, masks, State("data", {}, untried=True)))
     assert any("of the pending, min_side is unknown for 2 pairs" in note for note in found)

@@ -93,7 +93,7 @@ def test_a_text_is_swept_as_it_is_written(built: Built) -> None:
 def test_what_is_no_number_is_not_swept(built: Built, value: str) -> None:
     done = call("sweep", built.dataset.store.root, "--recipe", "some", "--signal", "n_words", "--values", value)
     assert done.exit_code == 1
-    assert done.stderr == f"Error: --values {value}: n_words is words, and this is no number\n"
+    assert done.stderr == f"Error: --values {value}: n_words is words, and this is not a number\n"
 
 
 def test_numbers_may_be_written_in_any_way(built: Built) -> None:

@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 from align_data.common.progress import Silent
 from align_data.data.columns import available, identities
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Plan, open_ledger
+from align_data.data.ledger import open_ledger
+from align_data.data.thresholds import resolve
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import Recipe
+from align_data.recipes.operators import Bound
+from align_data.recipes.plan import Plan
 from align_data.signals import SIGNALS
-from align_data.stages.audit import Asked, Diff, Survey, Swept, diff, groups, image_outcomes, survey, sweep
-from align_data.stages.audit.bins import End
+from align_data.stages.audit import Diff, Survey, SweepRequest, Swept, diff, groups, image_outcomes, survey, sweep
 from align_data.stages.audit.curves import Curve, bars, points
-from align_data.stages.filter import plan as planned
 from align_data.stages.ingest import Parts
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
@@ -68,7 +69,7 @@ class World:
 
 def world(dataset: Dataset, ledger: str, counts: Mapping[tuple[str, ...], int] | None = None) -> World:
     """Read a whole dataset; `counts` of n-grams from before, where texts have been taken down."""
-    plan, _ = open_ledger(dataset, ledger)
+    plan = open_ledger(dataset, ledger).plan
     frames = [read(dataset, "pairs")]
     groups = [group for group in ("text", "corpus", "image") if dataset.measured(group).committed() is not None]
     frames += [read(dataset, f"measured/{group}") for group in groups]
@@ -134,7 +135,7 @@ def check_curves(found: Survey, there: World, mosts: Sequence[int] = (4, 20, 60)
 
 def check_points(curve: Curve, there: World, place: int, end: tuple[str, Any], most: int) -> None:
     _, signal, op, operand = there.rules[place]
-    got = list(points(curve, End(*end), most))
+    got = list(points(curve, Bound(*end), most))
     values = [point.value for point in got]
     assert values == sorted(set(values))
     assert end[1] in values
@@ -321,7 +322,7 @@ def check_nearest(shown: Sequence[plain.Row], there: World, place: int, kind: st
         assert least <= len(shown) <= 2 * number
 
 
-def check_sweep(found: Swept, there: World, asked: Asked, values: Sequence[Any], moved: int = 0) -> None:
+def check_sweep(found: Swept, there: World, asked: SweepRequest, values: Sequence[Any], moved: int = 0) -> None:
     place = there.place(found.rule)
     _, signal, op, operand = there.rules[place]
     written = there.written[place][2]
@@ -389,7 +390,7 @@ def numbers(found: Survey) -> dict[str, Any]:
     curves = {}
     for name, curve in found.curves.items():
         ends = [] if curve.scale is None else plain.ends(curve.rule.op, curve.rule.value)
-        curves[name] = [bars(curve, 30), *(list(points(curve, End(*end), 30)) for end in ends), curve.unknown]
+        curves[name] = [bars(curve, 30), *(list(points(curve, Bound(*end), 30)) for end in ends), curve.unknown]
     said = ("audit", "account", "overlaps", "who", "fetched", "sizes", "classes", "lists", "samples")
     return {**{name: getattr(found, name) for name in said}, "curves": curves}
 
@@ -481,7 +482,7 @@ def test_survey_sweep_and_diff_are_the_oracles(
 
     there = here["other"]
     for rule in there.written:
-        asked = Asked(rule[1], data.draw(values_for(rule)), rule[0], data.draw(st.booleans()))
+        asked = SweepRequest(rule[1], data.draw(values_for(rule)), rule[0], data.draw(st.booleans()))
         moved = data.draw(st.integers(0, 9)) if len(set(asked.values)) > 1 else 0
         swept = sweep(dataset, "other", asked, engine_of(dataset), Silent(), moved)
         check_sweep(swept, there, asked, asked.values, moved)
@@ -576,7 +577,8 @@ def test_any_masks_are_counted_as_the_oracle_counts_them(measured: Built, data: 
     for name in ("a", "b"):
         drawn, off, masks = data.draw(ledgers(dataset.pairs.committed().rows))
         recipe = recipe_of(name, drawn)
-        write_ledger(dataset, name, planned(dataset, recipe, (), [f"r{i}" for i in off]), masks)
+        plan = resolve(dataset, recipe, engine_of(dataset), Silent(), off=[f"r{i}" for i in off])
+        write_ledger(dataset, name, plan, masks)
         here.append(world(dataset, name))
     found, there = ask(dataset, "a", samples=1), here[0]
     check_audit(found, there)
@@ -614,7 +616,7 @@ def test_pools_that_are_hardly_there(job: Callable[..., Built], found: list[dict
         check(ask(dataset, recipe.name), there)
         check_diff(diff(dataset, recipe.name, recipe.name, engine_of(dataset), Silent()), there, there)
         for _, signal, *_ in there.rules:
-            asked = Asked(signal)
+            asked = SweepRequest(signal)
             check_sweep(sweep(dataset, recipe.name, asked, engine_of(dataset), Silent()), there, asked, [])
 
 
@@ -646,7 +648,7 @@ def test_several_rules_on_one_signal(job: Callable[..., Built]) -> None:
     dataset, there = tries(job, pool(80), recipe, ["r3"], parts=Parts(rows=30))
     check(ask(dataset, "same"), there)
     for name, values in (("r0", [0, 199.5, 200, 1e6]), ("r2", ["300", 400.5]), ("r3", [1, 300]), ("r4", [300, 1, 2])):
-        asked = Asked("min_side", values, name)
+        asked = SweepRequest("min_side", values, name)
         swept = sweep(dataset, "same", asked, engine_of(dataset), Silent(), 5)
         check_sweep(swept, there, asked, [300, 400.5] if name == "r2" else values, 5)
 
@@ -668,7 +670,7 @@ def test_texts_of_all_scripts(job: Callable[..., Built]) -> None:
     recipe = recipe_of("scripts", [{"signal": "script", "in": ["Hebrew", "Arabic"]}, {"signal": "n_words", "ge": 3}])
     dataset, there = tries(job, found, recipe, parts=Parts(rows=9))
     check(ask(dataset, "scripts"), there)
-    asked = Asked("script", ["Han", "Thai", "None"])
+    asked = SweepRequest("script", ["Han", "Thai", "None"])
     check_sweep(sweep(dataset, "scripts", asked, engine_of(dataset), Silent(), 9), there, asked, asked.values, 9)
 
 
@@ -779,7 +781,7 @@ def test_the_ends_of_what_64_bits_hold(
     check_curves(found, there, (20,))
     for rule in there.rules[1::3]:
         if rule[2] != "eq":
-            asked = Asked(signal, [numbers[0], -1, 0.5, 1234567, numbers[-1]], rule[0])
+            asked = SweepRequest(signal, [numbers[0], -1, 0.5, 1234567, numbers[-1]], rule[0])
             check_sweep(sweep(dataset, "ends", asked, engine_of(dataset), Silent(), 4), there, asked, asked.values, 4)
 
     decide(dataset, recipe_of("force", [*tests, {"signal": "decodable", "eq": True}]))
@@ -962,7 +964,7 @@ def test_after_a_takedown_all_is_counted_and_nothing_shown(job: Callable[..., Bu
     assert {one["uid"] for one in there.rows} - {one["uid"] for one in there.living} >= set(uids)
     check_without(ask(dataset, "down"), there, before)
     check_diff(diff(dataset, "down", "two", engine_of(dataset), Silent()), there, other)
-    asked = Asked("n_words", [1, 9])
+    asked = SweepRequest("n_words", [1, 9])
     check_sweep(sweep(dataset, "down", asked, engine_of(dataset), Silent(), 500), there, asked, [1, 9], 500)
 
 
@@ -1047,7 +1049,7 @@ def test_a_float_beyond_64_bits_as_threshold_of_integers(job: Callable[..., Buil
 
 @pytest.mark.parametrize("value", [-1e19, 1e19, -(2**63), 2**63 - 1])
 def test_a_sweep_to_a_value_far_away(measured: Built, value: float) -> None:
-    asked = Asked("min_side", [value, 200])
+    asked = SweepRequest("min_side", [value, 200])
     there = world(measured.dataset, "every")
     check_sweep(
         sweep(measured.dataset, "every", asked, engine_of(measured.dataset), Silent(), 3), there, asked, asked.values, 3
@@ -1060,7 +1062,7 @@ def test_two_to_the_63_as_a_float(job: Callable[..., Built], op: str) -> None:
     recipe = recipe_of("none-such", [{"signal": "rarest_ngram", op: 2.0**63}])
     dataset, _ = tries(job, [row("http://a/1", "a"), row("http://a/2", "")], recipe)
     found = ask(dataset, "none-such")
-    (at,) = [point for point in points(found.curves["r0"], End(op, 2.0**63), 9) if point.value == 2.0**63]
+    (at,) = [point for point in points(found.curves["r0"], Bound(op, 2.0**63), 9) if point.value == 2.0**63]
     assert (at.kept, at.pending) == (found.audit.kept, found.audit.pending)
 
 
@@ -1078,8 +1080,8 @@ def test_samples_of_a_rule_taken_out_are_on_the_passing_side(
 def test_a_sweep_of_top_k_of_its_own_choice_is_of_sizes(job: Callable[..., Built]) -> None:
     recipe = recipe_of("top", [{"signal": "rarest_ngram", "top_k": 5}])
     dataset, there = tries(job, pool(60), recipe)
-    found = sweep(dataset, "top", Asked("rarest_ngram"), engine_of(dataset), Silent())
-    check_sweep(found, there, Asked("rarest_ngram"), [])
+    found = sweep(dataset, "top", SweepRequest("rarest_ngram"), engine_of(dataset), Silent())
+    check_sweep(found, there, SweepRequest("rarest_ngram"), [])
 
 
 # An excess that is 0 but for rounding names nobody.

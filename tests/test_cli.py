@@ -266,7 +266,7 @@ def test_what_could_mislead_is_said(tmp_path: Path, dataset: Path) -> None:
     assert "n_words is both set and taken out" in both.stderr
     mine = ["filter", dataset, "--recipe", tmp_path / "mine.yaml"]
     assert "replaced" not in call(*mine).stderr
-    assert "the ledger mine was decided otherwise and is replaced" in call(*mine, "--set", "n_words.ge=90").stderr
+    assert "the ledger mine was decided differently and is replaced" in call(*mine, "--set", "n_words.ge=90").stderr
     assert answer("audit", dataset, "--recipe", "mine")["rules"][0]["source"] == "chosen"
     nothing = call("export", dataset, "--recipe", "mine", "--pending", "drop", "--out", tmp_path / "kept", code=1)
     assert "keeps no pair" in nothing.stderr

@@ -40,7 +40,7 @@ from align_data.decoding.inspected import identities
 from align_data.decoding.nsfw import Choice
 from align_data.engines.local import LocalEngine
 from align_data.fetching.outcome import retryable
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.stages.pipeline import Decision, decide_ledger

@@ -13,7 +13,7 @@ from test_shards import fetched, jpeg
 
 from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
-from align_data.recipes.model import load
+from align_data.recipes.reading import load
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
 

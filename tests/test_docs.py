@@ -14,7 +14,8 @@ import pytest
 
 from align_data import __version__
 from align_data.cli import COMMANDS
-from align_data.recipes.model import OPERATORS, builtin
+from align_data.recipes.operators import OPERATORS
+from align_data.recipes.reading import builtin
 from align_data.signals import SIGNALS
 
 ROOT = Path(__file__).resolve().parent.parent

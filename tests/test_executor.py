@@ -17,7 +17,7 @@ from align_data.common.progress import Silent, ignore
 from align_data.data.layout import Dataset
 from align_data.engines.executor import SCHEMA, Counting, Message, Moving, batches, messages, pack, unpack
 from align_data.engines.local import LocalEngine
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Ranges, measure
 from align_data.stages.pipeline import Decision, decide_ledger

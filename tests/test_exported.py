@@ -22,7 +22,7 @@ from align_data.data.layout import Dataset
 from align_data.data.references import give_evaluation
 from align_data.engines.local import LocalEngine
 from align_data.exports.manifest import MANIFEST
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split, selection, shards
 from align_data.stages.measure import measure

@@ -27,7 +27,7 @@ from align_data.data.layout import Dataset
 from align_data.decoding.decoder import Decoder
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.report import audit_html
 from align_data.signals import SIGNALS, Piece, Signal
 from align_data.stages.audit import survey

@@ -15,7 +15,7 @@ from conftest import read
 from onnx_models import magenta_model
 
 from align_data.data.layout import Dataset
-from align_data.recipes.model import load
+from align_data.recipes.reading import load
 from align_data.storage.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent

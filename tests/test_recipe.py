@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from align_data.common import resources
 from align_data.common.errors import RecipeError
 from align_data.common.yaml_lines import load_yaml
-from align_data.data.ledger import Plan, Vocabulary, count_masks, vocabulary
-from align_data.recipes.model import builtin, json_schema, load, masks, override, parse, scalar
+from align_data.data.ledger import count_masks
+from align_data.recipes.plan import Plan, masks
+from align_data.recipes.reading import builtin, json_schema, load, override, parse, scalar
+from align_data.recipes.thresholds import Vocabulary, vocabulary
 from align_data.signals import SIGNALS
 from align_data.stages.audit import count
 
@@ -195,10 +197,12 @@ def test_masks_and_audits_are_the_oracles(rules: list[tuple[str, str, str, objec
     expected = oracle.ledger(known, [(n, s, op, tuple(v) if isinstance(v, list) else v) for n, s, op, v in rules], off)
 
     frame = pl.DataFrame(pairs, dict.fromkeys(NUMBERS, pl.Int64)).with_row_index()
-    verdicts = frame.select(*masks(recipe.rules, off, measured), "index").select("failed", "unknown")
+    verdicts = frame.select(*masks(Plan.unresolved(recipe, off=off).rules, measured), "index").select(
+        "failed", "unknown"
+    )
     assert verdicts.rows() == expected
 
-    audit = count("any", Plan(recipe, off=tuple(off)), count_masks([verdicts])).to_json()
+    audit = count("any", Plan.unresolved(recipe, off=off), count_masks([verdicts])).to_json()
     wanted = oracle.audit(expected, len(rules))
     assert {k: audit[k] for k in ("pairs", "kept", "dropped", "pending", "overlap")} == {
         k: wanted[k] for k in ("pairs", "kept", "dropped", "pending", "overlap")
@@ -253,7 +257,7 @@ def test_top_k_is_the_oracles(found: dict[int, int], top_k: int) -> None:
 
 def test_top_k_says_what_it_became() -> None:
     pool = [(1, 500), (2, 60), (3, 30), (7, 10)]
-    assert vocabulary(100, pool) == Vocabulary(100, 2, 100, None, 600)
+    assert vocabulary(100, pool) == Vocabulary(size=100, threshold=2, used=100, next=None, pool=600)
     assert "top_k 100 became the 100 n-grams seen twice or more" in vocabulary(100, pool).sentence("r")
     assert "the next class would make it 100" in vocabulary(45, pool).sentence("r")
     assert "warning: that is 11% off" in vocabulary(45, pool).sentence("r")

@@ -29,10 +29,10 @@ from align_data.common.errors import DatasetError, RecipeError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.report import audit_html, diff_html
 from align_data.report.thumbnails import pictures
-from align_data.stages.audit import Asked, Survey, diff, survey, sweep
+from align_data.stages.audit import Survey, SweepRequest, diff, survey, sweep
 from align_data.stages.audit.sampling import Sample
 from align_data.stages.pipeline import Decision, decide_ledger
 
@@ -294,13 +294,13 @@ def test_the_commands(hostile: tuple[Built, str], pictured: Dataset, tmp_path: P
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (Asked("bytes"), "no rule of every tests bytes"),
-        (Asked("n_words", ["three"]), "--values three: n_words is .*, and this is no number"),
-        (Asked("n_words", rule="aspect"), "tests aspect, not n_words"),
-        (Asked("n_words", rule="nothing"), "has no rule nothing"),
+        (SweepRequest("bytes"), "no rule of every tests bytes"),
+        (SweepRequest("n_words", ["three"]), "--values three: n_words is .*, and this is not a number"),
+        (SweepRequest("n_words", rule="aspect"), "tests aspect, not n_words"),
+        (SweepRequest("n_words", rule="nothing"), "has no rule nothing"),
     ],
 )
-def test_a_sweep_that_cannot_be_is_a_sentence(hostile: tuple[Built, str], asked: Asked, said: str) -> None:
+def test_a_sweep_that_cannot_be_is_a_sentence(hostile: tuple[Built, str], asked: SweepRequest, said: str) -> None:
     dataset = hostile[0].dataset
     with pytest.raises(RecipeError, match=said):
         sweep(dataset, "every", asked, LocalEngine(Path(dataset.store.root) / "_w", 1), Silent())

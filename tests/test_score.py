@@ -32,15 +32,17 @@ from align_data.common.errors import AlignDataError, DatasetError, RecipeError, 
 from align_data.common.progress import Silent, ignore
 from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Plan, Top
-from align_data.data.top_fraction import _Scan, resolve
+from align_data.data.top_fraction import _ScoreScan, resolve
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
-from align_data.recipes.model import Recipe, json_schema, override, parse
+from align_data.recipes.model import Recipe
+from align_data.recipes.plan import Plan
+from align_data.recipes.reading import json_schema, override, parse
+from align_data.recipes.thresholds import TopFraction
 from align_data.report import audit_html
 from align_data.signals import find, known, ordered
 from align_data.signals.score import similarity
-from align_data.stages.audit import Asked, audit, diff, survey, sweep
+from align_data.stages.audit import SweepRequest, audit, diff, survey, sweep
 from align_data.stages.export import Form, export
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
@@ -330,7 +332,7 @@ def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) 
     """Decide by a rule of the eye's score, and others; return how."""
     recipe = recipe_of(f"signal: similarity.eye, {test}", *others)
     manifest = decide_ledger(Decision(recipe, off=off), dataset, engine_of(dataset), Silent())
-    return Plan.load(manifest.meta["plan"])
+    return Plan.model_validate(manifest.meta["plan"])
 
 
 # --- sentences ---
@@ -434,11 +436,13 @@ def test_overrides_phrases_and_the_schema() -> None:
 
 def test_a_plan_goes_through_json_and_one_without_fractions_is_what_it_was() -> None:
     recipe = recipe_of("signal: similarity.base, top_fraction: 0.3")
-    found = Plan(recipe, tops={"similarity.base": Top(0.3, 0.123456, 4, 10)})
-    assert Plan.load(json.loads(json.dumps(found.dump()))) == found
-    assert [rule.test for rule in found.deciding] == ["ge 0.123456"]
-    assert found.became("similarity.base") == Top(0.3, 0.123456, 4, 10)
-    assert "tops" not in Plan(recipe).dump()
+    top = TopFraction(fraction=0.3, threshold=0.123456, used=4, pool=10)
+    plan = Plan.unresolved(recipe).with_thresholds({"similarity.base": top})
+    assert Plan.model_validate(json.loads(json.dumps(plan.dump()))) == plan
+    assert [rule.deciding.test for rule in plan.rules] == ["ge 0.123456"]
+    assert plan.rule("similarity.base").threshold == top
+    assert plan.dump()["tops"] == {"similarity.base": {"asked": 0.3, "threshold": 0.123456, "used": 4, "pool": 10}}
+    assert "tops" not in Plan.unresolved(recipe).dump()
 
 
 # --- a fraction of the highest, against an oracle ---
@@ -492,16 +496,19 @@ def says(test: tuple[str, str, Any], row: dict[str, Any]) -> bool | None:
     return bool(found < value if op == "lt" else found >= value)
 
 
-def oracle(tests: Sequence[tuple[str, str, Any]], off: set[int], rows: Sequence[dict[str, Any]], place: int) -> Top:
+def oracle(
+    tests: Sequence[tuple[str, str, Any]], off: set[int], rows: Sequence[dict[str, Any]], place: int
+) -> TopFraction:
     """Sort the pool, and count from the top."""
     signal, _, fraction = tests[place]
     others = [test for n, test in enumerate(tests) if n not in off and test[1] != "top_fraction"]
     pool = [row[signal] for row in rows if row[signal] is not None and not any(says(t, row) is False for t in others)]
     if not pool:
-        return Top(fraction, -1.0, 0, 0)
+        return TopFraction(fraction=fraction, threshold=-1.0, used=0, pool=0)
     wanted = math.ceil(Fraction(repr(fraction)) * len(pool))
     threshold = sorted(pool, reverse=True)[wanted - 1]
-    return Top(fraction, threshold, sum(value >= threshold for value in pool), len(pool))
+    used = sum(value >= threshold for value in pool)
+    return TopFraction(fraction=fraction, threshold=threshold, used=used, pool=len(pool))
 
 
 @given(columns_of, columns_of, fractions, rules_of, st.data())
@@ -519,7 +526,7 @@ def test_a_fraction_is_the_oracles(
     manifest = decide_ledger(
         Decision(recipe, off=[f"r{n}" for n in sorted(off)]), unscored, engine_of(unscored), Silent()
     )
-    found = Plan.load(manifest.meta["plan"])
+    found = Plan.model_validate(manifest.meta["plan"])
     expected = {f"r{n}": oracle(tests, off, rows, n) for n, test in enumerate(tests) if test[1] == "top_fraction"}
     assert found.tops == expected
     resolved = [(s, "ge", expected[f"r{n}"].threshold) if op == "top_fraction" else (s, op, v)
@@ -541,14 +548,14 @@ def test_a_sweep_of_fractions_keeps_what_filtering_by_each_would(
     rules = ("name: top, signal: similarity.a, top_fraction: 0.5", f"signal: n_words, ge: {least}")
     engine = engine_of(unscored)
     decide_ledger(Decision(recipe_of(*rules)), unscored, engine, Silent())
-    swept = sweep(unscored, "mine", Asked("similarity.a", asked), engine, Silent())
+    swept = sweep(unscored, "mine", SweepRequest("similarity.a", asked), engine, Silent())
     assert (swept.op, [point.value for point in swept.values]) == ("top_fraction", asked)
     for point in swept.values:
         other = Decision(recipe_of(*rules), [f"top.top_fraction={point.value!r}"], name="other")
         decide_ledger(other, unscored, engine, Silent())
         counts = audit(unscored, "other")
         assert (point.kept, point.pending) == (counts.kept, counts.pending)
-    ours = sweep(unscored, "mine", Asked("similarity.a"), engine, Silent())
+    ours = sweep(unscored, "mine", SweepRequest("similarity.a"), engine, Silent())
     threshold = audit_plan(unscored).tops["top"].threshold
     assert ours.op == "ge"
     kept = {point.value: point.kept for point in ours.values}
@@ -558,7 +565,7 @@ def test_a_sweep_of_fractions_keeps_what_filtering_by_each_would(
 def audit_plan(dataset: Dataset, ledger: str = "mine") -> Plan:
     manifest = dataset.ledger(ledger).committed()
     assert manifest is not None
-    return Plan.load(manifest.meta["plan"])
+    return Plan.model_validate(manifest.meta["plan"])
 
 
 def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
@@ -570,16 +577,16 @@ def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
         chance = np.random.default_rng(number)
         values = np.rint(chance.normal(0.2, 0.1, number).clip(-1, 1) * 1e6) / 1e6
         plant(dataset, "a", values.tolist())
-        scan = _Scan(dataset, (), frozenset(["similarity.a"]), ("similarity.a",))
+        scan = _ScoreScan(dataset, (), frozenset(["similarity.a"]), ("similarity.a",))
         coarse, fine = scan.coarse(0, ignore), scan.fine([(0, 1200)], 0, ignore)
         assert coarse.sum() == number
         sizes.add((coarse.nbytes, fine.nbytes))
-        recipe = Plan(recipe_of("signal: similarity.a, top_fraction: 0.5"))
+        plan = Plan.unresolved(recipe_of("signal: similarity.a, top_fraction: 0.5"))
         asked = {"similarity.a": [0.001, 0.1, 0.5, 0.9]}
-        found = resolve(dataset, recipe, frozenset(["similarity.a"]), asked, engine_of(dataset), Silent())
+        found = resolve(dataset, plan, asked, engine_of(dataset), Silent())
         down = np.sort(values)[::-1]
         for top in found["similarity.a"]:
-            assert top.threshold == down[math.ceil(Fraction(repr(top.asked)) * number) - 1]
+            assert top.threshold == down[math.ceil(Fraction(repr(top.fraction)) * number) - 1]
             assert top.used == int((values >= top.threshold).sum())
     assert len(sizes) == 1
     assert sum(sizes.pop()) < 2**15
@@ -604,7 +611,7 @@ def test_taking_a_rule_out_resolves_again_and_the_sentence_says_it(unscored: Dat
         decided(unscored, "top_fraction: 0.3")
         .tops["similarity.eye"]
         .sentence("r")
-        .endswith("(100.00%); warning: asked were 4, the others are equal to the lowest of them")
+        .endswith("(100.00%); warning: 4 were asked for, the others equal the lowest of them")
     )
     plant(unscored, "eye", [None] * POOL)
     decided(unscored, "top_fraction: 0.3")
@@ -628,7 +635,7 @@ def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: D
     decided(unscored, "top_fraction: 0.5")
     engine = engine_of(unscored)
     uid = read(unscored, "pairs")["uid"][0]
-    asked = Asked("similarity.eye", ("0.5",))
+    asked = SweepRequest("similarity.eye", ("0.5",))
     readers: list[Callable[[], object]] = [
         lambda: why(unscored, "mine", uid=uid),
         lambda: sweep(unscored, "mine", asked, engine, Silent()),

@@ -33,7 +33,7 @@ from align_data.data.image_table import asked_of
 from align_data.data.layout import Dataset
 from align_data.decoding.render import How
 from align_data.engines.local import LocalEngine
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.stages.export import Exported, Form, Split, export
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import measure

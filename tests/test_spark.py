@@ -16,7 +16,7 @@ from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.stages.export import Form, export
 from align_data.stages.ingest import Account, Parts, ingest
 from align_data.stages.measure import Ranges, measure

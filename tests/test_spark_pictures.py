@@ -20,9 +20,9 @@ from align_data.engines.spark import SparkEngine
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.recipes.model import load
+from align_data.recipes.reading import load
 from align_data.report import audit_html
-from align_data.stages.audit import Asked, survey, sweep
+from align_data.stages.audit import SweepRequest, survey, sweep
 from align_data.stages.eval_index import index
 from align_data.stages.export import Form, How, Split, export
 from align_data.stages.fetch import fetch
@@ -59,7 +59,7 @@ def job(out: Path, source: Path, engine: Engine) -> dict[str, bytes]:
     shards = Store(out / "shards")
     assert export(dataset, "align", shards, form, engine, Silent(), drop_pending=True).pairs > 50
     counted = survey(dataset, "align", engine, Silent())
-    swept = sweep(dataset, "align", Asked("min_side", [100, 200, 300]), engine, Silent(), moved=5)
+    swept = sweep(dataset, "align", SweepRequest("min_side", [100, 200, 300]), engine, Silent(), moved=5)
     page = audit_html(counted, dataset, Silent())
     return tree(out, *TABLES) | {"page": page.encode(), "sweep": repr(swept.to_json()).encode()}
 

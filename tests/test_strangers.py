@@ -26,7 +26,7 @@ from align_data.data.image_table import image_places
 from align_data.data.layout import Dataset
 from align_data.data.tombstones import write
 from align_data.engines.local import LocalEngine
-from align_data.recipes.model import parse
+from align_data.recipes.reading import parse
 from align_data.report.thumbnails import pictures
 from align_data.stages.audit import survey
 from align_data.stages.eval_index import index

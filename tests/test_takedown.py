@@ -35,7 +35,7 @@ from align_data.engines.local import LocalEngine
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.recipes.model import load
+from align_data.recipes.reading import load
 from align_data.stages import takedown as stage
 from align_data.stages.audit import audit, examples
 from align_data.stages.eval_index import index

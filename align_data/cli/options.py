@@ -22,7 +22,8 @@ from align_data.common.progress import Progress
 from align_data.common.secrets import mask
 from align_data.data.layout import Dataset
 from align_data.data.ledger import as_recipe
-from align_data.recipes.model import Recipe, load
+from align_data.recipes.model import Recipe
+from align_data.recipes.reading import load
 from align_data.report import drawing
 from align_data.stages.audit import SAMPLES
 from align_data.stages.pipeline import Resources

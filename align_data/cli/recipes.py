@@ -7,7 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.cli.options import console, json_option, print_json
-from align_data.recipes.model import Recipe, builtin, load
+from align_data.recipes.model import Recipe
+from align_data.recipes.reading import builtin, load
 
 
 @click.command("recipes", short_help="List the recipes there are, or show one.")

@@ -19,7 +19,7 @@ from align_data.cli.options import (
     resource_options,
     resources,
 )
-from align_data.stages.audit import Asked, sweep
+from align_data.stages.audit import SweepRequest, sweep
 from align_data.stages.pipeline import session
 
 
@@ -57,12 +57,12 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
       align-data sweep laion --recipe align --signal images_per_text --values 5,10,20
       align-data sweep laion --recipe align --signal n_words --end lower --values 2,3,4 --moved 5
     """
-    axis = Asked(
+    request = SweepRequest(
         options.pop("signal"), options.pop("values"), options.pop("rule"), (end := options.pop("end")) != "lower"
     )
     moved, seed = options.pop("moved"), options.pop("seed")
     with session(dataset, resources(options), reads=True) as (opened, engine):
-        swept = sweep(opened, ledger, axis, engine, progress(), moved, seed)
+        swept = sweep(opened, ledger, request, engine, progress(), moved, seed)
     if as_json:
         print_json(swept.to_json())
         return
@@ -70,4 +70,4 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
     if end is not None and not swept.ranged:
         note(f"{swept.rule} asks for no range, so --end {end} says nothing of it")
     elif swept.ranged:
-        note(f"the {'upper' if axis.upper else 'lower'} end of {swept.rule} was moved, the other left: --end")
+        note(f"the {'upper' if request.upper else 'lower'} end of {swept.rule} was moved, the other left: --end")

@@ -8,9 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from align_data.data.ledger import Vocabulary
+from align_data.recipes.operators import Bound
+from align_data.recipes.thresholds import Vocabulary
 from align_data.signals import find
-from align_data.stages.audit.bins import End, ends
 from align_data.stages.audit.curves import Bar, Curve, Point, bars, points
 from align_data.stages.audit.survey import Overlap, Survey
 
@@ -83,13 +83,13 @@ def distribution(curve: Curve) -> Spec | None:
         )
         for name, color in (("all pairs", ALL), ("no other rule fails", OPEN))
     ]
-    cuts = [{"at": _edge(end, whole)} for end in ends(curve.rule)]
+    cuts = [{"at": _edge(end, whole)} for end in curve.rule.bounds]
     return as_spec(alt.layer(*layers, _line(cuts, "at")).properties(width="container", height=_HEIGHT))
 
 
-def _edge(end: End, whole: bool) -> float:
+def _edge(end: Bound, whole: bool) -> float:
     """Return where a bar's edge is at a threshold: of whole numbers, behind the last that is on its side."""
-    return end.value + 1 if whole and end.op in ("gt", "le") else end.value
+    return end.value + 1 if whole and end.cuts_above else end.value
 
 
 def _range(bar: Bar, whole: bool) -> str:
@@ -144,13 +144,13 @@ def sweeps(survey: Survey, curve: Curve) -> list[Sweep]:
     """Return the curves of a rule: pairs kept and pending against its threshold, one for each of its ends."""
     rule = curve.rule
     found = []
-    for end in ends(rule):
+    for end in rule.bounds:
         some = list(points(curve, end, POINTS))
         vocabulary = survey.plan.vocabularies.get(rule.name)
         if vocabulary is not None:
             found.append(Sweep("kept against the size of the vocabulary", _vocabulary(survey, some, vocabulary)))
             continue
-        side = f"the {'lower' if end.lower else 'upper'} end" if len(ends(rule)) > 1 else "the threshold"
+        side = f"the {'lower' if end.lower else 'upper'} end" if len(rule.bounds) > 1 else "the threshold"
         x = alt.X("at:Q", title=f"{rule.name} {end.op}", scale=_scale(some[0].value, some[-1].value), axis=_NUMBERS)
         drawn = _Drawn([_row(point, point.value) for point in some], x, end.value, [_tip("at", rule.signal)])
         found.append(Sweep(f"kept against {side}", _curve(drawn, _steps(curve, end, some))))
@@ -161,11 +161,11 @@ def _row(point: Point, at: float) -> dict[str, Any]:
     return {"at": at, "seen": point.value, "kept": point.kept, "pending": point.pending}
 
 
-def _steps(curve: Curve, end: End, some: Sequence[Point]) -> str:
+def _steps(curve: Curve, end: Bound, some: Sequence[Point]) -> str:
     """Return how to draw between points: as steps where there is nothing between them."""
     if not curve.whole or some[-1].value - some[0].value >= len(some):
         return "linear"
-    return "step-before" if end.op in ("ge", "lt") else "step-after"
+    return "step-after" if end.cuts_above else "step-before"
 
 
 def _vocabulary(survey: Survey, some: Sequence[Point], vocabulary: Vocabulary) -> Spec:

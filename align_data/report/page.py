@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
-from align_data.data.ledger import Plan
+from align_data.recipes.plan import Plan
 from align_data.report import ablation_charts, charts
 from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import find
@@ -177,19 +177,19 @@ def _value(value: Any, signal: str) -> str:
 
 def _blur(plan: Plan) -> float:
     """Return the score from which a picture is blurred: the least that the recipe drops."""
-    found = [rule.value for rule in plan.recipe.rules if rule.signal == "nsfw" and rule.op in ("lt", "le")]
-    return float(min(found)) if found else BLUR
+    bounds = [bound.value for rule in plan.rules if rule.signal == "nsfw" for bound in rule.bounds if not bound.lower]
+    return float(min(bounds, default=BLUR))
 
 
 class _Section:
     """What the page shows of one rule."""
 
     def __init__(self, survey: Survey, name: str) -> None:
-        place = survey.plan.recipe.position(name)
-        self.rule = survey.plan.recipe.rules[place]
-        self.audit = survey.audit.rules[place]
+        planned = survey.plan.rule(name)
+        self.rule = planned.rule
+        self.audit = survey.audit.rules[planned.position]
         self.signal = find(self.rule.signal)
-        self.became = survey.plan.became(name)
+        self.became = planned.threshold if planned.in_force else None
         self.curve: Curve | None = survey.curves.get(name)
         self.distribution = charts.distribution(self.curve) if self.curve is not None else None
         self.sweeps = charts.sweeps(survey, self.curve) if self.curve is not None and self.distribution else []

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from align_data.common.hashing import Hashes, Keys, keys, pair_keys
 from align_data.signals.base import Piece, PoolCount, Signal
 
+RAREST_NGRAM = "rarest_ngram"
 NO_NGRAM = int(np.iinfo(np.int64).max)
 
 
@@ -88,7 +89,7 @@ SIGNALS = (
         counted=PoolCount("urls"),
     ),
     Signal(
-        name="rarest_ngram",
+        name=RAREST_NGRAM,
         kind="corpus",
         group="corpus",
         type="int64",

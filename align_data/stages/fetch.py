@@ -95,7 +95,7 @@ def fetch(
     `handler` is what the child processes run (`fetching.fetchers`).
     """
     pairs = dataset.ingested()
-    asked = "all" if ledger is None else open_ledger(dataset, ledger)[1].meta["ledger"]
+    asked = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
     number = len(pairs.parts)
     children = engine.children(number)
     log = f"hosts-{uuid4().hex}.log"  # another run heeds what the dataset keeps, not what a killed one left

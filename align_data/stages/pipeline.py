@@ -14,15 +14,17 @@ from align_data.common.progress import Progress
 from align_data.common.secrets import mask_command
 from align_data.data.columns import lacking
 from align_data.data.layout import Dataset
+from align_data.data.thresholds import resolve
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
 from align_data.engines.spark import MEMORY as TASK_MEMORY
 from align_data.engines.spark import SparkEngine
 from align_data.recipes.model import Recipe
+from align_data.recipes.reading import override_all
 from align_data.signals import find
 from align_data.sources.lists import Choice, Reading
 from align_data.stages.audit import Audit, audit
-from align_data.stages.filter import decide, overridden, plan
+from align_data.stages.filter import decide
 from align_data.stages.ingest import Account, Parts, ingest
 from align_data.stages.measure import Measured, measure
 from align_data.storage.manifests import checked
@@ -103,8 +105,8 @@ class Decision:
 
 def decide_ledger(decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Manifest:
     """Apply a recipe and write its ledger."""
-    planned = plan(dataset, decision.recipe, engine, progress, decision.overrides, decision.off)
-    return decide(dataset, planned, decision.ledger, engine, progress)
+    plan = resolve(dataset, decision.recipe, engine, progress, decision.overrides, decision.off)
+    return decide(dataset, plan, decision.ledger, engine, progress)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Intake:
 
 def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> PipelineResult:
     """Ingest, measure what the recipe asks for, filter, audit; what is done already is not done again."""
-    overridden(decision.recipe, decision.overrides, decision.off)  # before hours of work
+    override_all(decision.recipe, decision.overrides, decision.off)  # before hours of work
     dataset.ledger(decision.ledger)
     account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading)
     signals = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]

@@ -15,10 +15,11 @@ from align_data.common.secrets import mask, mask_url
 from align_data.data.columns import available, by_group
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Plan, open_current, times
+from align_data.data.ledger import open_current
 from align_data.data.ngrams import rarest
 from align_data.data.pairs import normalise
-from align_data.recipes.model import Rule, overridden
+from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.thresholds import times
 from align_data.signals import find, ordered
 from align_data.sources.lists.batches import DETAIL
 from align_data.storage.tars import Place
@@ -77,7 +78,7 @@ def why(
     With each pair come up to `others` URLs of other images that have its text.
     """
     pairs = dataset.ingested()
-    plan = open_current(dataset, ledger)[0] if ledger is not None else None
+    plan = open_current(dataset, ledger).plan if ledger is not None else None
     signals = ordered(available(dataset, pairs, [] if plan is None else plan.signals))
     if text is not None:
         text = normalise(pl.Series([text])).item()
@@ -182,7 +183,7 @@ def _nearest(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, known: _Known) -> Why:
-    verdicts = [] if plan is None else [_verdict(plan, i, row) for i in range(len(plan.recipe.rules))]
+    verdicts = [] if plan is None else [_verdict(plan, rule, row) for rule in plan.rules]
     outcome = "undecided"
     if plan is not None:
         outcome = "dropped" if row["failed"] else "pending" if row["unknown"] else "kept"
@@ -202,25 +203,15 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, kno
     )
 
 
-def _verdict(plan: Plan, place: int, row: dict[str, Any]) -> Verdict:
-    rule, bit = plan.recipe.rules[place], 1 << place
-    if rule.name in plan.off:
+def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any]) -> Verdict:
+    if not rule.in_force:
         return Verdict(rule.name, "off", f"{rule.name} was taken out (--without): not asked")
-    verdict = "fail" if row["failed"] & bit else "unknown" if row["unknown"] & bit else "pass"
-    asking = "your --set" if rule.name in map(overridden, plan.overrides) else plan.recipe.name
-    asks = f"{asking} asks for {_asks(plan, rule)}"
+    verdict = "fail" if row["failed"] & rule.bit else "unknown" if row["unknown"] & rule.bit else "pass"
+    request = f"{'your --set' if rule.overridden else plan.recipe.name} asks for {rule.request}"
     if verdict == "unknown":
-        return Verdict(rule.name, verdict, f"{rule.signal} is not measured; {asks}: unknown")
-    return Verdict(
-        rule.name, verdict, f"{rule.signal} is {find(rule.signal).shown(row[rule.signal])}; {asks}: {verdict}"
-    )
-
-
-def _asks(plan: Plan, rule: Rule) -> str:
-    vocabulary, top = plan.vocabularies.get(rule.name), plan.tops.get(rule.name)
-    if vocabulary is not None:
-        return f"{rule.phrase()}, here those seen {times(vocabulary.threshold)} or more"
-    return rule.phrase() if top is None else f"{rule.phrase()}, here those of at least {top.threshold}"
+        return Verdict(rule.name, verdict, f"{rule.signal} is not measured; {request}: unknown")
+    value = find(rule.signal).shown(row[rule.signal])
+    return Verdict(rule.name, verdict, f"{rule.signal} is {value}; {request}: {verdict}")
 
 
 def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:

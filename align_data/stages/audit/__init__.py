@@ -3,15 +3,15 @@
 from align_data.stages.audit.counts import Audit, RuleAudit, audit, count, examples
 from align_data.stages.audit.diff import Diff, diff
 from align_data.stages.audit.survey import SAMPLES, Survey, survey
-from align_data.stages.audit.sweep import Asked, Swept, sweep
+from align_data.stages.audit.sweep import SweepRequest, Swept, sweep
 
 __all__ = [
     "SAMPLES",
-    "Asked",
     "Audit",
     "Diff",
     "RuleAudit",
     "Survey",
+    "SweepRequest",
     "Swept",
     "audit",
     "count",

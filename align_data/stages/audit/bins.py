@@ -7,9 +7,7 @@ two, so a count between cuts is the count that a rule with that threshold would 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.recipes.model import Rule
+from align_data.recipes.operators import Bound
 
 Cuts = NDArray[Any]
 """Of whole numbers or of floats, ascending."""
@@ -25,45 +23,6 @@ Bins = NDArray[np.intp]
 
 _DENSE = 1000
 """Whole numbers below it are cut one by one, all others to three digits."""
-NUMBERS = ("int32", "int64", "float64")
-ENDS = {"gt": "lower", "ge": "lower", "lt": "upper", "le": "upper"}
-"""Operator → which end of the values that pass its threshold is."""
-
-
-@dataclass(frozen=True)
-class End:
-    """One end of what passes a rule: its operator and its threshold."""
-
-    op: str
-    value: float
-
-    @property
-    def lower(self) -> bool:
-        """Whether what passes is above it."""
-        return ENDS[self.op] == "lower"
-
-    def passes(self, column: pl.Expr) -> pl.Expr:
-        """Return whether the column's values are on the side that passes: null where they are null."""
-        return {"gt": column.gt, "ge": column.ge, "lt": column.lt, "le": column.le}[self.op](self.value)
-
-
-def ends(rule: Rule) -> tuple[End, ...]:
-    """Return the ends of what passes a rule that compares numbers, the lower first; none for eq and in."""
-    if rule.op == "between":
-        return End("ge", rule.value[0]), End("le", rule.value[1])
-    return (End(rule.op, rule.value),) if rule.op in ENDS else ()
-
-
-def cut(end: End, whole: bool) -> float | None:
-    """Return the least value above the cut that an end is, None where 64 bits hold none; `whole` for integers."""
-    beyond = end.op in ("gt", "le")
-    if not whole:
-        return math.nextafter(end.value, math.inf) if beyond else float(end.value)
-    # A rule compares integers with a float as floats: of 64 bits, up to 512 round to the float beside them.
-    near = range(math.floor(end.value) - 1024, math.floor(end.value) + 1025)
-    search = bisect_right if beyond else bisect_left
-    least = near.start + search(near, end.value, key=type(end.value))
-    return max(least, -(2**63)) if least < 2**63 else None
 
 
 @lru_cache(maxsize=2)
@@ -81,17 +40,16 @@ def _grid(whole: bool) -> Cuts:
 class Scale:
     """The cuts of one rule's values, and the bins between them: bin 0 is below the first cut."""
 
-    def __init__(self, whole: bool, thresholds: Iterable[End], fine: bool = True) -> None:
-        """Cut at the thresholds and, where a `fine` curve is wanted, at every value that one could be moved to."""
+    def __init__(self, whole: bool, bounds: Iterable[Bound], fine: bool = True) -> None:
+        """Cut at the bounds and, where a `fine` curve is wanted, at every value that one could be moved to."""
         self.whole = whole
-        thresholds = list(thresholds)
-        given = [at for at in (cut(end, whole) for end in thresholds) if at is not None]
+        bounds = list(bounds)
+        edges = [at for at in (bound.cut(whole=whole) for bound in bounds) if at is not None]
         grid = _grid(whole) if fine else _grid(whole)[:0]
-        lists: list[Cuts] = [grid, np.array(given, grid.dtype)]
-        if not whole and any(end.op in ("gt", "le") for end in thresholds):
-            lists.append(
-                np.nextafter(grid.astype(float), math.inf)
-            )  # a threshold there lets the value itself pass, or not
+        lists: list[Cuts] = [grid, np.array(edges, grid.dtype)]
+        if not whole and any(bound.cuts_above for bound in bounds):
+            # A threshold there lets the value itself pass, or not.
+            lists.append(np.nextafter(grid.astype(float), math.inf))
         self.cuts: Cuts = np.unique(np.concatenate(lists))
         self._dense = int(np.searchsorted(self.cuts, 0)) if whole and fine else None
 
@@ -113,7 +71,7 @@ class Scale:
             found[~dense] = np.searchsorted(self.cuts, numbers[~dense], side="right")
         return found
 
-    def first(self, end: End) -> int:
-        """Return the first bin above an end, which must be among the thresholds or on the grid."""
-        at = cut(end, self.whole)
+    def first(self, bound: Bound) -> int:
+        """Return the first bin above a bound, which must be among the thresholds or on the grid."""
+        at = bound.cut(whole=self.whole)
         return self.bins if at is None else int(np.searchsorted(self.cuts, at)) + 1

@@ -11,7 +11,8 @@ import polars as pl
 from align_data.common.secrets import mask, mask_url
 from align_data.data.columns import available, columns
 from align_data.data.layout import Dataset
-from align_data.data.ledger import TAKEN_DOWN, Masks, Plan, add_masks, masks_of, open_current, open_ledger, outdated
+from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, open_current, open_ledger, outdated
+from align_data.recipes.plan import Plan
 from align_data.signals import find
 from align_data.stages.audit.notes import State, notes, state_of
 
@@ -62,16 +63,16 @@ class Audit:
 
 def audit(dataset: Dataset, name: str) -> Audit:
     """Count a ledger."""
-    plan, manifest = open_ledger(dataset, name)
-    found = count(name, plan, masks_of(manifest), state_of(dataset, plan))
-    if anew := outdated(dataset, manifest):
+    ledger = open_ledger(dataset, name)
+    found = count(name, ledger.plan, ledger.masks, state_of(dataset, ledger.plan))
+    if anew := outdated(dataset, ledger):
         found.notes.append(f"decided before these were measured anew, so filter again: {', '.join(anew)}")
     return found
 
 
 def count(name: str, plan: Plan, masks: Masks, state: State = State()) -> Audit:  # noqa: B008 - frozen
     """Make an audit of a plan and its pairs grouped by masks; its notes go by the dataset's state."""
-    rules = plan.recipe.rules
+    rules = plan.rules
     pairs = sum(masks.values())
     by_rules: Masks = {}
     for (failed, unknown), number in masks.items():
@@ -85,21 +86,18 @@ def count(name: str, plan: Plan, masks: Masks, state: State = State()) -> Audit:
         RuleAudit(
             rule=rule.name,
             signal=rule.signal,
-            test=rule.test,
-            source=rule.source,
-            chosen=rule.chosen,
-            off=rule.name in plan.off,
-            fail=pairs_where(lambda failed, _, bit=1 << i: failed & bit),
-            fail_only=pairs_where(lambda failed, _, bit=1 << i: failed == bit),
-            unknown=pairs_where(lambda _, unknown, bit=1 << i: unknown & bit),
-            left_after=pairs_where(lambda failed, _, below=(2 << i) - 1: not failed & below),
+            test=rule.rule.test,
+            source=rule.rule.source,
+            chosen=rule.rule.chosen,
+            off=not rule.in_force,
+            fail=pairs_where(lambda failed, _, bit=rule.bit: failed & bit),
+            fail_only=pairs_where(lambda failed, _, bit=rule.bit: failed == bit),
+            unknown=pairs_where(lambda _, unknown, bit=rule.bit: unknown & bit),
+            left_after=pairs_where(lambda failed, _, below=2 * rule.bit - 1: not failed & below),
         )
-        for i, rule in enumerate(rules)
+        for rule in rules
     ]
-    overlap = [
-        [pairs_where(lambda failed, _, both=1 << i | 1 << j: failed & both == both) for j in range(len(rules))]
-        for i in range(len(rules))
-    ]
+    overlap = [[pairs_where(lambda failed, _, bits=a.bit | b.bit: failed & bits == bits) for b in rules] for a in rules]
     pending = pairs_where(lambda failed, unknown: not failed and unknown, living)
     kept = pairs_where(lambda failed, unknown: not failed and not unknown, living)
     taken_down = pairs - sum(living.values())
@@ -129,15 +127,16 @@ def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[st
 
     Parts are ranges of a hash, so the first ones found are a random sample, the same each time.
     """
-    plan, manifest = open_current(dataset, name)
-    measured = available(dataset, dataset.ingested(), plan.signals)
-    signals = sorted({rule.signal for rule in plan.recipe.rules} & measured)
-    found: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in plan.recipe.rules}
-    for part in range(len(manifest.parts)):
+    ledger = open_current(dataset, name)
+    rules = ledger.plan.rules
+    measured = available(dataset, dataset.ingested(), ledger.plan.signals)
+    signals = sorted({rule.signal for rule in rules} & measured)
+    found: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in rules}
+    for part in range(ledger.parts):
         for piece in _with_masks(dataset, name, part, signals):
-            for i, rule in enumerate(plan.recipe.rules):
+            for rule in rules:
                 # A rule whose signal is not measured fails nowhere, and has no column.
-                alone = piece.filter(pl.col("failed") == 1 << i).head(number - len(found[rule.name]))
+                alone = piece.filter(pl.col("failed") == rule.bit).head(number - len(found[rule.name]))
                 if len(alone):
                     rows = alone.select("uid", "url", "alt_text", value=rule.signal).to_dicts()
                     found[rule.name] += [

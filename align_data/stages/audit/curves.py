@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.recipes.model import Rule
+from align_data.recipes.operators import Bound
 from align_data.signals import find
-from align_data.stages.audit.bins import End, Scale, ends
+from align_data.stages.audit.bins import Scale
 from align_data.stages.audit.mask_codes import OPEN, POPULATIONS, WAITING, Codes, Populations
 
 Counts = NDArray[np.int64]
@@ -23,10 +24,10 @@ Counts = NDArray[np.int64]
 class Tally:
     """Counts the values of one rule's signal, bin by bin and population by population."""
 
-    def __init__(self, rule: Rule, place: int, populations: Populations, moved: Sequence[Any] | None = None) -> None:
+    def __init__(self, rule: Rule, bit: int, populations: Populations, moved: Sequence[Any] | None = None) -> None:
         """Count for a curve; or, if `moved` names other ends or levels of the rule, for exactly these."""
         self.rule = rule
-        self._beside = populations.beside(place).astype(np.intp)
+        self._beside = populations.beside(bit).astype(np.intp)
         self.scale = _scale(rule, moved)
         self.levels = [] if self.scale is not None else levels(rule, moved or ())
         self._bins = self.scale.bins if self.scale is not None else len(self.levels) + 1  # and all other values
@@ -60,7 +61,7 @@ class Tally:
 
 
 def _scale(rule: Rule, moved: Sequence[Any] | None) -> Scale | None:
-    found = ends(rule)
+    found = rule.bounds
     if not found:
         return None
     return Scale(find(rule.signal).type != "float64", [*found, *(moved or ())], fine=moved is None)
@@ -117,7 +118,7 @@ class Curve:
         found = self._sums[:, last] - self._sums[:, first]
         return int(found.sum()), int(found[OPEN:].sum())
 
-    def at(self, moved: Sequence[End]) -> tuple[int, int]:
+    def at(self, moved: Sequence[Bound]) -> tuple[int, int]:
         """Return pairs kept and pending if what passes had these ends."""
         assert self.scale is not None
         first, last = 0, self.scale.bins
@@ -148,19 +149,19 @@ class Curve:
         return int(found) if self.whole else float(found)
 
 
-def points(curve: Curve, end: End, most: int) -> Iterator[Point]:
+def points(curve: Curve, end: Bound, most: int) -> Iterator[Point]:
     """Yield the curve of one end of a rule, the other left where it is: about `most` points, the threshold among them.
 
     Between two points the curve may be steeper; at each it is exact.
     """
     assert curve.scale is not None
-    others = [other for other in ends(curve.rule) if other != end]
+    others = [other for other in curve.rule.bounds if other != end]
     for value in _values(curve, end, most):
-        kept, pending = curve.at([End(end.op, value), *others])
+        kept, pending = curve.at([Bound(end.op, value), *others])
         yield Point(value, kept, pending)
 
 
-def _values(curve: Curve, end: End, most: int) -> list[float]:
+def _values(curve: Curve, end: Bound, most: int) -> list[float]:
     """Return thresholds at which cuts are, where values lie, from one that drops nothing to one that drops all."""
     assert curve.scale is not None
     scale = curve.scale
@@ -172,12 +173,12 @@ def _values(curve: Curve, end: End, most: int) -> list[float]:
     return sorted({*(_thinned(curve, cuts, most) if len(cuts) > most else cuts), end.value})
 
 
-def _thresholds(scale: Scale, cuts: NDArray[np.intp], end: End) -> dict[float, int]:
+def _thresholds(scale: Scale, cuts: NDArray[np.intp], end: Bound) -> dict[float, int]:
     """Return the values that an end of this operator has at cuts, each with its cut.
 
     A float that takes more than six digits is left out: it is the neighbour of one that the other operators have.
     """
-    beyond = end.op in ("gt", "le")
+    beyond = end.cuts_above
     least = scale.cuts[cuts]
     if scale.whole:
         return {value - beyond: at for value, at in zip(least.tolist(), cuts.tolist(), strict=True)}
@@ -220,7 +221,7 @@ def bars(curve: Curve, most: int) -> list[Bar]:
     if not len(found):
         return []
     first, last = int(found[0]), int(found[-1]) + 1
-    thresholds = (curve.scale.first(end) for end in ends(curve.rule))
+    thresholds = (curve.scale.first(end) for end in curve.rule.bounds)
     few = found.tolist() if len(found) <= most else []
     between = {*few, *(at + 1 for at in few)} if few else set(_edges(curve, found, most))
     edges = sorted({first, last, *between, *(at for at in thresholds if first < at < last)})

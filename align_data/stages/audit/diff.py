@@ -12,7 +12,7 @@ import polars as pl
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask_url
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Plan, masks_of, open_ledger
+from align_data.data.ledger import Ledger, open_ledger
 from align_data.engines.base import Engine
 from align_data.stages.audit import sampling
 from align_data.stages.audit.mask_codes import Populations
@@ -71,8 +71,8 @@ def diff(
     dataset: Dataset, a: str, b: str, engine: Engine, progress: Progress, samples: int = SAMPLES, seed: int = 0
 ) -> Diff:
     """Compare two ledgers in one scan."""
-    (plan_a, manifest_a), (plan_b, manifest_b) = open_ledger(dataset, a), open_ledger(dataset, b)
-    of_a, of_b = Populations(masks_of(manifest_a)), Populations(masks_of(manifest_b))
+    ledger_a, ledger_b = open_ledger(dataset, a), open_ledger(dataset, b)
+    of_a, of_b = Populations(ledger_a.masks), Populations(ledger_b.masks)
 
     def count(part: int, tick: Tick) -> tuple[Counter[tuple[int, int]], sampling.Spots]:
         return _count(dataset, (a, b), (of_a, of_b), part, samples, seed, tick)
@@ -81,17 +81,17 @@ def diff(
     found = engine.map_parts("diff", count, rows, progress)
     together = sum((counts for counts, _ in found), Counter[tuple[int, int]]())
     spots = sampling.nearest((some for _, some in found), samples * sampling.SPARE)
-    signals = [rule.signal for plan in (plan_a, plan_b) for rule in plan.recipe.rules]
+    signals = [rule.signal for ledger in (ledger_a, ledger_b) for rule in ledger.plan.rules]
     shown = sampling.read(dataset, signals, spots, samples, engine, progress)
     outcomes = _outcomes(together, of_a, of_b)
     only = []
-    for side, name, plan, kept, other in ((0, a, plan_b, of_a, of_b), (1, b, plan_a, of_b, of_a)):
+    for side, name, ledger, kept, other in ((0, a, ledger_b, of_a, of_b), (1, b, ledger_a, of_b, of_a)):
         codes: Counter[int] = Counter()
         for both_codes, number in together.items():
             if kept.kept[both_codes[side]] and not other.kept[both_codes[1 - side]]:
                 codes[both_codes[1 - side]] += number
         chosen = shown.get((_SIDES[side], "random"), [])
-        only.append(Only(name, codes.total(), _by(plan, other, codes), chosen))
+        only.append(Only(name, codes.total(), _by(ledger, other, codes), chosen))
     pairs, both = together.total(), outcomes[0][0]
     return Diff(a, b, pairs, both, only[0], only[1], pairs - both - only[0].pairs - only[1].pairs, outcomes)
 
@@ -134,11 +134,11 @@ def _outcome(of: Populations, code: int) -> int:
     return 2 if of.failed[code] else 1 if of.unknown[code] else 0
 
 
-def _by(plan: Plan, of: Populations, codes: Mapping[int, int]) -> list[By]:
+def _by(ledger: Ledger, of: Populations, codes: Mapping[int, int]) -> list[By]:
     """Return the rules that some of these pairs fail, or are unknown for; the most pairs first."""
     found = []
-    for place, rule in enumerate(plan.recipe.rules):
-        bit = 1 << place
+    for rule in ledger.plan.rules:
+        bit = rule.bit
         fail = sum(n for code, n in codes.items() if of.failed[code] & bit)
         alone = sum(n for code, n in codes.items() if of.failed[code] == bit)
         unknown = sum(n for code, n in codes.items() if of.unknown[code] & bit)

@@ -54,7 +54,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Threshold:
+class CountLimit:
     """How many texts have each of the counts that may be listed: what has been found need not be read."""
 
     texts: Mapping[int, int]
@@ -65,24 +65,24 @@ class Threshold:
         return min(self.texts, default=2)
 
 
-def threshold(dataset: Dataset, gone: bool) -> Threshold:
+def threshold(dataset: Dataset, gone: bool) -> CountLimit:
     """Return what the most shared texts' counts are, from the counts of counts; all where texts may be `gone`."""
     table = dataset.classes("texts")
     if table.committed() is None:
-        return Threshold({})
+        return CountLimit({})
     classes = sorted((row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()), reverse=True)
     found: dict[int, int] = {}
     for count, texts in classes:
         if count < 2 or (sum(found.values()) >= TOP and not gone):
             break
         found[count] = texts
-    return Threshold(found)
+    return CountLimit(found)
 
 
 class Extremes:
     """Looks through one part."""
 
-    def __init__(self, dataset: Dataset, part: int, limit: Threshold) -> None:
+    def __init__(self, dataset: Dataset, part: int, limit: CountLimit) -> None:
         self._dataset, self._part, self._limit = dataset, part, limit
         self._texts: dict[str, tuple[int, str]] = {}
         self._seen: Counter[int] = Counter()

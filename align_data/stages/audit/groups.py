@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.recipes.model import Rule
+from align_data.recipes.plan import PlannedRule
 from align_data.stages.audit.mask_codes import Codes, Populations
 
 HELD = 8_000_000
@@ -202,7 +202,7 @@ def _group(label: str, rows: pl.DataFrame, populations: Populations, rules: int)
 
 
 def moved(
-    found: Mapping[Dimension, Counted], rules: Sequence[Rule], pool: Group, populations: Populations
+    found: Mapping[Dimension, Counted], rules: Sequence[PlannedRule], pool: Group, populations: Populations
 ) -> tuple[list[Moved], list[Moved]]:
     """Return the groups that lose most, and those that lose least, against the pool; by pairs."""
     losing: list[Moved] = []
@@ -229,7 +229,7 @@ def _excess(rows: pl.DataFrame, pool: Group, populations: Populations) -> pl.Dat
     )
 
 
-def _moved(name: str, group: Group, rules: Sequence[Rule], pool: Group) -> Moved:
+def _moved(name: str, group: Group, rules: Sequence[PlannedRule], pool: Group) -> Moved:
     # In whole numbers, pool.pairs times as many: what is treated as the pool is has exactly none beyond its share.
     excess = group.left * pool.pairs - group.pairs * pool.left
     more = [fails * pool.pairs - group.pairs * of_pool for fails, of_pool in zip(group.fails, pool.fails, strict=True)]

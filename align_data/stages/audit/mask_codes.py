@@ -35,15 +35,15 @@ class Populations:
         joined = verdicts.join(self._frame, on=["failed", "unknown"], how="left", maintain_order="left")
         return joined["code"].to_numpy()
 
-    def beside(self, place: int) -> NDArray[np.uint8]:
-        """Return for each number what the rules but the one at `place` say of its pairs."""
-        others = ~np.int64(1 << place)
+    def beside(self, bit: int) -> NDArray[np.uint8]:
+        """Return for each number what the rules but the one of `bit` say of its pairs."""
+        others = ~np.int64(bit)
         waiting = np.where(self.unknown & others, WAITING, OPEN)
         return np.where(self.failed & others, DROPPED, waiting).astype(np.uint8)
 
-    def alone(self, place: int) -> Which:
-        """Return which numbers are of pairs that the rule at `place` fails and no other."""
-        return np.asarray(self.failed == np.int64(1 << place))
+    def alone(self, bit: int) -> Which:
+        """Return which numbers are of pairs that fail the rule of `bit` and no other."""
+        return np.asarray(self.failed == np.int64(bit))
 
     @property
     def living(self) -> Which:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from align_data.data.columns import lacking, need
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Masks, Plan, filter_command
-from align_data.recipes.model import Rule
+from align_data.data.ledger import Masks, filter_command
+from align_data.recipes.plan import Plan, PlannedRule
 from align_data.signals import find, known
 
 
@@ -33,9 +33,9 @@ def state_of(dataset: Dataset, plan: Plan) -> State:
 
 def notes(name: str, plan: Plan, living: Masks, state: State) -> Iterator[str]:
     """Yield the sentences; `living` are the pairs that were not taken down, by their masks."""
-    rules = [rule for rule in plan.recipe.rules if rule.name not in plan.off]
-    yield from (became.sentence(rule.name) for rule in rules if (became := plan.became(rule.name)))
-    if chosen := [rule.name for rule in rules if rule.chosen]:
+    rules = plan.in_force
+    yield from (rule.threshold.sentence(rule.name) for rule in rules if rule.threshold is not None)
+    if chosen := [rule.name for rule in rules if rule.rule.chosen]:
         yield f"chosen, not published: the thresholds of {', '.join(chosen)}"
     if unmeasured := [rule for rule in rules if rule.signal in plan.unmeasured]:
         yield _unmeasured(unmeasured, state)
@@ -49,13 +49,15 @@ def notes(name: str, plan: Plan, living: Masks, state: State) -> Iterator[str]:
 def _waiting(plan: Plan, living: Masks) -> dict[str, int]:
     """Return for each rule that is unknown for pending pairs, for how many."""
     found = {
-        rule.name: sum(number for (failed, unknown), number in living.items() if not failed and unknown & 1 << i)
-        for i, rule in enumerate(plan.recipe.rules)
+        rule.name: sum(number for (failed, unknown), number in living.items() if not failed and unknown & rule.bit)
+        for rule in plan.rules
     }
     return {name: number for name, number in found.items() if number}
 
 
-def _ways_out(name: str, plan: Plan, rules: Sequence[Rule], waiting: Mapping[str, int], state: State) -> Iterator[str]:
+def _ways_out(
+    name: str, plan: Plan, rules: Sequence[PlannedRule], waiting: Mapping[str, int], state: State
+) -> Iterator[str]:
     """Say how pending pairs come to be decided: by looking at their images, and without what is unknown."""
     url = shlex.quote(state.url)
     if state.untried and any(rule.name in waiting and _seen(rule, state) for rule in rules):
@@ -68,13 +70,13 @@ def _ways_out(name: str, plan: Plan, rules: Sequence[Rule], waiting: Mapping[str
         yield f"to decide without what is unknown: {without}"
 
 
-def _seen(rule: Rule, state: State) -> bool:
+def _seen(rule: PlannedRule, state: State) -> bool:
     """Tell whether a rule waits for images: not for a measurement that can be made without them."""
     measurable = rule.signal in state.unmeasured and state.unmeasured[rule.signal] is None
     return bool(find(rule.signal).content) and not measurable
 
 
-def _unmeasured(rules: Sequence[Rule], state: State) -> str:
+def _unmeasured(rules: Sequence[PlannedRule], state: State) -> str:
     """Say which signals nobody has measured, and how to get them."""
     can = f"can be: run align-data measure {shlex.quote(state.url)}, then filter again"
     reasons: dict[str, list[str]] = {}

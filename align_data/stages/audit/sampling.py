@@ -19,7 +19,7 @@ from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.recipes.model import Rule
-from align_data.stages.audit.bins import End, ends
+from align_data.recipes.operators import Bound
 from align_data.stages.audit.mask_codes import Codes, Populations
 
 Kind = Literal["dropped", "kept", "random"]
@@ -46,9 +46,9 @@ SPARE = 3
 class Nearest:
     """Looks for the rows of one part that are nearest to a rule's thresholds."""
 
-    def __init__(self, rule: Rule, place: int, populations: Populations, number: int) -> None:
+    def __init__(self, rule: Rule, bit: int, populations: Populations, number: int) -> None:
         self._rule, self._number = rule, number
-        self._alone = populations.alone(place)
+        self._alone = populations.alone(bit)
         self._left = populations.left
         self.spots: Spots = {}
 
@@ -56,7 +56,7 @@ class Nearest:
         """Look at one piece."""
         if not self._number:
             return
-        for at, end in enumerate(ends(self._rule)):
+        for at, end in enumerate(self._rule.bounds):
             for kind, which in (("dropped", self._alone), ("kept", self._left)):
                 key: tuple[str, Kind, int] = (self._rule.name, kind, at)  # type: ignore[assignment]
                 held = self.spots.setdefault(key, [])
@@ -69,14 +69,14 @@ class Nearest:
                 self.spots[key] = sorted(held)[: self._number]
 
 
-def _least(end: End, kind: str, dtype: pl.DataType) -> float:
+def _least(end: Bound, kind: str, dtype: pl.DataType) -> float:
     """Return the least distance that a value can have: none nearer need be looked for."""
-    exclusive = (end.op in ("gt", "lt")) == (kind == "kept")
+    exclusive = end.inclusive != (kind == "kept")
     return 1.0 if exclusive and dtype.is_integer() and float(end.value).is_integer() else 0.0
 
 
 def _near(
-    values: pl.Series, which: NDArray[np.bool_], end: End, kind: str, worst: float | None
+    values: pl.Series, which: NDArray[np.bool_], end: Bound, kind: str, worst: float | None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return rows on one side of an end that are nearer than `worst`, and how near."""
     rows = np.flatnonzero(which & values.is_not_null().to_numpy())

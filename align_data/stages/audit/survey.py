@@ -5,7 +5,6 @@ Parts are counted alone and their counts added, so that the pass is the same on 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,18 +21,17 @@ from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask, mask_command
 from align_data.data.columns import available, columns
 from align_data.data.layout import Dataset
-from align_data.data.ledger import TAKEN_DOWN, Plan, masks_of, open_current, vocabulary
+from align_data.data.ledger import TAKEN_DOWN, Ledger, open_current
+from align_data.data.thresholds import classes, complete
 from align_data.engines.base import Engine
-from align_data.recipes.model import Rule
+from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.thresholds import Classes, vocabulary_size
 from align_data.stages.audit import extremes, groups, image_outcomes, sampling
 from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Counts, Curve, Tally
 from align_data.stages.audit.mask_codes import Populations
 from align_data.storage.manifests import unchecked
-from align_data.storage.tables import Manifest
 
-Classes = list[tuple[int, int]]
-"""Counts of n-grams, ascending, and how many n-grams have each."""
 SAMPLES = 6
 _COUNTED = ("images_per_text", "texts_per_image", "rarest_ngram")
 
@@ -78,7 +76,7 @@ class Survey:
     """How declared and measured sizes agree → pairs."""
     runs: list[Run]
     classes: Classes
-    """Counts of n-grams by ascending count, and how many n-grams have each; none where they are not counted."""
+    """How many n-grams have each count; none where they are not counted."""
     version: str = __version__
 
     def vocabulary(self, threshold: float) -> int:
@@ -95,14 +93,16 @@ class _Pass:
     plan: Plan
     masks: tuple[tuple[int, int], ...]
     there: frozenset[str]
-    limit: extremes.Threshold
+    limit: extremes.CountLimit
     hosts: int
     samples: int
     seed: int
     images: bool
 
-    rules: tuple[Rule, ...]
-    """As they decide."""
+    @property
+    def rules(self) -> tuple[PlannedRule, ...]:
+        """The rules of the plan, those that are taken out too."""
+        return self.plan.rules
 
     @property
     def dimensions(self) -> list[groups.Dimension]:
@@ -126,18 +126,18 @@ def survey(
     dataset: Dataset, ledger: str, engine: Engine, progress: Progress, samples: int = SAMPLES, seed: int = 0
 ) -> Survey:
     """Count all that the audit page of a ledger says; so many samples of each kind a rule, drawn by `seed`."""
-    plan, manifest = open_current(dataset, ledger)
+    opened = open_current(dataset, ledger)
+    plan = opened.plan
     pairs = dataset.ingested()
     there = frozenset(available(dataset, pairs, plan.signals))
-    masks = masks_of(manifest)
+    masks = opened.masks
     gone = any(failed & TAKEN_DOWN for failed, _ in masks)
-    limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.Threshold({})
+    limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.CountLimit({})
     hosts = max(groups.LEAST, groups.HELD // max(1, len(pairs.parts)))
     images = dataset.images.committed() is not None
     known = classes(dataset) if "rarest_ngram" in there else None
-    run = _Pass(
-        dataset, ledger, plan, tuple(sorted(masks)), there, limit, hosts, samples, seed, images, testing(plan, known)
-    )
+    completed = complete(dataset, plan, engine, progress)
+    run = _Pass(dataset, ledger, completed, tuple(sorted(masks)), there, limit, hosts, samples, seed, images)
     rows = [part.rows for part in pairs.parts]
     parts = engine.map_parts("audit: count", lambda part, tick: _part(run, part, tick), rows, progress)
     populations = Populations(run.masks)
@@ -149,7 +149,7 @@ def survey(
         plan=plan,
         account=pairs.meta["account"],
         inputs=_inputs(dataset),
-        overlaps=_overlaps(plan, manifest),
+        overlaps=_overlaps(opened),
         curves=_curves(run, parts, populations),
         samples=sampling.read(dataset, [rule.signal for rule in run.rules], spots, samples, engine, progress),
         who=_who(run, parts, populations, numbers),
@@ -164,18 +164,16 @@ def survey(
 def _part(run: _Pass, part: int, tick: Tick) -> _Part:
     """Count one part."""
     populations = Populations(run.masks)
-    tallies = {
-        rule.name: Tally(rule, place, populations) for place, rule in enumerate(run.rules) if rule.signal in run.there
-    }
+    tallies = {rule.name: Tally(rule.deciding, rule.bit, populations) for rule in run.rules if rule.signal in run.there}
     nearest = [
-        sampling.Nearest(tally.rule, run.plan.recipe.position(name), populations, run.samples * sampling.SPARE)
+        sampling.Nearest(tally.rule, run.plan.rule(name).bit, populations, run.samples * sampling.SPARE)
         for name, tally in tallies.items()
     ]
     divided = [groups.Divided(dimension, run.hosts) for dimension in run.dimensions]
     extreme = extremes.Extremes(run.dataset, part, run.limit)
     living = populations.living
     drawing = sampling.Drawing(run.seed, part, run.samples * sampling.SPARE)
-    alone = {rule.name: populations.alone(place) for place, rule in enumerate(run.rules)}
+    alone = {rule.name: populations.alone(rule.bit) for rule in run.rules}
     found = _Part()
     for number, (piece, masks) in enumerate(_pieces(run, part)):
         codes = populations.codes(masks)
@@ -211,9 +209,9 @@ def _pieces(run: _Pass, part: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]
 
 def _curves(run: _Pass, parts: Sequence[_Part], populations: Populations) -> dict[str, Curve]:
     found = {}
-    for place, rule in enumerate(run.rules):
+    for rule in run.rules:
         if rule.signal in run.there:
-            tally = Tally(rule, place, populations)
+            tally = Tally(rule.deciding, rule.bit, populations)
             found[rule.name] = tally.curve(sum((part.curves[rule.name] for part in parts), tally.counts))
     return found
 
@@ -230,43 +228,18 @@ def _who(run: _Pass, parts: Sequence[_Part], populations: Populations, numbers: 
     return groups.Who(pool, divisions, losing, gaining, absent)
 
 
-def _overlaps(plan: Plan, manifest: Manifest) -> list[Overlap]:
+def _overlaps(ledger: Ledger) -> list[Overlap]:
     """Return the sets of rules that pairs fail, with how many pairs fail exactly them; those taken down too."""
     found: Counter[int] = Counter()
-    for (failed, _), number in masks_of(manifest).items():
+    for (failed, _), number in ledger.masks.items():
         found[failed & (2**63 - 1)] += number
-    rules = plan.recipe.rules
-    sets = [(tuple(r.name for i, r in enumerate(rules) if mask & 1 << i), n) for mask, n in found.items() if mask]
+    sets = [(ledger.plan.names(mask), number) for mask, number in found.items() if mask]
     return [Overlap(names, number) for names, number in sorted(sets, key=lambda one: (-one[1], one[0]))]
 
 
 def _inputs(dataset: Dataset) -> list[str]:
     manifest = dataset.rejected.committed()
     return [mask(each["name"]) for each in manifest.meta.get("inputs", [])] if manifest is not None else []
-
-
-def testing(plan: Plan, known: Classes | None) -> tuple[Rule, ...]:
-    """Return the rules as they decide, and those as they would that are taken out: with a threshold for a share.
-
-    It stays a top_k where n-grams are not counted, and there are no `known` classes.
-    """
-    return tuple(
-        rule.with_test("ge", vocabulary(rule.value, known).threshold)
-        if rule.op == "top_k" and known is not None
-        else rule
-        for rule in plan.deciding
-    )
-
-
-def vocabulary_size(known: Classes, threshold: float) -> int:
-    """Return how many n-grams occur at least so often, of classes by ascending count."""
-    return sum(number for _, number in known[bisect_left(known, (threshold, 0)) :])
-
-
-def classes(dataset: Dataset) -> Classes:
-    """Return how many n-grams have each count, by ascending count."""
-    table = dataset.classes("ngrams")
-    return [row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()]
 
 
 def _runs(dataset: Dataset) -> Iterator[Run]:

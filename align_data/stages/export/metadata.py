@@ -46,12 +46,12 @@ class Files:
     def exported(self) -> Exported:
         """Return what is written."""
         kept, pending = self.selection.counts()
-        parts = range(len(self.selection.manifest.parts))
+        parts = range(len(self.selection.ledger.manifest.parts))
         return Exported(kept, pending, [UIDS] if self.uids else [_name(part) for part in parts])
 
     def write(self, engine: Engine, progress: Progress) -> dict[str, Any]:
         """Write the files; return what the manifest says of them."""
-        rows = [part.rows for part in self.selection.manifest.parts]
+        rows = [part.rows for part in self.selection.ledger.manifest.parts]
         if self.uids:
             files = [_uids(self)]
         else:
@@ -76,7 +76,7 @@ def _part(files: Files, part: int, tick: Tick) -> FileInfo:
     rows = 0
     with files.out.create(_name(part)) as path:
         with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
-            masks = dataset.ledger(selection.ledger).pieces(part, ["failed", "unknown"])
+            masks = dataset.ledger(selection.ledger.name).pieces(part, ["failed", "unknown"])
             for piece, mask in zip(columns(dataset, part, names, files.signals), masks, strict=True):
                 kept = piece.filter(mask.select(selection.kept).to_series())
                 kept = stripped(kept) if files.strip_credentials else kept
@@ -99,7 +99,7 @@ def _uids(files: Files) -> FileInfo:
             os.posix_fallocate(file.fileno(), 0, Path(path).stat().st_size)
         at = 0
         for part in range(len(dataset.ingested().parts)):
-            masks = dataset.ledger(selection.ledger).pieces(part, ["failed", "unknown"])
+            masks = dataset.ledger(selection.ledger.name).pieces(part, ["failed", "unknown"])
             for piece, mask in zip(dataset.pairs.pieces(part, [name]), masks, strict=True):
                 halves = _halves(piece.filter(mask.select(selection.kept).to_series())[name])
                 array[at : at + len(halves)] = halves

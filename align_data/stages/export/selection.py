@@ -12,10 +12,10 @@ import polars as pl
 
 from align_data.common.errors import AlignDataError, DatasetError, OutputError
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Masks, Plan, masks_of, open_current
+from align_data.data.ledger import Ledger, Masks, open_current
 from align_data.exports.manifest import FILE, MANIFEST, WORKING
 from align_data.storage.store import UNFINISHED, Store
-from align_data.storage.tables import Manifest, digest
+from align_data.storage.tables import digest
 
 BEGUN = "_begun.json"
 STRIPPED = "strip_credentials"
@@ -40,17 +40,14 @@ class Exported:
 class Selection:
     """Which pairs of a ledger are exported."""
 
-    ledger: str
-    plan: Plan
-    manifest: Manifest
+    ledger: Ledger
     without: tuple[str, ...] = ()
     """Rules that are not asked."""
 
     @property
     def asked(self) -> int:
         """The bits of the rules that are asked."""
-        ignored = [self.plan.recipe.position(name) for name in self.without]
-        return ~sum(1 << place for place in set(ignored))
+        return ~self.ledger.plan.bits(self.without)
 
     @property
     def kept(self) -> pl.Expr:
@@ -59,7 +56,7 @@ class Selection:
 
     def counts(self) -> tuple[int, int]:
         """Return how many pairs are kept, and how many are pending."""
-        masks, asked = masks_of(self.manifest), self.asked
+        masks, asked = self.ledger.masks, self.asked
         kept = sum(number for (failed, unknown), number in masks.items() if not (failed | unknown) & asked)
         return kept, sum(n for (failed, unknown), n in masks.items() if not failed & asked and unknown & asked)
 
@@ -67,25 +64,24 @@ class Selection:
         """Return what decides which pairs are exported, for the manifest."""
         kept, pending = self.counts()
         return {
-            "ledger": self.ledger,
-            "plan": self.plan.dump(),
+            "ledger": self.ledger.name,
+            "plan": self.ledger.plan.dump(),
             "without": list(self.without),
             "pairs": kept,
             "pending_dropped": pending,
-            "of": self.manifest.meta["pairs"],
-            "verdicts": self.manifest.meta["ledger"],
-            "tombstones": self.manifest.meta.get("tombstones"),
+            "of": self.ledger.facts.pairs,
+            "verdicts": self.ledger.facts.ledger,
+            "tombstones": self.ledger.facts.tombstones,
             "format": form,
         }
 
 
 def select(dataset: Dataset, ledger: str, without: Sequence[str], drop_pending: bool) -> Selection:
     """Return what of a ledger is exported; DatasetError while pairs are pending, and where none is kept."""
-    plan, manifest = open_current(dataset, ledger)
-    selection = Selection(ledger, plan, manifest, tuple(without))
+    selection = Selection(open_current(dataset, ledger), tuple(without))
     kept, pending = selection.counts()
     if pending and not drop_pending:
-        raise DatasetError(_pending(selection, masks_of(manifest), pending, kept))
+        raise DatasetError(_pending(selection, selection.ledger.masks, pending, kept))
     if not kept:
         raise DatasetError(_none(selection, pending))
     return selection
@@ -97,7 +93,7 @@ def _none(selection: Selection, pending: int) -> str:
         if pending
         else ""
     )
-    return f"the ledger {selection.ledger} keeps no pair{left}; nothing is exported"
+    return f"the ledger {selection.ledger.name} keeps no pair{left}; nothing is exported"
 
 
 def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str:
@@ -105,7 +101,7 @@ def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str
     unknown = 0
     for failed, bits in masks:
         unknown |= bits if not failed & selection.asked else 0
-    names = [rule.name for i, rule in enumerate(selection.plan.recipe.rules) if unknown & selection.asked & 1 << i]
+    names = selection.ledger.plan.names(unknown & selection.asked)
     return (
         f"{pending:,} pairs are pending: no rule fails them, but some are unknown ({kept:,} are kept). "
         "Measure what is missing and filter again, or leave these pairs out: --pending drop, "

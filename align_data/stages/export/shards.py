@@ -79,7 +79,7 @@ class Shards:
     @staticmethod
     def plan(run: Run, engine: Engine, progress: Progress, *, drop_missing: bool) -> Shards:
         """Count what there is; DatasetError for kept pairs without an image."""
-        rows = [part.rows for part in run.selection.manifest.parts]
+        rows = [part.rows for part in run.selection.ledger.manifest.parts]
         counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
         kept, size, missing = (sum(some) for some in zip(*(count[:3] for count in counts), strict=True))
         if missing and not drop_missing:
@@ -100,7 +100,7 @@ class Shards:
     def write(self, engine: Engine, progress: Progress) -> dict[str, Any]:
         """Make the shards and their index; return what the manifest says of them."""
         run, starts = self.run, _starts(self.run, self.numbers)
-        rows = [part.rows for part in run.selection.manifest.parts]
+        rows = [part.rows for part in run.selection.ledger.manifest.parts]
         engine.map_parts(
             "export: rows", lambda part, tick: _rows(run, part, starts[part], self.numbers[part], tick), rows, progress
         )
@@ -115,7 +115,7 @@ class Shards:
 
 def _kept(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
     """Yield the kept rows of each piece that have an image, with the split of each; rows read, and kept without one."""
-    ledger = run.dataset.ledger(run.selection.ledger)
+    ledger = run.dataset.ledger(run.selection.ledger.name)
     masks = ledger.pieces(part, ["failed", "unknown"])
     images = image_places(run.dataset, part).rename({"sha256": DIGEST})
     wanted = list(dict.fromkeys(["decodable", *signals]))

@@ -100,7 +100,7 @@ def measure_content(dataset: Dataset, wanted: Iterable[str], sight: Sight, engin
     before = dataset.content.committed()
     # What nearly every image signal is compared or joined by: the header costs nothing beside the rest.
     asked = {"header", *wanted}
-    ledger = open_ledger(dataset, sight.only_open)[1].meta["ledger"] if sight.only_open else None
+    ledger = open_ledger(dataset, sight.only_open).facts.ledger if sight.only_open else None
     today = check_identities(sight.nsfw)
     had = before.meta["looks"] if before is not None else {}
     # A check that nobody asks for now stays as it was.

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from align_data.common.errors import DatasetError, RecipeError, nearest
-from align_data.data.ledger import Plan
+from align_data.recipes.plan import Plan
 from align_data.train.ablate.pool import Pool
 
 PLAIN = ("none", "recipe", "random", "oracle")
@@ -45,8 +45,8 @@ def _arms(name: str, plan: Plan) -> list[Arm]:
     if not colon and kind in PLAIN:
         return [Arm(name, kind)]
     if kind in ("without", "only") and of:
-        in_force = [rule.name for rule in plan.recipe.rules if rule.name not in plan.off]
-        return [Arm(f"{kind}:{rule}", kind, rule) for rule in (in_force if of == EACH else [_rule(of, plan)])]
+        rules = [rule.name for rule in plan.in_force] if of == EACH else [_rule(of, plan)]
+        return [Arm(f"{kind}:{rule}", kind, rule) for rule in rules]
     if kind == "ledger" and of:
         return [Arm(name, kind, of)]
     if kind == "fraction" and of:
@@ -55,8 +55,7 @@ def _arms(name: str, plan: Plan) -> list[Arm]:
 
 
 def _rule(name: str, plan: Plan) -> str:
-    plan.recipe.position(name)
-    if name in plan.off:
+    if not plan.rule(name).in_force:
         raise RecipeError(f"the ledger was decided without the rule {name}, so no arm can be made by it")
     return name
 
@@ -127,7 +126,7 @@ def _verdict(arm: Arm, pool: Pool) -> tuple[pl.Expr, pl.Expr]:
     if arm.kind == "none":
         asked = 0
     elif arm.kind in ("without", "only"):
-        bit = 1 << pool.plan.recipe.position(arm.of)
+        bit = pool.plan.rule(arm.of).bit
         asked = bit if arm.kind == "only" else ~bit
     return (pl.col(f"failed{end}") & asked) != 0, (pl.col(f"unknown{end}") & asked) != 0
 

@@ -56,7 +56,7 @@ def ablate(
 
     Writes results.json there. Raises RecipeError and DatasetError for arms that cannot be, before anything is trained.
     """
-    plan, _ = open_current(dataset, asked.ledger)
+    plan = open_current(dataset, asked.ledger).plan
     arms = parse(asked.arms, plan, asked.fractions)
     store = Store(out)
     with store.lock():

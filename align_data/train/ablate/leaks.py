@@ -11,10 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.errors import DatasetError
-from align_data.data.ledger import Plan
 from align_data.data.references import nearest
 from align_data.decoding.inspected import MAX_PIXELS, Looks
 from align_data.decoding.inspection import look
+from align_data.recipes.plan import Plan
 from align_data.train.shards import Sample
 
 DISTANCE = 4
@@ -64,9 +64,10 @@ def evaluation(examples: Iterable[Sample], where: str) -> Evaluation:
 
 def allowed(plan: Plan) -> int:
     """Return the bits in which a copy's pHash may differ: as many as the rule on eval_distance drops, else DISTANCE."""
-    for rule in plan.recipe.rules:
-        if rule.signal == "eval_distance" and rule.op in ("gt", "ge"):
-            return int(rule.value) - (rule.op == "ge")
+    for rule in plan.rules:
+        for bound in rule.bounds if rule.signal == "eval_distance" else ():
+            if bound.lower and (least := bound.cut(whole=True)) is not None:
+                return int(least) - 1
     return DISTANCE
 
 

@@ -16,10 +16,11 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
 from align_data.data.columns import available, columns
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Plan, open_current
+from align_data.data.ledger import open_current
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.exports.manifest import FILE
+from align_data.recipes.plan import Plan
 from align_data.stages.export import Form, export
 from align_data.storage.store import Store
 from align_data.storage.tables import digest
@@ -56,7 +57,7 @@ class Pool:
 def read(dataset: Dataset, ledger: str, others: Sequence[str] = ()) -> Pool:
     """Read the pool of a dataset; DatasetError where images or a ledger are missing."""
     pairs = dataset.ingested()
-    plan, _ = open_current(dataset, ledger)
+    plan = open_current(dataset, ledger).plan
     for other in others:
         open_current(dataset, other)
     if missing := [name for name in _NEEDED if name not in available(dataset, pairs)]:
@@ -96,15 +97,15 @@ def identity(dataset: Dataset, side: int) -> dict[str, Any]:
 
 def export_pool(dataset: Dataset, ledger: str, out: Store, side: int, engine: Engine, progress: Progress) -> str:
     """Write the pool's shards below `out`, unless they are there; return their folder. Those of another pool go."""
-    plan, manifest = open_current(dataset, ledger)
+    opened = open_current(dataset, ledger)
     # By all that decides what is written, so that a ledger decided anew, or a takedown, makes another.
-    facts = [identity(dataset, side), ledger, manifest.meta["ledger"], manifest.meta.get("tombstones")]
+    facts = [identity(dataset, side), ledger, opened.facts.ledger, opened.facts.tombstones]
     name = f"pool-{digest(facts)[:12]}"
     for other in out.names():
         if re.fullmatch(r"pool-[0-9a-f]{12}", other) and other != name:
             out.clear(other, FILE)
     folder = Store(out.path(name))
-    every = [rule.name for rule in plan.recipe.rules]
+    every = [rule.name for rule in opened.plan.rules]
     # No rule is asked and what has no image is left out: that is the pool.
     export(
         dataset, ledger, folder, Form(how=how(side), shard_size=SHARD), engine, progress,

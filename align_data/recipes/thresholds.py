@@ -1,0 +1,133 @@
+"""What the thresholds that are relative to a pool become in it: a vocabulary of n-grams, a fraction of the pairs."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Protocol
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+TOLERANCE = 0.1
+"""A size further from the requested one than this part of it is worth a warning."""
+Classes = Sequence[tuple[int, int]]
+"""Counts of n-grams, ascending, and how many n-grams have each."""
+
+
+class Threshold(Protocol):
+    """What a relative threshold became."""
+
+    @property
+    def threshold(self) -> float:
+        """The least value that passes."""
+        ...
+
+    @property
+    def words(self) -> str:
+        """What passes, in words."""
+        ...
+
+    def sentence(self, rule: str) -> str:
+        """Return what the rule asks for and what is used."""
+        ...
+
+
+class Vocabulary(BaseModel):
+    """What a `top_k` became: n-grams come in classes of equal count, so a size is met as nearly as these allow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(validation_alias=AliasChoices("size", "asked"), serialization_alias="asked")
+    """The vocabulary's size by the recipe."""
+    threshold: int
+    """An n-gram is in the vocabulary if it occurs at least this often in the pool."""
+    used: int
+    """The vocabulary's size in this pool."""
+    next: int | None
+    """The nearest size on the other side of the requested one; None if there is none."""
+    pool: int
+    """All distinct n-grams of the pool."""
+
+    @property
+    def words(self) -> str:
+        """What passes, in words."""
+        return f"those seen {times(self.threshold)} or more"
+
+    def sentence(self, rule: str) -> str:
+        """Return what the rule asks for and what is used."""
+        if self.size >= self.pool:
+            return (
+                f"{rule}: top_k {self.size:,} covers all {self.pool:,} distinct n-grams of this pool, so the rule "
+                f"drops nothing; --set {rule}.ge=3 would ask for n-grams seen at least 3 times in it, "
+                "which few texts of a small pool pass"
+            )
+        beside = f"; the next class would make it {self.next:,}" if self.next is not None else ""
+        used = f"the {self.used:,} n-grams seen {times(self.threshold)} or more"
+        off = abs(self.used - self.size) / self.size
+        warning = f"; warning: that is {off:.0%} off" if off > TOLERANCE else ""
+        return f"{rule}: top_k {self.size:,} became {used}{beside}{warning}"
+
+
+class TopFraction(BaseModel):
+    """What a `top_fraction` became: equal values pass together, so that a little more than the fraction can pass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fraction: float = Field(validation_alias=AliasChoices("fraction", "asked"), serialization_alias="asked")
+    threshold: float
+    """The highest value that at least the fraction of the pool's pairs reach; the least value for an empty pool."""
+    used: int
+    """Pairs of the pool that reach it."""
+    pool: int
+    """Pairs that have a value, and that no other rule in force fails."""
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs the fraction is, rounded up: of the fraction as written, whatever a float makes of it."""
+        return math.ceil(Fraction(str(self.fraction)) * self.pool)
+
+    @property
+    def words(self) -> str:
+        """What passes, in words."""
+        return f"those of at least {self.threshold}"
+
+    def sentence(self, rule: str) -> str:
+        """Return what the rule asks for and what is used."""
+        if not self.pool:
+            return f"{rule}: top_fraction {self.fraction} of no pair: none that no other rule fails has a score"
+        share, ties = self.used / self.pool, self.used > self.pairs * (1 + TOLERANCE)
+        warning = f"; warning: {self.pairs:,} were asked for, the others equal the lowest of them" if ties else ""
+        return (
+            f"{rule}: top_fraction {self.fraction} became ge {self.threshold}, which {self.used:,} of the "
+            f"{self.pool:,} pairs reach that have a score and that no other rule fails ({share:.2%}){warning}"
+        )
+
+
+def times(number: int) -> str:
+    """Return 'once', 'twice' or 'N times'."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
+def vocabulary(size: int, classes: Classes) -> Vocabulary:
+    """Resolve `top_k`. Of two sizes equally near the larger is taken, which drops less."""
+    pool = sum(ngrams for _, ngrams in classes)
+    sizes: list[tuple[int, int]] = []  # threshold, size, from the smallest vocabulary to the whole pool
+    total = 0
+    for count, ngrams in reversed(classes):
+        total += ngrams
+        sizes.append((count, total))
+    if not sizes:
+        return Vocabulary(size=size, threshold=1, used=0, next=None, pool=0)
+    threshold, used = min(sizes, key=lambda entry: (abs(entry[1] - size), -entry[1]))
+    if used >= size:
+        beside = max((total for _, total in sizes if total < size), default=None)
+    else:
+        beside = min((total for _, total in sizes if total > size), default=None)
+    return Vocabulary(size=size, threshold=threshold, used=used, next=None if used == size else beside, pool=pool)
+
+
+def vocabulary_size(classes: Classes, threshold: float) -> int:
+    """Return how many n-grams occur at least `threshold` times."""
+    return sum(ngrams for _, ngrams in classes[bisect_left(classes, (threshold, 0)) :])
