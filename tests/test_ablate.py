@@ -31,8 +31,8 @@ from align_data.cli import main
 from align_data.common.errors import DatasetError, InputError, RecipeError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
-from align_data.decoding.inspected import MAX_PIXELS, Looks
-from align_data.decoding.inspection import look
+from align_data.decoding.inspected import MAX_PIXELS, ImageChecks
+from align_data.decoding.inspection import inspect
 from align_data.decoding.render import How, render
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import Recipe
@@ -458,7 +458,7 @@ def test_copies_in_the_tiny_web_are_found_and_nothing_else_is() -> None:
     held = tiny_web.make_evaluation(100, 3, 30)
     rows = tiny_web.make(120, 3, {"test_copy": 0.2}, "http://tiny", 30)
     drawn = [(row, tiny_pictures.content(row.picture)) for row in rows if row.picture and row.kind != "many_texts"]
-    phashes = [look(content or b"", Looks(header=False), MAX_PIXELS).phash for _, content in drawn]
+    phashes = [inspect(content or b"", ImageChecks(header=False), MAX_PIXELS).phash for _, content in drawn]
     # As they are in exported shards: a good deal smaller.
     shards = [
         Sample(

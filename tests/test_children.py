@@ -31,7 +31,7 @@ from align_data.common.workers.frames import FrameError
 from align_data.common.workers.values import WrongValueError, of, plain
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.inspected import ImageLimits, Looks, Seen, answered
+from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected, answered
 from align_data.engines import spark
 from align_data.exports.shard import How, Shard, ShardJob
 from align_data.fetching.client import Policy
@@ -190,7 +190,7 @@ def test_whatever_is_seen_makes_sense_or_is_an_error(said: Any) -> None:
 @pytest.mark.parametrize("name", evil_child.WRONG_FIELDS)
 def test_a_wrong_field_of_what_is_seen(name: str) -> None:
     right = tuple(evil_child.seen(5).values())
-    assert answered(right, 5) == Seen(**evil_child.seen(5))
+    assert answered(right, 5) == Inspected(**evil_child.seen(5))
     with pytest.raises(ValueError):  # noqa: PT011
         answered(tuple(evil_child.seen(5, **evil_child.WRONG_FIELDS[name]).values()), 5)
 
@@ -204,11 +204,11 @@ def evil(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def looked(folder: Path, names: list[str], **limits: Any) -> list[Seen]:
+def looked(folder: Path, names: list[str], **limits: Any) -> list[Inspected]:
     items = []
     for name in names:
         (folder / name.replace("/", "")).write_bytes(name.encode())
-        items.append((Place(name, 0, len(name)), Looks()))
+        items.append((Place(name, 0, len(name)), ImageChecks()))
     with closing(Decoder(Decoding(Store(folder), limits=ImageLimits(**limits)))) as one:
         return list(one.look(items))
 
@@ -227,23 +227,23 @@ def test_whatever_a_child_answers_is_the_status_of_one_image(evil: Path, tmp_pat
     assert peak < 80 * 2**20
     for name, each in zip(names, seen, strict=True):
         if name == "good":
-            assert each == Seen(**evil_child.seen(4))
+            assert each == Inspected(**evil_child.seen(4))
         else:
             how = "exit 0" if name == "half a frame" else workers.WRONG
-            assert each == Seen("crashed", f"the decoder ended by {how}", bytes=len(name), decodable=False), name
+            assert each == Inspected("crashed", f"the decoder ended by {how}", bytes=len(name), decodable=False), name
 
 
 def test_an_answer_after_the_end_answers_nothing(evil: Path, tmp_path: Path) -> None:
     names = ["good", "a result after the end", "good", "good"]
-    assert looked(tmp_path, names) == [Seen(**evil_child.seen(len(name))) for name in names]
+    assert looked(tmp_path, names) == [Inspected(**evil_child.seen(len(name))) for name in names]
 
 
 def test_a_child_that_says_nothing_is_ended(evil: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "SLACK", 0.3)
     good, silent, closed, last = looked(tmp_path, ["good", "silence", "closed pipes", "good"], seconds=0.1)
-    assert good == last == Seen(**evil_child.seen(4))
-    assert silent == Seen("hung", "not done after 0.1 s", bytes=7, decodable=False)
-    assert closed == Seen("crashed", f"the decoder ended by {workers.WRONG}", bytes=12, decodable=False)
+    assert good == last == Inspected(**evil_child.seen(4))
+    assert silent == Inspected("hung", "not done after 0.1 s", bytes=7, decodable=False)
+    assert closed == Inspected("crashed", f"the decoder ended by {workers.WRONG}", bytes=12, decodable=False)
 
 
 def test_a_page_goes_without_the_pictures_of_such_a_child(evil: Path) -> None:

@@ -37,7 +37,7 @@ from align_data.data.image_table import IMAGES, asked_of
 from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist
 from align_data.decoding.inspected import identities
-from align_data.decoding.nsfw import Choice
+from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.local import LocalEngine
 from align_data.fetching.outcome import retryable
 from align_data.recipes.reading import parse
@@ -463,12 +463,12 @@ WEIGHTS = [[0.0, 0.0, 0.0], [1.0, 2.0, -1.5]]
 
 
 @pytest.fixture
-def detector(tmp_path: Path) -> Callable[..., Choice]:
-    def make(name: str = "one", weights: Any = WEIGHTS, **card: Any) -> Choice:
+def detector(tmp_path: Path) -> Callable[..., NsfwModel]:
+    def make(name: str = "one", weights: Any = WEIGHTS, **card: Any) -> NsfwModel:
         path = tmp_path / f"{name}.onnx"
         classifier(path, weights, [0, -0.5])
         path.with_suffix(".yaml").write_text(card_text(**card))
-        return Choice(str(path))
+        return NsfwModel(str(path))
 
     return make
 

@@ -30,13 +30,13 @@ from align_data.common.errors import DatasetError, EngineError, SignalError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding, Item
-from align_data.decoding.inspected import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
-from align_data.decoding.inspection import look
+from align_data.decoding.inspected import MAX_PIXELS, STATUSES, ImageChecks, ImageLimits, Inspected
+from align_data.decoding.inspection import inspect
 from align_data.storage.image_formats import EXTENSIONS, sniff
 from align_data.storage.store import Store
 from align_data.storage.tars import Place
 
-ALL, HEADER = Looks(), Looks(pixels=False)
+ALL, HEADER = ImageChecks(), ImageChecks(pixels=False)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def bits_apart(one: int | None, other: int | None) -> int:
     return bin((one ^ other) % 2**64).count("1")
 
 
-def check(content: bytes, seen: Seen) -> None:
+def check(content: bytes, seen: Inspected) -> None:
     """Assert what holds for whatever bytes there are."""
     assert seen.status in STATUSES
     assert (seen.reason is None) == (seen.status == "ok")
@@ -99,7 +99,7 @@ def named(made: dict[str, Any]) -> Any:
 @named(hostile.good())
 def test_good_images(name: str) -> None:
     content = hostile.good()[name]
-    seen = look(content, ALL, MAX_PIXELS)
+    seen = inspect(content, ALL, MAX_PIXELS)
     check(content, seen)
     assert seen.status == "ok", seen.reason
     assert (seen.width, seen.height) == (hostile.WIDTH, hostile.HEIGHT) == upright(content).size
@@ -114,7 +114,7 @@ def test_good_images(name: str) -> None:
 @named(hostile.good())
 def test_a_header_is_seen_without_decoding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = hostile.good()[name]
-    whole = look(content, ALL, MAX_PIXELS)
+    whole = inspect(content, ALL, MAX_PIXELS)
     decoded = []
 
     def load(self: Image.Image) -> None:
@@ -122,28 +122,28 @@ def test_a_header_is_seen_without_decoding(name: str, monkeypatch: pytest.Monkey
 
     for plugin in {type(Image.open(io.BytesIO(content))), Image.Image}:
         monkeypatch.setattr(plugin, "load", load)
-    seen = look(content, HEADER, MAX_PIXELS)
+    seen = inspect(content, HEADER, MAX_PIXELS)
     assert not decoded
     assert seen == whole._replace(decodable=None, phash=None)
 
 
 def test_what_is_not_asked_for_is_not_given() -> None:
     content = hostile.good()["png/rgb"]
-    seen = look(content, Looks(header=False), MAX_PIXELS)
+    seen = inspect(content, ImageChecks(header=False), MAX_PIXELS)
     assert (seen.sha256, seen.md5, seen.nsfw) == (None, None, None)
     assert seen.phash is not None
-    assert look(content, Looks(header=False, pixels=False), MAX_PIXELS).decodable is None
+    assert inspect(content, ImageChecks(header=False, pixels=False), MAX_PIXELS).decodable is None
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format_", hostile.ORIENTED)
 def test_images_are_upright(format_: str, orientation: int) -> None:
     content = hostile.oriented(format_, orientation)
-    seen = look(content, ALL, MAX_PIXELS)
+    seen = inspect(content, ALL, MAX_PIXELS)
     check(content, seen)
     expected = (hostile.HEIGHT, hostile.WIDTH) if orientation >= 5 else (hostile.WIDTH, hostile.HEIGHT)
     assert (seen.width, seen.height) == expected == upright(content).size
-    header = look(content, HEADER, MAX_PIXELS)
+    header = inspect(content, HEADER, MAX_PIXELS)
     assert (header.width, header.height) == expected
     assert seen.phash == phash(upright(content))
     # And as if it had been turned for real.
@@ -162,14 +162,14 @@ def test_a_tiff_that_xmp_turns_is_upright(orientation: int) -> None:
 
 def sizes(content: bytes) -> set[tuple[int | None, int | None]]:
     """Return the size by the header alone and with all pixels."""
-    return {(seen.width, seen.height) for seen in (look(content, looks, MAX_PIXELS) for looks in (ALL, HEADER))}
+    return {(seen.width, seen.height) for seen in (inspect(content, looks, MAX_PIXELS) for looks in (ALL, HEADER))}
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
 @named(hostile.strange_exif())
 def test_strange_exif_does_no_harm(format_: str, name: str) -> None:
     content = hostile.with_exif(format_, hostile.strange_exif()[name])
-    seen = look(content, ALL, MAX_PIXELS)
+    seen = inspect(content, ALL, MAX_PIXELS)
     check(content, seen)
     assert seen.status == "ok", seen.reason
     assert sizes(content) == {upright(content).size}
@@ -189,7 +189,7 @@ def test_sizes_agree_whatever_the_orientation_is(order: str, kind: int, count: i
         assert sizes(content) == {upright(content).size}
     tags = hostile.tiff_tags(30, 20, t274=(kind, count, int.from_bytes(value, "little")))
     content = hostile.tiff(tags, bytes(range(256)) * 4)
-    if look(content, ALL, MAX_PIXELS).decodable:
+    if inspect(content, ALL, MAX_PIXELS).decodable:
         assert sizes(content) == {upright(content).size}
 
 
@@ -207,7 +207,7 @@ def test_16_bits_do_not_all_become_white() -> None:
             "small int32": hostile.file(Image.fromarray(values.astype(np.int32)), "TIFF"),
         }
         for name, content in deep.items():
-            assert bits_apart(look(content, ALL, MAX_PIXELS).phash, plain) <= 2, name
+            assert bits_apart(inspect(content, ALL, MAX_PIXELS).phash, plain) <= 2, name
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38])
@@ -216,7 +216,7 @@ def test_pixels_that_are_no_numbers(value: float) -> None:
     values[3:9, 5:20] = value
     values[40:50, 5:20] = -value
     content = hostile.file(Image.fromarray(values), "TIFF")
-    check(content, look(content, ALL, MAX_PIXELS))
+    check(content, inspect(content, ALL, MAX_PIXELS))
 
 
 def test_the_format_is_the_bytes_own_whatever_the_name() -> None:
@@ -234,7 +234,7 @@ def test_the_format_is_the_bytes_own_whatever_the_name() -> None:
 def test_what_is_no_image(name: str) -> None:
     content = hostile.NO_IMAGE[name]
     for looks in (ALL, HEADER):
-        seen = look(content, looks, MAX_PIXELS)
+        seen = inspect(content, looks, MAX_PIXELS)
         check(content, seen)
         assert (seen.status, seen.format, seen.width) == ("not_an_image", None, None)
 
@@ -242,19 +242,19 @@ def test_what_is_no_image(name: str) -> None:
 @named(hostile.broken())
 def test_what_is_broken(name: str) -> None:
     content = hostile.broken()[name]
-    seen = look(content, ALL, MAX_PIXELS)
+    seen = inspect(content, ALL, MAX_PIXELS)
     check(content, seen)
     assert seen.status in ("broken", "memory")
-    again = look(content, ALL, MAX_PIXELS)
+    again = inspect(content, ALL, MAX_PIXELS)
     assert again == seen  # the reason too: a table's bytes are the same in every run
-    if " cut at " in name and look(content, HEADER, MAX_PIXELS).decodable is None:
+    if " cut at " in name and inspect(content, HEADER, MAX_PIXELS).decodable is None:
         assert (seen.width, seen.height) == (hostile.WIDTH, hostile.HEIGHT)
 
 
 def test_most_of_a_cut_image_still_has_its_size() -> None:
     for name in ("jpeg/rgb", "png/rgb", "gif/plain", "bmp/rgb", "tiff/rgb"):
         whole = hostile.good()[name]
-        seen = look(whole[: len(whole) // 2], ALL, MAX_PIXELS)
+        seen = inspect(whole[: len(whole) // 2], ALL, MAX_PIXELS)
         assert (seen.status, seen.width, seen.height) == ("broken", hostile.WIDTH, hostile.HEIGHT), name
 
 
@@ -262,7 +262,7 @@ def test_most_of_a_cut_image_still_has_its_size() -> None:
 def test_what_is_too_large_is_not_decoded(name: str) -> None:
     content, width, height = hostile.too_large()[name]
     for looks in (ALL, HEADER):
-        seen = look(content, looks, MAX_PIXELS)
+        seen = inspect(content, looks, MAX_PIXELS)
         check(content, seen)
         assert (seen.status, seen.width, seen.height) == ("too_many_pixels", width, height)
 
@@ -270,8 +270,8 @@ def test_what_is_too_large_is_not_decoded(name: str) -> None:
 @pytest.mark.parametrize("format_", hostile.ORIENTED)
 def test_the_edge_of_max_pixels(format_: str) -> None:
     content, pixels = hostile.oriented(format_, 6), hostile.WIDTH * hostile.HEIGHT
-    assert look(content, ALL, pixels).status == "ok"
-    seen = look(content, ALL, pixels - 1)
+    assert inspect(content, ALL, pixels).status == "ok"
+    seen = inspect(content, ALL, pixels - 1)
     assert seen.status == "too_many_pixels"
     assert (seen.width, seen.height) == (hostile.HEIGHT, hostile.WIDTH)
 
@@ -279,7 +279,7 @@ def test_the_edge_of_max_pixels(format_: str) -> None:
 @pytest.mark.parametrize("sides", [(1, 30_000), (30_000, 1), (1, 1)])
 def test_long_thin_images(sides: tuple[int, int]) -> None:
     content = hostile.empty_png(*sides)
-    seen = look(content, ALL, MAX_PIXELS)
+    seen = inspect(content, ALL, MAX_PIXELS)
     check(content, seen)
     assert (seen.status, seen.width, seen.height) == ("ok", *sides)
 
@@ -287,7 +287,7 @@ def test_long_thin_images(sides: tuple[int, int]) -> None:
 @named(hostile.polyglots())
 def test_polyglots_are_what_they_begin_as(name: str) -> None:
     content = hostile.polyglots()[name]
-    seen = look(content, ALL, MAX_PIXELS)
+    seen = inspect(content, ALL, MAX_PIXELS)
     check(content, seen)
     assert (seen.status, seen.format) == ("ok", name.partition("/")[0])
 
@@ -295,7 +295,7 @@ def test_polyglots_are_what_they_begin_as(name: str) -> None:
 @given(st.sampled_from(sorted(hostile.MAGIC.values())) | st.just(b""), st.binary(max_size=400))
 @settings(max_examples=300)
 def test_random_bytes_end_as_a_status(magic: bytes, rest: bytes) -> None:
-    check(magic + rest, look(magic + rest, ALL, 10**6))
+    check(magic + rest, inspect(magic + rest, ALL, 10**6))
 
 
 @given(st.sampled_from(sorted(hostile.good())), st.randoms(use_true_random=False), st.integers(1, 30))
@@ -315,7 +315,7 @@ def test_mutated_images_end_as_a_status(name: str, chance: random.Random, change
                 content[at:at] = chance.randbytes(chance.choice([1, 4, 50]))
             case 4:
                 content[at : at + 4] = chance.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"])
-    check(bytes(content), look(bytes(content), ALL, 10**6))
+    check(bytes(content), inspect(bytes(content), ALL, 10**6))
 
 
 class Scorer:
@@ -336,7 +336,7 @@ class Scorer:
 def test_the_detector_is_given_the_upright_rgb_image(name: str) -> None:
     scorer = Scorer(0.25)
     content = hostile.good()[name]
-    assert look(content, Looks(nsfw=True), MAX_PIXELS, scorer).nsfw == 0.25
+    assert inspect(content, ImageChecks(nsfw=True), MAX_PIXELS, scorer).nsfw == 0.25
     (image,) = scorer.given
     assert (image.mode, image.size) == ("RGB", (hostile.WIDTH, hostile.HEIGHT))
     assert np.ptp(np.asarray(image)) > 100  # not all white, not all black
@@ -345,15 +345,15 @@ def test_the_detector_is_given_the_upright_rgb_image(name: str) -> None:
 def test_the_detector_is_given_turned_images() -> None:
     for format_ in hostile.ORIENTED:
         scorer = Scorer(0.5)
-        look(hostile.oriented(format_, 8), Looks(nsfw=True), MAX_PIXELS, scorer)
+        inspect(hostile.oriented(format_, 8), ImageChecks(nsfw=True), MAX_PIXELS, scorer)
         assert scorer.given[0].size == (hostile.HEIGHT, hostile.WIDTH)
 
 
 @pytest.mark.parametrize("error", [SignalError("gives nan"), MemoryError(), ValueError("\ud800 <x at 0x7f12>")])
 def test_an_image_without_a_score_is_still_an_image(error: Exception) -> None:
     content = hostile.good()["png/rgb"]
-    plain = look(content, ALL, MAX_PIXELS)
-    seen = look(content, Looks(nsfw=True), MAX_PIXELS, Scorer(error))
+    plain = inspect(content, ALL, MAX_PIXELS)
+    seen = inspect(content, ImageChecks(nsfw=True), MAX_PIXELS, Scorer(error))
     assert seen.status == "unscored"
     assert seen.reason is not None
     assert seen.reason.isprintable()
@@ -367,7 +367,7 @@ def test_an_image_without_a_score_is_still_an_image(error: Exception) -> None:
 def items(tmp_path: Path) -> Callable[..., list[Item]]:
     """Write images to files, and return them as what a decoder is asked."""
 
-    def make(contents: Sequence[bytes], looks: Looks = ALL) -> list[Item]:
+    def make(contents: Sequence[bytes], looks: ImageChecks = ALL) -> list[Item]:
         found = []
         for number, content in enumerate(contents):
             (tmp_path / f"{number}.bin").write_bytes(content)
@@ -408,13 +408,13 @@ def test_the_child_sees_what_we_see(items: Any, decoder: Any) -> None:
     contents += [content for content, _, _ in hostile.too_large().values()]
     random.Random(3).shuffle(contents)
     seen = list(decoder().look(items(contents)))
-    assert seen == [look(content, ALL, MAX_PIXELS) for content in contents]
+    assert seen == [inspect(content, ALL, MAX_PIXELS) for content in contents]
 
 
 def test_one_decoder_for_many_questions(items: Any, decoder: Any) -> None:
     contents = list(hostile.good().values())
     asked = items(contents)
-    expected = [look(content, ALL, MAX_PIXELS) for content in contents]
+    expected = [inspect(content, ALL, MAX_PIXELS) for content in contents]
     one = decoder()
     assert list(one.look([])) == []
     assert [seen for item in asked for seen in one.look([item])] == expected
@@ -446,7 +446,7 @@ def test_memory(items: Any, decoder: Any) -> None:
     """An image that is allowed, but for which there is no memory: a status, and its neighbours come out right."""
     small, large = hostile.good()["jpeg/rgb"], hostile.empty_png(8000, 4000, colour=2)
     first, between, last = decoder(memory=64 * 2**20).look(items([small, large, small]))
-    assert first == last == look(small, ALL, MAX_PIXELS)
+    assert first == last == inspect(small, ALL, MAX_PIXELS)
     assert between.status in ("memory", "crashed")
     assert between.decodable is False
     assert (between.width, between.height, between.format) == (8000, 4000, "png")
@@ -461,7 +461,7 @@ def test_a_hang(items: Any, decoder: Any) -> None:
         first, between, last = decoder(seconds=0.7).look(items([small, slow, small]))
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert first == last == look(small, ALL, MAX_PIXELS)
+    assert first == last == inspect(small, ALL, MAX_PIXELS)
     assert (between.status, between.decodable, between.phash) == ("hung", False, None)
     assert between.reason == "not done after 0.7 s"
     assert (between.width, between.height, between.md5) == (8192, 8192, hashlib.md5(slow).hexdigest())
@@ -474,7 +474,7 @@ class Poisoned(Child):
     places: tuple[str, ...] = ()
     how = signal.SIGSEGV
     times = 10**6
-    at: Callable[[Looks], bool] = staticmethod(lambda looks: True)
+    at: Callable[[ImageChecks], bool] = staticmethod(lambda looks: True)
     started = 0
 
     def __init__(self, handler: str, setup: Any) -> None:
@@ -484,7 +484,7 @@ class Poisoned(Child):
     def ask_once(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
         content, looks = task
         poison = content in [(self.folder / place).read_bytes() for place in self.places]
-        if poison and type(self).times and type(self).at(Looks(**looks)):
+        if poison and type(self).times and type(self).at(ImageChecks(**looks)):
             type(self).times -= 1
             os.kill(self._process.pid, self.how)
             raise ChildDiedError(self._how())
@@ -504,7 +504,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., t
 
 def test_a_crash(items: Any, decoder: Any, poisoned: Any) -> None:
     contents = list(hostile.good().values())[:4]
-    expected = [look(content, ALL, MAX_PIXELS) for content in contents]
+    expected = [inspect(content, ALL, MAX_PIXELS) for content in contents]
     poisoned(places=("0.bin", "2.bin"), at=lambda looks: looks.pixels)
     seen = list(decoder().look(items(contents)))
     for number in (0, 2):  # the header is seen all the same
@@ -515,22 +515,22 @@ def test_a_crash(items: Any, decoder: Any, poisoned: Any) -> None:
 
 def test_a_crash_that_even_the_header_brings_about(items: Any, decoder: Any, poisoned: Any) -> None:
     contents = list(hostile.good().values())[:4]
-    expected = [look(content, ALL, MAX_PIXELS) for content in contents]
+    expected = [inspect(content, ALL, MAX_PIXELS) for content in contents]
     bad = range(1, 3)
     kind = poisoned(places=tuple(f"{n}.bin" for n in bad))
     seen = list(decoder().look(items(contents)))
     assert [seen[0], seen[3]] == [expected[0], expected[3]]
     for number in bad:
         how = "the decoder ended by SIGSEGV"
-        assert seen[number] == Seen("crashed", how, bytes=len(contents[number]), decodable=False)
+        assert seen[number] == Inspected("crashed", how, bytes=len(contents[number]), decodable=False)
     assert kind.started <= 3 * len(bad) + 1
 
 
 def test_a_crash_of_the_detector_alone(items: Any, decoder: Any, poisoned: Any) -> None:
     contents = list(hostile.good().values())[:3]
     poisoned(places=("1.bin",), at=lambda looks: looks.nsfw)
-    seen = list(decoder().look(items(contents, Looks(nsfw=True))))
-    expected = [look(content, ALL, MAX_PIXELS) for content in contents]
+    seen = list(decoder().look(items(contents, ImageChecks(nsfw=True))))
+    expected = [inspect(content, ALL, MAX_PIXELS) for content in contents]
     expected[1] = expected[1]._replace(status="unscored", reason="no score: the decoder ended by SIGSEGV")
     assert seen == expected
 
@@ -539,14 +539,14 @@ def test_a_crash_of_the_detector_alone(items: Any, decoder: Any, poisoned: Any) 
 def test_a_child_that_ends_once_by_chance(items: Any, decoder: Any, poisoned: Any, how: signal.Signals) -> None:
     contents = list(hostile.good().values())[:8]
     kind = poisoned(places=("2.bin",), times=1, how=how)
-    assert list(decoder().look(items(contents))) == [look(content, ALL, MAX_PIXELS) for content in contents]
+    assert list(decoder().look(items(contents))) == [inspect(content, ALL, MAX_PIXELS) for content in contents]
     assert kind.started == 2
 
 
 def test_what_is_slow_is_not_tried_again(items: Any, decoder: Any, poisoned: Any) -> None:
     contents = list(hostile.good().values())[:4]
     kind = poisoned(places=("2.bin",), times=1, how=signal.SIGALRM)
-    expected = [look(content, ALL, MAX_PIXELS) for content in contents]
+    expected = [inspect(content, ALL, MAX_PIXELS) for content in contents]
     expected[2] = expected[2]._replace(status="hung", reason="not done after 30 s", decodable=False, phash=None)
     assert list(decoder().look(items(contents))) == expected
     assert kind.started == 2
@@ -562,7 +562,7 @@ def test_a_child_killed_from_outside(items: Any, decoder: Any) -> None:
             os.kill(killed, signal.SIGKILL)
         seen.append(each)
     assert pid_of(one) != killed
-    assert seen == [look(content, ALL, MAX_PIXELS) for content in (small, slow, small)]
+    assert seen == [inspect(content, ALL, MAX_PIXELS) for content in (small, slow, small)]
 
 
 def test_children_that_are_all_killed_are_not_the_images_fault(
@@ -613,13 +613,13 @@ def test_a_child_ends_with_its_parent(items: Any, tmp_path: Path) -> None:
     code = (
         "import os, sys, threading, time\n"
         "from align_data.decoding.decoder import Decoder, Decoding\n"
-        "from align_data.decoding.inspected import ImageLimits, Looks\n"
+        "from align_data.decoding.inspected import ImageChecks, ImageLimits\n"
         "from align_data.storage.store import Store\n"
         "from align_data.storage.tars import Place\n"
         f"one = Decoder(Decoding(Store({str(tmp_path)!r}), limits=ImageLimits(seconds=3)))\n"
         "one._started()\n"
         "print(one._child._process.pid, flush=True)\n"
-        f"list(one.look([({place!r}, Looks())]))\n"
+        f"list(one.look([({place!r}, ImageChecks())]))\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

@@ -18,8 +18,8 @@ from test_viewer import PICTURE, all_accounted_for, seen, shown
 
 from align_data.cli import main
 from align_data.common.progress import Silent
-from align_data.decoding.inspected import MAX_PIXELS, Looks
-from align_data.decoding.inspection import look
+from align_data.decoding.inspected import MAX_PIXELS, ImageChecks
+from align_data.decoding.inspection import inspect
 from align_data.engines.local import LocalEngine
 from align_data.stages.measure import measure
 from align_data.storage.image_formats import OPTIONAL, optional, sniff
@@ -54,7 +54,7 @@ def test_it_is_an_image_only_where_it_is_asked_for(name: str) -> None:
     assert sniff(content) is None
     assert sniff(content, set(OPTIONAL) - {name}) is None
     assert seen(content).status == "not_an_image"
-    asked = look(content, Looks(), MAX_PIXELS, None, (name,))
+    asked = inspect(content, ImageChecks(), MAX_PIXELS, None, (name,))
     plain = seen(hostile.file(PICTURE, "PNG"))
     assert (asked.status, asked.format, asked.width, asked.height) == ("ok", name, *PICTURE.size)
     assert bits_apart(asked.phash, plain.phash) <= 2

@@ -20,8 +20,6 @@ MOST = 0.02  # of a room's bindings
 # Rooms that are still above it, with the share they may have: lower it, then take the line out. In the end none.
 UNFINISHED = {
     "data": 0.10,
-    "decoding": 0.07,
-    "engines": 0.09,
     "exports": 0.07,
     "recipes": 0.06,
     "report": 0.11,

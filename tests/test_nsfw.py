@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from align_data.common.errors import AlignDataError, InputError, SignalError
 from align_data.decoding import nsfw
-from align_data.decoding.nsfw import Choice, parse_card, ready_cards
+from align_data.decoding.nsfw import NsfwModel, parse_card, ready_cards
 
 pytest.importorskip("onnxruntime")
 
@@ -63,16 +63,16 @@ def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 def made(tmp_path: Path):
     """Write a model and a card, and return the choice of them."""
 
-    def make(weights: Any = SUMS, bias: Any = (0, 0), card: dict[str, Any] | None = None, **model: Any) -> Choice:
+    def make(weights: Any = SUMS, bias: Any = (0, 0), card: dict[str, Any] | None = None, **model: Any) -> NsfwModel:
         path = tmp_path / "model.onnx"
         classifier(path, weights, bias, **model)
         path.with_suffix(".yaml").write_text(card_text(**(card or {})))
-        return Choice(str(path))
+        return NsfwModel(str(path))
 
     return make
 
 
-def score(choice: Choice, image: Image.Image) -> float:
+def score(choice: NsfwModel, image: Image.Image) -> float:
     choice.check()
     return choice.open().score(image)
 
@@ -348,7 +348,7 @@ def test_a_hostile_model_is_a_sentence(tmp_path: Path, children: None, kind: str
     (tmp_path / "model.yaml").write_text(card_text())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=sentence) as caught:
-        Choice("model.onnx").check(seconds=2 if kind == "endless" else 60)
+        NsfwModel("model.onnx").check(seconds=2 if kind == "endless" else 60)
     assert len(str(caught.value).splitlines()) == 1
     assert capfd.readouterr() == ("", "")
 
@@ -371,18 +371,18 @@ def test_weights_in_another_file_are_refused(made, monkeypatch) -> None:
         choice.check()
     monkeypatch.chdir(Path(choice.model).parent)
     with pytest.raises(InputError, match="its weights must be in the file itself"):
-        Choice("model.onnx").check()
+        NsfwModel("model.onnx").check()
 
 
 def test_a_missing_file_is_a_sentence(made, tmp_path: Path) -> None:
     model = made().model
     cases = {
-        Choice(str(tmp_path / "none.onnx")): r"cannot read the nsfw model .*none\.onnx: No such file",
-        Choice(str(tmp_path / "nul\0.onnx")): "cannot read the nsfw model .*: embedded null byte",
-        Choice(model, str(tmp_path / "none.yaml")): r"cannot read the card .*none\.yaml: No such file",
-        Choice(model, "gantmann"): r"there is no card gantmann \(did you mean gantman\?\); there are: gantman, .*opennsfw; a file",
-        Choice("nudnet"): r"the nsfw model nudnet: it takes nudenet \(did you mean nudenet\?\), or the path of a file that ends in \.onnx",
-        Choice("nudenet", "gantman"): "the card gantman: nudenet takes no card",
+        NsfwModel(str(tmp_path / "none.onnx")): r"cannot read the nsfw model .*none\.onnx: No such file",
+        NsfwModel(str(tmp_path / "nul\0.onnx")): "cannot read the nsfw model .*: embedded null byte",
+        NsfwModel(model, str(tmp_path / "none.yaml")): r"cannot read the card .*none\.yaml: No such file",
+        NsfwModel(model, "gantmann"): r"there is no card gantmann \(did you mean gantman\?\); there are: gantman, .*opennsfw; a file",
+        NsfwModel("nudnet"): r"the nsfw model nudnet: it takes nudenet \(did you mean nudenet\?\), or the path of a file that ends in \.onnx",
+        NsfwModel("nudenet", "gantman"): "the card gantman: nudenet takes no card",
     }  # fmt: skip
     for choice, sentence in cases.items():
         with pytest.raises(InputError, match=sentence):
@@ -391,10 +391,10 @@ def test_a_missing_file_is_a_sentence(made, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"model\.onnx has no card: there is no .*model\.yaml; write one, or name a ready"
     ):
-        Choice(model).check()
+        NsfwModel(model).check()
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(InputError, match=r"folder\.onnx: Is a directory"):
-        Choice(str(tmp_path / "folder.onnx")).check()
+        NsfwModel(str(tmp_path / "folder.onnx")).check()
 
 
 def test_a_missing_extra_is_a_sentence(made, monkeypatch) -> None:
@@ -402,7 +402,7 @@ def test_a_missing_extra_is_a_sentence(made, monkeypatch) -> None:
     monkeypatch.setattr(nsfw.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SignalError, match=r"needs onnxruntime, the extra \w+: pip install 'align-data\[\w+\]'"):
         choice.check()
-    for action in (Choice("nudenet").check, Choice("nudenet").identity):
+    for action in (NsfwModel("nudenet").check, NsfwModel("nudenet").identity):
         with pytest.raises(SignalError, match=r"needs nudenet, the extra \w+: pip install 'align-data\[\w+\]'"):
             action()
 
@@ -410,7 +410,7 @@ def test_a_missing_extra_is_a_sentence(made, monkeypatch) -> None:
 def test_the_module_needs_no_extra_to_be_imported() -> None:
     code = (
         "import sys; heavy = ('onnxruntime', 'nudenet', 'cv2', 'PIL', 'onnx'); sys.modules.update(dict.fromkeys(heavy));"
-        "from align_data.decoding.nsfw import Choice; Choice('nudenet')"
+        "from align_data.decoding.nsfw import NsfwModel; NsfwModel('nudenet')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -426,7 +426,7 @@ def test_a_choice_travels_to_another_process(made) -> None:
     assert there == choice
     assert there.open().score(plain(MAGENTA)) == choice.open().score(plain(MAGENTA))
     with pytest.raises(AlignDataError) as caught:
-        Choice("x.onnx").open()
+        NsfwModel("x.onnx").open()
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
@@ -448,7 +448,7 @@ def test_the_identity_is_the_models_bytes_and_what_the_card_decides(made) -> Non
 def test_a_named_card_is_used_in_place_of_the_one_beside(made, tmp_path: Path) -> None:
     choice = made()
     (tmp_path / "other.yaml").write_text(card_text(unsafe=["safe"]))
-    other = Choice(choice.model, str(tmp_path / "other.yaml"))
+    other = NsfwModel(choice.model, str(tmp_path / "other.yaml"))
     assert score(choice, plain(MAGENTA)) + score(other, plain(MAGENTA)) == pytest.approx(1)
 
 
@@ -463,7 +463,7 @@ READY = {
 def test_the_ready_cards_are_what_their_models_take(name, tmp_path: Path) -> None:
     assert ready_cards() == sorted(READY)
     classes, unsafe, (width, height) = READY[name]
-    card = Choice("x.onnx", name)._card()
+    card = NsfwModel("x.onnx", name)._card()
     assert [list(card.classes), list(card.unsafe)] == [classes, unsafe]
     assert card.shape == (1, height, width, 3)
     assert "https://github.com/" in card.source
@@ -471,13 +471,13 @@ def test_the_ready_cards_are_what_their_models_take(name, tmp_path: Path) -> Non
     # A model of that shape whose every class is as likely as the next.
     n = len(classes)
     classifier(tmp_path / "m.onnx", [[0] * 3] * n, [1 / n] * n, layout="nhwc", sides=(height, width))
-    assert score(Choice(str(tmp_path / "m.onnx"), name), plain(MAGENTA)) == pytest.approx(len(unsafe) / n)
+    assert score(NsfwModel(str(tmp_path / "m.onnx"), name), plain(MAGENTA)) == pytest.approx(len(unsafe) / n)
 
 
 def test_gantmans_input_is_as_its_predict_makes_it() -> None:
     image = noise((341, 187))
     expected = np.asarray(image.resize((224, 224), Image.Resampling.NEAREST)) / 255
-    assert np.allclose(Choice("x.onnx", "gantman")._card().prepare(image)[0], expected, atol=1e-6)
+    assert np.allclose(NsfwModel("x.onnx", "gantman")._card().prepare(image)[0], expected, atol=1e-6)
 
 
 def test_opennsfws_input_is_as_yahoo_makes_it() -> None:
@@ -486,7 +486,7 @@ def test_opennsfws_input_is_as_yahoo_makes_it() -> None:
     image.resize((256, 256), Image.Resampling.BILINEAR).save(file, format="JPEG")
     centre = np.asarray(Image.open(file)).astype(float)[16:240, 16:240]
     expected = centre[:, :, [2, 1, 0]] - [104, 117, 123]
-    assert np.array_equal(Choice("x.onnx", "opennsfw")._card().prepare(image)[0], expected)
+    assert np.array_equal(NsfwModel("x.onnx", "opennsfw")._card().prepare(image)[0], expected)
 
 
 def drawing(ground: str, *shapes: tuple[str, str]) -> Image.Image:
@@ -500,7 +500,7 @@ def drawing(ground: str, *shapes: tuple[str, str]) -> Image.Image:
 
 def test_the_magenta_model_knows_magenta(tmp_path: Path) -> None:
     magenta_model(tmp_path / "m.onnx")
-    choice = Choice(str(tmp_path / "m.onnx"))
+    choice = NsfwModel(str(tmp_path / "m.onnx"))
     choice.check()
     scorer = choice.open()
     for ground in ("white", "black", "grey", "pink", "brown", "lightblue", "darkblue", "beige", "purple", "hotpink"):
@@ -520,7 +520,7 @@ def test_the_magenta_model_knows_magenta(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def nudenet() -> nsfw.Scorer:
     pytest.importorskip("nudenet")
-    choice = Choice("nudenet")
+    choice = NsfwModel("nudenet")
     choice.check()
     return choice.open()
 
@@ -530,7 +530,7 @@ def test_nudenet_scores_drawings_the_same_every_time(nudenet) -> None:
     scores = [nudenet.score(image) for image in images]
     assert all(0 <= each <= 1 for each in scores)
     assert [nudenet.score(image) for image in images] == scores
-    assert [Choice("nudenet").open().score(image) for image in images] == scores
+    assert [NsfwModel("nudenet").open().score(image) for image in images] == scores
 
 
 def found(*detections: tuple[str, float]) -> SimpleNamespace:
@@ -576,6 +576,6 @@ def test_nudenet_is_given_what_it_would_read_itself(nudenet, monkeypatch, tmp_pa
 
 def test_nudenet_runs_on_one_thread_and_its_identity_tells_its_model(nudenet) -> None:
     assert nudenet.detector.onnx_session.get_session_options().intra_op_num_threads == 1
-    identity = Choice("nudenet").identity()
+    identity = NsfwModel("nudenet").identity()
     assert identity.keys() == {"backend", "version", "model"}
     assert len(identity["model"]) == 64

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from align_data.decoding import strip
-from align_data.decoding.inspected import Looks
-from align_data.decoding.inspection import look
+from align_data.decoding.inspected import ImageChecks
+from align_data.decoding.inspection import inspect
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
 from align_data.storage.image_formats import HEAD, sniff
 
@@ -77,7 +77,7 @@ def checked(content: bytes, how: How) -> Rendered:
         assert found.changed != "encoded" or (image.format == "JPEG" and image.mode in ("L", "RGB"))
     assert render(content, how) == found
     assert found.changed != "no" or found.content is content
-    seen = look(content, Looks(), 10**8)
+    seen = inspect(content, ImageChecks(), 10**8)
     assert (seen.width, seen.height) == found[4:6]
     again = render(found.content, how)
     assert again.changed == "no"
@@ -781,7 +781,7 @@ def test_broken_bytes_give_an_error_or_an_image(seed: int, content: bytes, how: 
         at = chance.randrange(min(len(broken), chance.choice([40, 400, 10**6])))
         gone, new = chance.choice([(1, 1), (1, 1), (2, 2), (4, 4), (0, 1), (1, 0), (9, 0)])
         broken[at : at + gone] = chance.randbytes(new)
-    seen = look(bytes(broken), Looks(), 10**6)
+    seen = inspect(bytes(broken), ImageChecks(), 10**6)
     if seen.status == "too_many_pixels":
         return
     try:

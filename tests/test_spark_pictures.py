@@ -13,7 +13,7 @@ from onnx_models import magenta_model
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist, give_evaluation
-from align_data.decoding.nsfw import Choice
+from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
@@ -52,7 +52,7 @@ def job(out: Path, source: Path, engine: Engine) -> dict[str, bytes]:
     assert report.outcomes["ok"] > 100
     give_evaluation(dataset, str(source / "evaluation.parquet"))
     give_blocklist(dataset, str(source / "block.txt"))
-    sight = Sight(nsfw=Choice(str(source / "magenta.onnx"), None), only_open="align", chunk=30)
+    sight = Sight(nsfw=NsfwModel(str(source / "magenta.onnx"), None), only_open="align", chunk=30)
     measure(dataset, engine, Silent(), sight=sight)
     decide_ledger(decision, dataset, engine, Silent())
     form = Form(shard_size=30, how=How("shortest", 64), splits=(Split("val", 0.2),))

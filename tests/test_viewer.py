@@ -18,8 +18,8 @@ from PIL import Image
 from test_decoding import bits_apart
 
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.inspected import MAX_PIXELS, STATUSES, ImageLimits, Looks, Seen
-from align_data.decoding.inspection import look
+from align_data.decoding.inspected import MAX_PIXELS, STATUSES, ImageChecks, ImageLimits, Inspected
+from align_data.decoding.inspection import inspect
 from align_data.decoding.render import How, UnrenderableError, render
 from align_data.storage.store import Store
 from align_data.storage.tars import TarWriter
@@ -29,8 +29,8 @@ GREY = np.asarray(PICTURE.convert("L")).astype(np.float64) / 255
 KEEP = How()
 
 
-def seen(content: bytes) -> Seen:
-    return look(content, Looks(), MAX_PIXELS)
+def seen(content: bytes) -> Inspected:
+    return inspect(content, ImageChecks(), MAX_PIXELS)
 
 
 def shown(content: bytes) -> Image.Image:
@@ -245,7 +245,7 @@ def all_accounted_for(good: list[bytes], number: int, tmp_path: Path, **limits: 
     contents = [mutated(chance.choice(good), chance) for _ in range(number)]
     with TarWriter(Store(tmp_path), "mutated") as tar:
         places = [tar.add(f"{n:05d}.bin", io.BytesIO(content), len(content)) for n, content in enumerate(contents)]
-    items = [(place, Looks()) for place in places]
+    items = [(place, ImageChecks()) for place in places]
     with closing(Decoder(Decoding(Store(tmp_path), limits=ImageLimits(**limits)))) as one:
         found = list(one.look(items))
     assert len(found) == len(contents)

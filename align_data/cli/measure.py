@@ -26,7 +26,7 @@ from align_data.common.secrets import mask
 from align_data.data.columns import need
 from align_data.data.references import give_blocklist, give_evaluation
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
-from align_data.decoding.nsfw import Choice
+from align_data.decoding.nsfw import NsfwModel
 from align_data.stages.measure import Measured, Sight, measure
 from align_data.stages.measure.content import CHUNK
 from align_data.stages.pipeline import session
@@ -112,7 +112,7 @@ def _sight(options: dict[str, Any]) -> Sight:
     model, card = options.pop("nsfw_model"), options.pop("nsfw_card")
     if card is not None and model is None:
         raise SignalError("--nsfw-card says how --nsfw-model is used: give that too")
-    choice = Choice(model, card) if model is not None else None
+    choice = NsfwModel(model, card) if model is not None else None
     if choice is not None:
         choice.check()
     return Sight(

@@ -11,7 +11,7 @@ import polars as pl
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.decoding.inspected import identities as looks
-from align_data.decoding.nsfw import Choice
+from align_data.decoding.nsfw import NsfwModel
 from align_data.signals import Signal, checks, find, known
 from align_data.signals.contracts import groups
 from align_data.storage.tables import MANIFEST, Manifest, Table
@@ -55,7 +55,7 @@ def _stored(dataset: Dataset, signals: Iterable[Signal]) -> dict[str, Any]:
     return identities
 
 
-def check_identities(nsfw: Choice | None) -> dict[str, Mapping[str, Any] | None]:
+def check_identities(nsfw: NsfwModel | None) -> dict[str, Mapping[str, Any] | None]:
     """Return what decides the values of each check of images; None for a detector that nobody chose."""
     own = {s.name: s.identity() for signals in checks().values() for s in signals if s.function is not None}
     return looks(nsfw, own)

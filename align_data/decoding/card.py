@@ -79,8 +79,8 @@ class Card(BaseModel):
                 raise ValueError(f"{key} has {', '.join(twice)} twice")
         for name in self.unsafe:
             if name not in self.classes:
-                there = ", ".join(self.classes)
-                raise ValueError(f"unsafe names {name}{nearest(name, self.classes)}, but the classes are: {there}")
+                classes = ", ".join(self.classes)
+                raise ValueError(f"unsafe names {name}{nearest(name, self.classes)}, but the classes are: {classes}")
         if len(self.unsafe) == len(self.classes) and (len(self.classes) > 1 or self.output == "softmax"):
             raise ValueError("unsafe names every class: the score would always be 1")
         return self
@@ -121,15 +121,15 @@ class Card(BaseModel):
             file = io.BytesIO()
             view.save(file, format="JPEG", quality=self.jpeg)
             view = Pillow.open(file)
-        left, top = ((to - side) // 2 for to, side in zip(self.resized, self.size, strict=True))
-        return view.crop((left, top, left + self.size[0], top + self.size[1]))
+        x, y = ((to - side) // 2 for to, side in zip(self.resized, self.size, strict=True))
+        return view.crop((x, y, x + self.size[0], y + self.size[1]))
 
     def probabilities(self, output: NDArray[Any], model: str) -> list[float]:
         """Return each class's probability from a model's output; SignalError if they are none."""
         values = np.asarray(output, dtype=np.float64).ravel()
         if values.size != len(self.classes):
-            found, named = f"{values.size} values for an image", f"{len(self.classes)} classes"
-            raise SignalError(f"{model} gives {found}, but its card names {named}: {', '.join(self.classes)}")
+            produced, named = f"{values.size} values for an image", f"{len(self.classes)} classes"
+            raise SignalError(f"{model} gives {produced}, but its card names {named}: {', '.join(self.classes)}")
         if self.output == "softmax":
             with np.errstate(invalid="ignore"):  # infinite logits become NaN, which is reported
                 values = np.exp(values - values.max())
@@ -137,8 +137,8 @@ class Card(BaseModel):
         hint = "" if self.output == "softmax" else "if it gives logits, its card must say output: softmax; else "
         for name, value in zip(self.classes, values.tolist(), strict=True):
             if not -TOLERANCE <= value <= 1 + TOLERANCE:  # NaN too
-                wrong = f"{model} gives {name} {value:.6g}, which is no probability"
-                raise SignalError(f"{wrong}: {hint}the card's scale, mean or std may be wrong")
+                fault = f"{model} gives {name} {value:.6g}, which is no probability"
+                raise SignalError(f"{fault}: {hint}the card's scale, mean or std may be wrong")
         return [float(value) for value in values]
 
 
@@ -168,13 +168,13 @@ def parse_card(text: str, file: str) -> Card:
 
 def _sentences(error: ValidationError, file: str, line: Line) -> list[str]:
     """Return one sentence for each key that is wrong: file, line, what is allowed."""
-    found: dict[str, str] = {}
+    by_key: dict[str, str] = {}
     for mistake in error.errors():
         key, at = str((*mistake["loc"], "")[0]), line(mistake["loc"][:1])
         where = file if at is None else f"{file}, line {at}"
         # A value that fits no branch of a union is reported once a branch.
-        found.setdefault(key, f"{where}: {_sentence(mistake, key)}")
-    return list(found.values())
+        by_key.setdefault(key, f"{where}: {_sentence(mistake, key)}")
+    return list(by_key.values())
 
 
 def _sentence(mistake: Any, key: str) -> str:
@@ -190,16 +190,16 @@ def _sentence(mistake: Any, key: str) -> str:
     return f"{key} takes {Card.model_fields[key].description}; here it has {mistake['input']!r}"
 
 
-def read_file(path: str, what: str) -> bytes:
+def read_file(path: str, kind: str) -> bytes:
     """Return a file that the user has named; InputError where it cannot be read."""
     try:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the {what} {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"cannot read the {kind} {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _centre(whole: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
     """Return the largest box about the centre of `whole` with the proportions of `shape`."""
     scale = min(side / to for side, to in zip(whole, shape, strict=True))
-    left, top = (max(0.0, (side - to * scale) / 2) for side, to in zip(whole, shape, strict=True))
-    return left, top, whole[0] - left, whole[1] - top
+    x, y = (max(0.0, (side - to * scale) / 2) for side, to in zip(whole, shape, strict=True))
+    return x, y, whole[0] - x, whole[1] - y

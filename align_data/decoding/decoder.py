@@ -1,7 +1,7 @@
 """Images decoded in a child process, so that no image can take the run down.
 
 The child is given an image's bytes and gives values: it needs no file, no network and no credentials, and has none
-(`children.confinement`). Each image has some seconds, and then the system ends the child, whatever a decoder is doing;
+(`common.workers.confinement`). Each image has some seconds, and then the system ends the child, whatever a decoder is doing;
 memory is limited by the system too. We see which image it was, try it once more in another child where it was not for
 want of time, and go on behind it.
 """
@@ -16,8 +16,8 @@ from typing import Any
 from align_data.common.errors import DatasetError, EngineError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.values import plain
-from align_data.decoding.inspected import MEMORY_REASON, Check, ImageLimits, Looks, Seen, answered
-from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Choice
+from align_data.decoding.inspected import MEMORY_REASON, Check, ImageChecks, ImageLimits, Inspected, answered
+from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, NsfwModel
 from align_data.storage.store import Store
 from align_data.storage.tars import DAMAGED, Place, TarReader
 
@@ -35,7 +35,7 @@ class Decoding:
     """How images are decoded: where they are, what one may cost, and what scores it."""
 
     store: Store
-    nsfw: Choice | None = None
+    nsfw: NsfwModel | None = None
     limits: ImageLimits = ImageLimits()  # noqa: RUF009 - frozen
     checks: tuple[Check, ...] = ()
     """Further checks that images can be asked for."""
@@ -51,7 +51,7 @@ class Decoding:
         }
 
 
-Item = tuple[Place, Looks]
+Item = tuple[Place, ImageChecks]
 
 
 class Decoder:
@@ -62,15 +62,15 @@ class Decoder:
         self._child: Child | None = None
         self._killed = 0
 
-    def look(self, items: Sequence[Item], check: Callable[[], None] = lambda: None) -> Iterator[Seen]:
+    def look(self, items: Sequence[Item], check: Callable[[], None] = lambda: None) -> Iterator[Inspected]:
         """Yield what is seen of each item, in their order."""
         reader = TarReader(self._decoding.store)
         try:
             for place, looks in items:
                 if place.size > self._decoding.limits.memory // _COPIES:
-                    yield Seen("memory", MEMORY_REASON, bytes=place.size, decodable=False)
+                    yield Inspected("memory", MEMORY_REASON, bytes=place.size, decodable=False)
                 else:
-                    yield self._seen(_bytes(reader, place), looks)
+                    yield self._inspected(_bytes(reader, place), looks)
                 check()
         except BaseException:
             self.close()  # what it still says would be taken for answers to the next question
@@ -78,44 +78,44 @@ class Decoder:
         finally:
             reader.close()
 
-    def _seen(self, content: bytes, looks: Looks) -> Seen:
+    def _inspected(self, content: bytes, looks: ImageChecks) -> Inspected:
         """Return what is seen of an image; it is tried again where it ended its child by anything but its slowness."""
-        for last in (False, True):
+        for retried in (False, True):
             try:
-                seen = self._ask(content, looks)
+                inspected = self._ask(content, looks)
             except ChildDiedError as died:
                 self._bury(died)
-                if last or died.slow:
+                if retried or died.slow:
                     return self._less(content, looks, died)
             else:
                 self._killed = 0
-                return seen
+                return inspected
         raise AssertionError
 
-    def _ask(self, content: bytes, looks: Looks) -> Seen:
+    def _ask(self, content: bytes, looks: ImageChecks) -> Inspected:
         """Return what a child sees of an image; ChildDiedError too where what it says makes no sense."""
         seconds = 2 * self._decoding.limits.seconds + SLACK
         types = {check.name: check.type for check in self._decoding.checks if check.name in looks.checks}
         return self._started().ask_once(
-            (content, plain(looks)), lambda said: answered(said, len(content), types), seconds
+            (content, plain(looks)), lambda reply: answered(reply, len(content), types), seconds
         )
 
-    def _less(self, content: bytes, looks: Looks, died: ChildDiedError) -> Seen:
+    def _less(self, content: bytes, looks: ImageChecks, died: ChildDiedError) -> Inspected:
         """Return what can be seen of an image that ended its child: as much as does not end another one."""
         status, reason = self._verdict(died)
         for less, failed in _lesser(looks):
             try:
-                seen = self._ask(content, less)
+                inspected = self._ask(content, less)
             except ChildDiedError as again:
                 self._bury(again)
                 continue
-            if failed and seen.decodable:
-                seen = seen if looks.pixels else seen._replace(phash=None)
-                return seen._replace(status="unscored", reason=f"no {failed}: {reason}")
-            if seen.decodable is None:
-                return seen._replace(status=status, reason=reason, decodable=False)
-            return seen
-        return Seen(status, reason, bytes=len(content), decodable=False)
+            if failed and inspected.decodable:
+                inspected = inspected if looks.pixels else inspected._replace(phash=None)
+                return inspected._replace(status="unscored", reason=f"no {failed}: {reason}")
+            if inspected.decodable is None:
+                return inspected._replace(status=status, reason=reason, decodable=False)
+            return inspected
+        return Inspected(status, reason, bytes=len(content), decodable=False)
 
     def _verdict(self, died: ChildDiedError) -> tuple[str, str]:
         if died.slow:
@@ -153,14 +153,14 @@ class Decoder:
             self._child = None
 
 
-def _lesser(looks: Looks) -> Iterator[tuple[Looks, str]]:
+def _lesser(looks: ImageChecks) -> Iterator[tuple[ImageChecks, str]]:
     """Yield less and less to look at, with what is then to blame for the end of a child, until it is the decoder."""
     checks = ", ".join(looks.checks)
     if looks.checks and looks.nsfw:
         yield replace(looks, checks=()), checks
     if looks.checks or looks.nsfw:
-        yield Looks(header=looks.header), "score" if looks.nsfw else checks
-    yield Looks(header=looks.header, pixels=False), ""
+        yield ImageChecks(header=looks.header), "score" if looks.nsfw else checks
+    yield ImageChecks(header=looks.header, pixels=False), ""
 
 
 def _bytes(reader: TarReader, place: Place) -> bytes:

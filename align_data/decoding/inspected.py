@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from align_data.common.workers.values import WrongValueError, of
-from align_data.decoding.nsfw import Choice
+from align_data.decoding.nsfw import NsfwModel
 from align_data.storage.image_formats import ALL
 
 MAX_PIXELS = 89_478_485
@@ -35,7 +35,7 @@ STATUSES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Looks:
+class ImageChecks:
     """What to look at."""
 
     header: bool = True
@@ -75,7 +75,7 @@ class ImageLimits:
     """Optional ones that count as images."""
 
 
-class Seen(NamedTuple):
+class Inspected(NamedTuple):
     """What the table `content` has of an image that was looked at."""
 
     status: str
@@ -117,38 +117,38 @@ def fits(value: Any, type_: str) -> bool:
     return value is None or _TYPES[type_](value)
 
 
-def answered(value: Any, size: int, types: Mapping[str, str] = {}) -> Seen:
+def answered(value: Any, size: int, types: Mapping[str, str] = {}) -> Inspected:
     """Return what a child says of an image of `size` bytes, whose further checks are of these types.
 
     Raises WrongValueError where no image can be so.
     """
-    seen = of(Seen, value)
-    sides = [side for side in (seen.width, seen.height) if side is not None]
-    texts = (seen.reason or "", seen.format or "")
-    right = (
-        seen.status in STATUSES
-        and (seen.reason is None) == (seen.status == "ok")
+    inspected = of(Inspected, value)
+    sides = [side for side in (inspected.width, inspected.height) if side is not None]
+    texts = (inspected.reason or "", inspected.format or "")
+    plausible = (
+        inspected.status in STATUSES
+        and (inspected.reason is None) == (inspected.status == "ok")
         and all(text.isprintable() and len(text) <= _REASON for text in texts)
-        and seen.format in (None, *ALL)
-        and seen.bytes == size
+        and inspected.format in (None, *ALL)
+        and inspected.bytes == size
         and len(sides) != 1
         and all(0 < side < 2**31 for side in sides)
-        and _is_digest(seen.sha256, 64)
-        and _is_digest(seen.md5, 32)
-        and (seen.nsfw is None or 0 <= seen.nsfw <= 1)
-        and seen.further.keys() <= types.keys()
-        and all(fits(value, types[name]) for name, value in seen.further.items())
+        and _is_digest(inspected.sha256, 64)
+        and _is_digest(inspected.md5, 32)
+        and (inspected.nsfw is None or 0 <= inspected.nsfw <= 1)
+        and inspected.further.keys() <= types.keys()
+        and all(fits(value, types[name]) for name, value in inspected.further.items())
     )
-    if not right:
+    if not plausible:
         raise WrongValueError("not what can be seen of an image")
-    return seen
+    return inspected
 
 
 def _is_digest(text: str | None, length: int) -> bool:
     return text is None or (len(text) == length and _HEX.fullmatch(text) is not None)
 
 
-def identities(nsfw: Choice | None, further: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any] | None]:
+def identities(nsfw: NsfwModel | None, further: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any] | None]:
     """Return for each check what decides its values; of `further` ones beside what each says of itself."""
     pillow = version("pillow")
     return {

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from align_data.decoding.inspected import MAX_PIXELS, MEMORY_REASON, Looks, Seen
+from align_data.decoding.inspected import MAX_PIXELS, MEMORY_REASON, ImageChecks, Inspected
 from align_data.decoding.nsfw import Scorer
-from align_data.decoding.opening import PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
+from align_data.decoding.opening import PARSERS, TURNS, eight_bits, error_text, loaded, orientation, upright_size
 from align_data.decoding.repair import repaired
 from align_data.storage.image_formats import HEAD, sniff
 
@@ -31,105 +31,105 @@ Further = Callable[[Image.Image], Any]
 class _Tools:
     """What images are inspected with."""
 
-    looks: Looks
+    looks: ImageChecks
     max_pixels: int
     scorer: Scorer | None
     further: Mapping[str, Further]
 
 
-def look(
+def inspect(
     content: bytes,
-    looks: Looks,
+    looks: ImageChecks,
     max_pixels: int,
     scorer: Scorer | None = None,
     formats: Container[str] = (),
     further: Mapping[str, Further] = {},
-) -> Seen:
+) -> Inspected:
     """Measure an image; what it cannot give is None, and `status` says why. Raises nothing."""
     tools = _Tools(looks, max_pixels, scorer, further)
-    seen = Seen("ok", bytes=len(content), format=sniff(content[:HEAD], formats))
+    inspected = Inspected("ok", bytes=len(content), format=sniff(content[:HEAD], formats))
     if looks.header:
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        seen = seen._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)
-    if seen.format is None:
-        return _bad(seen, "not_an_image", "begins like no image format")
-    first, error = _opened(seen, content, tools)
+        inspected = inspected._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)
+    if inspected.format is None:
+        return _unusable(inspected, "not_an_image", "begins like no image format")
+    partial, error = _opened(inspected, content, tools)
     if error is None:
-        return first
-    better = repaired(content, seen.format)
+        return partial
+    better = repaired(content, inspected.format)
     if better is not None:
-        again, still = _opened(seen, better, tools)
+        again, still = _opened(inspected, better, tools)
         if still is None:
             return again
     memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-    return _bad(first, "memory", MEMORY_REASON) if memory else _bad(first, "broken", told(error))
+    return _unusable(partial, "memory", MEMORY_REASON) if memory else _unusable(partial, "broken", error_text(error))
 
 
-def _opened(seen: Seen, content: bytes, tools: _Tools) -> tuple[Seen, Exception | None]:
+def _opened(inspected: Inspected, content: bytes, tools: _Tools) -> tuple[Inspected, Exception | None]:
     """Put in what Pillow tells of an image; and return the error that came on the way, if one did."""
-    assert seen.format is not None
-    canvas = _canvas(content) if seen.format == "webp" else (0, 0)
+    assert inspected.format is not None
+    canvas = _canvas(content) if inspected.format == "webp" else (0, 0)
     if math.prod(canvas) > max(tools.max_pixels, MAX_PIXELS):
-        return _sized(seen, canvas, tools.max_pixels), None
+        return _sized(inspected, canvas, tools.max_pixels), None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is odd
-            with Image.open(io.BytesIO(content), formats=[PARSERS[seen.format]]) as image:
+            with Image.open(io.BytesIO(content), formats=[PARSERS[inspected.format]]) as image:
                 turn = orientation(image, content)
-                seen = _sized(seen, upright_size(image, turn), tools.max_pixels)
-                if seen.decodable is None and tools.looks.decodes:
-                    seen = _decoded(seen, image, turn, tools)
+                inspected = _sized(inspected, upright_size(image, turn), tools.max_pixels)
+                if inspected.decodable is None and tools.looks.decodes:
+                    inspected = _decoded(inspected, image, turn, tools)
     except Exception as error:
-        return seen, error
-    return seen, None
+        return inspected, error
+    return inspected, None
 
 
-def _bad(seen: Seen, status: str, reason: str) -> Seen:
-    return seen._replace(status=status, reason=reason, decodable=False)
+def _unusable(inspected: Inspected, status: str, reason: str) -> Inspected:
+    return inspected._replace(status=status, reason=reason, decodable=False)
 
 
-def _sized(seen: Seen, size: tuple[int, int], max_pixels: int) -> Seen:
+def _sized(inspected: Inspected, size: tuple[int, int], max_pixels: int) -> Inspected:
     """Put in the upright image's width and height."""
     width, height = size
     if not 0 < min(size) <= max(size) <= _LONGEST:
-        return _bad(seen, "broken", f"{width:,} x {height:,} pixels are no size")
-    seen = seen._replace(width=width, height=height)
+        return _unusable(inspected, "broken", f"{width:,} x {height:,} pixels are no size")
+    inspected = inspected._replace(width=width, height=height)
     if width * height > max_pixels:
-        return _bad(seen, "too_many_pixels", f"{width:,} x {height:,} pixels")
-    return seen
+        return _unusable(inspected, "too_many_pixels", f"{width:,} x {height:,} pixels")
+    return inspected
 
 
-def _decoded(seen: Seen, image: Image.Image, turn: int, tools: _Tools) -> Seen:
+def _decoded(inspected: Inspected, image: Image.Image, turn: int, tools: _Tools) -> Inspected:
     """Put in what needs all pixels."""
     looks = tools.looks
     turns = turn in TURNS and not isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
-    shown = loaded(image)
-    upright = eight_bits(shown.transpose(TURNS[turn]) if turns else shown)
-    seen = seen._replace(decodable=True, phash=phash(upright) if looks.pixels else None)
+    picture = loaded(image)
+    upright = eight_bits(picture.transpose(TURNS[turn]) if turns else picture)
+    inspected = inspected._replace(decodable=True, phash=phash(upright) if looks.pixels else None)
     if tools.scorer is not None and looks.nsfw:
         try:
-            seen = seen._replace(nsfw=tools.scorer.score(upright.convert("RGB")))
+            inspected = inspected._replace(nsfw=tools.scorer.score(upright.convert("RGB")))
         except Exception as error:
-            seen = unscored(seen, told(error))
-    return _further(seen, upright, tools) if looks.checks else seen
+            inspected = unscored(inspected, error_text(error))
+    return _further(inspected, upright, tools) if looks.checks else inspected
 
 
-def _further(seen: Seen, upright: Image.Image, tools: _Tools) -> Seen:
+def _further(inspected: Inspected, upright: Image.Image, tools: _Tools) -> Inspected:
     """Put in the values of further checks."""
     rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
     for name in tools.looks.checks:
         try:
             value = tools.further[name](rgb)
         except Exception as error:
-            seen = unscored(seen, told(error), name)
+            inspected = unscored(inspected, error_text(error), name)
         else:
-            seen = seen._replace(further={**seen.further, name: value})
-    return seen
+            inspected = inspected._replace(further={**inspected.further, name: value})
+    return inspected
 
 
-def unscored(seen: Seen, why: str, check: str = "score") -> Seen:
+def unscored(inspected: Inspected, why: str, check: str = "score") -> Inspected:
     """Return what is known of an image that is sound, but of which a detector or another check has no value."""
-    return seen._replace(status="unscored", reason=f"no {check}: {why}")
+    return inspected._replace(status="unscored", reason=f"no {check}: {why}")
 
 
 def _canvas(content: bytes) -> tuple[int, int]:

@@ -52,7 +52,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
+class NsfwModel:
     """The model that the user asked for, and its card."""
 
     model: str
@@ -102,21 +102,21 @@ class Choice:
         return Model(self.model, content, self._card().model_dump_json())
 
     def _card(self) -> Card:
-        there = ready_cards()
+        ready = ready_cards()
         if self.card is None:
             beside = Path(self.model).with_suffix(".yaml")
             if not beside.is_file():
                 raise InputError(
                     f"the nsfw model {self.model} has no card: there is no {beside}; "
-                    f"write one, or name a ready card: {', '.join(there)}"
+                    f"write one, or name a ready card: {', '.join(ready)}"
                 )
             return read_card(str(beside))
-        if self.card in there:
+        if self.card in ready:
             return parse_card(resources.text(CARDS, f"{self.card}.yaml"), f"{self.card}.yaml")
         if self.card.endswith((".yaml", ".yml")) or "/" in self.card:
             return read_card(self.card)
         raise InputError(
-            f"there is no card {self.card}{nearest(self.card, there)}; there are: {', '.join(there)}; "
+            f"there is no card {self.card}{nearest(self.card, ready)}; there are: {', '.join(ready)}; "
             "a file of your own is given by a path that ends in .yaml"
         )
 
@@ -160,20 +160,20 @@ class _Classifier:
     def __init__(self, model: str, session: Any, card: Card) -> None:
         self.session, self._model, self._card = session, model, card
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        for kind, found in (("input", inputs), ("output", outputs)):
-            if len(found) != 1:
-                names = ", ".join(each.name for each in found)
-                raise SignalError(f"{model} has {len(found)} {kind}s ({names}); an image classifier has one")
-            if found[0].type != "tensor(float)":
-                raise SignalError(f"{model} has an {kind} of type {found[0].type}; it can only be tensor(float)")
+        for kind, tensors in (("input", inputs), ("output", outputs)):
+            if len(tensors) != 1:
+                names = ", ".join(tensor.name for tensor in tensors)
+                raise SignalError(f"{model} has {len(tensors)} {kind}s ({names}); an image classifier has one")
+            if tensors[0].type != "tensor(float)":
+                raise SignalError(f"{model} has an {kind} of type {tensors[0].type}; it can only be tensor(float)")
         self._input = inputs[0].name
         self._check_shape([side if isinstance(side, int) else "any" for side in inputs[0].shape])
 
     def _check_shape(self, declared: list[int | str]) -> None:
         shape = self._card.shape
         if len(declared) != 4 or any(fixed not in ("any", side) for side, fixed in zip(shape, declared, strict=True)):
-            takes, given = (", ".join(map(str, sides)) for sides in (declared, shape))
-            raise SignalError(f"{self._model} takes [{takes}], but its card's size and layout give it [{given}]")
+            takes, gives = (", ".join(map(str, sides)) for sides in (declared, shape))
+            raise SignalError(f"{self._model} takes [{takes}], but its card's size and layout give it [{gives}]")
 
     def score(self, image: Image) -> float:
         """Return the sum of the unsafe classes' probabilities."""
@@ -222,8 +222,8 @@ class _NudeNet:
             image = image.copy()
             image.thumbnail((MAX_SIDE, MAX_SIDE))
         bgr = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])  # as cv2.imread would give it
-        found = self.detector.detect(bgr)
-        scores = [float(each["score"]) for each in found if each["class"].endswith("_EXPOSED")]
+        detections = self.detector.detect(bgr)
+        scores = [float(detection["score"]) for detection in detections if detection["class"].endswith("_EXPOSED")]
         return min(1.0, max(scores, default=0.0))
 
 
@@ -240,13 +240,13 @@ def _session(model: bytes, name: str) -> Any:
     )
 
 
-def _loud(action: Callable[[], Any], what: str) -> Any:
+def _loud(action: Callable[[], Any], failure: str) -> Any:
     """Return action(), with any error of onnxruntime's as one sentence."""
     try:
         return action()
     except Exception as error:  # onnxruntime's errors have no base of their own
         # '[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : what it says, often in several lines'
-        raise InputError(f"{what}: {str(error).partition(chr(10))[0].split(' : ', 3)[-1]}") from error
+        raise InputError(f"{failure}: {str(error).partition(chr(10))[0].split(' : ', 3)[-1]}") from error
 
 
 def _need(package: str) -> None:

@@ -43,8 +43,8 @@ def orientation(image: Image.Image, content: bytes) -> int:
         if image.format == "PNG" and "exif" not in image.info and (exif := _exif_of_png(content)) is not None:
             image.info["exif"] = b"Exif\0\0" + exif
         # Not the PNG's own method: that decodes all pixels to see whether something follows them.
-        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-        return int(found) if found in TURNS else 1
+        turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        return int(turn) if turn in TURNS else 1
     except Exception:
         return 1
 
@@ -84,13 +84,13 @@ def loaded(image: Image.Image) -> Image.Image:
 
 def _first_of_animation(image: Image.Image) -> Image.Image:
     """Return the first picture of an animated PNG, where another one stands in for it for those that know no others."""
-    other = image.copy()
+    default = image.copy()
     try:
         image.paste(0, (0, 0, *image.size))  # or Pillow draws it over the other
         image.seek(1)
         image.load()
     except Exception:
-        return other  # as viewers do
+        return default  # as viewers do
     return image
 
 
@@ -136,11 +136,11 @@ def _finite(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if max(abs(low), abs(high)) < _NO_NUMBER and not np.isnan(values).any():
         return image
-    there = np.isfinite(values) & (np.abs(values) < _NO_NUMBER)
-    return Image.fromarray(np.where(there, values, values[there].min() if there.any() else np.float32(0)))
+    present = np.isfinite(values) & (np.abs(values) < _NO_NUMBER)
+    return Image.fromarray(np.where(present, values, values[present].min() if present.any() else np.float32(0)))
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return what an error says, the same in every run and as text that any table can hold."""
-    said = re.sub(r" <[^<>]* at 0x[0-9a-fA-F]+>", "", f"{type(error).__name__}: {error}")
-    return " ".join(said.encode("utf-8", "replace").decode().split())[:200]
+    text = re.sub(r" <[^<>]* at 0x[0-9a-fA-F]+>", "", f"{type(error).__name__}: {error}")
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:200]

@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
 from align_data.decoding import strip
-from align_data.decoding.opening import LYING, PARSERS, TURNS, eight_bits, loaded, orientation, told, upright_size
+from align_data.decoding.opening import LYING, PARSERS, TURNS, eight_bits, error_text, loaded, orientation, upright_size
 from align_data.decoding.repair import repaired
 from align_data.storage.image_formats import EXTENSIONS, HEAD, OPTIONAL, sniff
 
@@ -95,8 +95,8 @@ def render(content: bytes, how: How) -> Rendered:
         better = repaired(content, sniff(content[:HEAD], OPTIONAL))
         if better is None:
             raise
-        made = _rendered(better, how)
-        return made._replace(changed="stripped") if made.changed == "no" else made
+        rendered = _rendered(better, how)
+        return rendered._replace(changed="stripped") if rendered.changed == "no" else rendered
 
 
 def _rendered(content: bytes, how: How) -> Rendered:
@@ -119,7 +119,7 @@ def _rendered(content: bytes, how: How) -> Rendered:
     except UnrenderableError:
         raise
     except Exception as error:
-        raise UnrenderableError(f"cannot be decoded: {told(error)}") from error
+        raise UnrenderableError(f"cannot be decoded: {error_text(error)}") from error
 
 
 def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rendered:
@@ -132,9 +132,9 @@ def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rend
     if image.mode == "L":
         image.palette = None  # of a GIF, where it is other pictures' and would make this one's pixels unreadable
     upright = turn == 1 or isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
-    shown = loaded(image)
-    extent = shown.size if drafted is None else drafted[1][2:]  # the last pixels of a smaller one can be fractions
-    srgb = _srgb(_fitted(opaque(shown), extent, 1 if upright else turn, target, how), conversion)
+    picture = loaded(image)
+    extent = picture.size if drafted is None else drafted[1][2:]  # the last pixels of a smaller one can be fractions
+    srgb = _srgb(_fitted(opaque(picture), extent, 1 if upright else turn, target, how), conversion)
     srgb.info = {}  # Pillow would write a comment that it finds there
     sampling = {"subsampling": SUBSAMPLING} if srgb.mode == "RGB" else {}
     written = io.BytesIO()
@@ -172,8 +172,8 @@ def _fitted(
     side = min(extent)
     if side == min(target):
         upright = turned(image, turn)
-        left, top = ((has - wanted) // 2 for has, wanted in zip(upright.size, target, strict=True))
-        return upright if upright.size == target else upright.crop((left, top, left + target[0], top + target[1]))
+        dx, dy = ((has - needed) // 2 for has, needed in zip(upright.size, target, strict=True))
+        return upright if upright.size == target else upright.crop((dx, dy, dx + target[0], dy + target[1]))
     box = (0.0, 0.0, *extent)
     if how.resize == "crop":
         x, y = ((length - side) / 2 for length in extent)
@@ -197,8 +197,8 @@ _UNSEEN = 3
 def _conversion(image: Image.Image) -> tuple[str, ImageCms.ImageCmsTransform] | None:
     """Return what makes sRGB of an image's pixels, and the mode that it reads; None where they are taken for sRGB."""
     profile = image.info.get("icc_profile")
-    found = _read(profile) if isinstance(profile, bytes) else None
-    return found if found is not None and found[0] in _TAKEN.get(_pixels(image), ()) else None
+    conversion = _read(profile) if isinstance(profile, bytes) else None
+    return conversion if conversion is not None and conversion[0] in _TAKEN.get(_pixels(image), ()) else None
 
 
 @lru_cache(maxsize=16)

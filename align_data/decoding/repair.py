@@ -20,24 +20,24 @@ def repaired(content: bytes, format: str | None) -> bytes | None:
     """Return what may be decoded in the place of bytes that were refused; None where nothing is known to be amiss."""
     repairs = {"png": _png, "jpeg": _jpeg, "webp": _webp}
     try:
-        made = repairs[format](content) if format in repairs else None
+        fixed = repairs[format](content) if format in repairs else None
     except Exception:
         return None
-    return None if made == content else made
+    return None if fixed == content else fixed
 
 
 def _png(content: bytes) -> bytes | None:
     """Drop optional chunks that have a wrong checksum; but pixels in two places stay so, as no viewer joins them."""
-    kept, pixels, dropped = [content[:8]], False, False
+    pieces, pixels, dropped = [content[:8]], False, False
     for kind, chunk in _chunks(content):
         if kind[0] & _OPTIONAL and zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
             dropped = True
             continue
         if kind == b"IDAT" and pixels and dropped:
             return None
-        kept.append(chunk)
+        pieces.append(chunk)
         pixels, dropped = pixels or kind == b"IDAT", False
-    return b"".join(kept)
+    return b"".join(pieces)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

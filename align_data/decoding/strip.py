@@ -93,9 +93,9 @@ def _scan_end(content: bytes, at: int) -> int:
         return near.start()
     values = np.frombuffer(content, np.uint8)  # which finds a byte at twice the speed of re
     for start in range(at + _NEAR - 1, len(content) - 1, _WINDOW):
-        some = values[start : start + _WINDOW + 1]
-        marks = np.flatnonzero(some[:-1] == 0xFF)
-        ends = marks[_IS_AFTER[some[marks + 1]]]
+        window = values[start : start + _WINDOW + 1]
+        marks = np.flatnonzero(window[:-1] == 0xFF)
+        ends = marks[_IS_AFTER[window[marks + 1]]]
         if len(ends):
             return start + int(ends[0])
     raise _MalformedError
@@ -119,18 +119,18 @@ def _jpeg_header(content: bytes) -> Header:
 def _jpeg(content: bytes) -> bytes:
     """Drop all that is said in APPn and COM, between scans too, and what follows the first picture."""
     view = memoryview(content)
-    kept: list[bytes | memoryview] = [view[:2]]
+    pieces: list[bytes | memoryview] = [view[:2]]
     same, frames, end = True, 0, 0
     for marker, start, end in _segments(content):
         piece: bytes | memoryview = view[start:end]
         if marker in _APP or marker == _COM:
             piece = _lean(marker, content[start:end])
             same = same and piece == view[start:end]
-        kept.append(piece)
+        pieces.append(piece)
         frames += marker in _SOF
     if frames != 1:
         raise _MalformedError
-    return content if same and end == len(content) else b"".join(kept)
+    return content if same and end == len(content) else b"".join(pieces)
 
 
 def _lean(marker: int, segment: bytes) -> bytes:
@@ -168,8 +168,8 @@ def _png_header(content: bytes) -> Header:
         if kind == b"IDAT":
             break
         kinds.add(kind)
-    size, first, width, height, bits, colours = struct.unpack_from(">I4sIIBB", content, 8)
-    if (size, first) != (13, b"IHDR") or 0 in (width, height) or (colours == 3 and b"PLTE" not in kinds):
+    size, chunk, width, height, bits, colours = struct.unpack_from(">I4sIIBB", content, 8)
+    if (size, chunk) != (13, b"IHDR") or 0 in (width, height) or (colours == 3 and b"PLTE" not in kinds):
         raise _MalformedError
     opaque = colours in (0, 2, 3) and b"tRNS" not in kinds
     return Header(width, height, opaque and bits <= 8 and kinds.isdisjoint(_ANIMATED))
@@ -181,16 +181,16 @@ def _png(content: bytes) -> bytes:
     No reader that trains heeds gAMA and cHRM: without them every viewer shows what is trained on.
     """
     view = memoryview(content)
-    kept, order = [view[:8]], []
+    pieces, order = [view[:8]], []
     for kind, start, end in _chunks(content):
         if kind in _ANIMATED:  # Pillow heeds some even where nothing is animated
             raise _MalformedError
         if kind in _LONGEST or (kind == b"sRGB" and end - start == 13 and _is_whole(view[start:end])):
-            kept.append(view[start:end])
+            pieces.append(view[start:end])
         order.append(kind if kind in _LONGEST else b"----")
     if _IN_ORDER.fullmatch(b"".join(order)) is None:
         raise _MalformedError
-    return content if sum(map(len, kept)) == len(content) else b"".join(kept)
+    return content if sum(map(len, pieces)) == len(content) else b"".join(pieces)
 
 
 def _is_whole(chunk: memoryview) -> bool:
@@ -250,10 +250,10 @@ def _lossless(content: bytes, at: int) -> tuple[tuple[int, int], bool]:
 
 def _webp(content: bytes) -> bytes:
     """Drop every chunk that no pixel needs, and what follows the last."""
-    kept = [(kind, content[start:end]) for kind, start, end in _riff(content) if kind in _NEEDED]
-    if _PICTURE.fullmatch(b"".join(kind for kind, _ in kept)) is None:
+    chunks = [(kind, content[start:end]) for kind, start, end in _riff(content) if kind in _NEEDED]
+    if _PICTURE.fullmatch(b"".join(kind for kind, _ in chunks)) is None:
         raise _MalformedError
-    body = b"".join(chunk for _, chunk in kept)
+    body = b"".join(chunk for _, chunk in chunks)
     if len(body) + 12 == len(content):
         return content
     if body[:4] == b"VP8X":

@@ -30,10 +30,10 @@ def handler(_: Any) -> Handler:
     def handle(content: bytes, send: Send) -> None:
         try:
             with at_most(SECONDS):
-                made = render(content, How("fit", SIDE, _QUALITY))
+                picture = render(content, How("fit", SIDE, _QUALITY))
         except (OSError, UnrenderableError, MemoryError):
             send(None)
         else:
-            send((made.extension, made.content) if len(made.content) <= MOST else None)
+            send((picture.extension, picture.content) if len(picture.content) <= MOST else None)
 
     return handle

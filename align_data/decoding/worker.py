@@ -12,8 +12,8 @@ from PIL import AvifImagePlugin, Image
 from align_data.common.workers import Handler, Send
 from align_data.common.workers.confinement import at_most, confine, limit_memory
 from align_data.common.workers.values import of, plain
-from align_data.decoding.inspected import Check, ImageLimits, Looks, fits
-from align_data.decoding.inspection import Further, look, phash
+from align_data.decoding.inspected import Check, ImageChecks, ImageLimits, fits
+from align_data.decoding.inspection import Further, inspect, phash
 from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
 
 OPENING_MEMORY = 4 * 2**30
@@ -21,18 +21,18 @@ OPENING_MEMORY = 4 * 2**30
 
 
 def handler(setup: Mapping[str, Any]) -> Handler:
-    """Return what looks at an image: its bytes and a Looks in, a Seen out."""
+    """Return what looks at an image: its bytes and ImageChecks in, Inspected out."""
     limits, model = of(ImageLimits, setup["limits"]), of(Model | None, setup["model"])  # type: ignore[arg-type]
     further = {check.name: _imported(check) for check in of(tuple[Check, ...], setup["checks"])}
     scorer = opened(model, setup["seconds"])
     limit_memory(limits.memory)
 
     def handle(task: tuple[bytes, Any], send: Send) -> None:
-        content, asked = task
-        looks = of(Looks, asked)
+        content, checks = task
+        looks = of(ImageChecks, checks)
         with at_most(limits.seconds):
-            seen = look(content, looks, limits.max_pixels, scorer, limits.formats, further)
-        send(plain(seen))
+            inspected = inspect(content, looks, limits.max_pixels, scorer, limits.formats, further)
+        send(plain(inspected))
 
     return handle
 

@@ -14,14 +14,14 @@ import polars as pl
 
 from align_data.common.hashing import Keys
 from align_data.common.progress import Progress, Tick
-from align_data.engines.exchange import Counts, Memo, Run
+from align_data.engines.exchange import Counts, Memo, SortedRun
 
 T = TypeVar("T")
 U = TypeVar("U")
 A = TypeVar("A")
 K = TypeVar("K")
 
-Block = tuple[Run, ...]
+Block = tuple[SortedRun, ...]
 """The runs of one stretch of a part's rows."""
 Answers = tuple[tuple[Memo, Counts], ...]
 """For each run of a block that has a memo: the memo, and the totals of its keys in the run's order."""

@@ -22,7 +22,7 @@ Memo = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
-class Run:
+class SortedRun:
     """Distinct keys of one kind in ascending order, and how often each occurred.
 
     `memo` is what the asker will need to read the totals that come back; None if it wants none.
@@ -49,10 +49,10 @@ SLICE = 2**20
 
 def starts(ordered: Keys) -> NDArray[np.bool_]:
     """Tell for each of some sorted keys whether it is the first of its value."""
-    first = np.empty(len(ordered), dtype=bool)
-    first[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return first
+    is_start = np.empty(len(ordered), dtype=bool)
+    is_start[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=is_start[1:])
+    return is_start
 
 
 def count(keys: Keys) -> tuple[Keys, Counts]:
@@ -83,8 +83,8 @@ def merge(runs: Sequence[tuple[Keys, Counts]], slice_keys: int = SLICE) -> Itera
         keys = np.concatenate([keys[i:j] for (keys, _), (i, j) in zip(runs, ends, strict=True)])
         counts = np.concatenate([counts[i:j] for (_, counts), (i, j) in zip(runs, ends, strict=True)])
         # Concatenated runs are nearly sorted, which the sort likes.
-        distinct, order, first, places = _rank(keys)
-        totals = np.add.reduceat(counts[order], first, dtype=np.int64)
+        distinct, order, begins, places = _rank(keys)
+        totals = np.add.reduceat(counts[order], begins, dtype=np.int64)
         yield Merged(distinct, totals, np.split(places, np.cumsum([j - i for i, j in ends])[:-1]))
 
 
@@ -92,10 +92,10 @@ def _rank(keys: Keys) -> tuple[Keys, NDArray[np.intp], NDArray[np.intp], Places]
     """Return the distinct keys, the order that sorts all, where each begins in it, and each key's place."""
     order = np.argsort(keys)
     ordered = keys[order]
-    first = starts(ordered)
+    is_start = starts(ordered)
     places = np.empty(len(keys), dtype=np.int32)
-    places[order] = np.cumsum(first, dtype=np.int32) - np.int32(1)
-    at = np.flatnonzero(first)
+    places[order] = np.cumsum(is_start, dtype=np.int32) - np.int32(1)
+    at = np.flatnonzero(is_start)
     return ordered[at], order, at, places
 
 

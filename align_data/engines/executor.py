@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from align_data.common.progress import ignore
 from align_data.engines import local_shuffle
 from align_data.engines.base import Answers, Exchange, Shuffle
-from align_data.engines.exchange import SLICE, Counts, Run, bounds, cut
-from align_data.engines.local_exchange import HeldRun, expect, sum_range
-from align_data.engines.spill import Batches, Budget, Held
+from align_data.engines.exchange import SLICE, Counts, SortedRun, bounds, cut
+from align_data.engines.local_exchange import SpilledRun, expect, sum_range
+from align_data.engines.spill import Batches, Budget, SpilledArray
 from align_data.storage.tables import frame
 
 SCHEMA = pa.schema(
@@ -49,20 +49,20 @@ class Message(NamedTuple):
 
 def batches(messages: Iterable[Message]) -> Iterator[pa.RecordBatch]:
     """Put messages into batches."""
-    some: list[Message] = []
+    waiting: list[Message] = []
     size = 0
-    for one in messages:
-        some.append(one)
-        size += len(one.keys) + len(one.values)
+    for message in messages:
+        waiting.append(message)
+        size += len(message.keys) + len(message.values)
         if size > BLOB:
-            yield _batch(some)
-            some, size = [], 0
-    if some:
-        yield _batch(some)
+            yield _batch(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _batch(waiting)
 
 
-def _batch(some: list[Message]) -> pa.RecordBatch:
-    columns = zip(*some, strict=True)
+def _batch(rows: list[Message]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
     return pa.RecordBatch.from_arrays(
         [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
     )
@@ -106,7 +106,7 @@ class Counting:
     @property
     def tasks(self) -> list[tuple[str, int]]:
         """Kind and number of each range, in the order of the tasks that count them."""
-        return [(kind, number) for kind, many in self.ranges.items() for number in range(many)]
+        return [(kind, number) for kind, ranges in self.ranges.items() for number in range(ranges)]
 
     def ask(self, part: int) -> Iterator[Message]:
         """Ask for one part: every run's keys to their ranges, in pieces of bounded size."""
@@ -118,55 +118,57 @@ class Counting:
                 counts = run.counts.astype(np.min_scalar_type(int(run.counts.max(initial=0))))
                 cuts = cut(run.keys, at[run.kind])
                 for number, (start, stop) in enumerate(pairwise(cuts)):
-                    for first in range(start, stop, BLOB // 8):
-                        piece = slice(first, min(stop, first + BLOB // 8))
-                        place = (part, block_number, run_number, first, int(run.memo is not None))
+                    for begin in range(start, stop, BLOB // 8):
+                        piece = slice(begin, min(stop, begin + BLOB // 8))
+                        place = (part, block_number, run_number, begin, int(run.memo is not None))
                         to = first_task[run.kind] + number
                         yield Message(to, place, pack(run.keys[piece]), pack(counts[piece]))
 
-    def count(self, task: int, asked: Iterable[Message]) -> Iterator[Message]:
+    def count(self, task: int, received: Iterable[Message]) -> Iterator[Message]:
         """Sum one range; send what is kept to the driver, behind the parts, and the totals to those who asked."""
         kind, number = self.tasks[task]
         with scratch() as folder:
             budget = Budget(self.memory // 2)
             places, runs = [], []
-            for i, one in enumerate(asked):
-                run = Run(kind, unpack(one.keys), unpack(one.values), () if one.place[-1] else None)
-                runs.append(HeldRun(run, folder / str(i), bounds(1), budget))
-                places.append(one.place)
+            for i, message in enumerate(received):
+                run = SortedRun(kind, unpack(message.keys), unpack(message.values), () if message.place[-1] else None)
+                runs.append(SpilledRun(run, folder / str(i), bounds(1), budget))
+                places.append(message.place)
             expect(runs)
-            kept = self.exchange.keep(kind, number, sum_range(runs, 0, min(SLICE, max(1, self.memory // 128))))
-            yield Message(self.parts, (task,), pickle.dumps(kept))
-            for (part, *place, _), held in zip(places, runs, strict=True):
-                if held.totals is not None:
-                    yield Message(part, tuple(place), pack(held.totals.read()))
+            summary = self.exchange.keep(kind, number, sum_range(runs, 0, min(SLICE, max(1, self.memory // 128))))
+            yield Message(self.parts, (task,), pickle.dumps(summary))
+            for (part, *place, _), spilled in zip(places, runs, strict=True):
+                if spilled.totals is not None:
+                    yield Message(part, tuple(place), pack(spilled.totals.read()))
 
-    def answer(self, task: int, told: Iterable[Message]) -> Iterator[Message]:
+    def answer(self, task: int, received: Iterable[Message]) -> Iterator[Message]:
         """Answer one part, which asks again for its memos; the task behind the parts passes on what was kept."""
         if task == self.parts:
-            yield from (Message(0, (1, *one.place), one.keys) for one in told)
+            yield from (Message(0, (1, *message.place), message.keys) for message in received)
             return
         with scratch() as folder:
             budget = Budget(self.memory // 2)
-            totals: dict[tuple[int, ...], list[tuple[int, Held]]] = {}
-            for i, one in enumerate(told):  # a part is as large as its hottest image: what is told of it may be too
-                *run, first = one.place
-                totals.setdefault(tuple(run), []).append((first, Held(unpack(one.keys), folder / str(i), budget)))
+            totals: dict[tuple[int, ...], list[tuple[int, SpilledArray]]] = {}
+            for i, message in enumerate(received):  # a part is as large as its hottest image: its totals may be too
+                *run, begin = message.place
+                totals.setdefault(tuple(run), []).append(
+                    (begin, SpilledArray(unpack(message.keys), folder / str(i), budget))
+                )
 
             def answers() -> Iterator[Answers]:
                 for number, block in enumerate(self.exchange.ask(task, ignore)):
-                    asked = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
-                    yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in asked)
+                    memos = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
+                    yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in memos)
 
             yield Message(0, (0, task), pickle.dumps(self.exchange.answer(task, answers(), ignore)))
 
 
-def _joined(pieces: list[tuple[int, Held]]) -> Counts:
+def _joined(pieces: list[tuple[int, SpilledArray]]) -> Counts:
     """Put the pieces of a run's totals in order, and let go of them."""
     pieces.sort(key=lambda piece: piece[0])
-    whole = np.concatenate([held.read() for _, held in pieces] or [np.empty(0, np.int64)])
-    for _, held in pieces:
-        held.drop()
+    whole = np.concatenate([array.read() for _, array in pieces] or [np.empty(0, np.int64)])
+    for _, array in pieces:
+        array.drop()
     return whole
 
 
@@ -195,16 +197,16 @@ class Moving:
             cuts = [0, *np.searchsorted(run["url_key"].to_numpy(), starts).tolist(), len(run)]
             rows_of_a_blob = max(1, len(run) * BLOB // max(1, int(run.estimated_size())))
             for part, (start, stop) in enumerate(pairwise(cuts)):
-                for first in range(start, stop, rows_of_a_blob):
-                    yield Message(part, (task,), _to_bytes(run[first : min(stop, first + rows_of_a_blob)]))
+                for begin in range(start, stop, rows_of_a_blob):
+                    yield Message(part, (task,), _to_bytes(run[begin : min(stop, begin + rows_of_a_blob)]))
 
     def _runs(self, rows: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         limit = min(RUN, self.memory // 8)
         waiting: list[pl.DataFrame] = []
         size = 0
-        for some in rows:
-            waiting.append(some)
-            size += int(some.estimated_size())
+        for piece in rows:
+            waiting.append(piece)
+            size += int(piece.estimated_size())
             if size > limit:
                 yield pl.concat(waiting)
                 waiting, size = [], 0
@@ -214,16 +216,16 @@ class Moving:
     def write(self, part: int, sent: Iterable[Message], edges: Sequence[int]) -> Any:
         """Write one part of all that was sent to it."""
         with scratch() as folder:
-            held = Batches(folder / "rows.arrow", Budget(self.memory // 2))
+            spilled = Batches(folder / "rows.arrow", Budget(self.memory // 2))
 
             def rows() -> Generator[pl.DataFrame, None, None]:
-                for one in sent:
-                    yield _from_bytes(one.keys)
+                for message in sent:
+                    yield _from_bytes(message.keys)
 
-            local_shuffle.hold(rows(), self.shuffle.merge, held, min(RUN, self.memory // 8))
-            held.close()
+            local_shuffle.hold(rows(), self.shuffle.merge, spilled, min(RUN, self.memory // 8))
+            spilled.close()
             limit = min(local_shuffle.WINDOW, self.memory // 4)
-            frames = local_shuffle.windows([held], self.shuffle.merge, edges[part], edges[part + 1], limit)
+            frames = local_shuffle.windows([spilled], self.shuffle.merge, edges[part], edges[part + 1], limit)
             return self.shuffle.write(part, frames, ignore)
 
 

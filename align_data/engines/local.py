@@ -20,7 +20,7 @@ from align_data.common.workers import BLINK
 from align_data.engines import local_exchange, local_shuffle
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.exchange import SLICE, bounds
-from align_data.engines.local_exchange import HeldRun, answers, expect, sum_range
+from align_data.engines.local_exchange import SpilledRun, answers, expect, sum_range
 from align_data.engines.spill import Batches, Budget
 from align_data.storage import confined
 from align_data.storage.store import make_work, writing
@@ -89,15 +89,15 @@ class LocalEngine:
         with self._folder("exchange") as folder:
             budget = Budget(self.memory // 2)
 
-            def ask(part: int) -> list[list[HeldRun]]:
+            def ask(part: int) -> list[list[SpilledRun]]:
                 blocks = exchange.ask(part, self._checked(tick))
                 return [local_exchange.hold(block, folder, f"{part}-{n}", at, budget) for n, block in enumerate(blocks)]
 
             with progress.step("measure: read", sum(rows), "pairs") as tick:
-                asked = self._run(ask, parts)
-            runs = {k: [run for blocks in asked for b in blocks for run in b if run.kind == k] for k in ranges}
-            for some in runs.values():
-                expect(some)
+                blocks = self._run(ask, parts)
+            runs = {k: [run for part in blocks for block in part for run in block if run.kind == k] for k in ranges}
+            for kind_runs in runs.values():
+                expect(kind_runs)
 
             def keep(kind_range: tuple[str, int]) -> K:
                 kind, number = kind_range
@@ -105,15 +105,15 @@ class LocalEngine:
                 self._checked(tick)(1)
                 return result
 
-            every = [(kind, number) for kind, many in ranges.items() for number in range(many)]
-            with progress.step("measure: count", len(every), "ranges") as tick:
-                kept = dict(zip(every, self._run(keep, every), strict=True))
-            for run in (run for some in runs.values() for run in some):
+            tasks = [(kind, number) for kind, n in ranges.items() for number in range(n)]
+            with progress.step("measure: count", len(tasks), "ranges") as tick:
+                summaries = dict(zip(tasks, self._run(keep, tasks), strict=True))
+            for run in (run for kind_runs in runs.values() for run in kind_runs):
                 run.keys.drop()
                 run.counts.drop()
             with progress.step("measure: write", sum(rows), "pairs") as tick:
-                answered = self._run(lambda p: exchange.answer(p, answers(asked[p]), self._checked(tick)), parts)
-        return {kind: [kept[kind, number] for number in range(many)] for kind, many in ranges.items()}, answered
+                answered = self._run(lambda p: exchange.answer(p, answers(blocks[p]), self._checked(tick)), parts)
+        return {kind: [summaries[kind, number] for number in range(n)] for kind, n in ranges.items()}, answered
 
     def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
         """Run a shuffle through sorted batches: each unit holds its own, and a part is the same stretch of all."""
@@ -122,25 +122,25 @@ class LocalEngine:
             share = self.memory // tasks
             budget = Budget(max(0, self.memory // 2 - TASK // 2))
             # Few files, however many lists there are: each is open while parts are written.
-            held = [Batches(folder / f"{number}.arrow", budget) for number in range(min(FILES, max(1, len(units))))]
+            spilled = [Batches(folder / f"{number}.arrow", budget) for number in range(min(FILES, max(1, len(units))))]
             with progress.step("ingest: read", shuffle.rows, "rows") as tick:
                 accounts = self._run(
                     lambda n: local_shuffle.hold(
                         shuffle.prepare(units[n], self._checked(tick)),
                         shuffle.merge,
-                        held[n % len(held)],
+                        spilled[n % len(spilled)],
                         min(RUN, share // 8),
                     ),
                     range(len(units)),
                     tasks,
                 )
-            for some in held:
-                some.close()
+            for batches in spilled:
+                batches.close()
             edges = [0, *shuffle.split(accounts), 2**64]
 
             def write(part: int) -> T:
                 limit = max(1, min(local_shuffle.WINDOW, share // 8))
-                rows = local_shuffle.windows(held, shuffle.merge, edges[part], edges[part + 1], limit)
+                rows = local_shuffle.windows(spilled, shuffle.merge, edges[part], edges[part + 1], limit)
                 return shuffle.write(part, rows, self._checked(tick))
 
             with progress.step("ingest: write", None, "pairs") as tick:
@@ -150,10 +150,10 @@ class LocalEngine:
     def _checked(self, tick: Tick) -> Tick:
         """Return a tick that also ends the task if another has failed."""
 
-        def checked(done: int, outcomes: Mapping[str, int] = NONE, /) -> None:
+        def checked(units: int, outcomes: Mapping[str, int] = NONE, /) -> None:
             if self._stop.is_set():
                 raise StoppedError("stopped because another task failed")
-            tick(done, outcomes)
+            tick(units, outcomes)
 
         return checked
 
@@ -165,10 +165,10 @@ class LocalEngine:
             try:
                 # In blinks: with Polars loaded an interrupt does not end a wait.
                 while True:
-                    done, left = wait(futures, timeout=BLINK, return_when=FIRST_EXCEPTION)
-                    if not left or any(future.exception() for future in done):
+                    finished, running = wait(futures, timeout=BLINK, return_when=FIRST_EXCEPTION)
+                    if not running or any(future.exception() for future in finished):
                         break
-                failed = [f.exception() for f in done if f.exception()]
+                failed = [f.exception() for f in finished if f.exception()]
                 for error in sorted(failed, key=lambda e: isinstance(e, StoppedError)):
                     assert error is not None
                     raise error
@@ -183,8 +183,8 @@ class LocalEngine:
         """Give an empty folder for one step, and remove it afterwards."""
         work = make_work(self.work)
         with writing(work):
-            left = re.compile(rf"{name}-[a-z0-9_]{{8}}/.+")  # of runs that were killed
-            confined.clear(str(work.parent), work.name, left)
+            leftover = re.compile(rf"{name}-[a-z0-9_]{{8}}/.+")  # of runs that were killed
+            confined.clear(str(work.parent), work.name, leftover)
             make_work(work)  # if that was all there was in it
             folder = tempfile.TemporaryDirectory(prefix=f"{name}-", dir=work, ignore_cleanup_errors=True)
         with folder as path:

@@ -10,72 +10,72 @@ import numpy as np
 
 from align_data.common.hashing import Keys
 from align_data.engines.base import Answers, Block
-from align_data.engines.exchange import Counts, Run, cut, merge
-from align_data.engines.spill import Budget, Held
+from align_data.engines.exchange import Counts, SortedRun, cut, merge
+from align_data.engines.spill import Budget, SpilledArray
 
 
-class HeldRun:
+class SpilledRun:
     """A run with its keys cut by range; `totals` are its answers, once there is room for them."""
 
-    def __init__(self, run: Run, path: Path, bounds: Keys, budget: Budget) -> None:
+    def __init__(self, run: SortedRun, path: Path, bounds: Keys, budget: Budget) -> None:
         self.kind = run.kind
         self.cuts = cut(run.keys, bounds)
         self.occurrences = int(run.counts.sum())
-        self.keys = Held(run.keys, path.with_suffix(".keys"), budget)
+        self.keys = SpilledArray(run.keys, path.with_suffix(".keys"), budget)
         # The smallest type that holds them: what is held is what an exchange costs.
         counts = run.counts.astype(np.min_scalar_type(int(run.counts.max(initial=0))))
-        self.counts = Held(counts, path.with_suffix(".counts"), budget)
+        self.counts = SpilledArray(counts, path.with_suffix(".counts"), budget)
         memo = enumerate(run.memo or ())
-        self.memo = [Held(array, path.with_suffix(f".memo{i}"), budget) for i, array in memo]
+        self.memo = [SpilledArray(array, path.with_suffix(f".memo{i}"), budget) for i, array in memo]
         self.asks = run.memo is not None
-        self.totals: Held | None = None
+        self.totals: SpilledArray | None = None
         self._path, self._budget = path, budget
 
     def expect(self, dtype: np.dtype[Any]) -> None:
         """Make room for the totals."""
         if self.asks:
-            self.totals = Held(np.zeros(len(self.keys), dtype), self._path.with_suffix(".totals"), self._budget)
+            self.totals = SpilledArray(np.zeros(len(self.keys), dtype), self._path.with_suffix(".totals"), self._budget)
 
     def slice(self, number: int) -> tuple[Keys, Counts]:
         """Return the keys and counts of one range."""
-        first, stop = self.cuts[number : number + 2]
-        return self.keys.read(first, stop), self.counts.read(first, stop)
+        start, stop = self.cuts[number : number + 2]
+        return self.keys.read(start, stop), self.counts.read(start, stop)
 
 
-def hold(block: Block, folder: Path, name: str, bounds: dict[str, Keys], budget: Budget) -> list[HeldRun]:
+def hold(block: Block, folder: Path, name: str, bounds: dict[str, Keys], budget: Budget) -> list[SpilledRun]:
     """Hold the runs of a block, cut at the bounds of their kind's ranges."""
-    return [HeldRun(run, folder / f"{name}-{i}", bounds[run.kind], budget) for i, run in enumerate(block)]
+    return [SpilledRun(run, folder / f"{name}-{i}", bounds[run.kind], budget) for i, run in enumerate(block)]
 
 
-def expect(runs: Sequence[HeldRun]) -> None:
+def expect(runs: Sequence[SpilledRun]) -> None:
     """Make room for the totals of all runs of one kind, in the smallest type that holds any."""
     dtype = np.min_scalar_type(sum(run.occurrences for run in runs))
     for run in runs:
         run.expect(dtype)
 
 
-def sum_range(runs: Sequence[HeldRun], number: int, slice_keys: int) -> Iterator[tuple[Keys, Counts]]:
+def sum_range(runs: Sequence[SpilledRun], number: int, slice_keys: int) -> Iterator[tuple[Keys, Counts]]:
     """Yield one range's keys with their totals in ascending slices, each merged of about `slice_keys` keys.
 
     When all are taken, the totals of every run that asks have been written beside it.
     """
     answers: dict[int, list[Counts]] = {i: [] for i, run in enumerate(runs) if run.totals is not None}
     for merged in merge([run.slice(number) for run in runs], slice_keys):
-        for i, some in answers.items():
+        for i, slices in answers.items():
             if len(merged.places[i]):
-                some.append(merged.totals[merged.places[i]])
+                slices.append(merged.totals[merged.places[i]])
         yield merged.keys, merged.totals
-    for i, some in answers.items():
+    for i, slices in answers.items():
         totals = runs[i].totals
-        if some and totals is not None:
-            totals.write(runs[i].cuts[number], np.concatenate(some))
+        if slices and totals is not None:
+            totals.write(runs[i].cuts[number], np.concatenate(slices))
 
 
-def answers(blocks: Sequence[Sequence[HeldRun]]) -> Iterator[Answers]:
+def answers(blocks: Sequence[Sequence[SpilledRun]]) -> Iterator[Answers]:
     """Yield block by block the memos and totals of the runs that asked, and let go of them."""
     for block in blocks:
-        asked = [(run, run.totals) for run in block if run.totals is not None]
-        yield tuple((tuple(memo.read() for memo in run.memo), totals.read()) for run, totals in asked)
-        for run, totals in asked:
-            for held in (totals, *run.memo):
-                held.drop()
+        runs = [(run, run.totals) for run in block if run.totals is not None]
+        yield tuple((tuple(memo.read() for memo in run.memo), totals.read()) for run, totals in runs)
+        for run, totals in runs:
+            for array in (totals, *run.memo):
+                array.drop()

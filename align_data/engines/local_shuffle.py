@@ -52,17 +52,17 @@ def _batch(rows: pl.DataFrame) -> pa.RecordBatch:
     return rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()[0]
 
 
-def windows(held: Sequence[Batches], merge: Merge, first: int, stop: int, limit: int) -> Iterator[pl.DataFrame]:
+def windows(spilled: Sequence[Batches], merge: Merge, start: int, stop: int, limit: int) -> Iterator[pl.DataFrame]:
     """Yield the rows of all batches with url_key in [first, stop), merged, in ascending windows of about `limit` bytes.
 
     Keys are hashes, so equal ranges of them are windows of about equal size; what one hot URL makes larger is divided
     further, at last by pair_key.
     """
     with ExitStack() as stack:
-        read = [stack.enter_context(some.read()) for some in held]
+        read = [stack.enter_context(file.read()) for file in spilled]
         mapped = [release for _, release in read if release is not None]
         touched = 0
-        for slices in _windows([batch for batches, _ in read for batch in batches], first, stop, limit):
+        for slices in _windows([batch for batches, _ in read for batch in batches], start, stop, limit):
             yield merge(frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in slices])))
             touched += _size(slices)
             if touched > _TOUCHED:
@@ -71,20 +71,20 @@ def windows(held: Sequence[Batches], merge: Merge, first: int, stop: int, limit:
                     release()
 
 
-def _windows(batches: Sequence[pa.RecordBatch], first: int, stop: int, limit: int) -> Iterator[list[Slice]]:
+def _windows(batches: Sequence[pa.RecordBatch], start: int, stop: int, limit: int) -> Iterator[list[Slice]]:
     """Yield what lies in each window of the key."""
-    slices = [s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, first, stop)]
+    slices = [s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, start, stop)]
     number = max(1, -(-_size(slices) // limit))
-    edges = [first + (stop - first) * i // number for i in range(number + 1)]
+    edges = [start + (stop - start) * i // number for i in range(number + 1)]
     waiting = [[s for b, i, j in slices for s in _between(b, "url_key", i, j, *ends)] for ends in pairwise(edges)]
     waiting.reverse()
     while waiting:
-        some = waiting.pop()
-        halves = _halve(some) if _size(some) > 2 * limit else None
+        window = waiting.pop()
+        halves = _halve(window) if _size(window) > 2 * limit else None
         if halves is not None:
             waiting += [halves[1], halves[0]]
-        elif some:
-            yield some
+        elif window:
+            yield window
 
 
 def _size(slices: Sequence[Slice]) -> int:
@@ -92,10 +92,10 @@ def _size(slices: Sequence[Slice]) -> int:
     return sum(batch.nbytes * (stop - start) // batch.num_rows for batch, start, stop in slices)
 
 
-def _between(batch: pa.RecordBatch, column: str, start: int, end: int, first: int, stop: int) -> list[Slice]:
+def _between(batch: pa.RecordBatch, column: str, start: int, end: int, low_key: int, high_key: int) -> list[Slice]:
     keys = _keys(batch, column)[start:end]
-    low = start + int(np.searchsorted(keys, np.uint64(first)))
-    high = end if stop >= 2**64 else start + int(np.searchsorted(keys, np.uint64(stop)))
+    low = start + int(np.searchsorted(keys, np.uint64(low_key)))
+    high = end if high_key >= 2**64 else start + int(np.searchsorted(keys, np.uint64(high_key)))
     return [(batch, low, high)] if high > low else []
 
 

@@ -89,8 +89,8 @@ class SparkEngine:
         def step(part: int, _: Iterator[Message]) -> Iterator[Message]:
             yield Message(0, (0, part), pickle.dumps(function(part, ignore)))
 
-        found = self._collect(title, self._tasks(len(rows), step), len(rows), progress)
-        return [found[0, part] for part in range(len(rows))]
+        results = self._collect(title, self._tasks(len(rows), step), len(rows), progress)
+        return [results[0, part] for part in range(len(rows))]
 
     def children(self, parts: int) -> int:  # noqa: ARG002 - a task has one core
         """Return how many child processes each task may start."""
@@ -110,12 +110,12 @@ class SparkEngine:
         def ask(part: int, _: Iterator[Message]) -> Iterable[Message]:
             return counting.ask(part)
 
-        asked = self._tasks(len(rows), ask)
-        counted = self._sent(asked, number, counting.count)
+        questions = self._tasks(len(rows), ask)
+        counted = self._sent(questions, number, counting.count)
         answered = self._sent(counted, len(rows) + 1, counting.answer)
-        found = self._collect("measure", answered, 2 * len(rows) + number + 1, progress)
-        kept = {kind: [found[1, i] for i, (k, _) in enumerate(counting.tasks) if k == kind] for kind in ranges}
-        return kept, [found[0, part] for part in range(len(rows))]
+        results = self._collect("measure", answered, 2 * len(rows) + number + 1, progress)
+        summaries = {kind: [results[1, i] for i, (k, _) in enumerate(counting.tasks) if k == kind] for kind in ranges}
+        return summaries, [results[0, part] for part in range(len(rows))]
 
     def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
         """Run a shuffle: read for the accounts, which say what the parts are; read again and send."""
@@ -150,8 +150,8 @@ class SparkEngine:
     def _collect(self, title: str, rows: DataFrame, tasks: int, progress: Progress) -> dict[tuple[int, int], Any]:
         """Run the job; return what its last messages hold, by their place."""
         with progress.step(title, tasks, "tasks") as tick, self._watched(title, tick), self._sentence():
-            found = rows.select("place", "keys").collect()
-        return {tuple(row.place): pickle.loads(bytes(row.keys)) for row in found}  # noqa: S301 - made by our own tasks
+            collected = rows.select("place", "keys").collect()
+        return {tuple(row.place): pickle.loads(bytes(row.keys)) for row in collected}  # noqa: S301 - made by our own tasks
 
     @contextmanager
     def _watched(self, title: str, tick: Tick) -> Iterator[None]:
@@ -169,12 +169,12 @@ class SparkEngine:
             return sum(info.numCompletedTasks for info in infos if info is not None)
 
         def watch() -> None:
-            seen = 0
+            reported = 0
             while not over.wait(_POLL):
-                done = look()
-                tick(max(0, done - seen))
-                seen = max(seen, done)
-            tick(max(0, look() - seen))
+                completed = look()
+                tick(max(0, completed - reported))
+                reported = max(reported, completed)
+            tick(max(0, look() - reported))
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -206,8 +206,8 @@ class SparkEngine:
         settings = {**({} if submitted else {"spark.master": "local[*]"}), **SETTINGS, **self._conf}
         # A JVM that pyspark starts has settings on its command line. One that is there is told through a socket,
         # and reads no file any more.
-        there = submitted or SparkContext._gateway is not None
-        hidden = {} if there else {key: value for key, value in settings.items() if secret(key)}
+        running = submitted or SparkContext._gateway is not None
+        hidden = {} if running else {key: value for key, value in settings.items() if secret(key)}
         for key, value in settings.items():
             builder = builder if key in hidden else builder.config(key, value)
         with self._sentence(), _errors_to(self._log), in_a_file(hidden):
@@ -227,23 +227,23 @@ class SparkEngine:
         except AlignDataError:
             raise
         except Exception as error:
-            said = str(error)
+            text = str(error)
             with self._log.open("a", encoding="utf-8") as log:
-                log.write(said + "\n")
-            raise _translated(said, self._log) from None
+                log.write(text + "\n")
+            raise _translated(text, self._log) from None
 
 
-def _translated(said: str, log: Path) -> AlignDataError:
+def _translated(text: str, log: Path) -> AlignDataError:
     """Return the error that a user can do something about."""
-    ours = re.search(re.escape(_MARK) + r"([A-Za-z0-9+/=]+)", said)
+    ours = re.search(re.escape(_MARK) + r"([A-Za-z0-9+/=]+)", text)
     if ours:
         # Not pickled: what an error names, a file or a URL, can have the mark itself.
         with suppress(ValueError, TypeError, RecursionError):
             return arrived(*json.loads(base64.b64decode(ours[1])))
     for sign, sentence in _SIGNS:
-        if re.search(sign, said):
+        if re.search(sign, text):
             return EngineError(f"{sentence}; Spark's own words are in {log}")
-    return EngineError(f"Spark gave up: {said.strip().splitlines()[0][:200]}; all of its words are in {log}")
+    return EngineError(f"Spark gave up: {text.strip().splitlines()[0][:200]}; all of its words are in {log}")
 
 
 _SIGNS = (

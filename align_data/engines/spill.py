@@ -22,24 +22,24 @@ class Budget:
     """Bytes that may be held in memory, shared by threads."""
 
     def __init__(self, size: int) -> None:
-        self._left = size
+        self._free = size
         self._lock = Lock()
 
     def take(self, size: int) -> bool:
         """Take bytes if there are so many left, and tell whether."""
         with self._lock:
-            if size > self._left:
+            if size > self._free:
                 return False
-            self._left -= size
+            self._free -= size
             return True
 
     def give(self, size: int) -> None:
         """Give bytes back."""
         with self._lock:
-            self._left += size
+            self._free += size
 
 
-class Held:
+class SpilledArray:
     """One array of numbers, in memory or in a file."""
 
     def __init__(self, array: Array, file: Path, budget: Budget) -> None:
@@ -56,21 +56,21 @@ class Held:
     def __len__(self) -> int:
         return self._length
 
-    def read(self, first: int = 0, stop: int | None = None) -> Array:
+    def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Return a stretch of the array: a view, or read from the file."""
         stop = self._length if stop is None else stop
         if self._array is not None:
-            return self._array[first:stop]
+            return self._array[start:stop]
         # Not mapped: what is read once is read faster by one call than by faults on its pages.
-        return np.fromfile(self._file, self._dtype, stop - first, offset=first * self._dtype.itemsize)
+        return np.fromfile(self._file, self._dtype, stop - start, offset=start * self._dtype.itemsize)
 
-    def write(self, first: int, values: Array) -> None:
+    def write(self, start: int, values: Array) -> None:
         """Write over a stretch of the array; stretches of different tasks do not overlap."""
         if self._array is not None:
-            self._array[first : first + len(values)] = values
+            self._array[start : start + len(values)] = values
             return
         with writing(self._file), self._file.open("r+b") as file:
-            file.seek(first * self._dtype.itemsize)
+            file.seek(start * self._dtype.itemsize)
             values.astype(self._dtype).tofile(file)
 
     def drop(self) -> None:
@@ -85,7 +85,7 @@ class Batches:
     """Sorted record batches of one schema: in memory while the budget lasts, the later ones in one Arrow file."""
 
     def __init__(self, file: Path, budget: Budget) -> None:
-        self._kept: list[pa.RecordBatch] = []
+        self._in_memory: list[pa.RecordBatch] = []
         self._budget = budget
         self._file = file
         self._sink: Any = None
@@ -95,10 +95,10 @@ class Batches:
     def keep(self, batch: pa.RecordBatch) -> bool:
         """Keep a batch in memory, if there is room and none of this file's has been written, and tell whether."""
         with self._lock:
-            kept = self._writer is None and self._budget.take(batch.nbytes)
-            if kept:
-                self._kept.append(batch)
-            return kept
+            fits = self._writer is None and self._budget.take(batch.nbytes)
+            if fits:
+                self._in_memory.append(batch)
+            return fits
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write a batch to the file."""
@@ -122,13 +122,13 @@ class Batches:
         What is read of a map counts as this process's memory until it is let go, and is read again where needed.
         """
         if self._writer is None:
-            yield self._kept, None
+            yield self._in_memory, None
             return
         with self._file.open("rb") as file:
-            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        opened = pa.ipc.open_file(pa.py_buffer(held))
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        opened = pa.ipc.open_file(pa.py_buffer(mapping))
         # The map is closed by whoever is the last to hold a batch.
         yield (
-            [*self._kept, *(opened.get_batch(number) for number in range(opened.num_record_batches))],
-            lambda: held.madvise(mmap.MADV_DONTNEED),
+            [*self._in_memory, *(opened.get_batch(number) for number in range(opened.num_record_batches))],
+            lambda: mapping.madvise(mmap.MADV_DONTNEED),
         )

@@ -16,7 +16,7 @@ from align_data.common.errors import InputError
 from align_data.common.progress import Progress
 from align_data.common.workers import shared
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.inspected import Looks, Seen
+from align_data.decoding.inspected import ImageChecks, Inspected
 from align_data.storage.contracts import contract
 from align_data.storage.image_formats import EXTENSIONS, HEAD, sniff
 from align_data.storage.store import UNFINISHED, Store, writing
@@ -63,14 +63,14 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
     found = _named([(given, item) for given in inputs for item in _found(Path(given))])
     places = [(image.name, image.place) for image in found if image.place is not None]
     shares = [places[i : i + _SHARE] for i in range(0, len(places), _SHARE)]
-    seen: dict[int, list[Seen]] = {}
+    seen: dict[int, list[Inspected]] = {}
     with progress.step("eval-index", len(places), "images") as tick:
 
         def look(numbers: Iterator[int], check: Callable[[], None]) -> None:
             decoder = Decoder(Decoding(Store("/", own=False)))
             try:
                 for number in numbers:
-                    items = [(place, Looks(header=False)) for _, place in shares[number]]
+                    items = [(place, ImageChecks(header=False)) for _, place in shares[number]]
                     seen[number] = []
                     for one in decoder.look(items, check):
                         seen[number].append(one)

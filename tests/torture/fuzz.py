@@ -22,7 +22,7 @@ import polars as pl
 from PIL import Image
 
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.inspected import STATUSES, ImageLimits, Looks
+from align_data.decoding.inspected import STATUSES, ImageChecks, ImageLimits
 from align_data.storage.store import Store
 from align_data.storage.tars import Place
 from torture.lists import rows, write_list, write_recipe, write_swollen
@@ -84,7 +84,7 @@ def _images(place: Path, chance: Random) -> Outcome:
 def _look(spans: list[tuple[int, int]]) -> None:
     """Print of each image in images.tar its status, the reason and its SHA-256."""
     decoder = Decoder(Decoding(Store("."), limits=ImageLimits(seconds=SECONDS)))
-    seen = decoder.look([(Place("images.tar", *span), Looks()) for span in spans])
+    seen = decoder.look([(Place("images.tar", *span), ImageChecks()) for span in spans])
     print(json.dumps([(one.status, one.reason, one.sha256) for one in seen]))
     decoder.close()
 

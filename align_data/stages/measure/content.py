@@ -16,8 +16,8 @@ from align_data.data.image_table import asked_of, chunks, sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
 from align_data.decoding.decoder import Decoder, Decoding, Item
-from align_data.decoding.inspected import MAX_PIXELS, MEMORY, SECONDS, Check, ImageLimits, Looks, Seen
-from align_data.decoding.nsfw import Choice
+from align_data.decoding.inspected import MAX_PIXELS, MEMORY, SECONDS, Check, ImageChecks, ImageLimits, Inspected
+from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.base import Engine
 from align_data.signals import SIGNALS, checks
 from align_data.storage.image_formats import optional
@@ -42,7 +42,7 @@ _SOME = "scored before"
 class Sight:
     """How images are looked at."""
 
-    nsfw: Choice | None = None
+    nsfw: NsfwModel | None = None
     only_open: str | None = None
     """A ledger: what costs much is measured only on images that it keeps open."""
     max_pixels: int = MAX_PIXELS
@@ -63,7 +63,7 @@ class _Run:
     """Each check's identity; None for one that is not taken."""
     further: tuple[Check, ...]
     """The checks of one signal each that are taken."""
-    nsfw: Choice | None
+    nsfw: NsfwModel | None
     """The detector, if it is asked for a score."""
     open: str | None
     """What says which images are open, for nsfw; None for all."""
@@ -214,7 +214,7 @@ def _look(
     check: Callable[[], None],
 ) -> pl.DataFrame:
     """Return the rows of one chunk: what is known stays, what is not is looked at."""
-    rows: list[Seen] = []
+    rows: list[Inspected] = []
     items: list[Item] = []
     at: list[int] = []
     opens = is_open.to_list() if is_open is not None else [True] * len(images)
@@ -238,16 +238,18 @@ def _look(
     return images.select(_PLACED).hstack(pl.DataFrame([row.columns for row in rows], measured))
 
 
-def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open: bool) -> tuple[Seen, Looks | None]:
+def _state(
+    run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open: bool
+) -> tuple[Inspected, ImageChecks | None]:
     """Return what is known of an image, and the looks that are still to be taken at it."""
     if image["tar"] is None:
         final = not image["retryable"]
-        return Seen(image["status"], image["reason"], decodable=False if final else None), None
-    known = _seen(run, old) if _same_place(image, old) else Seen("untried")
+        return Inspected(image["status"], image["reason"], decodable=False if final else None), None
+    known = _seen(run, old) if _same_place(image, old) else Inspected("untried")
     further = [
         check.name for check in run.further if known.further.get(check.name) is None and known.decodable is not False
     ]
-    looks = Looks(
+    looks = ImageChecks(
         header=known.sha256 is None,
         pixels=run.looks["pixels"] is not None and known.decodable is None,
         nsfw=run.nsfw is not None and known.nsfw is None and known.decodable is not False and is_open,
@@ -256,10 +258,10 @@ def _state(run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open:
     return known, looks if looks.header or looks.decodes else None
 
 
-def _seen(run: _Run, old: Mapping[str, Any]) -> Seen:
+def _seen(run: _Run, old: Mapping[str, Any]) -> Inspected:
     """Return what an earlier run measured of an image, in the columns that its table had."""
     further = {check.name: old[check.name] for check in run.further if check.name in old}
-    return Seen(**{name: old[name] for name in Seen._fields if name != "further"}, further=further)
+    return Inspected(**{name: old[name] for name in Inspected._fields if name != "further"}, further=further)
 
 
 def _same_place(image: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
@@ -267,7 +269,7 @@ def _same_place(image: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return bool(old) and all(old[name] == image[name] for name in ("url", "tar", "offset"))
 
 
-def _merged(known: Seen, seen: Seen, looks: Looks) -> Seen:
+def _merged(known: Inspected, seen: Inspected, looks: ImageChecks) -> Inspected:
     """Put what was seen now over what was known."""
     new = {name: value for name, value in seen._asdict().items() if value is not None}
     new["further"] = {**known.further, **seen.further}

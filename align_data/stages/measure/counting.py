@@ -13,7 +13,7 @@ from align_data.common.hashing import Keys
 from align_data.common.progress import Tick
 from align_data.data.layout import Dataset
 from align_data.engines.base import Answers, Block
-from align_data.engines.exchange import Counts, Memo, Places, Run, count, merge, place
+from align_data.engines.exchange import Counts, Memo, Places, SortedRun, count, merge, place
 from align_data.signals import Piece
 from align_data.signals.base import PoolCount
 from align_data.signals.corpus import ngram_keys, text_keys
@@ -54,10 +54,10 @@ class _Stack:
         self._runs.append((distinct, counts))
         self._places.append(places)
 
-    def run(self, kind: str, *memo: NDArray[np.int32]) -> Run:
+    def run(self, kind: str, *memo: NDArray[np.int32]) -> SortedRun:
         """Return all as one run; its memo begins with every occurrence's place in it."""
         if len(self._runs) == 1:
-            return Run(kind, *self._runs[0], (self._places[0], *memo))
+            return SortedRun(kind, *self._runs[0], (self._places[0], *memo))
         slices = list(merge(self._runs))
         keys, counts = joined((s.keys, s.totals) for s in slices)
         # A key's place in the run is its place in its slice, behind the slices before it.
@@ -67,7 +67,7 @@ class _Stack:
             for i in range(len(self._runs))
         ]
         places = [to[of] for to, of in zip(moved, self._places, strict=True)]
-        return Run(kind, keys, counts, (np.concatenate(places), *memo))
+        return SortedRun(kind, keys, counts, (np.concatenate(places), *memo))
 
 
 _NOWHERE: Places = np.empty(0, np.int32)
@@ -157,7 +157,7 @@ class Asking:
         for kind, stack in self._stacks.items():
             memo = []
             if kind == "ngrams":
-                runs.append(Run(kind, *merged(self._counted)))
+                runs.append(SortedRun(kind, *merged(self._counted)))
                 memo.append(np.concatenate(self._many))
             runs.append(stack.run(kind, *memo))
         self._clear()

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from align_data.common.errors import DatasetError
 from align_data.data.references import nearest
-from align_data.decoding.inspected import MAX_PIXELS, Looks
-from align_data.decoding.inspection import look
+from align_data.decoding.inspected import MAX_PIXELS, ImageChecks
+from align_data.decoding.inspection import inspect
 from align_data.recipes.plan import Plan
 from align_data.train.shards import Sample
 
@@ -49,7 +49,7 @@ def evaluation(examples: Iterable[Sample], where: str) -> Evaluation:
     uids, urls, phashes, whole = set(), set(), [], hashlib.sha256()
     pairs = 0
     for pairs, example in enumerate(examples, 1):  # noqa: B007 - their number
-        seen = look(example.image, Looks(header=False), MAX_PIXELS)
+        seen = inspect(example.image, ImageChecks(header=False), MAX_PIXELS)
         if seen.phash is None:
             raise DatasetError(f"{where}: the image of {example.uid} cannot be decoded: {seen.reason}")
         uids.add(example.uid)
