@@ -1,9 +1,9 @@
 """Images decoded in a child process, so that no image can take the run down.
 
-The child is given an image's bytes and gives values: it needs no file, no network and no credentials, and has none
-(`common.workers.confinement`). Each image has some seconds, and then the system ends the child, whatever a decoder is doing;
-memory is limited by the system too. We see which image it was, try it once more in another child where it was not for
-want of time, and go on behind it.
+The child takes an image's bytes and returns values. It needs no file, no network and no credentials, and has none
+(`common.workers.confinement`). Each image has some seconds, after which the system ends the child, whatever a decoder
+is doing; the system limits memory too. We know which image it was, try it once more in another child unless it ran out
+of time, and go on with the next.
 """
 
 from __future__ import annotations
