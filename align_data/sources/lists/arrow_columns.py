@@ -30,7 +30,7 @@ _LIMIT = 2**62
 """Bytes that a buffer may claim: below it no sum here overflows."""
 
 
-class Column(Protocol):
+class ArrowColumn(Protocol):
     """A column of which the next rows can be taken."""
 
     def room(self, rows: int) -> int:
@@ -288,7 +288,7 @@ class _Steps:
 class _Lists:
     """Lists of texts."""
 
-    def __init__(self, valid: _Buffer, offsets: _Ahead | _Steps, texts: Column, length: int) -> None:
+    def __init__(self, valid: _Buffer, offsets: _Ahead | _Steps, texts: ArrowColumn, length: int) -> None:
         self._valid, self._offsets, self._texts, self._length = _Bits(valid), offsets, texts, length
         self._at = 0
 
@@ -383,7 +383,7 @@ class BatchColumns:
         for _ in range(buffers + sum(self._next(self._variadic) for _ in range(views))):
             self._next(self._buffers)
 
-    def column(self, kind: pa.DataType, rows: int, words: pa.Array | None = None) -> Column:
+    def column(self, kind: pa.DataType, rows: int, words: pa.Array | None = None) -> ArrowColumn:
         """Return the next column, of so many rows; `words` are the values of its dictionary."""
         if isinstance(kind, pa.BaseExtensionType):
             kind = kind.storage_type
@@ -409,7 +409,7 @@ class BatchColumns:
             return _Texts(valid, _Ahead(self._buffer(), "<i8" if wide else "<i4"), self._buffer())
         return _Booleans(valid, self._buffer()) if width == 1 else _Fixed(kind, valid, self._buffer())
 
-    def _lists(self, kind: pa.DataType, rows: int) -> Column:
+    def _lists(self, kind: pa.DataType, rows: int) -> ArrowColumn:
         self._length(rows)
         valid = self._buffer()
         offsets: _Ahead | _Steps
