@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -75,7 +76,7 @@ class Opened:
 
     def _signals(self, group: str) -> list[str]:
         manifest = self.dataset.measured(group).committed()
-        return [] if manifest is None else [name for name in manifest.meta["signals"] if known(name)]
+        return [] if manifest is None else [name for name in manifest.meta.signals if known(name)]
 
     def ledgers(self) -> list[str]:
         """Return the names of the ledgers there are."""
@@ -108,7 +109,7 @@ class Opened:
         surveyed = survey(self.dataset, ledger, self.engine, self.progress, samples, seed)
         return AuditReport(self.dataset, surveyed, pictures=pictures)
 
-    def _scan(self, table: Table, columns: list[str]) -> pl.LazyFrame:
+    def _scan(self, table: Table[Any], columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()
         assert manifest is not None
         parts = range(len(manifest.parts))

@@ -23,6 +23,7 @@ from align_data.common.progress import Silent
 from align_data.data.columns import available, identities
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
+from align_data.data.meta import ImagesMeta, LedgerMeta, SignalsMeta
 from align_data.data.thresholds import resolve
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import Recipe
@@ -543,7 +544,8 @@ def write_ledger(dataset: Dataset, name: str, plan: Plan, masks: Sequence[tuple[
     assert done == len(masks)
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(Counter(masks).items())]
     pairs = dataset.ingested().fingerprint
-    table.commit(infos, {"plan": plan.dump(), "masks": counts, "pairs": pairs, "ledger": digest(name)})
+    meta = LedgerMeta(plan=plan.dump(), masks=counts, pairs=pairs, ledger=digest(name))
+    table.commit(infos, meta)
 
 
 MANY = [
@@ -627,7 +629,7 @@ def test_what_is_rejected_is_in_the_account(job: Callable[..., Built]) -> None:
     account = ask(dataset, "two").account
     wanted = {"rows": len(found), "pairs": len(pairs), "rejected": len(rejected)}
     assert {name: account[name] for name in wanted} == wanted
-    assert ask(dataset, "two").inputs == [name["name"] for name in dataset.rejected.committed().meta["inputs"]]
+    assert ask(dataset, "two").inputs == [each.name for each in dataset.rejected.committed().meta.inputs]
 
 
 def test_sixty_three_rules(job: Callable[..., Built]) -> None:
@@ -691,7 +693,7 @@ def give(dataset: Dataset, group: str, columns: Mapping[str, Sequence[Any]]) -> 
                 writer.write(pl.DataFrame(some))
                 done += rows_of
         infos.append(writer.info)
-    table.commit(infos, {"signals": identities(dataset, list(columns)), "pairs": pairs.fingerprint})
+    table.commit(infos, SignalsMeta(signals=identities(dataset, list(columns)), pairs=pairs.fingerprint))
 
 
 def made(
@@ -984,7 +986,7 @@ def give_images(dataset: Dataset, status: Callable[[str], str]) -> list[dict[str
             writer.write(pl.DataFrame(lines, types))
         infos.append(writer.info)
     made = {"run": 1, "pairs": dataset.ingested().fingerprint, "asked": "all", "policy": {}, "statuses": {}}
-    dataset.images.commit(infos, made)
+    dataset.images.commit(infos, ImagesMeta.model_validate(made))
     return every
 
 

@@ -35,6 +35,7 @@ from align_data.common.errors import DatasetError, SignalError
 from align_data.common.progress import NONE, Silent
 from align_data.data.image_table import IMAGES, asked_of
 from align_data.data.layout import Dataset
+from align_data.data.meta import ImagesMeta
 from align_data.data.references import give_blocklist
 from align_data.decoding.inspected import identities
 from align_data.decoding.nsfw import NsfwModel
@@ -109,7 +110,7 @@ class Pool:
                 writer.write(pl.DataFrame(rows, IMAGES))
             infos.append(writer.info)
         meta = {"run": self.run, "pairs": pairs.fingerprint, "asked": "all", "policy": {}, "statuses": {}}
-        images.commit(infos, meta)
+        images.commit(infos, ImagesMeta.model_validate(meta))
 
     def _row(
         self, url: str, before: dict[str, Any] | None, found: Mapping[str, Outcome], tar: TarWriter

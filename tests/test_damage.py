@@ -195,7 +195,7 @@ def test_damage_is_a_sentence(tmp_path: Path, whole: Path, other: Path, file: st
 def values(root: Path) -> dict[Any, Any]:
     """Return every value of every table of a dataset, with what the manifests and footers say."""
     dataset, found = Dataset(Store(root)), {}
-    tables: list[Table] = [*dataset._tables.values(), dataset.reference("blocklist")]
+    tables: list[Table[Any]] = [*dataset._tables.values(), dataset.reference("blocklist")]
     tables += [dataset.measured(group) for group in dataset.groups()]
     tables += [table for kind in ("ngrams", "texts") for table in (dataset.counts(kind), dataset.classes(kind))]
     tables += [dataset.ledger(name) for name in dataset.store.names("verdicts")]
@@ -203,7 +203,7 @@ def values(root: Path) -> dict[Any, Any]:
         manifest = table.committed()
         if manifest is None:
             continue
-        found[table.name] = (manifest.parts, json.dumps(manifest.meta, sort_keys=True))
+        found[table.name] = (manifest.parts, json.dumps(manifest.meta.dump(), sort_keys=True))
         for part in range(len(manifest.parts)):
             columns = table.columns(part)
             found[table.name, part] = (columns, [piece.rows() for piece in table.pieces(part, columns)])

@@ -80,7 +80,7 @@ def test_parts_are_ranges_of_the_urls_hash(job: Callable[..., Built]) -> None:
     found = [dict.fromkeys(SCHEMA) | {"url": f"http://a/{i}", "alt_text": "a"} for i in range(1000)]
     built = job(found, parts=Parts(rows=100))
     manifest = built.dataset.pairs.committed()
-    splits = manifest.meta["splits"]
+    splits = manifest.meta.splits
     assert len(manifest.parts) == 10 == len(splits) + 1
     for number, (low, high) in enumerate(zip(["0" * 16, *splits], [*splits, "g"], strict=True)):
         uids = pl.concat(built.dataset.pairs.pieces(number, ["uid"]))["uid"]

@@ -32,6 +32,7 @@ from align_data.common.errors import AlignDataError, DatasetError, RecipeError, 
 from align_data.common.progress import Silent, ignore
 from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
+from align_data.data.meta import SignalsMeta
 from align_data.data.top_fraction import _ScoreScan, resolve
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
@@ -269,7 +270,7 @@ def test_another_detector_leaves_scores_what_they_are_and_other_images_do_not(co
     content, images = dataset.content.committed(), dataset.images.committed()
     assert content is not None
     assert images is not None
-    dataset.content.commit(content.parts, {**content.meta, "open": "scored"})
+    dataset.content.commit(content.parts, content.meta.model_copy(update={"open": "scored"}))
     assert run(dataset, Eye()).computed == 0
     # Another crawl found one image less in part 1.
     piece = pl.concat(dataset.images.pieces(1, dataset.images.contract.arrow().names))
@@ -463,7 +464,7 @@ def plant(dataset: Dataset, name: str, values: Sequence[Score]) -> None:
                 at += rows
     infos = [table.info(part) for part in range(len(pairs.parts))]
     identity = {**signal.identity(), **scored_by(dataset, str(values))}
-    table.commit(infos, {"signals": {signal.name: identity}, "pairs": pairs.fingerprint})
+    table.commit(infos, SignalsMeta(signals={signal.name: identity}, pairs=pairs.fingerprint))
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from align_data.common.errors import DatasetError, OutputError
 from align_data.common.progress import Silent
 from align_data.data.image_table import asked_of
 from align_data.data.layout import Dataset
+from align_data.data.meta import ImagesMeta
 from align_data.decoding.render import How
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
@@ -81,7 +82,8 @@ def fetched(out: Path, rows: Sequence[dict[str, Any]], images: dict[str, bytes],
             writer.write(pl.DataFrame(found, schema, orient="row"))
         assert writer.info is not None
         infos.append(writer.info)
-    dataset.images.commit(infos, {"run": 1, "pairs": pairs.fingerprint, "asked": "all", "policy": {}, "statuses": {}})
+    meta = ImagesMeta(run=1, pairs=pairs.fingerprint, asked="all", policy={}, statuses={})
+    dataset.images.commit(infos, meta)
     measure(dataset, engine, Silent(), ["n_chars", "n_words", "decodable", "width", "height", "sha256"])
     decide_ledger(Decision(parse(RECIPE, "some.yaml")), dataset, engine, Silent())
     return dataset

@@ -20,7 +20,7 @@ from align_data.stages.ingest import Parts
 from align_data.storage import confined
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store
-from align_data.storage.tables import Table
+from align_data.storage.tables import Meta, Table
 
 ONE = [dict.fromkeys(SCHEMA) | {"url": "http://a/1", "alt_text": "a b c"}]
 
@@ -44,15 +44,15 @@ def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_table_is_there_only_when_committed_and_stray_parts_go(tmp_path: Path) -> None:
-    table = Table(Store(tmp_path), "verdicts/x", contract("verdicts"))
+    table = Table(Store(tmp_path), "verdicts/x", contract("verdicts"), Meta)
     for part in (0, 1):
         with table.writer(part, {"a": part}) as writer:
             writer.write(verdicts(3))
     assert table.committed() is None
     assert table.facts(1) == {"a": 1}
-    manifest = table.commit([table.info(0)], {"m": 1})
+    manifest = table.commit([table.info(0)], Meta.model_validate({"m": 1}))
     assert table.committed() == manifest
-    assert (manifest.rows, manifest.meta) == (3, {"m": 1})
+    assert (manifest.rows, manifest.meta.dump()) == (3, {"m": 1})
     assert sorted(p.name for p in (tmp_path / "verdicts/x").iterdir()) == ["_manifest.json", "part-00000.parquet"]
 
 
@@ -115,12 +115,12 @@ def test_a_damaged_part_is_a_sentence(job: Callable[..., Built]) -> None:
 
 
 def test_what_a_dead_task_was_writing_goes_with_the_commit(tmp_path: Path) -> None:
-    table = Table(Store(tmp_path), "verdicts/x", contract("verdicts"))
+    table = Table(Store(tmp_path), "verdicts/x", contract("verdicts"), Meta)
     with table.writer(0, {}) as writer:
         writer.write(verdicts(3))
     left = tmp_path / "verdicts" / "x" / ".part-00000.parquet.1234abcd.tmp"
     left.write_bytes(b"half")
-    table.commit([table.info(0)], {})
+    table.commit([table.info(0)], Meta())
     assert not left.exists()
     assert len(list(table.pieces(0, ["uid"]))) == 1
 
@@ -232,7 +232,7 @@ def test_parts_carry_checksums_and_a_swapped_one_is_named(job: Callable[..., Bui
         first.write_bytes(second.read_bytes())
         dataset = Dataset(Store(built.dataset.store.root))
         table = {"pairs": dataset.pairs, "measured/corpus": dataset.measured("corpus")}.get(name) or Table(
-            built.dataset.store, name, contract("verdicts")
+            built.dataset.store, name, contract("verdicts"), Meta
         )
         with pytest.raises(DatasetError, match=r"part-00000\.parquet: it is not the part that _manifest\.json names"):
             list(table.pieces(0, []))

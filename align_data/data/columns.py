@@ -10,6 +10,7 @@ import polars as pl
 
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
+from align_data.data.meta import PairsMeta
 from align_data.decoding.inspected import identities as looks
 from align_data.decoding.nsfw import NsfwModel
 from align_data.signals import Signal, checks, find, known
@@ -17,7 +18,7 @@ from align_data.signals.contracts import groups
 from align_data.storage.tables import MANIFEST, Manifest, Table
 
 
-def _fingerprint(table: Table) -> str | None:
+def _fingerprint(table: Table[Any]) -> str | None:
     manifest = table.committed()
     return manifest.fingerprint if manifest is not None and table.whole(manifest) else None
 
@@ -51,7 +52,7 @@ def _stored(dataset: Dataset, signals: Iterable[Signal]) -> dict[str, Any]:
     identities: dict[str, Any] = {}
     for group in {signal.group for signal in signals}:
         manifest = dataset.measured(group).committed()
-        identities |= manifest.meta["signals"] if manifest is not None else {}
+        identities |= manifest.meta.signals if manifest is not None else {}
     return identities
 
 
@@ -66,7 +67,7 @@ def _check(dataset: Dataset, check: str | None) -> Mapping[str, Any] | None:
     today, manifest = check_identities(None).get(check or ""), dataset.content.committed()
     if today is None or manifest is None:
         return None
-    return {**(manifest.meta["looks"].get(check) or {}), "version": today["version"]}
+    return {**(manifest.meta.looks.get(check or "") or {}), "version": today["version"]}
 
 
 def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
@@ -74,16 +75,23 @@ def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
 
     Not every check of the images: a detector's score of them leaves this one what it is.
     """
+    identity = {"model": model, "images": _fingerprint(dataset.images)}
     content = dataset.content.committed()
-    limits = {} if content is None else {name: content.meta[name] for name in ("max_pixels", "seconds")}
-    pixels = None if content is None else content.meta["looks"]["pixels"]
-    return {"model": model, "images": _fingerprint(dataset.images), "pixels": pixels, **limits}
+    if content is None:
+        return {**identity, "pixels": None}
+    checked = content.meta
+    return {
+        **identity,
+        "pixels": checked.looks.get("pixels"),
+        "max_pixels": checked.max_pixels,
+        "seconds": checked.seconds,
+    }
 
 
 def _model(dataset: Dataset, signal: Signal) -> str | None:
     """Return the digest of the model whose scores are stored: any model's are right, but not two models' together."""
     manifest = dataset.measured(signal.group).committed()
-    identity = manifest.meta["signals"].get(signal.name, {}) if manifest is not None else {}
+    identity = manifest.meta.signals.get(signal.name, {}) if manifest is not None else {}
     return identity.get("model")
 
 
@@ -114,24 +122,24 @@ def need(names: Sequence[str], why: str) -> str:
 def scored(dataset: Dataset) -> bool:
     """Tell whether a detector has scored images of this dataset."""
     manifest = dataset.content.committed()
-    return manifest is not None and manifest.meta["looks"]["nsfw"] is not None
+    return manifest is not None and manifest.meta.looks.get("nsfw") is not None
 
 
-def fresh(dataset: Dataset, group: str, pairs: Manifest, *, anew: bool = False) -> list[str]:
+def fresh(dataset: Dataset, group: str, pairs: Manifest[PairsMeta], *, anew: bool = False) -> list[str]:
     """Return the signals of a group that are measured from these pairs and by today's definitions.
 
     With `anew` only those that what is installed here would measure alike.
     """
     manifest = dataset.measured(group).committed()
-    if manifest is None or manifest.meta["pairs"] != pairs.fingerprint or not dataset.measured(group).whole(manifest):
+    if manifest is None or manifest.meta.pairs != pairs.fingerprint or not dataset.measured(group).whole(manifest):
         return []
-    stored = manifest.meta["signals"]
+    stored = manifest.meta.signals
     today = identities(dataset, [name for name in stored if known(name)], anew=anew)
     equal = [name for name in today if today[name] == stored[name]]
     return [name for name in equal if all(table.whole(table.committed()) for table in dataset.behind(name))]
 
 
-def available(dataset: Dataset, pairs: Manifest, required: Iterable[str] | None = None) -> set[str]:
+def available(dataset: Dataset, pairs: Manifest[PairsMeta], required: Iterable[str] | None = None) -> set[str]:
     """Return all signals that are measured.
 
     Raises DatasetError for a `required` signal, or any if None, that is stale: measured from other pairs, before
@@ -145,7 +153,7 @@ def available(dataset: Dataset, pairs: Manifest, required: Iterable[str] | None 
             _unfinished(dataset, group, required)
             continue
         current = fresh(dataset, group, pairs)
-        stale = [n for n in manifest.meta["signals"] if n not in current and (required is None or n in required)]
+        stale = [n for n in manifest.meta.signals if n not in current and (required is None or n in required)]
         if stale:
             raise DatasetError(
                 f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs, or "

@@ -51,7 +51,7 @@ def untried(urls: pl.Series) -> pl.DataFrame:
     return frame.select(*IMAGES)
 
 
-def sorted_rows(table: Table, part: int, columns: list[str] | None = None) -> pl.DataFrame:
+def sorted_rows(table: Table[Any], part: int, columns: list[str] | None = None) -> pl.DataFrame:
     """Return all rows of one part of a table like `images`, in their order.
 
     Raises DatasetError for a row that names a tar, or a place in one, that we cannot have written.
@@ -64,7 +64,7 @@ def sorted_rows(table: Table, part: int, columns: list[str] | None = None) -> pl
     return rows
 
 
-def _check_places(table: Table, part: int, rows: pl.DataFrame) -> None:
+def _check_places(table: Table[Any], part: int, rows: pl.DataFrame) -> None:
     form = names.tar_of(part) if table.name in ("images", "content") else names.TAR
     tar = pl.col("tar").fill_null("")
     wrong = {"tar": ~tar.str.contains(f"^(?:{form.pattern})$")}

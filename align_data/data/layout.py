@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel
 
 from align_data.common.errors import DatasetError
-from align_data.data import meta
+from align_data.data.meta import (
+    ContentMeta,
+    CountsMeta,
+    ImagesMeta,
+    LedgerMeta,
+    PairsMeta,
+    RejectedMeta,
+    SignalsMeta,
+)
 from align_data.recipes.model import NAME
 from align_data.signals import contracts as of_signals
 from align_data.signals import find
@@ -18,8 +26,9 @@ from align_data.signals.score import GROUP, SHOWN
 from align_data.signals.score import NAME as SCORE
 from align_data.storage.contracts import Contract, contract
 from align_data.storage.contracts import contracts as in_schemas
+from align_data.storage.manifests import M
 from align_data.storage.store import Store
-from align_data.storage.tables import MANIFEST, Manifest, Table
+from align_data.storage.tables import MANIFEST, Manifest, Meta, Table
 
 BEGUN = "_log/ingest.json"
 """What an ingest is made of, written before anything else: parts beside it are of these inputs."""
@@ -48,59 +57,57 @@ class Dataset:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._tables: dict[str, Table] = {}
-        self.pairs = self._table("pairs", meta.Pairs, hashed=True)
-        self.rejected = self._table("rejected", meta.Rejected)
-        self.images = self._table("images", meta.Images, hashed=True)
-        self.content = self._table("content", meta.Content, of_signals.content(), hashed=True)
-        self.tombstones = self._table("tombstones", None, hashed=True)
-        self.banned = self._table("banned", None)
+        self._tables: dict[str, Table[Any]] = {}
+        self.pairs = self._table("pairs", PairsMeta, hashed=True)
+        self.rejected = self._table("rejected", RejectedMeta)
+        self.images = self._table("images", ImagesMeta, hashed=True)
+        self.content = self._table("content", ContentMeta, of_signals.content(), hashed=True)
+        self.tombstones = self._table("tombstones", Meta, hashed=True)
+        self.banned = self._table("banned", Meta)
 
-    def _table(
-        self, name: str, made: type[BaseModel] | None, of: Contract | None = None, *, hashed: bool = False
-    ) -> Table:
+    def _table(self, name: str, meta: type[M], of: Contract | None = None, *, hashed: bool = False) -> Table[M]:
         """Return the table of this name, the same each time: it remembers its manifest."""
         if name not in self._tables:
-            self._tables[name] = Table(self.store, name, of or contract(name), hashed, made)
+            self._tables[name] = Table(self.store, name, of or contract(name), meta, hashed=hashed)
         return self._tables[name]
 
-    def reference(self, kind: str) -> Table:
+    def reference(self, kind: str) -> Table[Meta]:
         """Return the table of what a user wants images compared with: 'evaluation' or 'blocklist'."""
-        return self._table(kind, None, hashed=True)
+        return self._table(kind, Meta, hashed=True)
 
-    def measured(self, group: str) -> Table:
+    def measured(self, group: str) -> Table[SignalsMeta]:
         """Return the table of one group of signals."""
-        return self._table(f"measured/{group}", meta.Measured, of_signals.measured(group))
+        return self._table(f"measured/{group}", SignalsMeta, of_signals.measured(group))
 
     def groups(self) -> list[str]:
         """Return the groups of signals: those of every dataset, and one for each model that scored."""
         scores = (name for name in self.store.names("measured") if re.fullmatch(rf"{GROUP}\.{SCORE}", name))
         return [*of_signals.groups(), *scores]
 
-    def behind(self, signal: str) -> list[Table]:
+    def behind(self, signal: str) -> list[Table[CountsMeta]]:
         """Return the tables that must be whole, beside its own, for a measured signal to be of use."""
         counted = find(signal).counted
         return [self.counts("ngrams"), self.classes("ngrams")] if counted and counted.keys == "ngrams" else []
 
-    def counts(self, kind: str) -> Table:
+    def counts(self, kind: str) -> Table[CountsMeta]:
         """Return the totals of one kind of key: 'ngrams' or 'texts'."""
-        return self._table(f"counts/{kind}", meta.Counts, contract("counts"))
+        return self._table(f"counts/{kind}", CountsMeta, contract("counts"))
 
-    def classes(self, kind: str) -> Table:
+    def classes(self, kind: str) -> Table[CountsMeta]:
         """Return the counts of counts of one kind of key."""
-        return self._table(f"counts/{kind}-classes", meta.Counts, contract("classes"))
+        return self._table(f"counts/{kind}-classes", CountsMeta, contract("classes"))
 
-    def ledger(self, name: str) -> Table:
+    def ledger(self, name: str) -> Table[LedgerMeta]:
         """Return a ledger; DatasetError for a name that is none."""
         if not re.fullmatch(NAME, name):
             raise DatasetError(f"{name!r} cannot be a ledger's name: letters, digits, '.', '_' and '-' can be in one")
-        return self._table(f"verdicts/{name}", meta.Verdicts, contract("verdicts"))
+        return self._table(f"verdicts/{name}", LedgerMeta, contract("verdicts"))
 
     def ledgers(self) -> list[str]:
         """Return the names of the committed ledgers."""
         return [name for name in self.store.names("verdicts") if self.ledger(name).committed()]
 
-    def ingested(self) -> Manifest:
+    def ingested(self) -> Manifest[PairsMeta]:
         """Return the manifest of `pairs`; DatasetError if nothing has been ingested, or a takedown is unfinished."""
         if self.store.exists(TAKEDOWN):
             raise DatasetError(
@@ -115,7 +122,7 @@ class Dataset:
                 )
         manifest = self.pairs.committed()
         if manifest is not None:
-            if len(manifest.meta["splits"]) != len(manifest.parts) - 1:
+            if len(manifest.meta.splits) != len(manifest.parts) - 1:
                 raise DatasetError(
                     f"{self.store.path('pairs')}/{MANIFEST} does not say where each of its parts begins; it is damaged"
                 )

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from align_data.common.errors import AlignDataError, DatasetError, nearest
 from align_data.data.columns import identities
 from align_data.data.layout import Dataset
-from align_data.data.meta import Verdicts
+from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import builtin, overridden_rule
@@ -34,9 +34,12 @@ class Ledger:
 
     name: str
     plan: Plan
-    manifest: Manifest
-    facts: Verdicts
-    """What its manifest says of how it was decided."""
+    manifest: Manifest[LedgerMeta]
+
+    @property
+    def facts(self) -> LedgerMeta:
+        """What its manifest says of how it was decided."""
+        return self.manifest.meta
 
     @cached_property
     def masks(self) -> Masks:
@@ -49,9 +52,9 @@ class Ledger:
         return len(self.manifest.parts)
 
 
-def masks_of(manifest: Manifest) -> Masks:
+def masks_of(manifest: Manifest[LedgerMeta]) -> Masks:
     """Return the masks in a ledger's manifest."""
-    return {(failed, unknown): pairs for failed, unknown, pairs in Verdicts.model_validate(manifest.meta).masks}
+    return {(failed, unknown): pairs for failed, unknown, pairs in manifest.meta.masks}
 
 
 def count_masks(verdicts: Iterable[pl.DataFrame]) -> Masks:
@@ -102,10 +105,10 @@ def open_ledger(dataset: Dataset, name: str) -> Ledger:
     return ledger
 
 
-def _opened(dataset: Dataset, name: str, manifest: Manifest) -> Ledger:
+def _opened(dataset: Dataset, name: str, manifest: Manifest[LedgerMeta]) -> Ledger:
     """Return a ledger; DatasetError if its plan cannot be understood, or if it is of other pairs."""
     where = dataset.store.path(dataset.ledger(name).name)
-    facts = Verdicts.model_validate(manifest.meta)
+    facts = manifest.meta
     try:
         plan = Plan.model_validate(facts.plan)
     except (ValidationError, AlignDataError) as error:
@@ -119,7 +122,7 @@ def _opened(dataset: Dataset, name: str, manifest: Manifest) -> Ledger:
             f"{where} was decided for other pairs than the dataset has now; decide again: "
             f"{filter_command(dataset.store.url, name, plan)}"
         )
-    return Ledger(name, plan, manifest, facts)
+    return Ledger(name, plan, manifest)
 
 
 def filter_command(url: str, name: str, plan: Plan, without: Sequence[str] = ()) -> str:

@@ -1,92 +1,96 @@
-"""What the manifest of each table says of how it was made, as it is checked when it is read.
+"""What the manifest of each table says of how the table was made: typed, and checked when it is read.
 
-Further entries may stand beside these.
+Further entries may stand beside these: those of a later version, and they stay.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-_Number = Annotated[int, Field(ge=0, lt=2**62)]
+from align_data.storage.manifests import HASH, NUMBER, Meta
+
 _Mask = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-_Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+class AccountMeta(Meta):
+    """What became of the rows of the input."""
 
-
-class _Account(_Open):
-    rows: _Number
-    pairs: _Number
-    merged: _Number
-    rejected: _Number
-    reasons: dict[str, _Number]
+    rows: NUMBER
+    pairs: NUMBER
+    merged: NUMBER
+    rejected: NUMBER
+    reasons: dict[str, NUMBER]
     already: bool
 
 
-class Pairs(_Open):
+class PairsMeta(Meta):
     """Of `pairs`: what became of the rows of the input, and the keys at which parts begin."""
 
-    account: _Account
+    account: AccountMeta
     splits: list[Annotated[str, Field(pattern="^[0-9a-f]{16}$")]]
 
 
-class _Input(_Open):
+class InputMeta(Meta):
+    """A file that a dataset was made of."""
+
     name: str
 
 
-class Rejected(_Open):
+class RejectedMeta(Meta):
     """Of `rejected`: what the dataset was made of."""
 
-    inputs: list[_Input]
+    inputs: list[InputMeta]
     columns: dict[str, Any]
-    parts: dict[str, _Number]
+    parts: dict[str, NUMBER]
 
 
-class Images(_Open):
+class ImagesMeta(Meta):
     """Of `images`: the run of fetch."""
 
-    run: _Number
-    pairs: _Hash
+    run: NUMBER
+    pairs: HASH
     asked: str
+    """'all', or what tells the ledger from another that its URLs were chosen by."""
     policy: dict[str, Any]
     statuses: dict[str, int]
+    formats: list[str] = Field(default_factory=list)
+    """The optional ones that this run or one before kept."""
     tombstones: str | None = None
 
 
-class Content(_Open):
-    """Of `content`: how images were looked at."""
+class ContentMeta(Meta):
+    """Of `content`: how images were checked."""
 
-    images: _Hash
+    images: HASH
     looks: dict[str, dict[str, Any] | None]
+    """Each check's identity; None for one that was not taken."""
     open: str | None
-    max_pixels: _Number
+    max_pixels: NUMBER
     seconds: float
 
 
-class Measured(_Open):
+class SignalsMeta(Meta):
     """Of a group of signals: what each was measured by, and of which pairs."""
 
     signals: dict[str, dict[str, Any]]
-    pairs: _Hash
-    scored: _Number = 0
+    pairs: HASH
+    scored: NUMBER = 0
 
 
-class Counts(_Open):
+class CountsMeta(Meta):
     """Of a table of counts: of which pairs."""
 
-    pairs: _Hash
+    pairs: HASH
 
 
-class Verdicts(_Open):
+class LedgerMeta(Meta):
     """Of a ledger: what it was decided by, and its pairs by their masks."""
 
     plan: dict[str, Any]
-    pairs: _Hash
-    signals: dict[str, dict[str, Any]] = {}
-    ledger: _Hash
-    masks: list[Annotated[list[_Mask], Field(min_length=3, max_length=3)]]
+    pairs: HASH
+    signals: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    ledger: HASH
     tombstones: str | None = None
+    masks: list[Annotated[list[_Mask], Field(min_length=3, max_length=3)]]

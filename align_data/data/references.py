@@ -19,7 +19,7 @@ from align_data.data.layout import Dataset
 from align_data.signals.base import Piece
 from align_data.signals.text import host
 from align_data.storage.contracts import contract
-from align_data.storage.tables import Table, digest, frame
+from align_data.storage.tables import Meta, Table, digest, frame
 
 _BLOCK = 2**22
 """Distances that are held at once."""
@@ -135,7 +135,7 @@ def lists(dataset: Dataset) -> Lists:
     return Lists(_rows(dataset.reference("evaluation")), _rows(dataset.reference("blocklist")))
 
 
-def _rows(table: Table) -> pl.DataFrame:
+def _rows(table: Table[Meta]) -> pl.DataFrame:
     none = pl.DataFrame(schema=table.contract.polars())
     return none if table.committed() is None else pl.concat([none, *table.pieces(0, none.columns)])
 
@@ -160,7 +160,7 @@ def give_blocklist(dataset: Dataset, file: str) -> None:
     _give(dataset.reference("blocklist"), pl.DataFrame(rows, schema, orient="row").sort(*schema))
 
 
-def _give(table: Table, rows: pl.DataFrame) -> None:
+def _give(table: Table[Meta], rows: pl.DataFrame) -> None:
     facts = {"rows": digest(rows.rows())}
     if table.committed() is not None and table.facts(0) == facts:
         return
@@ -168,7 +168,7 @@ def _give(table: Table, rows: pl.DataFrame) -> None:
     with table.writer(0, facts) as writer:
         writer.write(rows)
     assert writer.info is not None
-    table.commit([writer.info], facts)
+    table.commit([writer.info], Meta.model_validate(facts))
 
 
 def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import polars as pl
 
 from align_data.data.layout import Dataset
-from align_data.storage.tables import Manifest, Table, cut
+from align_data.data.meta import PairsMeta
+from align_data.storage.tables import Manifest, Meta, Table, cut
 
 _BEHIND = "g"
 """What is greater than every uid."""
@@ -23,28 +24,28 @@ def fingerprint(dataset: Dataset) -> str | None:
     return manifest.fingerprint if manifest is not None else None
 
 
-def every(table: Table) -> pl.Series:
+def every(table: Table[Meta]) -> pl.Series:
     """Return all values of a table that has one sorted column, such as the tombstones."""
     return _within(table, "", _BEHIND)
 
 
-def of_part(dataset: Dataset, pairs: Manifest, part: int) -> pl.Series:
+def of_part(dataset: Dataset, pairs: Manifest[PairsMeta], part: int) -> pl.Series:
     """Return the tombstones of one part of `pairs`."""
     return _within(dataset.tombstones, *bounds(pairs, part))
 
 
-def bounds(pairs: Manifest, part: int) -> tuple[str, str]:
+def bounds(pairs: Manifest[PairsMeta], part: int) -> tuple[str, str]:
     """Return the least uid that a part can have, and the least that is behind it, or beginnings of them."""
-    splits = ["", *pairs.meta["splits"], _BEHIND]
+    splits = ["", *pairs.meta.splits, _BEHIND]
     return splits[part], splits[part + 1]
 
 
-def part_of(pairs: Manifest, uid: str) -> int:
+def part_of(pairs: Manifest[PairsMeta], uid: str) -> int:
     """Return the part that a uid lies in."""
-    return bisect_right(pairs.meta["splits"], uid[:16])
+    return bisect_right(pairs.meta.splits, uid[:16])
 
 
-def _within(table: Table, low: str, high: str) -> pl.Series:
+def _within(table: Table[Meta], low: str, high: str) -> pl.Series:
     name = table.contract.columns[0].name
     found = [pl.Series(name, [], pl.String)]
     if table.committed() is not None:
@@ -55,7 +56,7 @@ def _within(table: Table, low: str, high: str) -> pl.Series:
     return values.filter((values >= low) & (values < high))
 
 
-def write(table: Table, values: Iterable[str]) -> Manifest:
+def write(table: Table[Meta], values: Iterable[str]) -> Manifest[Meta]:
     """Write a table of one sorted column."""
     name = table.contract.columns[0].name
     frame = pl.DataFrame({name: sorted(set(values))}, {name: pl.String})
@@ -64,4 +65,4 @@ def write(table: Table, values: Iterable[str]) -> Manifest:
         for piece in cut([frame]):
             writer.write(piece)
     assert writer.info is not None
-    return table.commit([writer.info], {})
+    return table.commit([writer.info], Meta())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from align_data.data.meta import ImagesMeta, PairsMeta
 from align_data.fetching.client import Policy
 from align_data.storage.tables import Manifest
 
@@ -25,23 +26,28 @@ def decisive(policy: Policy) -> dict[str, Any]:
     }
 
 
-def facts(run: int, pairs: Manifest, part: int, policy: Policy, chunk: int) -> dict[str, Any]:
+def facts(run: int, pairs: Manifest[PairsMeta], part: int, policy: Policy, chunk: int) -> dict[str, Any]:
     """Say what a part, or a chunk of it, was made in."""
     return {"run": run, "pairs": pairs.parts[part].sha256, "policy": decisive(policy), "chunk": chunk}
 
 
 def meta(
-    run: int, pairs: Manifest, scope: str, policy: Policy, statuses: dict[str, int], formats: Sequence[str] = ()
-) -> dict[str, Any]:
+    run: int,
+    pairs: Manifest[PairsMeta],
+    scope: str,
+    policy: Policy,
+    statuses: dict[str, int],
+    formats: Sequence[str] = (),
+) -> ImagesMeta:
     """Say what all parts were made in: `asked` is 'all', or what tells the ledger from another.
 
     `formats` are the optional ones that this run or one before kept.
     """
-    return {
-        "run": run,
-        "pairs": pairs.fingerprint,
-        "asked": scope,
-        "policy": decisive(policy),
-        "statuses": statuses,
-        "formats": list(formats),
-    }
+    return ImagesMeta(
+        run=run,
+        pairs=pairs.fingerprint,
+        asked=scope,
+        policy=decisive(policy),
+        statuses=statuses,
+        formats=list(formats),
+    )

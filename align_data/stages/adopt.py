@@ -16,6 +16,7 @@ from align_data.common.progress import Progress, Tick
 from align_data.data import pairs as pair
 from align_data.data.image_table import IMAGES, asked_of, names_of, sorted_rows
 from align_data.data.layout import FETCH, Dataset
+from align_data.data.meta import PairsMeta
 from align_data.engines.base import Engine, Shuffle
 from align_data.fetching import record
 from align_data.fetching.client import Policy
@@ -71,7 +72,7 @@ class _Run:
     """What is the same for all parts. It travels to other machines."""
 
     dataset: Dataset
-    pairs: Manifest
+    pairs: Manifest[PairsMeta]
     sources: Sequence[Source]
     choice: Choice
 
@@ -93,13 +94,13 @@ def adopt(sources: Sequence[Source], choice: Choice, dataset: Dataset, engine: E
     pairs = dataset.ingested()
     committed = dataset.images.committed()
     if committed is not None:  # of these shards, as `pairs` are; a fetch may have gone on from there
-        return Adopted(dict(committed.meta["statuses"]))
+        return Adopted(dict(committed.meta.statuses))
     if dataset.store.exists(FETCH):
         raise DatasetError(f"{dataset.store.url}: align-data fetch began here and did not finish; run it again first")
     run = _Run(dataset, pairs, sources, choice)
     each = min(_UNIT_SHARDS, max(1, len(sources) // _UNITS))
     todo = [range(first, min(first + each, len(sources))) for first in range(0, len(sources), each)]
-    splits = [int(key, 16) for key in pairs.meta["splits"]]
+    splits = [int(key, 16) for key in pairs.meta.splits]
     shuffle: Shuffle[range, _Seen, tuple[PartInfo, dict[str, int]]] = Shuffle(
         prepare=lambda some, tick: _prepare(run, some, tick),
         merge=_merge,

@@ -21,6 +21,7 @@ from align_data.common.workers.values import plain
 from align_data.data.image_table import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
 from align_data.data.layout import FETCH, Dataset
 from align_data.data.ledger import open_ledger
+from align_data.data.meta import PairsMeta
 from align_data.data.tombstones import every
 from align_data.engines.base import Engine
 from align_data.fetching import backoff, record
@@ -30,7 +31,7 @@ from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, FetchSettings
 from align_data.fetching.worker_replies import replies
 from align_data.storage.image_formats import optional
 from align_data.storage.manifests import checked, unchecked
-from align_data.storage.tables import CHUNKED, PART, Manifest, PartInfo, Table, cut
+from align_data.storage.tables import CHUNKED, PART, Manifest, Meta, PartInfo, Table, cut
 from align_data.storage.tars import TAR
 
 _KEEP = 5.0
@@ -60,7 +61,7 @@ class _Run:
     """What is the same for all parts of a run. It travels to other machines."""
 
     dataset: Dataset
-    pairs: Manifest
+    pairs: Manifest[PairsMeta]
     ledger: str | None
     settings: FetchSettings
     number: int
@@ -107,11 +108,11 @@ def fetch(
     before = dataset.images.committed()
     if before is not None and (gone := dataset.images.absent(before)):
         progress.say(f"gone, so that all of their URLs are asked for again: {', '.join(gone)}")
-    same = before is not None and before.meta["pairs"] == pairs.fingerprint and dataset.images.whole(before)
+    same = before is not None and before.meta.pairs == pairs.fingerprint and dataset.images.whole(before)
     if before is not None and same and not any(todo):
         # Nothing is written anew: what is measured of the images stays what it is.
         _tidy(dataset, number)
-        return Report(statuses=dict(before.meta["statuses"]))
+        return Report(statuses=dict(before.meta.statuses))
     dataset.images.retract()
     done = engine.map_parts("fetch", lambda part, tick: _part(run, part, tick), todo, progress, unit="images")
     report = Report(asked=sum(todo))
@@ -157,16 +158,16 @@ def _begin(run: _Run, asked: str) -> _Run:
     begun = _begun(store.read_bytes(FETCH))
     formats = sorted({*optional(begun.get("formats")), *run.settings.policy.formats})
     committed = run.dataset.images.committed()
-    over = committed is not None and committed.meta["run"] == begun.get("run")
-    number = max(begun.get("run", 0), 0 if committed is None else committed.meta["run"])
+    over = committed is not None and committed.meta.run == begun.get("run")
+    number = max(begun.get("run", 0), 0 if committed is None else committed.meta.run)
     if over or begun.get("plan") != plan:
         number += 1
         store.write_bytes(FETCH, checked({"run": number, "plan": plan, "formats": formats}))
     return replace(run, number=number, formats=tuple(formats))
 
 
-def _chunk_table(run: _Run, part: int) -> Table:
-    return Table(run.dataset.store, f"_images/{part:05d}", run.dataset.images.contract)
+def _chunk_table(run: _Run, part: int) -> Table[Meta]:
+    return Table(run.dataset.store, f"_images/{part:05d}", run.dataset.images.contract, Meta)
 
 
 def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
@@ -284,7 +285,9 @@ def _tasks(run: _Run, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
         yield ChunkTask(int(number), tar, some["name"].to_list(), some["url"].to_list())
 
 
-def _write_chunk(run: _Run, table: Table, number: int, before: pl.DataFrame, rows: Sequence[Row], part: int) -> None:
+def _write_chunk(
+    run: _Run, table: Table[Meta], number: int, before: pl.DataFrame, rows: Sequence[Row], part: int
+) -> None:
     """Write all rows of a chunk: what was known, with what was fetched put in."""
     found = pl.DataFrame(rows, {name: IMAGES[name] for name in Row._fields}, orient="row")
     at = before["todo"].arg_true()

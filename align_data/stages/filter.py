@@ -9,14 +9,14 @@ from align_data.common.progress import Progress, Tick
 from align_data.data.columns import available, columns, identities
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Masks, add_masks, count_masks, taken_down
-from align_data.data.meta import Verdicts
+from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint, of_part
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, masks
 from align_data.storage.tables import Manifest, PartInfo, Table, digest, frame
 
 
-def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Progress) -> Manifest:
+def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Progress) -> Manifest[LedgerMeta]:
     """Write the ledger `name`: for every pair the masks of the rules that it fails and of those that are unknown.
 
     A pair that was taken down fails by a bit of its own.
@@ -25,17 +25,17 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     table = dataset.ledger(name)
     signals = sorted({rule.signal for rule in plan.rules} & available(dataset, pairs, plan.signals))
     # What the verdicts follow from: equal facts, equal bytes.
-    meta: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities(dataset, signals)}
-    facts = {"ledger": digest(meta)}
+    origin: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities(dataset, signals)}
+    facts = {"ledger": digest(origin)}
     tombstones = fingerprint(dataset)
     if tombstones is not None:  # beside it: a takedown makes nothing stale that was fetched or measured by this ledger
         facts["tombstones"] = tombstones
     committed = table.committed()
     if committed is not None:
-        before = Verdicts.model_validate(committed.meta)
+        before = committed.meta
         if (before.ledger, before.tombstones) == (facts["ledger"], tombstones) and table.whole(committed):
             return committed
-        if _request(before.plan) != _request(meta["plan"]):
+        if _request(before.plan) != _request(origin["plan"]):
             progress.say(f"the ledger {name} was decided differently and is replaced; --as keeps both")
     table.retract()
 
@@ -50,7 +50,8 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
         add_masks(total, part_masks)
     # Kept with the ledger, so that an audit of any size reads nothing else.
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(total.items())]
-    return table.commit([info for info, _ in parts], {**meta, **facts, "masks": counts})
+    meta = LedgerMeta.model_validate({**origin, **facts, "masks": counts})
+    return table.commit([info for info, _ in parts], meta)
 
 
 def _request(plan: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -59,7 +60,13 @@ def _request(plan: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _write(
-    dataset: Dataset, plan: Plan, table: Table, part: int, signals: Sequence[str], facts: Mapping[str, str], tick: Tick
+    dataset: Dataset,
+    plan: Plan,
+    table: Table[LedgerMeta],
+    part: int,
+    signals: Sequence[str],
+    facts: Mapping[str, str],
+    tick: Tick,
 ) -> tuple[PartInfo, Masks]:
     """Write one part; return it with its masks counted."""
     failed, unknown = masks(plan.rules, signals)

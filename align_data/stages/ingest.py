@@ -16,10 +16,11 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data import pairs as pair
 from align_data.data.layout import BEGUN, Dataset
+from align_data.data.meta import AccountMeta, PairsMeta, RejectedMeta
 from align_data.engines.base import Engine, Shuffle
 from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, find, read, units
 from align_data.storage.manifests import checked, unchecked
-from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, PartInfo, PartWriter, Table, digest
+from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, Meta, PartInfo, PartWriter, Table, digest
 
 PART_ROWS = 1_000_000
 PART_BYTES = 256 * 2**20
@@ -103,10 +104,10 @@ def ingest(
     accounts, written = engine.shuffle(shuffle, range(len(todo)), progress)
     account = _account(accounts, written)
     rejected = list(_gather_rejected(unit_rejects, len(todo), dataset.rejected))
-    dataset.rejected.commit(rejected, made_of)
+    dataset.rejected.commit(rejected, RejectedMeta.model_validate(made_of))
     unit_rejects.remove()
     splits = [f"{key:016x}" for key in _split(accounts, parts)]
-    dataset.pairs.commit(written, {"account": asdict(account), "splits": splits})
+    dataset.pairs.commit(written, PairsMeta(account=AccountMeta(**asdict(account)), splits=splits))
     dataset.store.clear_work()
     for name, values in sorted(sum((a.emptied for a in accounts), Counter[str]()).items()):
         progress.say(f"{name}: {values:,} values are not UTF-8, and are left empty; their rows stay")
@@ -131,9 +132,9 @@ def _rows(todo: Sequence[Unit]) -> int | None:
     return sum(known) if len(known) == len(todo) else None
 
 
-def _unit_rejects(dataset: Dataset) -> Table:
+def _unit_rejects(dataset: Dataset) -> Table[Meta]:
     """Return the table of the rejected rows of each unit, there only while they are read."""
-    return Table(dataset.store, "_rejected", dataset.rejected.contract)
+    return Table(dataset.store, "_rejected", dataset.rejected.contract, Meta)
 
 
 def _contents(sources: Sequence[Source]) -> list[str] | None:
@@ -159,17 +160,17 @@ def _done_before(
     if manifest is None:
         return None
     before = dataset.rejected.committed()
-    if before is not None and digest(dict(before.meta)) == digest(made_of):
+    if before is not None and digest(before.meta.dump()) == digest(made_of):
         begun = unchecked(dataset.store.read_bytes(BEGUN) or b"{}", dataset.store.path(BEGUN), "remove it")
         if not _same(begun, sources, modified):
             raise DatasetError(
                 f"{dataset.store.url} was made of these inputs, but one has been written to since: choose another --out"
             )
-        return Account(**{**manifest.meta["account"], "already": True})
-    names = ", ".join(i["name"] for i in before.meta["inputs"][:3]) if before else "other inputs"
-    more = " and others" if before and len(before.meta["inputs"]) > 3 else ""
+        return Account(**{**manifest.meta.account.dump(), "already": True})
+    names = ", ".join(i.name for i in before.meta.inputs[:3]) if before else "other inputs"
+    more = " and others" if before and len(before.meta.inputs) > 3 else ""
     what = f"other inputs ({names}{more})" if before else names
-    if before is not None and before.meta["inputs"] == made_of["inputs"]:
+    if before is not None and before.meta.dump()["inputs"] == made_of["inputs"]:
         what = "these inputs read otherwise (--url-col, --text-col, --delimiter, --encoding, --multiline)"
     raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {what}: choose another --out")
 
@@ -194,7 +195,7 @@ def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str], c
 
 
 def _prepare(
-    number: int, unit: Unit, declared: Sequence[str], rejected: Table, tick: Tick
+    number: int, unit: Unit, declared: Sequence[str], rejected: Table[Meta], tick: Tick
 ) -> Generator[pl.DataFrame, None, _UnitAccount]:
     """Yield the unit's pairs, keyed, piece by piece; write its rejected rows beside."""
     rows = accepted = size = 0
@@ -268,7 +269,7 @@ def _split(accounts: Sequence[_UnitAccount], parts: Parts) -> list[int]:
     return [(i << 64) // number for i in range(1, number)]
 
 
-def _write(table: Table, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> PartInfo:
+def _write(table: Table[PairsMeta], part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> PartInfo:
     """Write one part of `pairs`, if a killed run has not."""
     if table.facts(part) is not None:
         return table.info(part)
@@ -280,7 +281,7 @@ def _write(table: Table, part: int, frames: Iterator[pl.DataFrame], tick: Tick) 
     return writer.info
 
 
-def _gather_rejected(units_: Table, number: int, rejected: Table) -> Iterator[PartInfo]:
+def _gather_rejected(units_: Table[Meta], number: int, rejected: Table[RejectedMeta]) -> Iterator[PartInfo]:
     """Write the units' rejected rows, in their order, as parts."""
     pieces = (
         piece

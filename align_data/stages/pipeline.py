@@ -14,6 +14,7 @@ from align_data.common.progress import Progress
 from align_data.common.secrets import mask_command
 from align_data.data.columns import lacking
 from align_data.data.layout import Dataset
+from align_data.data.meta import LedgerMeta
 from align_data.data.thresholds import resolve
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
@@ -103,7 +104,7 @@ class Decision:
         return self.recipe.name if self.name is None else self.name
 
 
-def decide_ledger(decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Manifest:
+def decide_ledger(decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> Manifest[LedgerMeta]:
     """Apply a recipe and write its ledger."""
     plan = resolve(dataset, decision.recipe, engine, progress, decision.overrides, decision.off)
     return decide(dataset, plan, decision.ledger, engine, progress)

@@ -22,6 +22,7 @@ from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import times
 from align_data.signals import find, ordered
 from align_data.sources.lists.batches import DETAIL
+from align_data.storage.tables import Table
 from align_data.storage.tars import Place
 
 OTHERS = 5
@@ -133,7 +134,9 @@ def _rows(
     if not len(piece):
         return
     frames = [piece]
-    tables = [(dataset.measured(group), names) for group, names in by_group(signals).items()]
+    tables: list[tuple[Table[Any], list[str]]] = [
+        (dataset.measured(group), names) for group, names in by_group(signals).items()
+    ]
     if ledger is not None:
         tables.append((dataset.ledger(ledger), ["failed", "unknown"]))
     frames += [table.piece(part, group, names)[piece["_row"]] for table, names in tables]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,8 +18,8 @@ FORMAT = 2
 """The version of the folder layout that is written. Format 1 had no checksums, in manifests and in parts."""
 READ = (1, FORMAT)
 """The versions that are read; any other is refused."""
-_Number = Annotated[int, Field(ge=0, lt=2**62)]
-_Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+NUMBER = Annotated[int, Field(ge=0, lt=2**62)]
+HASH = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
@@ -37,13 +37,26 @@ class PartInfo:
     """The seal of the file's footer, as it is now; None for a part written before there were seals."""
 
 
+class Meta(BaseModel):
+    """What a stage has to say of a table in its manifest; further entries are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+M = TypeVar("M", bound=Meta)
+
+
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Generic[M]):
     """What a committed table holds: its parts in order and what its stage has to say of them."""
 
     table: str
     parts: tuple[PartInfo, ...]
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: M
     changing: bool = False
     """Whether parts are being replaced, so that they may be others than those named here."""
 
@@ -105,10 +118,10 @@ def _damaged(where: str, error: Exception, advice: str) -> DatasetError:
 class _Part(BaseModel):
     model_config = _STRICT
 
-    rows: _Number
-    bytes: _Number
-    sha256: _Hash | None
-    footer: _Hash | None = None
+    rows: NUMBER
+    bytes: NUMBER
+    sha256: HASH | None
+    footer: HASH | None = None
 
 
 class _Stored(BaseModel):
@@ -117,28 +130,30 @@ class _Stored(BaseModel):
     align_data: str
     format: int
     table: str
-    rows: _Number
+    rows: NUMBER
     meta: dict[str, Any]
     parts: list[_Part]
     changing: bool = False
 
 
-def dump(table: str, parts: Sequence[PartInfo], meta: Mapping[str, Any], *, changing: bool = False) -> bytes:
+def dump(table: str, parts: Sequence[PartInfo], meta: Meta, *, changing: bool = False) -> bytes:
     """Return the manifest as a file."""
     content = {
         "align_data": __version__,
         "format": FORMAT,
         "table": table,
         "rows": sum(part.rows for part in parts),
-        "meta": dict(meta),
+        "meta": meta.dump(),
         "parts": [asdict(part) for part in parts],
         **({"changing": True} if changing else {}),
     }
     return checked(content)
 
 
-def load(content: bytes, where: str, table: str, meta: type[BaseModel] | None) -> Manifest:
-    """Return the manifest of `table` in a file called `where`; `meta` is what its `meta` must be like.
+def load(content: bytes, where: str, table: str, meta: type[M], redo: str) -> Manifest[M]:
+    """Return the manifest of `table` in a file called `where`, with what its stage says as `meta`.
+
+    `redo` says how to do without a manifest that cannot be read.
 
     Raises DatasetError if it is of another format version or cannot be understood.
     """
@@ -165,19 +180,19 @@ def load(content: bytes, where: str, table: str, meta: type[BaseModel] | None) -
         stored = _Stored.model_validate(value)
         if stored.table != table or stored.rows != sum(part.rows for part in stored.parts):
             raise DatasetError(
-                _other(where, f"it is of the table {stored.table[:100]!r} with {stored.rows} rows", written)
+                _other(where, f"it is of the table {stored.table[:100]!r} with {stored.rows} rows", written, redo)
             )
-        if meta is not None:
-            meta.model_validate(stored.meta)
+        typed = meta.model_validate(stored.meta)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:100]
-        raise DatasetError(_other(where, f"{place}: {first['msg']}", written)) from error
-    return Manifest(table, tuple(PartInfo(**dict(part)) for part in stored.parts), stored.meta, stored.changing)
+        why = f"its entry {place} is missing" if first["type"] == "missing" else f"{place}: {first['msg']}"
+        raise DatasetError(_other(where, why, written, redo)) from error
+    return Manifest(table, tuple(PartInfo(**dict(part)) for part in stored.parts), typed, stored.changing)
 
 
-def _other(where: str, why: str, written: str) -> str:
+def _other(where: str, why: str, written: str, redo: str) -> str:
     return (
         f"{where} is not a manifest as align-data {__version__} writes it: {why}; it is damaged, or of an "
-        f"early version: use the one that wrote it ({written}), or ingest again into a new folder"
+        f"early version: use the one that wrote it ({written}), or {redo}"
     )

@@ -12,21 +12,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
 
 from align_data.common.errors import DatasetError
 from align_data.storage import footers
 from align_data.storage.contracts import Contract, same_type
 from align_data.storage.footers import Footer
-from align_data.storage.manifests import Manifest, PartInfo, digest, dump, load
+from align_data.storage.manifests import M, Manifest, Meta, PartInfo, digest, dump, load
 from align_data.storage.store import UNFINISHED, Store
 
-__all__ = ["CHUNK", "CHUNKED", "MANIFEST", "PART", "Manifest", "PartInfo", "PartWriter", "Table", "digest"]
+__all__ = ["CHUNK", "CHUNKED", "MANIFEST", "PART", "Manifest", "Meta", "PartInfo", "PartWriter", "Table", "digest"]
 
 PIECE_ROWS = 100_000
 PIECE_BYTES = 32 * 2**20
@@ -38,15 +37,15 @@ CHUNK = re.compile(rf"{PART}\.parquet|{re.escape(MANIFEST)}")
 CHUNKED = re.compile(rf"\d{{5,}}/(?:{CHUNK.pattern})")
 """What is in a folder of tables, one a part."""
 
-_AGAIN = {
-    "measured/score": "remove it and score again: align-data score",
-    "measured": "remove it and measure again: align-data measure",
-    "counts": "remove it and measure again: align-data measure",
-    "content": "remove it and measure again: align-data measure",
-    "images": "remove it and fetch again: align-data fetch",
-    "verdicts": "remove it and decide again: align-data filter",
+_REDO = {
+    "measured/score": "score again: align-data score",
+    "measured": "measure again: align-data measure",
+    "counts": "measure again: align-data measure",
+    "content": "measure again: align-data measure",
+    "images": "fetch again: align-data fetch",
+    "verdicts": "decide again: align-data filter",
 }
-"""What makes a part anew."""
+"""What makes a table anew once it is removed."""
 
 
 class PartWriter:
@@ -94,23 +93,24 @@ class PartWriter:
         self._writer.close()
 
 
-class Table:
-    """One table of a dataset; `meta` is what its manifest's must be like."""
+class Table(Generic[M]):
+    """One table of a dataset; its manifest says of it what `meta` has fields for."""
 
     def __init__(
         self,
         store: Store,
         name: str,
         contract: Contract,
+        meta: type[M],
+        *,
         hashed: bool = False,
-        meta: type[BaseModel] | None = None,
     ) -> None:
         self.hashed = hashed
         self.store = store
         self.name = name
         self.contract = contract
         self.meta = meta
-        self._last: tuple[bytes, Manifest] | None = None
+        self._last: tuple[bytes, Manifest[M]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to other machines without what is remembered."""
@@ -230,15 +230,16 @@ class Table:
         except (OSError, ValueError, TypeError, pa.ArrowException) as error:
             path = self.store.path(self.part_name(part))
             what = " ".join(str(error).split())[:300]
-            raise DatasetError(f"cannot read {path}: {what}; the dataset is damaged, {self._again}") from error
+            redo = f"remove it and {self._redo}" if self._redo else "make it again"
+            raise DatasetError(f"cannot read {path}: {what}; the dataset is damaged, {redo}") from error
 
     @property
-    def _again(self) -> str:
-        """What to do about a damaged part."""
+    def _redo(self) -> str | None:
+        """What makes the table anew; None for one that only a new dataset has anew."""
         family = self.name.partition(".")[0]
-        return _AGAIN.get(family) or _AGAIN.get(family.partition("/")[0], "make it again")
+        return _REDO.get(family) or _REDO.get(family.partition("/")[0])
 
-    def commit(self, parts: Sequence[PartInfo], meta: Mapping[str, Any]) -> Manifest:
+    def commit(self, parts: Sequence[PartInfo], meta: M) -> Manifest[M]:
         """Write the manifest: from now on the table is there, and files that it does not name are gone."""
         manifest = Manifest(self.name, tuple(parts), meta)
         named = {self.part_name(i).rpartition("/")[2] for i in range(len(parts))}
@@ -256,11 +257,11 @@ class Table:
             content = dump(self.name, manifest.parts, manifest.meta, changing=True)
             self.store.write_bytes(f"{self.name}/{MANIFEST}", content)
 
-    def whole(self, manifest: Manifest | None) -> bool:
+    def whole(self, manifest: Manifest[M] | None) -> bool:
         """Tell whether the table is committed, by its manifest, and all of its parts are there."""
         return manifest is not None and not self.absent(manifest)
 
-    def absent(self, manifest: Manifest) -> list[str]:
+    def absent(self, manifest: Manifest[M]) -> list[str]:
         """Return the paths of the parts that a manifest names and that are not there."""
         there = set(self.store.names(self.name))
         names = (f"part-{part:05d}.parquet" for part in range(len(manifest.parts)))
@@ -282,7 +283,7 @@ class Table:
         """Take the manifest away: until the next commit the table is not there."""
         self.store.remove(f"{self.name}/{MANIFEST}")
 
-    def committed(self) -> Manifest | None:
+    def committed(self) -> Manifest[M] | None:
         """Return the manifest, or None if the table is not committed.
 
         Raises DatasetError if it is of another format version or cannot be understood.
@@ -296,11 +297,12 @@ class Table:
         if content is None:
             self._last = None
         elif self._last is None or self._last[0] != content:
-            self._last = (content, load(content, where, self.name, self.meta))
+            redo = f"remove {self.store.path(self.name)} and {self._redo}" if self._redo else None
+            self._last = (content, load(content, where, self.name, self.meta, redo or "ingest again into a new folder"))
         return None if self._last is None else self._last[1]
 
 
-def _differs(manifest: Manifest, part: int, footer: Footer) -> str | None:
+def _differs(manifest: Manifest[Any], part: int, footer: Footer) -> str | None:
     """Say in what a part is another than its manifest names; None if it is not, or if parts are being replaced."""
     if manifest.changing or part >= len(manifest.parts):
         return None

@@ -22,6 +22,7 @@ from align_data.common.progress import Progress, Tick
 from align_data.data.columns import fresh, scored_by
 from align_data.data.image_table import PLACE, image_places
 from align_data.data.layout import Dataset
+from align_data.data.meta import ImagesMeta, PairsMeta, SignalsMeta
 from align_data.decoding.render import How, render
 from align_data.engines.base import Engine
 from align_data.signals import Signal
@@ -61,7 +62,7 @@ def check(dataset: Dataset, name: str) -> None:
     _images(dataset, dataset.ingested())
 
 
-def _images(dataset: Dataset, pairs: Manifest) -> Manifest:
+def _images(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Manifest[ImagesMeta]:
     """Return the manifest of the images; DatasetError where there is nothing to score, or not known what."""
     images, url = dataset.images.committed(), dataset.store.url
     quoted = shlex.quote(url)
@@ -83,16 +84,17 @@ def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress:
     """
     signal, pairs = similarity(name), dataset.ingested()
     run = _Run(dataset, signal, model, model.digest, pairs, _images(dataset, pairs), threads)
-    table, meta = run.table, run.meta
+    table = run.table
     before = table.committed()
-    if before is not None and {key: before.meta.get(key) for key in meta} == meta and table.whole(before):
-        return Scored(signal.name, run.digest, pairs.rows, before.meta["scored"], 0)
+    if before is not None and run.wrote(before.meta) and table.whole(before):
+        return Scored(signal.name, run.digest, pairs.rows, before.meta.scored, 0)
     # While parts are replaced no manifest may speak for them: the old model's scores would be mixed with the new one's.
     table.retract()
     Image.MAX_IMAGE_PIXELS = None  # measure has judged how many are too many
     done = engine.map_parts("score", run.part, [part.rows for part in pairs.parts], progress)
     scored = sum(number for number, _ in done)
-    table.commit([table.info(part) for part in range(len(pairs.parts))], {**meta, "scored": scored})
+    meta = SignalsMeta(signals={signal.name: run.identity}, pairs=pairs.fingerprint, scored=scored)
+    table.commit([table.info(part) for part in range(len(pairs.parts))], meta)
     return Scored(signal.name, run.digest, pairs.rows, scored, sum(computed for _, computed in done))
 
 
@@ -104,26 +106,31 @@ class _Run:
     signal: Signal
     model: Encoder
     digest: str
-    pairs: Manifest
-    images: Manifest
+    pairs: Manifest[PairsMeta]
+    images: Manifest[ImagesMeta]
     threads: int
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Table[SignalsMeta]:
         """Where the scores go."""
         return self.dataset.measured(self.signal.group)
 
     @property
-    def meta(self) -> dict[str, Any]:
-        """What the whole table is made from, as any group of signals says it."""
-        identity = {**self.signal.identity(), **scored_by(self.dataset, self.digest)}
-        return {"signals": {self.signal.name: identity}, "pairs": self.pairs.fingerprint}
+    def identity(self) -> dict[str, Any]:
+        """What the scores follow from, beside the pairs."""
+        return {**self.signal.identity(), **scored_by(self.dataset, self.digest)}
+
+    def wrote(self, meta: SignalsMeta) -> bool:
+        """Tell whether a table that says this of itself has what this run would write."""
+        return meta.signals == {self.signal.name: self.identity} and meta.pairs == self.pairs.fingerprint
 
     def facts(self, part: int) -> dict[str, Any]:
         """Say what a part is made from: of pairs and images its own, so that others may come and go."""
-        ((name, identity),) = self.meta["signals"].items()
         images = {"images": self.images.parts[part].sha256}
-        return {"signals": {name: {**identity, **images}}, "pairs": self.pairs.parts[part].sha256}
+        return {
+            "signals": {self.signal.name: {**self.identity, **images}},
+            "pairs": self.pairs.parts[part].sha256,
+        }
 
     def part(self, number: int, tick: Tick) -> tuple[int, int]:
         """Score one part, if it is not there; return how many pairs have a score, and how many were computed now."""

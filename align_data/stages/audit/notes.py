@@ -28,7 +28,7 @@ def state_of(dataset: Dataset, plan: Plan) -> State:
     """Return what the notes on a ledger of this dataset follow from."""
     unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if known(signal)}
     images = dataset.images.committed()
-    return State(dataset.store.url, unmeasured, images is None or bool(images.meta["statuses"].get("untried")))
+    return State(dataset.store.url, unmeasured, images is None or bool(images.meta.statuses.get("untried")))
 
 
 def notes(name: str, plan: Plan, living: Masks, state: State) -> Iterator[str]:

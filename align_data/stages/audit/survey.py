@@ -147,7 +147,7 @@ def survey(
     return Survey(
         audit=audit(dataset, ledger),
         plan=plan,
-        account=pairs.meta["account"],
+        account=pairs.meta.account.dump(),
         inputs=_inputs(dataset),
         overlaps=_overlaps(opened),
         curves=_curves(run, parts, populations),
@@ -239,7 +239,7 @@ def _overlaps(ledger: Ledger) -> list[Overlap]:
 
 def _inputs(dataset: Dataset) -> list[str]:
     manifest = dataset.rejected.committed()
-    return [mask(each["name"]) for each in manifest.meta.get("inputs", [])] if manifest is not None else []
+    return [mask(each.name) for each in manifest.meta.inputs] if manifest is not None else []
 
 
 def _runs(dataset: Dataset) -> Iterator[Run]:

@@ -87,7 +87,7 @@ def _behind(dataset: Dataset, have: set[str], todo: Sequence[Signal]) -> list[Si
     manifest = dataset.measured("image").committed()
     if manifest is None or not any(signal.group == "image" for signal in todo):
         return []
-    old = [SIGNALS[name] for name in manifest.meta["signals"] if name in SIGNALS and name not in have]
+    old = [SIGNALS[name] for name in manifest.meta.signals if name in SIGNALS and name not in have]
     return [signal for signal in old if signal not in todo and lacking(dataset, signal) is None]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from align_data.common.progress import Progress, Tick
 from align_data.common.workers import shared
@@ -15,13 +16,14 @@ from align_data.data.columns import check_identities
 from align_data.data.image_table import asked_of, chunks, sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
+from align_data.data.meta import ContentMeta, ImagesMeta, PairsMeta
 from align_data.decoding.decoder import Decoder, Decoding, Item
 from align_data.decoding.inspected import MAX_PIXELS, MEMORY, SECONDS, Check, ImageChecks, ImageLimits, Inspected
 from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.base import Engine
 from align_data.signals import SIGNALS, checks
 from align_data.storage.image_formats import optional
-from align_data.storage.tables import CHUNKED, Manifest, PartInfo, Table, cut
+from align_data.storage.tables import CHUNKED, Manifest, Meta, PartInfo, Table, cut
 from align_data.storage.tars import Place
 
 CHUNK = 512
@@ -56,8 +58,8 @@ class _Run:
     """What is the same for all parts. It travels to other machines."""
 
     dataset: Dataset
-    pairs: Manifest
-    images: Manifest
+    pairs: Manifest[PairsMeta]
+    images: Manifest[ImagesMeta]
     sight: Sight
     looks: Mapping[str, Mapping[str, Any] | None]
     """Each check's identity; None for one that is not taken."""
@@ -70,18 +72,20 @@ class _Run:
     children: int
 
     @property
-    def limits(self) -> dict[str, Any]:
-        """What of the options decides values."""
-        return {"max_pixels": self.sight.max_pixels, "seconds": self.sight.seconds}
-
-    @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> ContentMeta:
         """What the whole table was made from."""
-        return {"images": self.images.fingerprint, "looks": dict(self.looks), "open": self.open, **self.limits}
+        looks = {name: None if identity is None else dict(identity) for name, identity in self.looks.items()}
+        return ContentMeta(
+            images=self.images.fingerprint,
+            looks=looks,
+            open=self.open,
+            max_pixels=self.sight.max_pixels,
+            seconds=self.sight.seconds,
+        )
 
     def facts(self, part: int) -> dict[str, Any]:
         """Say what a part, or a chunk of it, was made from."""
-        return {**self.meta, "images": self.images.parts[part].sha256, "chunk": self.sight.chunk}
+        return {**self.meta.dump(), "images": self.images.parts[part].sha256, "chunk": self.sight.chunk}
 
 
 def _function(check: str) -> Check | None:
@@ -102,11 +106,11 @@ def measure_content(dataset: Dataset, wanted: Iterable[str], sight: Sight, engin
     asked = {"header", *wanted}
     ledger = open_ledger(dataset, sight.only_open).facts.ledger if sight.only_open else None
     today = check_identities(sight.nsfw)
-    had = before.meta["looks"] if before is not None else {}
+    had = before.meta.looks if before is not None else {}
     # A check that nobody asks for now stays as it was.
     looks = {name: today[name] if name in asked and today[name] is not None else had.get(name) for name in today}
     nsfw = sight.nsfw if "nsfw" in asked else None
-    opened = ledger if nsfw is not None else before.meta["open"] if before is not None else None
+    opened = ledger if nsfw is not None else before.meta.open if before is not None else None
     further = [check for name, of in looks.items() if of is not None and (check := _function(name)) is not None]
     run = _Run(dataset, pairs, images, sight, looks, tuple(further), nsfw, opened, engine.children(len(pairs.parts)))
     # Chunks are there while parts are replaced: then the manifest may speak of parts that are no more.
@@ -123,18 +127,15 @@ def measure_content(dataset: Dataset, wanted: Iterable[str], sight: Sight, engin
     return True
 
 
-def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def _same(before: ContentMeta, now: ContentMeta) -> bool:
     """Tell whether nothing has changed; less time than there was changes nothing that has been seen.
 
     A check that was never taken is the same as one that is younger than the table, or that this version lacks.
     """
-    taken = [{name: look for name, look in some["looks"].items() if look is not None} for some in (before, now)]
-    known = {name: look for name, look in taken[0].items() if name in now["looks"]}
-    return (
-        before["seconds"] >= now["seconds"]
-        and known == taken[1]
-        and {**before, "seconds": 0, "looks": None} == {**now, "seconds": 0, "looks": None}
-    )
+    stored = {name: look for name, look in before.looks.items() if look is not None and name in now.looks}
+    taken = {name: look for name, look in now.looks.items() if look is not None}
+    same = (before.images, before.open, before.max_pixels) == (now.images, now.open, now.max_pixels)
+    return same and stored == taken and before.seconds >= now.seconds
 
 
 def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
@@ -144,7 +145,7 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
         return table.info(part)
     images = sorted_rows(run.dataset.images, part)
     known = _known(run, table, part, len(images))
-    chunked = Table(run.dataset.store, f"{_CHUNKS}/{part:05d}", table.contract)
+    chunked = Table(run.dataset.store, f"{_CHUNKS}/{part:05d}", table.contract, Meta)
     work = []
     for number, start, rows in chunks(len(images), run.sight.chunk):
         if chunked.facts(number) == facts:
@@ -176,25 +177,26 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
 def _decoding(run: _Run) -> Decoding:
     sight = run.sight
     # What a fetch was asked to take for images is there, and nothing else of these formats.
-    limits = ImageLimits(sight.max_pixels, sight.seconds, sight.memory, optional(run.images.meta.get("formats")))
+    limits = ImageLimits(sight.max_pixels, sight.seconds, sight.memory, optional(run.images.meta.formats))
     return Decoding(run.dataset.store, run.nsfw, limits, run.further)
 
 
-def _known(run: _Run, table: Table, number: int, rows: int) -> pl.DataFrame | None:
+def _known(run: _Run, table: Table[Any], number: int, rows: int) -> pl.DataFrame | None:
     """Return what an earlier run measured of a part, without what was measured otherwise than today."""
-    facts = table.facts(number)
-    if facts is None:
+    try:
+        before = ContentMeta.model_validate(table.facts(number))
+    except ValidationError:  # there is none, or nobody can tell how it was measured
         return None
     stored = table.columns(number)
     found = sorted_rows(table, number, [column.name for column in table.contract.columns if column.name in stored])
     if len(found) != rows:
         return None
     pixels = pl.col("width").cast(pl.Int64) * pl.col("height")
-    low, high = sorted((facts["max_pixels"], run.sight.max_pixels))
+    low, high = sorted((before.max_pixels, run.sight.max_pixels))
     again = (pixels > low) & (pixels <= high)
-    if run.sight.seconds > facts["seconds"]:
+    if run.sight.seconds > before.seconds:
         again |= pl.col("status").is_in(_ENDED)
-    stale = [look for look in run.looks if facts["looks"].get(look) not in (None, run.looks[look])]
+    stale = [look for look in run.looks if before.looks.get(look) not in (None, run.looks[look])]
     gone = {signal.name for look, signals in checks().items() if look in stale for signal in signals}
     measured = [name for name in found.columns if name not in _PLACED]
     kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in measured}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from align_data.common.hashing import Keys
 from align_data.common.progress import Tick
 from align_data.data.layout import Dataset
+from align_data.data.meta import CountsMeta, PairsMeta
 from align_data.engines.base import Answers, Block
 from align_data.engines.exchange import Counts, Memo, Places, SortedRun, count, merge, place
 from align_data.signals import Piece
@@ -196,7 +197,7 @@ def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, 
     return writer.info, classes
 
 
-def commit_counts(dataset: Dataset, pairs: Manifest, kept: Mapping[str, Sequence[Kept]]) -> None:
+def commit_counts(dataset: Dataset, pairs: Manifest[PairsMeta], kept: Mapping[str, Sequence[Kept]]) -> None:
     """Commit the counts tables, and write their counts of counts."""
     for kind, every in kept.items():
         ranges = [one for one in every if one is not None]
@@ -211,8 +212,9 @@ def commit_counts(dataset: Dataset, pairs: Manifest, kept: Mapping[str, Sequence
             values = sorted(classes)
             writer.write(pl.DataFrame({"count": values, "keys": [classes[v] for v in values]}, _CLASSES))
         assert writer.info is not None
-        dataset.counts(kind).commit([info for info, _ in ranges], {"pairs": pairs.fingerprint})
-        table.commit([writer.info], {"pairs": pairs.fingerprint})
+        meta = CountsMeta(pairs=pairs.fingerprint)
+        dataset.counts(kind).commit([info for info, _ in ranges], meta)
+        table.commit([writer.info], meta)
 
 
 _CLASSES = {"count": pl.Int64, "keys": pl.Int64}

@@ -10,6 +10,7 @@ import polars as pl
 
 from align_data.data.columns import fresh, identities
 from align_data.data.layout import Dataset
+from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.data.tombstones import fingerprint
 from align_data.signals import SIGNALS, Piece, Signal, ordered
 from align_data.storage.tables import Manifest, PartWriter, digest
@@ -22,7 +23,7 @@ class Group:
     what the manifest names, and a killed run goes on at the first part without the new columns.
     """
 
-    def __init__(self, dataset: Dataset, pairs: Manifest, name: str, todo: list[Signal]) -> None:
+    def __init__(self, dataset: Dataset, pairs: Manifest[PairsMeta], name: str, todo: list[Signal]) -> None:
         self.name = name
         self.pairs = pairs
         self.source = dataset.pairs
@@ -37,7 +38,7 @@ class Group:
     def kinds(self) -> list[str]:
         """Return the kinds of keys that the group's new signals need counted."""
         # Where no row was merged, a text's rows are its pairs.
-        rows = "rows" if self.pairs.meta["account"]["merged"] else "texts"
+        rows = "rows" if self.pairs.meta.account.merged else "texts"
         counted = [counted.keys for name in self.new if (counted := SIGNALS[name].counted) is not None]
         return list(dict.fromkeys(rows if keys == "rows" else keys for keys in counted if keys != "urls"))
 
@@ -54,7 +55,7 @@ class Group:
     def commit(self) -> None:
         """Write the manifest over the finished parts."""
         infos = [self.table.info(part) for part in range(len(self.pairs.parts))]
-        self.table.commit(infos, {"signals": self._identities, "pairs": self.pairs.fingerprint})
+        self.table.commit(infos, SignalsMeta(signals=self._identities, pairs=self.pairs.fingerprint))
 
 
 @dataclass(frozen=True)

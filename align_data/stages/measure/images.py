@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ class Repeats:
         return values
 
 
-def texts_per_image(pairs: Table, part: int) -> Repeats:
+def texts_per_image(pairs: Table[Any], part: int) -> Repeats:
     """Count the rows of each URL in one part of `pairs`.
 
     Rows are sorted by uid, whose first half is the URL's key, so a URL's rows are neighbours: what is held is a number
@@ -53,7 +55,7 @@ def texts_per_image(pairs: Table, part: int) -> Repeats:
     return Repeats(lengths, _by_url(pairs, part, clashes) if clashes else {})
 
 
-def _by_url(pairs: Table, part: int, keys: set[str]) -> dict[int, int]:
+def _by_url(pairs: Table[Any], part: int, keys: set[str]) -> dict[int, int]:
     """Return row → number of rows with its URL, for the rows whose URL's key is one of `keys`."""
     found, at = [], 0
     for piece in pairs.pieces(part, ["uid", "url"]):

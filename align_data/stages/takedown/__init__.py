@@ -17,6 +17,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
+from align_data.data.meta import ImagesMeta, LedgerMeta, PairsMeta
 from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
 from align_data.stages.takedown.asked import KINDS, Asked, read
@@ -132,13 +133,18 @@ def takedown(
     return replace(_carry_out(dataset, pairs, new, engine, progress, work), before=before)
 
 
-def _open(folders: Sequence[str], pairs: Manifest, work: str | None) -> list[Export]:
+def _open(folders: Sequence[str], pairs: Manifest[PairsMeta], work: str | None) -> list[Export]:
     """Open every exported folder once, however it is called."""
     return list({export.key: export for export in (open_export(url, pairs, work) for url in folders)}.values())
 
 
 def _foresee(
-    dataset: Dataset, pairs: Manifest, receipt: Receipt, rejected: Iterable[int], engine: Engine, progress: Progress
+    dataset: Dataset,
+    pairs: Manifest[PairsMeta],
+    receipt: Receipt,
+    rejected: Iterable[int],
+    engine: Engine,
+    progress: Progress,
 ) -> None:
     """Fill in what a takedown would do to the dataset."""
     asked = by_part(pairs, receipt.uids)
@@ -160,7 +166,7 @@ def _foresee(
 
 
 def _carry_out(
-    dataset: Dataset, pairs: Manifest, plan: Plan, engine: Engine, progress: Progress, work: str | None
+    dataset: Dataset, pairs: Manifest[PairsMeta], plan: Plan, engine: Engine, progress: Progress, work: str | None
 ) -> Report:
     """Do what is planned, from wherever a killed run left it."""
     dataset.store.clear_work()  # a killed fetch leaves bytes there
@@ -221,23 +227,23 @@ def _commit(dataset: Dataset, tombstones: str, done: Sequence[tuple[int, Done]])
         manifest = table.committed()
         if manifest is None:
             continue
-        parts, meta = list(manifest.parts), dict(manifest.meta)
+        parts, meta = list(manifest.parts), manifest.meta
         for part, one in done:
             if table.name in one.sizes:
                 parts[part] = PartInfo(**{**one.sizes[table.name], "sha256": parts[part].sha256})
-        if tombstones and meta.get("tombstones") != tombstones:
-            if table.name.startswith("verdicts/"):
-                meta |= {"masks": _masks(manifest, table, done), "tombstones": tombstones}
-            elif table.name == "images" and any(one.statuses for _, one in done):
-                left = Counter(meta["statuses"])
-                for _, one in done:
-                    left.subtract(one.statuses)
-                meta |= {"statuses": {name: n for name, n in left.items() if n}, "tombstones": tombstones}
+        if isinstance(meta, LedgerMeta) and tombstones not in ("", meta.tombstones):
+            masks = _masks(manifest, table, done)
+            meta = meta.model_copy(update={"masks": masks, "tombstones": tombstones})
+        if isinstance(meta, ImagesMeta) and tombstones not in ("", meta.tombstones):
+            removed = sum((Counter(part_done.statuses) for _, part_done in done), Counter[str]())
+            statuses = {name: n for name, number in meta.statuses.items() if (n := number - removed[name])}
+            if removed:
+                meta = meta.model_copy(update={"statuses": statuses, "tombstones": tombstones})
         if manifest.changing or parts != list(manifest.parts) or meta != manifest.meta:
             table.commit(parts, meta)
 
 
-def _masks(manifest: Manifest, table: Table, done: Sequence[tuple[int, Done]]) -> list[list[int]]:
+def _masks(manifest: Manifest[LedgerMeta], table: Table[Any], done: Sequence[tuple[int, Done]]) -> list[list[int]]:
     """Return a ledger's masks, counted anew."""
     found: Masks = dict(masks_of(manifest))
     name = table.name.partition("/")[2]

@@ -14,6 +14,7 @@ from align_data.common.hashing import keys
 from align_data.common.progress import Progress, Tick
 from align_data.data.image_table import image_places
 from align_data.data.layout import Dataset
+from align_data.data.meta import PairsMeta
 from align_data.data.references import listed_hosts
 from align_data.data.tombstones import bounds, every, of_part
 from align_data.engines.base import Engine
@@ -84,7 +85,7 @@ class _Search:
         return self.written.dataset
 
     @property
-    def pairs(self) -> Manifest:
+    def pairs(self) -> Manifest[PairsMeta]:
         """Its pairs."""
         return self.written.pairs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -58,7 +59,7 @@ def only_theirs(
     return {kind: np.setdiff1d(asked[kind], others[kind]).tolist() for kind in kinds}
 
 
-def _check(written: Written, counts: Table, classes: Table) -> None:
+def _check(written: Written, counts: Table[Any], classes: Table[Any]) -> None:
     for table in (counts, classes):
         manifest = table.committed()
         try:
@@ -131,7 +132,7 @@ def _of_range(dataset: Dataset, kind: str, part: int, keys: Sequence[int]) -> tu
     return done_of(table, part, rewritten(store, [(file, known["before"])]), forgotten=forgotten), known["removed"]
 
 
-def _recount(table: Table, removed: Mapping[int, int], before: Mapping[str, str | None]) -> Done:
+def _recount(table: Table[Any], removed: Mapping[int, int], before: Mapping[str, str | None]) -> Done:
     """Take the removed keys out of the counts of counts, unless a killed run has."""
     file = table.part_name(0)
     if removed and sha256_of(table.store, file) == before[file]:

@@ -19,6 +19,7 @@ from align_data.common.progress import Tick
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import taken_down
+from align_data.data.meta import PairsMeta
 from align_data.data.tombstones import of_part
 from align_data.stages.takedown.files import (
     Rewritten,
@@ -48,7 +49,7 @@ class Scrub:
     """What is the same for all parts. It travels to other machines."""
 
     dataset: Dataset
-    pairs: Manifest
+    pairs: Manifest[PairsMeta]
     number: int
     """Of the takedown: in the names of new tars."""
     tombstones: str
@@ -109,7 +110,7 @@ def _understood(said: dict[str, Any]) -> Done:
     return Done(**{**said, "files": [Rewritten(*file) for file in said["files"]]})
 
 
-def done_of(table: Table, part: int, files: list[Rewritten], **more: Any) -> Done:
+def done_of(table: Table[Any], part: int, files: list[Rewritten], **more: Any) -> Done:
     """Return what was done where one part of one table was written anew."""
     return Done(files=files, sizes={table.name: asdict(table.now(part))}, **more)
 
@@ -142,7 +143,7 @@ def scrub(job: Scrub, part: int, tick: Tick) -> Done:
     return done
 
 
-def touchable(dataset: Dataset) -> list[Table]:
+def touchable(dataset: Dataset) -> list[Table[Any]]:
     """Return all tables whose parts a takedown writes anew."""
     measured = [dataset.measured(group) for group in dataset.groups()]
     ledgers = [dataset.ledger(name) for name in dataset.store.names("verdicts")]
@@ -160,23 +161,23 @@ def examine(job: Scrub, part: int) -> Notes:
     notes.pairs = int(rows["dead"].sum())
     urls = set(rows.filter("dead")["url"]) - set(rows.filter(~pl.col("dead"))["url"])
     notes.images = len(urls)
-    touched = [dataset.pairs]
+    touched: list[Table[Any]] = [dataset.pairs]
     for group in dataset.groups():
         table = dataset.measured(group)
         if table.has(part) and erased(table.contract).keys() & set(table.columns(part)):
             touched.append(table)
     for name in dataset.store.names("verdicts"):
-        table = dataset.ledger(name)
-        if table.has(part):
-            touched.append(table)
-            notes.masks[name] = _masks(dataset, table, part, dead)
+        ledger = dataset.ledger(name)
+        if ledger.has(part):
+            touched.append(ledger)
+            notes.masks[name] = _masks(dataset, ledger, part, dead)
     if urls:
         touched += _examine_images(dataset, part, pl.Series(sorted(urls)).implode(), notes)
     notes.files |= {table.part_name(part): None for table in touched}
     return notes
 
 
-def _masks(dataset: Dataset, table: Table, part: int, dead: pl.Series) -> list[tuple[int, int, int]]:
+def _masks(dataset: Dataset, table: Table[Any], part: int, dead: pl.Series) -> list[tuple[int, int, int]]:
     """Count the masks of the pairs that are taken down now."""
     found = [
         masks.filter(pairs.select(pl.col("uid").is_in(dead) & (pl.col("url") != "")).to_series())
@@ -192,7 +193,7 @@ def _beside(
     return zip(dataset.pairs.pieces(part, columns), pieces, strict=True)
 
 
-def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) -> list[Table]:
+def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) -> list[Table[Any]]:
     """See what the tables with a row a URL, and the tars, have of some URLs; return the tables that have any."""
     touched, named = [], pl.Series("tar", [], pl.String)
     for table in (dataset.images, dataset.content):
@@ -271,7 +272,7 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
     )
 
 
-def rewrite(table: Table, part: int, change: Change, facts: Mapping[str, Any]) -> None:
+def rewrite(table: Table[Any], part: int, change: Change, facts: Mapping[str, Any]) -> None:
     """Write a part anew, with its columns and pieces."""
     columns = table.columns(part)
     with table.writer(part, facts, columns) as writer:
@@ -284,7 +285,7 @@ def anew(tar: str, number: int) -> str:
     return _ENDING.sub(f"-t{number:04d}.tar", tar)
 
 
-def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table, Change]]:
+def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table[Any], Change]]:
     """Yield every table that can have to change, and how."""
     dataset, dead = job.dataset, job.gone(part).implode()
 
@@ -298,7 +299,7 @@ def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table, Chang
     yield dataset.pairs, _emptying(dataset, dataset.pairs, part, dead)
 
 
-def _less(notes: Notes, table: Table, number: int) -> Change:
+def _less(notes: Notes, table: Table[Any], number: int) -> Change:
     """Return what takes rows out of a table that has a row a URL."""
 
     def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -311,7 +312,7 @@ def _less(notes: Notes, table: Table, number: int) -> Change:
     return change
 
 
-def _emptying(dataset: Dataset, table: Table, part: int, dead: pl.Series) -> Change:
+def _emptying(dataset: Dataset, table: Table[Any], part: int, dead: pl.Series) -> Change:
     """Return what takes out of a table that is row for row with `pairs` what identifies dead rows."""
     left = erased(table.contract)
 

@@ -18,7 +18,7 @@ from align_data.stages.takedown.shards import Scrubbed
 from align_data.stages.takedown.written import RECEIPTS, receipts
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store
-from align_data.storage.tables import CHUNK, MANIFEST, Table, digest
+from align_data.storage.tables import CHUNK, MANIFEST, Meta, Table, digest
 
 _NOTES = re.compile(
     rf"plan\.json|(?:part|rejected|shards|counts-(?:ngrams|texts))-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}"
@@ -118,9 +118,9 @@ def request_of(asked: Asked, folders: Sequence[str], **options: bool) -> str:
     return digest({"lists": dict(asked.digests), "shards": sorted(folders), **options})
 
 
-def fresh(dataset: Dataset) -> Table:
+def fresh(dataset: Dataset) -> Table[Meta]:
     """Return the table of the uids that a takedown makes tombstones."""
-    return Table(dataset.store, FOLDER, contract("tombstones"))
+    return Table(dataset.store, FOLDER, contract("tombstones"), Meta)
 
 
 def begin(dataset: Dataset, plan: Plan, uids: Sequence[str]) -> None:
@@ -174,7 +174,7 @@ def same_lists(store: Store, asked: Asked) -> dict[str, str]:
     return found
 
 
-def tables(dataset: Dataset) -> list[Table]:
+def tables(dataset: Dataset) -> list[Table[Any]]:
     """Return all tables whose parts a takedown rewrites."""
     counts = [table(kind) for kind in ("ngrams", "texts") for table in (dataset.counts, dataset.classes)]
     return [*touchable(dataset), dataset.rejected, *counts]

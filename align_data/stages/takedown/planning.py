@@ -11,6 +11,7 @@ from align_data.common.banned import ban
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data.layout import Dataset
+from align_data.data.meta import PairsMeta
 from align_data.data.tombstones import every, part_of
 from align_data.engines.base import Engine
 from align_data.stages.takedown.asked import Asked
@@ -66,7 +67,7 @@ def make_plan(written: Written, request: Request, engine: Engine, progress: Prog
     return plan, uids
 
 
-def by_part(pairs: Manifest, uids: Sequence[str]) -> dict[int, list[str]]:
+def by_part(pairs: Manifest[PairsMeta], uids: Sequence[str]) -> dict[int, list[str]]:
     """Return the uids of each part that has any."""
     found: dict[int, list[str]] = {}
     for uid in sorted(uids):

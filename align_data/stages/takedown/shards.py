@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
+from align_data.data.meta import PairsMeta
 from align_data.engines.base import Engine
 from align_data.exports.manifest import (
     FILE,
@@ -98,7 +99,7 @@ class Scrubbed:
     """Why nothing was done."""
 
 
-def open_export(url: str, pairs: Manifest, work: str | None = None) -> Export:
+def open_export(url: str, pairs: Manifest[PairsMeta], work: str | None = None) -> Export:
     """Open an exported folder; DatasetError if it is none of this dataset, or has no content to take out."""
     store = Store(url, work)
     manifest = read_manifest(store)

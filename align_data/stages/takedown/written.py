@@ -13,6 +13,7 @@ from pyarrow import compute as pc
 
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
+from align_data.data.meta import PairsMeta
 from align_data.stages.takedown.files import sha256_of
 from align_data.storage.store import Store
 from align_data.storage.tables import Manifest, Table
@@ -37,18 +38,18 @@ class Written:
     """What is known of how files were last written. It travels to other machines."""
 
     dataset: Dataset
-    pairs: Manifest
+    pairs: Manifest[PairsMeta]
     rewritten: Mapping[str, str | None]
     """File → its SHA-256 after the last takedown that wrote it anew: a manifest has that of what a stage wrote."""
     checks: bool = True
 
     @staticmethod
-    def unchecked(dataset: Dataset, pairs: Manifest) -> Written:
+    def unchecked(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Written:
         """Return what asks nothing: in the middle of another takedown nothing is as it was written."""
         return Written(dataset, pairs, {}, checks=False)
 
     @staticmethod
-    def of(dataset: Dataset, pairs: Manifest) -> Written:
+    def of(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Written:
         """Read the receipts; DatasetError where the tombstones are not those of the last one."""
         rewritten: dict[str, str | None] = {}
         tombstones = 0
@@ -71,7 +72,7 @@ class Written:
             )
         return found
 
-    def amiss(self, table: Table, part: int, *, hashed: bool = True) -> str | None:
+    def amiss(self, table: Table[Any], part: int, *, hashed: bool = True) -> str | None:
         """Say in what a part is not as it was written; None if it is, or nobody has said what it was."""
         manifest, name = table.committed(), table.part_name(part)
         if manifest is None or manifest.changing or not self.checks:
@@ -90,20 +91,20 @@ class Written:
             return f"{where} is not as it was written: it has another SHA-256"
         return None
 
-    def check(self, part: int, *tables: Table, hashed: bool = True) -> None:
+    def check(self, part: int, *tables: Table[Any], hashed: bool = True) -> None:
         """Raise DatasetError for the first of some tables whose part is not as it was written."""
         for table in tables:
             if (wrong := self.amiss(table, part, hashed=hashed)) is not None:
                 raise DatasetError(wrong)
 
-    def check_whole(self, part: int, *tables: Table) -> None:
+    def check_whole(self, part: int, *tables: Table[Any]) -> None:
         """Read all of a part of some tables; DatasetError where that cannot be done, or it is beside other pairs."""
         self.check(part, *tables)
         for table in tables:
             if table.has(part):
                 self._read(table, part)
 
-    def _read(self, table: Table, part: int) -> None:
+    def _read(self, table: Table[Any], part: int) -> None:
         columns, where = table.columns(part), table.store.path(table.part_name(part))
         allowed = [column.name for column in table.contract.columns]
         if strange := sorted(set(columns) - set(allowed)):

@@ -1,0 +1,137 @@
+"""Datasets of other versions of the format: those of the first commits, and of versions to come."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from conftest import SCHEMA, Built, read
+
+from align_data.cli import main
+from align_data.data.layout import Dataset
+from align_data.storage.store import Store
+from align_data.storage.tables import MANIFEST
+
+RECIPE = """
+name: every
+rules:
+  - {signal: n_words, between: [2, 4], source: chosen}
+  - {signal: rarest_ngram, ge: 1, source: chosen}
+"""
+ROWS = [
+    {**dict.fromkeys(SCHEMA), "url": f"http://a/{n}", "alt_text": f"a text {n % 5}", "declared_width": 300}
+    for n in range(12)
+]
+
+
+def aged(dataset: Path) -> None:
+    """Rewrite a dataset as the first commits wrote it: format 1, no checksums, no seals, a ledger with fewer entries."""
+    for path in dataset.rglob("part-*.parquet"):
+        table = pq.read_table(path)
+        facts = (pq.read_metadata(path).metadata or {}).get(b"align_data.facts")
+        pq.write_table(table.replace_schema_metadata({b"align_data": facts} if facts else None), path)
+    for path in dataset.rglob(MANIFEST):
+        manifest = json.loads(path.read_text())
+        del manifest["checksum"]
+        manifest["format"] = 1
+        for number, part in enumerate(manifest["parts"]):
+            del part["footer"]
+            part["bytes"] = (path.parent / f"part-{number:05d}.parquet").stat().st_size
+        if manifest["table"].startswith("verdicts/"):
+            manifest["meta"] = {name: manifest["meta"][name] for name in ("plan", "masks")}
+        path.write_text(json.dumps(manifest))
+
+
+def to_come(dataset: Path) -> None:
+    """Let all manifests be of a format that there is not yet."""
+    for path in dataset.rglob(MANIFEST):
+        manifest = json.loads(path.read_text())
+        path.write_text(json.dumps({**manifest, "format": 3, "align_data": "9.0", "meta": [], "parts": "elsewhere"}))
+
+
+@pytest.fixture
+def place(job: Callable[..., Built], tmp_path: Path) -> Path:
+    recipe = tmp_path / "every.yaml"
+    recipe.write_text(RECIPE)
+    return Path(job(ROWS, recipe=str(recipe)).dataset.store.root)
+
+
+def commands(dataset: Path, folder: Path, ledger: str = "every") -> list[list[str]]:
+    """Return all commands that read a dataset."""
+    (folder / "uids.txt").write_text("0" * 32)
+    there, export = str(dataset), ["--out", str(folder / "out")]
+    return [
+        ["measure", there],
+        ["filter", there, "--recipe", str(folder / "every.yaml")],
+        ["audit", there, "--recipe", ledger],
+        ["why", there, "--recipe", ledger, "--text", "a text 1"],
+        ["sweep", there, "--recipe", ledger, "--signal", "n_words"],
+        ["diff", there, ledger, ledger],
+        ["export", there, "--recipe", ledger, "--format", "metadata", *export],
+        ["export", there, "--recipe", ledger, "--format", "webdataset", *export],
+        ["fetch", there, "--recipe", ledger],
+        ["takedown", there, "--uids", str(folder / "uids.txt"), "--dry-run"],
+        ["score", str(folder), there, "--as", "x"],
+    ]
+
+
+def run(command: Sequence[str]) -> Result:
+    result = CliRunner().invoke(main, list(command))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    assert "unforeseen" not in result.output, (command, result.output)
+    assert result.exit_code in (0, 1), result.output
+    return result
+
+
+def test_every_command_on_a_dataset_of_the_first_commits_works_or_says_why(place: Path, tmp_path: Path) -> None:
+    dataset = Dataset(Store(place))
+    pairs, verdicts = read(dataset, "pairs"), read(dataset, "verdicts/every")
+    aged(place)
+    for command in commands(place, tmp_path):
+        result = run(command)
+        if command[0] == "measure":
+            assert result.exit_code == 0
+        elif command[0] not in ("score", "takedown"):
+            assert result.exit_code == 1
+            assert f"verdicts/every/{MANIFEST} is not a manifest as align-data" in result.output
+            assert "its entry" in result.output
+            assert f"or remove {place}/verdicts/every and decide again: align-data filter" in result.output
+    # What it says helps.
+    shutil.rmtree(place / "verdicts" / "every")
+    assert run(["filter", str(place), "--recipe", str(tmp_path / "every.yaml")]).exit_code == 0
+    for command in commands(place, tmp_path)[2:7]:
+        assert run(command).exit_code == 0
+    assert read(dataset, "verdicts/every").equals(verdicts)
+    assert read(dataset, "pairs").equals(pairs)
+
+
+def test_every_command_on_a_dataset_of_a_later_format_says_which_version_reads_it(place: Path, tmp_path: Path) -> None:
+    to_come(place)
+    for command in commands(place, tmp_path):
+        result = run(command)
+        assert result.exit_code == 1
+        assert "has format 3; align-data" in result.output
+        assert "use the version that wrote it (9.0)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("table", "entry"),
+    [
+        *(("pairs", entry) for entry in ("account", "splits")),
+        *(("measured/text", entry) for entry in ("signals", "pairs")),
+        ("counts/ngrams", "pairs"),
+        *(("verdicts/every", entry) for entry in ("plan", "pairs", "ledger", "masks")),
+    ],
+)
+def test_a_manifest_that_lacks_an_entry_is_a_sentence(place: Path, tmp_path: Path, table: str, entry: str) -> None:
+    path = place / table / MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["meta"][entry]
+    del manifest["checksum"]
+    path.write_text(json.dumps({**manifest, "format": 1}))
+    assert any(f"its entry {entry} is missing" in run(command).output for command in commands(place, tmp_path))
