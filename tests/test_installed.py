@@ -160,12 +160,12 @@ def test_stale_signals_that_nobody_asks_for_stop_nobody(
 
 def test_another_version_of_a_decoding_library_reads_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = {"header": {"version": "1", "pillow": "then"}}
-    table = SimpleNamespace(committed=lambda: SimpleNamespace(meta={"looks": looks}))
+    table = SimpleNamespace(committed=lambda: SimpleNamespace(meta=SimpleNamespace(looks=looks)))
     dataset: Any = SimpleNamespace(content=table)
-    monkeypatch.setattr(columns, "looks", lambda _: {"header": {"version": "1", "pillow": "now"}, "nsfw": None})
-    assert columns._look(dataset, "header") == looks["header"]
-    monkeypatch.setattr(columns, "looks", lambda _: {"header": {"version": "2", "pillow": "now"}})
-    assert columns._look(dataset, "header") != looks["header"]
+    monkeypatch.setattr(columns, "looks", lambda *_: {"header": {"version": "1", "pillow": "now"}, "nsfw": None})
+    assert columns._check(dataset, "header") == looks["header"]
+    monkeypatch.setattr(columns, "looks", lambda *_: {"header": {"version": "2", "pillow": "now"}})
+    assert columns._check(dataset, "header") != looks["header"]
 
 
 @pytest.mark.parametrize(

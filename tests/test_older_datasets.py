@@ -99,7 +99,7 @@ def test_every_command_on_a_dataset_of_the_first_commits_works_or_says_why(place
         elif command[0] not in ("score", "takedown"):
             assert result.exit_code == 1
             assert f"verdicts/every/{MANIFEST} is not a manifest as align-data" in result.output
-            assert "its entry" in result.output
+            assert ": the entry is missing; " in result.output
             assert f"or remove {place}/verdicts/every and decide again: align-data filter" in result.output
     # What it says helps.
     shutil.rmtree(place / "verdicts" / "every")
@@ -134,4 +134,4 @@ def test_a_manifest_that_lacks_an_entry_is_a_sentence(place: Path, tmp_path: Pat
     del manifest["meta"][entry]
     del manifest["checksum"]
     path.write_text(json.dumps({**manifest, "format": 1}))
-    assert any(f"its entry {entry} is missing" in run(command).output for command in commands(place, tmp_path))
+    assert any(f"{entry}: the entry is missing" in run(command).output for command in commands(place, tmp_path))

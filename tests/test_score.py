@@ -333,7 +333,7 @@ def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) 
     """Decide by a rule of the eye's score, and others; return how."""
     recipe = recipe_of(f"signal: similarity.eye, {test}", *others)
     manifest = decide_ledger(Decision(recipe, off=off), dataset, engine_of(dataset), Silent())
-    return Plan.model_validate(manifest.meta["plan"])
+    return Plan.model_validate(manifest.meta.plan)
 
 
 # --- sentences ---
@@ -527,7 +527,7 @@ def test_a_fraction_is_the_oracles(
     manifest = decide_ledger(
         Decision(recipe, off=[f"r{n}" for n in sorted(off)]), unscored, engine_of(unscored), Silent()
     )
-    found = Plan.model_validate(manifest.meta["plan"])
+    found = Plan.model_validate(manifest.meta.plan)
     expected = {f"r{n}": oracle(tests, off, rows, n) for n, test in enumerate(tests) if test[1] == "top_fraction"}
     assert found.tops == expected
     resolved = [(s, "ge", expected[f"r{n}"].threshold) if op == "top_fraction" else (s, op, v)
@@ -566,7 +566,7 @@ def test_a_sweep_of_fractions_keeps_what_filtering_by_each_would(
 def audit_plan(dataset: Dataset, ledger: str = "mine") -> Plan:
     manifest = dataset.ledger(ledger).committed()
     assert manifest is not None
-    return Plan.model_validate(manifest.meta["plan"])
+    return Plan.model_validate(manifest.meta.plan)
 
 
 def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def load(content: bytes, where: str, table: str, meta: type[M], redo: str) -> Ma
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:100]
-        why = f"its entry {place} is missing" if first["type"] == "missing" else f"{place}: {first['msg']}"
+        why = f"{place}: the entry is missing" if first["type"] == "missing" else f"{place}: {first['msg']}"
         raise DatasetError(_other(where, why, written, redo)) from error
     return Manifest(table, tuple(PartInfo(**dict(part)) for part in stored.parts), typed, stored.changing)
 
