@@ -33,7 +33,7 @@ from test_decoding import bits_apart, phash, upright
 
 from align_data.common.errors import DatasetError, SignalError
 from align_data.common.progress import NONE, Silent
-from align_data.data.image_table import IMAGES, asked_of
+from align_data.data.image_table import IMAGES, image_urls
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta
 from align_data.data.references import give_blocklist
@@ -104,7 +104,7 @@ class Pool:
                 before = {row["url"]: row for piece in images.pieces(part, list(IMAGES)) for row in piece.to_dicts()}
             with TarWriter(self.dataset.store, f"bytes/part-{part:05d}/{self.run:03d}-00000") as tar:
                 rows = [
-                    self._row(url, before.get(url), found, tar) for url in asked_of(self.dataset, part, None)["url"]
+                    self._row(url, before.get(url), found, tar) for url in image_urls(self.dataset, part, None)["url"]
                 ]
             with images.writer(part, {"run": self.run}) as writer:
                 writer.write(pl.DataFrame(rows, IMAGES))

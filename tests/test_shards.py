@@ -29,7 +29,7 @@ from PIL import Image
 
 from align_data.common.errors import DatasetError, OutputError
 from align_data.common.progress import Silent
-from align_data.data.image_table import asked_of
+from align_data.data.image_table import image_urls
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta
 from align_data.decoding.render import How
@@ -68,7 +68,7 @@ def fetched(out: Path, rows: Sequence[dict[str, Any]], images: dict[str, bytes],
     for part in range(len(pairs.parts)):
         tars = TarWriter(dataset.store, f"bytes/part-{part:05d}/001-00000", limit=20_000)
         found = []
-        for key, url in asked_of(dataset, part, None).select("key", "url").iter_rows():
+        for key, url in image_urls(dataset, part, None).select("key", "url").iter_rows():
             content = images.get(url)
             if content is None:
                 found.append((url, "http_404", None, False, None, None, None))

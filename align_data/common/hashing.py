@@ -6,6 +6,8 @@ Two different strings share a key by chance once in about 10^19 pairs of strings
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import polars as pl
 import polars_hash
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 Keys = NDArray[np.int64]
 """64-bit keys as signed integers, for tables that know no other."""
 Hashes = NDArray[np.uint64]
+
+Uids = TypeVar("Uids", str, pl.Expr, pl.Series)
 
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 
@@ -38,6 +42,14 @@ def pair_keys(leading: Hashes, following: Hashes) -> Hashes:
     key *= np.uint64(0xD6E8FEB86659FD93)
     key ^= key >> np.uint64(32)
     return key
+
+
+def image_key(uids: Uids) -> Uids:
+    """Return the key of each pair's image, 16 hex characters: the first half of its uid, or of what a uid begins with.
+
+    The key of a URL by `xxh3` in hex is the same.
+    """
+    return uids[:16] if isinstance(uids, str) else uids.str.head(16)
 
 
 def uid(url_keys: Hashes, pair_keys_: Hashes) -> pl.Series:

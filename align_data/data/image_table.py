@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from align_data.common.errors import DatasetError
+from align_data.common.hashing import image_key
 from align_data.common.progress import Tick
 from align_data.data.layout import Dataset
 from align_data.storage import names
@@ -19,23 +20,23 @@ IMAGES = contract("images").polars()
 """The columns of the table `images`."""
 
 
-def asked_of(dataset: Dataset, part: int, ledger: str | None, tick: Tick | None = None) -> pl.DataFrame:
+def image_urls(dataset: Dataset, part: int, ledger: str | None, tick: Tick | None = None) -> pl.DataFrame:
     """Return the URLs of a part: `url`, `key`, and `open`, whether a pair with it is not dropped by the ledger.
 
     What was taken down has none.
     """
     pieces = dataset.pairs.pieces(part, ["uid", "url"])
     masks = dataset.ledger(ledger).pieces(part, ["failed"]) if ledger is not None else None
-    found: list[pl.DataFrame] = []
+    urls: list[pl.DataFrame] = []
     for piece in pieces:
         is_open = pl.lit(True) if masks is None else (next(masks)["failed"] == 0).alias("open")
-        one = piece.select(pl.col("uid").str.head(16).alias("key"), "url", is_open.alias("open"))
-        found.append(_distinct(one.filter(pl.col("url") != "")))
+        keyed = piece.select(image_key(pl.col("uid")).alias("key"), "url", is_open.alias("open"))
+        urls.append(_distinct(keyed.filter(pl.col("url") != "")))
         if tick is not None:
             tick(len(piece))
     return (
-        _distinct(pl.concat(found))
-        if found
+        _distinct(pl.concat(urls))
+        if urls
         else pl.DataFrame(schema={"key": pl.String, "url": pl.String, "open": pl.Boolean})
     )
 
@@ -45,7 +46,7 @@ def _distinct(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def untried(urls: pl.Series) -> pl.DataFrame:
-    """Return the rows of URLs that nobody has asked for."""
+    """Return the rows of URLs that no fetch has requested."""
     empty = [pl.lit(None, IMAGES[name]).alias(name) for name in ("reason", "tar", "offset", "size")]
     frame = urls.to_frame("url").with_columns(*empty, status=pl.lit("untried"), retryable=pl.lit(True))
     return frame.select(*IMAGES)
@@ -56,10 +57,10 @@ def sorted_rows(table: Table[Any], part: int, columns: list[str] | None = None) 
 
     Raises DatasetError for a row that names a tar, or a place in one, that we cannot have written.
     """
-    wanted = columns or list(table.contract.polars())
-    pieces = list(table.pieces(part, wanted))
-    rows = pl.concat(pieces) if pieces else pl.DataFrame(schema=table.contract.polars(*wanted))
-    if "tar" in wanted:
+    names_ = columns or list(table.contract.polars())
+    pieces = list(table.pieces(part, names_))
+    rows = pl.concat(pieces) if pieces else pl.DataFrame(schema=table.contract.polars(*names_))
+    if "tar" in names_:
         _check_places(table, part, rows)
     return rows
 
@@ -67,18 +68,18 @@ def sorted_rows(table: Table[Any], part: int, columns: list[str] | None = None) 
 def _check_places(table: Table[Any], part: int, rows: pl.DataFrame) -> None:
     form = names.tar_of(part) if table.name in ("images", "content") else names.TAR
     tar = pl.col("tar").fill_null("")
-    wrong = {"tar": ~tar.str.contains(f"^(?:{form.pattern})$")}
+    misplaced = {"tar": ~tar.str.contains(f"^(?:{form.pattern})$")}
     for column, least in (("offset", BLOCK), ("size", 0)):
         if column in rows.columns:
-            wrong[column] = (pl.col(column) < least).fill_null(True)
-    if "offset" in wrong:
-        wrong["offset"] |= pl.col("offset") % BLOCK != 0
-    told = rows.with_row_index("row").filter(pl.col("tar").is_not_null() & pl.any_horizontal(wrong.values()))
-    for row in told.head(1).iter_rows(named=True):
+            misplaced[column] = (pl.col(column) < least).fill_null(True)
+    if "offset" in misplaced:
+        misplaced["offset"] |= pl.col("offset") % BLOCK != 0
+    impossible = pl.col("tar").is_not_null() & pl.any_horizontal(misplaced.values())
+    for row in rows.with_row_index("row").filter(impossible).head(1).iter_rows(named=True):
         where = f"row {row['row'] + 1:,} of {table.store.path(table.part_name(part))}"
         form.check(row["tar"], where)
-        said = ", ".join(f"{name} {row[name]}" for name in ("offset", "size") if name in wrong)
-        raise DatasetError(f"{where}: {said} is not where an image can lie in {row['tar']}")
+        place = ", ".join(f"{name} {row[name]}" for name in ("offset", "size") if name in misplaced)
+        raise DatasetError(f"{where}: {place} is not where an image can lie in {row['tar']}")
 
 
 def image_places(dataset: Dataset, part: int) -> pl.DataFrame:
@@ -89,6 +90,11 @@ def image_places(dataset: Dataset, part: int) -> pl.DataFrame:
         return rows.with_columns(sha256=pl.lit(None, pl.String))
     content = sorted_rows(dataset.content, part, [*place, "sha256"]).unique("url", keep="first")
     return rows.join(content, on=place, how="left", maintain_order="left")
+
+
+def with_images(rows: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of pairs in their order, each with the columns of its image: of the row of `images` with its URL."""
+    return rows.join(images, on="url", how="left", maintain_order="left")
 
 
 PLACE = ("tar", "offset", "size", "sha256")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from align_data.common.hashing import image_key
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta
 from align_data.storage.tables import Manifest, Meta, Table, cut
@@ -42,7 +43,7 @@ def bounds(pairs: Manifest[PairsMeta], part: int) -> tuple[str, str]:
 
 def part_of(pairs: Manifest[PairsMeta], uid: str) -> int:
     """Return the part that a uid lies in."""
-    return bisect_right(pairs.meta.splits, uid[:16])
+    return bisect_right(pairs.meta.splits, image_key(uid))
 
 
 def _within(table: Table[Meta], low: str, high: str) -> pl.Series:

@@ -14,7 +14,7 @@ from align_data.common.errors import DatasetError, InputError
 from align_data.common.hashing import xxh3
 from align_data.common.progress import Progress, Tick
 from align_data.data import pairs as pair
-from align_data.data.image_table import IMAGES, asked_of, names_of, sorted_rows
+from align_data.data.image_table import IMAGES, image_urls, names_of, sorted_rows, with_images
 from align_data.data.layout import FETCH, Dataset
 from align_data.data.meta import PairsMeta
 from align_data.engines.base import Engine, Shuffle
@@ -215,13 +215,13 @@ def _part(run: _Run, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> t
 
 def _in_order(run: _Run, part: int, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Yield what is known of a part's URLs in the order of `pairs`, in pieces."""
-    asked = asked_of(run.dataset, part, None)
+    asked = image_urls(run.dataset, part, None)
     wanted = asked.select("url", "key", name=names_of(asked["key"]))
     at = 0
     for frame in frames:
         last = f"{int(frame['url_key'][-1]):016x}"
         stop = at + int(wanted["key"][at:].search_sorted(last, side="right"))
-        whole = wanted[at:stop].join(frame, on="url", how="left", maintain_order="left")
+        whole = with_images(wanted[at:stop], frame)
         # All are there, unless a file was changed meanwhile; then fetch asks for them.
         whole = whole.with_columns(pl.col("status").fill_null("untried"), pl.col("retryable").fill_null(True))
         yield from (whole[first : first + CHUNK] for first in range(0, len(whole), CHUNK))

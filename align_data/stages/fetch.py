@@ -18,7 +18,7 @@ from align_data.common.errors import DatasetError, EngineError
 from align_data.common.progress import Progress, Tick
 from align_data.common.workers import Child, ChildDiedError, shared
 from align_data.common.workers.values import plain
-from align_data.data.image_table import IMAGES, asked_of, chunks, names_of, sorted_rows, untried
+from align_data.data.image_table import IMAGES, chunks, image_urls, names_of, sorted_rows, untried
 from align_data.data.layout import FETCH, Dataset
 from align_data.data.ledger import open_ledger
 from align_data.data.meta import PairsMeta
@@ -172,7 +172,7 @@ def _chunk_table(run: _Run, part: int) -> Table[Meta]:
 
 def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
     """Return a row a URL: what is known before this run, its chunk's number, and whether it is `todo`."""
-    urls = asked_of(run.dataset, part, run.ledger, tick)
+    urls = image_urls(run.dataset, part, run.ledger, tick)
     known = untried(urls["url"])
     facts = run.dataset.images.facts(part, strict=True)  # what it says is in no other place
     if facts is not None and facts["pairs"] == run.pairs.parts[part].sha256:
@@ -221,7 +221,7 @@ def _part(run: _Run, part: int, tick: Tick) -> tuple[PartInfo, Counter[str], dic
     table, facts = run.dataset.images, run.facts(part)
     outcomes: Counter[str] = Counter()
     if table.facts(part) == facts:
-        is_open = asked_of(run.dataset, part, run.ledger)["open"]
+        is_open = image_urls(run.dataset, part, run.ledger)["open"]
     else:
         state = _state(run, part)
         is_open = state["open"]

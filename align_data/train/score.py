@@ -20,7 +20,7 @@ from PIL import Image
 from align_data.common.errors import DatasetError, InputError
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import fresh, scored_by
-from align_data.data.image_table import PLACE, image_places
+from align_data.data.image_table import PLACE, image_places, with_images
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta, PairsMeta, SignalsMeta
 from align_data.decoding.render import How, render
@@ -156,7 +156,7 @@ class _Run:
         pairs = self.dataset.pairs.pieces(part, ["url", "alt_text"])
         decodable = self.dataset.measured("image").pieces(part, ["decodable"])
         for piece, good in zip(pairs, decodable, strict=True):
-            placed = piece.join(images, on="url", how="left", maintain_order="left")
+            placed = with_images(piece, images)
             yield placed.with_columns(pl.when(good["decodable"]).then(pl.col(name)).alias(name) for name in PLACE)
 
     def _scores(self, batch: _Batch, tick: Tick) -> pl.Series:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.hashing import image_key
 from align_data.data.layout import Dataset
 from align_data.data.ngrams import rarest
 from align_data.signals.corpus import NO_NGRAM
@@ -150,7 +151,7 @@ class Extremes:
     def _living_starts(self, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> list[int]:
         """Return the first rows of the images with most texts, where pairs of them may have been taken down."""
         uids = pl.concat([piece["uid"] for piece in self._dataset.pairs.pieces(self._part, ["uid"])])
-        image = uids.str.head(16).rle_id().to_numpy()
+        image = image_key(uids).rle_id().to_numpy()
         rows = np.flatnonzero(living & (counts >= 2))
         firsts = rows[np.unique(image[rows], return_index=True)[1]]
         found: list[int] = firsts[np.argsort(-counts[firsts], kind="stable")][:TOP].tolist()

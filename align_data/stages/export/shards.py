@@ -16,10 +16,10 @@ from typing import Any
 import polars as pl
 
 from align_data.common.errors import DatasetError
-from align_data.common.hashing import xxh3
+from align_data.common.hashing import image_key, xxh3
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import columns
-from align_data.data.image_table import image_places
+from align_data.data.image_table import image_places, with_images
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.exports.manifest import folders_of, sizes
@@ -122,14 +122,14 @@ def _kept(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.Data
     for piece, mask in zip(columns(run.dataset, part, ["uid", "url", "alt_text"], wanted), masks, strict=True):
         kept = piece.filter(mask.select(run.selection.kept).to_series())
         good = kept.filter(pl.col("decodable").fill_null(False))
-        placed = good.join(images, on="url", how="left", maintain_order="left")
+        placed = with_images(good, images)
         placed = stripped(placed) if run.job.strip_credentials else placed
         yield placed.with_columns(_split(run.splits)), len(piece), len(kept) - len(good)
 
 
 def _split(splits: Sequence[Split]) -> pl.Expr:
     """Return the number of each row's split, 0 for none: by the image, so that none is on both sides."""
-    place = xxh3(pl.concat_str(pl.col("uid").str.head(16), pl.lit("split"))).cast(pl.Float64) / 2.0**64
+    place = xxh3(pl.concat_str(image_key(pl.col("uid")), pl.lit("split"))).cast(pl.Float64) / 2.0**64
     number = pl.lit(0)
     ends = list(accumulate(split.share for split in splits))
     for i, end in reversed(list(enumerate(ends, 1))):

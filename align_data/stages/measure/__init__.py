@@ -16,7 +16,7 @@ import polars as pl
 from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import fresh, lacking
-from align_data.data.image_table import sorted_rows
+from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
 from align_data.data.references import lists
 from align_data.data.tombstones import fingerprint
@@ -145,7 +145,7 @@ def _scan(dataset: Dataset, part: int, groups: Sequence[Group], asking: Asking |
     with ExitStack() as stack:
         writers = [(look, stack.enter_context(look.writer())) for look in todo]
         for number, frame in enumerate(dataset.pairs.pieces(part, sorted(columns or {"uid"}))):
-            wide = frame if content is None else frame.join(content, on="url", how="left", maintain_order="left")
+            wide = frame if content is None else with_images(frame, content)
             piece = Piece(wide, references)
             for look, writer in writers:
                 writer.write(look.measured(number, piece))

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from align_data.common.progress import Progress, Tick
 from align_data.common.workers import shared
 from align_data.data.columns import check_identities
-from align_data.data.image_table import asked_of, chunks, sorted_rows
+from align_data.data.image_table import chunks, image_urls, sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
 from align_data.data.meta import ContentMeta, ImagesMeta, PairsMeta
@@ -152,7 +152,7 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
             tick(rows)
         else:
             work.append((number, start, rows))
-    is_open = asked_of(run.dataset, part, run.sight.only_open)["open"] if run.nsfw and run.open else None
+    is_open = image_urls(run.dataset, part, run.sight.only_open)["open"] if run.nsfw and run.open else None
 
     def look_some(some: Iterator[tuple[int, int, int]], check: Callable[[], None]) -> None:
         decoder = Decoder(_decoding(run))

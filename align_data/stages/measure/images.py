@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.hashing import image_key
 from align_data.storage.tables import Table
 
 
@@ -41,7 +42,7 @@ def texts_per_image(pairs: Table[Any], part: int) -> Repeats:
     clashes: set[str] = set()
     rows, last = 0, pl.DataFrame()
     for piece in pairs.pieces(part, ["uid", "url"]):
-        heads = piece.select(pl.col("uid").str.head(16).alias("key"), "url")
+        heads = piece.select(image_key(pl.col("uid")).alias("key"), "url")
         both = pl.concat([last, heads]) if len(last) else heads
         changed = both.select(
             key=pl.col("key").ne_missing(pl.col("key").shift(1)),
@@ -59,7 +60,7 @@ def _by_url(pairs: Table[Any], part: int, keys: set[str]) -> dict[int, int]:
     """Return row → number of rows with its URL, for the rows whose URL's key is one of `keys`."""
     found, at = [], 0
     for piece in pairs.pieces(part, ["uid", "url"]):
-        some = piece.with_row_index("row", at).filter(pl.col("uid").str.head(16).is_in(list(keys)))
+        some = piece.with_row_index("row", at).filter(image_key(pl.col("uid")).is_in(list(keys)))
         found.append(some.select("row", "url"))
         at += len(piece)
     counted = pl.concat(found).with_columns(n=pl.len().over("url"))

@@ -10,7 +10,7 @@ import polars as pl
 
 from align_data.common.banned import ban
 from align_data.common.errors import DatasetError
-from align_data.common.hashing import keys
+from align_data.common.hashing import image_key, keys
 from align_data.common.progress import Progress, Tick
 from align_data.data.image_table import image_places
 from align_data.data.layout import Dataset
@@ -137,15 +137,15 @@ def _looked(search: _Search, part: int, tick: Tick) -> Found:
     search.written.check(part, dataset.pairs)
     by_bytes = _by_bytes(search, part) if asked.of("sha256") else {}
     gone = of_part(dataset, search.pairs, part)
-    heads = set(gone.str.head(16))
+    heads = set(image_key(gone))
     found.before["urls"] = {url for key, url in urls.iter_rows() if key in heads}
     found.before["uids"] = {uid for uid in uids if uid in heads} | (set(uids) & set(gone))
     wanted = _Wanted(set(urls["url"]), set(asked.of("hosts")), by_bytes, set(uids), gone)
     every = bool(wanted.hosts or by_bytes)
-    begins = sorted({*urls["key"], *(uid[:16] for uid in uids)})
+    begins = sorted({*urls["key"], *(image_key(uid) for uid in uids)})
     stats = dataset.pairs.piece_statistics(part, "uid")
     for group, rows in enumerate(dataset.pairs.piece_rows(part)):
-        least, greatest = (end[:16] for end in stats[group])
+        least, greatest = (image_key(end) for end in stats[group])
         if every or any(least <= begin <= greatest for begin in begins):
             wanted.look(dataset.pairs.piece(part, group, ["uid", "url"]), found)
         tick(rows)
@@ -167,7 +167,7 @@ class _Wanted:
         """Add what a piece has of it."""
         piece = piece.filter(pl.col("url") != "", ~pl.col("uid").is_in(self.gone.implode()))
         hit = pl.lit(False) | _among(pl.col("url"), {*self.urls, *self.by_bytes})
-        hit |= _among(pl.col("uid"), self.uids) | _among(pl.col("uid").str.head(16), self.uids)
+        hit |= _among(pl.col("uid"), self.uids) | _among(image_key(pl.col("uid")), self.uids)
         if self.hosts:
             hosts = host(Piece(piece))
             listed = listed_hosts(hosts, self.hosts)
@@ -179,7 +179,7 @@ class _Wanted:
         found.uids += rows["uid"].to_list()
         found.values["urls"] |= self.urls & seen
         found.values["sha256"] |= {value for url in self.by_bytes.keys() & seen for value in self.by_bytes[url]}
-        found.values["uids"] |= self.uids & {*rows["uid"], *rows["uid"].str.head(16)}
+        found.values["uids"] |= self.uids & {*rows["uid"], *image_key(rows["uid"])}
 
 
 def _among(column: pl.Expr, values: set[str]) -> pl.Expr:

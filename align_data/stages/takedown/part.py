@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from align_data.common.errors import DatasetError
+from align_data.common.hashing import image_key
 from align_data.common.progress import Tick
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
@@ -154,9 +155,9 @@ def examine(job: Scrub, part: int) -> Notes:
     """See what a part has of what is taken down; the files without their SHA-256."""
     dataset, notes, gone = job.dataset, Notes(), job.gone(part)
     dead = gone.implode()
-    heads = gone.str.head(16).unique().implode()
+    heads = image_key(gone).unique().implode()
     pieces = dataset.pairs.pieces(part, ["uid", "url"])
-    near = pl.concat([piece.filter(pl.col("uid").str.head(16).is_in(heads)) for piece in pieces])
+    near = pl.concat([piece.filter(image_key(pl.col("uid")).is_in(heads)) for piece in pieces])
     rows = near.filter(pl.col("url") != "").with_columns(dead=pl.col("uid").is_in(dead))
     notes.pairs = int(rows["dead"].sum())
     urls = set(rows.filter("dead")["url"]) - set(rows.filter(~pl.col("dead"))["url"])
