@@ -331,7 +331,7 @@ def test_an_index_that_is_none_is_a_sentence(pool: Pool, tmp_path: Path, monkeyp
     for file in ("nowhere", "text.parquet", "empty", "folder", "columns.parquet", "types.parquet", "nulls.parquet", "unsigned.parquet"):  # fmt: skip
         result = invoke("measure", pool.folder, "--eval-index", file, "--signals", "n_words")
         assert result.exit_code == 1
-        assert f"Error: {file} is no index of evaluation images: " in result.stderr
+        assert f"Error: {file} is not an index of evaluation images: " in result.stderr
         assert result.stderr.endswith("; make it with align-data eval-index\n")
     assert pool.dataset.reference("evaluation").committed() is None
 

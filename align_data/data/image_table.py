@@ -57,10 +57,10 @@ def sorted_rows(table: Table[Any], part: int, columns: list[str] | None = None) 
 
     Raises DatasetError for a row that names a tar, or a place in one, that we cannot have written.
     """
-    names_ = columns or list(table.contract.polars())
-    pieces = list(table.pieces(part, names_))
-    rows = pl.concat(pieces) if pieces else pl.DataFrame(schema=table.contract.polars(*names_))
-    if "tar" in names_:
+    selected = columns or list(table.contract.polars())
+    pieces = list(table.pieces(part, selected))
+    rows = pl.concat(pieces) if pieces else pl.DataFrame(schema=table.contract.polars(*selected))
+    if "tar" in selected:
         _check_places(table, part, rows)
     return rows
 

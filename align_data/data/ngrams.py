@@ -19,48 +19,48 @@ class Ngram(NamedTuple):
     """A word, or two neighbouring ones."""
 
     text: str
-    seen: int
+    occurrences: int
     """Occurrences in the pool."""
 
 
 def rarest(dataset: Dataset, texts: Sequence[str]) -> list[Ngram | None]:
     """Return each text's least frequent n-gram, None for a text without words. `rarest_ngram` has to be measured."""
-    every = [_ngrams(text) for text in texts]
-    wanted = np.unique(np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in every)]))
-    seen = _counts(dataset, wanted)
-    return [_rarest(names, seen[np.searchsorted(wanted, keys)]) for keys, names in every]
+    ngrams = [_ngrams(text) for text in texts]
+    queries = np.unique(np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in ngrams)]))
+    counts = _counts(dataset, queries)
+    return [_rarest(names, counts[np.searchsorted(queries, keys)]) for keys, names in ngrams]
 
 
-def _rarest(names: Sequence[str], seen: NDArray[np.int64]) -> Ngram | None:
+def _rarest(names: Sequence[str], counts: NDArray[np.int64]) -> Ngram | None:
     """Return the n-gram that is seen least, of several the first by name."""
-    if not len(seen):
+    if not len(counts):
         return None
-    least = int(seen.min())
-    return Ngram(min(names[at] for at in np.flatnonzero(seen == least).tolist()), least)
+    least = int(counts.min())
+    return Ngram(min(names[at] for at in np.flatnonzero(counts == least).tolist()), least)
 
 
 def _ngrams(text: str) -> tuple[NDArray[np.int64], list[str]]:
     """Return the keys of a text's unigrams and bigrams, and the n-grams."""
     tokens = words(pl.Series([text]).str.to_lowercase())[0].to_list()
     hashed = keys(pl.Series(tokens, dtype=pl.String))
-    both = np.concatenate([hashed, pair_keys(hashed[:-1], hashed[1:])]).view(np.int64)
-    return both, [*tokens, *map(" ".join, pairwise(tokens))]
+    all_keys = np.concatenate([hashed, pair_keys(hashed[:-1], hashed[1:])]).view(np.int64)
+    return all_keys, [*tokens, *map(" ".join, pairwise(tokens))]
 
 
-def _counts(dataset: Dataset, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+def _counts(dataset: Dataset, queries: NDArray[np.int64]) -> NDArray[np.int64]:
     """Look up ascending keys in counts/ngrams, reading only the pieces that can hold them; 0 for what is not there.
 
     A text of megabytes has a million n-grams: nothing here is done for each of them and each piece.
     """
     table = dataset.counts("ngrams")
     manifest = table.committed()
-    found = np.zeros(len(wanted), np.int64)
+    totals = np.zeros(len(queries), np.int64)
     for part in range(len(manifest.parts) if manifest else 0):
         for group, (least, greatest) in enumerate(table.piece_statistics(part, "key")):
-            first, last = np.searchsorted(wanted, least), np.searchsorted(wanted, greatest, side="right")
-            if first < last:
+            start, stop = np.searchsorted(queries, least), np.searchsorted(queries, greatest, side="right")
+            if start < stop:
                 piece = table.piece(part, group, ["key", "count"])
-                known, counts = piece["key"].to_numpy(), piece["count"].to_numpy()  # by ascending key
-                at = np.minimum(np.searchsorted(known, wanted[first:last]), len(known) - 1)
-                found[first:last] += np.where(known[at] == wanted[first:last], counts[at], 0)
-    return found
+                stored_keys, counts = piece["key"].to_numpy(), piece["count"].to_numpy()  # by ascending key
+                at = np.minimum(np.searchsorted(stored_keys, queries[start:stop]), len(stored_keys) - 1)
+                totals[start:stop] += np.where(stored_keys[at] == queries[start:stop], counts[at], 0)
+    return totals

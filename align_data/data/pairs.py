@@ -38,11 +38,11 @@ def normalise(texts: pl.Series) -> pl.Series:
     at = texts.to_frame("text").select(suspect.arg_true()).to_series()
     if not len(at):
         return texts
-    some = texts.gather(at).str.replace_all(_CONTROL_NOT_SPACE, "")
-    composable = some.str.contains(_COMPOSABLE).arg_true()
+    rewritten = texts.gather(at).str.replace_all(_CONTROL_NOT_SPACE, "")
+    composable = rewritten.str.contains(_COMPOSABLE).arg_true()
     if len(composable):
-        some = some.scatter(composable, some.gather(composable).str.normalize("NFC"))
-    return texts.scatter(at, some.str.replace_all(_SPACE, " ").str.strip_chars(" "))
+        rewritten = rewritten.scatter(composable, rewritten.gather(composable).str.normalize("NFC"))
+    return texts.scatter(at, rewritten.str.replace_all(_SPACE, " ").str.strip_chars(" "))
 
 
 def _has_control(texts: pl.Series) -> bool:
@@ -64,16 +64,16 @@ def clean(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         *control,
         (~url.str.contains(_ABSOLUTE), "url_not_http", url),
     ]
-    bad = rows.select(pl.any_horizontal([wrong.fill_null(False) for wrong, _, _ in reasons])).to_series()
-    rejected = rows.filter(bad).select("row", *_first(reasons)) if bad.any() else _NONE_REJECTED
-    rows = rows.filter(~bad) if bad.any() else rows
+    is_rejected = rows.select(pl.any_horizontal([fails.fill_null(False) for fails, _, _ in reasons])).to_series()
+    rejected = rows.filter(is_rejected).select("row", *_rejection(reasons)) if is_rejected.any() else _NONE_REJECTED
+    rows = rows.filter(~is_rejected) if is_rejected.any() else rows
     return rows.with_columns(normalise(rows["alt_text"])), rejected
 
 
-def _first(reasons: list[tuple[pl.Expr, str, pl.Expr]]) -> tuple[pl.Expr, pl.Expr]:
+def _rejection(reasons: list[tuple[pl.Expr, str, pl.Expr]]) -> tuple[pl.Expr, pl.Expr]:
     """Return reason and detail of the first that is true."""
-    reason = pl.coalesce([pl.when(wrong).then(pl.lit(name)) for wrong, name, _ in reasons])
-    detail = pl.coalesce([pl.when(wrong).then(what.str.slice(0, 200)) for wrong, _, what in reasons])
+    reason = pl.coalesce([pl.when(fails).then(pl.lit(name)) for fails, name, _ in reasons])
+    detail = pl.coalesce([pl.when(fails).then(value.str.slice(0, 200)) for fails, _, value in reasons])
     return reason.alias("reason"), detail.alias("detail")
 
 
@@ -100,11 +100,11 @@ def merge(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.rechunk()  # gathering from many small chunks takes five times as long
     url_key, pair_key = rows["url_key"].to_numpy(), rows["pair_key"].to_numpy()
     order = _order(url_key, pair_key)
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (np.diff(url_key[order]) != 0) | (np.diff(pair_key[order]) != 0)
-    if first.all():
+    starts_group = np.ones(len(order), dtype=bool)
+    starts_group[1:] = (np.diff(url_key[order]) != 0) | (np.diff(pair_key[order]) != 0)
+    if starts_group.all():
         return rows[order]
-    starts = np.flatnonzero(first)
+    starts = np.flatnonzero(starts_group)
     copies = np.add.reduceat(rows["copies"].to_numpy()[order], starts)
     chosen = order[starts]
     sizes = np.diff(starts, append=len(order))
@@ -124,8 +124,8 @@ def _order(url_key: Hashes, pair_key: Hashes) -> NDArray[np.intp]:
     order = np.argsort(url_key)
     same = np.diff(url_key[order]) == 0
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-    some = order[tied]
-    order[tied] = some[np.lexsort((pair_key[some], url_key[some]))]
+    tied_order = order[tied]
+    order[tied] = tied_order[np.lexsort((pair_key[tied_order], url_key[tied_order]))]
     return order
 
 
@@ -144,9 +144,9 @@ def pieces(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 _BYTES = (pl.col("url").str.len_bytes() + pl.col("alt_text").str.len_bytes()).cast(pl.Int64)
 
 
-def size(rows: pl.DataFrame, others: Sequence[str] = ()) -> int:
+def size(rows: pl.DataFrame, columns: Sequence[str] = ()) -> int:
     """Return the bytes of all URLs and texts, and of the texts in other columns."""
-    texts = [pl.col(name).str.len_bytes().sum() for name in others if rows.schema[name] == pl.String]
+    texts = [pl.col(name).str.len_bytes().sum() for name in columns if rows.schema[name] == pl.String]
     return int(rows.select(pl.sum_horizontal(_BYTES.sum(), *texts)).item())
 
 

@@ -50,17 +50,17 @@ class Lists:
 
     def blocked(self, rows: pl.DataFrame) -> pl.Series:
         """Tell which rows are on the list; null where only the bytes could tell, and they may still come."""
-        found = rows["url"].is_in(self._blocked["url"]["value"].implode()) | self._of_hosts(rows)
+        listed = rows["url"].is_in(self._blocked["url"]["value"].implode()) | self._of_hosts(rows)
         hashed = [kind for kind in ("sha256", "md5", "phash") if len(self._blocked[kind])]
         if not hashed:
-            return found.alias("blocked")
+            return listed.alias("blocked")
         if "sha256" not in rows.columns:  # nothing has been fetched
-            return found.replace_strict({True: True, False: None}, return_dtype=pl.Boolean).alias("blocked")
+            return listed.replace_strict({True: True, False: None}, return_dtype=pl.Boolean).alias("blocked")
         for kind in ("sha256", "md5"):
-            found |= rows[kind].is_in(self._blocked[kind]["value"].implode()).fill_null(False)
-        found |= self._near(rows["phash"])
-        unknown = ~found & rows["decodable"].is_null()
-        return found.to_frame("blocked").select(pl.when(~unknown).then(pl.col("blocked"))).to_series()
+            listed |= rows[kind].is_in(self._blocked[kind]["value"].implode()).fill_null(False)
+        listed |= self._near(rows["phash"])
+        unknown = ~listed & rows["decodable"].is_null()
+        return listed.to_frame("blocked").select(pl.when(~unknown).then(pl.col("blocked"))).to_series()
 
     def _of_hosts(self, rows: pl.DataFrame) -> pl.Series:
         listed = set(self._blocked["host"]["value"])
@@ -70,23 +70,23 @@ class Lists:
         return hosts.is_in(list(listed_hosts(hosts, listed))).fill_null(False)
 
     def _near(self, phashes: pl.Series) -> pl.Series:
-        found = pl.Series([False]).new_from_index(0, len(phashes))
-        for (within,), some in self._blocked["phash"].group_by("within", maintain_order=True):
-            listed = np.array([_signed(value) for value in some["value"]], dtype=np.int64)
-            found |= (nearest(phashes, listed)[0] <= within).fill_null(False)
-        return found
+        near = pl.Series([False]).new_from_index(0, len(phashes))
+        for (within,), entries in self._blocked["phash"].group_by("within", maintain_order=True):
+            listed = np.array([_signed(value) for value in entries["value"]], dtype=np.int64)
+            near |= (nearest(phashes, listed)[0] <= within).fill_null(False)
+        return near
 
 
 def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
     """Return host → the listed domain that it is or lies in, for those of `hosts` that do; IDNs in either form."""
     domains = {_ascii(name): name for name in listed}
-    found = {}
+    listed_as = {}
     for name in hosts.unique().drop_nulls():
         parts = _ascii(name).rstrip(".").split(".")
         domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in domains), None)
         if domain:
-            found[name] = domains[domain]
-    return found
+            listed_as[name] = domains[domain]
+    return listed_as
 
 
 def _ascii(host: str) -> str:
@@ -116,17 +116,17 @@ def nearest(phashes: pl.Series, listed: NDArray[np.int64]) -> tuple[pl.Series, p
     best, place = np.full(len(mine), 255, np.uint8), np.zeros(len(mine), np.int64)
     width = min(len(theirs), 2**16)
     step = max(1, _BLOCK // width)
-    for left in range(0, len(theirs), width):
-        some = theirs[left : left + width]
+    for begin in range(0, len(theirs), width):
+        block = theirs[begin : begin + width]
         for top in range(0, len(mine), step):
-            distances = np.bitwise_count(mine[top : top + step, None] ^ some)
+            distances = np.bitwise_count(mine[top : top + step, None] ^ block)
             at = distances.argmin(axis=1)
             least = np.take_along_axis(distances, at[:, None], axis=1)[:, 0]
             better = least < best[top : top + step]  # of equally near ones the first stays
             best[top : top + step][better] = least[better]
-            place[top : top + step][better] = at[better] + left
-    known = pl.DataFrame({"phash": unique, "distance": best.astype(np.int32), "place": place})
-    joined = phashes.to_frame("phash").join(known, on="phash", how="left", maintain_order="left")
+            place[top : top + step][better] = at[better] + begin
+    by_phash = pl.DataFrame({"phash": unique, "distance": best.astype(np.int32), "place": place})
+    joined = phashes.to_frame("phash").join(by_phash, on="phash", how="left", maintain_order="left")
     return joined["distance"], joined["place"]
 
 
@@ -146,9 +146,9 @@ def give_evaluation(dataset: Dataset, file: str) -> None:
         form = contract("evaluation")
         table = form.check(pq.read_table(file, columns=form.arrow().names, page_checksum_verification=True))
     except (OSError, pa.ArrowException, ValueError, KeyError, DatasetError) as error:
-        what = " ".join(str(error).split())[:200]
+        why = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{file} is no index of evaluation images: {what}; make it with align-data eval-index"
+            f"{file} is not an index of evaluation images: {why}; make it with align-data eval-index"
         ) from error
     _give(dataset.reference("evaluation"), frame(table).unique().sort("name", "phash"))
 

@@ -48,12 +48,12 @@ def part_of(pairs: Manifest[PairsMeta], uid: str) -> int:
 
 def _within(table: Table[Meta], low: str, high: str) -> pl.Series:
     name = table.contract.columns[0].name
-    found = [pl.Series(name, [], pl.String)]
+    columns = [pl.Series(name, [], pl.String)]
     if table.committed() is not None:
         for group, (least, greatest) in enumerate(table.piece_statistics(0, name)):
             if greatest >= low and least < high:
-                found.append(table.piece(0, group, [name])[name])
-    values = pl.concat(found)
+                columns.append(table.piece(0, group, [name])[name])
+    values = pl.concat(columns)
     return values.filter((values >= low) & (values < high))
 
 

@@ -63,7 +63,7 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
         _check(manifest, {"format": str, "of": str, "pairs": int, "exported": int})
         _check({"without_image": 0, "takedowns": [], **manifest}, {"without_image": int, "takedowns": list})
         if manifest["format"] not in _NAMES:
-            raise ValueError(f"format is {names.shown(manifest['format'])}")
+            raise ValueError(f"format is {names.display(manifest['format'])}")
         splits = list(manifest.get("splits", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{where} is no manifest of an export: {error!r}") from error
@@ -74,7 +74,7 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
     for name in entries:
         _NAMES[manifest["format"]].check(name, where)
         if f"{name.rpartition('/')[0]}/".lstrip("/") not in folders:
-            raise DatasetError(f"{where}: {names.shown(name)} is in no split of the export")
+            raise DatasetError(f"{where}: {names.display(name)} is in no split of the export")
     if len(set(entries)) < len(entries):
         raise DatasetError(f"{where} is no manifest of an export: it names a file twice")
     if "index" in manifest:
@@ -85,7 +85,7 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
 def _check(entry: Mapping[str, Any], types: Mapping[str, type]) -> None:
     for key, type_ in types.items():
         if not isinstance(entry[key], type_) or isinstance(entry[key], bool):
-            raise TypeError(f"{key} is {names.shown(entry[key])}")
+            raise TypeError(f"{key} is {names.display(entry[key])}")
         if type_ is int and entry[key] < 0:
             raise ValueError(f"{key} is {entry[key]}")
 

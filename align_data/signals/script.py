@@ -24,9 +24,9 @@ def script(texts: pl.Series) -> pl.Series:
     """Return the script that most letters of each text are of, the first in SCRIPTS of equals; NONE without letters."""
     plain = texts.str.len_bytes() == texts.str.len_chars()
     number = np.where(texts.str.contains("[A-Za-z]").to_numpy(), 1, 0)
-    rest = np.flatnonzero(~plain.to_numpy())
-    if len(rest):
-        number[rest] = _dominant(texts.gather(rest))
+    mixed = np.flatnonzero(~plain.to_numpy())
+    if len(mixed):
+        number[mixed] = _dominant(texts.gather(mixed))
     return _NAMES.gather(number).alias("script")
 
 
@@ -49,10 +49,10 @@ def _table() -> NDArray[np.uint8]:
     Made by the regular expressions that define the scripts, so that it has the Unicode version of all other signals.
     """
     points = np.delete(np.arange(0x110000, dtype=np.uint32), np.arange(0xD800, 0xE000))
-    every = pl.Series([points.tobytes().decode("utf-32-le")])
+    alphabet = pl.Series([points.tobytes().decode("utf-32-le")])
     table = np.zeros(0x110000, dtype=np.uint8)
     for number, name in [(len(_NAMES) - 1, "Any"), *enumerate(SCRIPTS, 1)]:
-        for run in every.str.extract_all(rf"[\p{{{name}}}&&\p{{L}}]+")[0]:
+        for run in alphabet.str.extract_all(rf"[\p{{{name}}}&&\p{{L}}]+")[0]:
             # A run of a string of all code points in order is a range of them, but for the surrogates left out.
             table[ord(run[0]) : ord(run[-1]) + 1] = number
     return table

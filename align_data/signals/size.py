@@ -23,16 +23,16 @@ def min_side(piece: Piece) -> pl.Series:
     """Take the shorter side; null unless both are known."""
     width, height = _sides(piece)
     # min_horizontal passes over nulls: one side alone says nothing.
-    both = pl.when(width.is_not_null() & height.is_not_null()).then(pl.min_horizontal(width, height))
-    return piece.frame.select(min_side=both).to_series()
+    known_sides = pl.when(width.is_not_null() & height.is_not_null()).then(pl.min_horizontal(width, height))
+    return piece.frame.select(min_side=known_sides).to_series()
 
 
 def aspect(piece: Piece) -> pl.Series:
     """Divide the longer side by the shorter; null unless both are known."""
     width, height = _sides(piece)
     ratio = pl.max_horizontal(width, height) / pl.min_horizontal(width, height)
-    both = pl.when(width.is_not_null() & height.is_not_null()).then(ratio)
-    return piece.frame.select(aspect=both).to_series()
+    known_sides = pl.when(width.is_not_null() & height.is_not_null()).then(ratio)
+    return piece.frame.select(aspect=known_sides).to_series()
 
 
 SIGNALS = (

@@ -229,7 +229,7 @@ def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
         if ngram is None:
             yield "the text has no words, so it has no rare n-gram"
         else:
-            yield f"its rarest n-gram is {ngram.text!r}, seen {times(ngram.seen)} in the pool"
+            yield f"its rarest n-gram is {ngram.text!r}, seen {times(ngram.occurrences)} in the pool"
 
 
 def _image(dataset: Dataset, part: int, url: str) -> tuple[list[str], Place | None]:

@@ -149,9 +149,9 @@ def clear(root: str, name: str, form: re.Pattern[str]) -> None:
 
 
 def _remove_empty(folders: list[str], at: int) -> None:
-    for each in folders:
+    for folder in folders:
         with suppress(OSError):  # it is not empty, or it is a link
-            os.rmdir(each, dir_fd=at)
+            os.rmdir(folder, dir_fd=at)
 
 
 def private(path: str) -> None:
@@ -161,8 +161,8 @@ def private(path: str) -> None:
     """
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)  # noqa: PTH102
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise DatasetError(
             f"{path} is not a folder that is yours alone (mode 700), so nothing is written there: remove it, or choose "
             "another place with --work or TMPDIR"

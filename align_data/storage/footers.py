@@ -50,10 +50,10 @@ def seal(path: str) -> str:
         file.seek(end - 8 - size)
         footer = file.read(size)
         at = footer.index(_MARK + _BLANK) + len(_MARK)
-        found = hashlib.sha256(footer).hexdigest()
+        digest = hashlib.sha256(footer).hexdigest()
         file.seek(end - 8 - size + at)
-        file.write(found.encode())
-    return found
+        file.write(digest.encode())
+    return digest
 
 
 def read(file: Any) -> Footer:
@@ -68,13 +68,13 @@ def read(file: Any) -> Footer:
         file.seek(end - size)
         tail = file.read()
     footer = bytes(tail[-size:-8])
-    found = _seal_of(footer)
+    own_seal = _seal_of(footer)
     metadata = pq.read_metadata(pa.BufferReader(_MAGIC + tail[-size:]))
-    said = metadata.metadata or {}
-    if found is None and _FACTS in said:
+    entries_by_key = metadata.metadata or {}
+    if own_seal is None and _FACTS in entries_by_key:
         raise ValueError("its footer has lost its seal")
-    facts = said.get(_FACTS, said.get(_OLD_FACTS))
-    return Footer(metadata, None if facts is None else dict(json.loads(facts)), found)
+    facts = entries_by_key.get(_FACTS, entries_by_key.get(_OLD_FACTS))
+    return Footer(metadata, None if facts is None else dict(json.loads(facts)), own_seal)
 
 
 def _seal_of(footer: bytes) -> str | None:
@@ -82,7 +82,7 @@ def _seal_of(footer: bytes) -> str | None:
     before, mark, after = footer.rpartition(_MARK)
     if not mark:
         return None
-    found = hashlib.sha256(before + mark + _BLANK + after[64:]).hexdigest()
-    if after[:64] != found.encode():
+    digest = hashlib.sha256(before + mark + _BLANK + after[64:]).hexdigest()
+    if after[:64] != digest.encode():
         raise ValueError("its footer is not as it was written")
-    return found
+    return digest

@@ -38,10 +38,10 @@ def optional(names: object) -> tuple[str, ...]:
     return tuple(name for name in OPTIONAL if isinstance(names, list) and name in names)
 
 
-def sniff(head: bytes, more: Container[str] = ()) -> str | None:
+def sniff(head: bytes, formats: Container[str] = ()) -> str | None:
     """Return the format that bytes begin like, by the name that the signal `format` has; None for any other.
 
-    `more` are the optional formats that count.
+    `formats` are the optional formats that count.
     """
     for magic, name in _MAGIC:
         if head.startswith(magic):
@@ -50,4 +50,4 @@ def sniff(head: bytes, more: Container[str] = ()) -> str | None:
         return "webp"
     if head[4:8] == b"ftyp" and any(brand in head[8:HEAD] for brand in _AVIF):
         return "avif"
-    return next((name for magic, name in _OPTIONAL_MAGIC if name in more and head.startswith(magic)), None)
+    return next((name for magic, name in _OPTIONAL_MAGIC if name in formats and head.startswith(magic)), None)

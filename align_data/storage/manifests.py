@@ -105,8 +105,8 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 def _whole(value: dict[str, Any]) -> dict[str, Any]:
-    known = value.pop("checksum", None)
-    if known is not None and known != digest(value):
+    checksum = value.pop("checksum", None)
+    if checksum is not None and checksum != digest(value):
         raise ValueError("its checksum is that of other values")
     return value
 
@@ -180,18 +180,20 @@ def load(content: bytes, where: str, table: str, meta: type[M], redo: str) -> Ma
         stored = _Stored.model_validate(value)
         if stored.table != table or stored.rows != sum(part.rows for part in stored.parts):
             raise DatasetError(
-                _other(where, f"it is of the table {stored.table[:100]!r} with {stored.rows} rows", written, redo)
+                _of_another_form(
+                    where, f"it is of the table {stored.table[:100]!r} with {stored.rows} rows", written, redo
+                )
             )
         typed = meta.model_validate(stored.meta)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])[:100]
-        why = f"{place}: the entry is missing" if first["type"] == "missing" else f"{place}: {first['msg']}"
-        raise DatasetError(_other(where, why, written, redo)) from error
+        mistake = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in mistake["loc"])[:100]
+        why = f"{place}: the entry is missing" if mistake["type"] == "missing" else f"{place}: {mistake['msg']}"
+        raise DatasetError(_of_another_form(where, why, written, redo)) from error
     return Manifest(table, tuple(PartInfo(**dict(part)) for part in stored.parts), typed, stored.changing)
 
 
-def _other(where: str, why: str, written: str, redo: str) -> str:
+def _of_another_form(where: str, why: str, written: str, redo: str) -> str:
     return (
         f"{where} is not a manifest as align-data {__version__} writes it: {why}; it is damaged, or of an "
         f"early version: use the one that wrote it ({written}), or {redo}"

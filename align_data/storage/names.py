@@ -21,7 +21,7 @@ class Form:
     """What the names of one kind look like: `pattern` is understood alike by Python and by Polars."""
 
     pattern: str
-    what: str
+    kind: str
     """What such a name is of, with an example, as the end of a sentence."""
 
     def fits(self, name: Any) -> bool:
@@ -31,14 +31,14 @@ class Form:
     def check(self, name: Any, where: str) -> str:
         """Return a name that was read; DatasetError, which begins with `where` it stands, for any other value."""
         if not self.fits(name):
-            raise DatasetError(f"{where}: {shown(name)} is not the name of {self.what}")
+            raise DatasetError(f"{where}: {display(name)} is not the name of {self.kind}")
         return str(name)
 
 
-def shown(value: Any) -> str:
+def display(value: Any) -> str:
     """Return a wrong value as a sentence can show it."""
-    said = ascii(value)
-    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 _SPLIT = "[A-Za-z][A-Za-z0-9_-]{0,99}"

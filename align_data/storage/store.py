@@ -101,10 +101,10 @@ class Store:
         try:
             if self._confined:
                 return confined.names(self.root, folder)
-            there = self.fs.ls(path, detail=False, refresh=True)
+            paths = self.fs.ls(path, detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in there)
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in paths)
 
     def read(self, name: str) -> BufferedReader:
         """Open a file to read its bytes."""
@@ -184,10 +184,10 @@ class Store:
             with writing(path):
                 confined.clear(self.root, folder, form)
             return
-        for each in self.fs.find(path):
-            inside = str(each).removeprefix(f"{path}/")
+        for file in self.fs.find(path):
+            inside = str(file).removeprefix(f"{path}/")
             if form.fullmatch(inside) or UNFINISHED.fullmatch(inside.rpartition("/")[2]):
-                self.fs.rm_file(each)
+                self.fs.rm_file(file)
         for below, *_ in sorted(self.fs.walk(path), reverse=True):
             with suppress(OSError, NotImplementedError):  # it is not empty, or there are no folders here
                 self.fs.rmdir(below)

@@ -203,10 +203,10 @@ class Table(Generic[M]):
             footer = footers.read(source)
             self._belongs(part, footer)
             file = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
-            wanted = self.contract.arrow(list(columns))
-            there = file.schema_arrow
-            for field in wanted:
-                if field.name not in there.names or not same_type(there.field(field.name).type, field.type):
+            needed = self.contract.arrow(list(columns))
+            schema = file.schema_arrow
+            for field in needed:
+                if field.name not in schema.names or not same_type(schema.field(field.name).type, field.type):
                     raise ValueError(f"it has no column {field.name} of the type {field.type}")
             return footer, file
 
@@ -263,9 +263,9 @@ class Table(Generic[M]):
 
     def absent(self, manifest: Manifest[M]) -> list[str]:
         """Return the paths of the parts that a manifest names and that are not there."""
-        there = set(self.store.names(self.name))
+        files = set(self.store.names(self.name))
         names = (f"part-{part:05d}.parquet" for part in range(len(manifest.parts)))
-        return [self.store.path(f"{self.name}/{name}") for name in names if name not in there]
+        return [self.store.path(f"{self.name}/{name}") for name in names if name not in files]
 
     @property
     def uncommitted(self) -> bool:
@@ -321,19 +321,19 @@ def recut(frames: Iterable[pl.DataFrame], end: Callable[[pl.DataFrame], int | No
 
     Where a piece ends depends on the rows alone, not on the frames that they came in.
     """
-    rest: pl.DataFrame | None = None
-    for some in frames:
-        rest = some if rest is None or not len(rest) else pl.concat([rest, some])
-        while (at := end(rest)) is not None:
-            yield rest[:at]
-            rest = rest[at:]
-    if rest is not None and len(rest):
-        yield rest
+    pending: pl.DataFrame | None = None
+    for rows in frames:
+        pending = rows if pending is None or not len(pending) else pl.concat([pending, rows])
+        while (at := end(pending)) is not None:
+            yield pending[:at]
+            pending = pending[at:]
+    if pending is not None and len(pending):
+        yield pending
 
 
 def cut(frames: Iterable[pl.DataFrame], rows: int = PIECE_ROWS) -> Iterator[pl.DataFrame]:
     """Yield the rows of all frames in pieces of so many rows."""
-    return recut(frames, lambda some: rows if len(some) >= rows else None)
+    return recut(frames, lambda piece: rows if len(piece) >= rows else None)
 
 
 def frame(table: pa.Table) -> pl.DataFrame:

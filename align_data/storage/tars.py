@@ -112,11 +112,11 @@ def ending(at: int) -> bytes:
 def copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
     """Copy so many bytes; DatasetError if there are fewer."""
     while size > 0:
-        some = source.read(min(size, _COPY))
-        if not some:
+        block = source.read(min(size, _COPY))
+        if not block:
             raise DatasetError("what a tar's member is copied from ends before it does; it is damaged")
-        target.write(some)
-        size -= len(some)
+        target.write(block)
+        size -= len(block)
 
 
 _EMPTY = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
@@ -129,9 +129,9 @@ def _header(name: str, size: int) -> bytes:
 
     The name is ASCII, of at most 100 characters.
     """
-    called, digits = name.encode("ascii"), b"%011o\0" % size
-    total = b"%06o\0 " % (_BLANK_SUM + sum(called) + sum(digits))
-    return b"".join((called.ljust(100, b"\0"), _EMPTY[100:124], digits, _EMPTY[136:148], total, _EMPTY[156:]))
+    encoded, digits = name.encode("ascii"), b"%011o\0" % size
+    total = b"%06o\0 " % (_BLANK_SUM + sum(encoded) + sum(digits))
+    return b"".join((encoded.ljust(100, b"\0"), _EMPTY[100:124], digits, _EMPTY[136:148], total, _EMPTY[156:]))
 
 
 def member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
@@ -168,17 +168,17 @@ class TarReader:
             where = f"{place.tar}, at {place.offset:,}: the tar" if header else place.tar
             raise DatasetError(f"{where} ends before byte {place.offset + place.size:,}; {DAMAGED}")
         self._file.seek(place.offset - header)
-        some = self._file.read(header + place.size)
-        content = some[header:]
+        block = self._file.read(header + place.size)
+        content = block[header:]
         if len(content) < place.size:
-            wrong = "the tar was cut short while it was read"
-        elif header and not _is_header(some[:header], place.size):
-            wrong = f"no image of {place.size:,} bytes begins there"
+            fault = "the tar was cut short while it was read"
+        elif header and not _is_header(block[:header], place.size):
+            fault = f"no image of {place.size:,} bytes begins there"
         elif place.sha256 is not None and hashlib.sha256(content).hexdigest() != place.sha256:
-            wrong = f"the bytes are not those that were measured, whose SHA-256 is {place.sha256}"
+            fault = f"the bytes are not those that were measured, whose SHA-256 is {place.sha256}"
         else:
             return content
-        raise DatasetError(f"{place.tar}, at {place.offset:,}: {wrong}; {DAMAGED}")
+        raise DatasetError(f"{place.tar}, at {place.offset:,}: {fault}; {DAMAGED}")
 
     def close(self) -> None:
         """Close the tar that is open."""

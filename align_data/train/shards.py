@@ -159,7 +159,7 @@ def _entry(shard: dict[str, Any]) -> _Named:
     found = _Named(*(shard.get(key) for key in _Named._fields))
     for value, kind in zip(found, (int, int, str), strict=True):
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise TypeError(f"{names.shown(value)} is not what is known of a shard")
+            raise TypeError(f"{names.display(value)} is not what is known of a shard")
     return found
 
 

@@ -54,30 +54,30 @@ def measure(
     Raises SignalError for a signal asked for by name that does not exist or cannot be measured.
     """
     pairs = dataset.ingested()
-    wanted = list(SIGNALS.values()) if names is None else [find(name) for name in dict.fromkeys(names)]
+    signals = list(SIGNALS.values()) if names is None else [find(name) for name in dict.fromkeys(names)]
     detector = sight.nsfw is not None
 
-    def there(*, anew: bool = False) -> set[str]:
+    def up_to_date(*, anew: bool = False) -> set[str]:
         return {name for group in groups_of_signals() for name in fresh(dataset, group, pairs, anew=anew)}
 
-    before = there()
-    lacks = {signal.name: why for signal in wanted if (why := lacking(dataset, signal, detector))}
+    before = up_to_date()
+    lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, detector))}
     missing = {name: why for name, why in lacks.items() if name not in before}
     if missing and names is not None:
         raise SignalError("; ".join(f"{name} cannot be measured: it would {why}" for name, why in missing.items()))
-    checks = {s.check for s in wanted if s.check is not None and s.name not in missing}
+    checks = {s.check for s in signals if s.check is not None and s.name not in missing}
     if checks and dataset.images.committed() is not None:
         measure_content(dataset, checks, sight, engine, progress)
     # What cannot be measured here stays as it was measured elsewhere.
-    have = there(anew=True) | (there() & set(lacks))
-    todo = [s for s in wanted if s.name not in have and s.name not in lacks]
+    have = up_to_date(anew=True) | (up_to_date() & set(lacks))
+    todo = [s for s in signals if s.name not in have and s.name not in lacks]
     todo += _behind(dataset, have, todo)
     groups = [Group(dataset, pairs, name, todo) for name in groups_of_signals() if any(s.group == name for s in todo)]
     if groups:
         _run(dataset, groups, engine, progress, ranges)
     return Measured(
         measured=[s.name for s in todo],
-        before=[s.name for s in wanted if s.name in have],
+        before=[s.name for s in signals if s.name in have],
         missing=missing,
     )
 
@@ -107,17 +107,17 @@ def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progre
         engine.map_parts("measure", scan, rows, progress)
     else:
         kinds, flush = corpus.kinds(), engine.flush  # the engine itself does not travel
-        gone = fingerprint(dataset) is not None
+        tombstones = fingerprint(dataset) is not None
         for kind in kinds:
             dataset.counts(kind).change()
             dataset.classes(kind).change()
         exchange = Exchange(
-            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, flush, gone), tick),
+            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, flush, tombstones), tick),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
             answer=lambda part, answers, tick: answer(corpus, part, answers, tick),
         )
-        kept, _ = engine.exchange(exchange, rows, ranges.of(kinds, pairs.rows), progress)
-        commit_counts(dataset, pairs, kept)
+        counts, _ = engine.exchange(exchange, rows, ranges.of(kinds, pairs.rows), progress)
+        commit_counts(dataset, pairs, counts)
     for group in groups:
         group.commit()
     dataset.store.clear_work()

@@ -97,25 +97,25 @@ def _function(check: str) -> Check | None:
     return Check(signal.name, f"{function.__module__}:{function.__qualname__}", signal.type)
 
 
-def measure_content(dataset: Dataset, wanted: Iterable[str], sight: Sight, engine: Engine, progress: Progress) -> bool:
+def measure_content(dataset: Dataset, names: Iterable[str], sight: Sight, engine: Engine, progress: Progress) -> bool:
     """Take the wanted checks of all images that have not been checked so; return whether there was anything to do."""
     pairs, images = dataset.ingested(), dataset.images.committed()
     assert images is not None
     before = dataset.content.committed()
     # What nearly every image signal is compared or joined by: the header costs nothing beside the rest.
-    asked = {"header", *wanted}
+    requested = {"header", *names}
     ledger = open_ledger(dataset, sight.only_open).facts.ledger if sight.only_open else None
     today = check_identities(sight.nsfw)
-    had = before.meta.looks if before is not None else {}
+    stored = before.meta.looks if before is not None else {}
     # A check that nobody asks for now stays as it was.
-    looks = {name: today[name] if name in asked and today[name] is not None else had.get(name) for name in today}
-    nsfw = sight.nsfw if "nsfw" in asked else None
+    looks = {name: today[name] if name in requested and today[name] is not None else stored.get(name) for name in today}
+    nsfw = sight.nsfw if "nsfw" in requested else None
     opened = ledger if nsfw is not None else before.meta.open if before is not None else None
     further = [check for name, of in looks.items() if of is not None and (check := _function(name)) is not None]
     run = _Run(dataset, pairs, images, sight, looks, tuple(further), nsfw, opened, engine.children(len(pairs.parts)))
     # Chunks are there while parts are replaced: then the manifest may speak of parts that are no more.
-    done = dataset.content.whole(before) and not dataset.store.names(_CHUNKS)
-    if before is not None and done and _same(before.meta, run.meta):
+    whole = dataset.content.whole(before) and not dataset.store.names(_CHUNKS)
+    if before is not None and whole and _same(before.meta, run.meta):
         return False
     if nsfw is None and looks["nsfw"] is not None:
         run = replace(run, open=_SOME)
@@ -144,7 +144,7 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
         tick(run.images.parts[part].rows)
         return table.info(part)
     images = sorted_rows(run.dataset.images, part)
-    known = _known(run, table, part, len(images))
+    earlier = _earlier(run, table, part, len(images))
     chunked = Table(run.dataset.store, f"{_CHUNKS}/{part:05d}", table.contract, Meta)
     work = []
     for number, start, rows in chunks(len(images), run.sight.chunk):
@@ -154,15 +154,15 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
             work.append((number, start, rows))
     is_open = image_urls(run.dataset, part, run.sight.only_open)["open"] if run.nsfw and run.open else None
 
-    def look_some(some: Iterator[tuple[int, int, int]], check: Callable[[], None]) -> None:
+    def look_some(assigned: Iterator[tuple[int, int, int]], check: Callable[[], None]) -> None:
         decoder = Decoder(_decoding(run))
         try:
-            for number, start, rows in some:
-                old = known[start : start + rows] if known is not None else None
+            for number, start, rows in assigned:
+                old = earlier[start : start + rows] if earlier is not None else None
                 wide = None if is_open is None else is_open[start : start + rows]
-                seen = _look(run, decoder, images[start : start + rows], old, wide, tick, check)
+                checked = _look(run, decoder, images[start : start + rows], old, wide, tick, check)
                 with chunked.writer(number, facts) as writer:
-                    writer.write(seen)
+                    writer.write(checked)
         finally:
             decoder.close()
 
@@ -181,15 +181,17 @@ def _decoding(run: _Run) -> Decoding:
     return Decoding(run.dataset.store, run.nsfw, limits, run.further)
 
 
-def _known(run: _Run, table: Table[Any], number: int, rows: int) -> pl.DataFrame | None:
+def _earlier(run: _Run, table: Table[Any], number: int, rows: int) -> pl.DataFrame | None:
     """Return what an earlier run measured of a part, without what was measured otherwise than today."""
     try:
         before = ContentMeta.model_validate(table.facts(number))
     except ValidationError:  # there is none, or nobody can tell how it was measured
         return None
     stored = table.columns(number)
-    found = sorted_rows(table, number, [column.name for column in table.contract.columns if column.name in stored])
-    if len(found) != rows:
+    stored_rows = sorted_rows(
+        table, number, [column.name for column in table.contract.columns if column.name in stored]
+    )
+    if len(stored_rows) != rows:
         return None
     pixels = pl.col("width").cast(pl.Int64) * pl.col("height")
     low, high = sorted((before.max_pixels, run.sight.max_pixels))
@@ -197,13 +199,13 @@ def _known(run: _Run, table: Table[Any], number: int, rows: int) -> pl.DataFrame
     if run.sight.seconds > before.seconds:
         again |= pl.col("status").is_in(_ENDED)
     stale = [look for look in run.looks if before.looks.get(look) not in (None, run.looks[look])]
-    gone = {signal.name for look, signals in checks().items() if look in stale for signal in signals}
-    measured = [name for name in found.columns if name not in _PLACED]
-    kept = {name: pl.lit(False) if name in gone else ~again.fill_null(False) for name in measured}
-    known = found.with_columns(
-        pl.col("sha256").alias(_WAS), *(pl.when(keep).then(pl.col(name)).alias(name) for name, keep in kept.items())
+    outdated = {signal.name for look, signals in checks().items() if look in stale for signal in signals}
+    measured = [name for name in stored_rows.columns if name not in _PLACED]
+    valid = {name: pl.lit(False) if name in outdated else ~again.fill_null(False) for name in measured}
+    earlier = stored_rows.with_columns(
+        pl.col("sha256").alias(_WAS), *(pl.when(keep).then(pl.col(name)).alias(name) for name, keep in valid.items())
     )
-    return known.with_columns(pl.col("status").fill_null("untried"))
+    return earlier.with_columns(pl.col("status").fill_null("untried"))
 
 
 def _look(
@@ -223,16 +225,16 @@ def _look(
     olds = old.to_dicts() if old is not None else [{}] * len(images)
     ticked = 0
     for number, image in enumerate(images.iter_rows(named=True)):
-        seen, looks = _state(run, image, olds[number], opens[number])
-        rows.append(seen)
+        inspected, looks = _state(run, image, olds[number], opens[number])
+        rows.append(inspected)
         if looks is not None:
             was = olds[number][_WAS] if _same_place(image, olds[number]) else None
             items.append((Place(image["tar"], image["offset"], image["size"], was), looks))
             at.append(number)
     # Strict, so that the decoder is asked to its end: else its last word would answer for the next chunk.
-    for place, (_, looks), seen in zip(at, items, decoder.look(items, check), strict=True):
-        rows[place] = _merged(rows[place], seen, looks)
-        tick(place + 1 - ticked, Counter([seen.status]))
+    for place, (_, looks), inspected in zip(at, items, decoder.look(items, check), strict=True):
+        rows[place] = _merged(rows[place], inspected, looks)
+        tick(place + 1 - ticked, Counter([inspected.status]))
         ticked = place + 1
     tick(len(images) - ticked)
     columns = run.dataset.content.contract.polars()
@@ -247,20 +249,22 @@ def _state(
     if image["tar"] is None:
         final = not image["retryable"]
         return Inspected(image["status"], image["reason"], decodable=False if final else None), None
-    known = _seen(run, old) if _same_place(image, old) else Inspected("untried")
+    earlier = _stored_values(run, old) if _same_place(image, old) else Inspected("untried")
     further = [
-        check.name for check in run.further if known.further.get(check.name) is None and known.decodable is not False
+        check.name
+        for check in run.further
+        if earlier.further.get(check.name) is None and earlier.decodable is not False
     ]
     looks = ImageChecks(
-        header=known.sha256 is None,
-        pixels=run.looks["pixels"] is not None and known.decodable is None,
-        nsfw=run.nsfw is not None and known.nsfw is None and known.decodable is not False and is_open,
+        header=earlier.sha256 is None,
+        pixels=run.looks["pixels"] is not None and earlier.decodable is None,
+        nsfw=run.nsfw is not None and earlier.nsfw is None and earlier.decodable is not False and is_open,
         checks=tuple(further),
     )
-    return known, looks if looks.header or looks.decodes else None
+    return earlier, looks if looks.header or looks.decodes else None
 
 
-def _seen(run: _Run, old: Mapping[str, Any]) -> Inspected:
+def _stored_values(run: _Run, old: Mapping[str, Any]) -> Inspected:
     """Return what an earlier run measured of an image, in the columns that its table had."""
     further = {check.name: old[check.name] for check in run.further if check.name in old}
     return Inspected(**{name: old[name] for name in Inspected._fields if name != "further"}, further=further)
@@ -271,17 +275,17 @@ def _same_place(image: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return bool(old) and all(old[name] == image[name] for name in ("url", "tar", "offset"))
 
 
-def _merged(known: Inspected, seen: Inspected, looks: ImageChecks) -> Inspected:
+def _merged(earlier: Inspected, inspected: Inspected, looks: ImageChecks) -> Inspected:
     """Put what was seen now over what was known."""
-    new = {name: value for name, value in seen._asdict().items() if value is not None}
-    new["further"] = {**known.further, **seen.further}
-    if seen.decodable and not looks.pixels:  # the detector had it decoded; that says nothing of its pHash
+    new = {name: value for name, value in inspected._asdict().items() if value is not None}
+    new["further"] = {**earlier.further, **inspected.further}
+    if inspected.decodable and not looks.pixels:  # the detector had it decoded; that says nothing of its pHash
         del new["decodable"]
-    merged = known._replace(**new)
-    if seen.status != "ok":
+    merged = earlier._replace(**new)
+    if inspected.status != "ok":
         return merged
     # A verdict that this look did not ask for stays.
     again = [*(["score"] if looks.nsfw else []), *looks.checks]
-    failed = (known.reason or "").removeprefix("no ").partition(":")[0].split(", ")
-    stays = known.decodable is False or (known.status == "unscored" and not set(failed) & set(again))
-    return merged._replace(status=known.status if stays else "ok", reason=known.reason if stays else None)
+    failed = (earlier.reason or "").removeprefix("no ").partition(":")[0].split(", ")
+    stays = earlier.decodable is False or (earlier.status == "unscored" and not set(failed) & set(again))
+    return merged._replace(status=earlier.status if stays else "ok", reason=earlier.reason if stays else None)

@@ -81,15 +81,15 @@ def merged(runs: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
 
 def joined(slices: Iterable[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
     """Put slices of keys and totals one behind the other."""
-    some = [(_NOWHERE.astype(np.int64),) * 2, *slices]
-    return np.concatenate([keys for keys, _ in some]), np.concatenate([counts for _, counts in some])
+    runs = [(_NOWHERE.astype(np.int64),) * 2, *slices]
+    return np.concatenate([keys for keys, _ in runs]), np.concatenate([counts for _, counts in runs])
 
 
 def weighted(counts: Counts, places: Places, copies: Counts) -> Counts:
     """Return the counts of keys at `places`, each occurrence counted as often as it has copies."""
     counts = counts.copy()
-    more = np.flatnonzero(copies > 1)  # few: merging is rare
-    np.add.at(counts, places[more], copies[more] - 1)
+    repeated = np.flatnonzero(copies > 1)  # few: merging is rare
+    np.add.at(counts, places[repeated], copies[repeated] - 1)
     return counts
 
 
@@ -129,23 +129,23 @@ class Asking:
         texts = [kind for kind in self.kinds if kind != "ngrams"]
         if texts:
             distinct, counts, places = place(text_keys(piece))
-            gone = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
-            if gone is not None:
-                counts = uncounted(counts, places[gone])
+            taken_down = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
+            if taken_down is not None:
+                counts = uncounted(counts, places[taken_down])
             for kind in texts:
                 self._held += len(places)
                 of_kind = counts
                 if kind != "texts":
                     copies = piece.frame["copies"].to_numpy()
-                    copies = copies if gone is None else np.where(gone, 1, copies)
+                    copies = copies if taken_down is None else np.where(taken_down, 1, copies)
                     of_kind = weighted(counts, places, copies)
                 self._stacks[kind].add(distinct, of_kind, places)
         if "ngrams" in self.kinds:
-            counted, asked, many = ngram_keys(piece)
-            self._held += len(counted) + len(asked)
+            counted, queries, lengths = ngram_keys(piece)
+            self._held += len(counted) + len(queries)
             self._counted.append(count(counted))
-            self._stacks["ngrams"].add(*place(asked))
-            self._many.append(many)
+            self._stacks["ngrams"].add(*place(queries))
+            self._many.append(lengths)
 
     @property
     def full(self) -> bool:
@@ -185,8 +185,8 @@ def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, 
         for keys, counts in totals:
             if not counts.all():  # the empty text, where only tombstones have it
                 keys, counts = keys[counts > 0], counts[counts > 0]  # noqa: PLW2901
-            values, many = np.unique(counts, return_counts=True)
-            for value, times in zip(values.tolist(), many.tolist(), strict=True):
+            values, frequencies = np.unique(counts, return_counts=True)
+            for value, times in zip(values.tolist(), frequencies.tolist(), strict=True):
                 classes[value] = classes.get(value, 0) + times
             yield pl.DataFrame({"key": keys, "count": counts})
 
@@ -197,15 +197,15 @@ def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, 
     return writer.info, classes
 
 
-def commit_counts(dataset: Dataset, pairs: Manifest[PairsMeta], kept: Mapping[str, Sequence[Kept]]) -> None:
+def commit_counts(dataset: Dataset, pairs: Manifest[PairsMeta], ranges_of: Mapping[str, Sequence[Kept]]) -> None:
     """Commit the counts tables, and write their counts of counts."""
-    for kind, every in kept.items():
-        ranges = [one for one in every if one is not None]
+    for kind, of_kind in ranges_of.items():
+        ranges = [written for written in of_kind if written is not None]
         if not ranges:
             continue
         classes: Classes = {}
-        for _, some in ranges:
-            for value, times in some.items():
+        for _, frequencies in ranges:
+            for value, times in frequencies.items():
                 classes[value] = classes.get(value, 0) + times
         table = dataset.classes(kind)
         with table.writer(0, {}) as writer:
@@ -226,19 +226,19 @@ def answer(corpus: Group, part: int, answers: Iterator[Answers], tick: Tick) -> 
     if look.finished:
         return
     counted = {signal.name: signal.counted for signal in look.absent if signal.counted is not None}
-    by_url = [name for name, each in counted.items() if each.keys == "urls"]
+    by_url = [name for name, of in counted.items() if of.keys == "urls"]
     images = texts_per_image(corpus.source, part) if by_url else None
-    held: dict[str, NDArray[np.int64]] = {}
+    block: dict[str, NDArray[np.int64]] = {}
     with look.writer() as writer:
         for number, rows in enumerate(corpus.source.piece_rows(part)):
-            if not held or not len(next(iter(held.values()))):
-                held = _columns(counted, dict(zip(corpus.kinds(), next(answers, ()), strict=False)))
-            made = [pl.Series(name, column[:rows]) for name, column in held.items()]
-            held = {name: column[rows:] for name, column in held.items()}
+            if not block or not len(next(iter(block.values()))):
+                block = _columns(counted, dict(zip(corpus.kinds(), next(answers, ()), strict=False)))
+            series = [pl.Series(name, column[:rows]) for name, column in block.items()]
+            block = {name: column[rows:] for name, column in block.items()}
             if images is not None:
                 values = images.take(rows)
-                made += [pl.Series(name, values) for name in by_url]
-            writer.write(look.joined(number, made))
+                series += [pl.Series(name, values) for name in by_url]
+            writer.write(look.joined(number, series))
             tick(rows)
 
 

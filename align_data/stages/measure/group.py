@@ -31,8 +31,8 @@ class Group:
         # Names, not definitions: a group travels to other machines.
         self.new = [signal.name for signal in todo if signal.group == name]
         self.columns = ordered([*fresh(dataset, name, pairs), *self.new])
-        kept = identities(dataset, [column for column in self.columns if column not in self.new])
-        self._identities = {**kept, **identities(dataset, self.new, anew=True)}
+        stored = identities(dataset, [column for column in self.columns if column not in self.new])
+        self._identities = {**stored, **identities(dataset, self.new, anew=True)}
         self.tombstones = fingerprint(dataset) is not None
 
     def kinds(self) -> list[str]:
@@ -49,8 +49,8 @@ class Group:
         facts = {"signals": self._identities, "pairs": source}
         stored = self.table.facts(number) or {}
         same_pairs = stored.get("pairs") == source
-        there = [n for n in self.columns if same_pairs and stored["signals"].get(n) == self._identities[n]]
-        return GroupPart(self, number, facts, there, finished=digest(stored) == digest(facts))
+        present = [n for n in self.columns if same_pairs and stored["signals"].get(n) == self._identities[n]]
+        return GroupPart(self, number, facts, present, finished=digest(stored) == digest(facts))
 
     def commit(self) -> None:
         """Write the manifest over the finished parts."""
@@ -79,23 +79,23 @@ class GroupPart:
 
     def measured(self, number: int, piece: Piece) -> pl.DataFrame:
         """Return all columns of piece `number`: those that are there read, the absent ones measured."""
-        made = [signal.measure(piece).alias(signal.name) for signal in self.absent if signal.measure is not None]
-        return self.joined(number, made)
+        columns = [signal.measure(piece).alias(signal.name) for signal in self.absent if signal.measure is not None]
+        return self.joined(number, columns)
 
-    def joined(self, number: int, made: list[pl.Series]) -> pl.DataFrame:
+    def joined(self, number: int, columns: list[pl.Series]) -> pl.DataFrame:
         """Put new columns of piece `number` beside those that are there."""
         old = self.group.table.piece(self.number, number, self.there).get_columns() if self.there else []
         if self.group.tombstones:
-            made = self._as_before(number, made)
-        return pl.DataFrame([*old, *made]).select(self.group.columns)
+            columns = self._as_before(number, columns)
+        return pl.DataFrame([*old, *columns]).select(self.group.columns)
 
-    def _as_before(self, number: int, made: list[pl.Series]) -> list[pl.Series]:
+    def _as_before(self, number: int, columns: list[pl.Series]) -> list[pl.Series]:
         """Return new columns with what older ones have of pairs taken down since: there is nothing to measure."""
         table = self.group.table
         stored = table.columns(self.number) if table.facts(self.number) is not None else []
-        older = [series.name for series in made if series.name in stored]
-        gone = self.group.source.piece(self.number, number, ["url"])["url"] == ""
-        if not older or not gone.any():
-            return made
-        before = {series.name: series for series in table.piece(self.number, number, older)}
-        return [before[new.name].zip_with(gone, new) if new.name in before else new for new in made]
+        older = [column.name for column in columns if column.name in stored]
+        taken_down = self.group.source.piece(self.number, number, ["url"])["url"] == ""
+        if not older or not taken_down.any():
+            return columns
+        before = {columns.name: columns for columns in table.piece(self.number, number, older)}
+        return [before[new.name].zip_with(taken_down, new) if new.name in before else new for new in columns]

@@ -40,28 +40,28 @@ def texts_per_image(pairs: Table[Any], part: int) -> Repeats:
     """
     starts: list[NDArray[np.intp]] = []
     clashes: set[str] = set()
-    rows, last = 0, pl.DataFrame()
+    rows, previous = 0, pl.DataFrame()
     for piece in pairs.pieces(part, ["uid", "url"]):
         heads = piece.select(image_key(pl.col("uid")).alias("key"), "url")
-        both = pl.concat([last, heads]) if len(last) else heads
-        changed = both.select(
+        joined = pl.concat([previous, heads]) if len(previous) else heads
+        changed = joined.select(
             key=pl.col("key").ne_missing(pl.col("key").shift(1)),
             url=pl.col("url").ne_missing(pl.col("url").shift(1)),
-        )[len(last) :]
+        )[len(previous) :]
         starts.append(np.flatnonzero(changed["key"].to_numpy()) + rows)
         clashes |= set(heads.filter(changed["url"] & ~changed["key"])["key"])
         rows += len(piece)
-        last = heads[-1:]
+        previous = heads[-1:]
     lengths = np.diff(np.concatenate([*starts, [rows]])).astype(np.int64)
     return Repeats(lengths, _by_url(pairs, part, clashes) if clashes else {})
 
 
 def _by_url(pairs: Table[Any], part: int, keys: set[str]) -> dict[int, int]:
     """Return row → number of rows with its URL, for the rows whose URL's key is one of `keys`."""
-    found, at = [], 0
+    frames, at = [], 0
     for piece in pairs.pieces(part, ["uid", "url"]):
-        some = piece.with_row_index("row", at).filter(image_key(pl.col("uid")).is_in(list(keys)))
-        found.append(some.select("row", "url"))
+        matching = piece.with_row_index("row", at).filter(image_key(pl.col("uid")).is_in(list(keys)))
+        frames.append(matching.select("row", "url"))
         at += len(piece)
-    counted = pl.concat(found).with_columns(n=pl.len().over("url"))
+    counted = pl.concat(frames).with_columns(n=pl.len().over("url"))
     return dict(zip(counted["row"].to_list(), counted["n"].to_list(), strict=True))

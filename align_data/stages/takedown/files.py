@@ -67,7 +67,7 @@ def wrong_note(store: Store, name: str, why: str) -> DatasetError:
 def check_names(store: Store, name: str, said: Iterable[str], known: Iterable[str]) -> None:
     """Raise DatasetError where a note names a file that a takedown cannot have meant."""
     for file in sorted(set(said) - set(known)):
-        raise wrong_note(store, name, f"it names the file {names.shown(file)}")
+        raise wrong_note(store, name, f"it names the file {names.display(file)}")
 
 
 def note(store: Store, name: str, value: dict[str, Any]) -> None:

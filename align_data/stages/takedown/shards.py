@@ -127,7 +127,7 @@ def examine(export: Export, gone: pl.Series) -> Held:
     for rows in _read(export.store, export.manifest["index"]["name"], ["uid", "shard"]):
         for other in sorted(set(rows["shard"]) - known):
             raise DatasetError(
-                f"{export.store.path(export.manifest['index']['name'])} names the file {names.shown(other)}, "
+                f"{export.store.path(export.manifest['index']['name'])} names the file {names.display(other)}, "
                 "which the manifest does not; see align-data verify"
             )
         for (name,), some in rows.filter(pl.col("uid").is_in(dead)).group_by("shard", maintain_order=True):
