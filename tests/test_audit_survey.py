@@ -36,7 +36,7 @@ from align_data.stages.ingest import Parts
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import takedown
-from align_data.stages.takedown.asked import read as read_lists
+from align_data.stages.takedown.lists import read as read_lists
 from align_data.storage.tables import digest
 
 NONE = 2**63 - 1

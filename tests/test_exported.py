@@ -27,7 +27,7 @@ from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split, selection, shards
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
-from align_data.stages.takedown import Asked, takedown
+from align_data.stages.takedown import TakedownLists, takedown
 from align_data.stages.verify import verify
 from align_data.storage.store import Store
 
@@ -116,7 +116,7 @@ def test_what_is_taken_down_while_it_is_exported_is_in_no_export(
     def meanwhile(*arguments: Any) -> None:
         if when == "after the shards":
             make_all(*arguments)
-        asked = Asked({"uids": (gone,)}, {"uids": ""})
+        asked = TakedownLists({"uids": (gone,)}, {"uids": ""})
         takedown(dataset, asked, [], LocalEngine(tmp_path / "_work-2", 1), Silent())
         if when == "before the shards":
             make_all(*arguments)

@@ -35,7 +35,7 @@ from align_data.stages.export import Form, export
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import takedown
-from align_data.stages.takedown.asked import Asked
+from align_data.stages.takedown.lists import TakedownLists
 from align_data.storage.store import Store
 
 SCORE = "similarity.made_up"
@@ -159,7 +159,7 @@ def use(dataset: Dataset, engine: Engine, folder: Path) -> dict[str, bytes]:
         assert len(rows)
         assert dict(zip(rows["uid"], rows.select(*values).iter_rows(), strict=True)).items() <= by_uid.items()
     gone = read(dataset, "pairs")["uid"][3]
-    takedown(dataset, Asked({"uids": [gone]}, {"uids": ""}), [], engine, Silent())
+    takedown(dataset, TakedownLists({"uids": [gone]}, {"uids": ""}), [], engine, Silent())
     values["opening"][3] = ""
     after = measured(dataset)
     assert after["opening"].to_list() == values["opening"]

@@ -33,7 +33,7 @@ from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split
 from align_data.stages.measure import Sight, measure
 from align_data.stages.pipeline import Decision, decide_ledger
-from align_data.stages.takedown import Asked, Report, takedown
+from align_data.stages.takedown import TakedownLists, TakedownReport, takedown
 from align_data.stages.takedown.plan import fresh
 from align_data.stages.verify import verify
 from align_data.stages.why import why
@@ -91,9 +91,9 @@ class Place:
     def engine(self) -> LocalEngine:
         return LocalEngine(self.folder / "_work", 1)
 
-    def takedown(self, folders: Sequence[str] = (), **asked: Any) -> Report:
+    def takedown(self, folders: Sequence[str] = (), **asked: Any) -> TakedownReport:
         options = {name: asked.pop(name) for name in ("copies", "forget_counts", "dry_run") if name in asked}
-        lists = Asked({kind: tuple(some) for kind, some in asked.items()}, dict.fromkeys(asked, ""))
+        lists = TakedownLists({kind: tuple(some) for kind, some in asked.items()}, dict.fromkeys(asked, ""))
         return takedown(self.dataset, lists, folders, self.engine(), Silent(), **options)
 
     def tree(self, *inside: str) -> dict[str, bytes]:

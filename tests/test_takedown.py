@@ -40,14 +40,14 @@ from align_data.stages import takedown as stage
 from align_data.stages.audit import audit, examples
 from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split, export
-from align_data.stages.fetch import Report as Fetched
+from align_data.stages.fetch import TakedownReport as Fetched
 from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
-from align_data.stages.takedown import Report, takedown
-from align_data.stages.takedown.asked import read as read_lists
-from align_data.stages.takedown.asked import rejected
+from align_data.stages.takedown import TakedownReport, takedown
+from align_data.stages.takedown.lists import read as read_lists
+from align_data.stages.takedown.lists import rejected
 from align_data.stages.verify import verify
 from align_data.stages.why import why
 from align_data.storage.store import Store
@@ -120,7 +120,9 @@ class Place:
     def engine(self) -> LocalEngine:
         return LocalEngine(self.dataset.store.work, 1)
 
-    def takedown(self, folders: Sequence[str] | None = None, dry_run: bool = False, **lists: Sequence[str]) -> Report:
+    def takedown(
+        self, folders: Sequence[str] | None = None, dry_run: bool = False, **lists: Sequence[str]
+    ) -> TakedownReport:
         files = {}
         for kind, values in lists.items():
             files[kind] = [str(self.folder.parent / f"{kind}.txt")]
@@ -202,7 +204,7 @@ def dead_of(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     return before.filter((after["url"] == "") & (before["url"] != ""))
 
 
-def check(place: Place, base: Path, uids: set[str], report: Report) -> None:
+def check(place: Place, base: Path, uids: set[str], report: TakedownReport) -> None:
     """All of some pairs is gone, everywhere; all of the others is as it was."""
     old, before, after = Place(base), Place(base).pairs(), place.pairs()
     assert before["uid"].equals(after["uid"])
@@ -286,7 +288,7 @@ def check_export(folder: Path, pairs: int) -> None:
         assert stats["count"] == stats["successes"] == stats["status_dict"]["success"] == shard["pairs"]
 
 
-def check_receipt(place: Place, base: Path, report: Report) -> None:
+def check_receipt(place: Place, base: Path, report: TakedownReport) -> None:
     """The receipt names every file that has changed, with its SHA-256 before and after, and no other."""
     before, after = Place(base).tree(), place.tree()
     stored = json.loads(after.pop(f"dataset/{report.stored}"))
@@ -609,7 +611,7 @@ def test_a_host_is_found_in_either_form_of_its_name(tmp_path: Path) -> None:
         dataset = Dataset(Store(folder / "dataset"))
         engine = LocalEngine(dataset.store.work, 1)
         ingest(write_list(folder / "lists", rows), dataset, engine, Silent())
-        found = takedown(dataset, stage.Asked({"hosts": (asked,)}, {"hosts": ""}), [], engine, Silent())
+        found = takedown(dataset, stage.TakedownLists({"hosts": (asked,)}, {"hosts": ""}), [], engine, Silent())
         assert sorted(int(url[-1]) for url in read(dataset, "pairs")["url"] if url) == left
         assert found.receipt.asked["hosts"]["found"] == 1
 
@@ -774,7 +776,7 @@ def test_rejected_rows_lose_what_they_show(place: Place) -> None:
 
 @given(st.lists(st.sampled_from(["http://a/1", "http://a/10", "ftp://b.c/", "http://b.c/\N{REPLACEMENT CHARACTER}x"])))
 def test_a_detail_is_compared_whole(details: list[str]) -> None:
-    asked = stage.Asked({"urls": ("http://a/1", "http://b.c/"), "hosts": ("c",)}, {})
+    asked = stage.TakedownLists({"urls": ("http://a/1", "http://b.c/"), "hosts": ("c",)}, {})
     shown = [("url: " if i % 2 else "") + detail for i, detail in enumerate(details)]
     hit, found = rejected(pl.Series(shown, dtype=pl.String), asked)
     assert hit.to_list() == [detail != "http://a/10" for detail in details]
@@ -832,7 +834,7 @@ def test_a_dataset_that_is_on_no_disk(base: Path, place: Place) -> None:
         memory.pipe_file(f"/takedown/{name}", content)
     dataset = Dataset(Store("memory://takedown/dataset", place.folder / "work"))
     folders = [f"memory://takedown/{form}" for form in FORMS]
-    asked = stage.Asked({"uids": tuple(chosen(base, 4)["uid"])}, {"uids": ""})
+    asked = stage.TakedownLists({"uids": tuple(chosen(base, 4)["uid"])}, {"uids": ""})
     report = takedown(dataset, asked, folders, place.engine(), Silent())
     place.takedown(uids=chosen(base, 4)["uid"].to_list())
     tree = {name.removeprefix("/takedown/"): memory.cat_file(name) for name in memory.find("/takedown")}
@@ -1011,7 +1013,7 @@ def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path)
     with pytest.raises(DatasetError, match="is no dataset"):
         takedown(
             Dataset(Store(tmp_path / "none")),
-            stage.Asked({"uids": ("0" * 32,)}, {"uids": ""}),
+            stage.TakedownLists({"uids": ("0" * 32,)}, {"uids": ""}),
             [],
             place.engine(),
             Silent(),
@@ -1042,7 +1044,7 @@ def test_both_engines_rewrite_the_same_bytes(base: Path, tmp_path: Path) -> None
 
     conf = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     folder = tmp_path / "place"
-    asked = stage.Asked({"urls": tuple(chosen(base, 4)["url"])}, {"urls": ""})
+    asked = stage.TakedownLists({"urls": tuple(chosen(base, 4)["url"])}, {"urls": ""})
     trees = []
     spark = SparkEngine(conf)
     for engine in (LocalEngine(tmp_path / "work", 2), spark):

@@ -26,15 +26,15 @@ from align_data.engines.local import LocalEngine
 from align_data.signals import SIGNALS, Signal
 from align_data.signals.contracts import measured
 from align_data.stages.measure import Ranges, measure
-from align_data.stages.takedown import Asked, Report, takedown
+from align_data.stages.takedown import TakedownLists, TakedownReport, takedown
 from align_data.stages.takedown.part import erased
 from align_data.stages.why import why
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store
 
 
-def down(dataset: Dataset, folder: Path, kind: str = "uids", *values: str, **options: Any) -> Report:
-    asked = Asked({kind: values}, {kind: ""})
+def down(dataset: Dataset, folder: Path, kind: str = "uids", *values: str, **options: Any) -> TakedownReport:
+    asked = TakedownLists({kind: values}, {kind: ""})
     return takedown(dataset, asked, [], LocalEngine(folder / "_work-2", 1), Silent(), **options)
 
 

@@ -20,7 +20,7 @@ from align_data.cli.options import (
 )
 from align_data.common.errors import DatasetError
 from align_data.stages.pipeline import session
-from align_data.stages.takedown import KINDS, Report, read, takedown
+from align_data.stages.takedown import KINDS, TakedownReport, read, takedown
 
 _ABOUT = {
     "urls": "Image URLs, as the input had them.",
@@ -104,7 +104,7 @@ def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: An
         )
 
 
-def _print(report: Report, dataset: str) -> None:
+def _print(report: TakedownReport, dataset: str) -> None:
     receipt = report.receipt
     for name in report.before:
         tell(f"finished before: {dataset}/{name}")

@@ -20,14 +20,15 @@ from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
 from align_data.data.meta import ImagesMeta, LedgerMeta, PairsMeta
 from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
-from align_data.stages.takedown.asked import KINDS, Asked, read
 from align_data.stages.takedown.files import Rewritten, rewritten
 from align_data.stages.takedown.forget import forget_keys
-from align_data.stages.takedown.part import Done, Scrub, anew, scrub, scrub_rejected
+from align_data.stages.takedown.integrity import Integrity
+from align_data.stages.takedown.lists import KINDS, TakedownLists, read
+from align_data.stages.takedown.part import PartReceipt, Scrub, anew, scrub, scrub_rejected
 from align_data.stages.takedown.part import examine as examine_part
 from align_data.stages.takedown.plan import (
-    Plan,
     Receipt,
+    TakedownPlan,
     begin,
     forget,
     fresh,
@@ -41,14 +42,13 @@ from align_data.stages.takedown.planning import Request, by_part, make_plan
 from align_data.stages.takedown.shards import Export, Scrubbed, open_export, scrub_export
 from align_data.stages.takedown.shards import check as check_shards
 from align_data.stages.takedown.shards import examine as examine_shards
-from align_data.stages.takedown.written import Written
 from align_data.storage.tables import MANIFEST, Manifest, PartInfo, Table
 
-__all__ = ["KINDS", "Asked", "Receipt", "Report", "not_read", "read", "takedown"]
+__all__ = ["KINDS", "Receipt", "TakedownLists", "TakedownReport", "not_read", "read", "takedown"]
 
 
 @dataclass
-class Report:
+class TakedownReport:
     """What a takedown did, or would do."""
 
     receipt: Receipt
@@ -61,19 +61,19 @@ class Report:
     @property
     def nothing(self) -> bool:
         """Whether there is nothing to take down."""
-        found = self.receipt
-        shards = any(one.pairs for one in found.shards)
-        return not (found.pairs or found.rejected or found.banned or shards)
+        receipt = self.receipt
+        shards = any(export.pairs for export in receipt.shards)
+        return not (receipt.pairs or receipt.rejected or receipt.banned or shards)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        rest = {"stored": self.stored, "finished_before": self.before, "dry_run": self.dry_run}
-        return {**self.receipt.to_json(), **rest}
+        run = {"stored": self.stored, "finished_before": self.before, "dry_run": self.dry_run}
+        return {**self.receipt.to_json(), **run}
 
 
 def takedown(
     dataset: Dataset,
-    asked: Asked,
+    lists: TakedownLists,
     folders: Sequence[str],
     engine: Engine,
     progress: Progress,
@@ -82,7 +82,7 @@ def takedown(
     copies: bool = False,
     forget_counts: bool = False,
     work: str | None = None,
-) -> Report:
+) -> TakedownReport:
     """Take down all pairs that are asked for, and all tombstones out of the exported `folders`.
 
     With `copies` the pairs of other URLs whose images have the same bytes go too, with `forget_counts` the keys of
@@ -91,8 +91,8 @@ def takedown(
     """
     pairs = dataset.pairs.committed() or dataset.ingested()
     exports = _open(folders, pairs, work)
-    digest = request_of(asked, [export.key for export in exports], copies=copies, forget=forget_counts)
-    request = Request(asked, folders, digest, copies, forget_counts)
+    digest = request_of(lists, [export.key for export in exports], copies=copies, forget=forget_counts)
+    request = Request(lists, folders, digest, copies, forget_counts)
     before, plan = [], under_way(dataset)
     if plan is None and not dry_run:
         forget(dataset)  # what one that was killed at its very end has left
@@ -102,29 +102,29 @@ def takedown(
         also = f", also in {', '.join(plan.shards)}" if plan.shards else ""  # which this command need not name
         progress.say(f"takedown {plan.number:04d} did not finish: it is carried out now{also}")
         report = _carry_out(dataset, pairs, plan, engine, progress, work)
-        if plan.request == digest or not (asked.values or exports):
+        if plan.request == digest or not (lists.values or exports):
             return report
         before = [report.stored] if report.stored else []
         exports = _open(folders, pairs, work)  # they may be others now
-    elif not (asked.values or exports):
+    elif not (lists.values or exports):
         raise DatasetError("nothing is asked for: give a list of URLs, hosts, SHA-256 or uids, or exported folders")
-    written = Written.of(dataset, pairs) if plan is None or not dry_run else Written.unchecked(dataset, pairs)
+    integrity = Integrity.of(dataset, pairs) if plan is None or not dry_run else Integrity.unchecked(dataset, pairs)
     request = replace(request, folders=[export.store.url for export in exports])
-    new, uids = make_plan(written, request, engine, progress)
+    new, uids = make_plan(integrity, request, engine, progress)
     dead = pl.concat([every(dataset.tombstones), pl.Series("uid", uids, pl.String)])
-    held = [examine_shards(export, dead) for export in exports]
+    shard_matches = [examine_shards(export, dead) for export in exports]
     receipt = Receipt.of(new, uids)
     receipt.shards = [
-        Scrubbed(export.store.url, export.format, some.pairs, list(some.shards))
-        for export, some in zip(exports, held, strict=True)
+        Scrubbed(export.store.url, export.format, matches.pairs, list(matches.shards))
+        for export, matches in zip(exports, shard_matches, strict=True)
     ]
-    report = Report(receipt, before=before, dry_run=dry_run)
+    report = TakedownReport(receipt, before=before, dry_run=dry_run)
     if report.nothing and receipt.unread:
         raise DatasetError(f"nothing is taken down: {not_read(receipt.unread)}")
     if dry_run:
         _foresee(dataset, pairs, receipt, map(int, new.rejected), engine, progress)
-    for export, some in zip(exports, held, strict=True):
-        check_shards(export, list(some.shards), engine, progress)
+    for export, matches in zip(exports, shard_matches, strict=True):
+        check_shards(export, list(matches.shards), engine, progress)
     if dry_run or report.nothing:
         receipt.forgotten = {kind: len(keys) for kind, keys in new.forget.items()}
         receipt.tombstones = len(dead)
@@ -147,8 +147,8 @@ def _foresee(
     progress: Progress,
 ) -> None:
     """Fill in what a takedown would do to the dataset."""
-    asked = by_part(pairs, receipt.uids)
-    job, parts = Scrub(dataset, pairs, receipt.takedown, "", asked), list(asked)
+    uids_by_part = by_part(pairs, receipt.uids)
+    job, parts = Scrub(dataset, pairs, receipt.takedown, "", uids_by_part), list(uids_by_part)
     rows = [pairs.parts[part].rows for part in parts]
     files = [dataset.rejected.part_name(part) for part in rejected]
     for notes in engine.map_parts("takedown: look", lambda n, _: examine_part(job, parts[n]), rows, progress):
@@ -166,8 +166,13 @@ def _foresee(
 
 
 def _carry_out(
-    dataset: Dataset, pairs: Manifest[PairsMeta], plan: Plan, engine: Engine, progress: Progress, work: str | None
-) -> Report:
+    dataset: Dataset,
+    pairs: Manifest[PairsMeta],
+    plan: TakedownPlan,
+    engine: Engine,
+    progress: Progress,
+    work: str | None,
+) -> TakedownReport:
     """Do what is planned, from wherever a killed run left it."""
     dataset.store.clear_work()  # a killed fetch leaves bytes there
     for table in tables(dataset):
@@ -180,21 +185,21 @@ def _carry_out(
     tombstones = fingerprint(dataset) or ""
     job = Scrub(dataset, pairs, plan.number, tombstones)
     parts = list(by_part(pairs, uids))
-    done = engine.map_parts(
+    receipts = engine.map_parts(
         "takedown", lambda n, tick: scrub(job, parts[n], tick), [pairs.parts[part].rows for part in parts], progress
     )
-    every_part = [*zip(parts, done, strict=True), *_reject(job, plan, engine, progress)]
+    every_part = [*zip(parts, receipts, strict=True), *_reject(job, plan, engine, progress)]
     every_part += forget_keys(dataset, plan.forget, plan.manifests, engine, progress)
     _commit(dataset, tombstones, every_part)
     receipt = Receipt.of(plan, uids)
     receipt.pairs, receipt.tombstones = 0, len(every(dataset.tombstones))
-    for one in done:
+    for part_receipt in receipts:
         for name in ("pairs", "images", "fetched", "bytes", "tars"):
-            setattr(receipt, name, getattr(receipt, name) + getattr(one, name))
-    for _, one in every_part:
-        for kind, number in one.forgotten.items():
+            setattr(receipt, name, getattr(receipt, name) + getattr(part_receipt, name))
+    for _, part_receipt in every_part:
+        for kind, number in part_receipt.forgotten.items():
             receipt.forgotten[kind] = receipt.forgotten.get(kind, 0) + number
-    receipt.files = [file for _, one in every_part for file in one.files]
+    receipt.files = [file for _, part_receipt in every_part for file in part_receipt.files]
     receipt.files += rewritten(dataset.store, plan.manifests.items())
     dead = every(dataset.tombstones)
     for place, url in enumerate(plan.shards):
@@ -204,38 +209,38 @@ def _carry_out(
         except DatasetError as error:  # the others are not to wait for it
             progress.say(str(error))
             receipt.shards.append(Scrubbed(url, "", note=str(error)))
-    return Report(receipt, store_receipt(dataset, receipt))
+    return TakedownReport(receipt, store_receipt(dataset, receipt))
 
 
-def _reject(job: Scrub, plan: Plan, engine: Engine, progress: Progress) -> list[tuple[int, Done]]:
+def _reject(job: Scrub, plan: TakedownPlan, engine: Engine, progress: Progress) -> list[tuple[int, PartReceipt]]:
     """Take the details out of the rejected rows that were asked for."""
     parts = [int(part) for part in plan.rejected]
     rows = [len(plan.rejected[str(part)]) for part in parts]
-    done = engine.map_parts(
+    receipts = engine.map_parts(
         "takedown: rejected",
         lambda n, tick: scrub_rejected(job, parts[n], plan.rejected[str(parts[n])], tick),
         rows,
         progress,
         "rows",
     )
-    return list(zip(parts, done, strict=True))
+    return list(zip(parts, receipts, strict=True))
 
 
-def _commit(dataset: Dataset, tombstones: str, done: Sequence[tuple[int, Done]]) -> None:
+def _commit(dataset: Dataset, tombstones: str, receipts: Sequence[tuple[int, PartReceipt]]) -> None:
     """Bring the manifests up to what was rewritten; each once, for what they count cannot be taken away twice."""
     for table in tables(dataset):
         manifest = table.committed()
         if manifest is None:
             continue
         parts, meta = list(manifest.parts), manifest.meta
-        for part, one in done:
-            if table.name in one.sizes:
-                parts[part] = PartInfo(**{**one.sizes[table.name], "sha256": parts[part].sha256})
+        for part, part_receipt in receipts:
+            if table.name in part_receipt.sizes:
+                parts[part] = PartInfo(**{**part_receipt.sizes[table.name], "sha256": parts[part].sha256})
         if isinstance(meta, LedgerMeta) and tombstones not in ("", meta.tombstones):
-            masks = _masks(manifest, table, done)
+            masks = _masks(manifest, table, receipts)
             meta = meta.model_copy(update={"masks": masks, "tombstones": tombstones})
         if isinstance(meta, ImagesMeta) and tombstones not in ("", meta.tombstones):
-            removed = sum((Counter(part_done.statuses) for _, part_done in done), Counter[str]())
+            removed = sum((Counter(part_receipt.statuses) for _, part_receipt in receipts), Counter[str]())
             statuses = {name: n for name, number in meta.statuses.items() if (n := number - removed[name])}
             if removed:
                 meta = meta.model_copy(update={"statuses": statuses, "tombstones": tombstones})
@@ -243,11 +248,13 @@ def _commit(dataset: Dataset, tombstones: str, done: Sequence[tuple[int, Done]])
             table.commit(parts, meta)
 
 
-def _masks(manifest: Manifest[LedgerMeta], table: Table[Any], done: Sequence[tuple[int, Done]]) -> list[list[int]]:
+def _masks(
+    manifest: Manifest[LedgerMeta], table: Table[Any], receipts: Sequence[tuple[int, PartReceipt]]
+) -> list[list[int]]:
     """Return a ledger's masks, counted anew."""
-    found: Masks = dict(masks_of(manifest))
+    masks: Masks = dict(masks_of(manifest))
     name = table.name.partition("/")[2]
-    for _, one in done:
-        for failed, unknown, number in one.masks.get(name, ()):
-            add_masks(found, {(failed, unknown): -number, (failed | TAKEN_DOWN, unknown): number})
-    return [[failed, unknown, number] for (failed, unknown), number in sorted(found.items()) if number]
+    for _, part_receipt in receipts:
+        for failed, unknown, number in part_receipt.masks.get(name, ()):
+            add_masks(masks, {(failed, unknown): -number, (failed | TAKEN_DOWN, unknown): number})
+    return [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items()) if number]

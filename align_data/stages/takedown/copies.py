@@ -11,7 +11,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data.image_table import sorted_rows
 from align_data.engines.base import Engine
-from align_data.stages.takedown.written import Written, uids_within
+from align_data.stages.takedown.integrity import Integrity, uids_within
 
 
 @dataclass
@@ -25,16 +25,16 @@ class Copies:
 
 
 @dataclass(frozen=True)
-class _Search:
+class _CopySearch:
     """What is the same for all parts. It travels to other machines."""
 
-    written: Written
+    integrity: Integrity
     by_part: Mapping[int, Sequence[str]]
     """Part → uids that are taken down."""
 
     def images(self, part: int) -> tuple[set[str], list[str]]:
         """Return the SHA-256 of the images of a part that lose their last pair, and what could not be looked into."""
-        dataset = self.written.dataset
+        dataset = self.integrity.dataset
         try:
             dead = pl.Series("uid", list(self.by_part[part]), pl.String)
             urls = set(pl.concat(uids_within(dataset, part, dead))["url"])
@@ -45,56 +45,56 @@ class _Search:
         except DatasetError as error:
             return set(), [str(error)]
 
-    def copies(self, part: int, asked: set[str]) -> Copies:
+    def copies(self, part: int, sha256s: set[str]) -> Copies:
         """Return the pairs of a part that are not taken down, and whose image has one of the SHA-256."""
-        dataset, dead = self.written.dataset, pl.Series("uid", list(self.by_part.get(part, ())), pl.String).implode()
-        found, urls = Copies(), set[str]()
+        dataset, dead = self.integrity.dataset, pl.Series("uid", list(self.by_part.get(part, ())), pl.String).implode()
+        part_copies, urls = Copies(), set[str]()
         try:
-            same = self._content(part).filter(pl.col("sha256").is_in(list(asked)))["url"].implode()
+            same = self._content(part).filter(pl.col("sha256").is_in(list(sha256s)))["url"].implode()
             for piece in dataset.pairs.pieces(part, ["uid", "url"]) if len(same[0]) else ():
                 rows = piece.filter((pl.col("url") != "") & pl.col("url").is_in(same) & ~pl.col("uid").is_in(dead))
-                found.uids += rows["uid"].to_list()
+                part_copies.uids += rows["uid"].to_list()
                 urls |= set(rows["url"])
         except DatasetError as error:
-            found.unread.append(str(error))
-        found.urls = len(urls)
-        return found
+            part_copies.unread.append(str(error))
+        part_copies.urls = len(urls)
+        return part_copies
 
     def _content(self, part: int) -> pl.DataFrame:
-        table = self.written.dataset.content
-        self.written.check(part, table, hashed=False)
+        table = self.integrity.dataset.content
+        self.integrity.check(part, table, hashed=False)
         if not table.has(part):
             return pl.DataFrame(schema={"url": pl.String, "sha256": pl.String})
         return sorted_rows(table, part, ["url", "sha256"])
 
 
-def copies_of(written: Written, by_part: Mapping[int, Sequence[str]], engine: Engine, progress: Progress) -> Copies:
+def copies_of(integrity: Integrity, by_part: Mapping[int, Sequence[str]], engine: Engine, progress: Progress) -> Copies:
     """Look for the copies of the images of which no pair is left when some are taken down."""
-    search, found = _Search(written, by_part), Copies()
-    infos, parts = written.pairs.parts, list(by_part)
-    content = written.dataset.content
+    search, total = _CopySearch(integrity, by_part), Copies()
+    infos, parts = integrity.pairs.parts, list(by_part)
+    content = integrity.dataset.content
     if parts and content.uncommitted:
-        found.unread.append(f"{content.store.path(content.name)} has no manifest")
+        total.unread.append(f"{content.store.path(content.name)} has no manifest")
     if not parts or content.committed() is None:
-        return found
-    asked: set[str] = set()
+        return total
+    sha256s: set[str] = set()
 
     def images(number: int, tick: Tick) -> tuple[set[str], list[str]]:
         tick(infos[parts[number]].rows)
         return search.images(parts[number])
 
     for hashes, unread in engine.map_parts("takedown: bytes", images, [infos[part].rows for part in parts], progress):
-        asked |= hashes
-        found.unread += unread
-    if not asked:
-        return found
+        sha256s |= hashes
+        total.unread += unread
+    if not sha256s:
+        return total
 
     def copies(part: int, tick: Tick) -> Copies:
         tick(infos[part].rows)
-        return search.copies(part, asked)
+        return search.copies(part, sha256s)
 
-    for some in engine.map_parts("takedown: copies", copies, [info.rows for info in infos], progress):
-        found.uids += some.uids
-        found.urls += some.urls
-        found.unread += some.unread
-    return found
+    for part_copies in engine.map_parts("takedown: copies", copies, [info.rows for info in infos], progress):
+        total.uids += part_copies.uids
+        total.urls += part_copies.urls
+        total.unread += part_copies.unread
+    return total

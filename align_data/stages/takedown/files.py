@@ -52,9 +52,9 @@ def recall(store: Store, name: str, understood: Callable[[dict[str, Any]], T]) -
     content = store.read_bytes(file)
     if content is None:
         return None
-    said = unchecked(content, store.path(file), "the takedown cannot go on", old=False)
+    values = unchecked(content, store.path(file), "the takedown cannot go on", old=False)
     try:
-        return understood(said)
+        return understood(values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise wrong_note(store, name, repr(error)) from error
 
@@ -64,9 +64,9 @@ def wrong_note(store: Store, name: str, why: str) -> DatasetError:
     return DatasetError(f"{store.path(f'{FOLDER}/{name}.json')} is not what a takedown notes: {why}; put it back")
 
 
-def check_names(store: Store, name: str, said: Iterable[str], known: Iterable[str]) -> None:
+def check_names(store: Store, name: str, noted: Iterable[str], allowed: Iterable[str]) -> None:
     """Raise DatasetError where a note names a file that a takedown cannot have meant."""
-    for file in sorted(set(said) - set(known)):
+    for file in sorted(set(noted) - set(allowed)):
         raise wrong_note(store, name, f"it names the file {names.display(file)}")
 
 
@@ -89,23 +89,23 @@ def members(store: Store, tar: str, form: names.Form) -> list[Member]:
     """Return the members of a tar; DatasetError if it is broken, or holds what we never write."""
     try:
         with store.read(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            found = []
+            entries = []
             for m in archive:
                 form.check(m.name, store.path(tar))
                 if not regular(m) or m.offset_data != m.offset + BLOCK:
                     raise tarfile.ReadError(f"{m.name} is not a plain file")
-                found.append(Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)))
+                entries.append(Member(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)))
             if not ended(file, archive.offset):
                 raise tarfile.ReadError(f"there is no end at byte {archive.offset:,}")
-            return found
+            return entries
     except (tarfile.TarError, OSError) as error:
         raise DatasetError(f"cannot read {store.path(tar)}: {error}; it is damaged") from error
 
 
-def copy_members(store: Store, tar: str, kept: Sequence[Member], path: str) -> None:
+def copy_members(store: Store, tar: str, remaining: Sequence[Member], path: str) -> None:
     """Write some members of a tar, byte for byte, into a file as a tar of their own."""
     with store.read(tar) as source, Path(path).open("wb") as target:
-        for member in kept:
+        for member in remaining:
             source.seek(member.start)
             copy(source, target, member.end - member.start)
         target.write(ending(target.tell()))

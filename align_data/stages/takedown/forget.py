@@ -17,8 +17,8 @@ from align_data.engines.base import Engine
 from align_data.signals import Piece
 from align_data.signals.corpus import ngram_keys, text_keys
 from align_data.stages.takedown.files import note, recall, rewritten, sha256_of
-from align_data.stages.takedown.part import Done, done_of, rewrite
-from align_data.stages.takedown.written import Written, uids_within
+from align_data.stages.takedown.integrity import Integrity, uids_within
+from align_data.stages.takedown.part import PartReceipt, done_of, rewrite
 from align_data.storage.tables import Table
 
 KINDS = ("ngrams", "texts")
@@ -26,16 +26,16 @@ _NONE: Keys = np.empty(0, np.int64)
 
 
 def only_theirs(
-    written: Written, by_part: Mapping[int, Sequence[str]], engine: Engine, progress: Progress
+    integrity: Integrity, by_part: Mapping[int, Sequence[str]], engine: Engine, progress: Progress
 ) -> dict[str, list[int]]:
     """Return by kind the keys of the texts of some pairs that no other living pair has; every text is read for it.
 
     Raises DatasetError where counts or texts cannot be read: when the texts are gone nobody can tell their keys.
     """
-    dataset, infos, parts = written.dataset, written.pairs.parts, list(by_part)
+    dataset, infos, parts = integrity.dataset, integrity.pairs.parts, list(by_part)
     kinds = [kind for kind in KINDS if dataset.counts(kind).committed() or dataset.counts(kind).uncommitted]
     for kind in kinds:
-        _check(written, dataset.counts(kind), dataset.classes(kind))
+        _check(integrity, dataset.counts(kind), dataset.classes(kind))
     dead = {part: pl.Series("uid", list(uids), pl.String) for part, uids in by_part.items()}
 
     def theirs(number: int, tick: Tick) -> dict[str, Keys]:
@@ -43,30 +43,30 @@ def only_theirs(
         tick(infos[part].rows)
         return _distinct(kinds, uids_within(dataset, part, dead[part]))
 
-    asked = _all(kinds, engine.map_parts("takedown: keys", theirs, [infos[part].rows for part in parts], progress))
+    queried = _all(kinds, engine.map_parts("takedown: keys", theirs, [infos[part].rows for part in parts], progress))
 
     def living(part: int, tick: Tick) -> dict[str, Keys]:
-        gone = dead.get(part, pl.Series("uid", [], pl.String)).implode()
+        removed = dead.get(part, pl.Series("uid", [], pl.String)).implode()
         pieces = (
-            piece.filter((pl.col("url") != "") & ~pl.col("uid").is_in(gone))
+            piece.filter((pl.col("url") != "") & ~pl.col("uid").is_in(removed))
             for piece in dataset.pairs.pieces(part, ["uid", "url", "alt_text"])
         )
-        found = _distinct(kinds, pieces, asked)
+        surviving_keys = _distinct(kinds, pieces, queried)
         tick(infos[part].rows)
-        return found
+        return surviving_keys
 
-    others = _all(kinds, engine.map_parts("takedown: others", living, [info.rows for info in infos], progress))
-    return {kind: np.setdiff1d(asked[kind], others[kind]).tolist() for kind in kinds}
+    surviving = _all(kinds, engine.map_parts("takedown: others", living, [info.rows for info in infos], progress))
+    return {kind: np.setdiff1d(queried[kind], surviving[kind]).tolist() for kind in kinds}
 
 
-def _check(written: Written, counts: Table[Any], classes: Table[Any]) -> None:
+def _check(integrity: Integrity, counts: Table[Any], classes: Table[Any]) -> None:
     for table in (counts, classes):
         manifest = table.committed()
         try:
             if manifest is None:
                 raise DatasetError(f"{table.store.path(table.name)} has no manifest")
             for part in range(len(manifest.parts)):
-                written.check_whole(part, table)
+                integrity.check_whole(part, table)
         except DatasetError as error:
             raise DatasetError(f"nothing is taken down: its keys cannot be forgotten: {error}") from error
 
@@ -75,64 +75,71 @@ def _distinct(
     kinds: Sequence[str], pieces: Iterator[pl.DataFrame], among: Mapping[str, Keys] | None = None
 ) -> dict[str, Keys]:
     """Return the distinct keys of some texts by kind; only those that are `among` others, where these are given."""
-    found = dict.fromkeys(kinds, _NONE)
+    distinct = dict.fromkeys(kinds, _NONE)
     for frame in pieces:
         piece = Piece(frame)
         for kind in kinds if len(frame) else ():
             keys = text_keys(piece) if kind == "texts" else np.concatenate(ngram_keys(piece)[:2])
             keys = np.unique(keys if among is None else keys[np.isin(keys, among[kind])])
-            found[kind] = np.union1d(found[kind], keys)
-    return found
+            distinct[kind] = np.union1d(distinct[kind], keys)
+    return distinct
 
 
-def _all(kinds: Sequence[str], some: Sequence[Mapping[str, Keys]]) -> dict[str, Keys]:
-    return {kind: np.unique(np.concatenate([_NONE, *(keys[kind] for keys in some)])) for kind in kinds}
+def _all(kinds: Sequence[str], of_parts: Sequence[Mapping[str, Keys]]) -> dict[str, Keys]:
+    return {kind: np.unique(np.concatenate([_NONE, *(keys[kind] for keys in of_parts)])) for kind in kinds}
 
 
 def forget_keys(
     dataset: Dataset, keys: Mapping[str, Sequence[int]], before: Mapping[str, str | None], engine: Engine,
     progress: Progress,
-) -> list[tuple[int, Done]]:  # fmt: skip
+) -> list[tuple[int, PartReceipt]]:  # fmt: skip
     """Take keys out of the counts, and out of the counts of counts; return what was done in each range."""
-    done: list[tuple[int, Done]] = []
-    for kind, some in keys.items():
+    receipts: list[tuple[int, PartReceipt]] = []
+    for kind, removed in keys.items():
         table = dataset.counts(kind)
         manifest = table.committed()
-        if manifest is None or not some:
+        if manifest is None or not removed:
             continue
 
-        def one(part: int, tick: Tick, kind: str = kind, some: Sequence[int] = some) -> tuple[Done, Mapping[str, int]]:
+        def forget_range(
+            part: int, tick: Tick, kind: str = kind, removed: Sequence[int] = removed
+        ) -> tuple[PartReceipt, Mapping[str, int]]:
             tick(1)
-            return _of_range(dataset, kind, part, some)
+            return _of_range(dataset, kind, part, removed)
 
-        ranges = engine.map_parts("takedown: forget", one, [1] * len(manifest.parts), progress, "ranges")
+        ranges = engine.map_parts("takedown: forget", forget_range, [1] * len(manifest.parts), progress, "ranges")
         classes: Counter[int] = Counter()
-        for _, removed in ranges:
-            classes.update({int(count): number for count, number in removed.items()})
-        done += enumerate(one for one, _ in ranges)
-        done.append((0, _recount(dataset.classes(kind), classes, before)))
-    return done
+        for _, frequencies in ranges:
+            classes.update({int(count): number for count, number in frequencies.items()})
+        receipts += enumerate(receipt for receipt, _ in ranges)
+        receipts.append((0, _recount(dataset.classes(kind), classes, before)))
+    return receipts
 
 
-def _of_range(dataset: Dataset, kind: str, part: int, keys: Sequence[int]) -> tuple[Done, Mapping[str, int]]:
+def _of_range(dataset: Dataset, kind: str, part: int, keys: Sequence[int]) -> tuple[PartReceipt, Mapping[str, int]]:
     """Take keys out of one range; return with what was done how many keys went of each count."""
     table, store, name = dataset.counts(kind), dataset.store, f"counts-{kind}-{part:05d}"
-    file, gone = table.part_name(part), pl.Series(keys, dtype=pl.Int64).implode()
-    known = recall(store, name, lambda said: {"before": said["before"], "removed": dict(said["removed"])})
-    if known is None:
-        counts = (piece.filter(pl.col("key").is_in(gone))["count"] for piece in table.pieces(part, ["key", "count"]))
-        removed = Counter(count for some in counts for count in some)
-        known = {"before": sha256_of(store, file), "removed": {str(n): times for n, times in sorted(removed.items())}}
-        note(store, name, known)
-    if known["removed"] and sha256_of(store, file) == known["before"]:
-        rewrite(
-            table, part, lambda pieces: (p.filter(~pl.col("key").is_in(gone)) for p in pieces), table.facts(part) or {}
+    file, removed_keys = table.part_name(part), pl.Series(keys, dtype=pl.Int64).implode()
+    noted = recall(store, name, lambda values: {"before": values["before"], "removed": dict(values["removed"])})
+    if noted is None:
+        counts = (
+            piece.filter(pl.col("key").is_in(removed_keys))["count"] for piece in table.pieces(part, ["key", "count"])
         )
-    forgotten = {kind: sum(known["removed"].values())}
-    return done_of(table, part, rewritten(store, [(file, known["before"])]), forgotten=forgotten), known["removed"]
+        removed = Counter(count for piece_counts in counts for count in piece_counts)
+        noted = {"before": sha256_of(store, file), "removed": {str(n): times for n, times in sorted(removed.items())}}
+        note(store, name, noted)
+    if noted["removed"] and sha256_of(store, file) == noted["before"]:
+        rewrite(
+            table,
+            part,
+            lambda pieces: (p.filter(~pl.col("key").is_in(removed_keys)) for p in pieces),
+            table.facts(part) or {},
+        )
+    forgotten = {kind: sum(noted["removed"].values())}
+    return done_of(table, part, rewritten(store, [(file, noted["before"])]), forgotten=forgotten), noted["removed"]
 
 
-def _recount(table: Table[Any], removed: Mapping[int, int], before: Mapping[str, str | None]) -> Done:
+def _recount(table: Table[Any], removed: Mapping[int, int], before: Mapping[str, str | None]) -> PartReceipt:
     """Take the removed keys out of the counts of counts, unless a killed run has."""
     file = table.part_name(0)
     if removed and sha256_of(table.store, file) == before[file]:

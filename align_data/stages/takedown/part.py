@@ -60,8 +60,8 @@ class Scrub:
 
     def gone(self, part: int) -> pl.Series:
         """Return all tombstones of a part."""
-        found = of_part(self.dataset, self.pairs, part)
-        return pl.concat([found, pl.Series("uid", list(self.asked.get(part, ())), pl.String)])
+        tombstones = of_part(self.dataset, self.pairs, part)
+        return pl.concat([tombstones, pl.Series("uid", list(self.asked.get(part, ())), pl.String)])
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Notes:
 
 
 @dataclass
-class Done:
+class PartReceipt:
     """What was done in a part."""
 
     pairs: int = 0
@@ -107,13 +107,13 @@ class Done:
     """Kind → keys that are counted no more."""
 
 
-def _understood(said: dict[str, Any]) -> Done:
-    return Done(**{**said, "files": [Rewritten(*file) for file in said["files"]]})
+def _understood(values: dict[str, Any]) -> PartReceipt:
+    return PartReceipt(**{**values, "files": [Rewritten(*file) for file in values["files"]]})
 
 
-def done_of(table: Table[Any], part: int, files: list[Rewritten], **more: Any) -> Done:
+def done_of(table: Table[Any], part: int, files: list[Rewritten], **more_counts: Any) -> PartReceipt:
     """Return what was done where one part of one table was written anew."""
-    return Done(files=files, sizes={table.name: asdict(table.now(part))}, **more)
+    return PartReceipt(files=files, sizes={table.name: asdict(table.now(part))}, **more_counts)
 
 
 def erased(contract: Contract) -> dict[str, Any]:
@@ -123,12 +123,12 @@ def erased(contract: Contract) -> dict[str, Any]:
     }
 
 
-def scrub(job: Scrub, part: int, tick: Tick) -> Done:
+def scrub(job: Scrub, part: int, tick: Tick) -> PartReceipt:
     """Take out of one part what its tombstones stand for."""
     store, name = job.dataset.store, f"part-{part:05d}"
-    done = recall(store, f"{name}-done", _understood)
-    if done is None:
-        before = recall(store, name, lambda said: Notes(**said))
+    receipt = recall(store, f"{name}-done", _understood)
+    if receipt is None:
+        before = recall(store, name, lambda values: Notes(**values))
         if before is not None:
             form = names.tar_of(part)
             tars = [tar for tar in (*before.tars, *before.unnamed) if form.fits(tar)]
@@ -138,10 +138,10 @@ def scrub(job: Scrub, part: int, tick: Tick) -> Done:
         if before is None:
             notes.files = {file: sha256_of(store, file) for file in notes.files}
             note(store, name, asdict(notes))
-        done = _carry_out(job, part, notes, fresh=before is None)
-        note(store, f"{name}-done", asdict(done))
+        receipt = _carry_out(job, part, notes, fresh=before is None)
+        note(store, f"{name}-done", asdict(receipt))
     tick(job.pairs.parts[part].rows)
-    return done
+    return receipt
 
 
 def touchable(dataset: Dataset) -> list[Table[Any]]:
@@ -153,9 +153,9 @@ def touchable(dataset: Dataset) -> list[Table[Any]]:
 
 def examine(job: Scrub, part: int) -> Notes:
     """See what a part has of what is taken down; the files without their SHA-256."""
-    dataset, notes, gone = job.dataset, Notes(), job.gone(part)
-    dead = gone.implode()
-    heads = image_key(gone).unique().implode()
+    dataset, notes, tombstones = job.dataset, Notes(), job.gone(part)
+    dead = tombstones.implode()
+    heads = image_key(tombstones).unique().implode()
     pieces = dataset.pairs.pieces(part, ["uid", "url"])
     near = pl.concat([piece.filter(image_key(pl.col("uid")).is_in(heads)) for piece in pieces])
     rows = near.filter(pl.col("url") != "").with_columns(dead=pl.col("uid").is_in(dead))
@@ -180,11 +180,11 @@ def examine(job: Scrub, part: int) -> Notes:
 
 def _masks(dataset: Dataset, table: Table[Any], part: int, dead: pl.Series) -> list[tuple[int, int, int]]:
     """Count the masks of the pairs that are taken down now."""
-    found = [
+    masks = [
         masks.filter(pairs.select(pl.col("uid").is_in(dead) & (pl.col("url") != "")).to_series())
         for pairs, masks in _beside(dataset, part, ["uid", "url"], table.pieces(part, ["failed", "unknown"]))
     ]
-    return pl.concat(found).group_by("failed", "unknown").len().sort("failed", "unknown").rows()
+    return pl.concat(masks).group_by("failed", "unknown").len().sort("failed", "unknown").rows()
 
 
 def _beside(
@@ -208,16 +208,16 @@ def _examine_images(dataset: Dataset, part: int, urls: pl.Series, notes: Notes) 
         going = rows[notes.rows["images"]]
         living = rows.with_row_index().filter(~pl.col("index").is_in(pl.Series(notes.rows["images"]).implode()))
         notes.statuses = dict(going.group_by("status").len().sort("status").rows())
-        held = going.filter(pl.col("tar").is_not_null())
-        notes.fetched, notes.bytes = len(held), int(held["size"].sum())
-        for tar in sorted(set(held["tar"])):
+        with_bytes = going.filter(pl.col("tar").is_not_null())
+        notes.fetched, notes.bytes = len(with_bytes), int(with_bytes["size"].sum())
+        for tar in sorted(set(with_bytes["tar"])):
             notes.tars[tar] = _going(dataset, tar, living.filter(pl.col("tar") == tar))
         named = rows["tar"].drop_nulls()
         if notes.tars and dataset.content not in touched and dataset.content.has(part):
             touched.append(dataset.content)
     folder = f"bytes/part-{part:05d}"
-    there = [tar for name in dataset.store.names(folder) if names.tar_of(part).fits(tar := f"{folder}/{name}")]
-    notes.unnamed = sorted(set(there) - set(named))
+    stored = [tar for name in dataset.store.names(folder) if names.tar_of(part).fits(tar := f"{folder}/{name}")]
+    notes.unnamed = sorted(set(stored) - set(named))
     notes.files |= dict.fromkeys([*notes.tars, *notes.unnamed])
     return touched
 
@@ -227,22 +227,22 @@ def _going(dataset: Dataset, tar: str, living: pl.DataFrame) -> list[tuple[int, 
     stays = dict(living.select("offset", "size").iter_rows())
     if not stays:
         return None
-    there = members(dataset.store, tar, names.IMAGE)
-    if stays.items() - {(member.data, member.size) for member in there}:
+    stored = members(dataset.store, tar, names.IMAGE)
+    if stays.items() - {(member.data, member.size) for member in stored}:
         raise DatasetError(f"{dataset.store.path(tar)} has no images where the table images says; it is damaged")
-    return [(member.data, member.end - member.start) for member in there if member.data not in stays]
+    return [(member.data, member.end - member.start) for member in stored if member.data not in stays]
 
 
-def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
+def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> PartReceipt:
     """Change what the notes say, where it has not been changed yet."""
     store = job.dataset.store
-    new = {tar: anew(tar, job.number) for tar, gone in notes.tars.items() if gone is not None}
+    new = {tar: anew(tar, job.number) for tar, removed in notes.tars.items() if removed is not None}
     # Tars first and the old ones last: the rows always point into one that is there.
     for tar, name in new.items():
         if not store.exists(name) and store.exists(tar):
-            gone = {offset for offset, _ in notes.tars[tar] or ()}
+            removed = {offset for offset, _ in notes.tars[tar] or ()}
             with store.create(name) as path:
-                copy_members(store, tar, [m for m in members(store, tar, names.IMAGE) if m.data not in gone], path)
+                copy_members(store, tar, [m for m in members(store, tar, names.IMAGE) if m.data not in removed], path)
     sizes = {}
     for table, change in _changes(job, part, notes):
         file = table.part_name(part)
@@ -260,7 +260,7 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> Done:
     for tar in (*notes.tars, *notes.unnamed):
         store.remove(tar)
     files = rewritten(store, [*notes.files.items(), *((name, None) for name in new.values())])
-    return Done(
+    return PartReceipt(
         pairs=notes.pairs,
         images=notes.images,
         bytes=notes.bytes,
@@ -304,9 +304,9 @@ def _less(notes: Notes, table: Table[Any], number: int) -> Change:
     """Return what takes rows out of a table that has a row a URL."""
 
     def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        gone, at = set(notes.rows[table.name]), 0
+        removed, at = set(notes.rows[table.name]), 0
         for piece in pieces:
-            stays = [row not in gone for row in range(at, at + len(piece))]
+            stays = [row not in removed for row in range(at, at + len(piece))]
             yield _moved(piece.filter(pl.Series(stays, dtype=pl.Boolean)), notes.tars, number)
             at += len(piece)
 
@@ -315,31 +315,31 @@ def _less(notes: Notes, table: Table[Any], number: int) -> Change:
 
 def _emptying(dataset: Dataset, table: Table[Any], part: int, dead: pl.Series) -> Change:
     """Return what takes out of a table that is row for row with `pairs` what identifies dead rows."""
-    left = erased(table.contract)
+    blanks = erased(table.contract)
 
     def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         for pairs, piece in _beside(dataset, part, ["uid"], pieces):
-            yield _emptied(piece, pairs["uid"].is_in(dead), left)
+            yield _emptied(piece, pairs["uid"].is_in(dead), blanks)
 
     return change
 
 
 def _emptied(piece: pl.DataFrame, dead: pl.Series, columns: Mapping[str, Any]) -> pl.DataFrame:
     """Return a piece with what identifies dead rows taken out."""
-    there = {name: left for name, left in columns.items() if name in piece.columns}
+    blanks = {name: blank for name, blank in columns.items() if name in piece.columns}
     return piece.with_columns(
-        pl.when(~dead).then(pl.col(name)).otherwise(pl.lit(left, piece.schema[name])).alias(name)
-        for name, left in there.items()
+        pl.when(~dead).then(pl.col(name)).otherwise(pl.lit(blank, piece.schema[name])).alias(name)
+        for name, blank in blanks.items()
     )
 
 
 def _moved(rows: pl.DataFrame, tars: Mapping[str, list[tuple[int, int]] | None], number: int) -> pl.DataFrame:
     """Return rows with the places that their bytes have in the new tars."""
-    for tar, gone in tars.items():
+    for tar, removed in tars.items():
         at = rows.select((pl.col("tar") == tar).arg_true()).to_series()
-        if not len(at) or gone is None:
+        if not len(at) or removed is None:
             continue
-        offsets, taken = np.array(sorted(gone), np.int64).reshape(-1, 2).T
+        offsets, taken = np.array(sorted(removed), np.int64).reshape(-1, 2).T
         before = np.concatenate([[0], np.cumsum(taken)])
         old = rows["offset"].gather(at).to_numpy()
         places = pl.Series(old - before[np.searchsorted(offsets, old)])
@@ -349,24 +349,24 @@ def _moved(rows: pl.DataFrame, tars: Mapping[str, list[tuple[int, int]] | None],
     return rows
 
 
-def scrub_rejected(job: Scrub, part: int, rows: Sequence[int], tick: Tick) -> Done:
+def scrub_rejected(job: Scrub, part: int, rows: Sequence[int], tick: Tick) -> PartReceipt:
     """Take the detail out of some rows of one part of `rejected`."""
     table, store, name = job.dataset.rejected, job.dataset.store, f"rejected-{part:05d}"
-    file, gone = table.part_name(part), pl.Series(rows, dtype=pl.Int64).implode()
+    file, removed = table.part_name(part), pl.Series(rows, dtype=pl.Int64).implode()
 
     def change(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         at = 0
         for piece in pieces:
-            dead = pl.int_range(at, at + len(piece), eager=True).is_in(gone)
+            dead = pl.int_range(at, at + len(piece), eager=True).is_in(removed)
             yield piece.with_columns(pl.when(~dead).then("detail").otherwise(pl.lit("")).alias("detail"))
             at += len(piece)
 
-    noted = recall(store, name, lambda said: {"before": said["before"]})
+    noted = recall(store, name, lambda values: {"before": values["before"]})
     before = noted["before"] if noted is not None else sha256_of(store, file)
     if noted is None:
         note(store, name, {"before": before})
     if sha256_of(store, file) == before:
         rewrite(table, part, change, table.facts(part) or {})
-    done = done_of(table, part, rewritten(store, [(file, before)]))
-    tick(done.sizes[table.name]["rows"])
-    return done
+    receipt = done_of(table, part, rewritten(store, [(file, before)]))
+    tick(receipt.sizes[table.name]["rows"])
+    return receipt

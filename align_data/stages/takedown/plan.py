@@ -11,11 +11,11 @@ from typing import Any
 from align_data.common.secrets import mask
 from align_data.data.layout import Dataset
 from align_data.data.tombstones import write
-from align_data.stages.takedown.asked import Asked
 from align_data.stages.takedown.files import FOLDER, Rewritten, check_names, note, recall, sha256_of
+from align_data.stages.takedown.integrity import RECEIPTS, receipts
+from align_data.stages.takedown.lists import TakedownLists
 from align_data.stages.takedown.part import touchable
 from align_data.stages.takedown.shards import Scrubbed
-from align_data.stages.takedown.written import RECEIPTS, receipts
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store
 from align_data.storage.tables import CHUNK, MANIFEST, Meta, Table, digest
@@ -27,7 +27,7 @@ _NOTES = re.compile(
 
 
 @dataclass(frozen=True)
-class Plan:
+class TakedownPlan:
     """What a takedown does; from the moment that it is written down it is binding, and any later one begins with it."""
 
     number: int
@@ -53,11 +53,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Raise ValueError for what none of ours says: a dataset may come from a stranger."""
-        good = isinstance(self.number, int) and 0 < self.number < 10**9
-        good &= all(re.fullmatch("[0-9]{1,9}", part) is not None for part in self.rejected)
-        good &= all(isinstance(row, int) for some in (*self.rejected.values(), *self.forget.values()) for row in some)
-        good &= all(isinstance(word, str) for word in (*self.banned, *self.shards, *self.unread, *self.same_bytes))
-        if not good or not set(self.forget) <= {"ngrams", "texts"}:
+        valid = isinstance(self.number, int) and 0 < self.number < 10**9
+        valid &= all(re.fullmatch("[0-9]{1,9}", part) is not None for part in self.rejected)
+        valid &= all(
+            isinstance(row, int) for numbers in (*self.rejected.values(), *self.forget.values()) for row in numbers
+        )
+        valid &= all(isinstance(word, str) for word in (*self.banned, *self.shards, *self.unread, *self.same_bytes))
+        if not valid or not set(self.forget) <= {"ngrams", "texts"}:
             raise ValueError("it says something else than a takedown's plan")
 
 
@@ -95,7 +97,7 @@ class Receipt:
     shards: list[Scrubbed] = field(default_factory=list)
 
     @staticmethod
-    def of(plan: Plan, uids: Sequence[str]) -> Receipt:
+    def of(plan: TakedownPlan, uids: Sequence[str]) -> Receipt:
         """Return what a plan says of its receipt."""
         receipt = Receipt(plan.number, plan.asked, pairs=len(uids), uids=list(uids), banned=len(plan.banned))
         receipt.rejected = sum(map(len, plan.rejected.values()))
@@ -105,17 +107,17 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         """Return the receipt as JSON data."""
-        found = asdict(self)
-        for files in (found["files"], *(one["files"] for one in found["shards"])):
+        receipt = asdict(self)
+        for files in (receipt["files"], *(shard["files"] for shard in receipt["shards"])):
             files[:] = [file._asdict() for file in files]
-        for one in found["shards"]:
-            one["folder"] = mask(one["folder"])
-        return found
+        for shard in receipt["shards"]:
+            shard["folder"] = mask(shard["folder"])
+        return receipt
 
 
-def request_of(asked: Asked, folders: Sequence[str], **options: bool) -> str:
+def request_of(lists: TakedownLists, folders: Sequence[str], **options: bool) -> str:
     """Return what tells a request from another, whatever order it is given in."""
-    return digest({"lists": dict(asked.digests), "shards": sorted(folders), **options})
+    return digest({"lists": dict(lists.digests), "shards": sorted(folders), **options})
 
 
 def fresh(dataset: Dataset) -> Table[Meta]:
@@ -123,15 +125,15 @@ def fresh(dataset: Dataset) -> Table[Meta]:
     return Table(dataset.store, FOLDER, contract("tombstones"), Meta)
 
 
-def begin(dataset: Dataset, plan: Plan, uids: Sequence[str]) -> None:
+def begin(dataset: Dataset, plan: TakedownPlan, uids: Sequence[str]) -> None:
     """Write a takedown down: the uids first, and then the plan, which makes it binding."""
     write(fresh(dataset), uids)
     note(dataset.store, "plan", asdict(plan))
 
 
-def under_way(dataset: Dataset) -> Plan | None:
+def under_way(dataset: Dataset) -> TakedownPlan | None:
     """Return the plan of a takedown that was begun and has not finished."""
-    plan = recall(dataset.store, "plan", lambda said: Plan(**said))
+    plan = recall(dataset.store, "plan", lambda values: TakedownPlan(**values))
     if plan is not None:
         check_names(dataset.store, "plan", plan.manifests, _whole(dataset))
     return plan
@@ -139,8 +141,8 @@ def under_way(dataset: Dataset) -> Plan | None:
 
 def not_read(unread: Sequence[str]) -> str:
     """Say what could not be looked into, and what to do."""
-    many = f"{len(unread):,} files" if len(unread) > 1 else "a file"
-    return f"{many} could not be looked into: {unread[0]}. Mend that, and give the same command again"
+    subject = f"{len(unread):,} files" if len(unread) > 1 else "a file"
+    return f"{subject} could not be looked into: {unread[0]}. Mend that, and give the same command again"
 
 
 def store_receipt(dataset: Dataset, receipt: Receipt) -> str:
@@ -163,15 +165,15 @@ def next_number(store: Store) -> int:
     return max(numbers, default=0) + 1
 
 
-def same_lists(store: Store, asked: Asked) -> dict[str, str]:
+def same_lists(store: Store, lists: TakedownLists) -> dict[str, str]:
     """Return for each list that was given before, to the byte, the receipt of that takedown."""
-    found: dict[str, str] = {}
+    earlier: dict[str, str] = {}
     for name, receipt in receipts(store):
         before = receipt.get("asked") or {}
-        for kind, digest_ in asked.digests.items():
+        for kind, digest_ in lists.digests.items():
             if isinstance(before, dict) and dict(before.get(kind) or {}).get("list_sha256") == digest_:
-                found.setdefault(kind, f"{RECEIPTS}/{name}")
-    return found
+                earlier.setdefault(kind, f"{RECEIPTS}/{name}")
+    return earlier
 
 
 def tables(dataset: Dataset) -> list[Table[Any]]:

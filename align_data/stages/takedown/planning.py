@@ -14,13 +14,13 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta
 from align_data.data.tombstones import every, part_of
 from align_data.engines.base import Engine
-from align_data.stages.takedown.asked import Asked
 from align_data.stages.takedown.copies import Copies, copies_of
-from align_data.stages.takedown.find import Found, find
 from align_data.stages.takedown.forget import only_theirs
+from align_data.stages.takedown.integrity import Integrity
+from align_data.stages.takedown.lists import TakedownLists
+from align_data.stages.takedown.matches import Matches, find
 from align_data.stages.takedown.part import Scrub, examine, touchable
-from align_data.stages.takedown.plan import Plan, manifests, next_number, same_lists
-from align_data.stages.takedown.written import Written
+from align_data.stages.takedown.plan import TakedownPlan, manifests, next_number, same_lists
 from align_data.storage.tables import Manifest
 
 
@@ -28,7 +28,7 @@ from align_data.storage.tables import Manifest
 class Request:
     """What is asked of a takedown."""
 
-    asked: Asked
+    asked: TakedownLists
     folders: Sequence[str]
     """Exported folders."""
     digest: str
@@ -36,27 +36,29 @@ class Request:
     forget: bool = False
 
 
-def make_plan(written: Written, request: Request, engine: Engine, progress: Progress) -> tuple[Plan, list[str]]:
+def make_plan(
+    integrity: Integrity, request: Request, engine: Engine, progress: Progress
+) -> tuple[TakedownPlan, list[str]]:
     """Return what a takedown does, and the uids that become tombstones."""
-    dataset, asked = written.dataset, request.asked
-    found = find(written, asked, engine, progress)
-    copies = copies_of(written, by_part(written.pairs, found.uids), engine, progress)
-    wanted = by_part(written.pairs, [*found.uids, *(copies.uids if request.copies else ())])
-    unread = [*found.unread, *copies.unread]
-    damaged = _damaged(written, wanted, engine, progress)
+    dataset, lists = integrity.dataset, request.asked
+    matches = find(integrity, lists, engine, progress)
+    copies = copies_of(integrity, by_part(integrity.pairs, matches.uids), engine, progress)
+    parts = by_part(integrity.pairs, [*matches.uids, *(copies.uids if request.copies else ())])
+    unread = [*matches.unread, *copies.unread]
+    damaged = _damaged(integrity, parts, engine, progress)
     if request.copies:
-        _refuse_some(copies, damaged, by_part(written.pairs, copies.uids))
-    for part, wrong in damaged.items():
-        del wanted[part]
-        unread.append(wrong)
-    forget = only_theirs(written, wanted, engine, progress) if request.forget else {}
-    uids = sorted(uid for uids in wanted.values() for uid in uids)
-    plan = Plan(
+        _refuse_some(copies, damaged, by_part(integrity.pairs, copies.uids))
+    for part, why in damaged.items():
+        del parts[part]
+        unread.append(why)
+    forget = only_theirs(integrity, parts, engine, progress) if request.forget else {}
+    uids = sorted(uid for uids in parts.values() for uid in uids)
+    plan = TakedownPlan(
         next_number(dataset.store),
         request.digest,
-        _account(dataset, found, asked),
-        {str(part): rows for part, rows in sorted(found.rejected.items())},
-        sorted({ban(sha256) for sha256 in asked.of("sha256")} - set(every(dataset.banned))),
+        _account(dataset, matches, lists),
+        {str(part): rows for part, rows in sorted(matches.rejected.items())},
+        sorted({ban(sha256) for sha256 in lists.of("sha256")} - set(every(dataset.banned))),
         request.folders,
         manifests(dataset),
         list(dict.fromkeys(unread)),
@@ -69,15 +71,15 @@ def make_plan(written: Written, request: Request, engine: Engine, progress: Prog
 
 def by_part(pairs: Manifest[PairsMeta], uids: Sequence[str]) -> dict[int, list[str]]:
     """Return the uids of each part that has any."""
-    found: dict[int, list[str]] = {}
+    uids_of: dict[int, list[str]] = {}
     for uid in sorted(uids):
-        found.setdefault(part_of(pairs, uid), []).append(uid)
-    return found
+        uids_of.setdefault(part_of(pairs, uid), []).append(uid)
+    return uids_of
 
 
-def _account(dataset: Dataset, found: Found, asked: Asked) -> dict[str, dict[str, int | str]]:
-    account = found.account(asked)
-    for kind, name in same_lists(dataset.store, asked).items():
+def _account(dataset: Dataset, matches: Matches, lists: TakedownLists) -> dict[str, dict[str, int | str]]:
+    account = matches.account(lists)
+    for kind, name in same_lists(dataset.store, lists).items():
         account[kind]["same_list_as"] = name
     return account
 
@@ -89,32 +91,32 @@ def _copies(copies: Copies, uids: set[str], *, taken: bool) -> dict[str, int | b
 
 def _refuse_some(copies: Copies, damaged: Mapping[int, str], by_part: Mapping[int, Sequence[str]]) -> None:
     """Raise DatasetError where copies would stay: when the image is gone nobody can tell what its copies are."""
-    if wrong := [*copies.unread, *(damaged[part] for part in by_part if part in damaged)]:
+    if unread := [*copies.unread, *(damaged[part] for part in by_part if part in damaged)]:
         raise DatasetError(
-            f"nothing is taken down: --copies must find and take all of them at once: {wrong[0]}; mend that, or do "
+            f"nothing is taken down: --copies must find and take all of them at once: {unread[0]}; mend that, or do "
             "without --copies"
         )
 
 
 def _damaged(
-    written: Written, wanted: Mapping[int, Sequence[str]], engine: Engine, progress: Progress
+    integrity: Integrity, uids_by_part: Mapping[int, Sequence[str]], engine: Engine, progress: Progress
 ) -> dict[int, str]:
     """Return of the parts that are to be written anew those that cannot be, and why."""
-    parts = list(wanted)
-    job = Scrub(written.dataset, written.pairs, 0, "", wanted)
+    parts = list(uids_by_part)
+    job = Scrub(integrity.dataset, integrity.pairs, 0, "", uids_by_part)
 
     def check(number: int, tick: Tick) -> str | None:
         part = parts[number]
-        tick(written.pairs.parts[part].rows)
+        tick(integrity.pairs.parts[part].rows)
         try:
-            written.check_whole(part, *touchable(written.dataset))
+            integrity.check_whole(part, *touchable(integrity.dataset))
             examine(job, part)
         except DatasetError as error:
             return str(error)
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:  # of what reads like a table and is none
-            return f"part {part} of {written.dataset.store.url} cannot be read: {error}"
+            return f"part {part} of {integrity.dataset.store.url} cannot be read: {error}"
         return None
 
-    rows = [written.pairs.parts[part].rows for part in parts]
-    found = engine.map_parts("takedown: check", check, rows, progress)
-    return {part: wrong for part, wrong in zip(parts, found, strict=True) if wrong is not None}
+    rows = [integrity.pairs.parts[part].rows for part in parts]
+    reasons = engine.map_parts("takedown: check", check, rows, progress)
+    return {part: why for part, why in zip(parts, reasons, strict=True) if why is not None}

@@ -71,7 +71,7 @@ class Export:
 
 
 @dataclass
-class Held:
+class ShardMatches:
     """What a folder has of what is taken down."""
 
     shards: dict[str, list[str]] = field(default_factory=dict)
@@ -110,9 +110,9 @@ def open_export(url: str, pairs: Manifest[PairsMeta], work: str | None = None) -
     return Export(store, manifest)
 
 
-def examine(export: Export, gone: pl.Series) -> Held:
+def examine(export: Export, gone: pl.Series) -> ShardMatches:
     """See which files hold some of the uids that are `gone`."""
-    held, dead = Held(), gone.implode()
+    held, dead = ShardMatches(), gone.implode()
     if not len(gone):
         return held
     if not export.sharded:

@@ -33,7 +33,7 @@ _CUT = r"^([^\x{FFFD}\\]*)"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TakedownLists:
     """What is asked, a list a kind, each value once; and the SHA-256 of each list's files, one behind the other."""
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -44,16 +44,16 @@ class Asked:
         return self.values.get(kind, ())
 
 
-def read(files: Mapping[str, Sequence[str]]) -> Asked:
+def read(files: Mapping[str, Sequence[str]]) -> TakedownLists:
     """Read the files of each kind; InputError names the line that cannot be understood."""
     values: dict[str, tuple[str, ...]] = {}
     digests = {}
-    for kind, some in files.items():
-        raw = [_raw(file) for file in some]
-        lines = chain.from_iterable(_lines(kind, *one) for one in zip(some, raw, strict=True))
+    for kind, names in files.items():
+        raw = [_raw(file) for file in names]
+        lines = chain.from_iterable(_lines(kind, *file_and_bytes) for file_and_bytes in zip(names, raw, strict=True))
         values[kind] = tuple(dict.fromkeys(lines))
         digests[kind] = hashlib.sha256(b"".join(raw)).hexdigest()
-    return Asked(values, digests)
+    return TakedownLists(values, digests)
 
 
 def _raw(file: str) -> bytes:
@@ -64,7 +64,7 @@ def _raw(file: str) -> bytes:
 
 
 def _lines(kind: str, file: str, raw: bytes) -> Iterator[str]:
-    form, what = _FORMS[kind]
+    form, description = _FORMS[kind]
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -74,25 +74,25 @@ def _lines(kind: str, file: str, raw: bytes) -> Iterator[str]:
         if not value or value.startswith("#"):
             continue
         if not form.fullmatch(value):
-            raise InputError(f"{file}, line {number}: {value[:100]!r} is not {what}")
+            raise InputError(f"{file}, line {number}: {value[:100]!r} is not {description}")
         yield value if kind == "urls" else value.lower().strip(".") if kind == "hosts" else value.lower()
 
 
-def rejected(details: pl.Series, asked: Asked) -> tuple[pl.Series, dict[str, set[str]]]:
+def rejected(details: pl.Series, lists: TakedownLists) -> tuple[pl.Series, dict[str, set[str]]]:
     """Tell which of the rejected rows' details show an asked URL, or one of an asked host; and what was found.
 
     A detail is a URL's beginning; before a byte that is no UTF-8 stands the column's name, and the URL ends there.
     """
-    urls = {_CONTROL.sub("\N{REPLACEMENT CHARACTER}", url)[:DETAIL]: url for url in asked.of("urls")}
-    shown = details.str.strip_prefix("url: ")
-    cut = shown.str.extract(_CUT, 1)
-    known = pl.Series(list(urls), dtype=pl.String).implode()
-    hosts = shown.str.extract(_HOST, 1).str.to_lowercase()
-    of_host = listed_hosts(hosts, set(asked.of("hosts")))
-    by_url, by_cut = shown.is_in(known), cut.is_in(known)
+    urls = {_CONTROL.sub("\N{REPLACEMENT CHARACTER}", url)[:DETAIL]: url for url in lists.of("urls")}
+    text = details.str.strip_prefix("url: ")
+    cut = text.str.extract(_CUT, 1)
+    listed = pl.Series(list(urls), dtype=pl.String).implode()
+    hosts = text.str.extract(_HOST, 1).str.to_lowercase()
+    of_host = listed_hosts(hosts, set(lists.of("hosts")))
+    by_url, by_cut = text.is_in(listed), cut.is_in(listed)
     by_host = hosts.is_in(pl.Series(list(of_host), dtype=pl.String).implode()).fill_null(False)
-    seen = {*shown.filter(by_url), *cut.filter(by_cut)}
+    matches = {*text.filter(by_url), *cut.filter(by_cut)}
     return by_url | by_cut | by_host, {
-        "urls": {urls[detail] for detail in seen},
+        "urls": {urls[detail] for detail in matches},
         "hosts": {of_host[host] for host in hosts.filter(by_host)},
     }

@@ -20,14 +20,14 @@ from align_data.data.tombstones import bounds, every, of_part
 from align_data.engines.base import Engine
 from align_data.signals.base import Piece
 from align_data.signals.text import host
-from align_data.stages.takedown.asked import KINDS, Asked, rejected
-from align_data.stages.takedown.written import Written
+from align_data.stages.takedown.integrity import Integrity
+from align_data.stages.takedown.lists import KINDS, TakedownLists, rejected
 from align_data.storage.tables import Manifest
 from align_data.storage.tars import DAMAGED, Place, TarReader
 
 
 @dataclass
-class Found:
+class Matches:
     """What was found of what is asked."""
 
     uids: list[str] = field(default_factory=list)
@@ -42,118 +42,120 @@ class Found:
     unread: list[str] = field(default_factory=list)
     """What could not be looked into, a sentence each."""
 
-    def add(self, other: Found) -> None:
+    def add(self, theirs: Matches) -> None:
         """Add what was found elsewhere."""
-        self.uids += other.uids
-        self.unread += other.unread
-        self.rejected |= other.rejected
-        for mine, theirs in ((self.values, other.values), (self.before, other.before)):
+        self.uids += theirs.uids
+        self.unread += theirs.unread
+        self.rejected |= theirs.rejected
+        for mine, added in ((self.values, theirs.values), (self.before, theirs.before)):
             for kind in KINDS:
-                mine[kind] |= theirs[kind]
+                mine[kind] |= added[kind]
         for kind in KINDS:
-            self.among_rejected[kind] |= other.among_rejected[kind]
+            self.among_rejected[kind] |= theirs.among_rejected[kind]
 
-    def account(self, asked: Asked) -> dict[str, dict[str, int | str]]:
+    def account(self, lists: TakedownLists) -> dict[str, dict[str, int | str]]:
         """Say of each list how many values were found where; values that fit several are counted as the first."""
-        said: dict[str, dict[str, int | str]] = {}
-        for kind in asked.values:
-            left = set(asked.of(kind))
-            counts: dict[str, int | str] = {"list_sha256": asked.digests[kind], "asked": len(left)}
-            for name, some in (
+        account: dict[str, dict[str, int | str]] = {}
+        for kind in lists.values:
+            remaining = set(lists.of(kind))
+            counts: dict[str, int | str] = {"list_sha256": lists.digests[kind], "asked": len(remaining)}
+            for name, matches in (
                 ("found", self.values[kind]),
                 ("taken_down_before", self.before[kind]),
                 ("rejected_only", self.among_rejected[kind]),
             ):
-                counts[name] = len(left & some)
-                left -= some
-            said[kind] = {**counts, "nowhere": len(left)}
-        return said
+                counts[name] = len(remaining & matches)
+                remaining -= matches
+            account[kind] = {**counts, "nowhere": len(remaining)}
+        return account
 
 
 @dataclass(frozen=True)
-class _Search:
+class _PairSearch:
     """What is the same for all parts. It travels to other machines."""
 
-    written: Written
-    asked: Asked
+    integrity: Integrity
+    asked: TakedownLists
     urls: pl.DataFrame
     """The asked URLs with their keys."""
 
     @property
     def dataset(self) -> Dataset:
         """Where it is looked for."""
-        return self.written.dataset
+        return self.integrity.dataset
 
     @property
     def pairs(self) -> Manifest[PairsMeta]:
         """Its pairs."""
-        return self.written.pairs
+        return self.integrity.pairs
 
 
-def find(written: Written, asked: Asked, engine: Engine, progress: Progress) -> Found:
+def find(integrity: Integrity, lists: TakedownLists, engine: Engine, progress: Progress) -> Matches:
     """Look for all that is asked, among the pairs and among the rejected rows."""
-    found, dataset = Found(), written.dataset
-    if not any(asked.values.values()):
-        return found
-    urls = pl.Series("url", list(asked.of("urls")), pl.String)
+    matches, dataset = Matches(), integrity.dataset
+    if not any(lists.values.values()):
+        return matches
+    urls = pl.Series("url", list(lists.of("urls")), pl.String)
     hexed = pl.Series("key", [f"{key:016x}" for key in keys(urls).tolist()], pl.String)
-    search = _Search(written, asked, pl.DataFrame([hexed, urls]))
-    rows = [part.rows for part in written.pairs.parts]
-    for some in engine.map_parts("takedown: find", lambda part, tick: _of_part(search, part, tick), rows, progress):
-        found.add(some)
+    search = _PairSearch(integrity, lists, pl.DataFrame([hexed, urls]))
+    rows = [part.rows for part in integrity.pairs.parts]
+    for part_matches in engine.map_parts(
+        "takedown: find", lambda part, tick: _of_part(search, part, tick), rows, progress
+    ):
+        matches.add(part_matches)
     manifest = dataset.rejected.committed()
-    by_detail = asked.of("urls") or asked.of("hosts")
+    by_detail = lists.of("urls") or lists.of("hosts")
     if manifest is None and by_detail:
-        found.unread.append(f"{dataset.store.path(dataset.rejected.name)} has no manifest")
+        matches.unread.append(f"{dataset.store.path(dataset.rejected.name)} has no manifest")
     if manifest is not None and by_detail:
         rows = [part.rows for part in manifest.parts]
-        for some in engine.map_parts(
+        for part_matches in engine.map_parts(
             "takedown: rejected", lambda part, tick: _rejected(search, part, tick), rows, progress, "rows"
         ):
-            found.add(some)
-    found.uids.sort()
-    known = set(every(dataset.banned))
-    found.before["sha256"] = {sha256 for sha256 in asked.of("sha256") if ban(sha256) in known}
-    return found
+            matches.add(part_matches)
+    matches.uids.sort()
+    banned = set(every(dataset.banned))
+    matches.before["sha256"] = {sha256 for sha256 in lists.of("sha256") if ban(sha256) in banned}
+    return matches
 
 
-def _of_part(search: _Search, part: int, tick: Tick) -> Found:
+def _of_part(search: _PairSearch, part: int, tick: Tick) -> Matches:
     """Look through one part of `pairs`, if it can be."""
     try:
         return _looked(search, part, tick)
     except DatasetError as error:
-        return Found(unread=[str(error)])
+        return Matches(unread=[str(error)])
 
 
-def _looked(search: _Search, part: int, tick: Tick) -> Found:
+def _looked(search: _PairSearch, part: int, tick: Tick) -> Matches:
     """Look through one part of `pairs`."""
-    found, asked, dataset = Found(), search.asked, search.dataset
+    matches, lists, dataset = Matches(), search.asked, search.dataset
     low, high = bounds(search.pairs, part)
     urls = search.urls.filter((pl.col("key") >= low) & (pl.col("key") < high))
-    uids = [uid for uid in asked.of("uids") if low <= uid < high]
-    if not (len(urls) or uids or asked.of("hosts") or asked.of("sha256")):
+    uids = [uid for uid in lists.of("uids") if low <= uid < high]
+    if not (len(urls) or uids or lists.of("hosts") or lists.of("sha256")):
         tick(search.pairs.parts[part].rows)
-        return found
-    search.written.check(part, dataset.pairs)
-    by_bytes = _by_bytes(search, part) if asked.of("sha256") else {}
-    gone = of_part(dataset, search.pairs, part)
-    heads = set(image_key(gone))
-    found.before["urls"] = {url for key, url in urls.iter_rows() if key in heads}
-    found.before["uids"] = {uid for uid in uids if uid in heads} | (set(uids) & set(gone))
-    wanted = _Wanted(set(urls["url"]), set(asked.of("hosts")), by_bytes, set(uids), gone)
-    every = bool(wanted.hosts or by_bytes)
+        return matches
+    search.integrity.check(part, dataset.pairs)
+    by_bytes = _by_bytes(search, part) if lists.of("sha256") else {}
+    tombstones = of_part(dataset, search.pairs, part)
+    heads = set(image_key(tombstones))
+    matches.before["urls"] = {url for key, url in urls.iter_rows() if key in heads}
+    matches.before["uids"] = {uid for uid in uids if uid in heads} | (set(uids) & set(tombstones))
+    part_lists = _PartLists(set(urls["url"]), set(lists.of("hosts")), by_bytes, set(uids), tombstones)
+    whole = bool(part_lists.hosts or by_bytes)
     begins = sorted({*urls["key"], *(image_key(uid) for uid in uids)})
     stats = dataset.pairs.piece_statistics(part, "uid")
     for group, rows in enumerate(dataset.pairs.piece_rows(part)):
         least, greatest = (image_key(end) for end in stats[group])
-        if every or any(least <= begin <= greatest for begin in begins):
-            wanted.look(dataset.pairs.piece(part, group, ["uid", "url"]), found)
+        if whole or any(least <= begin <= greatest for begin in begins):
+            part_lists.look(dataset.pairs.piece(part, group, ["uid", "url"]), matches)
         tick(rows)
-    return found
+    return matches
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _PartLists:
     """What is asked of one part."""
 
     urls: set[str]
@@ -163,7 +165,7 @@ class _Wanted:
     uids: set[str]
     gone: pl.Series
 
-    def look(self, piece: pl.DataFrame, found: Found) -> None:
+    def look(self, piece: pl.DataFrame, matches: Matches) -> None:
         """Add what a piece has of it."""
         piece = piece.filter(pl.col("url") != "", ~pl.col("uid").is_in(self.gone.implode()))
         hit = pl.lit(False) | _among(pl.col("url"), {*self.urls, *self.by_bytes})
@@ -171,30 +173,30 @@ class _Wanted:
         if self.hosts:
             hosts = host(Piece(piece))
             listed = listed_hosts(hosts, self.hosts)
-            found.values["hosts"] |= set(listed.values())
+            matches.values["hosts"] |= set(listed.values())
             piece = piece.with_columns(hosts.alias("host"))
             hit |= _among(pl.col("host"), set(listed))
         rows = piece.filter(hit)
-        seen = set(rows["url"])
-        found.uids += rows["uid"].to_list()
-        found.values["urls"] |= self.urls & seen
-        found.values["sha256"] |= {value for url in self.by_bytes.keys() & seen for value in self.by_bytes[url]}
-        found.values["uids"] |= self.uids & {*rows["uid"], *image_key(rows["uid"])}
+        urls = set(rows["url"])
+        matches.uids += rows["uid"].to_list()
+        matches.values["urls"] |= self.urls & urls
+        matches.values["sha256"] |= {value for url in self.by_bytes.keys() & urls for value in self.by_bytes[url]}
+        matches.values["uids"] |= self.uids & {*rows["uid"], *image_key(rows["uid"])}
 
 
 def _among(column: pl.Expr, values: set[str]) -> pl.Expr:
     return column.is_in(pl.Series(sorted(values), dtype=pl.String).implode())
 
 
-def _by_bytes(search: _Search, part: int) -> dict[str, set[str]]:
+def _by_bytes(search: _PairSearch, part: int) -> dict[str, set[str]]:
     """Return URL → SHA-256 for the images whose bytes are asked; bytes that nobody has measured are hashed now."""
-    found: dict[str, set[str]] = {}
-    asked, dataset = set(search.asked.of("sha256")), search.dataset
-    search.written.check(part, dataset.images, dataset.content)
+    hashes: dict[str, set[str]] = {}
+    requested, dataset = set(search.asked.of("sha256")), search.dataset
+    search.integrity.check(part, dataset.images, dataset.content)
     for url, sha256 in _hashes(dataset, part):
-        if sha256 in asked:
-            found.setdefault(url, set()).add(sha256)
-    return found
+        if sha256 in requested:
+            hashes.setdefault(url, set()).add(sha256)
+    return hashes
 
 
 def _hashes(dataset: Dataset, part: int) -> Iterator[tuple[str, str]]:
@@ -214,19 +216,19 @@ def _hashes(dataset: Dataset, part: int) -> Iterator[tuple[str, str]]:
     reader.close()
 
 
-def _rejected(search: _Search, part: int, tick: Tick) -> Found:
+def _rejected(search: _PairSearch, part: int, tick: Tick) -> Matches:
     """Look through one part of `rejected`, if it can be: it is written anew whole."""
-    found, at, table = Found(), 0, search.dataset.rejected
+    matches, at, table = Matches(), 0, search.dataset.rejected
     try:
-        search.written.check_whole(part, table)
+        search.integrity.check_whole(part, table)
     except DatasetError as error:
-        return Found(unread=[str(error)])
+        return Matches(unread=[str(error)])
     for piece in table.pieces(part, ["detail"]):
         hit, values = rejected(piece["detail"], search.asked)
         if hit.any():
-            found.rejected.setdefault(part, []).extend((hit.arg_true() + at).to_list())
-            for kind, some in values.items():
-                found.among_rejected[kind] |= some
+            matches.rejected.setdefault(part, []).extend((hit.arg_true() + at).to_list())
+            for kind, matching in values.items():
+                matches.among_rejected[kind] |= matching
         at += len(piece)
         tick(len(piece))
-    return found
+    return matches

@@ -34,7 +34,7 @@ def receipts(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @dataclass(frozen=True)
-class Written:
+class Integrity:
     """What is known of how files were last written. It travels to other machines."""
 
     dataset: Dataset
@@ -44,12 +44,12 @@ class Written:
     checks: bool = True
 
     @staticmethod
-    def unchecked(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Written:
+    def unchecked(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Integrity:
         """Return what asks nothing: in the middle of another takedown nothing is as it was written."""
-        return Written(dataset, pairs, {}, checks=False)
+        return Integrity(dataset, pairs, {}, checks=False)
 
     @staticmethod
-    def of(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Written:
+    def of(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Integrity:
         """Read the receipts; DatasetError where the tombstones are not those of the last one."""
         rewritten: dict[str, str | None] = {}
         tombstones = 0
@@ -60,17 +60,17 @@ class Written:
         except (TypeError, KeyError, ValueError) as error:
             where = dataset.store.path(RECEIPTS)
             raise DatasetError(f"{where} has a file that is not a receipt: {error!r}; put it back") from error
-        found = Written(dataset, pairs, rewritten)
+        integrity = Integrity(dataset, pairs, rewritten)
         for table in (dataset.tombstones, dataset.banned):
-            if table.committed() is not None and (wrong := found.amiss(table, 0)) is not None:
-                raise DatasetError(f"nothing is taken down: {wrong}")
+            if table.committed() is not None and (why := integrity.amiss(table, 0)) is not None:
+                raise DatasetError(f"nothing is taken down: {why}")
         manifest = dataset.tombstones.committed()
         if (0 if manifest is None else manifest.rows) < tombstones:
             raise DatasetError(
                 f"nothing is taken down: {dataset.store.path(dataset.tombstones.name)} has fewer than the "
                 f"{tombstones:,} tombstones of the last receipt; put it back"
             )
-        return found
+        return integrity
 
     def amiss(self, table: Table[Any], part: int, *, hashed: bool = True) -> str | None:
         """Say in what a part is not as it was written; None if it is, or nobody has said what it was."""
@@ -86,16 +86,16 @@ class Written:
         size = table.store.size(name)
         if size != info.bytes:
             return f"{where} has {size:,} bytes, not {info.bytes:,}"
-        known = {info.sha256, self.rewritten.get(name, info.sha256)}
-        if hashed and info.sha256 is not None and sha256_of(table.store, name) not in known:
+        hashes = {info.sha256, self.rewritten.get(name, info.sha256)}
+        if hashed and info.sha256 is not None and sha256_of(table.store, name) not in hashes:
             return f"{where} is not as it was written: it has another SHA-256"
         return None
 
     def check(self, part: int, *tables: Table[Any], hashed: bool = True) -> None:
         """Raise DatasetError for the first of some tables whose part is not as it was written."""
         for table in tables:
-            if (wrong := self.amiss(table, part, hashed=hashed)) is not None:
-                raise DatasetError(wrong)
+            if (why := self.amiss(table, part, hashed=hashed)) is not None:
+                raise DatasetError(why)
 
     def check_whole(self, part: int, *tables: Table[Any]) -> None:
         """Read all of a part of some tables; DatasetError where that cannot be done, or it is beside other pairs."""
