@@ -19,7 +19,7 @@ from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.report import audit_html
-from align_data.signals import known, ordered
+from align_data.signals import is_signal, ordered
 from align_data.stages.audit import SAMPLES, Survey, survey
 from align_data.storage.store import Store, writing
 from align_data.storage.tables import MANIFEST, Table
@@ -76,7 +76,7 @@ class Opened:
 
     def _signals(self, group: str) -> list[str]:
         manifest = self.dataset.measured(group).committed()
-        return [] if manifest is None else [name for name in manifest.meta.signals if known(name)]
+        return [] if manifest is None else [name for name in manifest.meta.signals if is_signal(name)]
 
     def ledgers(self) -> list[str]:
         """Return the names of the ledgers there are."""

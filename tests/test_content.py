@@ -43,7 +43,7 @@ from align_data.engines.local import LocalEngine
 from align_data.fetching.outcome import retryable
 from align_data.recipes.reading import parse
 from align_data.stages.ingest import Parts, ingest
-from align_data.stages.measure import Measured, Sight, measure
+from align_data.stages.measure import MeasureReport, Sight, measure
 from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
@@ -124,7 +124,7 @@ class Pool:
         place = tar.add(url.rpartition("/")[2], io.BytesIO(outcome), len(outcome))
         return {**row, "tar": place.tar, "offset": place.offset, "size": place.size}
 
-    def measure(self, *names: str, workers: int = 1, **sight: Any) -> tuple[Measured, Counter[str]]:
+    def measure(self, *names: str, workers: int = 1, **sight: Any) -> tuple[MeasureReport, Counter[str]]:
         """Measure; return what was done, and the images that were looked at."""
         progress = Counted()
         engine = LocalEngine(self.engine.work, workers)
@@ -519,7 +519,7 @@ def test_scores_come_later_and_undo_nothing(pool: Any, detector: Any) -> None:
     whole = pool(made.found)
     whole.measure(*NAMES, "nsfw", nsfw=detector())
     assert whole.values.select(made.values.columns).equals(made.values)
-    assert made.measure(*NAMES, "nsfw", nsfw=detector()) == (Measured([], [*NAMES, "nsfw"], {}), Counter())
+    assert made.measure(*NAMES, "nsfw", nsfw=detector()) == (MeasureReport([], [*NAMES, "nsfw"], {}), Counter())
     # And without the detector they stay.
     assert made.measure(*NAMES, "nsfw")[1] == made.measure()[1] == Counter()
     scores(made, made.decoded)

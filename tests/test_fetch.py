@@ -53,7 +53,7 @@ from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import STATUSES, Outcome
 from align_data.fetching.worker import ChunkTask, FetchSettings, handler, make_room, row
-from align_data.stages.fetch import Report, fetch
+from align_data.stages.fetch import FetchReport, fetch
 from align_data.stages.ingest import Parts, ingest
 from align_data.storage.store import Store
 from align_data.storage.tars import Place, TarReader, TarWriter
@@ -88,7 +88,7 @@ def run(
     ledger: str | None = None,
     workers: int = 1,
     chunk: int = 2048,
-) -> tuple[Report, pl.DataFrame]:
+) -> tuple[FetchReport, pl.DataFrame]:
     """Fetch; return the report and the table."""
     report = fetch(dataset, ledger, policy, limits, LocalEngine(dataset.store.work, workers), Silent(), chunk)
     return report, read(dataset, "images")
@@ -757,7 +757,7 @@ def test_a_second_run_asks_for_what_can_have_changed_and_nothing_else(tmp_path: 
         homes = [f"{HOME}/32", "127.0.0.4/32"]
         small = replace(POLICY, guard=Guard.of(homes), max_bytes=50_000, deadline=0.4)
 
-        def asked(policy: Policy) -> tuple[set[str], dict[str, str], Report]:
+        def asked(policy: Policy) -> tuple[set[str], dict[str, str], FetchReport]:
             web.seen.forget()
             report, images = run(dataset, policy)
             return {web.url(each.target, each.home) for each in web.seen.asked}, statuses(images), report
@@ -978,7 +978,7 @@ def test_a_run_with_nothing_to_ask_for_changes_nothing(tmp_path: Path) -> None:
         before = tree(tmp_path / "dataset", "images", "bytes")
         second, _ = run(dataset)
         assert tree(tmp_path / "dataset", "images", "bytes") == before
-        assert second == Report(statuses=first.statuses)
+        assert second == FetchReport(statuses=first.statuses)
         assert len(web.seen.asked) == 2
 
 

@@ -27,7 +27,14 @@ from test_decoding import bits_apart, phash, upright
 from align_data.cli import main
 from align_data.common.errors import InputError
 from align_data.common.progress import Silent
-from align_data.data.references import Lists, give_blocklist, give_evaluation, listed_hosts, nearest, read_blocklist
+from align_data.data.references import (
+    LoadedReferences,
+    give_blocklist,
+    give_evaluation,
+    listed_hosts,
+    nearest,
+    read_blocklist,
+)
 from align_data.stages.eval_index import index
 from align_data.storage.tables import Table
 
@@ -80,7 +87,7 @@ def test_nearest_of_more_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_equally_near_images_the_first_by_name(images: list[tuple[str, int]], mine: list[int | None]) -> None:
     schema = {"kind": pl.String, "value": pl.String, "within": pl.Int32}
     evaluation = pl.DataFrame(images, {"name": pl.String, "phash": pl.Int64}, orient="row")
-    lists = Lists(evaluation, pl.DataFrame(schema=schema))
+    lists = LoadedReferences(evaluation, pl.DataFrame(schema=schema))
     distance, name = lists.nearest(pl.DataFrame({"phash": pl.Series(mine, dtype=pl.Int64)}))
     for ours, near, called in zip(mine, distance, name, strict=True):
         if ours is None or not images:
@@ -460,7 +467,9 @@ def test_a_list_through_the_command(pool: Pool, tmp_path: Path, children: None) 
     file.write_text("copy.example\nhost\n")
     result = invoke("measure", pool.folder, "--blocklist", file, "--signals", "blocked")
     assert result.exit_code == 1
-    assert f"Error: {file}, line 2: 'host' is no entry; write KIND VALUE, with a KIND of sha256, md5" in result.stderr
+    assert (
+        f"Error: {file}, line 2: 'host' is not an entry; write KIND VALUE, with a KIND of sha256, md5" in result.stderr
+    )
     assert sum(map(bool, pool.column("blocked").values())) == 5
 
 
@@ -495,7 +504,7 @@ def test_wrong_lines_are_sentences(line: str, tmp_path: Path) -> None:
     file = lines(tmp_path, "# first", "a.example", line, "b.example")
     with pytest.raises(InputError) as told:
         list(read_blocklist(str(file)))
-    assert str(told.value).startswith(f"{file}, line 3: {line[:100]!r} is no entry; write KIND VALUE")
+    assert str(told.value).startswith(f"{file}, line 3: {line[:100]!r} is not an entry; write KIND VALUE")
 
 
 @given(

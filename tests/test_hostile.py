@@ -36,9 +36,10 @@ def test_a_folder_that_is_no_dataset_is_left_alone(tmp_path: Path, some: Path) -
         (tmp_path / "d" / name).write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     assert (
-        "is no dataset: choose an empty or a new --out" in call("ingest", some, "--out", tmp_path / "d", code=1).stderr
+        "is not a dataset: choose an empty or a new --out"
+        in call("ingest", some, "--out", tmp_path / "d", code=1).stderr
     )
-    assert "is no dataset" in call("measure", tmp_path / "d", code=1).stderr
+    assert "is not a dataset" in call("measure", tmp_path / "d", code=1).stderr
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "d" / ".lock").read_text() == "mine"
 

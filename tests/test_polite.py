@@ -27,14 +27,14 @@ from align_data.fetching.client import Policy
 from align_data.fetching.connection_slots import Slots
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
-from align_data.stages.fetch import Report, fetch
+from align_data.stages.fetch import FetchReport, fetch
 from align_data.stages.ingest import Parts
 from align_data.storage.store import Store
 
 POLICY = Policy(Guard.of(["127.0.0.0/8"]), deadline=20.0)
 
 
-def fetched(dataset: Dataset, limits: Limits, workers: int, policy: Policy = POLICY) -> Report:
+def fetched(dataset: Dataset, limits: Limits, workers: int, policy: Policy = POLICY) -> FetchReport:
     engine = LocalEngine(dataset.store.work, workers)
     return fetch(dataset, None, policy, limits, engine, Silent(), 16, "many_names:handler")
 

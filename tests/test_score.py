@@ -350,7 +350,7 @@ def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: Wo
     bare = job([{"url": "http://a/1", "alt_text": "a"}]).dataset
     with pytest.raises(DatasetError, match=r"has no images to score: run align-data fetch .*, then align-data measure"):
         check(bare, "eye")
-    with pytest.raises(DatasetError, match="is no dataset; make one with"):
+    with pytest.raises(DatasetError, match="is not a dataset; make one with"):
         check(Dataset(Store(Path(bare.store.url) / "nothing")), "eye")
     broken = Eye()
     broken.texts = lambda texts: np.full((len(texts), 6), np.nan, np.float32)  # type: ignore[method-assign]
@@ -799,7 +799,7 @@ def test_what_the_command_refuses_is_a_sentence(copy: World, dataset_without_ima
         (["nothing", url, "--as", "eye"], "Error: nothing is no model that can be opened"),
         (["eye", url, "--as", "Eye"], "Error: 'Eye' cannot be a score's name"),
         (["eye", dataset_without_images, "--as", "eye"], "has no images to score: run align-data fetch"),
-        (["eye", f"{url}/no", "--as", "eye"], "is no dataset; make one with"),
+        (["eye", f"{url}/no", "--as", "eye"], "is not a dataset; make one with"),
     ):
         assert said in call("score", *arguments, code=1).stderr
     assert "Missing option '--as'" in call("score", "eye", url, code=2).stderr

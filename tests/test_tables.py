@@ -96,7 +96,7 @@ def test_a_dataset_of_another_version_is_a_sentence(job: Callable[..., Built]) -
 
 
 def test_no_dataset_and_half_a_dataset_are_sentences(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is no dataset; make one with: align-data ingest"):
+    with pytest.raises(DatasetError, match="is not a dataset; make one with: align-data ingest"):
         Dataset(Store(tmp_path)).ingested()
     Dataset(Store(tmp_path)).store.write_bytes(BEGUN, b"{}")
     with pytest.raises(DatasetError, match="ingest did not finish; run it again"):

@@ -1010,7 +1010,7 @@ def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path)
     with pytest.raises(DatasetError, match="nothing is asked for"):
         place.takedown(folders=[])
     assert place.tree() == before
-    with pytest.raises(DatasetError, match="is no dataset"):
+    with pytest.raises(DatasetError, match="is not a dataset"):
         takedown(
             Dataset(Store(tmp_path / "none")),
             stage.TakedownLists({"uids": ("0" * 32,)}, {"uids": ""}),

@@ -34,7 +34,7 @@ from align_data.fetching.fetchers import FETCHERS, handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
-from align_data.stages.fetch import CHUNK, Report, fetch
+from align_data.stages.fetch import CHUNK, FetchReport, fetch
 from align_data.stages.pipeline import session
 from align_data.storage.image_formats import OPTIONAL
 
@@ -216,7 +216,7 @@ def _hosts(file: Path) -> dict[str, int]:
     return limits
 
 
-def _print(report: Report) -> None:
+def _print(report: FetchReport) -> None:
     table = Table("status", title=f"{report.asked:,} images asked for", title_justify="left")
     table.add_column("now", justify="right")
     table.add_column("all images", justify="right")

@@ -27,7 +27,7 @@ from align_data.data.columns import need
 from align_data.data.references import give_blocklist, give_evaluation
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
 from align_data.decoding.nsfw import NsfwModel
-from align_data.stages.measure import Measured, Sight, measure
+from align_data.stages.measure import MeasureReport, Sight, measure
 from align_data.stages.measure.content import CHUNK
 from align_data.stages.pipeline import session
 
@@ -124,7 +124,7 @@ def _sight(options: dict[str, Any]) -> Sight:
     )
 
 
-def _print(result: Measured) -> None:
+def _print(result: MeasureReport) -> None:
     tell("measured: " + (", ".join(result.measured) or "nothing, all was there"))
     if result.before:
         tell("measured before: " + ", ".join(result.before))

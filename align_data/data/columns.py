@@ -13,7 +13,7 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta
 from align_data.decoding.inspected import identities as looks
 from align_data.decoding.nsfw import NsfwModel
-from align_data.signals import Signal, checks, find, known
+from align_data.signals import Signal, checks, find, is_signal
 from align_data.signals.contracts import groups
 from align_data.storage.tables import MANIFEST, Manifest, Table
 
@@ -134,7 +134,7 @@ def fresh(dataset: Dataset, group: str, pairs: Manifest[PairsMeta], *, anew: boo
     if manifest is None or manifest.meta.pairs != pairs.fingerprint or not dataset.measured(group).whole(manifest):
         return []
     stored = manifest.meta.signals
-    today = identities(dataset, [name for name in stored if known(name)], anew=anew)
+    today = identities(dataset, [name for name in stored if is_signal(name)], anew=anew)
     equal = [name for name in today if today[name] == stored[name]]
     return [name for name in equal if all(table.whole(table.committed()) for table in dataset.behind(name))]
 
@@ -181,7 +181,7 @@ def _unfinished(dataset: Dataset, group: str, required: Collection[str] | None) 
 def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
     url, name = dataset.store.url, group.partition(".")[2]
     if group in groups():
-        reasons = dict.fromkeys(why for n in stale if known(n) and (why := find(n).missing()) is not None)
+        reasons = dict.fromkeys(why for n in stale if is_signal(n) and (why := find(n).missing()) is not None)
         return f"measure them again: align-data measure {shlex.quote(url)}" + "".join(
             f" ({need(list(stale), r)})" for r in reasons
         )

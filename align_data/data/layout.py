@@ -130,6 +130,6 @@ class Dataset:
         if self.store.exists(BEGUN):
             raise DatasetError(f"{self.store.url}: ingest did not finish; run it again with the same inputs")
         raise DatasetError(
-            f"{self.store.url} is no dataset; make one with: align-data ingest INPUT... "
+            f"{self.store.url} is not a dataset; make one with: align-data ingest INPUT... "
             f"--out {shlex.quote(self.store.url)}"
         )

@@ -18,7 +18,7 @@ from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import builtin, overridden_rule
-from align_data.signals import known
+from align_data.signals import is_signal
 from align_data.storage.tables import Manifest
 
 TAKEN_DOWN = -(2**63)
@@ -152,7 +152,7 @@ def as_recipe(dataset: Dataset, name: str) -> str | None:
 
 def outdated(dataset: Dataset, ledger: Ledger) -> list[str]:
     """Return the signals that a ledger was decided by and that have been measured again since."""
-    before: Mapping[str, Any] = {name: at for name, at in ledger.facts.signals.items() if known(name)}
+    before: Mapping[str, Any] = {name: at for name, at in ledger.facts.signals.items() if is_signal(name)}
     now = identities(dataset, before)
     return [name for name in before if now[name] != before[name]]
 

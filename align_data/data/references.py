@@ -34,7 +34,7 @@ FORMS = {
 _DISTANCE = re.compile(r"[0-9]|[1-5][0-9]|6[0-4]")
 
 
-class Lists:
+class LoadedReferences:
     """Evaluation images and blocklist of a dataset, as signals ask for them."""
 
     def __init__(self, evaluation: pl.DataFrame, blocklist: pl.DataFrame) -> None:
@@ -130,9 +130,9 @@ def nearest(phashes: pl.Series, listed: NDArray[np.int64]) -> tuple[pl.Series, p
     return joined["distance"], joined["place"]
 
 
-def lists(dataset: Dataset) -> Lists:
+def lists(dataset: Dataset) -> LoadedReferences:
     """Load what was given to a dataset."""
-    return Lists(_rows(dataset.reference("evaluation")), _rows(dataset.reference("blocklist")))
+    return LoadedReferences(_rows(dataset.reference("evaluation")), _rows(dataset.reference("blocklist")))
 
 
 def _rows(table: Table[Meta]) -> pl.DataFrame:
@@ -190,7 +190,7 @@ def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:
         within = words.pop() if kind == "phash" and len(words) == 2 else "0"
         if len(words) != 1 or not _DISTANCE.fullmatch(within) or not FORMS[kind].fullmatch(words[0]):
             raise InputError(
-                f"{file}, line {number}: {line.strip()[:100]!r} is no entry; write KIND VALUE, with a KIND of "
+                f"{file}, line {number}: {line.strip()[:100]!r} is not an entry; write KIND VALUE, with a KIND of "
                 f"{', '.join(FORMS)}, and behind a phash of 16 hex digits how many of its bits may differ"
             )
         yield kind, _plain(kind, words[0]), int(within)

@@ -23,7 +23,7 @@ FILE = re.compile(
 """What export writes: shards and the like in the folders of splits, and its working folders the same."""
 _ENTRY: Mapping[str, type] = {"name": str, "pairs": int, "bytes": int, "sha256": str}
 _INDEX: Mapping[str, type] = {"name": str, "rows": int, "sha256": str}
-_NAMES: Mapping[str, names.Form] = {
+_NAMES: Mapping[str, names.NamePattern] = {
     "webdataset": names.TAR_SHARD,
     "parquet": names.PARQUET_SHARD,
     "metadata": names.PART,

@@ -12,7 +12,7 @@ from align_data.common.errors import SignalError, nearest
 from align_data.signals import corpus, image, language, score, text
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 
-__all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "checks", "find", "known", "ordered"]
+__all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "checks", "find", "is_signal", "ordered"]
 
 SIGNALS: dict[str, Signal] = {
     signal.name: signal for family in (text, language, corpus, image) for signal in family.SIGNALS
@@ -31,7 +31,7 @@ def find(name: str) -> Signal:
     raise SignalError(f"there is no signal {name}{nearest(name, names)}; there are: {', '.join(names)}")
 
 
-def known(name: str) -> bool:
+def is_signal(name: str) -> bool:
     """Tell whether there is a signal of this name."""
     try:
         find(name)

@@ -43,7 +43,7 @@ CHUNK = 2048
 
 
 @dataclass
-class Report:
+class FetchReport:
     """What a run of `fetch` did, and what is there now; counts are of URLs."""
 
     asked: int = 0
@@ -57,7 +57,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _FetchRun:
     """What is the same for all parts of a run. It travels to other machines."""
 
     dataset: Dataset
@@ -90,7 +90,7 @@ def fetch(
     progress: Progress,
     chunk: int = CHUNK,
     handler: str = HANDLER,
-) -> Report:
+) -> FetchReport:
     """Fetch every URL that a pair not dropped by `ledger` needs (all URLs for None) and that has no final status.
 
     `handler` is what the child processes run (`fetching.fetchers`).
@@ -102,7 +102,7 @@ def fetch(
     log = f"hosts-{uuid4().hex}.log"  # another run heeds what the dataset keeps, not what a killed one left
     shared_limits = limits.shared(engine.at_once(number) * children)
     settings = FetchSettings(policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log)
-    run = _begin(_Run(dataset, pairs, ledger, settings, 0, chunk, children, handler), asked)
+    run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler), asked)
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
     before = dataset.images.committed()
@@ -112,10 +112,10 @@ def fetch(
     if before is not None and same and not any(todo):
         # Nothing is written anew: what is measured of the images stays what it is.
         _tidy(dataset, number)
-        return Report(statuses=dict(before.meta.statuses))
+        return FetchReport(statuses=dict(before.meta.statuses))
     dataset.images.retract()
     done = engine.map_parts("fetch", lambda part, tick: _part(run, part, tick), todo, progress, unit="images")
-    report = Report(asked=sum(todo))
+    report = FetchReport(asked=sum(todo))
     for _, outcomes, statuses, retryable in done:
         _add(report.outcomes, outcomes)
         _add(report.statuses, statuses)
@@ -151,7 +151,7 @@ def _begun(content: bytes | None) -> dict[str, Any]:
         return {}
 
 
-def _begin(run: _Run, asked: str) -> _Run:
+def _begin(run: _FetchRun, asked: str) -> _FetchRun:
     """Number the run: a killed run of the same plan goes on, any other begins."""
     store = run.dataset.store
     plan = {"asked": asked, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
@@ -166,11 +166,11 @@ def _begin(run: _Run, asked: str) -> _Run:
     return replace(run, number=number, formats=tuple(formats))
 
 
-def _chunk_table(run: _Run, part: int) -> Table[Meta]:
+def _chunk_table(run: _FetchRun, part: int) -> Table[Meta]:
     return Table(run.dataset.store, f"_images/{part:05d}", run.dataset.images.contract, Meta)
 
 
-def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
+def _state(run: _FetchRun, part: int, tick: Tick | None = None) -> pl.DataFrame:
     """Return a row a URL: what is known before this run, its chunk's number, and whether it is `todo`."""
     urls = image_urls(run.dataset, part, run.ledger, tick)
     known = untried(urls["url"])
@@ -191,7 +191,7 @@ def _state(run: _Run, part: int, tick: Tick | None = None) -> pl.DataFrame:
     return state.with_columns(todo.alias("todo"), urls["key"], urls["open"])
 
 
-def _again(run: _Run, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
+def _again(run: _FetchRun, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
     """Make retryable what was final by a policy that is not today's."""
     before, now = facts["policy"], run.policy
     changed = []
@@ -212,11 +212,11 @@ def _again(run: _Run, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFr
     return rows.with_columns(pl.col("retryable") | pl.col("status").is_in(changed))
 
 
-def _count(run: _Run, part: int, tick: Tick) -> int:
+def _count(run: _FetchRun, part: int, tick: Tick) -> int:
     return int(_state(run, part, tick)["todo"].sum())
 
 
-def _part(run: _Run, part: int, tick: Tick) -> tuple[PartInfo, Counter[str], dict[str, int], int]:
+def _part(run: _FetchRun, part: int, tick: Tick) -> tuple[PartInfo, Counter[str], dict[str, int], int]:
     """Fetch one part; return what it is, the outcomes of this run, the statuses of all of it, what can be retried."""
     table, facts = run.dataset.images, run.facts(part)
     outcomes: Counter[str] = Counter()
@@ -236,7 +236,7 @@ def _part(run: _Run, part: int, tick: Tick) -> tuple[PartInfo, Counter[str], dic
     return table.info(part), outcomes, statuses, len(again)
 
 
-def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str]:
+def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str]:
     """Fetch what is to do, in as many child processes as this part may have; write each chunk as it is done."""
     outcomes: Counter[str] = Counter()
     lock = Lock()
@@ -278,7 +278,7 @@ def _fetch(run: _Run, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str
     return outcomes
 
 
-def _tasks(run: _Run, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
+def _tasks(run: _FetchRun, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
     todo = state.with_columns(name=names_of(state["key"])).filter("todo")
     for (number,), some in todo.group_by("chunk", maintain_order=True):
         tar = f"bytes/part-{part:05d}/{run.number:03d}-{number:05d}"
@@ -286,7 +286,7 @@ def _tasks(run: _Run, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
 
 
 def _write_chunk(
-    run: _Run, table: Table[Meta], number: int, before: pl.DataFrame, rows: Sequence[Row], part: int
+    run: _FetchRun, table: Table[Meta], number: int, before: pl.DataFrame, rows: Sequence[Row], part: int
 ) -> None:
     """Write all rows of a chunk: what was known, with what was fetched put in."""
     found = pl.DataFrame(rows, {name: IMAGES[name] for name in Row._fields}, orient="row")
@@ -296,14 +296,14 @@ def _write_chunk(
         writer.write(merged)
 
 
-def _fold(run: _Run, part: int, state: pl.DataFrame) -> None:
+def _fold(run: _FetchRun, part: int, state: pl.DataFrame) -> None:
     """Write the part from its chunks."""
     with run.dataset.images.writer(part, run.facts(part)) as writer:
         for piece in cut(_chunks(run, part, state)):
             writer.write(piece)
 
 
-def _chunks(run: _Run, part: int, state: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _chunks(run: _FetchRun, part: int, state: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Yield the rows of a part chunk by chunk: as fetched in this run, or as they were."""
     chunked = _chunk_table(run, part)
     for (number,), before in state.group_by("chunk", maintain_order=True):

@@ -186,7 +186,7 @@ def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str], c
     begun = store.read_bytes(BEGUN)
     foreign = [name for name in store.names() if name not in (".lock", "_log", "_work")]
     if begun is None and foreign:
-        raise DatasetError(f"{store.url} holds {foreign[0]}, and is no dataset: choose an empty or a new --out")
+        raise DatasetError(f"{store.url} holds {foreign[0]}, and is not a dataset: choose an empty or a new --out")
     if begun != wanted:
         for table in (dataset.pairs, dataset.rejected, _unit_rejects(dataset)):
             table.remove()

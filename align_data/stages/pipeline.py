@@ -27,7 +27,7 @@ from align_data.sources.lists import Choice, Reading
 from align_data.stages.audit import Audit, audit
 from align_data.stages.filter import decide
 from align_data.stages.ingest import Account, Parts, ingest
-from align_data.stages.measure import Measured, measure
+from align_data.stages.measure import MeasureReport, measure
 from align_data.storage.manifests import checked
 from align_data.storage.store import Store
 from align_data.storage.tables import Manifest
@@ -115,7 +115,7 @@ class PipelineResult:
     """What each stage of the main job returned."""
 
     account: Account
-    measured: Measured
+    measured: MeasureReport
     audit: Audit
 
 

@@ -26,7 +26,7 @@ _GUESS = 2**16
 
 
 @dataclass(frozen=True)
-class Footer:
+class PartFooter:
     """The footer of a part."""
 
     metadata: pq.FileMetaData
@@ -56,7 +56,7 @@ def seal(path: str) -> str:
     return digest
 
 
-def read(file: Any) -> Footer:
+def read(file: Any) -> PartFooter:
     """Read the footer of a Parquet file that is open for pyarrow; ValueError or ArrowInvalid where it is damaged."""
     end = file.size()
     file.seek(max(0, end - _GUESS))
@@ -74,7 +74,7 @@ def read(file: Any) -> Footer:
     if own_seal is None and _FACTS in entries_by_key:
         raise ValueError("its footer has lost its seal")
     facts = entries_by_key.get(_FACTS, entries_by_key.get(_OLD_FACTS))
-    return Footer(metadata, None if facts is None else dict(json.loads(facts)), own_seal)
+    return PartFooter(metadata, None if facts is None else dict(json.loads(facts)), own_seal)
 
 
 def _seal_of(footer: bytes) -> str | None:

@@ -115,7 +115,7 @@ def _damaged(where: str, error: Exception, advice: str) -> DatasetError:
     return DatasetError(f"{where} cannot be understood: {' '.join(str(error).split())[:200]}; {advice}")
 
 
-class _Part(BaseModel):
+class _StoredPart(BaseModel):
     model_config = _STRICT
 
     rows: NUMBER
@@ -124,7 +124,7 @@ class _Part(BaseModel):
     footer: HASH | None = None
 
 
-class _Stored(BaseModel):
+class _StoredManifest(BaseModel):
     model_config = _STRICT
 
     align_data: str
@@ -132,7 +132,7 @@ class _Stored(BaseModel):
     table: str
     rows: NUMBER
     meta: dict[str, Any]
-    parts: list[_Part]
+    parts: list[_StoredPart]
     changing: bool = False
 
 
@@ -177,7 +177,7 @@ def load(content: bytes, where: str, table: str, meta: type[M], redo: str) -> Ma
     except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(where, error, advice) from error
     try:
-        stored = _Stored.model_validate(value)
+        stored = _StoredManifest.model_validate(value)
         if stored.table != table or stored.rows != sum(part.rows for part in stored.parts):
             raise DatasetError(
                 _of_another_form(

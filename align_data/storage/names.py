@@ -17,7 +17,7 @@ _SHOWN = 80
 
 
 @dataclass(frozen=True)
-class Form:
+class NamePattern:
     """What the names of one kind look like: `pattern` is understood alike by Python and by Polars."""
 
     pattern: str
@@ -46,23 +46,23 @@ _SPLIT = "[A-Za-z][A-Za-z0-9_-]{0,99}"
 TAR_STEM = r"[0-9]{3,9}-[0-9]{5,9}(?:-[0-9]{1,9})?(?:-t[0-9]{4,9})?\.tar"
 """What the tars of fetched images are called, in the folder of their part."""
 
-TAR = Form(rf"bytes/part-[0-9]{{5,9}}/{TAR_STEM}", "a tar of images, such as bytes/part-00000/001-00000.tar")
-SPLIT = Form(_SPLIT, "a split, such as val")
-TAR_SHARD = Form(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.tar", "a WebDataset shard, such as 00000.tar")
-PARQUET_SHARD = Form(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.parquet", "a Parquet shard, such as 00000.parquet")
-SHARD = Form(
+TAR = NamePattern(rf"bytes/part-[0-9]{{5,9}}/{TAR_STEM}", "a tar of images, such as bytes/part-00000/001-00000.tar")
+SPLIT = NamePattern(_SPLIT, "a split, such as val")
+TAR_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.tar", "a WebDataset shard, such as 00000.tar")
+PARQUET_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.parquet", "a Parquet shard, such as 00000.parquet")
+SHARD = NamePattern(
     rf"(?:{_SPLIT}/)?[A-Za-z0-9][A-Za-z0-9._-]{{0,199}}\.(?:tar|parquet)", "a shard in its folder, such as 00000.tar"
 )
-PART = Form(r"part-[0-9]{5,9}\.parquet", "a part, such as part-00000.parquet")
-UIDS = Form(r"uids\.npy", "the file of uids, uids.npy")
-INDEX = Form(r"index\.parquet", "the index, index.parquet")
-IMAGE = Form(r"[0-9a-f]{16}(?:-[0-9]{1,9})?\.[a-z0-9]{2,5}", "an image: 16 hex digits and its format's ending")
-MEMBER = Form(r"[0-9a-f]{32}\.[a-z0-9]{2,5}", "a sample's member: 32 hex digits and an ending")
+PART = NamePattern(r"part-[0-9]{5,9}\.parquet", "a part, such as part-00000.parquet")
+UIDS = NamePattern(r"uids\.npy", "the file of uids, uids.npy")
+INDEX = NamePattern(r"index\.parquet", "the index, index.parquet")
+IMAGE = NamePattern(r"[0-9a-f]{16}(?:-[0-9]{1,9})?\.[a-z0-9]{2,5}", "an image: 16 hex digits and its format's ending")
+MEMBER = NamePattern(r"[0-9a-f]{32}\.[a-z0-9]{2,5}", "a sample's member: 32 hex digits and an ending")
 
 
-def tar_of(part: int) -> Form:
+def tar_of(part: int) -> NamePattern:
     """Return the form of the tars that have the images of one part."""
     number = f"{part:05d}"
-    return Form(
+    return NamePattern(
         rf"bytes/part-{number}/{TAR_STEM}", f"a tar of this part's images, such as bytes/part-{number}/001-00000.tar"
     )

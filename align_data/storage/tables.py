@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from align_data.common.errors import DatasetError
 from align_data.storage import footers
 from align_data.storage.contracts import Contract, same_type
-from align_data.storage.footers import Footer
+from align_data.storage.footers import PartFooter
 from align_data.storage.manifests import M, Manifest, Meta, PartInfo, digest, dump, load
 from align_data.storage.store import UNFINISHED, Store
 
@@ -196,7 +196,7 @@ class Table(Generic[M]):
         """Return one piece of one part."""
         return frame(self._read(part, self._open(part, columns)[1], group, columns))
 
-    def _open(self, part: int, columns: Sequence[str] = ()) -> tuple[Footer, pq.ParquetFile]:
+    def _open(self, part: int, columns: Sequence[str] = ()) -> tuple[PartFooter, pq.ParquetFile]:
         """Open a part that is whole, is the one that the manifest names, and has the columns."""
         with self._damage(part):
             source = self.store.open(self.part_name(part))
@@ -210,7 +210,7 @@ class Table(Generic[M]):
                     raise ValueError(f"it has no column {field.name} of the type {field.type}")
             return footer, file
 
-    def _belongs(self, part: int, footer: Footer) -> None:
+    def _belongs(self, part: int, footer: PartFooter) -> None:
         """Raise ValueError if a part is another than the manifest names; what is remembered of that may be old."""
         manifest = self._last[1] if self._last is not None else self.committed()
         if manifest is not None and _differs(manifest, part, footer) is not None:
@@ -302,7 +302,7 @@ class Table(Generic[M]):
         return None if self._last is None else self._last[1]
 
 
-def _differs(manifest: Manifest[Any], part: int, footer: Footer) -> str | None:
+def _differs(manifest: Manifest[Any], part: int, footer: PartFooter) -> str | None:
     """Say in what a part is another than its manifest names; None if it is not, or if parts are being replaced."""
     if manifest.changing or part >= len(manifest.parts):
         return None

@@ -10,7 +10,7 @@ from align_data.data.columns import lacking, need
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Masks, filter_command
 from align_data.recipes.plan import Plan, PlannedRule
-from align_data.signals import find, known
+from align_data.signals import find, is_signal
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class State:
 
 def state_of(dataset: Dataset, plan: Plan) -> State:
     """Return what the notes on a ledger of this dataset follow from."""
-    unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if known(signal)}
+    unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if is_signal(signal)}
     images = dataset.images.committed()
     return State(dataset.store.url, unmeasured, images is None or bool(images.meta.statuses.get("untried")))
 

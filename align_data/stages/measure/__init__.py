@@ -25,18 +25,18 @@ from align_data.signals import SIGNALS, Piece, Signal, find
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import Sight, measure_content
 from align_data.stages.measure.counting import Asking, Ranges, answer, commit_counts, keep
-from align_data.stages.measure.group import Group
+from align_data.stages.measure.group import SignalGroup
 
-__all__ = ["Measured", "Ranges", "Sight", "measure"]
+__all__ = ["MeasureReport", "Ranges", "Sight", "measure"]
 
 
 @dataclass
-class Measured:
+class MeasureReport:
     """What a run of `measure` did."""
 
     measured: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
-    """Measured already, from the same pairs and by the same definitions."""
+    """MeasureReport already, from the same pairs and by the same definitions."""
     missing: dict[str, str] = field(default_factory=dict)
     """Cannot be measured here, and what they need."""
 
@@ -48,7 +48,7 @@ def measure(
     names: Sequence[str] | None = None,
     ranges: Ranges = Ranges(),  # noqa: B008 - frozen
     sight: Sight = Sight(),  # noqa: B008 - frozen
-) -> Measured:
+) -> MeasureReport:
     """Measure the named signals, or all that can be; return what was done.
 
     Raises SignalError for a signal asked for by name that does not exist or cannot be measured.
@@ -72,10 +72,12 @@ def measure(
     have = up_to_date(anew=True) | (up_to_date() & set(lacks))
     todo = [s for s in signals if s.name not in have and s.name not in lacks]
     todo += _behind(dataset, have, todo)
-    groups = [Group(dataset, pairs, name, todo) for name in groups_of_signals() if any(s.group == name for s in todo)]
+    groups = [
+        SignalGroup(dataset, pairs, name, todo) for name in groups_of_signals() if any(s.group == name for s in todo)
+    ]
     if groups:
         _run(dataset, groups, engine, progress, ranges)
-    return Measured(
+    return MeasureReport(
         measured=[s.name for s in todo],
         before=[s.name for s in signals if s.name in have],
         missing=missing,
@@ -91,7 +93,7 @@ def _behind(dataset: Dataset, have: set[str], todo: Sequence[Signal]) -> list[Si
     return [signal for signal in old if signal not in todo and lacking(dataset, signal) is None]
 
 
-def _run(dataset: Dataset, groups: list[Group], engine: Engine, progress: Progress, ranges: Ranges) -> None:
+def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: Progress, ranges: Ranges) -> None:
     pairs = groups[0].pairs
     rows = [part.rows for part in pairs.parts]
     corpus = next((group for group in groups if group.name == "corpus"), None)
@@ -130,7 +132,9 @@ def _content(dataset: Dataset, part: int, columns: set[str]) -> pl.DataFrame | N
     return sorted_rows(dataset.content, part, ["url", *sorted(columns)])
 
 
-def _scan(dataset: Dataset, part: int, groups: Sequence[Group], asking: Asking | None, tick: Tick) -> Iterator[Block]:
+def _scan(
+    dataset: Dataset, part: int, groups: Sequence[SignalGroup], asking: Asking | None, tick: Tick
+) -> Iterator[Block]:
     """Measure the row signals of a part; yield blocks of keys to count on the way."""
     todo = [look for group in groups if not (look := group.part(part)).finished]
     absent = [signal for look in todo for signal in look.absent]

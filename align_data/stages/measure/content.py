@@ -54,7 +54,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ContentRun:
     """What is the same for all parts. It travels to other machines."""
 
     dataset: Dataset
@@ -112,7 +112,9 @@ def measure_content(dataset: Dataset, names: Iterable[str], sight: Sight, engine
     nsfw = sight.nsfw if "nsfw" in requested else None
     opened = ledger if nsfw is not None else before.meta.open if before is not None else None
     further = [check for name, of in looks.items() if of is not None and (check := _function(name)) is not None]
-    run = _Run(dataset, pairs, images, sight, looks, tuple(further), nsfw, opened, engine.children(len(pairs.parts)))
+    run = _ContentRun(
+        dataset, pairs, images, sight, looks, tuple(further), nsfw, opened, engine.children(len(pairs.parts))
+    )
     # Chunks are there while parts are replaced: then the manifest may speak of parts that are no more.
     whole = dataset.content.whole(before) and not dataset.store.names(_CHUNKS)
     if before is not None and whole and _same(before.meta, run.meta):
@@ -138,7 +140,7 @@ def _same(before: ContentMeta, now: ContentMeta) -> bool:
     return same and stored == taken and before.seconds >= now.seconds
 
 
-def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
+def _part(run: _ContentRun, part: int, tick: Tick) -> PartInfo:
     table, facts = run.dataset.content, run.facts(part)
     if table.facts(part) == facts:
         tick(run.images.parts[part].rows)
@@ -174,14 +176,14 @@ def _part(run: _Run, part: int, tick: Tick) -> PartInfo:
     return writer.info
 
 
-def _decoding(run: _Run) -> Decoding:
+def _decoding(run: _ContentRun) -> Decoding:
     sight = run.sight
     # What a fetch was asked to take for images is there, and nothing else of these formats.
     limits = ImageLimits(sight.max_pixels, sight.seconds, sight.memory, optional(run.images.meta.formats))
     return Decoding(run.dataset.store, run.nsfw, limits, run.further)
 
 
-def _earlier(run: _Run, table: Table[Any], number: int, rows: int) -> pl.DataFrame | None:
+def _earlier(run: _ContentRun, table: Table[Any], number: int, rows: int) -> pl.DataFrame | None:
     """Return what an earlier run measured of a part, without what was measured otherwise than today."""
     try:
         before = ContentMeta.model_validate(table.facts(number))
@@ -209,7 +211,7 @@ def _earlier(run: _Run, table: Table[Any], number: int, rows: int) -> pl.DataFra
 
 
 def _look(
-    run: _Run,
+    run: _ContentRun,
     decoder: Decoder,
     images: pl.DataFrame,
     old: pl.DataFrame | None,
@@ -243,7 +245,7 @@ def _look(
 
 
 def _state(
-    run: _Run, image: Mapping[str, Any], old: Mapping[str, Any], is_open: bool
+    run: _ContentRun, image: Mapping[str, Any], old: Mapping[str, Any], is_open: bool
 ) -> tuple[Inspected, ImageChecks | None]:
     """Return what is known of an image, and the looks that are still to be taken at it."""
     if image["tar"] is None:
@@ -264,7 +266,7 @@ def _state(
     return earlier, looks if looks.header or looks.decodes else None
 
 
-def _stored_values(run: _Run, old: Mapping[str, Any]) -> Inspected:
+def _stored_values(run: _ContentRun, old: Mapping[str, Any]) -> Inspected:
     """Return what an earlier run measured of an image, in the columns that its table had."""
     further = {check.name: old[check.name] for check in run.further if check.name in old}
     return Inspected(**{name: old[name] for name in Inspected._fields if name != "further"}, further=further)

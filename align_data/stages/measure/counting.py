@@ -18,7 +18,7 @@ from align_data.engines.exchange import Counts, Memo, Places, SortedRun, count, 
 from align_data.signals import Piece
 from align_data.signals.base import PoolCount
 from align_data.signals.corpus import ngram_keys, text_keys
-from align_data.stages.measure.group import Group
+from align_data.stages.measure.group import SignalGroup
 from align_data.stages.measure.images import texts_per_image
 from align_data.storage.tables import Manifest, PartInfo, cut
 
@@ -220,7 +220,7 @@ def commit_counts(dataset: Dataset, pairs: Manifest[PairsMeta], ranges_of: Mappi
 _CLASSES = {"count": pl.Int64, "keys": pl.Int64}
 
 
-def answer(corpus: Group, part: int, answers: Iterator[Answers], tick: Tick) -> None:
+def answer(corpus: SignalGroup, part: int, answers: Iterator[Answers], tick: Tick) -> None:
     """Write the corpus signals of one part."""
     look = corpus.part(part)
     if look.finished:

@@ -16,7 +16,7 @@ from align_data.signals import SIGNALS, Piece, Signal, ordered
 from align_data.storage.tables import Manifest, PartWriter, digest
 
 
-class Group:
+class SignalGroup:
     """A group on its way from the signals it has to those and the new ones.
 
     Parts are replaced one by one by parts with more columns, so a reader that goes by the manifest always finds
@@ -62,7 +62,7 @@ class Group:
 class GroupPart:
     """One part of a group: the columns that it has, `there`, and whether these are all."""
 
-    group: Group
+    group: SignalGroup
     number: int
     facts: dict[str, Any]
     there: list[str]

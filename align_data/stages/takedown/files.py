@@ -85,7 +85,7 @@ class Member(NamedTuple):
     end: int
 
 
-def members(store: Store, tar: str, form: names.Form) -> list[Member]:
+def members(store: Store, tar: str, form: names.NamePattern) -> list[Member]:
     """Return the members of a tar; DatasetError if it is broken, or holds what we never write."""
     try:
         with store.read(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:

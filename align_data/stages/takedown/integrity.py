@@ -30,7 +30,9 @@ def receipts(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 yield name, dict(json.loads(store.read_bytes(f"{RECEIPTS}/{name}") or b""))
             except (ValueError, TypeError, RecursionError) as error:
-                raise DatasetError(f"{store.path(f'{RECEIPTS}/{name}')} is no receipt: {error}; put it back") from error
+                raise DatasetError(
+                    f"{store.path(f'{RECEIPTS}/{name}')} is not a receipt: {error}; put it back"
+                ) from error
 
 
 @dataclass(frozen=True)
