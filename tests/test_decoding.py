@@ -30,7 +30,7 @@ from align_data.common.errors import DatasetError, EngineError, SignalError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding, Item
-from align_data.decoding.inspected import MAX_PIXELS, STATUSES, ImageChecks, ImageLimits, Inspected
+from align_data.decoding.inspected import MAX_PIXELS, STATUSES, Check, ImageChecks, ImageLimits, Inspected
 from align_data.decoding.inspection import inspect
 from align_data.storage.image_formats import EXTENSIONS, sniff
 from align_data.storage.store import Store
@@ -533,6 +533,34 @@ def test_a_crash_of_the_detector_alone(items: Any, decoder: Any, poisoned: Any) 
     expected = [inspect(content, ALL, MAX_PIXELS) for content in contents]
     expected[1] = expected[1]._replace(status="unscored", reason="no score: the decoder ended by SIGSEGV")
     assert seen == expected
+
+
+def test_a_detector_that_crashes_in_a_later_run_says_nothing_against_the_image(
+    items: Any, decoder: Any, poisoned: Any
+) -> None:
+    contents = list(hostile.good().values())[:2]
+    poisoned(places=("1.bin",), at=lambda looks: looks.nsfw)
+    later = ImageChecks(header=False, pixels=False, nsfw=True)
+    _, crashed = decoder().look(items(contents, later))
+    assert (crashed.status, crashed.reason) == ("unscored", "no score: the decoder ended by SIGSEGV")
+    assert (crashed.decodable, crashed.phash, crashed.sha256) == (True, None, None)
+
+
+def test_a_further_check_that_crashes_takes_nothing_but_its_own_value(
+    items: Any, poisoned: Any, tmp_path: Path
+) -> None:
+    contents = list(hostile.good().values())[:3]
+    poisoned(places=("1.bin",), at=lambda looks: "redness" in looks.checks)
+    redness = Check("redness", "made_up_signals:redness", "float64")
+    one = Decoder(Decoding(Store(tmp_path), checks=(redness,)))
+    try:
+        seen = list(one.look(items(contents, ImageChecks(checks=("redness",)))))
+    finally:
+        one.close()
+    plain = [inspect(content, ALL, MAX_PIXELS) for content in contents]
+    assert [each._replace(further={}) for each in (seen[0], seen[2])] == [plain[0], plain[2]]
+    assert all(0 <= each.further["redness"] <= 255 for each in (seen[0], seen[2]))
+    assert seen[1] == plain[1]._replace(status="unscored", reason="no redness: the decoder ended by SIGSEGV")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])

@@ -31,7 +31,7 @@ from align_data.storage.store import Store
 from align_data.storage.tables import MANIFEST, Manifest, Meta, Table
 
 BEGUN = "_log/ingest.json"
-"""What an ingest is made of, written before anything else: parts beside it are of these inputs."""
+"""The inputs of an ingest, written before anything else: parts beside it are of these."""
 FETCH = "_log/fetch.json"
 """What the last run of fetch was of, so that a killed one goes on."""
 TAKEDOWN = "_takedown/plan.json"
@@ -98,7 +98,7 @@ class Dataset:
         return self._table(f"counts/{kind}-classes", CountsMeta, contract("classes"))
 
     def ledger(self, name: str) -> Table[LedgerMeta]:
-        """Return a ledger; DatasetError for a name that is none."""
+        """Return a ledger; DatasetError for what cannot be its name."""
         if not re.fullmatch(NAME, name):
             raise DatasetError(f"{name!r} cannot be a ledger's name: letters, digits, '.', '_' and '-' can be in one")
         return self._table(f"verdicts/{name}", LedgerMeta, contract("verdicts"))

@@ -90,7 +90,7 @@ def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
 
 
 def _ascii(host: str) -> str:
-    """Return a host as it is asked for: an internationalised one as xn--, an IPv6 address in its shortest form."""
+    """Return a host as it is looked up: an internationalised one as xn--, an IPv6 address in its shortest form."""
     try:
         if host.startswith("["):
             return f"[{ipaddress.ip_address(host.strip('[]'))}]"
@@ -141,7 +141,7 @@ def _rows(table: Table[Meta]) -> pl.DataFrame:
 
 
 def give_evaluation(dataset: Dataset, file: str) -> None:
-    """Keep the index of evaluation images that `align-data eval-index` wrote; InputError if the file is none."""
+    """Keep the index of evaluation images that `align-data eval-index` wrote; InputError if the file is not one."""
     try:
         form = contract("evaluation")
         table = form.check(pq.read_table(file, columns=form.arrow().names, page_checksum_verification=True))
@@ -174,7 +174,7 @@ def _give(table: Table[Meta], rows: pl.DataFrame) -> None:
 def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:
     """Yield kind, value and `within` of each line; a kind may stand before the value, and behind a phash a distance.
 
-    Raises InputError for a file that cannot be read, and for a line that is none.
+    Raises InputError for a file that cannot be read, and for a line that is not an entry.
     """
     try:
         lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
@@ -197,7 +197,7 @@ def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _kind(value: str) -> str:
-    """Return the kind of a value without one; what is no hash and no URL is a host only if it has a dot."""
+    """Return the kind of a value without one; what is neither a hash nor a URL is a host only if it has a dot."""
     kind = next((kind for kind, form in FORMS.items() if form.fullmatch(value)), "url")
     return kind if kind != "host" or "." in value.strip(".") or value.startswith("[") else "url"
 

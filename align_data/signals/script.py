@@ -37,14 +37,14 @@ def _dominant(texts: pl.Series) -> NDArray[np.intp]:
     row = np.repeat(np.arange(len(texts)), lengths)
     width = len(_NAMES)
     counts = np.bincount(row * width + letters, minlength=len(texts) * width).reshape(len(texts), width)
-    counts[:, 0] = 0  # what is no letter
+    counts[:, 0] = 0  # what is not a letter
     dominant: NDArray[np.intp] = counts.argmax(axis=1)
     return dominant
 
 
 @cache
 def _table() -> NDArray[np.uint8]:
-    """Return for every code point the number of its script in _NAMES, 0 if it is no letter.
+    """Return for every code point the number of its script in _NAMES, 0 if it is not a letter.
 
     Made by the regular expressions that define the scripts, so that it has the Unicode version of all other signals.
     """

@@ -96,32 +96,32 @@ def fetch(
     `handler` is what the child processes run (`fetching.fetchers`).
     """
     pairs = dataset.ingested()
-    asked = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
+    scope = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
     number = len(pairs.parts)
     children = engine.children(number)
     log = f"hosts-{uuid4().hex}.log"  # another run heeds what the dataset keeps, not what a killed one left
     shared_limits = limits.shared(engine.at_once(number) * children)
     settings = FetchSettings(policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log)
-    run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler), asked)
+    run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler), scope)
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
     before = dataset.images.committed()
-    if before is not None and (gone := dataset.images.absent(before)):
-        progress.say(f"gone, so that all of their URLs are asked for again: {', '.join(gone)}")
+    if before is not None and (absent := dataset.images.absent(before)):
+        progress.say(f"gone, so that all of their URLs are asked for again: {', '.join(absent)}")
     same = before is not None and before.meta.pairs == pairs.fingerprint and dataset.images.whole(before)
     if before is not None and same and not any(todo):
         # Nothing is written anew: what is measured of the images stays what it is.
         _tidy(dataset, number)
         return FetchReport(statuses=dict(before.meta.statuses))
     dataset.images.retract()
-    done = engine.map_parts("fetch", lambda part, tick: _part(run, part, tick), todo, progress, unit="images")
+    fetched = engine.map_parts("fetch", lambda part, tick: _part(run, part, tick), todo, progress, unit="images")
     report = FetchReport(asked=sum(todo))
-    for _, outcomes, statuses, retryable in done:
+    for _, outcomes, statuses, retryable in fetched:
         _add(report.outcomes, outcomes)
         _add(report.statuses, statuses)
         report.retryable += retryable
-    meta = record.meta(run.number, pairs, asked, policy, report.statuses, run.formats)
-    dataset.images.commit([info for info, *_ in done], meta)
+    meta = record.meta(run.number, pairs, scope, policy, report.statuses, run.formats)
+    dataset.images.commit([info for info, *_ in fetched], meta)
     _tidy(dataset, number)
     return report
 
@@ -136,8 +136,8 @@ def _tidy(dataset: Dataset, parts: int) -> None:
     dataset.store.clear_work()
 
 
-def _add(total: dict[str, int], found: Mapping[str, int]) -> None:
-    for status, number in sorted(found.items()):
+def _add(total: dict[str, int], counts: Mapping[str, int]) -> None:
+    for status, number in sorted(counts.items()):
         total[status] = total.get(status, 0) + number
 
 
@@ -151,10 +151,10 @@ def _begun(content: bytes | None) -> dict[str, Any]:
         return {}
 
 
-def _begin(run: _FetchRun, asked: str) -> _FetchRun:
+def _begin(run: _FetchRun, scope: str) -> _FetchRun:
     """Number the run: a killed run of the same plan goes on, any other begins."""
     store = run.dataset.store
-    plan = {"asked": asked, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
+    plan = {"asked": scope, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
     begun = _begun(store.read_bytes(FETCH))
     formats = sorted({*optional(begun.get("formats")), *run.settings.policy.formats})
     committed = run.dataset.images.committed()
@@ -173,20 +173,20 @@ def _chunk_table(run: _FetchRun, part: int) -> Table[Meta]:
 def _state(run: _FetchRun, part: int, tick: Tick | None = None) -> pl.DataFrame:
     """Return a row a URL: what is known before this run, its chunk's number, and whether it is `todo`."""
     urls = image_urls(run.dataset, part, run.ledger, tick)
-    known = untried(urls["url"])
+    earlier = untried(urls["url"])
     facts = run.dataset.images.facts(part, strict=True)  # what it says is in no other place
     if facts is not None and facts["pairs"] == run.pairs.parts[part].sha256:
-        known = _again(run, facts, sorted_rows(run.dataset.images, part))
+        earlier = _again(run, facts, sorted_rows(run.dataset.images, part))
     table, parts = _chunk_table(run, part), []
     for number, start, rows in chunks(len(urls), run.chunk):
         facts = table.facts(number)
         same = facts is not None and facts["pairs"] == run.pairs.parts[part].sha256 and facts["chunk"] == run.chunk
-        some = known[start : start + rows]
+        stored = earlier[start : start + rows]
         if same and facts is not None:
-            some = _again(run, facts, sorted_rows(table, number))
-        done = same and facts is not None and facts["run"] == run.number
-        parts.append(some.with_columns(chunk=pl.lit(number), done=pl.lit(done)))
-    state = pl.concat(parts) if parts else known.with_columns(chunk=pl.lit(0), done=pl.lit(False))
+            stored = _again(run, facts, sorted_rows(table, number))
+        fetched = same and facts is not None and facts["run"] == run.number
+        parts.append(stored.with_columns(chunk=pl.lit(number), done=pl.lit(fetched)))
+    state = pl.concat(parts) if parts else earlier.with_columns(chunk=pl.lit(0), done=pl.lit(False))
     todo = urls["open"] & (state["retryable"]) & ~state["done"]
     return state.with_columns(todo.alias("todo"), urls["key"], urls["open"])
 
@@ -244,7 +244,7 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
     table = _chunk_table(run, part)
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
     settings = replace(run.settings, notices=backoff.dumped(backoff.loaded(store.read_bytes(backoff.KEPT)).values()))
-    kept = [time.monotonic()]
+    saved = [time.monotonic()]
 
     def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
         # Whoever writes to an object store needs this process's credentials for it.
@@ -253,8 +253,8 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
         try:
             for answer in chain.from_iterable(replies(child, share) for share in shares):
                 check()
-                if time.monotonic() - kept[0] > _KEEP:
-                    kept[0] = time.monotonic()
+                if time.monotonic() - saved[0] > _KEEP:
+                    saved[0] = time.monotonic()
                     backoff.keep(store, log)
                 if isinstance(answer, Counter):
                     with lock:
@@ -280,18 +280,18 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
 
 def _tasks(run: _FetchRun, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
     todo = state.with_columns(name=names_of(state["key"])).filter("todo")
-    for (number,), some in todo.group_by("chunk", maintain_order=True):
+    for (number,), of_chunk in todo.group_by("chunk", maintain_order=True):
         tar = f"bytes/part-{part:05d}/{run.number:03d}-{number:05d}"
-        yield ChunkTask(int(number), tar, some["name"].to_list(), some["url"].to_list())
+        yield ChunkTask(int(number), tar, of_chunk["name"].to_list(), of_chunk["url"].to_list())
 
 
 def _write_chunk(
     run: _FetchRun, table: Table[Meta], number: int, before: pl.DataFrame, rows: Sequence[Row], part: int
 ) -> None:
     """Write all rows of a chunk: what was known, with what was fetched put in."""
-    found = pl.DataFrame(rows, {name: IMAGES[name] for name in Row._fields}, orient="row")
+    fetched = pl.DataFrame(rows, {name: IMAGES[name] for name in Row._fields}, orient="row")
     at = before["todo"].arg_true()
-    merged = before.select(*IMAGES).with_columns(before[name].scatter(at, found[name]) for name in Row._fields)
+    merged = before.select(*IMAGES).with_columns(before[name].scatter(at, fetched[name]) for name in Row._fields)
     with table.writer(number, run.facts(part)) as writer:
         writer.write(merged)
 

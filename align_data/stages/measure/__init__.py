@@ -51,7 +51,7 @@ def measure(
 ) -> MeasureReport:
     """Measure the named signals, or all that can be; return what was done.
 
-    Raises SignalError for a signal asked for by name that does not exist or cannot be measured.
+    Raises SignalError for a signal named that does not exist or cannot be measured.
     """
     pairs = dataset.ingested()
     signals = list(SIGNALS.values()) if names is None else [find(name) for name in dict.fromkeys(names)]
@@ -126,7 +126,7 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
 
 
 def _content(dataset: Dataset, part: int, columns: set[str]) -> pl.DataFrame | None:
-    """Return columns of `content` for the URLs of a part; None where nothing is asked, or has been fetched."""
+    """Return columns of `content` for the URLs of a part; None where none are needed, or nothing has been fetched."""
     if not columns or dataset.content.committed() is None:
         return None
     return sorted_rows(dataset.content, part, ["url", *sorted(columns)])

@@ -42,7 +42,7 @@ _SOME = "scored before"
 
 @dataclass(frozen=True)
 class Sight:
-    """How images are looked at."""
+    """How images are checked."""
 
     nsfw: NsfwModel | None = None
     only_open: str | None = None
@@ -66,7 +66,7 @@ class _ContentRun:
     further: tuple[Check, ...]
     """The checks of one signal each that are taken."""
     nsfw: NsfwModel | None
-    """The detector, if it is asked for a score."""
+    """The detector, if scores are to be measured."""
     open: str | None
     """What says which images are open, for nsfw; None for all."""
     children: int
@@ -219,7 +219,7 @@ def _look(
     tick: Tick,
     check: Callable[[], None],
 ) -> pl.DataFrame:
-    """Return the rows of one chunk: what is known stays, what is not is looked at."""
+    """Return the rows of one chunk: what is known stays, and what is not is checked."""
     rows: list[Inspected] = []
     items: list[Item] = []
     at: list[int] = []
@@ -233,7 +233,7 @@ def _look(
             was = olds[number][_WAS] if _same_place(image, olds[number]) else None
             items.append((Place(image["tar"], image["offset"], image["size"], was), looks))
             at.append(number)
-    # Strict, so that the decoder is asked to its end: else its last word would answer for the next chunk.
+    # Strict, so that the decoder is read to its end: else its last answer would be taken for the next chunk's.
     for place, (_, looks), inspected in zip(at, items, decoder.look(items, check), strict=True):
         rows[place] = _merged(rows[place], inspected, looks)
         tick(place + 1 - ticked, Counter([inspected.status]))

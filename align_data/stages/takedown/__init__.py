@@ -1,6 +1,6 @@
 """Takedown: pairs become tombstones, in a dataset and in what was exported from it.
 
-What is asked is written down whole before anything changes (plan.py); from then on it is binding: until it is carried
+The whole plan is written down before anything changes (plan.py); from then on it is binding: until it is carried
 out no other stage works here, and the same command again, or any later takedown, carries it out first.
 """
 
@@ -83,11 +83,11 @@ def takedown(
     forget_counts: bool = False,
     work: str | None = None,
 ) -> TakedownReport:
-    """Take down all pairs that are asked for, and all tombstones out of the exported `folders`.
+    """Take down all pairs that the lists name, and all tombstones out of the exported `folders`.
 
     With `copies` the pairs of other URLs whose images have the same bytes go too, with `forget_counts` the keys of
-    counts that only these pairs had. What cannot be looked into stays as it is, with all pairs of its part, and the
-    receipt names it. Raises DatasetError for a folder that is no export of this dataset, before anything changes.
+    counts that only these pairs had. What cannot be read stays as it is, with all pairs of its part, and the
+    receipt names it. Raises DatasetError for a folder that is not an export of this dataset, before anything changes.
     """
     pairs = dataset.pairs.committed() or dataset.ingested()
     exports = _open(folders, pairs, work)
@@ -156,7 +156,7 @@ def _foresee(
         receipt.fetched += notes.fetched
         receipt.bytes += notes.bytes
         receipt.tars += len(notes.tars)
-        files += [*notes.files, *(anew(tar, job.number) for tar, gone in notes.tars.items() if gone is not None)]
+        files += [*notes.files, *(anew(tar, job.number) for tar, members in notes.tars.items() if members is not None)]
     files += [dataset.tombstones.part_name(0)] if parts else []
     files += [dataset.banned.part_name(0)] if receipt.banned else []
     files += [
@@ -213,7 +213,7 @@ def _carry_out(
 
 
 def _reject(job: Scrub, plan: TakedownPlan, engine: Engine, progress: Progress) -> list[tuple[int, PartReceipt]]:
-    """Take the details out of the rejected rows that were asked for."""
+    """Take the details out of the rejected rows that the lists name."""
     parts = [int(part) for part in plan.rejected]
     rows = [len(plan.rejected[str(part)]) for part in parts]
     receipts = engine.map_parts(

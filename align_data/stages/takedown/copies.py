@@ -21,7 +21,7 @@ class Copies:
     uids: list[str] = field(default_factory=list)
     urls: int = 0
     unread: list[str] = field(default_factory=list)
-    """What could not be looked into, a sentence each."""
+    """What could not be read, a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _CopySearch:
     """Part → uids that are taken down."""
 
     def images(self, part: int) -> tuple[set[str], list[str]]:
-        """Return the SHA-256 of the images of a part that lose their last pair, and what could not be looked into."""
+        """Return the SHA-256 of the images of a part that lose their last pair, and what could not be read."""
         dataset = self.integrity.dataset
         try:
             dead = pl.Series("uid", list(self.by_part[part]), pl.String)

@@ -24,7 +24,7 @@ _BY_PAIRS = ("measured/", "verdicts/")
 
 
 def receipts(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and content of all receipts in order; DatasetError for one that is none."""
+    """Yield name and content of all receipts in order; DatasetError for a file that is not a receipt."""
     for name in store.names(RECEIPTS):
         if name.partition(".")[0].isdigit():
             try:

@@ -1,4 +1,4 @@
-"""What is asked to be taken down: lists of URLs, hosts, SHA-256 of bytes, and uids."""
+"""What a takedown is to take down: lists of URLs, hosts, SHA-256 of bytes, and uids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from align_data.sources.lists.batches import DETAIL
 
 KINDS = ("urls", "hosts", "sha256", "uids")
 _FORMS = {
-    # Rejected rows show what is no absolute URL, and can be asked for too; a host is in another list.
+    # Rejected rows show what is not an absolute URL, and can be listed too; a host is in another list.
     "urls": (re.compile(r".*[:/].*"), "a URL, as http://a.example/1.jpg"),
     "hosts": (FORMS["host"], "a host, as a.example, without scheme and port"),
     "sha256": (FORMS["sha256"], "the SHA-256 of an image's bytes, 64 hex digits"),
@@ -34,7 +34,7 @@ _CUT = r"^([^\x{FFFD}\\]*)"
 
 @dataclass(frozen=True)
 class TakedownLists:
-    """What is asked, a list a kind, each value once; and the SHA-256 of each list's files, one behind the other."""
+    """A list of values of each kind, without repeats; and the SHA-256 of each list's files, one after the other."""
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -79,9 +79,9 @@ def _lines(kind: str, file: str, raw: bytes) -> Iterator[str]:
 
 
 def rejected(details: pl.Series, lists: TakedownLists) -> tuple[pl.Series, dict[str, set[str]]]:
-    """Tell which of the rejected rows' details show an asked URL, or one of an asked host; and what was found.
+    """Tell which of the rejected rows' details show a listed URL, or one of a listed host; and which values they show.
 
-    A detail is a URL's beginning; before a byte that is no UTF-8 stands the column's name, and the URL ends there.
+    A detail is a URL's beginning; before a byte that is not UTF-8 stands the column's name, and the URL ends there.
     """
     urls = {_CONTROL.sub("\N{REPLACEMENT CHARACTER}", url)[:DETAIL]: url for url in lists.of("urls")}
     text = details.str.strip_prefix("url: ")

@@ -1,4 +1,4 @@
-"""Which pairs of a dataset are asked to be taken down."""
+"""Which pairs of a dataset the lists of a takedown name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from align_data.storage.tars import DAMAGED, Place, TarReader
 
 @dataclass
 class Matches:
-    """What was found of what is asked."""
+    """What a dataset has of the lists."""
 
     uids: list[str] = field(default_factory=list)
     """Pairs that are to be taken down, and are not yet."""
@@ -37,10 +37,10 @@ class Matches:
     before: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
     """Kind → values of pairs that have been taken down before, as far as their uids tell."""
     rejected: dict[int, list[int]] = field(default_factory=dict)
-    """Part of `rejected` → rows whose detail shows what is asked."""
+    """Part of `rejected` → rows whose detail shows a value of the lists."""
     among_rejected: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
     unread: list[str] = field(default_factory=list)
-    """What could not be looked into, a sentence each."""
+    """What could not be read, a sentence each."""
 
     def add(self, theirs: Matches) -> None:
         """Add what was found elsewhere."""
@@ -75,13 +75,13 @@ class _PairSearch:
     """What is the same for all parts. It travels to other machines."""
 
     integrity: Integrity
-    asked: TakedownLists
+    lists: TakedownLists
     urls: pl.DataFrame
-    """The asked URLs with their keys."""
+    """The URLs of the list with their keys."""
 
     @property
     def dataset(self) -> Dataset:
-        """Where it is looked for."""
+        """The dataset that is searched."""
         return self.integrity.dataset
 
     @property
@@ -91,7 +91,7 @@ class _PairSearch:
 
 
 def find(integrity: Integrity, lists: TakedownLists, engine: Engine, progress: Progress) -> Matches:
-    """Look for all that is asked, among the pairs and among the rejected rows."""
+    """Search the pairs and the rejected rows for all values of the lists."""
     matches, dataset = Matches(), integrity.dataset
     if not any(lists.values.values()):
         return matches
@@ -120,16 +120,16 @@ def find(integrity: Integrity, lists: TakedownLists, engine: Engine, progress: P
 
 
 def _of_part(search: _PairSearch, part: int, tick: Tick) -> Matches:
-    """Look through one part of `pairs`, if it can be."""
+    """Search one part of `pairs`, if it can be read."""
     try:
-        return _looked(search, part, tick)
+        return _matches_of(search, part, tick)
     except DatasetError as error:
         return Matches(unread=[str(error)])
 
 
-def _looked(search: _PairSearch, part: int, tick: Tick) -> Matches:
-    """Look through one part of `pairs`."""
-    matches, lists, dataset = Matches(), search.asked, search.dataset
+def _matches_of(search: _PairSearch, part: int, tick: Tick) -> Matches:
+    """Search one part of `pairs`."""
+    matches, lists, dataset = Matches(), search.lists, search.dataset
     low, high = bounds(search.pairs, part)
     urls = search.urls.filter((pl.col("key") >= low) & (pl.col("key") < high))
     uids = [uid for uid in lists.of("uids") if low <= uid < high]
@@ -156,18 +156,18 @@ def _looked(search: _PairSearch, part: int, tick: Tick) -> Matches:
 
 @dataclass(frozen=True)
 class _PartLists:
-    """What is asked of one part."""
+    """What the lists name in one part."""
 
     urls: set[str]
     hosts: set[str]
     by_bytes: Mapping[str, set[str]]
-    """URL → the SHA-256 of its bytes, where that is asked."""
+    """URL → the SHA-256 of its bytes, where a list has it."""
     uids: set[str]
-    gone: pl.Series
+    tombstones: pl.Series
 
     def look(self, piece: pl.DataFrame, matches: Matches) -> None:
         """Add what a piece has of it."""
-        piece = piece.filter(pl.col("url") != "", ~pl.col("uid").is_in(self.gone.implode()))
+        piece = piece.filter(pl.col("url") != "", ~pl.col("uid").is_in(self.tombstones.implode()))
         hit = pl.lit(False) | _among(pl.col("url"), {*self.urls, *self.by_bytes})
         hit |= _among(pl.col("uid"), self.uids) | _among(image_key(pl.col("uid")), self.uids)
         if self.hosts:
@@ -189,9 +189,9 @@ def _among(column: pl.Expr, values: set[str]) -> pl.Expr:
 
 
 def _by_bytes(search: _PairSearch, part: int) -> dict[str, set[str]]:
-    """Return URL → SHA-256 for the images whose bytes are asked; bytes that nobody has measured are hashed now."""
+    """Return URL → SHA-256 for the images whose bytes are listed; bytes that were never measured are hashed now."""
     hashes: dict[str, set[str]] = {}
-    requested, dataset = set(search.asked.of("sha256")), search.dataset
+    requested, dataset = set(search.lists.of("sha256")), search.dataset
     search.integrity.check(part, dataset.images, dataset.content)
     for url, sha256 in _hashes(dataset, part):
         if sha256 in requested:
@@ -217,14 +217,14 @@ def _hashes(dataset: Dataset, part: int) -> Iterator[tuple[str, str]]:
 
 
 def _rejected(search: _PairSearch, part: int, tick: Tick) -> Matches:
-    """Look through one part of `rejected`, if it can be: it is written anew whole."""
+    """Search one part of `rejected`, if it can be read: it is rewritten as a whole."""
     matches, at, table = Matches(), 0, search.dataset.rejected
     try:
         search.integrity.check_whole(part, table)
     except DatasetError as error:
         return Matches(unread=[str(error)])
     for piece in table.pieces(part, ["detail"]):
-        hit, values = rejected(piece["detail"], search.asked)
+        hit, values = rejected(piece["detail"], search.lists)
         if hit.any():
             matches.rejected.setdefault(part, []).extend((hit.arg_true() + at).to_list())
             for kind, matching in values.items():

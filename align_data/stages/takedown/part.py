@@ -55,13 +55,13 @@ class Scrub:
     """Of the takedown: in the names of new tars."""
     tombstones: str
     """Their fingerprint."""
-    asked: Mapping[int, Sequence[str]] = field(default_factory=dict)
-    """Part → uids that are no tombstones yet, to see what they would change."""
+    planned: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Part → uids that are not tombstones yet, to see what they would change."""
 
-    def gone(self, part: int) -> pl.Series:
+    def tombstones_of(self, part: int) -> pl.Series:
         """Return all tombstones of a part."""
         tombstones = of_part(self.dataset, self.pairs, part)
-        return pl.concat([tombstones, pl.Series("uid", list(self.asked.get(part, ())), pl.String)])
+        return pl.concat([tombstones, pl.Series("uid", list(self.planned.get(part, ())), pl.String)])
 
 
 @dataclass
@@ -153,7 +153,7 @@ def touchable(dataset: Dataset) -> list[Table[Any]]:
 
 def examine(job: Scrub, part: int) -> Notes:
     """See what a part has of what is taken down; the files without their SHA-256."""
-    dataset, notes, tombstones = job.dataset, Notes(), job.gone(part)
+    dataset, notes, tombstones = job.dataset, Notes(), job.tombstones_of(part)
     dead = tombstones.implode()
     heads = image_key(tombstones).unique().implode()
     pieces = dataset.pairs.pieces(part, ["uid", "url"])
@@ -288,7 +288,7 @@ def anew(tar: str, number: int) -> str:
 
 def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table[Any], Change]]:
     """Yield every table that can have to change, and how."""
-    dataset, dead = job.dataset, job.gone(part).implode()
+    dataset, dead = job.dataset, job.tombstones_of(part).implode()
 
     def verdicts(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         for piece in pieces:

@@ -43,7 +43,7 @@ class TakedownPlan:
     manifests: Mapping[str, str | None]
     """File that stands for a whole table → its SHA-256 before."""
     unread: Sequence[str] = ()
-    """What could not be looked into."""
+    """What could not be read."""
     copies: Mapping[str, Any] = field(default_factory=dict)
     """Of pairs of other URLs with the same bytes: how many, and whether they are taken down too."""
     forget: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Receipt:
     forgotten: dict[str, int] = field(default_factory=dict)
     """Kind → keys that are counted no more."""
     unread: list[str] = field(default_factory=list)
-    """What could not be looked into: the takedown is not done before it has been."""
+    """What could not be read: the takedown is not complete before it has been."""
     uids: list[str] = field(default_factory=list)
     """Pairs that are tombstones by this takedown."""
     same_bytes: list[str] = field(default_factory=list)
@@ -140,7 +140,7 @@ def under_way(dataset: Dataset) -> TakedownPlan | None:
 
 
 def not_read(unread: Sequence[str]) -> str:
-    """Say what could not be looked into, and what to do."""
+    """Say what could not be read, and what to do."""
     subject = f"{len(unread):,} files" if len(unread) > 1 else "a file"
     return f"{subject} could not be looked into: {unread[0]}. Mend that, and give the same command again"
 

@@ -1,4 +1,4 @@
-"""What a takedown will do, before anything changes: whom it finds, and what cannot be looked into."""
+"""What a takedown will do, before anything changes: which pairs it takes, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from align_data.storage.tables import Manifest
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a takedown."""
+    """What a takedown is to do."""
 
-    asked: TakedownLists
+    lists: TakedownLists
     folders: Sequence[str]
     """Exported folders."""
     digest: str
@@ -40,7 +40,7 @@ def make_plan(
     integrity: Integrity, request: Request, engine: Engine, progress: Progress
 ) -> tuple[TakedownPlan, list[str]]:
     """Return what a takedown does, and the uids that become tombstones."""
-    dataset, lists = integrity.dataset, request.asked
+    dataset, lists = integrity.dataset, request.lists
     matches = find(integrity, lists, engine, progress)
     copies = copies_of(integrity, by_part(integrity.pairs, matches.uids), engine, progress)
     parts = by_part(integrity.pairs, [*matches.uids, *(copies.uids if request.copies else ())])
