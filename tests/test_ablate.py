@@ -165,7 +165,7 @@ def test_names_of_arms() -> None:
         "without:": "there is no arm without:",
         "fraction:1.5": "fraction:1.5 is not an arm; write it as fraction:0.1",
         "fraction:nan": "fraction:nan is not an arm",
-        "fraction:0.5:random": "is no arm",
+        "fraction:0.5:random": "is not an arm",
     }.items():
         with pytest.raises(RecipeError, match=re.escape(said)):
             arms_of([name], plan)
