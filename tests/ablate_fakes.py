@@ -8,7 +8,7 @@ from pathlib import Path
 
 from align_data.common.errors import TrainError
 from align_data.common.progress import Progress
-from align_data.train.ablate.runs import Cell, Facts, Job
+from align_data.train.ablate.runs import AblationJob, Cell, Facts
 from align_data.train.shards import Shards
 
 DIVERGES = "ABLATE_DIVERGES"
@@ -17,7 +17,7 @@ DIES = "ABLATE_DIES"
 """In the environment: ARM:SEED whose process ends."""
 
 
-def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
+def fit(job: AblationJob, cell: Cell, out: Path, progress: Progress) -> Facts:
     """Remember the share of good texts, and that it was trained."""
     texts = {sample.uid: sample.alt_text for sample in Shards.open(job.pool, cell.uids)}
     assert sorted(texts) == list(cell.uids)
@@ -34,7 +34,7 @@ def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
     return {"steps": cell.settings.steps, "threads": job.threads}
 
 
-def judge(job: Job, out: Path, progress: Progress) -> dict[str, float]:
+def judge(job: AblationJob, out: Path, progress: Progress) -> dict[str, float]:
     """Return the share of good texts, less a tenth for each seed."""
     assert list(Shards.open(job.evaluation))
     model = json.loads((out / "model.json").read_text())

@@ -50,7 +50,7 @@ from align_data.train.ablate.intervals import difference, estimate
 from align_data.train.ablate.leaks import DISTANCE, Leaks, allowed, evaluation, leaking
 from align_data.train.ablate.pool import Pool
 from align_data.train.ablate.results import Ablation, Setup
-from align_data.train.ablate.runs import Done
+from align_data.train.ablate.runs import RunOutcome
 from align_data.train.ablate.truth import good_pairs
 from align_data.train.shards import Sample, Shards
 
@@ -163,9 +163,9 @@ def test_names_of_arms() -> None:
         "without:aspekt": "r has no rule aspekt (did you mean aspect?)",
         "only:n_chars": "the ledger was decided without the rule n_chars",
         "without:": "there is no arm without:",
-        "fraction:1.5": "fraction:1.5 is no arm; write it as fraction:0.1",
-        "fraction:nan": "fraction:nan is no arm",
-        "fraction:0.5:random": "is no arm",
+        "fraction:1.5": "fraction:1.5 is not an arm; write it as fraction:0.1",
+        "fraction:nan": "fraction:nan is not an arm",
+        "fraction:0.5:random": "is not an arm",
     }.items():
         with pytest.raises(RecipeError, match=re.escape(said)):
             arms_of([name], plan)
@@ -399,7 +399,7 @@ def test_a_process_that_dies_ends_the_run_and_what_was_finished_stays(
     [
         ((), "nothing", "there is no arm nothing"),
         ((), "ledger:nowhere", "has no ledger nowhere"),
-        ((), "oracle", "the arm oracle needs a file that says which pairs are good: --truth FILE"),
+        ((), "oracle", "the arm oracle needs a file that lists the good pairs: --truth FILE"),
         (("--batch", "64"), "none,recipe", "the arm recipe has 38 pairs, fewer than a batch of 64"),
         (("--truth", "{folder}/none.csv"), "oracle", "the arm oracle has no pair with an image"),
         (("--truth", "{folder}/missing.parquet"), "oracle", "cannot read"),
@@ -512,7 +512,7 @@ def ablation(seeds: int = 3, **values: float) -> Ablation:
     leaks = Leaks(0, 0, 0, 0, 4)
     setup = Setup(ATTACK, ATTACK, ATTACK, 10, 100, 90, 3, leaks, seeds, {"size": ATTACK, "samples": 100}, {})
     runs = [
-        Done(arm, seed, 50 - len(arm), {"R@1": value + seed * 0.01 * (1 + value), "median rank": 3.0}, {})
+        RunOutcome(arm, seed, 50 - len(arm), {"R@1": value + seed * 0.01 * (1 + value), "median rank": 3.0}, {})
         for arm, value in values.items()
         for seed in range(seeds)
     ]
@@ -522,7 +522,7 @@ def ablation(seeds: int = 3, **values: float) -> Ablation:
 def test_the_page_is_whole_and_nothing_planted_runs() -> None:
     values_ = {"none": 0.1, "recipe": 0.5, "fraction:0.5": 0.3, "fraction:0.5:none": 0.05, ATTACK: 0.11}
     found = ablation(**values_)
-    failed = Done("recipe", 9, 44, {}, {}, ATTACK)
+    failed = RunOutcome("recipe", 9, 44, {}, {}, ATTACK)
     content = ablation_html(replace(found, runs=[*found.runs, failed]))
     assert "<script>window.hacked" not in content
     assert content.count("<script>") == 2
@@ -542,9 +542,11 @@ def test_what_cannot_be_told_apart_is_said() -> None:
     found = ablation(none=0.1, recipe=0.5, random=0.1)
     said = [one.sentence for one in found.differences]
     assert any(one.startswith("recipe is better than none: +40.4, 95 % interval") for one in said)
-    assert any(one.startswith("random cannot be told from none: +0.0") for one in said)
+    assert any(one.startswith("random cannot be distinguished from none: +0.0") for one in said)
     assert all("of which nothing follows" in one.sentence for one in ablation(1, none=0.1, recipe=0.5).differences)
-    assert "Every run failed" in ablation_html(replace(found, runs=[Done("none", 0, 5, {}, {}, "nan")], arms=["none"]))
+    assert "Every run failed" in ablation_html(
+        replace(found, runs=[RunOutcome("none", 0, 5, {}, {}, "nan")], arms=["none"])
+    )
 
 
 def test_a_damaged_pool_is_no_smaller_arm_of_the_real_trainer(case: Case) -> None:

@@ -17,7 +17,7 @@ from align_data.common.errors import RecipeError
 from align_data.data.ledger import TAKEN_DOWN
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import load, parse
-from align_data.stages.audit.notes import State, notes
+from align_data.stages.audit.notes import DatasetState, notes
 
 RECIPE = """
 name: mine
@@ -105,16 +105,16 @@ def test_what_is_pending_is_counted_and_its_way_out_named(dataset: Path, tmp_pat
 def test_the_notes_of_pending_pairs_alone() -> None:
     plan = Plan.unresolved(parse(RECIPE, "mine.yaml"))
     masks = {(1, 0b0110): 7, (0, 0b0010): 2, (0, 0): 5}
-    found = list(notes("mine", plan, masks, State("data", {}, untried=True)))
+    found = list(notes("mine", plan, masks, DatasetState("data", {}, untried=True)))
     assert any("of the pending, min_side is unknown for 2 pairs" in note for note in found)
     assert not any("decodable is unknown" in note for note in found)
     assert (
         "to decide without what is unknown: align-data filter data --recipe mine.yaml --without min_side --as mine-less"
         in found
     )
-    done = list(notes("mine", plan, masks, State("data", {}, untried=False)))
+    done = list(notes("mine", plan, masks, DatasetState("data", {}, untried=False)))
     assert not any("fetch" in note for note in done)
-    assert not any("to decide" in note for note in notes("mine", plan, {(0, 0): 3, (1, 2): 1}, State()))
+    assert not any("to decide" in note for note in notes("mine", plan, {(0, 0): 3, (1, 2): 1}, DatasetState()))
     assert TAKEN_DOWN < 0
 
 

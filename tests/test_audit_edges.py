@@ -31,8 +31,7 @@ from align_data.cli import main
 from align_data.common.progress import Silent
 from align_data.report import audit_html
 from align_data.stages.audit import diff
-from align_data.stages.audit.image_outcomes import Statuses
-from align_data.stages.audit.image_outcomes import fetched as fetched_of
+from align_data.stages.audit.image_outcomes import PartStatuses, fetch_outcomes
 from align_data.stages.measure import measure
 
 RULES = [
@@ -172,10 +171,10 @@ def test_lists_where_some_was_taken_down_before_it_was_counted(job: Callable[...
     there = world(dataset, "down", before.counts)
     left = Counter(one["url"] for one in there.living)
     found = ask(dataset, "down")
-    assert {one.what: one.pairs for one in found.lists.images} == {url: n for url, n in left.items() if n > 1}
-    assert len(found.lists.images) == len({one.what for one in found.lists.images})
+    assert {one.value: one.pairs for one in found.lists.images} == {url: n for url, n in left.items() if n > 1}
+    assert len(found.lists.images) == len({one.value for one in found.lists.images})
     texts = Counter(one["alt_text"] for one in there.living)
-    assert {one.what: one.pairs for one in found.lists.texts} == {text: n for text, n in texts.items() if n > 1}
+    assert {one.value: one.pairs for one in found.lists.texts} == {text: n for text, n in texts.items() if n > 1}
 
 
 def test_lists_are_the_oracles_where_much_is_shared_alike(job: Callable[..., Built]) -> None:
@@ -209,6 +208,6 @@ def test_an_end_of_what_is_no_range_is_said_to_mean_nothing(built: Built) -> Non
 def test_reasons_as_frequent_as_each_other_are_in_one_order() -> None:
     """Counting gives them in any order, and the page of one dataset is always the same."""
     reasons = [("timeout", 2), ("http_404", 2), ("dns", 3)]
-    told = [Statuses({"ok": 1}, {"a": Counter(dict(some))}) for some in (reasons, reasons[::-1])]
-    first, second = (fetched_of([one]).hosts[0].reasons for one in told)
+    told = [PartStatuses({"ok": 1}, {"a": Counter(dict(some))}) for some in (reasons, reasons[::-1])]
+    first, second = (fetch_outcomes([one]).hosts[0].reasons for one in told)
     assert list(first) == list(second) == ["dns", "http_404", "timeout"]

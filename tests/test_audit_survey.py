@@ -182,8 +182,8 @@ def check_levels(got: Sequence[Any], there: World, place: int, values: Sequence[
     assert sum(bar.pairs for bar in got) == len(values)
 
 
-def as_dict(group: groups.Group) -> plain.Group:
-    return {"pairs": group.pairs, "left": group.left, "kept": group.kept, "fails": group.fails}
+def as_dict(group: groups.GroupCounts) -> plain.Group:
+    return {"pairs": group.pairs, "left": group.undropped, "kept": group.kept, "fails": group.fails}
 
 
 def check_who(found: Survey, there: World) -> None:
@@ -213,7 +213,7 @@ def check_who(found: Survey, there: World) -> None:
 
 
 def check_moved(
-    found: Sequence[groups.Moved],
+    found: Sequence[groups.GroupShift],
     everything: Mapping[tuple[str, str], plain.Group],
     pool: plain.Group,
     rules: Sequence[plain.Rule],
@@ -248,10 +248,10 @@ def check_lists(found: Survey, there: World) -> None:
             assert not got
             continue
         assert [one.pairs for one in got] == best
-        assert len({one.what for one in got}) == len(got)
+        assert len({one.value for one in got}) == len(got)
         for one in got:
-            assert one.pairs == every[one.what]
-            assert one.example in {row[other] for row in there.rows if row[column] == one.what}
+            assert one.pairs == every[one.value]
+            assert one.example in {row[other] for row in there.rows if row[column] == one.value}
     check_rare(found, there)
 
 
@@ -263,9 +263,9 @@ def check_rare(found: Survey, there: World) -> None:
     assert [one.pairs for one in found.lists.rare] == values[:8]
     seen = Counter((row["alt_text"], row["rarest_ngram"]) for row in there.living)
     for one in found.lists.rare:
-        assert seen[one.what, one.pairs] > 0
-        assert one.example in plain.rarest_of(one.what, there.counts)
-    shown = Counter((one.what, one.pairs) for one in found.lists.rare)
+        assert seen[one.value, one.pairs] > 0
+        assert one.example in plain.rarest_of(one.value, there.counts)
+    shown = Counter((one.value, one.pairs) for one in found.lists.rare)
     assert all(seen[key] >= number for key, number in shown.items())  # no pair twice
 
 
@@ -860,7 +860,7 @@ def test_many_hosts_in_little_room(job: Callable[..., Built], monkeypatch: pytes
         for group in division.groups:
             true = truth[group.label]
             assert group.pairs <= true["pairs"] <= group.pairs + division.error
-            assert group.left <= true["left"]
+            assert group.undropped <= true["left"]
             assert group.kept <= true["kept"]
             assert all(said <= so for said, so in zip(group.fails, true["fails"], strict=True))
         assert plain.added(map(as_dict, [*division.groups, division.tail]), len(there.rules)) == as_dict(found.who.pool)
@@ -929,7 +929,7 @@ def check_without(found: Survey, there: World, before: World) -> None:
     secret = {one[column] for one in before.rows if one["uid"] in gone for column in ("url", "alt_text", "host")}
     secret -= {one[column] for one in there.living for column in ("url", "alt_text", "host")}
     shared = [*found.lists.texts, *found.lists.images]
-    said = {said for one in shared for said in (one.what, one.example)} | {one.what for one in found.lists.rare}
+    said = {said for one in shared for said in (one.value, one.example)} | {one.value for one in found.lists.rare}
     said |= {
         text for some in found.samples.values() for s in some for text in (s.uid, s.url, s.alt_text, *s.values.values())
     }
@@ -942,7 +942,7 @@ def check_without(found: Survey, there: World, before: World) -> None:
         (found.lists.images, "url", "texts_per_image"),
     ):
         values = {one[column]: one[signal] for one in there.living if one[signal] > 1}
-        assert all(values[one.what] == one.pairs for one in got)
+        assert all(values[one.value] == one.pairs for one in got)
 
 
 def test_after_a_takedown_all_is_counted_and_nothing_shown(job: Callable[..., Built], tmp_path: Path) -> None:
@@ -1115,7 +1115,7 @@ def test_a_url_of_which_one_pair_was_taken_down_is_still_listed(job: Callable[..
     first = next(one["uid"] for one in before.rows if one["url"] == "http://a/1")
     take_down(dataset, tmp_path, uids=[first])
     decide(dataset, recipe)
-    assert sorted(one.what for one in ask(dataset, "down").lists.images) == ["http://a/1", "http://b/1"]
+    assert sorted(one.value for one in ask(dataset, "down").lists.images) == ["http://a/1", "http://b/1"]
 
 
 @pytest.mark.parametrize("kind", ["texts", "images", "rare"])
@@ -1136,4 +1136,4 @@ def test_what_was_taken_down_leaves_room_in_the_lists(job: Callable[..., Built],
     else:
         column, signal = {"texts": ("alt_text", "images_per_text"), "images": ("url", "texts_per_image")}[kind]
         values = {one[column]: one[signal] for one in after.living if one[signal] > 1}
-        assert {one.what: one.pairs for one in getattr(lists, kind)} == values
+        assert {one.value: one.pairs for one in getattr(lists, kind)} == values

@@ -88,7 +88,7 @@ def test_every_published_recipe_has_a_golden_test() -> None:
         ("name: a\nrules:\n  - {signal: language, gt: 3}", "f.yaml, line 3: gt compares numbers, but language is ISO 639 code; use eq or in"),
         ("name: a\nrules:\n  - {signal: language, in: [true, de]}", "quote it"),
         ("name: a\nrules:\n  - {signal: decodable, eq: 1}", "f.yaml, line 3: decodable is true or false, and cannot be compared with 1"),
-        ("name: a\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: n_words, le: 9}", "two rules are called n_words; give one of them another name"),
+        ("name: a\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: n_words, le: 9}", "two rules are named n_words; give one of them another name"),
         ("name: a\nrules: []", "f.yaml, line 1: a recipe has 1 to 63 rules, not 0"),
         ("name: a\nrules:\n" + "".join(f"  - {{name: r{i}, signal: n_words, ge: 1}}\n" for i in range(64)), "a recipe has 1 to 63 rules, not 64"),
         ("name: a b\nrules:\n  - {signal: n_words, ge: 3}", "f.yaml, line 1: name: "),

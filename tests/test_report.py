@@ -33,7 +33,7 @@ from align_data.recipes.reading import parse
 from align_data.report import audit_html, diff_html
 from align_data.report.thumbnails import pictures
 from align_data.stages.audit import Survey, SweepRequest, diff, survey, sweep
-from align_data.stages.audit.sampling import Sample
+from align_data.stages.audit.sampling import SampledPair
 from align_data.stages.pipeline import Decision, decide_ledger
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -226,7 +226,7 @@ def test_a_picture_that_cannot_be_decoded_is_left_out_and_the_next_one_is_there(
         for p in pictured.pairs.pieces(part, ["url"])
         for url in p["url"]
     }
-    samples = [Sample("u", url, "", {}, parts[url]) for url in urls]
+    samples = [SampledPair("u", url, "", {}, parts[url]) for url in urls]
     assert set(pictures(pictured, samples, Silent())) == set(urls) - {"http://h/3.jpg"}
 
 
@@ -236,7 +236,7 @@ def test_pictures_are_blurred_from_the_threshold_on() -> None:
     module = _environment().get_template("macros.html.j2").module
     shown = {"http://a/1": "data:image/jpeg;base64,AA"}
     for score, blurred in ((0.49, False), (0.5, True), (None, False)):
-        sample = Sample("u", "http://a/1", "text", {} if score is None else {"nsfw": score}, 0)
+        sample = SampledPair("u", "http://a/1", "text", {} if score is None else {"nsfw": score}, 0)
         assert ('class="hide"' in module.picture(sample, shown, 0.5)) == blurred  # type: ignore[attr-defined]
 
 
@@ -358,7 +358,7 @@ def test_why_names_the_picture_and_others_with_the_text(
     dataset = hostile[0].dataset
     pairs = read(dataset, "pairs")
     for text, group in pairs.group_by("alt_text"):
-        for one in why(dataset, "every", text=str(text[0]), limit=100, others=100):
+        for one in why(dataset, "every", text=str(text[0]), limit=100, same_text=100):
             assert sorted(one.others) == sorted(set(group["url"].to_list()) - {one.url})
 
 

@@ -88,13 +88,13 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
       align-data ablate laion --recipe align --eval shards-eval --arms none,recipe,without:each --seeds 3 --jobs 4
       align-data ablate laion --recipe align --eval shards-eval --fractions 0.25,0.5,1
     """
-    from align_data.train.ablate import Asked, ablate, trainer  # noqa: PLC0415
+    from align_data.train.ablate import AblationRequest, ablate, trainer  # noqa: PLC0415
 
     settings = settings_of(options)
     with extra():
         side = trainer.side(settings)
     picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "jobs")}
-    design = Asked(
+    design = AblationRequest(
         ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=side,
         drop_pending=options.pop("pending") == "drop", **picked,
     )  # fmt: skip

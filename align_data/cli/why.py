@@ -52,7 +52,7 @@ def command(
         if len(ledgers) > 1:
             raise click.UsageError(f"--recipe LEDGER is needed: there are {', '.join(ledgers)}")
         ledger = ledgers[0] if ledgers else None
-    explained = why(opened, ledger, uid=uid, url=url, text=text, limit=limit, others=same_text)
+    explained = why(opened, ledger, uid=uid, url=url, text=text, limit=limit, same_text=same_text)
     if as_json:
         print_json([pair.to_json() for pair in explained])
         return

@@ -38,7 +38,7 @@ class Ledger:
 
     @property
     def facts(self) -> LedgerMeta:
-        """What its manifest says of how it was decided."""
+        """Its manifest: how it was decided."""
         return self.manifest.meta
 
     @cached_property

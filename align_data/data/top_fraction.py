@@ -82,8 +82,8 @@ def resolve(
 ) -> dict[str, list[Threshold]]:
     """Return what fractions become as the test of rules, whose signals are measured.
 
-    The pool is of the pairs that no other rule in force fails, as the plan knows them; rules of top_fraction are not
-    asked.
+    The pool is the pairs that no other rule in force fails, as the plan knows them; other rules of top_fraction are
+    left out of account.
     """
     rules = tuple(rule for rule in plan.in_force if rule.rule.op != "top_fraction")
     measured = frozenset(available(dataset, dataset.ingested(), plan.signals)) - {*plan.unmeasured}

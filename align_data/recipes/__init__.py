@@ -1,1 +1,1 @@
-"""Rules as data: what a recipe says, read from YAML."""
+"""Recipes: rules as data, read from YAML; the table of operators; the plan that a recipe becomes for a dataset."""

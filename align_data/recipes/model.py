@@ -44,7 +44,7 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     signal: str = Field(description="The signal that is compared: a column of the measured tables.")
-    name: str = Field(default="", pattern=NAME, description="The rule's name; the signal's unless given.")
+    name: str = Field(default="", pattern=NAME, description="The rule's name; the signal's by default.")
     gt: Number | None = _test("gt")
     ge: Number | None = _test("ge")
     lt: Number | None = _test("lt")
@@ -59,7 +59,7 @@ class Rule(BaseModel):
         min_length=1,
         description=f"Where the threshold is published; '{CHOSEN}' if no source states it.",
     )
-    note: str | None = Field(default=None, description="What a reader should know.")
+    note: str | None = Field(default=None, description="A note for readers.")
 
     @model_validator(mode="before")
     @classmethod
@@ -104,7 +104,7 @@ class Rule(BaseModel):
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"{value:.3g} is beyond what 64 bits hold" if abs(value) < 1e300 else "too large")
             if isinstance(value, str) and not encodable(value):
-                raise ValueError("a text has half of a surrogate pair, which is no character")
+                raise ValueError("a text has half of a surrogate pair, which is not a character")
 
     def _value(self, name: str) -> Any:
         return getattr(self, "in_" if name == "in" else name)
@@ -161,10 +161,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=NAME, description="The recipe's name, and its ledger's unless another is given.")
-    title: str = Field(default="", description="What to call it in a report.")
+    name: str = Field(pattern=NAME, description="The recipe's name, and by default its ledger's.")
+    title: str = Field(default="", description="Its title in reports.")
     paper: str = Field(default="", description="Where it is published.")
-    note: str | None = Field(default=None, description="What a reader should know.")
+    note: str | None = Field(default=None, description="A note for readers.")
     rules: tuple[Rule, ...] = Field(
         description="The rules, in the funnel's order.",
         json_schema_extra={"minItems": 1, "maxItems": MAX_RULES},
@@ -179,12 +179,12 @@ class Recipe(BaseModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
-                f"two rules are called {', '.join(twice)}; give one of them another name, as in name: few_words"
+                f"two rules are named {', '.join(twice)}; give one of them another name, as in name: few_words"
             )
         return self
 
     def position(self, name: str) -> int:
-        """Return the place of the rule called `name`; RecipeError names those there are."""
+        """Return the position of the rule `name`; RecipeError lists the names of the rules."""
         names = [rule.name for rule in self.rules]
         if name not in names:
             raise RecipeError(f"{self.name} has no rule {name}{nearest(name, names)}; it has: {', '.join(names)}")

@@ -71,7 +71,7 @@ class Operator:
 
     name: str
     about: str
-    """What the recipe format's schema says of it."""
+    """Its description in the schema of the recipe format."""
     words: Callable[[Any], str]
     """A value → what a rule asks for, in words."""
     test: Test | None = None
@@ -146,7 +146,7 @@ _TABLE = (
         "top_fraction",
         "Passes if the value is among this share of the highest, of the pairs that have one and that no "
         "other rule in force fails. A rule that is unknown for a pair does not fail it; other rules of top_fraction "
-        "are not asked, nor is it whether a pair was taken down. Equal values pass together.",
+        "are left out of account, and so is whether a pair was taken down. Equal values pass together.",
         lambda fraction: f"among the highest {100 * fraction:.6g}%",
         becomes="ge",
         signal=SHOWN.name,

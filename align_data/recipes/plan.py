@@ -129,7 +129,7 @@ class Plan(BaseModel):
         return [rule.signal for rule in self.in_force]
 
     def rule(self, name: str) -> PlannedRule:
-        """Return the rule called `name`; RecipeError names those there are."""
+        """Return the rule `name`; RecipeError lists the names of the rules."""
         return self.rules[self.recipe.position(name)]
 
     def bits(self, names: Iterable[str]) -> int:

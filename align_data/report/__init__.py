@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from align_data.common.errors import AlignDataError
 from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
 from align_data.stages.audit.diff import Diff
-from align_data.stages.audit.sampling import Sample
+from align_data.stages.audit.sampling import SampledPair
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
@@ -22,34 +23,34 @@ if TYPE_CHECKING:
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
     """Return the audit page of a survey; with thumbnails of its samples, where their images have been fetched."""
     page = drawing()
-    samples = [sample for some in survey.samples.values() for sample in some]
-    found: str = page.page(survey, _pictures(dataset, samples if pictures else [], progress))
-    return found
+    samples = [*chain.from_iterable(survey.samples.values())]
+    html: str = page.page(survey, _pictures(dataset, samples if pictures else [], progress))
+    return html
 
 
 def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
     """Return what two ledgers decide otherwise as a page."""
     page = drawing()
     samples = [*diff.only_a.samples, *diff.only_b.samples]
-    found: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress))
-    return found
+    html: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress))
+    return html
 
 
-def ablation_html(found: Ablation) -> str:
+def ablation_html(ablation: Ablation) -> str:
     """Return what an ablation found as a page."""
-    page: str = drawing().ablation_page(found)
+    page: str = drawing().ablation_page(ablation)
     return page
 
 
-def search_html(found: Found) -> str:
+def search_html(search: Found) -> str:
     """Return what a search found as a page of pictures."""
     page = drawing()
     from align_data.report.thumbnails import of_images  # noqa: PLC0415 - Pillow, which counting does not need
 
-    asked = {part.name: part.image for part in found.query if part.image is not None}
-    hits = {hit.uid: image for hit, image in zip(found.hits, found.images, strict=True)}
-    made: str = page.search_page(found, of_images(hits), of_images(asked))
-    return made
+    query = {part.name: part.image for part in search.query if part.image is not None}
+    hits = {hit.uid: image for hit, image in zip(search.hits, search.images, strict=True)}
+    html: str = page.search_page(search, of_images(hits), of_images(query))
+    return html
 
 
 def drawing() -> ModuleType:
@@ -61,7 +62,7 @@ def drawing() -> ModuleType:
     return page
 
 
-def _pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> SamplePictures:
+def _pictures(dataset: Dataset, samples: Iterable[SampledPair], progress: Progress) -> SamplePictures:
     from align_data.report.thumbnails import pictures  # noqa: PLC0415 - Pillow, which counting does not need
 
     return pictures(dataset, samples, progress)

@@ -10,7 +10,7 @@ import altair as alt
 from align_data.report.charts import ALL, KEPT, LINE, OPEN, Spec, as_spec, data
 
 if TYPE_CHECKING:
-    from align_data.train.ablate.intervals import Estimate
+    from align_data.train.ablate.intervals import SeedMean
     from align_data.train.ablate.results import Ablation, Difference
 
 _PERCENT = alt.Axis(format=".0%", tickCount=8)
@@ -19,17 +19,17 @@ _ROW = 26
 _HEIGHT = 260
 
 
-def forest(found: Ablation, metric: str) -> Spec:
+def forest(ablation: Ablation, metric: str) -> Spec:
     """Return each arm's mean and interval, with a small mark for every seed."""
     rows = [
-        {"arm": arm, "pairs": found.size(arm), **_row(by)}
-        for arm in found.arms
-        if (by := found.estimate(arm, metric)) is not None
+        {"arm": arm, "pairs": ablation.size(arm), **_row(by)}
+        for arm in ablation.arms
+        if (by := ablation.estimate(arm, metric)) is not None
     ]
     seeds = [
         {"arm": arm, "seed": seed, "value": value}
-        for arm in found.arms
-        for seed, value in found.values(arm, metric).items()
+        for arm in ablation.arms
+        for seed, value in ablation.values(arm, metric).items()
     ]
     x = alt.Scale(zero=True, nice=True)
     marks = (
@@ -37,31 +37,34 @@ def forest(found: Ablation, metric: str) -> Spec:
         .mark_circle(size=28, color=ALL, opacity=1)
         .encode(
             x=alt.X("value:Q", scale=x, axis=_PERCENT, title=metric),
-            y=_arms(found.arms),
+            y=_arms(ablation.arms),
             tooltip=[alt.Tooltip("arm:N"), alt.Tooltip("seed:Q"), alt.Tooltip("value:Q", format=".1%")],
         )
     )
     tips = [alt.Tooltip("arm:N"), alt.Tooltip("pairs:Q", format=","), *_tips()]
-    return _drawn([marks, *_whiskers(rows, found.arms, alt.value(OPEN), tips, metric)], len(found.arms))
+    return _drawn([marks, *_whiskers(rows, ablation.arms, alt.value(OPEN), tips, metric)], len(ablation.arms))
 
 
-def differences(found: Sequence[Difference], arms: Sequence[str]) -> Spec:
-    """Return the differences to one arm; in colour those that can be told from nothing."""
-    rows = [{"arm": one.arm, "told": bool(one.distinguishable), **_row(one.by)} for one in found]
-    shown = [arm for arm in arms if any(one.arm == arm for one in found)]
+def differences(differences_: Sequence[Difference], arms: Sequence[str]) -> Spec:
+    """Return the differences to one arm; in colour those that are distinguishable from 0."""
+    rows = [
+        {"arm": difference.arm, "distinguishable": bool(difference.distinguishable), **_row(difference.by)}
+        for difference in differences_
+    ]
+    charted = [arm for arm in arms if any(difference.arm == arm for difference in differences_)]
     zero = alt.Chart(data([{"mean": 0}])).mark_rule(color=LINE, strokeDash=[4, 3]).encode(x="mean:Q")
-    color = alt.condition("datum.told", alt.value(KEPT), alt.value("#7a8490"))
-    title = f"difference to {found[0].against}, paired by seed"
-    return _drawn([zero, *_whiskers(rows, shown, color, [alt.Tooltip("arm:N"), *_tips()], title)], len(shown))
+    color = alt.condition("datum.distinguishable", alt.value(KEPT), alt.value("#7a8490"))
+    title = f"difference to {differences_[0].against}, paired by seed"
+    return _drawn([zero, *_whiskers(rows, charted, color, [alt.Tooltip("arm:N"), *_tips()], title)], len(charted))
 
 
-def sizes(found: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric: str) -> Spec:
+def sizes(ablation: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric: str) -> Spec:
     """Return quality against size, a line for each name with its arms."""
     rows = [
-        {"data": name, "arm": arm, "pairs": found.size(arm), **_row(by)}
+        {"data": name, "arm": arm, "pairs": ablation.size(arm), **_row(by)}
         for name, arms in lines
         for arm in arms
-        if (by := found.estimate(arm, metric)) is not None
+        if (by := ablation.estimate(arm, metric)) is not None
     ]
     base = alt.Chart(data(rows)).encode(
         x=alt.X("pairs:Q", title="pairs trained on", scale=alt.Scale(type="log", nice=False, padding=12)),
@@ -77,7 +80,7 @@ def sizes(found: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric: s
     return as_spec(alt.layer(*layers).properties(width="container", height=_HEIGHT))
 
 
-def _row(by: Estimate) -> dict[str, Any]:
+def _row(by: SeedMean) -> dict[str, Any]:
     """Return an estimate as a row; without an interval it is as wide as nothing."""
     return {
         "mean": by.mean,

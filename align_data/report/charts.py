@@ -23,7 +23,7 @@ _HEIGHT = 210
 _NUMBERS = alt.Axis(tickCount=8, labelOverlap=True)
 _PAIRS = alt.Axis(format="~s", tickCount=5)
 _WIDE = 100
-"""A scale whose greatest value is so many times its least is logarithmic."""
+"""A scale whose greatest value is more than this many times its least is logarithmic."""
 
 
 def as_spec(chart: alt.TopLevelMixin) -> Spec:
@@ -51,29 +51,29 @@ def _scale(least: float, greatest: float) -> alt.Scale:
 
 def distribution(curve: Curve) -> Spec | None:
     """Return the distribution of a rule's signal, of all pairs and of those that no other rule fails."""
-    found = bars(curve, BARS)
-    if not found:
+    bars_ = bars(curve, BARS)
+    if not bars_:
         return None
     signal = find(curve.rule.signal)
     title = f"{signal.name} ({signal.unit})"
     if curve.scale is None:
-        return _levels(found, title)
+        return _levels(bars_, title)
     whole = curve.whole
-    last = max(bar.high if bar.high is not None else (bar.low or 0) for bar in found)
+    greatest = max(bar.high if bar.high is not None else (bar.low or 0) for bar in bars_)
     rows = [
         {
             "low": bar.low,
-            "high": bar.high if bar.high is not None else last,
+            "high": bar.high if bar.high is not None else greatest,
             "value": _range(bar, whole),
             "all pairs": bar.pairs,
             "no other rule fails": bar.open,
         }
-        for bar in found
+        for bar in bars_
         if bar.low is not None
     ]
     if not rows:
         return None
-    scale = _scale(min(bar.low for bar in found if bar.low is not None), last)
+    scale = _scale(min(bar.low for bar in bars_ if bar.low is not None), greatest)
     x = alt.X("low:Q", title=title, scale=scale, axis=_NUMBERS)
     tips = [alt.Tooltip("value:N", title=signal.name), _tip("all pairs"), _tip("no other rule fails")]
     base = alt.Chart(data(rows))
@@ -100,10 +100,10 @@ def _range(bar: Bar, whole: bool) -> str:
     return f"{bar.low:,} to {bar.high - 1:,}" if whole else f"{bar.low:.6g} to {bar.high:.6g}"
 
 
-def _levels(found: Sequence[Bar], title: str) -> Spec:
+def _levels(bars_: Sequence[Bar], title: str) -> Spec:
     rows = [
         {"value": _level(bar.value), "all pairs": bar.pairs, "no other rule fails": bar.open, "order": number}
-        for number, bar in enumerate(found)
+        for number, bar in enumerate(bars_)
     ]
     base = alt.Chart(data(rows))
     y = alt.Y("value:N", title=None, sort=alt.SortField("order"))
@@ -133,43 +133,50 @@ def _line(rows: Sequence[dict[str, Any]], field: str) -> alt.Chart:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepChart:
     """A curve of one end of a rule."""
 
     title: str
     spec: Spec
 
 
-def sweeps(survey: Survey, curve: Curve) -> list[Sweep]:
+def sweeps(survey: Survey, curve: Curve) -> list[SweepChart]:
     """Return the curves of a rule: pairs kept and pending against its threshold, one for each of its ends."""
     rule = curve.rule
-    found = []
+    charts = []
     for end in rule.bounds:
-        some = list(points(curve, end, POINTS))
+        drawn_points = list(points(curve, end, POINTS))
         vocabulary = survey.plan.vocabularies.get(rule.name)
         if vocabulary is not None:
-            found.append(Sweep("kept against the size of the vocabulary", _vocabulary(survey, some, vocabulary)))
+            charts.append(
+                SweepChart("kept against the size of the vocabulary", _vocabulary(survey, drawn_points, vocabulary))
+            )
             continue
         side = f"the {'lower' if end.lower else 'upper'} end" if len(rule.bounds) > 1 else "the threshold"
-        x = alt.X("at:Q", title=f"{rule.name} {end.op}", scale=_scale(some[0].value, some[-1].value), axis=_NUMBERS)
-        drawn = _Drawn([_row(point, point.value) for point in some], x, end.value, [_tip("at", rule.signal)])
-        found.append(Sweep(f"kept against {side}", _curve(drawn, _steps(curve, end, some))))
-    return found
+        x = alt.X(
+            "at:Q",
+            title=f"{rule.name} {end.op}",
+            scale=_scale(drawn_points[0].value, drawn_points[-1].value),
+            axis=_NUMBERS,
+        )
+        drawn = _Drawn([_row(point, point.value) for point in drawn_points], x, end.value, [_tip("at", rule.signal)])
+        charts.append(SweepChart(f"kept against {side}", _curve(drawn, _steps(curve, end, drawn_points))))
+    return charts
 
 
 def _row(point: Point, at: float) -> dict[str, Any]:
     return {"at": at, "seen": point.value, "kept": point.kept, "pending": point.pending}
 
 
-def _steps(curve: Curve, end: Bound, some: Sequence[Point]) -> str:
+def _steps(curve: Curve, end: Bound, drawn_points: Sequence[Point]) -> str:
     """Return how to draw between points: as steps where there is nothing between them."""
-    if not curve.whole or some[-1].value - some[0].value >= len(some):
+    if not curve.whole or drawn_points[-1].value - drawn_points[0].value >= len(drawn_points):
         return "linear"
     return "step-after" if end.cuts_above else "step-before"
 
 
-def _vocabulary(survey: Survey, some: Sequence[Point], vocabulary: Vocabulary) -> Spec:
-    sizes = [(point, survey.vocabulary(point.value)) for point in some]
+def _vocabulary(survey: Survey, drawn_points: Sequence[Point], vocabulary: Vocabulary) -> Spec:
+    sizes = [(point, survey.vocabulary(point.value)) for point in drawn_points]
     x = alt.X("at:Q", title="n-grams in the vocabulary", scale=alt.Scale(type="log", nice=False), axis=_NUMBERS)
     tips = [_tip("at", "n-grams"), _tip("seen", "seen at least")]
     return _curve(_Drawn([_row(point, size) for point, size in sizes if size], x, vocabulary.used, tips), "linear")
@@ -189,32 +196,32 @@ class _Drawn:
 def _curve(drawn: _Drawn, steps: Any) -> Spec:
     """Draw kept, and pending above it, as areas; the mouse finds the nearest point."""
     base = alt.Chart(data(drawn.rows)).transform_calculate(top="datum.kept + datum.pending").encode(x=drawn.x)
-    kept = base.mark_area(color=KEPT, opacity=0.85, interpolate=steps).encode(
+    kept_area = base.mark_area(color=KEPT, opacity=0.85, interpolate=steps).encode(
         y=alt.Y("kept:Q", title="pairs", axis=_PAIRS)
     )
-    pending = base.mark_area(color=PENDING, opacity=0.55, interpolate=steps).encode(y="kept:Q", y2="top:Q")
+    pending_area = base.mark_area(color=PENDING, opacity=0.55, interpolate=steps).encode(y="kept:Q", y2="top:Q")
     near = alt.selection_point(nearest=True, on="pointerover", fields=["at"], empty=False, name="near")
-    shown = alt.condition(near, alt.value(1), alt.value(0))
+    near_only = alt.condition(near, alt.value(1), alt.value(0))
     tips = [*drawn.tips, _tip("kept"), _tip("pending")]
-    dots = base.mark_point(filled=True, size=45, color="#222").encode(y="top:Q", opacity=shown, tooltip=tips)
-    layers = alt.layer(kept, pending, _line([{"at": drawn.at}], "at"), dots.add_params(near))
+    dots = base.mark_point(filled=True, size=45, color="#222").encode(y="top:Q", opacity=near_only, tooltip=tips)
+    layers = alt.layer(kept_area, pending_area, _line([{"at": drawn.at}], "at"), dots.add_params(near))
     return as_spec(layers.properties(width="container", height=_HEIGHT))
 
 
-def overlaps(found: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
+def overlaps(sets: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
     """Return an UpSet plot: what the commonest sets of rules have in common that pairs fail."""
-    top = found[:COMBINATIONS]
-    named = [rule for rule in rules if any(rule in one.rules for one in top)]
+    top = sets[:COMBINATIONS]
+    named = [rule for rule in rules if any(rule in overlap.rules for overlap in top)]
     if not top:
         return None
-    keys = [" and ".join(one.rules) for one in top]
+    keys = [" and ".join(overlap.rules) for overlap in top]
     rows = [
-        {"set": key, "order": n, "pairs": one.pairs, "alone": len(one.rules) == 1}
-        for n, (key, one) in enumerate(zip(keys, top, strict=True))
+        {"set": key, "order": n, "pairs": overlap.pairs, "alone": len(overlap.rules) == 1}
+        for n, (key, overlap) in enumerate(zip(keys, top, strict=True))
     ]
     dots = [
-        {"set": key, "order": n, "rule": rule, "in": rule in one.rules}
-        for n, (key, one) in enumerate(zip(keys, top, strict=True))
+        {"set": key, "order": n, "rule": rule, "in": rule in overlap.rules}
+        for n, (key, overlap) in enumerate(zip(keys, top, strict=True))
         for rule in named
     ]
     x = alt.X("order:O", axis=None)

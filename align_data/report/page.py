@@ -26,13 +26,13 @@ from align_data.stages.audit.sampling import KINDS
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
-    from align_data.train.ablate.results import Ablation
+    from align_data.train.ablate.results import Ablation, Difference
     from align_data.train.search import Found  # Pillow, which counting does not need
 
 LONGEST = 5_000
 """Characters of a text that are shown: some are megabytes long."""
 BLUR = 0.5
-"""The nsfw score above which a picture is blurred where no rule says another."""
+"""The nsfw score above which a picture is blurred, unless a rule sets another."""
 _LOADER = """
 for (const node of document.querySelectorAll('script[type="application/vnd.vegalite+json"]')) {
   vegaEmbed(node.nextElementSibling, JSON.parse(node.textContent),
@@ -65,23 +65,25 @@ def diff_page(diff: Diff, pictures: SamplePictures) -> str:
     return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
 
 
-def ablation_page(found: Ablation) -> str:
+def ablation_page(ablation: Ablation) -> str:
     """Return an ablation as a page: arms, differences, and quality against size where there are fractions."""
-    against = {one.against: [o for o in found.differences if o.against == one.against] for one in found.differences}
-    main = found.metrics[0] if found.metrics else None
-    lines = found.lines if main is not None else []
+    against: dict[str, list[Difference]] = {}
+    for difference in ablation.differences:
+        against.setdefault(difference.against, []).append(difference)
+    main = ablation.metrics[0] if ablation.metrics else None
+    lines = ablation.lines if main is not None else []
     return _render(
         "ablation.html.j2",
-        found=found,
-        forest=ablation_charts.forest(found, main) if main is not None else None,
-        differences=[ablation_charts.differences(some, found.arms) for some in against.values()],
-        sizes=ablation_charts.sizes(found, lines, main) if main is not None and lines else None,
+        ablation=ablation,
+        forest=ablation_charts.forest(ablation, main) if main is not None else None,
+        differences=[ablation_charts.differences(group, ablation.arms) for group in against.values()],
+        sizes=ablation_charts.sizes(ablation, lines, main) if main is not None and lines else None,
     )
 
 
-def search_page(found: Found, pictures: Pictures, asked: Pictures) -> str:
-    """Return what a search found as a page; `pictures` are by uid, those of the query's images (`asked`) by name."""
-    return _render("search.html.j2", charted=False, found=found, pictures=pictures, asked=asked)
+def search_page(search: Found, pictures: Pictures, query: Pictures) -> str:
+    """Return what a search found as a page; `pictures` are by uid, those of the query's images (`query`) by name."""
+    return _render("search.html.j2", charted=False, search=search, pictures=pictures, query=query)
 
 
 def _render(template: str, *, charted: bool = True, **values: Any) -> str:
@@ -94,8 +96,8 @@ def _render(template: str, *, charted: bool = True, **values: Any) -> str:
 @cache
 def _bundle() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script."""
-    found: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
-    return found.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _sha256(script: str) -> str:
@@ -146,7 +148,7 @@ def _signed(value: float) -> str:
 
 
 def _cut(text: str) -> str:
-    """Return a text as long as a page can show it, and say how long it is."""
+    """Return a text, cut where it is too long for a page, with its length."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} [...] ({len(text):,} characters)"
 
 

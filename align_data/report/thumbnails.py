@@ -17,7 +17,7 @@ from align_data.data.image_table import image_places, place_of
 from align_data.data.layout import Dataset
 from align_data.decoding.nsfw import SLACK
 from align_data.decoding.thumbnail import HANDLER, MOST, SECONDS
-from align_data.stages.audit.sampling import Sample
+from align_data.stages.audit.sampling import SampledPair
 from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.tars import Place, TarReader
 
@@ -26,30 +26,32 @@ Pictures = Mapping[str, str]
 
 
 class SamplePictures(dict[str, str]):
-    """The thumbnails of samples by URL; `lost` says of each image whose bytes could not be read why."""
+    """The thumbnails of samples by URL; `lost` has the reason for each image whose bytes could not be read."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lost: list[str] = []
 
 
-def pictures(dataset: Dataset, samples: Iterable[Sample], progress: Progress) -> SamplePictures:
+def pictures(dataset: Dataset, samples: Iterable[SampledPair], progress: Progress) -> SamplePictures:
     """Return a thumbnail of each sample's image, as far as it has been fetched and can be decoded."""
-    shown = SamplePictures()
+    thumbnails = SamplePictures()
     if dataset.images.committed() is None:
-        return shown
+        return thumbnails
     urls: dict[int, set[str]] = defaultdict(set)
     for sample in samples:
         urls[sample.part].add(sample.url)
-    places = {url: place for part, some in sorted(urls.items()) for url, place in _places(dataset, part, some)}
+    places = {
+        url: place for part, part_urls in sorted(urls.items()) for url, place in _places(dataset, part, part_urls)
+    }
     with progress.step("audit: pictures", len(places), "images") as tick:
-        for url, picture in _shrunk(_read(dataset, places, shown.lost)):
+        for url, picture in _shrunk(_read(dataset, places, thumbnails.lost)):
             tick(1)
             if picture is not None:
-                shown[url] = picture
-    if shown.lost:
-        progress.say(f"{len(shown.lost):,} pictures could not be read, the first: {shown.lost[0]}")
-    return shown
+                thumbnails[url] = picture
+    if thumbnails.lost:
+        progress.say(f"{len(thumbnails.lost):,} pictures could not be read, the first: {thumbnails.lost[0]}")
+    return thumbnails
 
 
 def of_images(images: Mapping[str, bytes]) -> Pictures:
@@ -99,11 +101,11 @@ def _shrunk(images: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, s
             child.close()
 
 
-def _data_url(said: Any) -> str | None:
+def _data_url(answer: Any) -> str | None:
     """Return a thumbnail as a data: URL; WrongValueError for what is none."""
-    if said is None:
+    if answer is None:
         return None
-    extension, content = of(tuple[str, bytes], said)
+    extension, content = of(tuple[str, bytes], answer)
     if extension not in EXTENSIONS.values():
         raise WrongValueError("not an ending of an image")
     kind = {"jpg": "jpeg"}.get(extension, extension)

@@ -55,7 +55,7 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
 
 
 def _request(plan: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what of a dumped plan the user asked for."""
+    """Return the part of a dumped plan that the user chose."""
     return tuple(plan.get(key) for key in ("recipe", "overrides", "off"))
 
 

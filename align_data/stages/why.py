@@ -26,13 +26,13 @@ from align_data.storage.tables import Table
 from align_data.storage.tars import Place
 
 OTHERS = 5
-"""URLs of other images with the text that are named."""
-_SAID = ["status", "reason"]
+"""URLs of other images with the text that are listed."""
+_STATUS = ["status", "reason"]
 _GONE = "the pair was taken down: its URL, its text and what else identified it are gone, what was counted stays"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleVerdict:
     """One rule on one pair."""
 
     rule: str
@@ -43,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Why:
-    """What is known of one pair."""
+    """One pair, explained."""
 
     uid: str
     url: str
@@ -51,13 +51,13 @@ class Why:
     copies: int
     values: dict[str, Any]
     outcome: str
-    """kept, dropped or pending; 'undecided' without a ledger; 'taken down', whatever a ledger says."""
-    verdicts: list[Verdict]
+    """kept, dropped or pending; 'undecided' without a ledger; 'taken down' with any ledger."""
+    verdicts: list[RuleVerdict]
     explanations: list[str]
     picture: dict[str, Any] | None
     """Where the image's bytes lie: tar, offset and size; None where there are none."""
     others: list[str]
-    """URLs of other images with the same text, some."""
+    """URLs of other images with the same text, at most as many as requested."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -72,32 +72,32 @@ def why(
     url: str | None = None,
     text: str | None = None,
     limit: int = 10,
-    others: int = OTHERS,
+    same_text: int = OTHERS,
 ) -> list[Why]:
-    """Return what is known of the pairs with this uid, URL or text, at most `limit`; DatasetError if there is none.
+    """Explain the pairs with this uid, URL or text, at most `limit`; DatasetError if there is none.
 
-    With each pair come up to `others` URLs of other images that have its text.
+    With each pair come up to `same_text` URLs of other images that have its text.
     """
     pairs = dataset.ingested()
     plan = open_current(dataset, ledger).plan if ledger is not None else None
     signals = ordered(available(dataset, pairs, [] if plan is None else plan.signals))
     if text is not None:
         text = normalise(pl.Series([text])).item()
-    found = []
+    explained = []
     for part, group in _where(dataset, uid, url):
         for row in _rows(dataset, part, group, signals, ledger, _matching(uid, url, text)):
-            known = _known(dataset, part, row, others) if row["url"] else _Known([_GONE])
-            found.append(_explain(row, signals, plan, known))
-            if len(found) == limit:
-                return found
-    if not found:
-        what = f"uid {uid}" if uid else f"URL {url}" if url else f"text {text!r}"
-        raise DatasetError(f"{dataset.store.url} has no pair with the {what}; {_rejected(dataset, url)}")
-    return found
+            background = _background(dataset, part, row, same_text) if row["url"] else _Background([_GONE])
+            explained.append(_explain(row, signals, plan, background))
+            if len(explained) == limit:
+                return explained
+    if not explained:
+        query = f"uid {uid}" if uid else f"URL {url}" if url else f"text {text!r}"
+        raise DatasetError(f"{dataset.store.url} has no pair with the {query}; {_rejected(dataset, url)}")
+    return explained
 
 
 def _rejected(dataset: Dataset, url: str | None) -> str:
-    """Say where a URL was rejected, or how many rows were."""
+    """Return where a URL was rejected, or how many rows were."""
     manifest = dataset.rejected.committed()
     parts = range(len(manifest.parts) if manifest else 0)
     if url is not None:
@@ -106,14 +106,14 @@ def _rejected(dataset: Dataset, url: str | None) -> str:
                 for row in piece.filter(pl.col("detail") == url[:DETAIL]).iter_rows(named=True):
                     return f"row {row['row']} of {row['source']} was rejected with it: {row['reason']}"
     number = manifest.rows if manifest else 0
-    return f"the {number:,} rows that are no pairs are in {dataset.store.url}/rejected"
+    return f"the {number:,} rejected rows are in {dataset.store.url}/rejected"
 
 
 def _matching(uid: str | None, url: str | None, text: str | None) -> pl.Expr:
-    asked = {"uid": uid, "url": url, "alt_text": text}
-    found = pl.all_horizontal([pl.col(name) == value for name, value in asked.items() if value is not None])
+    query = {"uid": uid, "url": url, "alt_text": text}
+    matches = pl.all_horizontal([pl.col(name) == value for name, value in query.items() if value is not None])
     # What was taken down has no text, which is not the empty text.
-    return found if uid is not None else found & (pl.col("url") != "")
+    return matches if uid is not None else matches & (pl.col("url") != "")
 
 
 def _where(dataset: Dataset, uid: str | None, url: str | None) -> Iterator[tuple[int, int]]:
@@ -144,48 +144,48 @@ def _rows(
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of a pair beside its values."""
+class _Background:
+    """What explains a pair beside its values."""
 
     explanations: list[str]
     picture: dict[str, Any] | None = None
     others: list[str] = field(default_factory=list)
 
 
-def _known(dataset: Dataset, part: int, row: dict[str, Any], others: int) -> _Known:
-    said, place = _image(dataset, part, row["url"])
+def _background(dataset: Dataset, part: int, row: dict[str, Any], limit: int) -> _Background:
+    sentences, place = _image(dataset, part, row["url"])
     picture = (
         None
         if place is None
         else {"tar": mask(dataset.store.path(place.tar)), "offset": place.offset, "size": place.size}
     )
-    urls = list(islice(_others(dataset, row), others))
-    return _Known([*_explanations(dataset, row), *said, *_nearest(row)], picture, urls)
+    urls = list(islice(_other_images(dataset, row), limit))
+    return _Background([*_explanations(dataset, row), *sentences, *_nearest(row)], picture, urls)
 
 
-def _others(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+def _other_images(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     """Yield URLs of other images with a pair's text: that have its count, which is looked through much faster."""
     count = row.get("images_per_text")
-    left = (count or 1) - 1
-    for part in range(len(dataset.ingested().parts) if left else 0):
+    missing = (count or 1) - 1
+    for part in range(len(dataset.ingested().parts) if missing else 0):
         for number, piece in enumerate(dataset.measured("corpus").pieces(part, ["images_per_text"])):
             rows = (piece["images_per_text"] == count).arg_true()
             if len(rows):
                 pairs = dataset.pairs.piece(part, number, ["url", "alt_text"])[rows]
                 same = pairs.filter((pl.col("alt_text") == row["alt_text"]) & ~pl.col("url").is_in([row["url"], ""]))
                 yield from same["url"].to_list()
-                left -= len(same)
-        if left <= 0:
+                missing -= len(same)
+        if missing <= 0:
             return
 
 
 def _nearest(row: dict[str, Any]) -> Iterator[str]:
-    """Say which evaluation image is nearest."""
+    """Yield which evaluation image is nearest."""
     if row.get("eval_nearest") is not None:
         yield f"the nearest evaluation image is {row['eval_nearest']}: {row['eval_distance']} of the 64 bits differ"
 
 
-def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, known: _Known) -> Why:
+def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, background: _Background) -> Why:
     verdicts = [] if plan is None else [_verdict(plan, rule, row) for rule in plan.rules]
     outcome = "undecided"
     if plan is not None:
@@ -200,25 +200,25 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, kno
         values={name: find(name).shown(row[name]) for name in signals},
         outcome=outcome,
         verdicts=verdicts,
-        explanations=known.explanations,
-        picture=known.picture,
-        others=[mask_url(other) for other in known.others],
+        explanations=background.explanations,
+        picture=background.picture,
+        others=[mask_url(url) for url in background.others],
     )
 
 
-def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any]) -> Verdict:
+def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any]) -> RuleVerdict:
     if not rule.in_force:
-        return Verdict(rule.name, "off", f"{rule.name} was taken out (--without): not asked")
+        return RuleVerdict(rule.name, "off", f"{rule.name} was taken out (--without)")
     verdict = "fail" if row["failed"] & rule.bit else "unknown" if row["unknown"] & rule.bit else "pass"
     request = f"{'your --set' if rule.overridden else plan.recipe.name} asks for {rule.request}"
     if verdict == "unknown":
-        return Verdict(rule.name, verdict, f"{rule.signal} is not measured; {request}: unknown")
+        return RuleVerdict(rule.name, verdict, f"{rule.signal} is not measured; {request}: unknown")
     value = find(rule.signal).shown(row[rule.signal])
-    return Verdict(rule.name, verdict, f"{rule.signal} is {value}; {request}: {verdict}")
+    return RuleVerdict(rule.name, verdict, f"{rule.signal} is {value}; {request}: {verdict}")
 
 
 def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
-    """Say what is behind the corpus signals."""
+    """Yield what is behind the corpus signals."""
     images, texts = row.get("images_per_text"), row.get("texts_per_image")
     if images is not None:
         yield (f"{images:,} pairs of the pool have exactly this text" if images > 1 else "no other pair has this text")
@@ -233,18 +233,18 @@ def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
 
 
 def _image(dataset: Dataset, part: int, url: str) -> tuple[list[str], Place | None]:
-    """Say what became of the image: fetched and where, or why not; and why it cannot be decoded."""
+    """Return what became of the image: fetched and where, or why not; and why it cannot be decoded."""
     place = None
-    for table, names in ((dataset.images, ["status", "reason", "tar", "offset", "size"]), (dataset.content, _SAID)):
+    for table, names in ((dataset.images, ["status", "reason", "tar", "offset", "size"]), (dataset.content, _STATUS)):
         if table.committed() is None:
             break
         rows = sorted_rows(table, part, ["url", *names]).filter(pl.col("url") == url).rows()
         _, status, reason, *where = rows[0]
         if status == "untried":
-            return ["the image has not been asked for"], None
-        if status != "ok":  # of fetching, and then content says the same again; or of decoding, and the bytes are there
+            return ["the image has not been requested"], None
+        if status != "ok":  # of fetching, which content repeats; or of decoding, and then there are bytes
             return [f"the image is not usable: {status}" + (f" ({reason})" if reason else "")], place
         if where:
             place = Place(*where)
-    said = [f"the image is {place.size:,} bytes at {place.offset:,} of {place.tar}"] if place is not None else []
-    return said, place
+    sentences = [f"the image is {place.size:,} bytes at {place.offset:,} of {place.tar}"] if place is not None else []
+    return sentences, place

@@ -33,8 +33,8 @@ def _grid(whole: bool) -> Cuts:
     if whole:
         return np.unique(np.concatenate([powers, np.arange(_DENSE), *decades, np.arange(100, 922) * 10**16]))
     near = np.arange(-_DENSE, _DENSE) / _DENSE
-    few = [np.arange(100, 1000) / 100, np.arange(100, 1000) / 10, *decades[:7]]
-    return np.unique(np.concatenate([powers.astype(float), near, *few]))
+    decimals = [np.arange(100, 1000) / 100, np.arange(100, 1000) / 10, *decades[:7]]
+    return np.unique(np.concatenate([powers.astype(float), near, *decimals]))
 
 
 class Scale:
@@ -66,10 +66,10 @@ class Scale:
         if self._dense is None:
             return np.searchsorted(self.cuts, numbers, side="right")
         dense = (numbers >= 0) & (numbers < _DENSE)
-        found: Bins = numbers + (self._dense + 1)
+        bins: Bins = numbers + (self._dense + 1)
         if not dense.all():
-            found[~dense] = np.searchsorted(self.cuts, numbers[~dense], side="right")
-        return found
+            bins[~dense] = np.searchsorted(self.cuts, numbers[~dense], side="right")
+        return bins
 
     def first(self, bound: Bound) -> int:
         """Return the first bin above a bound, which must be among the thresholds or on the grid."""

@@ -14,7 +14,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, open_current, open_ledger, outdated
 from align_data.recipes.plan import Plan
 from align_data.signals import find
-from align_data.stages.audit.notes import State, notes, state_of
+from align_data.stages.audit.notes import DatasetState, notes, state_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RuleAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What a ledger says: exact counts of all pairs."""
+    """A ledger's counts: exact, of all pairs."""
 
     recipe: str
     title: str
@@ -51,10 +51,10 @@ class Audit:
     overlap: list[list[int]]
     """Pairs that fail both of two rules, in the rules' order."""
     taken_down: int = 0
-    """Of the dropped pairs, those that were taken down, whatever the rules say."""
+    """Of the dropped pairs, those that were taken down, whether a rule fails them or not."""
     overrides: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Sentences that a reader of the counts must know."""
+    """Sentences that explain the counts."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit as JSON data."""
@@ -64,13 +64,13 @@ class Audit:
 def audit(dataset: Dataset, name: str) -> Audit:
     """Count a ledger."""
     ledger = open_ledger(dataset, name)
-    found = count(name, ledger.plan, ledger.masks, state_of(dataset, ledger.plan))
-    if anew := outdated(dataset, ledger):
-        found.notes.append(f"decided before these were measured anew, so filter again: {', '.join(anew)}")
-    return found
+    audited = count(name, ledger.plan, ledger.masks, state_of(dataset, ledger.plan))
+    if stale := outdated(dataset, ledger):
+        audited.notes.append(f"decided before these were measured anew, so filter again: {', '.join(stale)}")
+    return audited
 
 
-def count(name: str, plan: Plan, masks: Masks, state: State = State()) -> Audit:  # noqa: B008 - frozen
+def count(name: str, plan: Plan, masks: Masks, state: DatasetState = DatasetState()) -> Audit:  # noqa: B008 - frozen
     """Make an audit of a plan and its pairs grouped by masks; its notes go by the dataset's state."""
     rules = plan.rules
     pairs = sum(masks.values())
@@ -101,9 +101,9 @@ def count(name: str, plan: Plan, masks: Masks, state: State = State()) -> Audit:
     pending = pairs_where(lambda failed, unknown: not failed and unknown, living)
     kept = pairs_where(lambda failed, unknown: not failed and not unknown, living)
     taken_down = pairs - sum(living.values())
-    said = list(notes(name, plan, living, state))
+    sentences = list(notes(name, plan, living, state))
     if taken_down:
-        said.append(
+        sentences.append(
             f"{taken_down:,} pairs were taken down: they are among the dropped, and in the rules' lines as measured"
         )
     return Audit(
@@ -118,7 +118,7 @@ def count(name: str, plan: Plan, masks: Masks, state: State = State()) -> Audit:
         overlap=overlap,
         taken_down=taken_down,
         overrides=[*(f"--set {o}" for o in plan.overrides), *(f"--without {name}" for name in plan.off)],
-        notes=[mask(sentence) for sentence in said],
+        notes=[mask(sentence) for sentence in sentences],
     )
 
 
@@ -131,25 +131,25 @@ def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[st
     rules = ledger.plan.rules
     measured = available(dataset, dataset.ingested(), ledger.plan.signals)
     signals = sorted({rule.signal for rule in rules} & measured)
-    found: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in rules}
+    rows_of: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in rules}
     for part in range(ledger.parts):
         for piece in _with_masks(dataset, name, part, signals):
             for rule in rules:
                 # A rule whose signal is not measured fails nowhere, and has no column.
-                alone = piece.filter(pl.col("failed") == rule.bit).head(number - len(found[rule.name]))
+                alone = piece.filter(pl.col("failed") == rule.bit).head(number - len(rows_of[rule.name]))
                 if len(alone):
-                    rows = alone.select("uid", "url", "alt_text", value=rule.signal).to_dicts()
-                    found[rule.name] += [
+                    pairs = alone.select("uid", "url", "alt_text", value=rule.signal).to_dicts()
+                    rows_of[rule.name] += [
                         {**row, "url": mask_url(row["url"]), "value": find(rule.signal).shown(row["value"])}
-                        for row in rows
+                        for row in pairs
                     ]
-        if all(len(rows) >= number for rows in found.values()):
+        if all(len(pairs) >= number for pairs in rows_of.values()):
             break
-    return found
+    return rows_of
 
 
 def _with_masks(dataset: Dataset, name: str, part: int, signals: Sequence[str]) -> Iterator[pl.DataFrame]:
     pieces = columns(dataset, part, ["uid", "url", "alt_text"], signals)
     masks = dataset.ledger(name).pieces(part, ["failed", "unknown"])
-    for piece, both in zip(pieces, masks, strict=True):
-        yield pl.concat([piece, both], how="horizontal")
+    for piece, verdicts in zip(pieces, masks, strict=True):
+        yield pl.concat([piece, verdicts], how="horizontal")

@@ -38,15 +38,15 @@ class Tally:
         return Curve(self.rule, counts, self.scale, self.levels)
 
     def add(self, values: pl.Series | None, codes: Codes) -> None:
-        """Count one piece; `values` is None where nobody has measured them."""
+        """Count one piece; `values` is None where they are not measured."""
         width = self._bins + 1
         places = self._beside[codes] * width
         if values is None:
             places += self._bins
         elif values.null_count():
-            known = values.is_not_null().to_numpy()
-            places[~known] += self._bins
-            places[known] += self._place(values.drop_nulls())
+            measured = values.is_not_null().to_numpy()
+            places[~measured] += self._bins
+            places[measured] += self._place(values.drop_nulls())
         else:
             places += self._place(values)
         self.counts += np.bincount(places, minlength=POPULATIONS * width).reshape(POPULATIONS, width)
@@ -54,24 +54,24 @@ class Tally:
     def _place(self, values: pl.Series) -> NDArray[np.intp]:
         if self.scale is not None:
             return self.scale.place(values)
-        found = np.full(len(values), len(self.levels), np.intp)
+        bins = np.full(len(values), len(self.levels), np.intp)
         for number, level in enumerate(self.levels):
-            found[(values == level).to_numpy()] = number
-        return found
+            bins[(values == level).to_numpy()] = number
+        return bins
 
 
 def _scale(rule: Rule, moved: Sequence[Any] | None) -> Scale | None:
-    found = rule.bounds
-    if not found:
+    bounds = rule.bounds
+    if not bounds:
         return None
-    return Scale(find(rule.signal).type != "float64", [*found, *(moved or ())], fine=moved is None)
+    return Scale(find(rule.signal).type != "float64", [*bounds, *(moved or ())], fine=moved is None)
 
 
-def levels(rule: Rule, more: Sequence[Any] = ()) -> list[Any]:
+def levels(rule: Rule, moved: Sequence[Any] = ()) -> list[Any]:
     """Return the values that a rule of eq or in names, and more; both truths for a bool."""
     if find(rule.signal).type == "bool":
         return [True, False]
-    return list(dict.fromkeys([*(rule.value if rule.op == "in" else [rule.value]), *more]))
+    return list(dict.fromkeys([*(rule.value if rule.op == "in" else [rule.value]), *moved]))
 
 
 @dataclass(frozen=True)
@@ -113,28 +113,28 @@ class Curve:
         """Whether values are whole numbers."""
         return self.scale is not None and self.scale.whole
 
-    def pairs(self, first: int, last: int) -> tuple[int, int]:
+    def pairs(self, begin: int, end: int) -> tuple[int, int]:
         """Return the pairs in bins from `first` up to `last`: of all, and of those that no other rule fails."""
-        found = self._sums[:, last] - self._sums[:, first]
-        return int(found.sum()), int(found[OPEN:].sum())
+        pairs = self._sums[:, end] - self._sums[:, begin]
+        return int(pairs.sum()), int(pairs[OPEN:].sum())
 
     def at(self, moved: Sequence[Bound]) -> tuple[int, int]:
         """Return pairs kept and pending if what passes had these ends."""
         assert self.scale is not None
-        first, last = 0, self.scale.bins
-        for end in moved:
-            if end.lower:
-                first = max(first, self.scale.first(end))
+        begin, stop = 0, self.scale.bins
+        for bound in moved:
+            if bound.lower:
+                begin = max(begin, self.scale.first(bound))
             else:
-                last = min(last, self.scale.first(end))
-        passing = self._sums[:, max(first, last)] - self._sums[:, first]
+                stop = min(stop, self.scale.first(bound))
+        passing = self._sums[:, max(begin, stop)] - self._sums[:, begin]
         return int(passing[OPEN]), int(passing[WAITING]) + self.unknown_open
 
     def levels_at(self, passing: Sequence[Any]) -> tuple[int, int]:
         """Return pairs kept and pending if these of the levels passed, and no other value."""
         columns = [number for number, level in enumerate(self.levels) if level in passing]
-        found = self.counts[:, columns].sum(axis=1)
-        return int(found[OPEN]), int(found[WAITING]) + self.unknown_open
+        pairs = self.counts[:, columns].sum(axis=1)
+        return int(pairs[OPEN]), int(pairs[WAITING]) + self.unknown_open
 
     def present(self) -> NDArray[np.intp]:
         """Return the bins that have a pair, in order."""
@@ -145,32 +145,32 @@ class Curve:
         assert self.scale is not None
         if number == 0:
             return None
-        found = self.scale.cuts[number - 1].item()
-        return int(found) if self.whole else float(found)
+        edge = self.scale.cuts[number - 1].item()
+        return int(edge) if self.whole else float(edge)
 
 
-def points(curve: Curve, end: Bound, most: int) -> Iterator[Point]:
+def points(curve: Curve, moved_end: Bound, limit: int) -> Iterator[Point]:
     """Yield the curve of one end of a rule, the other left where it is: about `most` points, the threshold among them.
 
     Between two points the curve may be steeper; at each it is exact.
     """
     assert curve.scale is not None
-    others = [other for other in curve.rule.bounds if other != end]
-    for value in _values(curve, end, most):
-        kept, pending = curve.at([Bound(end.op, value), *others])
+    fixed = [bound for bound in curve.rule.bounds if bound != moved_end]
+    for value in _values(curve, moved_end, limit):
+        kept, pending = curve.at([Bound(moved_end.op, value), *fixed])
         yield Point(value, kept, pending)
 
 
-def _values(curve: Curve, end: Bound, most: int) -> list[float]:
+def _values(curve: Curve, end: Bound, limit: int) -> list[float]:
     """Return thresholds at which cuts are, where values lie, from one that drops nothing to one that drops all."""
     assert curve.scale is not None
     scale = curve.scale
-    shown = shown_bins(curve)
-    if not len(shown):
+    occupied = shown_bins(curve)
+    if not len(occupied):
         return [end.value]
-    candidates = np.arange(max(0, shown[0] - 1), min(len(scale.cuts), shown[-1] + 1))
+    candidates = np.arange(max(0, occupied[0] - 1), min(len(scale.cuts), occupied[-1] + 1))
     cuts = _thresholds(scale, candidates, end)
-    return sorted({*(_thinned(curve, cuts, most) if len(cuts) > most else cuts), end.value})
+    return sorted({*(_thinned(curve, cuts, limit) if len(cuts) > limit else cuts), end.value})
 
 
 def _thresholds(scale: Scale, cuts: NDArray[np.intp], end: Bound) -> dict[float, int]:
@@ -186,16 +186,16 @@ def _thresholds(scale: Scale, cuts: NDArray[np.intp], end: Bound) -> dict[float,
     return {value: at for value, at in zip(values, cuts.tolist(), strict=True) if float(f"{value:.6g}") == value}
 
 
-def _thinned(curve: Curve, cuts: Mapping[float, int], most: int) -> list[float]:
+def _thinned(curve: Curve, cuts: Mapping[float, int], limit: int) -> list[float]:
     """Take thresholds between which about equally many pairs lie, and some at equal distance, so that tails are seen.
 
     `cuts` are ascending thresholds and the cut that each is.
     """
     values = list(cuts)
     below = curve._sums[:, np.array(list(cuts.values())) + 1].sum(axis=0)
-    wanted = np.linspace(0, below[-1], most // 2)
-    by_pairs = np.minimum(np.searchsorted(below, wanted), len(values) - 1)
-    evenly = np.linspace(0, len(values) - 1, most // 2).astype(int)
+    quantiles = np.linspace(0, below[-1], limit // 2)
+    by_pairs = np.minimum(np.searchsorted(below, quantiles), len(values) - 1)
+    evenly = np.linspace(0, len(values) - 1, limit // 2).astype(int)
     return [values[i] for i in sorted({*by_pairs.tolist(), *evenly.tolist()})]
 
 
@@ -205,47 +205,47 @@ _NONE = 2.0**63
 
 def shown_bins(curve: Curve) -> NDArray[np.intp]:
     """Return the bins that have a pair, but that of the value that stands for 'has none'."""
-    found = curve.present()
+    occupied = curve.present()
     none = find(curve.rule.signal).none
-    if none is not None and curve.scale is not None and len(found):
-        last = int(curve.scale.place(pl.Series([none]))[0])
-        found = found[found != last]
-    return found
+    if none is not None and curve.scale is not None and len(occupied):
+        bin_of_none = int(curve.scale.place(pl.Series([none]))[0])
+        occupied = occupied[occupied != bin_of_none]
+    return occupied
 
 
-def bars(curve: Curve, most: int) -> list[Bar]:
+def bars(curve: Curve, limit: int) -> list[Bar]:
     """Return the distribution in at most about `most` bars, edged at every threshold; exact."""
     if curve.scale is None:
         return _level_bars(curve)
-    found = shown_bins(curve)
-    if not len(found):
+    occupied = shown_bins(curve)
+    if not len(occupied):
         return []
-    first, last = int(found[0]), int(found[-1]) + 1
-    thresholds = (curve.scale.first(end) for end in curve.rule.bounds)
-    few = found.tolist() if len(found) <= most else []
-    between = {*few, *(at + 1 for at in few)} if few else set(_edges(curve, found, most))
-    edges = sorted({first, last, *between, *(at for at in thresholds if first < at < last)})
+    begin, end = int(occupied[0]), int(occupied[-1]) + 1
+    thresholds = (curve.scale.first(bound) for bound in curve.rule.bounds)
+    singles = occupied.tolist() if len(occupied) <= limit else []
+    between = {*singles, *(at + 1 for at in singles)} if singles else set(_edges(curve, occupied, limit))
+    edges = sorted({begin, end, *between, *(at for at in thresholds if begin < at < end)})
     return [_bar(curve, low, high) for low, high in pairwise(edges) if curve.pairs(low, high)[0]]
 
 
-def _bar(curve: Curve, first: int, last: int) -> Bar:
-    pairs, is_open = curve.pairs(first, last)
-    low, high = curve.low(first), curve.low(last) if last < curve.counts.shape[1] else None
+def _bar(curve: Curve, begin: int, end: int) -> Bar:
+    pairs, is_open = curve.pairs(begin, end)
+    low, high = curve.low(begin), curve.low(end) if end < curve.counts.shape[1] else None
     single = curve.whole and low is not None and high is not None and high - low == 1
     return Bar(low, high, low if single else None, pairs, is_open)
 
 
-def _edges(curve: Curve, found: NDArray[np.intp], most: int) -> list[int]:
+def _edges(curve: Curve, occupied: NDArray[np.intp], limit: int) -> list[int]:
     """Return bins to begin bars at: equally wide, on a logarithmic scale where the values span it."""
     assert curve.scale is not None
     cuts = curve.scale.cuts.astype(float)
-    first, last = int(found[0]), int(found[-1])
-    least, greatest = cuts[max(0, first - 1)], cuts[min(len(cuts) - 1, last)]
+    begin, end = int(occupied[0]), int(occupied[-1])
+    least, greatest = cuts[max(0, begin - 1)], cuts[min(len(cuts) - 1, end)]
     if least >= 0 and greatest > 100 * max(least, 1):
-        wanted = np.expm1(np.linspace(np.log1p(least), np.log1p(greatest), most))
+        edges = np.expm1(np.linspace(np.log1p(least), np.log1p(greatest), limit))
     else:
-        wanted = np.linspace(least, greatest, most)
-    return sorted({first, *(int(at) + 1 for at in np.searchsorted(cuts, wanted) if first <= at < last)})
+        edges = np.linspace(least, greatest, limit)
+    return sorted({begin, *(int(at) + 1 for at in np.searchsorted(cuts, edges) if begin <= at < end)})
 
 
 def _level_bars(curve: Curve) -> list[Bar]:
@@ -254,5 +254,5 @@ def _level_bars(curve: Curve) -> list[Bar]:
         Bar(None, None, level, int(columns[:, n].sum()), int(columns[OPEN:, n].sum()))
         for n, level in enumerate(curve.levels)
     ]
-    rest = Bar(None, None, None, int(columns[:, -1].sum()), int(columns[OPEN:, -1].sum()))
-    return [*named, rest] if rest.pairs else named
+    remainder = Bar(None, None, None, int(columns[:, -1].sum()), int(columns[OPEN:, -1].sum()))
+    return [*named, remainder] if remainder.pairs else named

@@ -22,7 +22,7 @@ SAMPLES = 6
 
 
 @dataclass(frozen=True)
-class By:
+class Cause:
     """How often a rule is why one ledger does not keep what the other keeps."""
 
     rule: str
@@ -33,15 +33,15 @@ class By:
 
 
 @dataclass(frozen=True)
-class Only:
+class OnlyKept:
     """What one ledger keeps and the other does not."""
 
     ledger: str
     """The one that keeps them."""
     pairs: int
-    by: list[By]
+    by: list[Cause]
     """Rules of the other one."""
-    samples: list[sampling.Sample]
+    samples: list[sampling.SampledPair]
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ class Diff:
     pairs: int
     both: int
     """Kept by both."""
-    only_a: Only
-    only_b: Only
+    only_a: OnlyKept
+    only_b: OnlyKept
     neither: int
     outcomes: list[list[int]]
     """Pairs by their outcome in A, a row each of kept, pending and dropped, and in B."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        found = asdict(self)
-        for sample in (*found["only_a"]["samples"], *found["only_b"]["samples"]):
+        data = asdict(self)
+        for sample in (*data["only_a"]["samples"], *data["only_b"]["samples"]):
             sample["url"] = mask_url(sample["url"])
-        return found
+        return data
 
 
 def diff(
@@ -78,22 +78,24 @@ def diff(
         return _count(dataset, (a, b), (of_a, of_b), part, samples, seed, tick)
 
     rows = [part.rows for part in dataset.ingested().parts]
-    found = engine.map_parts("diff", count, rows, progress)
-    together = sum((counts for counts, _ in found), Counter[tuple[int, int]]())
-    spots = sampling.nearest((some for _, some in found), samples * sampling.SPARE)
+    counted = engine.map_parts("diff", count, rows, progress)
+    together = sum((counts for counts, _ in counted), Counter[tuple[int, int]]())
+    spots = sampling.nearest((spots_of_part for _, spots_of_part in counted), samples * sampling.SPARE)
     signals = [rule.signal for ledger in (ledger_a, ledger_b) for rule in ledger.plan.rules]
-    shown = sampling.read(dataset, signals, spots, samples, engine, progress)
+    samples_of = sampling.read(dataset, signals, spots, samples, engine, progress)
     outcomes = _outcomes(together, of_a, of_b)
     only = []
-    for side, name, ledger, kept, other in ((0, a, ledger_b, of_a, of_b), (1, b, ledger_a, of_b, of_a)):
+    for side, name, ledger, keeping, dropping in ((0, a, ledger_b, of_a, of_b), (1, b, ledger_a, of_b, of_a)):
         codes: Counter[int] = Counter()
         for both_codes, number in together.items():
-            if kept.kept[both_codes[side]] and not other.kept[both_codes[1 - side]]:
+            if keeping.kept[both_codes[side]] and not dropping.kept[both_codes[1 - side]]:
                 codes[both_codes[1 - side]] += number
-        chosen = shown.get((_SIDES[side], "random"), [])
-        only.append(Only(name, codes.total(), _by(ledger, other, codes), chosen))
-    pairs, both = together.total(), outcomes[0][0]
-    return Diff(a, b, pairs, both, only[0], only[1], pairs - both - only[0].pairs - only[1].pairs, outcomes)
+        chosen = samples_of.get((_SIDES[side], "random"), [])
+        only.append(OnlyKept(name, codes.total(), _by(ledger, dropping, codes), chosen))
+    pairs, kept_by_both = together.total(), outcomes[0][0]
+    return Diff(
+        a, b, pairs, kept_by_both, only[0], only[1], pairs - kept_by_both - only[0].pairs - only[1].pairs, outcomes
+    )
 
 
 _SIDES = ("a", "b")
@@ -110,15 +112,15 @@ def _count(
 ) -> tuple[Counter[tuple[int, int]], sampling.Spots]:
     """Count one part by both ledgers' masks, and draw of what only one of them keeps."""
     counts: Counter[tuple[int, int]] = Counter()
-    drawing = sampling.Drawing(seed, part, samples * sampling.SPARE)
+    drawing = sampling.RandomDraw(seed, part, samples * sampling.SPARE)
     streams = [dataset.ledger(name).pieces(part, ["failed", "unknown"]) for name in ledgers]
     for number, frames in enumerate(zip(*streams, strict=True)):
-        codes = [each.codes(frame) for each, frame in zip(populations, frames, strict=True)]
+        codes = [numbering.codes(frame) for numbering, frame in zip(populations, frames, strict=True)]
         grouped = pl.DataFrame({"a": codes[0], "b": codes[1]}).group_by("a", "b").len()
         counts.update({(x, y): number_of for x, y, number_of in grouped.iter_rows()})
-        kept = [each.kept[some] for each, some in zip(populations, codes, strict=True)]
+        keeps = [numbering.kept[side_codes] for numbering, side_codes in zip(populations, codes, strict=True)]
         for side, name in enumerate(_SIDES):
-            drawing.add(number, name, kept[side] & ~kept[1 - side])
+            drawing.add(number, name, keeps[side] & ~keeps[1 - side])
         tick(len(frames[0]))
     return counts, drawing.spots
 
@@ -134,14 +136,14 @@ def _outcome(of: Populations, code: int) -> int:
     return 2 if of.failed[code] else 1 if of.unknown[code] else 0
 
 
-def _by(ledger: Ledger, of: Populations, codes: Mapping[int, int]) -> list[By]:
+def _by(ledger: Ledger, of: Populations, codes: Mapping[int, int]) -> list[Cause]:
     """Return the rules that some of these pairs fail, or are unknown for; the most pairs first."""
-    found = []
+    causes = []
     for rule in ledger.plan.rules:
         bit = rule.bit
         fail = sum(n for code, n in codes.items() if of.failed[code] & bit)
         alone = sum(n for code, n in codes.items() if of.failed[code] == bit)
         unknown = sum(n for code, n in codes.items() if of.unknown[code] & bit)
         if fail or unknown:
-            found.append(By(rule.name, fail, alone, unknown))
-    return sorted(found, key=lambda one: (-one.fail, -one.unknown))
+            causes.append(Cause(rule.name, fail, alone, unknown))
+    return sorted(causes, key=lambda cause: (-cause.fail, -cause.unknown))

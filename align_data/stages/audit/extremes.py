@@ -27,7 +27,7 @@ RARE = 8
 class Extreme:
     """One line of a list of extremes."""
 
-    what: str
+    value: str
     """The text, or the URL."""
     pairs: int
     """That have it; for a rare n-gram, its occurrences in the pool."""
@@ -35,7 +35,7 @@ class Extreme:
     """A URL with the text, a text of the URL; of a rare n-gram, the n-gram."""
 
 
-class Place(NamedTuple):
+class FirstPair(NamedTuple):
     """Where an image's first pair is that was not taken down."""
 
     texts: int
@@ -45,11 +45,11 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class PartExtremes:
     """What one part has."""
 
     texts: list[Extreme] = field(default_factory=list)
-    images: list[Place] = field(default_factory=list)
+    images: list[FirstPair] = field(default_factory=list)
     rare: list[tuple[int, str, str]] = field(default_factory=list)
     """Count of the rarest n-gram, text and URL of the pairs with the least."""
 
@@ -66,18 +66,18 @@ class CountLimit:
         return min(self.texts, default=2)
 
 
-def threshold(dataset: Dataset, gone: bool) -> CountLimit:
+def threshold(dataset: Dataset, erased: bool) -> CountLimit:
     """Return what the most shared texts' counts are, from the counts of counts; all where texts may be `gone`."""
     table = dataset.classes("texts")
     if table.committed() is None:
         return CountLimit({})
     classes = sorted((row for piece in table.pieces(0, ["count", "keys"]) for row in piece.rows()), reverse=True)
-    found: dict[int, int] = {}
+    texts_of: dict[int, int] = {}
     for count, texts in classes:
-        if count < 2 or (sum(found.values()) >= TOP and not gone):
+        if count < 2 or (sum(texts_of.values()) >= TOP and not erased):
             break
-        found[count] = texts
-    return CountLimit(found)
+        texts_of[count] = texts
+    return CountLimit(texts_of)
 
 
 class Extremes:
@@ -86,7 +86,7 @@ class Extremes:
     def __init__(self, dataset: Dataset, part: int, limit: CountLimit) -> None:
         self._dataset, self._part, self._limit = dataset, part, limit
         self._texts: dict[str, tuple[int, str]] = {}
-        self._seen: Counter[int] = Counter()
+        self._counted: Counter[int] = Counter()
         self._of_images: list[NDArray[np.int64]] = []
         self._living: list[NDArray[np.bool_]] = []
         self._rare: list[tuple[int, str, str]] = []
@@ -106,46 +106,48 @@ class Extremes:
         if len(self._texts) >= TOP:
             least = max(least, 1 + min(count for count, _ in self._texts.values()))
         rows = np.flatnonzero((counts >= least) & living)
-        here = counts[rows]
-        # Where every text of a count has been found, the rows with it say nothing new.
+        row_counts = counts[rows]
+        # Where every text of a count has been found, the rows with it add nothing.
         open_counts = [
-            int(c) for c in np.unique(here) if self._seen[int(c)] < min(TOP, self._limit.texts.get(int(c), TOP))
+            int(c)
+            for c in np.unique(row_counts)
+            if self._counted[int(c)] < min(TOP, self._limit.texts.get(int(c), TOP))
         ]
-        rows = rows[np.isin(here, open_counts)]
+        rows = rows[np.isin(row_counts, open_counts)]
         if not len(rows):
             return
         read = self._read(number, rows).with_columns(count=pl.Series(counts[rows]))
         for text, url, count in read.unique("alt_text", keep="first", maintain_order=True).iter_rows():
             if text not in self._texts:
                 self._texts[text] = (count, url)
-                self._seen[count] += 1
-        self._texts = dict(sorted(self._texts.items(), key=lambda one: -one[1][0])[:TOP])
+                self._counted[count] += 1
+        self._texts = dict(sorted(self._texts.items(), key=lambda entry: -entry[1][0])[:TOP])
 
     def _rarest(self, number: int, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> None:
-        worst = self._rare[-1][0] if len(self._rare) >= RARE else NO_NGRAM
-        rows = np.flatnonzero((counts < worst) & living)
+        greatest = self._rare[-1][0] if len(self._rare) >= RARE else NO_NGRAM
+        rows = np.flatnonzero((counts < greatest) & living)
         if not len(rows):
             return
-        best = np.sort(rows[np.argsort(counts[rows], kind="stable")[:RARE]])
-        read = self._read(number, best).rows()
-        found = [(int(count), text, url) for count, (text, url) in zip(counts[best], read, strict=True)]
-        self._rare = sorted([*self._rare, *found], key=lambda one: one[0])[:RARE]
+        nearest_rows = np.sort(rows[np.argsort(counts[rows], kind="stable")[:RARE]])
+        read = self._read(number, nearest_rows).rows()
+        rarest = [(int(count), text, url) for count, (text, url) in zip(counts[nearest_rows], read, strict=True)]
+        self._rare = sorted([*self._rare, *rarest], key=lambda entry: entry[0])[:RARE]
 
     def _read(self, number: int, rows: NDArray[np.intp]) -> pl.DataFrame:
         return self._dataset.pairs.piece(self._part, number, ["alt_text", "url"])[rows]
 
-    def result(self) -> Found:
+    def result(self) -> PartExtremes:
         """Return what the part has."""
         texts = [Extreme(text, count, url) for text, (count, url) in self._texts.items()]
-        return Found(sorted(texts, key=lambda one: -one.pairs), self._images(), self._rare)
+        return PartExtremes(sorted(texts, key=lambda extreme: -extreme.pairs), self._images(), self._rare)
 
-    def _images(self) -> list[Place]:
+    def _images(self) -> list[FirstPair]:
         """Return the images with most texts: in a part, the pairs of a URL are neighbours."""
         if not self._of_images:
             return []
         counts, living = np.concatenate(self._of_images), np.concatenate(self._living)
         starts = _starts(counts) if living.all() else self._living_starts(counts, living)
-        ends = np.cumsum([len(some) for some in self._of_images])
+        ends = np.cumsum([len(piece) for piece in self._of_images])
         return [self._place(int(counts[row]), row, ends) for row in starts]
 
     def _living_starts(self, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> list[int]:
@@ -154,12 +156,12 @@ class Extremes:
         image = image_key(uids).rle_id().to_numpy()
         rows = np.flatnonzero(living & (counts >= 2))
         firsts = rows[np.unique(image[rows], return_index=True)[1]]
-        found: list[int] = firsts[np.argsort(-counts[firsts], kind="stable")][:TOP].tolist()
-        return found
+        starts: list[int] = firsts[np.argsort(-counts[firsts], kind="stable")][:TOP].tolist()
+        return starts
 
-    def _place(self, count: int, row: int, ends: NDArray[np.int64]) -> Place:
+    def _place(self, count: int, row: int, ends: NDArray[np.int64]) -> FirstPair:
         number = int(np.searchsorted(ends, row, side="right"))
-        return Place(count, self._part, number, row - (int(ends[number - 1]) if number else 0))
+        return FirstPair(count, self._part, number, row - (int(ends[number - 1]) if number else 0))
 
 
 def _starts(counts: NDArray[np.int64]) -> list[int]:
@@ -173,11 +175,11 @@ def _starts(counts: NDArray[np.int64]) -> list[int]:
         for begin, length in zip(begins[runs].tolist(), lengths[runs].tolist(), strict=True)
         for offset in range(0, length, int(counts[begin]))
     ]
-    return [row for _, row in sorted(starts, key=lambda one: (-one[0], one[1]))[:TOP]]
+    return [row for _, row in sorted(starts, key=lambda start: (-start[0], start[1]))[:TOP]]
 
 
 @dataclass(frozen=True)
-class Lists:
+class PoolExtremes:
     """The extremes of the whole pool."""
 
     texts: list[Extreme] = field(default_factory=list)
@@ -185,26 +187,26 @@ class Lists:
     rare: list[Extreme] = field(default_factory=list)
 
 
-def lists(dataset: Dataset, found: Sequence[Found]) -> Lists:
+def lists(dataset: Dataset, parts: Sequence[PartExtremes]) -> PoolExtremes:
     """Return the extremes of all parts together."""
     texts: dict[str, Extreme] = {}
-    for part in found:
-        for one in part.texts:
-            texts.setdefault(one.what, one)
-    places = sorted((one for part in found for one in part.images), key=lambda one: -one.texts)[:TOP]
-    rare = sorted((one for part in found for one in part.rare), key=lambda one: one[0])[:RARE]
-    return Lists(_top(texts.values()), list(_images(dataset, places)), _explained(dataset, rare))
+    for part in parts:
+        for entry in part.texts:
+            texts.setdefault(entry.value, entry)
+    places = sorted((entry for part in parts for entry in part.images), key=lambda entry: -entry.texts)[:TOP]
+    rare = sorted((entry for part in parts for entry in part.rare), key=lambda entry: entry[0])[:RARE]
+    return PoolExtremes(_top(texts.values()), list(_images(dataset, places)), _explained(dataset, rare))
 
 
-def _images(dataset: Dataset, places: Sequence[Place]) -> Iterator[Extreme]:
+def _images(dataset: Dataset, places: Sequence[FirstPair]) -> Iterator[Extreme]:
     """Read where the images are."""
     for texts, part, piece, row in places:
         ((text, url),) = dataset.pairs.piece(part, piece, ["alt_text", "url"])[[row]].rows()
         yield Extreme(url, texts, text)
 
 
-def _top(found: Iterable[Extreme]) -> list[Extreme]:
-    return sorted(found, key=lambda one: -one.pairs)[:TOP]
+def _top(extremes: Iterable[Extreme]) -> list[Extreme]:
+    return sorted(extremes, key=lambda extreme: -extreme.pairs)[:TOP]
 
 
 def _explained(dataset: Dataset, rare: Sequence[tuple[int, str, str]]) -> list[Extreme]:

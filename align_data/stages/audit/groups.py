@@ -40,7 +40,7 @@ class Dimension:
     """Values that are shown, the others together."""
 
     def label(self, value: str | int | None) -> str:
-        """Return what a class is called."""
+        """Return a class's name."""
         if value is None:
             return "not measured"
         if isinstance(value, str):
@@ -64,12 +64,12 @@ DIMENSIONS = (
 )
 
 
-class Divided:
+class DimensionTally:
     """Counts one dimension in one part."""
 
-    def __init__(self, dimension: Dimension, most: int) -> None:
-        self._dimension, self._most = dimension, most
-        self._found: list[pl.DataFrame] = []
+    def __init__(self, dimension: Dimension, limit: int) -> None:
+        self._dimension, self._limit = dimension, limit
+        self._frames: list[pl.DataFrame] = []
 
     def add(self, piece: pl.DataFrame, codes: Codes) -> None:
         """Count one piece."""
@@ -78,34 +78,34 @@ class Divided:
             classes = np.searchsorted(np.array(self._dimension.edges), values.fill_null(0).to_numpy(), side="right")
             numbered = pl.Series("value", classes.astype(np.int16))
             values = numbered.set(values.is_null(), None) if values.null_count() else numbered
-        self._found.append(pl.DataFrame([values, pl.Series("code", codes)]).group_by("value", "code").len("pairs"))
+        self._frames.append(pl.DataFrame([values, pl.Series("code", codes)]).group_by("value", "code").len("pairs"))
 
-    def result(self) -> Counted:
+    def result(self) -> DimensionCounts:
         """Return the counts, of no more than `most` values."""
-        if not self._found:
-            return Counted(pl.DataFrame(schema={"value": pl.Null, "code": pl.Int32, "pairs": pl.Int64}))
-        rows = _sum(self._found)
-        if not self._dimension.endless or len(rows) <= self._most:
-            return Counted(rows)
+        if not self._frames:
+            return DimensionCounts(pl.DataFrame(schema={"value": pl.Null, "code": pl.Int32, "pairs": pl.Int64}))
+        rows = _sum(self._frames)
+        if not self._dimension.endless or len(rows) <= self._limit:
+            return DimensionCounts(rows)
         sizes = rows.group_by("value").agg(pl.col("pairs").sum()).sort("pairs", "value", descending=[True, False])
-        named = sizes.head(max(1, self._most // 4))
+        named = sizes.head(max(1, self._limit // 4))
         if len(named) == len(sizes):  # few values, with many masks
-            return Counted(rows)
-        rest = rows.join(named, on="value", how="anti")
-        return Counted(
+            return DimensionCounts(rows)
+        tail = rows.join(named, on="value", how="anti")
+        return DimensionCounts(
             rows.join(named, on="value", how="semi"),
-            rest.group_by("code").agg(pl.col("pairs").sum()),
+            tail.group_by("code").agg(pl.col("pairs").sum()),
             int(sizes["pairs"][len(named)]),
         )
 
 
 @dataclass(frozen=True)
-class Counted:
+class DimensionCounts:
     """What was counted of a dimension."""
 
     rows: pl.DataFrame
     """value, code, pairs."""
-    others: pl.DataFrame | None = None
+    tail: pl.DataFrame | None = None
     """code, pairs of the values that are not named; None where all are."""
     error: int = 0
     """How many pairs of a named value can be among the others, at most."""
@@ -116,20 +116,20 @@ def _sum(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(typed, how="vertical_relaxed").group_by("value", "code").agg(pl.col("pairs").sum())
 
 
-def merged(parts: Sequence[Counted]) -> Counted:
+def merged(parts: Sequence[DimensionCounts]) -> DimensionCounts:
     """Add up what the parts counted. Exact, unless a part had to leave values unnamed."""
-    others = [part.others for part in parts if part.others is not None]
-    summed = pl.concat(others).group_by("code").agg(pl.col("pairs").sum()) if others else None
-    return Counted(_sum([part.rows for part in parts]), summed, sum(part.error for part in parts))
+    tails = [part.tail for part in parts if part.tail is not None]
+    summed = pl.concat(tails).group_by("code").agg(pl.col("pairs").sum()) if tails else None
+    return DimensionCounts(_sum([part.rows for part in parts]), summed, sum(part.error for part in parts))
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupCounts:
     """One value of a dimension, and what became of its pairs."""
 
     label: str
     pairs: int
-    left: int
+    undropped: int
     """Pairs that no rule fails: kept or pending."""
     kept: int
     fails: tuple[int, ...]
@@ -143,22 +143,22 @@ class Division:
     name: str
     signal: str
     unit: str
-    groups: list[Group]
+    groups: list[GroupCounts]
     """The largest first; classes of numbers in their order."""
-    tail: Group | None
+    tail: GroupCounts | None
     """All other values together."""
     values: int
-    """How many values there are; at least so many, where `error` is not 0."""
+    """The number of values; a lower bound where `error` is not 0."""
     error: int
-    """How many pairs a group may have more than is said, at most; 0 where all is exact."""
+    """How many pairs a group may have beyond its count, at most; 0 where all is exact."""
 
 
 @dataclass(frozen=True)
-class Moved:
+class GroupShift:
     """A group that is removed more, or less, than the pool."""
 
     dimension: str
-    group: Group
+    group: GroupCounts
     excess: float
     """Pairs left beyond what the group would have if it were treated as the pool is; negative if fewer."""
     rule: str | None
@@ -169,91 +169,96 @@ class Moved:
     """Part of the pool's pairs that it fails."""
 
 
-def division(dimension: Dimension, counted: Counted, populations: Populations, rules: int) -> Division:
+def division(dimension: Dimension, counted: DimensionCounts, populations: Populations, rules: int) -> Division:
     """Return the groups of a dimension; of one without end, the largest and the others together."""
     sizes = counted.rows.group_by("value").agg(pl.col("pairs").sum())
     order = ["value"] if dimension.edges else ["pairs", "value"]
     sizes = sizes.sort(order, descending=[not dimension.edges, False][: len(order)], nulls_last=True)
     named = sizes["value"].head(dimension.named)
     rows = counted.rows.filter(pl.col("value").is_in(named.implode(), nulls_equal=True))
-    rest = counted.rows.join(rows.select("value").unique(), on="value", how="anti", nulls_equal=True)
-    tail = [frame.select("code", "pairs") for frame in (rest, counted.others) if frame is not None and len(frame)]
+    tail_values = counted.rows.join(rows.select("value").unique(), on="value", how="anti", nulls_equal=True)
+    tail = [frame.select("code", "pairs") for frame in (tail_values, counted.tail) if frame is not None and len(frame)]
     groups = _groups(dimension, rows, named.to_list(), populations, rules)
-    many = len(sizes) - len(named)
-    other = None
+    tail_number = len(sizes) - len(named)
+    tail_group = None
     if tail:
-        called = f"{many:,} others" if counted.others is None else f"{many:,} others and what is rarer"
-        other = _group(called, pl.concat(tail), populations, rules)
-    return Division(dimension.name, dimension.signal, dimension.unit, groups, other, len(sizes), counted.error)
+        label = f"{tail_number:,} others" if counted.tail is None else f"{tail_number:,} others and what is rarer"
+        tail_group = _group(label, pl.concat(tail), populations, rules)
+    return Division(dimension.name, dimension.signal, dimension.unit, groups, tail_group, len(sizes), counted.error)
 
 
 def _groups(
     dimension: Dimension, rows: pl.DataFrame, values: Sequence[str | int | None], populations: Populations, rules: int
-) -> list[Group]:
-    parts = {key[0]: some for key, some in rows.partition_by("value", as_dict=True).items()}
-    return [_group(dimension.label(value), parts[value], populations, rules) for value in values]
+) -> list[GroupCounts]:
+    rows_of = {key[0]: group_rows for key, group_rows in rows.partition_by("value", as_dict=True).items()}
+    return [_group(dimension.label(value), rows_of[value], populations, rules) for value in values]
 
 
-def _group(label: str, rows: pl.DataFrame, populations: Populations, rules: int) -> Group:
+def _group(label: str, rows: pl.DataFrame, populations: Populations, rules: int) -> GroupCounts:
     codes, pairs = rows["code"].to_numpy(), rows["pairs"].to_numpy()
     fails = populations.fails(rules)[:, codes] @ pairs if len(pairs) else np.zeros(rules, np.int64)
-    left, kept = (int(pairs[which[codes]].sum()) for which in (populations.left, populations.kept))
-    return Group(label, int(pairs.sum()), left, kept, tuple(int(number) for number in fails))
+    undropped, passing = (int(pairs[which[codes]].sum()) for which in (populations.undropped, populations.kept))
+    return GroupCounts(label, int(pairs.sum()), undropped, passing, tuple(int(number) for number in fails))
 
 
 def moved(
-    found: Mapping[Dimension, Counted], rules: Sequence[PlannedRule], pool: Group, populations: Populations
-) -> tuple[list[Moved], list[Moved]]:
+    dimensions: Mapping[Dimension, DimensionCounts],
+    rules: Sequence[PlannedRule],
+    pool: GroupCounts,
+    populations: Populations,
+) -> tuple[list[GroupShift], list[GroupShift]]:
     """Return the groups that lose most, and those that lose least, against the pool; by pairs."""
-    losing: list[Moved] = []
-    gaining: list[Moved] = []
-    for dimension, counted in found.items():
+    losing: list[GroupShift] = []
+    gaining: list[GroupShift] = []
+    for dimension, counted in dimensions.items():
         sizes = _excess(counted.rows, pool, populations)
-        for some, ends in ((losing, sizes.head(MOVED)), (gaining, sizes.tail(MOVED).reverse())):
+        for moves, ends in ((losing, sizes.head(MOVED)), (gaining, sizes.tail(MOVED).reverse())):
             values = ends["value"].to_list()
             rows = counted.rows.filter(pl.col("value").is_in(ends["value"].implode(), nulls_equal=True))
             groups = _groups(dimension, rows, values, populations, len(rules))
-            some += [_moved(dimension.name, group, rules, pool) for group in groups]
-    losing = sorted((one for one in losing if one.excess < 0), key=lambda one: one.excess)
-    gaining = sorted((one for one in gaining if one.excess > 0), key=lambda one: -one.excess)
+            moves += [_moved(dimension.name, group, rules, pool) for group in groups]
+    losing = sorted((move for move in losing if move.excess < 0), key=lambda move: move.excess)
+    gaining = sorted((move for move in gaining if move.excess > 0), key=lambda move: -move.excess)
     return losing[:MOVED], gaining[:MOVED]
 
 
-def _excess(rows: pl.DataFrame, pool: Group, populations: Populations) -> pl.DataFrame:
+def _excess(rows: pl.DataFrame, pool: GroupCounts, populations: Populations) -> pl.DataFrame:
     """Return the values by how many pairs they have left beyond their share, the fewest first."""
-    left = pl.Series("left", populations.left[rows["code"].to_numpy()])
-    share = pool.left / pool.pairs if pool.pairs else 0.0
-    counted = rows.with_columns(left=left * rows["pairs"]).group_by("value").agg(pl.col("pairs", "left").sum())
+    undropped = pl.Series("left", populations.undropped[rows["code"].to_numpy()])
+    share = pool.undropped / pool.pairs if pool.pairs else 0.0
+    counted = rows.with_columns(left=undropped * rows["pairs"]).group_by("value").agg(pl.col("pairs", "left").sum())
     return counted.with_columns(excess=pl.col("left") - pl.col("pairs") * share).sort(
         "excess", "value", nulls_last=True
     )
 
 
-def _moved(name: str, group: Group, rules: Sequence[PlannedRule], pool: Group) -> Moved:
+def _moved(name: str, group: GroupCounts, rules: Sequence[PlannedRule], pool: GroupCounts) -> GroupShift:
     # In whole numbers, pool.pairs times as many: what is treated as the pool is has exactly none beyond its share.
-    excess = group.left * pool.pairs - group.pairs * pool.left
-    more = [fails * pool.pairs - group.pairs * of_pool for fails, of_pool in zip(group.fails, pool.fails, strict=True)]
-    most = max(more) if excess < 0 else min(more)
-    at = more.index(most)
-    doing = most > 0 if excess < 0 else most < 0
+    excess = group.undropped * pool.pairs - group.pairs * pool.undropped
+    excesses = [
+        fails * pool.pairs - group.pairs * of_pool for fails, of_pool in zip(group.fails, pool.fails, strict=True)
+    ]
+    largest = max(excesses) if excess < 0 else min(excesses)
+    at = excesses.index(largest)
+    doing = largest > 0 if excess < 0 else largest < 0
     shares = (group.fails[at] / group.pairs, pool.fails[at] / pool.pairs)
-    return Moved(name, group, excess / pool.pairs, rules[at].name if doing else None, *shares)
+    return GroupShift(name, group, excess / pool.pairs, rules[at].name if doing else None, *shares)
 
 
-def pool_of(populations: Populations, numbers: NDArray[np.int64], rules: int) -> Group:
+def pool_of(populations: Populations, numbers: NDArray[np.int64], rules: int) -> GroupCounts:
     """Return the whole pool as a group."""
     rows = pl.DataFrame({"code": np.arange(len(populations), dtype=np.int32), "pairs": numbers})
     return _group("all pairs", rows, populations, rules)
 
 
 @dataclass(frozen=True)
-class Who:
+class GroupSurvey:
     """Who is removed."""
 
-    pool: Group
+    pool: GroupCounts
     divisions: list[Division] = field(default_factory=list)
-    losing: list[Moved] = field(default_factory=list)
+    losing: list[GroupShift] = field(default_factory=list)
     """Removed more than the pool, the most pairs first."""
-    gaining: list[Moved] = field(default_factory=list)
+    gaining: list[GroupShift] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     """Signals that would divide the pool and are not measured."""

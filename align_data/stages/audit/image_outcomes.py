@@ -18,29 +18,29 @@ SIDES = ("declared_width", "declared_height", "width", "height")
 
 
 @dataclass(frozen=True)
-class Statuses:
+class PartStatuses:
     """What one part's URLs came to."""
 
     statuses: Mapping[str, int] = field(default_factory=dict)
     hosts: Mapping[str, Counter[str]] = field(default_factory=dict)
     """Host → its failures by status."""
     error: int = 0
-    """Failures that a host can have more than is said."""
+    """Failures that a host may have beyond its count, at most."""
 
 
-def statuses(dataset: Dataset, part: int) -> Statuses:
+def statuses(dataset: Dataset, part: int) -> PartStatuses:
     """Count one part of `images`."""
-    found: Counter[str] = Counter()
+    total: Counter[str] = Counter()
     hosts: dict[str, Counter[str]] = {}
     for piece in dataset.images.pieces(part, ["url", "status"]):
-        found.update(dict(piece.group_by("status").len().iter_rows()))
+        total.update(dict(piece.group_by("status").len().iter_rows()))
         failed = piece.filter(~pl.col("status").is_in(["ok", "untried"]))
         host = pl.col("url").str.extract(HOST, 1).str.to_lowercase().fill_null("")
         for name, status, number in failed.group_by(host.alias("host"), "status").len().iter_rows():
             hosts.setdefault(name, Counter())[status] += number
     ranked = sorted(hosts, key=lambda name: (-hosts[name].total(), name)) if len(hosts) > HELD else list(hosts)
     error = hosts[ranked[HELD]].total() if len(hosts) > HELD else 0
-    return Statuses(found, {name: hosts[name] for name in ranked[:HELD]}, error)
+    return PartStatuses(total, {name: hosts[name] for name in ranked[:HELD]}, error)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class FailingHost:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchOutcomes:
     """What the URLs came to."""
 
     urls: int
@@ -64,25 +64,25 @@ class Fetched:
 
     @property
     def failures(self) -> int:
-        """URLs that were asked for and not had."""
+        """URLs that were requested without success."""
         return self.urls - self.statuses.get("ok", 0) - self.statuses.get("untried", 0)
 
 
-def fetched(parts: Sequence[Statuses]) -> Fetched:
+def fetch_outcomes(parts: Sequence[PartStatuses]) -> FetchOutcomes:
     """Add up the parts."""
     total: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {}
     for part in parts:
         total.update(part.statuses)
-        for host, some in part.hosts.items():
-            reasons.setdefault(host, Counter()).update(some)
-    worst = sorted(reasons.items(), key=lambda one: (-one[1].total(), one[0]))[:TOP]
-    hosts = [FailingHost(host, found.total(), dict(_ranked(found))) for host, found in worst]
-    return Fetched(total.total(), dict(_ranked(total)), hosts, sum(part.error for part in parts))
+        for host, failures in part.hosts.items():
+            reasons.setdefault(host, Counter()).update(failures)
+    worst = sorted(reasons.items(), key=lambda entry: (-entry[1].total(), entry[0]))[:TOP]
+    hosts = [FailingHost(host, failures.total(), dict(_ranked(failures))) for host, failures in worst]
+    return FetchOutcomes(total.total(), dict(_ranked(total)), hosts, sum(part.error for part in parts))
 
 
-def _ranked(found: Counter[str]) -> Iterable[tuple[str, int]]:
-    return sorted(found.items(), key=lambda one: (-one[1], one[0]))
+def _ranked(counts: Counter[str]) -> Iterable[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
 AGREEMENT = {
@@ -104,13 +104,13 @@ def agreement(piece: pl.DataFrame) -> dict[str, int]:
     frame = piece.select(*names) if has & set(SIDES) else pl.DataFrame({n: [None] * len(piece) for n in SIDES})
     dw, dh, w, h = (pl.col(name) for name in SIDES)
     declared, measured = dw.is_not_null() & dh.is_not_null(), w.is_not_null() & h.is_not_null()
-    both = declared & measured
+    comparable = declared & measured
     kind = (
         pl.when(~declared & ~measured)
         .then(pl.lit("neither"))
         .when(declared & ~measured)
         .then(pl.lit("declared"))
-        .when(~both)
+        .when(~comparable)
         .then(pl.lit("measured"))
         .when((dw == w) & (dh == h))
         .then(pl.lit("equal"))

@@ -12,34 +12,34 @@ Codes = NDArray[np.int32]
 Which = NDArray[np.bool_]
 
 DROPPED, OPEN, WAITING = 0, 1, 2
-"""What the other rules say of a pair: one fails; all pass; none fails and one is unknown."""
+"""The verdict of the other rules on a pair: one fails; all pass; none fails and one is unknown."""
 POPULATIONS = 3
 
 
 class Populations:
-    """The masks of a ledger, numbered: a pair's number says all that its masks say."""
+    """The masks of a ledger, numbered: a pair's code stands for both of its masks."""
 
     def __init__(self, masks: Iterable[tuple[int, int]]) -> None:
-        found = sorted(masks)
-        self.failed = np.array([failed for failed, _ in found], np.int64)
-        self.unknown = np.array([unknown for _, unknown in found], np.int64)
+        ordered = sorted(masks)
+        self.failed = np.array([failed for failed, _ in ordered], np.int64)
+        self.unknown = np.array([unknown for _, unknown in ordered], np.int64)
         self._frame = pl.DataFrame(
-            {"failed": self.failed, "unknown": self.unknown, "code": np.arange(len(found), dtype=np.int32)}
+            {"failed": self.failed, "unknown": self.unknown, "code": np.arange(len(ordered), dtype=np.int32)}
         )
 
     def __len__(self) -> int:
         return len(self.failed)
 
     def codes(self, verdicts: pl.DataFrame) -> Codes:
-        """Return the number of each pair's masks."""
+        """Return each pair's code."""
         joined = verdicts.join(self._frame, on=["failed", "unknown"], how="left", maintain_order="left")
         return joined["code"].to_numpy()
 
     def beside(self, bit: int) -> NDArray[np.uint8]:
-        """Return for each number what the rules but the one of `bit` say of its pairs."""
-        others = ~np.int64(bit)
-        waiting = np.where(self.unknown & others, WAITING, OPEN)
-        return np.where(self.failed & others, DROPPED, waiting).astype(np.uint8)
+        """Return for each code the verdict of all rules but the one of `bit`: DROPPED, OPEN or WAITING."""
+        mask = ~np.int64(bit)
+        waiting = np.where(self.unknown & mask, WAITING, OPEN)
+        return np.where(self.failed & mask, DROPPED, waiting).astype(np.uint8)
 
     def alone(self, bit: int) -> Which:
         """Return which numbers are of pairs that fail the rule of `bit` and no other."""
@@ -51,7 +51,7 @@ class Populations:
         return np.asarray(self.failed >= 0)
 
     @property
-    def left(self) -> Which:
+    def undropped(self) -> Which:
         """Which numbers are of pairs that no rule fails."""
         return np.asarray(self.failed == 0)
 

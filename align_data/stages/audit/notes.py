@@ -14,24 +14,24 @@ from align_data.signals import find, is_signal
 
 
 @dataclass(frozen=True)
-class State:
+class DatasetState:
     """What the notes follow from beside the ledger: the dataset's place, and what it lacks."""
 
     url: str = "DATASET"
     unmeasured: Mapping[str, str | None] = field(default_factory=dict)
-    """Signal that nobody has measured → why it cannot be, as the end of a sentence; None if it can."""
+    """Signal that is not measured → why it cannot be, as the end of a sentence; None if it can."""
     untried: bool = False
-    """Whether there are images that nobody has asked for."""
+    """Whether there are images that have never been requested."""
 
 
-def state_of(dataset: Dataset, plan: Plan) -> State:
+def state_of(dataset: Dataset, plan: Plan) -> DatasetState:
     """Return what the notes on a ledger of this dataset follow from."""
     unmeasured = {signal: lacking(dataset, find(signal)) for signal in plan.unmeasured if is_signal(signal)}
     images = dataset.images.committed()
-    return State(dataset.store.url, unmeasured, images is None or bool(images.meta.statuses.get("untried")))
+    return DatasetState(dataset.store.url, unmeasured, images is None or bool(images.meta.statuses.get("untried")))
 
 
-def notes(name: str, plan: Plan, living: Masks, state: State) -> Iterator[str]:
+def notes(name: str, plan: Plan, living: Masks, state: DatasetState) -> Iterator[str]:
     """Yield the sentences; `living` are the pairs that were not taken down, by their masks."""
     rules = plan.in_force
     yield from (rule.threshold.sentence(rule.name) for rule in rules if rule.threshold is not None)
@@ -48,19 +48,19 @@ def notes(name: str, plan: Plan, living: Masks, state: State) -> Iterator[str]:
 
 def _waiting(plan: Plan, living: Masks) -> dict[str, int]:
     """Return for each rule that is unknown for pending pairs, for how many."""
-    found = {
+    waiting = {
         rule.name: sum(number for (failed, unknown), number in living.items() if not failed and unknown & rule.bit)
         for rule in plan.rules
     }
-    return {name: number for name, number in found.items() if number}
+    return {name: number for name, number in waiting.items() if number}
 
 
 def _ways_out(
-    name: str, plan: Plan, rules: Sequence[PlannedRule], waiting: Mapping[str, int], state: State
+    name: str, plan: Plan, rules: Sequence[PlannedRule], waiting: Mapping[str, int], state: DatasetState
 ) -> Iterator[str]:
     """Say how pending pairs come to be decided: by looking at their images, and without what is unknown."""
     url = shlex.quote(state.url)
-    if state.untried and any(rule.name in waiting and _seen(rule, state) for rule in rules):
+    if state.untried and any(rule.name in waiting and _needs_images(rule, state) for rule in rules):
         yield (
             f"to look at the images of the pending: align-data fetch {url} --recipe {name}; then: align-data measure "
             f"{url}; and filter again"
@@ -70,18 +70,18 @@ def _ways_out(
         yield f"to decide without what is unknown: {without}"
 
 
-def _seen(rule: PlannedRule, state: State) -> bool:
+def _needs_images(rule: PlannedRule, state: DatasetState) -> bool:
     """Tell whether a rule waits for images: not for a measurement that can be made without them."""
     measurable = rule.signal in state.unmeasured and state.unmeasured[rule.signal] is None
     return bool(find(rule.signal).content) and not measurable
 
 
-def _unmeasured(rules: Sequence[PlannedRule], state: State) -> str:
-    """Say which signals nobody has measured, and how to get them."""
+def _unmeasured(rules: Sequence[PlannedRule], state: DatasetState) -> str:
+    """Return which signals are not measured, and how to get them."""
     can = f"can be: run align-data measure {shlex.quote(state.url)}, then filter again"
     reasons: dict[str, list[str]] = {}
     for rule in rules:
         signals = reasons.setdefault(state.unmeasured.get(rule.signal) or can, [])
         signals += [] if rule.signal in signals else [rule.signal]
-    said = "; ".join(need(signals, why) for why, signals in reasons.items())
-    return f"not measured, so {'its rule is' if len(rules) == 1 else 'their rules are'} unknown: {said}"
+    needs = "; ".join(need(signals, why) for why, signals in reasons.items())
+    return f"not measured, so {'its rule is' if len(rules) == 1 else 'their rules are'} unknown: {needs}"

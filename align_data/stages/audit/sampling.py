@@ -49,7 +49,7 @@ class Nearest:
     def __init__(self, rule: Rule, bit: int, populations: Populations, number: int) -> None:
         self._rule, self._number = rule, number
         self._alone = populations.alone(bit)
-        self._left = populations.left
+        self._undropped = populations.undropped
         self.spots: Spots = {}
 
     def add(self, part: int, piece: int, values: pl.Series, codes: Codes) -> None:
@@ -57,26 +57,26 @@ class Nearest:
         if not self._number:
             return
         for at, end in enumerate(self._rule.bounds):
-            for kind, which in (("dropped", self._alone), ("kept", self._left)):
+            for kind, which in (("dropped", self._alone), ("kept", self._undropped)):
                 key: tuple[str, Kind, int] = (self._rule.name, kind, at)  # type: ignore[assignment]
-                held = self.spots.setdefault(key, [])
-                worst = held[-1].distance if len(held) >= self._number else None
-                if worst is not None and worst <= _least(end, kind, values.dtype):
+                spots = self.spots.setdefault(key, [])
+                greatest = spots[-1].distance if len(spots) >= self._number else None
+                if greatest is not None and greatest <= _least(end, kind, values.dtype):
                     continue
-                rows, distances = _near(values, which[codes], end, kind, worst)
-                best = np.argsort(distances, kind="stable")[: self._number]
-                held += [Spot(float(distances[i]), part, piece, int(rows[i])) for i in best]
-                self.spots[key] = sorted(held)[: self._number]
+                rows, distances = _near(values, which[codes], end, kind, greatest)
+                order = np.argsort(distances, kind="stable")[: self._number]
+                spots += [Spot(float(distances[i]), part, piece, int(rows[i])) for i in order]
+                self.spots[key] = sorted(spots)[: self._number]
 
 
-def _least(end: Bound, kind: str, dtype: pl.DataType) -> float:
+def _least(bound: Bound, kind: str, dtype: pl.DataType) -> float:
     """Return the least distance that a value can have: none nearer need be looked for."""
-    exclusive = end.inclusive != (kind == "kept")
-    return 1.0 if exclusive and dtype.is_integer() and float(end.value).is_integer() else 0.0
+    exclusive = bound.inclusive != (kind == "kept")
+    return 1.0 if exclusive and dtype.is_integer() and float(bound.value).is_integer() else 0.0
 
 
 def _near(
-    values: pl.Series, which: NDArray[np.bool_], end: Bound, kind: str, worst: float | None
+    values: pl.Series, which: NDArray[np.bool_], end: Bound, kind: str, limit: float | None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return rows on one side of an end that are nearer than `worst`, and how near."""
     rows = np.flatnonzero(which & values.is_not_null().to_numpy())
@@ -84,15 +84,15 @@ def _near(
         away = values.gather(rows).cast(pl.Float64).to_numpy() - end.value
     above = end.lower == (kind == "kept")
     distance = away if above else -away
-    near = distance >= 0 if worst is None else (distance >= 0) & (distance < worst)
+    near = distance >= 0 if limit is None else (distance >= 0) & (distance < limit)
     rows, distance = rows[near], distance[near]
     # At the threshold itself the operator decides; the masks do not know, where the rule is taken out.
     passes = values.gather(rows).to_frame().select(end.passes(pl.first())).to_series().to_numpy()
-    right = passes == (kind == "kept")
-    return rows[right], distance[right]
+    consistent = passes == (kind == "kept")
+    return rows[consistent], distance[consistent]
 
 
-class Drawing:
+class RandomDraw:
     """Draws rows of one part: of its pieces in an order that the seed gives, as many as are needed."""
 
     def __init__(self, seed: int, part: int, number: int) -> None:
@@ -101,18 +101,18 @@ class Drawing:
 
     def add(self, piece: int, name: str, which: NDArray[np.bool_]) -> None:
         """Draw for `name` of the rows of one piece that `which` marks."""
-        held = self.spots.setdefault((name, "random", 0), [])
+        spots = self.spots.setdefault((name, "random", 0), [])
         rows = np.flatnonzero(which)
         if len(rows):
             chance = np.random.default_rng([self._seed, self._part, piece])
             order = float(chance.random())
             chosen = chance.choice(rows, min(self._number, len(rows)), replace=False).tolist()
-            held += [Spot(order, self._part, piece, row) for row in sorted(chosen)]
-            self.spots[name, "random", 0] = sorted(held)[: self._number]
+            spots += [Spot(order, self._part, piece, row) for row in sorted(chosen)]
+            self.spots[name, "random", 0] = sorted(spots)[: self._number]
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampledPair:
     """A pair that is shown."""
 
     uid: str
@@ -124,21 +124,21 @@ class Sample:
 
     @property
     def nsfw(self) -> float | None:
-        """Its score; None where nobody has measured it."""
+        """Its nsfw score; None where it is not measured."""
         score: float | None = self.values.get("nsfw")
         return score
 
 
-Samples = dict[tuple[str, Kind], list[Sample]]
+Samples = dict[tuple[str, Kind], list[SampledPair]]
 
 
-def nearest(found: Iterable[Spots], number: int) -> Spots:
+def nearest(parts: Iterable[Spots], number: int) -> Spots:
     """Return the nearest spots of all parts."""
     together: dict[Key, list[Spot]] = defaultdict(list)
-    for spots in found:
-        for key, some in spots.items():
-            together[key] += some
-    return {key: sorted(some)[:number] for key, some in together.items()}
+    for spots in parts:
+        for key, part_spots in spots.items():
+            together[key] += part_spots
+    return {key: sorted(part_spots)[:number] for key, part_spots in together.items()}
 
 
 def read(
@@ -146,27 +146,27 @@ def read(
 ) -> Samples:
     """Read the pairs at spots, with these signals, as far as they are measured: at most `number` of each key."""
     names = sorted({*signals, "nsfw"} & available(dataset, dataset.ingested(), ()))
-    wanted: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for some in spots.values():
-        for spot in some:
-            wanted[spot.part, spot.piece].add(spot.row)
-    places = sorted(wanted)
+    rows_of: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for key_spots in spots.values():
+        for spot in key_spots:
+            rows_of[spot.part, spot.piece].add(spot.row)
+    places = sorted(rows_of)
 
-    def look(place: int, tick: Tick) -> dict[tuple[int, int, int], Sample]:
+    def look(place: int, tick: Tick) -> dict[tuple[int, int, int], SampledPair]:
         part, piece = places[place]
-        rows = sorted(wanted[part, piece])
+        rows = sorted(rows_of[part, piece])
         tick(1)
-        found = at(dataset, part, piece, rows, names).iter_rows(named=True)
-        return {(part, piece, row): _sample(one, part) for row, one in zip(rows, found, strict=True)}
+        pairs_at = at(dataset, part, piece, rows, names).iter_rows(named=True)
+        return {(part, piece, row): _sample(pair, part) for row, pair in zip(rows, pairs_at, strict=True)}
 
-    pairs: dict[tuple[int, int, int], Sample] = {}
-    for some_pairs in engine.map_parts("audit: samples", look, [1] * len(places), progress, "pieces"):
-        pairs |= some_pairs
+    pairs: dict[tuple[int, int, int], SampledPair] = {}
+    for piece_pairs in engine.map_parts("audit: samples", look, [1] * len(places), progress, "pieces"):
+        pairs |= piece_pairs
     return _samples(spots, pairs, number)
 
 
-def _sample(row: dict[str, Any], part: int) -> Sample:
-    return Sample(row.pop("uid"), row.pop("url"), row.pop("alt_text"), row, part)
+def _sample(row: dict[str, Any], part: int) -> SampledPair:
+    return SampledPair(row.pop("uid"), row.pop("url"), row.pop("alt_text"), row, part)
 
 
 def at(dataset: Dataset, part: int, piece: int, rows: Sequence[int], signals: Sequence[str]) -> pl.DataFrame:
@@ -177,24 +177,24 @@ def at(dataset: Dataset, part: int, piece: int, rows: Sequence[int], signals: Se
     return pl.concat(frames, how="horizontal")
 
 
-def _samples(spots: Spots, pairs: Mapping[tuple[int, int, int], Sample], number: int) -> Samples:
+def _samples(spots: Spots, pairs: Mapping[tuple[int, int, int], SampledPair], number: int) -> Samples:
     """Put the pairs in order, each once a rule: what is nearest is not shown again among the random ones."""
-    found: Samples = defaultdict(list)
-    seen: dict[str, set[str]] = defaultdict(set)
+    samples: Samples = defaultdict(list)
+    used: dict[str, set[str]] = defaultdict(set)
     for name, kind, end in sorted(spots, key=lambda key: (key[0], KINDS.index(key[1]), key[2])):
-        some = [pairs[spot[1:]] for spot in spots[name, kind, end]]
-        fresh = [sample for sample in some if sample.uid not in seen[name]]
+        candidates = [pairs[spot[1:]] for spot in spots[name, kind, end]]
+        fresh = [sample for sample in candidates if sample.uid not in used[name]]
         chosen = _different(fresh, number)
-        seen[name].update(sample.uid for sample in chosen)
-        found[name, kind] += chosen
-    return dict(found)
+        used[name].update(sample.uid for sample in chosen)
+        samples[name, kind] += chosen
+    return dict(samples)
 
 
-def _different(samples: Sequence[Sample], number: int) -> list[Sample]:
+def _different(samples: Sequence[SampledPair], number: int) -> list[SampledPair]:
     """Take samples of different texts first, and keep their order."""
     texts: dict[str, int] = {}
     for place, sample in enumerate(samples):
         texts.setdefault(sample.alt_text, place)
-    first = sorted(texts.values())
-    rest = [place for place in range(len(samples)) if place not in set(first)]
-    return [samples[place] for place in sorted([*first, *rest][:number])]
+    distinct = sorted(texts.values())
+    repeated = [place for place in range(len(samples)) if place not in set(distinct)]
+    return [samples[place] for place in sorted([*distinct, *repeated][:number])]

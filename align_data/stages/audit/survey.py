@@ -1,4 +1,4 @@
-"""The survey: one pass over a decided dataset, and everything that the audit page says comes of it.
+"""The survey: one pass over a decided dataset that counts everything on the audit page.
 
 Parts are counted alone and their counts added, so that the pass is the same on any engine and at any size.
 """
@@ -45,7 +45,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Run:
+class LoggedRun:
     """One run of a command on the dataset, from its log."""
 
     command: str
@@ -56,7 +56,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Survey:
-    """All that the audit page says, as numbers. Counts are exact unless an `error` beside them says otherwise."""
+    """The numbers of the audit page. Counts are exact unless an `error` beside them is not 0."""
 
     audit: Audit
     plan: Plan
@@ -66,15 +66,15 @@ class Survey:
     overlaps: list[Overlap]
     """Sets of rules that pairs fail, the most pairs first."""
     curves: dict[str, Curve]
-    """Rule → its curve; rules whose signal nobody has measured have none."""
+    """Rule → its curve; rules whose signal is not measured have none."""
     samples: sampling.Samples
-    who: groups.Who
-    lists: extremes.Lists
-    fetched: image_outcomes.Fetched | None
+    who: groups.GroupSurvey
+    lists: extremes.PoolExtremes
+    fetched: image_outcomes.FetchOutcomes | None
     """None where nothing has been fetched."""
     sizes: dict[str, int]
     """How declared and measured sizes agree → pairs."""
-    runs: list[Run]
+    runs: list[LoggedRun]
     classes: Classes
     """How many n-grams have each count; none where they are not counted."""
     version: str = __version__
@@ -85,14 +85,14 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class _Pass:
+class _SurveyScan:
     """What is the same for all parts. It travels to other machines."""
 
     dataset: Dataset
     ledger: str
     plan: Plan
     masks: tuple[tuple[int, int], ...]
-    there: frozenset[str]
+    measured: frozenset[str]
     limit: extremes.CountLimit
     hosts: int
     samples: int
@@ -107,41 +107,41 @@ class _Pass:
     @property
     def dimensions(self) -> list[groups.Dimension]:
         """What divides the pool and is measured."""
-        return [dimension for dimension in groups.DIMENSIONS if dimension.signal in self.there]
+        return [dimension for dimension in groups.DIMENSIONS if dimension.signal in self.measured]
 
 
 @dataclass
-class _Part:
-    """What one part has to say."""
+class _PartCounts:
+    """The counts of one part."""
 
     curves: dict[str, Counts] = field(default_factory=dict)
-    divided: list[groups.Counted] = field(default_factory=list)
+    divided: list[groups.DimensionCounts] = field(default_factory=list)
     spots: list[sampling.Spots] = field(default_factory=list)
-    extremes: extremes.Found = field(default_factory=extremes.Found)
-    statuses: image_outcomes.Statuses = field(default_factory=image_outcomes.Statuses)
+    extremes: extremes.PartExtremes = field(default_factory=extremes.PartExtremes)
+    statuses: image_outcomes.PartStatuses = field(default_factory=image_outcomes.PartStatuses)
     sizes: Counter[str] = field(default_factory=Counter)
 
 
 def survey(
     dataset: Dataset, ledger: str, engine: Engine, progress: Progress, samples: int = SAMPLES, seed: int = 0
 ) -> Survey:
-    """Count all that the audit page of a ledger says; so many samples of each kind a rule, drawn by `seed`."""
+    """Count what the audit page of a ledger shows, with `samples` pairs of each kind for each rule, drawn by `seed`."""
     opened = open_current(dataset, ledger)
     plan = opened.plan
     pairs = dataset.ingested()
-    there = frozenset(available(dataset, pairs, plan.signals))
+    measured = frozenset(available(dataset, pairs, plan.signals))
     masks = opened.masks
-    gone = any(failed & TAKEN_DOWN for failed, _ in masks)
-    limit = extremes.threshold(dataset, gone) if "images_per_text" in there else extremes.CountLimit({})
+    erased = any(failed & TAKEN_DOWN for failed, _ in masks)
+    limit = extremes.threshold(dataset, erased) if "images_per_text" in measured else extremes.CountLimit({})
     hosts = max(groups.LEAST, groups.HELD // max(1, len(pairs.parts)))
     images = dataset.images.committed() is not None
-    known = classes(dataset) if "rarest_ngram" in there else None
+    ngrams = classes(dataset) if "rarest_ngram" in measured else None
     completed = complete(dataset, plan, engine, progress)
-    run = _Pass(dataset, ledger, completed, tuple(sorted(masks)), there, limit, hosts, samples, seed, images)
+    scan = _SurveyScan(dataset, ledger, completed, tuple(sorted(masks)), measured, limit, hosts, samples, seed, images)
     rows = [part.rows for part in pairs.parts]
-    parts = engine.map_parts("audit: count", lambda part, tick: _part(run, part, tick), rows, progress)
-    populations = Populations(run.masks)
-    numbers = np.array([masks[mask] for mask in run.masks], np.int64)
+    parts = engine.map_parts("audit: count", lambda part, tick: _part(scan, part, tick), rows, progress)
+    populations = Populations(scan.masks)
+    numbers = np.array([masks[mask] for mask in scan.masks], np.int64)
     number = samples * sampling.SPARE
     spots = sampling.nearest((spots for part in parts for spots in part.spots), number)
     return Survey(
@@ -150,113 +150,123 @@ def survey(
         account=pairs.meta.account.dump(),
         inputs=_inputs(dataset),
         overlaps=_overlaps(opened),
-        curves=_curves(run, parts, populations),
-        samples=sampling.read(dataset, [rule.signal for rule in run.rules], spots, samples, engine, progress),
-        who=_who(run, parts, populations, numbers),
+        curves=_curves(scan, parts, populations),
+        samples=sampling.read(dataset, [rule.signal for rule in scan.rules], spots, samples, engine, progress),
+        who=_who(scan, parts, populations, numbers),
         lists=extremes.lists(dataset, [part.extremes for part in parts]),
-        fetched=image_outcomes.fetched([part.statuses for part in parts]) if images else None,
+        fetched=image_outcomes.fetch_outcomes([part.statuses for part in parts]) if images else None,
         sizes=dict(sum((part.sizes for part in parts), Counter())),
         runs=list(_runs(dataset)),
-        classes=known or [],
+        classes=ngrams or [],
     )
 
 
-def _part(run: _Pass, part: int, tick: Tick) -> _Part:
+def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     """Count one part."""
-    populations = Populations(run.masks)
-    tallies = {rule.name: Tally(rule.deciding, rule.bit, populations) for rule in run.rules if rule.signal in run.there}
+    populations = Populations(scan.masks)
+    tallies = {
+        rule.name: Tally(rule.deciding, rule.bit, populations) for rule in scan.rules if rule.signal in scan.measured
+    }
     nearest = [
-        sampling.Nearest(tally.rule, run.plan.rule(name).bit, populations, run.samples * sampling.SPARE)
+        sampling.Nearest(tally.rule, scan.plan.rule(name).bit, populations, scan.samples * sampling.SPARE)
         for name, tally in tallies.items()
     ]
-    divided = [groups.Divided(dimension, run.hosts) for dimension in run.dimensions]
-    extreme = extremes.Extremes(run.dataset, part, run.limit)
+    divided = [groups.DimensionTally(dimension, scan.hosts) for dimension in scan.dimensions]
+    extreme = extremes.Extremes(scan.dataset, part, scan.limit)
     living = populations.living
-    drawing = sampling.Drawing(run.seed, part, run.samples * sampling.SPARE)
-    alone = {rule.name: populations.alone(rule.bit) for rule in run.rules}
-    found = _Part()
-    for number, (piece, masks) in enumerate(_pieces(run, part)):
+    drawing = sampling.RandomDraw(scan.seed, part, scan.samples * sampling.SPARE)
+    alone = {rule.name: populations.alone(rule.bit) for rule in scan.rules}
+    counts = _PartCounts()
+    for number, (piece, masks) in enumerate(_pieces(scan, part)):
         codes = populations.codes(masks)
         for tally, near in zip(tallies.values(), nearest, strict=True):
             values = piece[tally.rule.signal]
             tally.add(values, codes)
             near.add(part, number, values, codes)
-        for each in divided:
-            each.add(piece, codes)
+        for division in divided:
+            division.add(piece, codes)
         extreme.add(number, piece, living[codes])
         for name, which in alone.items():
             drawing.add(number, name, which[codes])
-        found.sizes.update(image_outcomes.agreement(piece))
+        counts.sizes.update(image_outcomes.agreement(piece))
         tick(len(piece))
-    found.curves = {name: tally.counts for name, tally in tallies.items()}
-    found.spots = [*(near.spots for near in nearest), drawing.spots]
-    found.divided = [each.result() for each in divided]
-    found.extremes = extreme.result()
-    if run.images:
-        found.statuses = image_outcomes.statuses(run.dataset, part)
-    return found
+    counts.curves = {name: tally.counts for name, tally in tallies.items()}
+    counts.spots = [*(near.spots for near in nearest), drawing.spots]
+    counts.divided = [division.result() for division in divided]
+    counts.extremes = extreme.result()
+    if scan.images:
+        counts.statuses = image_outcomes.statuses(scan.dataset, part)
+    return counts
 
 
-def _pieces(run: _Pass, part: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _pieces(scan: _SurveyScan, part: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Yield the columns that are counted, and the masks, of each piece."""
     signals = (
-        {rule.signal for rule in run.rules} | {each.signal for each in run.dimensions} | {*_COUNTED, "width", "height"}
+        {rule.signal for rule in scan.rules}
+        | {dimension.signal for dimension in scan.dimensions}
+        | {*_COUNTED, "width", "height"}
     )
     declared = ["copies", "declared_width", "declared_height"]
-    masks = run.dataset.ledger(run.ledger).pieces(part, ["failed", "unknown"])
-    yield from zip(columns(run.dataset, part, declared, sorted(signals & run.there)), masks, strict=True)
+    masks = scan.dataset.ledger(scan.ledger).pieces(part, ["failed", "unknown"])
+    yield from zip(columns(scan.dataset, part, declared, sorted(signals & scan.measured)), masks, strict=True)
 
 
-def _curves(run: _Pass, parts: Sequence[_Part], populations: Populations) -> dict[str, Curve]:
-    found = {}
-    for rule in run.rules:
-        if rule.signal in run.there:
+def _curves(scan: _SurveyScan, parts: Sequence[_PartCounts], populations: Populations) -> dict[str, Curve]:
+    curves = {}
+    for rule in scan.rules:
+        if rule.signal in scan.measured:
             tally = Tally(rule.deciding, rule.bit, populations)
-            found[rule.name] = tally.curve(sum((part.curves[rule.name] for part in parts), tally.counts))
-    return found
+            curves[rule.name] = tally.curve(sum((part.curves[rule.name] for part in parts), tally.counts))
+    return curves
 
 
-def _who(run: _Pass, parts: Sequence[_Part], populations: Populations, numbers: NDArray[np.int64]) -> groups.Who:
-    rules = run.rules
+def _who(
+    scan: _SurveyScan, parts: Sequence[_PartCounts], populations: Populations, numbers: NDArray[np.int64]
+) -> groups.GroupSurvey:
+    rules = scan.rules
     pool = groups.pool_of(populations, numbers, len(rules))
     counted = {
-        dimension: groups.merged([part.divided[at] for part in parts]) for at, dimension in enumerate(run.dimensions)
+        dimension: groups.merged([part.divided[at] for part in parts]) for at, dimension in enumerate(scan.dimensions)
     }
-    divisions = [groups.division(dimension, found, populations, len(rules)) for dimension, found in counted.items()]
+    divisions = [
+        groups.division(dimension, groups_of, populations, len(rules)) for dimension, groups_of in counted.items()
+    ]
     losing, gaining = groups.moved(counted, rules, pool, populations) if pool.pairs else ([], [])
-    absent = [dimension.signal for dimension in groups.DIMENSIONS if dimension.signal not in run.there]
-    return groups.Who(pool, divisions, losing, gaining, absent)
+    absent = [dimension.signal for dimension in groups.DIMENSIONS if dimension.signal not in scan.measured]
+    return groups.GroupSurvey(pool, divisions, losing, gaining, absent)
 
 
 def _overlaps(ledger: Ledger) -> list[Overlap]:
     """Return the sets of rules that pairs fail, with how many pairs fail exactly them; those taken down too."""
-    found: Counter[int] = Counter()
+    pairs_of: Counter[int] = Counter()
     for (failed, _), number in ledger.masks.items():
-        found[failed & (2**63 - 1)] += number
-    sets = [(ledger.plan.names(mask), number) for mask, number in found.items() if mask]
-    return [Overlap(names, number) for names, number in sorted(sets, key=lambda one: (-one[1], one[0]))]
+        pairs_of[failed & (2**63 - 1)] += number
+    sets = [(ledger.plan.names(mask), number) for mask, number in pairs_of.items() if mask]
+    return [Overlap(names, number) for names, number in sorted(sets, key=lambda entry: (-entry[1], entry[0]))]
 
 
 def _inputs(dataset: Dataset) -> list[str]:
     manifest = dataset.rejected.committed()
-    return [mask(each.name) for each in manifest.meta.inputs] if manifest is not None else []
+    return [mask(source.name) for source in manifest.meta.inputs] if manifest is not None else []
 
 
-def _runs(dataset: Dataset) -> Iterator[Run]:
-    """Yield what the log says, the first run first."""
+def _runs(dataset: Dataset) -> Iterator[LoggedRun]:
+    """Yield the runs in the log, the earliest first."""
     for name in dataset.store.names("_log"):
         content = dataset.store.read_bytes(f"_log/{name}") if name[:1].isdigit() else None
         if content is not None:
             yield _run_of(content, dataset.store.path(f"_log/{name}"))
 
 
-def _run_of(content: bytes, where: str) -> Run:
-    """Return what one file of the log says, or that it is damaged: nothing else follows from it."""
+def _run_of(content: bytes, where: str) -> LoggedRun:
+    """Return the run in one file of the log; that it is damaged, where it is, since nothing depends on it."""
     try:
         entry = _Entry.model_validate(unchecked(content, where))
     except (DatasetError, ValidationError):
-        return Run(f"{where} is damaged, and cannot be read", "", 0.0, "")
-    return Run(" ".join(["align-data", *mask_command(entry.command)]), entry.began, entry.seconds, entry.align_data)
+        return LoggedRun(f"{where} is damaged, and cannot be read", "", 0.0, "")
+    return LoggedRun(
+        " ".join(["align-data", *mask_command(entry.command)]), entry.began, entry.seconds, entry.align_data
+    )
 
 
 class _Entry(BaseModel):

@@ -56,7 +56,7 @@ class Swept:
     """The operator whose value is moved."""
     values: list[Point]
     changes: list[Change] | None
-    """None if nobody asked for them."""
+    """None if none were requested."""
     ranged: bool
     """Whether the rule asks for a range, of which one end was moved."""
 

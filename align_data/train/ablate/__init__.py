@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from align_data.train.ablate.design import Asked, ablate
+from align_data.train.ablate.design import AblationRequest, ablate
 from align_data.train.ablate.results import Ablation
 
-__all__ = ["Ablation", "Asked", "ablate"]
+__all__ = ["Ablation", "AblationRequest", "ablate"]

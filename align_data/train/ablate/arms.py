@@ -34,7 +34,7 @@ class Arm:
 def parse(names: Sequence[str], plan: Plan, fractions: Sequence[float] = ()) -> list[Arm]:
     """Return the arms of these names, each once, and those that `fractions` of none and of recipe ask for.
 
-    Raises RecipeError for a name that is no arm's, or of a rule that the ledger has not or was decided without.
+    Raises RecipeError for an unknown arm, and for a rule that the ledger lacks or was decided without.
     """
     fraction = [f"fraction:{share:g}{of}" for share in fractions for of in (":none", "")]
     return list(dict.fromkeys(arm for name in (*names, *fraction) for arm in _arms(name, plan)))
@@ -68,7 +68,7 @@ def _fraction(name: str, text: str) -> Arm:
     except ValueError:
         share = 0
     if not 0 < share <= 1 or of not in ("none", "recipe"):
-        raise RecipeError(f"{name} is no arm; write it as fraction:0.1, of recipe's pairs, or fraction:0.1:none")
+        raise RecipeError(f"{name} is not an arm; write it as fraction:0.1, of recipe's pairs, or fraction:0.1:none")
     if share == 1:
         return Arm(of, of)
     return Arm(f"fraction:{share:g}" + (":none" if of == "none" else ""), "fraction", of, share)
@@ -80,25 +80,25 @@ def uids(arm: Arm, pool: Pool, seed: int) -> list[str]:
     Raises DatasetError where pairs of the arm are pending and the pool does not leave such out, and for an empty arm.
     """
     if arm.kind == "random":
-        found = _drawn(_rows(Arm("none", "none"), pool), len(uids(Arm("recipe", "recipe"), pool, seed)), seed)
+        chosen = _drawn(_rows(Arm("none", "none"), pool), len(uids(Arm("recipe", "recipe"), pool, seed)), seed)
     elif arm.kind == "fraction":
         whole = _rows(Arm(arm.of, arm.of), pool)
-        found = _drawn(whole, round(arm.share * len(whole)), seed)
+        chosen = _drawn(whole, round(arm.share * len(whole)), seed)
     else:
-        found = _rows(arm, pool)
-    if not found:
+        chosen = _rows(arm, pool)
+    if not chosen:
         pending = (
             0 if arm.kind in ("random", "oracle") else _pending(Arm(arm.of, arm.of) if arm.share < 1 else arm, pool)
         )
-        left = f", and {pending:,} pairs are pending and left out" if pending else ""
-        raise DatasetError(f"the arm {arm.name} has no pair with an image{left}: take it out of --arms")
-    return found
+        advice = f", and {pending:,} pairs are pending and left out" if pending else ""
+        raise DatasetError(f"the arm {arm.name} has no pair with an image{advice}: take it out of --arms")
+    return chosen
 
 
-def _drawn(some: Sequence[str], number: int, seed: int) -> list[str]:
-    """Draw so many by chance: at one seed, a smaller number's are among a larger's."""
-    order = np.random.default_rng(seed).permutation(len(some))
-    return sorted(some[place] for place in order[:number])
+def _drawn(uids: Sequence[str], size: int, seed: int) -> list[str]:
+    """Draw `size` uids at random: with one seed, a smaller draw is part of a larger one."""
+    order = np.random.default_rng(seed).permutation(len(uids))
+    return sorted(uids[place] for place in order[:size])
 
 
 def _rows(arm: Arm, pool: Pool) -> list[str]:
@@ -120,18 +120,18 @@ def _pending(arm: Arm, pool: Pool) -> int:
 
 
 def _verdict(arm: Arm, pool: Pool) -> tuple[pl.Expr, pl.Expr]:
-    """Return whether a pair fails one of the rules that an arm asks, and whether one of these is unknown."""
-    end = f":{arm.of}" if arm.kind == "ledger" else ""
-    asked = ~0
+    """Return whether a pair fails one of the arm's rules, and whether one of these is unknown."""
+    suffix = f":{arm.of}" if arm.kind == "ledger" else ""
+    mask = ~0
     if arm.kind == "none":
-        asked = 0
+        mask = 0
     elif arm.kind in ("without", "only"):
         bit = pool.plan.rule(arm.of).bit
-        asked = bit if arm.kind == "only" else ~bit
-    return (pl.col(f"failed{end}") & asked) != 0, (pl.col(f"unknown{end}") & asked) != 0
+        mask = bit if arm.kind == "only" else ~bit
+    return (pl.col(f"failed{suffix}") & mask) != 0, (pl.col(f"unknown{suffix}") & mask) != 0
 
 
 def _oracle(pool: Pool) -> list[str]:
-    if pool.good is None:
-        raise DatasetError("the arm oracle needs a file that says which pairs are good: --truth FILE")
-    return pool.rows.filter(pl.col("uid").is_in(list(pool.good)))["uid"].sort().to_list()
+    if pool.truth is None:
+        raise DatasetError("the arm oracle needs a file that lists the good pairs: --truth FILE")
+    return pool.rows.filter(pl.col("uid").is_in(list(pool.truth)))["uid"].sort().to_list()

@@ -11,7 +11,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class SeedMean:
     """A mean over seeds, and the interval that it lies in; without one where there is a single seed."""
 
     mean: float
@@ -25,19 +25,19 @@ class Estimate:
         return None if self.low is None or self.high is None else self.low <= 0 <= self.high
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> SeedMean:
     """Return the mean of at least one value with its 95 % interval by Student's t, n - 1 degrees of freedom."""
     from scipy.special import stdtrit  # noqa: PLC0415 - a second, for a few numbers at the end
 
     array = np.asarray(values, dtype=np.float64)
     mean, number = float(array.mean()), len(array)
     if number < 2:
-        return Estimate(mean, None, None, number)
+        return SeedMean(mean, None, None, number)
     half = float(stdtrit(number - 1, (1 + LEVEL) / 2) * array.std(ddof=1) / np.sqrt(number))
-    return Estimate(mean, mean - half, mean + half, number)
+    return SeedMean(mean, mean - half, mean + half, number)
 
 
-def difference(values: Mapping[int, float], other: Mapping[int, float]) -> Estimate | None:
+def difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> SeedMean | None:
     """Return by how much the values exceed the others, paired by seed; None where no seed has both."""
-    both = sorted(values.keys() & other.keys())
-    return estimate([values[seed] - other[seed] for seed in both]) if both else None
+    seeds = sorted(values.keys() & baseline.keys())
+    return estimate([values[seed] - baseline[seed] for seed in seeds]) if seeds else None

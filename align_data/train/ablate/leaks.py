@@ -18,11 +18,11 @@ from align_data.recipes.plan import Plan
 from align_data.train.shards import Sample
 
 DISTANCE = 4
-"""Bits in which the pHash of a copy may differ, where no rule says."""
+"""Bits in which the pHash of a copy may differ, unless a rule sets it."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationSet:
     """What must never be in training."""
 
     uids: frozenset[str]
@@ -44,22 +44,22 @@ class Leaks:
     distance: int
 
 
-def evaluation(examples: Iterable[Sample], where: str) -> Evaluation:
+def evaluation(examples: Iterable[Sample], where: str) -> EvaluationSet:
     """Read an evaluation set; DatasetError where it is empty or has an image that cannot be decoded."""
     uids, urls, phashes, whole = set(), set(), [], hashlib.sha256()
     pairs = 0
     for pairs, example in enumerate(examples, 1):  # noqa: B007 - their number
-        seen = inspect(example.image, ImageChecks(header=False), MAX_PIXELS)
-        if seen.phash is None:
-            raise DatasetError(f"{where}: the image of {example.uid} cannot be decoded: {seen.reason}")
+        inspected = inspect(example.image, ImageChecks(header=False), MAX_PIXELS)
+        if inspected.phash is None:
+            raise DatasetError(f"{where}: the image of {example.uid} cannot be decoded: {inspected.reason}")
         uids.add(example.uid)
         urls.add(example.url)
-        phashes.append(seen.phash)
+        phashes.append(inspected.phash)
         for value in (example.uid.encode(), example.alt_text.encode(), example.image):
             whole.update(hashlib.sha256(value).digest())
     if not pairs:
         raise DatasetError(f"{where} has no pair: there is nothing to evaluate on")
-    return Evaluation(frozenset(uids), frozenset(urls), np.array(phashes, np.int64), whole.hexdigest(), pairs)
+    return EvaluationSet(frozenset(uids), frozenset(urls), np.array(phashes, np.int64), whole.hexdigest(), pairs)
 
 
 def allowed(plan: Plan) -> int:
@@ -71,10 +71,10 @@ def allowed(plan: Plan) -> int:
     return DISTANCE
 
 
-def leaking(rows: pl.DataFrame, found: Evaluation, distance: int) -> tuple[pl.Series, Leaks]:
+def leaking(rows: pl.DataFrame, held_out: EvaluationSet, distance: int) -> tuple[pl.Series, Leaks]:
     """Tell which rows, of uid, url and phash, are in the evaluation set; and how many by what."""
-    by_uid = rows["uid"].is_in(list(found.uids))
-    by_url = rows["url"].is_in(list(found.urls))
-    by_phash = (nearest(rows["phash"], found.phashes)[0] <= distance).fill_null(False)
+    by_uid = rows["uid"].is_in(list(held_out.uids))
+    by_url = rows["url"].is_in(list(held_out.urls))
+    by_phash = (nearest(rows["phash"], held_out.phashes)[0] <= distance).fill_null(False)
     either = (by_uid | by_url | by_phash).alias("leaks")
     return either, Leaks(int(by_uid.sum()), int(by_url.sum()), int(by_phash.sum()), int(either.sum()), distance)

@@ -1,4 +1,4 @@
-"""The pool: every pair whose image can be had and decoded, whatever the rules say of it, and its shards.
+"""The pool: every pair with an image that was fetched and can be decoded, dropped or not, and its shards.
 
 Pixels are decoded once: the pool's images are exported at about the size that models see, and every arm reads these.
 """
@@ -44,9 +44,9 @@ class Pool:
     pairs: int
     """Of the dataset."""
     unfetched: int = 0
-    """Pairs that are out because nobody has fetched and measured their image."""
+    """Pairs that are left out because their image is not fetched and measured."""
     drop_pending: bool = False
-    good: Collection[str] | None = None
+    truth: Collection[str] | None = None
     """uids of the pairs that a truth file names as good."""
 
     def less(self, leaking: pl.Series) -> Pool:
@@ -54,12 +54,12 @@ class Pool:
         return replace(self, rows=self.rows.filter(~leaking))
 
 
-def read(dataset: Dataset, ledger: str, others: Sequence[str] = ()) -> Pool:
+def read(dataset: Dataset, ledger: str, ledgers: Sequence[str] = ()) -> Pool:
     """Read the pool of a dataset; DatasetError where images or a ledger are missing."""
     pairs = dataset.ingested()
     plan = open_current(dataset, ledger).plan
-    for other in others:
-        open_current(dataset, other)
+    for name in ledgers:
+        open_current(dataset, name)
     if missing := [name for name in _NEEDED if name not in available(dataset, pairs)]:
         raise DatasetError(
             f"{dataset.store.url} lacks {', '.join(missing)}: an ablation needs images, so run align-data fetch and "
@@ -67,7 +67,7 @@ def read(dataset: Dataset, ledger: str, others: Sequence[str] = ()) -> Pool:
         )
     frames, unfetched = [], 0
     for part in range(len(pairs.parts)):
-        names = {"": ledger, **{f":{other}": other for other in others}}
+        names = {"": ledger, **{f":{name}": name for name in ledgers}}
         masks = [dataset.ledger(name).pieces(part, ["failed", "unknown"]) for name in names.values()]
         for piece, *verdicts in zip(columns(dataset, part, ["uid", "url"], _NEEDED), *masks, strict=True):
             named = [
@@ -101,14 +101,14 @@ def export_pool(dataset: Dataset, ledger: str, out: Store, side: int, engine: En
     # By all that decides what is written, so that a ledger decided anew, or a takedown, makes another.
     facts = [identity(dataset, side), ledger, opened.facts.ledger, opened.facts.tombstones]
     name = f"pool-{digest(facts)[:12]}"
-    for other in out.names():
-        if re.fullmatch(r"pool-[0-9a-f]{12}", other) and other != name:
-            out.clear(other, FILE)
+    for stale in out.names():
+        if re.fullmatch(r"pool-[0-9a-f]{12}", stale) and stale != name:
+            out.clear(stale, FILE)
     folder = Store(out.path(name))
-    every = [rule.name for rule in opened.plan.rules]
-    # No rule is asked and what has no image is left out: that is the pool.
+    rules = [rule.name for rule in opened.plan.rules]
+    # Without any rule, all pairs with an image: that is the pool.
     export(
         dataset, ledger, folder, Form(how=how(side), shard_size=SHARD), engine, progress,
-        without=every, drop_pending=True,
+        without=rules, drop_pending=True,
     )  # fmt: skip
     return folder.url

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from align_data.train.ablate.arms import BASELINES
-from align_data.train.ablate.intervals import Estimate, difference, estimate
+from align_data.train.ablate.intervals import SeedMean, difference, estimate
 from align_data.train.ablate.leaks import Leaks
-from align_data.train.ablate.runs import Done
+from align_data.train.ablate.runs import RunOutcome
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,23 @@ class Difference:
 
     arm: str
     against: str
-    by: Estimate
+    by: SeedMean
 
     @property
     def distinguishable(self) -> bool | None:
         """Whether the interval leaves 0 out; None with a single seed."""
-        held = self.by.holds_zero
-        return None if held is None else not held
+        holds_zero = self.by.holds_zero
+        return None if holds_zero is None else not holds_zero
 
     @property
     def sentence(self) -> str:
-        """Say what can be said."""
+        """The difference as a sentence."""
         by = self.by
         if by.low is None or by.high is None:
-            return f"{self.arm} against {self.against}: {_points(by.mean)} at one seed, of which nothing follows"
+            return f"{self.arm} against {self.against}: {_points(by.mean)} at one seed, which shows nothing"
         interval = f"{_points(by.mean)}, 95 % interval {_points(by.low)} to {_points(by.high)}"
         if not self.distinguishable:
-            return f"{self.arm} cannot be told from {self.against}: {interval}"
+            return f"{self.arm} cannot be distinguished from {self.against}: {interval}"
         return f"{self.arm} is {'better' if by.mean > 0 else 'worse'} than {self.against}: {interval}"
 
 
@@ -68,16 +68,16 @@ class Ablation:
 
     setup: Setup
     arms: Sequence[str]
-    runs: Sequence[Done]
+    runs: Sequence[RunOutcome]
 
     @cached_property
     def metrics(self) -> list[str]:
         """The metrics, the main one first; none where every run failed."""
-        return list(next((done.metrics for done in self.runs if done.metrics), {}))
+        return list(next((run.metrics for run in self.runs if run.metrics), {}))
 
-    def of(self, arm: str) -> list[Done]:
+    def of(self, arm: str) -> list[RunOutcome]:
         """Return the runs of an arm, by seed."""
-        return sorted((done for done in self.runs if done.arm == arm), key=lambda done: done.seed)
+        return sorted((run for run in self.runs if run.arm == arm), key=lambda run: run.seed)
 
     def size(self, arm: str) -> int:
         """Return the pairs of an arm; chance changes which these are, and not how many."""
@@ -85,9 +85,9 @@ class Ablation:
 
     def values(self, arm: str, metric: str) -> dict[int, float]:
         """Return a metric of an arm by seed, of the runs that did not fail."""
-        return {done.seed: done.metrics[metric] for done in self.of(arm) if done.failure is None}
+        return {run.seed: run.metrics[metric] for run in self.of(arm) if run.failure is None}
 
-    def estimate(self, arm: str, metric: str) -> Estimate | None:
+    def estimate(self, arm: str, metric: str) -> SeedMean | None:
         """Return the mean of a metric over seeds; None where every run of the arm failed."""
         values = self.values(arm, metric)
         return estimate(list(values.values())) if values else None
@@ -102,9 +102,9 @@ class Ablation:
         return f"{scale * by.mean:.1f}{half}"
 
     @cached_property
-    def failures(self) -> list[Done]:
+    def failures(self) -> list[RunOutcome]:
         """The runs that failed."""
-        return [done for done in self.runs if done.failure is not None]
+        return [run for run in self.runs if run.failure is not None]
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -113,22 +113,22 @@ class Ablation:
             return []
         values = {arm: self.values(arm, self.metrics[0]) for arm in self.arms}
         bases = [base for base in BASELINES if base in self.arms]
-        found = []
+        differences = []
         for number, base in enumerate(bases):
             for arm in self.arms:
                 by = difference(values[arm], values[base])
-                if arm not in bases[: number + 1] and by is not None:  # the other way round it is said already
-                    found.append(Difference(arm, base, by))
-        return found
+                if arm not in bases[: number + 1] and by is not None:  # the reverse is in already
+                    differences.append(Difference(arm, base, by))
+        return differences
 
     @property
     def lines(self) -> list[tuple[str, list[str]]]:
-        """The arms by size, of raw and of filtered data; none where only one size was asked for."""
-        found = []
+        """The arms by size, of raw and of filtered data; none where there is only one size."""
+        lines = []
         for name, whole, tail in (("raw", "none", ":none"), ("filtered", "recipe", "")):
-            some = [arm for arm in self.arms if arm == whole or _is_fraction(arm, tail)]
-            found.append((name, sorted(some, key=self.size)))
-        return found if any(len(arms) > 1 for _, arms in found) else []
+            arms = [arm for arm in self.arms if arm == whole or _is_fraction(arm, tail)]
+            lines.append((name, sorted(arms, key=self.size)))
+        return lines if any(len(arms) > 1 for _, arms in lines) else []
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON data."""

@@ -1,7 +1,7 @@
 """Runs: one arm at one seed, trained and judged in a child process; a finished one is a small file, and is taken again.
 
 What a run computes follows from its pairs, its settings, the evaluation set and the versions of what computes; its
-file is called by the digest of these, so two arms of the same pairs are one run.
+file is named by the digest of these, so two arms of the same pairs are one run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from align_data.train.settings import Settings
 RUNS, MODELS = "runs", "_models"
 _HANDLER = "align_data.train.ablate.runs:handler"
 _ANSWER = 2**20
-"""Bytes of what a run says of itself, at most."""
+"""Bytes of a run's result, at most."""
 
 Facts = dict[str, Any]
 """JSON data."""
@@ -53,12 +53,12 @@ class Cell:
 
     @staticmethod
     def of_plain(plain: Mapping[str, Any]) -> Cell:
-        """Return the cell that `plain` told of."""
+        """Return the cell from what `plain` returned."""
         return Cell(**{**plain, "settings": Settings.model_validate(plain["settings"])})
 
 
 @dataclass(frozen=True)
-class Done:
+class RunOutcome:
     """What became of a run: its metrics, the first of which is the main one, or why it failed."""
 
     arm: str
@@ -66,26 +66,26 @@ class Done:
     pairs: int
     metrics: Mapping[str, float]
     facts: Mapping[str, Any]
-    """What the trainer says of itself."""
+    """What the trainer reports of itself."""
     failure: str | None = None
 
 
 class Fit(Protocol):
     """What trains: on the pairs `uids` of the shards in the folder `pool`, to a model in the folder `out`."""
 
-    def __call__(self, job: Job, cell: Cell, out: Path, progress: Progress, /) -> Facts:
+    def __call__(self, job: AblationJob, cell: Cell, out: Path, progress: Progress, /) -> Facts:
         """Return what is to be known of the training; TrainError where it failed."""
 
 
 class Judge(Protocol):
     """What evaluates the model in the folder `out`."""
 
-    def __call__(self, job: Job, out: Path, progress: Progress, /) -> dict[str, float]:
+    def __call__(self, job: AblationJob, out: Path, progress: Progress, /) -> dict[str, float]:
         """Return the metrics, the main one first; TrainError where the model is none."""
 
 
 @dataclass(frozen=True)
-class Job:
+class AblationJob:
     """What is the same for all runs. It travels to other processes, and `fit` and `judge` by their names."""
 
     pool: str
@@ -108,14 +108,14 @@ class Job:
 
     def plain(self) -> dict[str, Any]:
         """Return what `of_plain` makes the same job of, in another process: there is its code too."""
-        named = {each: _name(getattr(self, each)) for each in ("fit", "judge")}
+        named = {role: _name(getattr(self, role)) for role in ("fit", "judge")}
         return {**vars(self), "out": str(self.out), **named}
 
     @staticmethod
-    def of_plain(plain: Mapping[str, Any]) -> Job:
-        """Return the job that `plain` told of."""
-        named = {each: _function(plain[each]) for each in ("fit", "judge")}
-        return Job(**{**plain, "out": Path(plain["out"]), **named})
+    def of_plain(plain: Mapping[str, Any]) -> AblationJob:
+        """Return the job from what `plain` returned."""
+        named = {role: _function(plain[role]) for role in ("fit", "judge")}
+        return AblationJob(**{**plain, "out": Path(plain["out"]), **named})
 
 
 def _name(function: Any) -> str:
@@ -127,14 +127,14 @@ def _function(name: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-def key(cell_settings: Settings, uids: Sequence[str], rest: Mapping[str, Any]) -> str:
+def key(cell_settings: Settings, uids: Sequence[str], facts: Mapping[str, Any]) -> str:
     """Return the name of a run's file; `rest` is all that decides besides."""
-    return digest({"settings": cell_settings.model_dump(mode="json"), "uids": digest(list(uids)), **rest})
+    return digest({"settings": cell_settings.model_dump(mode="json"), "uids": digest(list(uids)), **facts})
 
 
 def handler(setup: Any) -> Handler:
     """Return what makes runs in a child: ticks out as numbers, and what was made at the end."""
-    job = of(Job, setup)
+    job = of(AblationJob, setup)
 
     def handle(task: Any, send: Send) -> None:
         cell = of(Cell, task)
@@ -159,60 +159,60 @@ class _Forward:
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:  # noqa: ARG002
         """Forward what is trained."""
 
-        def tick(done: int, _: Mapping[str, int] = NONE, /) -> None:
-            self._send(done if title == "train" else 0)
+        def tick(pairs: int, _: Mapping[str, int] = NONE, /) -> None:
+            self._send(pairs if title == "train" else 0)
 
         yield tick
 
     def say(self, sentence: str) -> None:
-        """Say nothing: so many would say the same."""
+        """Say nothing: all runs would say the same."""
 
 
-def stored(out: Store, cell: Cell) -> Done | None:
+def stored(out: Store, cell: Cell) -> RunOutcome | None:
     """Return a run that is finished."""
     content = out.read_bytes(f"{RUNS}/{cell.key}.json")
     if content is None:
         return None
     try:
-        found = json.loads(content)
-        metrics = {str(name): float(value) for name, value in found["metrics"].items()}
-        return Done(cell.arm, cell.seed, len(cell.uids), metrics, dict(found["facts"]))
+        run = json.loads(content)
+        metrics = {str(name): float(value) for name, value in run["metrics"].items()}
+        return RunOutcome(cell.arm, cell.seed, len(cell.uids), metrics, dict(run["facts"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         where = out.path(f"{RUNS}/{cell.key}.json")
         raise TrainError(f"{where} is not a run's result: {error!r}; remove it, and the run is made again") from error
 
 
-def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> list[Done]:
+def run_all(job: AblationJob, cells: Sequence[Cell], jobs: int, progress: Progress) -> list[RunOutcome]:
     """Return what became of all cells, in their order; those that are finished are not run again."""
     out = Store(job.out)
     todo = {cell.key: cell for cell in cells if stored(out, cell) is None}
     if len(todo) < len(cells):
         taken = len(cells) - len(todo)
-        progress.say(f"{taken:,} of {len(cells):,} runs are there already, or are of the same pairs as another")
+        progress.say(f"{taken:,} of {len(cells):,} runs are finished, or have the same pairs as another")
     failures: dict[str, str] = {}
     if todo:
         failures = _train(job, list(todo.values()), jobs, progress)
     if not failures:
         job.discard()
     return [
-        Done(cell.arm, cell.seed, len(cell.uids), {}, {}, failures[cell.key])
+        RunOutcome(cell.arm, cell.seed, len(cell.uids), {}, {}, failures[cell.key])
         if cell.key in failures
-        else _there(out, cell)
+        else _stored(out, cell)
         for cell in cells
     ]
 
 
-def _train(job: Job, todo: Sequence[Cell], jobs: int, progress: Progress) -> dict[str, str]:
-    """Make runs, so many at a time; return why some failed, by their key."""
+def _train(job: AblationJob, todo: Sequence[Cell], jobs: int, progress: Progress) -> dict[str, str]:
+    """Train cells, `jobs` at a time; return why some failed, by their key."""
     out, failures = Store(job.out), {}
     pairs = sum(cell.settings.steps * cell.settings.batch for cell in todo)
     models = "a model" if len(todo) == 1 else f"{len(todo):,} models"
     with progress.step(f"train {models}", pairs, "pairs") as tick:
 
-        def work(some: Iterator[Cell], check: Callable[[], None]) -> None:
+        def work(queue: Iterator[Cell], check: Callable[[], None]) -> None:
             with closing(Child(_HANDLER, plain(job), max_bytes=_ANSWER, environment=True)) as child:
-                for cell in some:
-                    failure = _made(child, cell, out, check, tick)
+                for cell in queue:
+                    failure = _train_cell(child, cell, out, check, tick)
                     if failure is None:
                         job.discard(job.model(cell).name)
                         continue
@@ -223,35 +223,35 @@ def _train(job: Job, todo: Sequence[Cell], jobs: int, progress: Progress) -> dic
     return failures
 
 
-def _there(out: Store, cell: Cell) -> Done:
-    done = stored(out, cell)
-    assert done is not None
-    return done
+def _stored(out: Store, cell: Cell) -> RunOutcome:
+    run = stored(out, cell)
+    assert run is not None
+    return run
 
 
-def _told(said: Any) -> tuple[dict[str, float], Facts]:
-    return of(tuple[dict[str, float], dict[str, Any]], said)
+def _answer(answer: Any) -> tuple[dict[str, float], Facts]:
+    return of(tuple[dict[str, float], dict[str, Any]], answer)
 
 
-def _made(child: Child, cell: Cell, out: Store, check: Callable[[], None], tick: Tick) -> str | None:
+def _train_cell(child: Child, cell: Cell, out: Store, check: Callable[[], None], tick: Tick) -> str | None:
     """Make one run and keep it; return why it failed, if it did."""
-    seen = 0
+    ticked = 0
     try:
-        for told in child.ask(plain(cell)):
+        for message in child.ask(plain(cell)):
             check()
-            if isinstance(told, int):
-                seen += told
-                tick(told)
+            if isinstance(message, int):
+                ticked += message
+                tick(message)
                 continue
-            metrics, facts = child.checked(_told, told)
-            kept = {"arm": cell.arm, "seed": cell.seed, "pairs": len(cell.uids), "metrics": metrics, "facts": facts}
-            out.write_bytes(f"{RUNS}/{cell.key}.json", (json.dumps(kept, indent=1) + "\n").encode())
+            metrics, facts = child.checked(_answer, message)
+            record = {"arm": cell.arm, "seed": cell.seed, "pairs": len(cell.uids), "metrics": metrics, "facts": facts}
+            out.write_bytes(f"{RUNS}/{cell.key}.json", (json.dumps(record, indent=1) + "\n").encode())
     except TrainError as error:
-        tick(cell.settings.steps * cell.settings.batch - seen)
+        tick(cell.settings.steps * cell.settings.batch - ticked)
         return str(error)
     except ChildDiedError as died:
         raise EngineError(
-            f"the process that trained {cell.arm}, seed {cell.seed}, ended by {died.how}: there may be too little "
-            "memory for so many; give fewer --jobs. What was finished stays: the same command goes on from there"
+            f"the process that trained {cell.arm}, seed {cell.seed}, ended by {died.how}: perhaps there is too "
+            "little memory for this many --jobs. What is finished stays: run the same command to go on"
         ) from None
     return None

@@ -1,4 +1,4 @@
-"""The bundled trainer as an ablation calls it; another that is called alike can be given instead."""
+"""The bundled trainer as an ablation calls it; any other with the same signatures can take its place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from align_data.common.errors import AlignDataError, DatasetError, TrainError
 from align_data.common.progress import Progress
-from align_data.train.ablate.runs import Cell, Facts, Job
+from align_data.train.ablate.runs import AblationJob, Cell, Facts
 from align_data.train.settings import Settings
 from align_data.train.shards import Shards
 
-_TOLD = ("steps", "seconds", "waiting", "first_loss", "last_loss", "temperature", "parameters", "undecodable")
+_FACTS = ("steps", "seconds", "waiting", "first_loss", "last_loss", "temperature", "parameters", "undecodable")
 _K = (1, 5, 10)
 
 
@@ -25,8 +25,8 @@ def side(settings: Settings) -> int:
     return SIZES[settings.size].side if settings.init is None else open_checkpoint(settings.init)[2]
 
 
-def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
-    """Train on the pairs of a cell; TrainError where the loss is no number."""
+def fit(job: AblationJob, cell: Cell, out: Path, progress: Progress) -> Facts:
+    """Train on the pairs of a cell; TrainError where the loss is not a number."""
     from align_data.train.loop import train  # noqa: PLC0415 - torch
 
     settings = cell.settings
@@ -41,30 +41,30 @@ def fit(job: Job, cell: Cell, out: Path, progress: Progress) -> Facts:
             "it again; what is finished stays"
         )
     facts = asdict(trained)
-    return {name: facts[name] for name in _TOLD}
+    return {name: facts[name] for name in _FACTS}
 
 
-def judge(job: Job, out: Path, progress: Progress) -> dict[str, float]:
-    """Return how well the model retrieves, the mean of both directions first; TrainError where it cannot be told."""
+def judge(job: AblationJob, out: Path, progress: Progress) -> dict[str, float]:
+    """Return how well the model retrieves, the mean of both directions first; TrainError if it cannot be evaluated."""
     from align_data.train.evaluate import evaluate  # noqa: PLC0415 - as the next
     from align_data.train.model import Dual  # noqa: PLC0415 - torch
 
     try:
-        found = evaluate(Dual.load(str(out)), Shards.open(job.evaluation), progress).to_json()["retrieval"]
+        retrieval = evaluate(Dual.load(str(out)), Shards.open(job.evaluation), progress).to_json()["retrieval"]
     except AlignDataError as error:
         raise TrainError(str(error)) from error
-    return _metrics(found)
+    return _metrics(retrieval)
 
 
 def _metrics(retrieval: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
-    ways = {way: retrieval[way] for way in ("image_to_text", "text_to_image")}
+    directions = {direction: retrieval[direction] for direction in ("image_to_text", "text_to_image")}
 
     def mean(name: str) -> float:
-        return sum(way[name]["value"] for way in ways.values()) / len(ways)
+        return sum(direction[name]["value"] for direction in directions.values()) / len(directions)
 
     return {
         "R@1": mean("r_at_1"),
-        **{f"{way.replace('_', ' ')} R@1": found["r_at_1"]["value"] for way, found in ways.items()},
+        **{f"{direction.replace('_', ' ')} R@1": values["r_at_1"]["value"] for direction, values in directions.items()},
         **{f"R@{k}": mean(f"r_at_{k}") for k in _K[1:]},
         "median rank": mean("median_rank"),
     }

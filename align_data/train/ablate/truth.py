@@ -1,4 +1,4 @@
-"""A file that says which pairs are good, for the arm `oracle`."""
+"""A file that lists the good pairs, for the arm `oracle`."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def good_pairs(file: str) -> frozenset[str]:
         raise InputError(f"{file} names no pairs: it needs a column uid, or url and alt_text")
     urls = rows["url"].cast(pl.String).fill_null("").str.strip_chars()
     texts = normalise(rows["alt_text"].cast(pl.String))
-    both = pl.DataFrame({"url": urls, "text": texts}).select(pl.concat_str("url", pl.lit("\0"), "text")).to_series()
-    return frozenset(uid(keys(urls), keys(both)).to_list())
+    identity = pl.DataFrame({"url": urls, "text": texts}).select(pl.concat_str("url", pl.lit("\0"), "text")).to_series()
+    return frozenset(uid(keys(urls), keys(identity)).to_list())
