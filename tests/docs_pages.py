@@ -7,8 +7,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, chdir
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
-_FENCE = re.compile(r"^( *)```(\S.*)?$")
+_FENCE = re.compile(r"^( *)(?:```|~~~|:::)(\S.*)?$")
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 _AFTER = re.compile(r"^<!-- run after: (\S+) -->$", re.MULTILINE)
 _FILE = re.compile(r"# ([\w.-]+\.\w+)\n")
 RUN = ("console", "python")
 SHOWN = ("yaml", "text")
 """Languages of blocks that are never run; one that begins with `# NAME.EXT` is written as that file."""
+DIRECTIVES = ("{toctree}", "{include}", "{eval-rst}")
+PATIENCE = 90
+"""Seconds after which a port is taken for never free."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,17 @@ def name(page: Path) -> str:
 
 def blocks(page: Path) -> list[Block]:
     """Return a page's fenced blocks, in order."""
-    found: list[Block] = []
+    parsed: list[Block] = []
     lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), 1))
     above = ""
     for number, line in lines:
-        if (fence := _FENCE.match(line)) and fence[2]:
+        if fence := _FENCE.match(line):
             indent = len(fence[1])
             body = [inner[indent:] for _, inner in _until_closed(lines)]
             reason = _NOT_RUN.fullmatch(above.strip())
-            found.append(Block(fence[2], "\n".join(body) + "\n", number, reason[1] if reason else None))
+            parsed.append(Block(fence[2] or "", "\n".join(body) + "\n", number, reason[1] if reason else None))
         above = line or above
-    return found
+    return parsed
 
 
 def _until_closed(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -88,36 +92,37 @@ def run(page: Path, folder: Path) -> None:
             where = f"{name(page)}:{block.line}"
             if block.not_run is not None:
                 continue
-            if block.language in SHOWN and (file := _FILE.match(block.text)):
-                Path(file[1]).write_text(block.text, encoding="utf-8")
+            if block.language in SHOWN and (file := file_of(block)):
+                Path(file).write_text(block.text, encoding="utf-8")
             elif block.language == "python":
                 exec(compile(block.text, where, "exec"), namespace)
             elif block.language == "console":
-                for command, shown in commands(block):
-                    _check(f"{where}: {command}", _printed(shlex.split(command), servers), shown)
+                for command, expected in commands(block):
+                    _check(f"{where}: {command}", _printed(shlex.split(command), servers), expected)
+
+
+def file_of(block: Block) -> str | None:
+    """Return the file that a block is written as, if it names one."""
+    match = _FILE.match(block.text)
+    return match[1] if match else None
 
 
 def commands(block: Block) -> list[tuple[str, list[str]]]:
     """Return the commands of a console block, each with the lines shown below it."""
-    found: list[tuple[str, list[str]]] = []
+    parsed: list[tuple[str, list[str]]] = []
     for line in block.text.splitlines():
         if line.startswith("$ "):
-            found.append((line[2:], []))
+            parsed.append((line[2:], []))
         elif line.strip():
-            found[-1][1].append(line.strip())
-    return found
+            parsed[-1][1].append(line.strip())
+    return parsed
 
 
 def _printed(words: list[str], servers: ExitStack) -> str:
     tool, *arguments = words
     if arguments[-1:] == ["&"]:
         assert tool == "python"
-        server = servers.enter_context(
-            subprocess.Popen([sys.executable, *arguments[:-1]], stdout=subprocess.PIPE, text=True)
-        )
-        servers.callback(server.kill)
-        assert server.stdout is not None
-        assert "serving" in server.stdout.readline()
+        servers.enter_context(_served(arguments[:-1]))
         return ""
     if tool == "python":
         done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
@@ -129,8 +134,31 @@ def _printed(words: list[str], servers: ExitStack) -> str:
     return result.stdout
 
 
-def _check(where: str, printed: str, shown: list[str]) -> None:
+@contextmanager
+def _served(arguments: list[str]) -> Iterator[None]:
+    """Run a server until the page ends. Its port is in the page's URLs, so another user of it is waited for."""
+    deadline = time.monotonic() + PATIENCE
+    line = ""
+    while "serving" not in line:
+        server = subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        if "serving" not in line:
+            error = server.communicate()[1]
+            assert "Address already in use" in error, error
+            assert time.monotonic() < deadline, "the port stays in use"
+            time.sleep(0.5)
+    try:
+        yield
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def _check(where: str, printed: str, expected: list[str]) -> None:
     """Find the shown lines among the printed ones, in their order."""
     remaining = iter(line.strip() for line in printed.splitlines())
-    missing = [line for line in shown if line not in remaining]
+    missing = [line for line in expected if line not in remaining]
     assert not missing, f"{where}\nprinted\n{printed}"
