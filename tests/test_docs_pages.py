@@ -25,7 +25,6 @@ NOT_RUN = {
 """Blocks of each page that a comment keeps from being run: a change here is seen by a reviewer."""
 
 ONLY_SHOWN = {
-    "CONTRIBUTING.md": 1,
     "docs/how-to/own-list.md": 1,  # test_docs.py runs it on the real list
 }
 """Blocks that are neither run nor written as a file."""
