@@ -28,7 +28,7 @@ from align_data.signals.score import SHOWN
 EVERYWHERE = (
     "Every command that reports has `--json`, on standard output.",
     "Exit codes: 0 done, 1 failed with a sentence that says what to do, 2 wrong options, 130 stopped by Ctrl-C.",
-    "Standard output has what was asked for, standard error all else; if the former cannot be written, that is a 1.",
+    "Results go to standard output, everything else to standard error; results that cannot be written are a 1.",
     "",
     "`--memory` takes a number and a unit, KB, MB, GB or TB (also KiB and so on), each 1,024 of the one before.",
     "",
@@ -147,7 +147,12 @@ def python() -> str:
         "",
     ]
     for shown in (opened, audit):
-        lines += [f".. autoclass:: {shown.__module__}.{shown.__name__}", "   :members:", ""]
+        lines += [
+            f".. autoclass:: {shown.__module__}.{shown.__name__}",
+            "   :members:",
+            "   :exclude-members: __init__",
+            "",
+        ]
     lines += ["```", "", "## Errors", "", "Every error that a user can cause or mend is an `AlignDataError`.", ""]
     lines += ["```{eval-rst}"]
     for kind in raised:

@@ -67,6 +67,15 @@ def test_readme_is_short() -> None:
     assert len(README.split()) <= MOST_WORDS
 
 
+def test_a_decision_has_its_context_and_what_follows() -> None:
+    pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    assert len(pages) >= 15
+    for number, page in enumerate(pages, 1):
+        assert page.name.startswith(f"{number:04d}-")
+        headings = re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences"], page.name
+
+
 def test_links_in_the_docs_lead_somewhere() -> None:
     for page in [
         *PAGES,
