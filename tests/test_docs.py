@@ -16,6 +16,7 @@ from align_data.data.layout import contracts
 from align_data.recipes.operators import OPERATORS
 from align_data.recipes.reading import builtin
 from align_data.signals import SIGNALS
+from align_data.sources.lists import FORMATS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MOST_WORDS = 700
@@ -37,7 +38,7 @@ def test_generated_files_are_what_make_docs_writes() -> None:
     assert module.old() == []
 
 
-def test_every_command_signal_operator_recipe_and_table_is_documented() -> None:
+def test_every_command_signal_operator_recipe_format_and_table_is_documented() -> None:
     cli, signals, recipes, tables = map(text, ("cli.md", "signals.md", "reference/recipes.md", "reference/tables.md"))
     guides = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "tutorial.md", *DOCS.glob("how-to/*.md")))
     for name in COMMANDS:
@@ -53,6 +54,8 @@ def test_every_command_signal_operator_recipe_and_table_is_documented() -> None:
     for recipe in builtin():
         assert f"## {recipe}\n" in recipes
         assert f"`{recipe}`" in text("how-to/recipes.md")
+    for input_format in FORMATS.values():
+        assert input_format.title in text("how-to/own-list.md")
     for contract in contracts():
         assert f"## {contract.table}\n" in tables
 
