@@ -21,6 +21,7 @@ from align_data.decoding.inspected import STATUSES as LOOKING
 from align_data.fetching.outcome import STATUSES as FETCHING
 from align_data.fetching.outcome import retryable
 from align_data.recipes.model import Recipe
+from align_data.recipes.operators import OPERATORS
 from align_data.recipes.reading import builtin, json_schema, load
 from align_data.signals import SIGNALS
 from align_data.signals.score import SHOWN
@@ -103,12 +104,20 @@ def tables() -> str:
 
 
 def recipes() -> str:
-    """Return the reference of the recipes that come with the package: every rule with its source."""
+    """Return the reference of operators, and of the recipes that come with the package: every rule with its source."""
+    tests = (
+        (f"`{operator.name}`", f"`{operator.signal}`" if operator.signal else "", operator.about)
+        for operator in OPERATORS.values()
+    )
     lines = [
         "# Recipes",
         "",
         "Made by `make docs` from the files in `filters/`. A threshold that no source states is `chosen`.",
         "[Write a recipe](../how-to/recipes.md) says how to make one of your own.",
+        "",
+        "## Operators",
+        "",
+        *table(["operator", "only of", "meaning"], tests),
         "",
     ]
     for name in builtin():

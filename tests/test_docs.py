@@ -50,6 +50,7 @@ def test_every_command_signal_operator_recipe_format_and_table_is_documented() -
         assert signal.source
         assert signal.unit
     for operator in OPERATORS:
+        assert f"| `{operator}` |" in recipes
         assert f"`{operator}`" in text("how-to/recipes.md")
     for recipe in builtin():
         assert f"## {recipe}\n" in recipes
