@@ -16,7 +16,9 @@ ABLATION_ARMS ?= none,recipe,random,oracle
 ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 64000
 ABLATION_SIDE := 128
 
-.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-audit docs job-zip clean
+SITE = $(BIN)/python -m sphinx -W --keep-going --quiet --nitpicky --fresh-env -b html docs docs/_build/html
+
+.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-audit docs docs-check picture job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -111,9 +113,16 @@ bench-images: $(VENV)/.installed-bench  ## fetching, measuring and export of ima
 bench-audit: $(VENV)/.installed-bench  ## the audit page of ten million pairs against measuring them
 	$(BIN)/python benchmarks/audit.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
 
-docs: $(VENV)/.installed-test  ## what is generated: docs/cli.md, docs/signals.md, schemas/recipe.schema.json, docs/report.png
+docs: $(VENV)/.installed-docs  ## write the generated pages anew, and build the site: docs/_build/html/index.html
 	$(BIN)/python docs/generate.py
+	$(SITE)
+
+docs-check: $(VENV)/.installed-docs  ## fail where a generated page is old, or the site does not build without a warning
+	$(BIN)/python docs/generate.py --check
+	$(SITE)
+
+picture: $(VENV)/.installed-test  ## docs/report.png anew, with Chromium
 	$(BIN)/python docs/picture.py
 
 clean:  ## remove what the others made
-	rm -rf $(VENV) $(DEMO) $(ABLATION) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(ABLATION) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -4,7 +4,7 @@
     python benchmarks/spark_text_half.py --scale 1000000 4000000 16000000
 
 Both run on local[2]. --scale runs ours alone at several sizes, and prints what each pass costs a pair and the largest
-resident set of any Python worker: what docs/scaling.md is made of.
+resident set of any Python worker: what docs/explanation/scaling.md is made of.
 """
 
 from __future__ import annotations

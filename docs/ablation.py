@@ -1,4 +1,4 @@
-"""Write docs/ablation.md, its picture and README's table from finished ablations: `python docs/ablation.py`.
+"""Write docs/explanation/ablation.md, its pictures and README's table from finished ablations.
 
 The first is what `make ablate` did, the second what `make ablate-each` did: every rule left out once; the third what
 `make ablate-sizes` did: less of the raw and of the filtered pairs.
@@ -14,7 +14,7 @@ from picture import ROOT, take
 
 WRITTEN = (
     "Written by `python docs/ablation.py` from what `make ablate`, `make ablate-each` and `make ablate-sizes` found on "
-    "the tiny web (`examples/tiny_web.py`), whose noise is known; [the lab book](LOG.md) has what led here."
+    "the tiny web (`examples/tiny_web.py`), whose noise is known; [the lab book](../LOG.md) has what led here."
 )
 WHAT_FOLLOWS = (
     "Arms of exactly the recipe's pairs are one run with it: no arm has pairs without an image or copies of evaluation "
@@ -25,6 +25,7 @@ AS_MANY = (
     "`fraction:0.25` is a quarter of the recipe's pairs, `fraction:0.25:none` a quarter of all. More raw pairs change "
     "nothing that three seeds could show; a tenth as many filtered ones cannot be told from all the raw ones."
 )
+PAGE = ROOT / "docs" / "explanation"
 RUN, EACH, SIZES = (ROOT / "ablation" / name for name in ("out", "each", "sizes"))
 
 
@@ -98,13 +99,13 @@ def main() -> None:
         "![R@1 against the number of pairs, raw and filtered](ablation-sizes.png)",
         "",
     ]
-    (ROOT / "docs" / "ablation.md").write_text("\n".join(lines), encoding="utf-8")
+    (PAGE / "ablation.md").write_text("\n".join(lines), encoding="utf-8")
     readme = ROOT / "README.md"
     shown = "\n".join(table(run, ["none", "random"]))
     pattern = r"(?<=<!-- ablation -->\n).*?(?=<!-- /ablation -->)"
     readme.write_text(re.sub(pattern, lambda _: f"{shown}\n", readme.read_text(), flags=re.DOTALL), encoding="utf-8")
-    take(RUN / "ablation.html", "#arms", 1240, ROOT / "docs" / "ablation.png")
-    take(SIZES / "ablation.html", "#sizes", 420, ROOT / "docs" / "ablation-sizes.png")
+    take(RUN / "ablation.html", "#arms", 1240, PAGE / "ablation.png")
+    take(SIZES / "ablation.html", "#sizes", 420, PAGE / "ablation-sizes.png")
 
 
 if __name__ == "__main__":

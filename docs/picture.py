@@ -1,6 +1,6 @@
 """Take docs/report.png, README's picture of the audit page, of a tiny web; without Chromium it stays as it is.
 
-`make docs` runs it. The picture is of the same numbers each time; its pixels depend on the browser and its fonts.
+`make picture` runs it. The picture is of the same numbers each time; its pixels depend on the browser and its fonts.
 """
 
 from __future__ import annotations

@@ -1,51 +1,64 @@
-"""The docs fail with the code: what is generated, what README shows, and what must be documented."""
+"""The docs fail with the code: what is generated, what must be documented, where links lead, how long README is."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
-import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from docs_pages import DOCS, PAGES, ROOT
 
 from align_data import __version__
-from align_data.cli import COMMANDS
+from align_data.cli import COMMANDS, main
+from align_data.data.layout import contracts
 from align_data.recipes.operators import OPERATORS
 from align_data.recipes.reading import builtin
 from align_data.signals import SIGNALS
+from align_data.sources.lists import FORMATS
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MOST_WORDS = 700
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
 
 
 def test_generated_files_are_what_make_docs_writes() -> None:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    assert len(module.generated()) == 6
     for path, content in module.generated().items():
         assert path.read_text(encoding="utf-8") == content, f"{path.name} is old: make docs"
+    assert module.old() == []
 
 
-def test_every_command_signal_operator_and_recipe_is_documented() -> None:
-    cli, signals = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "signals.md"))
+def test_every_command_signal_operator_recipe_format_and_table_is_documented() -> None:
+    cli, signals, recipes, tables = map(text, ("cli.md", "signals.md", "reference/recipes.md", "reference/tables.md"))
+    guides = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "tutorial.md", *DOCS.glob("how-to/*.md")))
     for name in COMMANDS:
         assert f"## align-data {name}\n" in cli
-        assert f"align-data {name}" in README
+        assert f"align-data {name}" in guides
     for name, signal in SIGNALS.items():
         assert f"| `{name}` |" in signals
         assert signal.about.endswith(".")
         assert signal.source
         assert signal.unit
     for operator in OPERATORS:
-        assert operator in README
+        assert f"| `{operator}` |" in recipes
+        assert f"`{operator}`" in text("how-to/recipes.md")
     for recipe in builtin():
-        assert f"`{recipe}`" in README
+        assert f"## {recipe}\n" in recipes
+        assert f"`{recipe}`" in text("how-to/recipes.md")
+    for input_format in FORMATS.values():
+        assert input_format.title in text("how-to/own-list.md")
+    for contract in contracts():
+        assert f"## {contract.table}\n" in tables
 
 
 def test_the_changelog_knows_this_version() -> None:
@@ -54,69 +67,58 @@ def test_the_changelog_knows_this_version() -> None:
     assert "## [Unreleased]" in changelog
 
 
+def test_readme_is_short() -> None:
+    assert len(README.split()) <= MOST_WORDS
+
+
+def test_a_decision_has_its_context_and_what_follows() -> None:
+    pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    assert len(pages) >= 15
+    for number, page in enumerate(pages, 1):
+        assert page.name.startswith(f"{number:04d}-")
+        headings = re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences"], page.name
+
+
+PATH = re.compile(r"(?<![\w/.-])((?:[a-z_-]+/)+[a-z_0-9-]+\.(?:py|yaml|md|json))\b")
+NEW = {
+    "align_data/signals/blur.py",
+    "align_data/sources/lists/orc.py",
+    "tests/test_orc.py",
+}
+"""Files that CONTRIBUTING's examples add."""
+
+
+def test_files_that_the_docs_name_exist() -> None:
+    named = set()
+    for page in (*PAGES, ROOT / "Makefile"):
+        if page.name != "LOG.md":  # a lab book is of its day
+            named |= set(PATH.findall(page.read_text(encoding="utf-8")))
+    roots = (ROOT, ROOT / "align_data")
+    ours = {path for path in named if any((root / path.partition("/")[0]).is_dir() for root in roots)}
+    assert len(ours) > 40
+    assert {path for path in ours if not any((root / path).exists() for root in roots)} == NEW
+
+
 def test_links_in_the_docs_lead_somewhere() -> None:
     for page in [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        *(ROOT / "docs").glob("*.md"),
+        *PAGES,
+        ROOT / "CHANGELOG.md",
         *(ROOT / "benchmarks").glob("*.md"),
+        *(ROOT / "examples").rglob("*.md"),
     ]:
         for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
-
-
-def blocks() -> list[tuple[str, list[str]]]:
-    """Return the commands of README's console blocks, each with the lines shown below it."""
-    found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], []))
-            else:
-                found[-1][1].append(line.strip())
-    return found
-
-
-def test_readmes_commands_run_and_print_what_it_shows(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    recipes = dict(re.findall(r"```yaml\n# (\w+\.yaml)\n(.*?)```", README, re.DOTALL))
-    assert {"mine.yaml", "best.yaml"} <= recipes.keys()
-    for name, recipe in recipes.items():
-        (tmp_path / name).write_text(recipe, encoding="utf-8")
-    tools = {
-        "python": [sys.executable],
-        "align-data": [sys.executable, "-c", "from align_data.cli import main; main()"],
-    }
-    assert len(blocks()) > 8
-    with ExitStack() as servers:
-        _run_all(tools, tmp_path, servers)
-
-
-def _run_all(tools: dict[str, list[str]], folder: Path, servers: ExitStack) -> None:
-    for command, shown in blocks():
-        name, *arguments = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
-        if arguments[-1] == "&":
-            line = [*tools[name], *arguments[:-1]]
-            server = servers.enter_context(subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, text=True))
-            servers.callback(server.kill)
-            assert server.stdout is not None
-            assert "serving" in server.stdout.readline()
-            continue
-        done = subprocess.run([*tools[name], *arguments], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        printed = {line.strip() for line in done.stdout.splitlines()}
-        missing = [line for line in shown if line and line not in printed]
-        assert not missing, f"{command}\nprinted\n{done.stdout}"
 
 
 REAL = ROOT.parent / "shared" / "data" / "urls"
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real lists are not in the repository, and not here")
-def test_the_real_audit_in_readme_is_the_real_one(tmp_path: Path) -> None:
-    (shown,) = re.findall(r"<!-- laion_10000 -->\n```text\n(.*?)```", README, re.DOTALL)
+def test_the_real_audit_in_the_docs_is_the_real_one(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"<!-- laion_10000 -->\n```text\n(.*?)```", text("how-to/own-list.md"), re.DOTALL)
     arguments = ["run", str(REAL / "laion_10000.parquet"), "--recipe", "align", "--out", str(tmp_path / "out")]
-    code = "from align_data.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    printed = {line.strip() for line in done.stdout.splitlines()}
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    printed = {line.strip() for line in result.stdout.splitlines()}
     assert [line for line in shown.splitlines() if line.strip() not in printed] == []

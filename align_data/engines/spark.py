@@ -253,7 +253,7 @@ _SIGNS = (
     ),
     (
         r"No module named '",
-        "the executors lack a package that align-data needs: ship a packed virtual environment (README)",
+        "the executors lack a package that align-data needs: ship a packed virtual environment (docs/how-to/spark.md)",
     ),
     (
         r"No space left on device|File too large|Disk quota exceeded",

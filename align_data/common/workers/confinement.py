@@ -1,7 +1,7 @@
 """What a process that decodes bytes of strangers gives up: privileges, the network, files, other processes, resources.
 
 Each is the kernel's own, needs no privilege and stays for the life of the process. Where a kernel does not have one
-the others hold: docs/confinement.md says what is in force where, and what this is not.
+the others hold: docs/explanation/confinement.md says what is in force where, and what this is not.
 """
 
 from __future__ import annotations
