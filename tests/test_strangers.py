@@ -41,7 +41,7 @@ from align_data.storage import names
 from align_data.storage.manifests import checked
 from align_data.storage.store import Store
 from align_data.train.ablate import runs
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
 TARS = [
@@ -644,7 +644,7 @@ def test_a_member_of_a_size_below_zero_ends_the_reading(place: Place, reader: st
     "content", [b"", b"5", b"[]", b"{}", b'{"metrics": 5, "facts": {}}', b'{"metrics": {"a": "x"}}']
 )
 def test_a_run_that_is_no_result_is_a_sentence(tmp_path: Path, content: bytes) -> None:
-    cell = runs.Cell("none", ("0" * 32,), Settings(), "key")
+    cell = runs.Cell("none", ("0" * 32,), TrainSettings(), "key")
     out = Store(tmp_path)
     assert runs.stored(out, cell) is None
     out.write_bytes("runs/key.json", content)

@@ -16,7 +16,7 @@ from align_data.stages.audit.survey import Survey
 if TYPE_CHECKING:
     from align_data.report.thumbnails import SamplePictures
     from align_data.train.ablate import Ablation
-    from align_data.train.search import Found  # Pillow, which counting does not need
+    from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
 
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
@@ -41,7 +41,7 @@ def ablation_html(found: Ablation) -> str:
     return page
 
 
-def search_html(found: Found) -> str:
+def search_html(found: SearchResults) -> str:
     """Return what a search found as a page of pictures."""
     page = drawing()
     from align_data.report.thumbnails import of_images  # noqa: PLC0415 - Pillow, which counting does not need

@@ -27,7 +27,7 @@ from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
     from align_data.train.ablate.results import Ablation
-    from align_data.train.search import Found  # Pillow, which counting does not need
+    from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
 LONGEST = 5_000
 """Characters of a text that are shown: some are megabytes long."""
@@ -79,7 +79,7 @@ def ablation_page(found: Ablation) -> str:
     )
 
 
-def search_page(found: Found, pictures: Pictures, asked: Pictures) -> str:
+def search_page(found: SearchResults, pictures: Pictures, asked: Pictures) -> str:
     """Return what a search found as a page; `pictures` are by uid, those of the query's images (`asked`) by name."""
     return _render("search.html.j2", charted=False, found=found, pictures=pictures, asked=asked)
 

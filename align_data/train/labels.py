@@ -43,13 +43,13 @@ def read_templates(file: str) -> tuple[str, ...]:
     return templates
 
 
-def _lines(file: str, what: str) -> tuple[str, ...]:
+def _lines(file: str, kind: str) -> tuple[str, ...]:
     try:
         lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"cannot read the {what} in {file}: it is not UTF-8") from None
+        raise InputError(f"cannot read the {kind} in {file}: it is not UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the {what} in {file}: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"cannot read the {kind} in {file}: {getattr(error, 'strerror', None) or error}") from error
     return tuple(line.strip() for line in lines if line.strip())
 
 
@@ -75,9 +75,9 @@ def read_labels(file: str) -> dict[str, str]:
         raise InputError(f"{file}: uid, url and label must be texts or numbers, and are no lists") from None
     twice = rows.filter(pl.col(key).is_duplicated())
     if len(twice):
-        first, second = twice.filter(pl.col(key) == twice[key][0])["label"][:2]
+        one_label, other_label = twice.filter(pl.col(key) == twice[key][0])["label"][:2]
         raise InputError(
-            f"{file} says of {twice[key][0]} that it is {first!r} and that it is {second!r}: one label each"
+            f"{file} says of {twice[key][0]} that it is {one_label!r} and that it is {other_label!r}: one label each"
         )
     return dict(rows.iter_rows())
 
@@ -89,24 +89,26 @@ def of_images(
 
     Raises InputError where the labels are of other pairs, or where two pairs of an image have different ones.
     """
-    found: dict[int, str] = {}
+    by_image: dict[int, str] = {}
     for uid, url, image in zip(uids, urls, image_of, strict=True):
         label = labels.get(uid, labels.get(url))
-        if label is not None and found.setdefault(image, label) != label:
-            raise InputError(f"the image of {uid} is labelled {found[image]!r} and {label!r}: an image has one class")
-    if not found:
+        if label is not None and by_image.setdefault(image, label) != label:
+            raise InputError(
+                f"the image of {uid} is labelled {by_image[image]!r} and {label!r}: an image has one class"
+            )
+    if not by_image:
         raise InputError(
             f"none of the {len(labels):,} labels is of a pair in the shards: a label is known by the pair's uid or url"
         )
-    return found
+    return by_image
 
 
 def numbers(labels: Iterable[str], classes: tuple[str, ...]) -> list[int]:
     """Return the place of each label among the classes; InputError for one that is none of them."""
     places = {name: place for place, name in enumerate(classes)}
-    found = []
+    indices = []
     for label in labels:
         if label not in places:
             raise InputError(f"the label {label!r} is none of the {len(classes):,} classes{nearest(label, classes)}")
-        found.append(places[label])
-    return found
+        indices.append(places[label])
+    return indices

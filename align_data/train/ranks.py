@@ -44,11 +44,11 @@ def parallel(module: nn.Module, rank: Rank, device: torch.device) -> nn.Module:
 
 def mean(value: Tensor) -> float:
     """Return the mean of a number over the processes."""
-    found = value.detach().clone()
+    total = value.detach().clone()
     if distributed.is_initialized():
-        distributed.all_reduce(found)
-        found /= distributed.get_world_size()
-    return float(found)
+        distributed.all_reduce(total)
+        total /= distributed.get_world_size()
+    return float(total)
 
 
 def wait() -> None:

@@ -25,7 +25,7 @@ from align_data.common.secrets import mask
 from align_data.storage.confined import open_file
 from align_data.storage.store import Store, writing
 from align_data.train.model import TOKENIZER, quiet
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
 RUN, METRICS, CHECKPOINT, TRAINED = "run.json", "metrics.jsonl", "checkpoint.pt", "trained.json"
@@ -54,10 +54,10 @@ class Folder:
         self.path = path
         self._store = Store(path)
 
-    def begin(self, settings: Settings, shards: Shards, writes: bool) -> dict[str, Any] | None:
+    def begin(self, settings: TrainSettings, shards: Shards, writes: bool) -> dict[str, Any] | None:
         """Return what a run of the same came to, if it has ended; OutputError if the folder is another run's."""
         chosen = settings.model_dump()
-        asked = {"settings": chosen, "shards": shards.identity, "version": __version__}
+        request = {"settings": chosen, "shards": shards.identity, "version": __version__}
         run = self._json(RUN)
         for name in self._store.names() if writes else ():
             if re.fullmatch(rf"{re.escape(_SAVING)}[a-z0-9_]{{8}}", name):
@@ -68,14 +68,14 @@ class Folder:
         if not isinstance(before, dict):
             raise self.broken(RUN, TypeError("its settings are not what a run writes"))
         differs = [key for key in chosen if run and before.get(key) != chosen[key]]
-        differs += [key for key in ("shards", "version") if run and run.get(key) != asked[key]]
+        differs += [key for key in ("shards", "version") if run and run.get(key) != request[key]]
         if differs:
             raise OutputError(
                 f"{self.path} holds a run with other {', '.join(differs)}: choose another --out, or remove it "
                 "to begin anew"
             )
         if writes:
-            self._store.write_bytes(RUN, json.dumps({**asked, "from": mask(shards.store.url)}, indent=1).encode())
+            self._store.write_bytes(RUN, json.dumps({**request, "from": mask(shards.store.url)}, indent=1).encode())
         return self._json(TRAINED)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -149,11 +149,11 @@ class Folder:
         """Take away lines of steps that will be made again."""
         try:
             lines = (self._store.read_bytes(METRICS) or b"").decode().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            past = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self.broken(METRICS, error) from error
-        if len(kept) < len(lines):
-            self._store.write_bytes(METRICS, "".join(kept).encode())
+        if len(past) < len(lines):
+            self._store.write_bytes(METRICS, "".join(past).encode())
 
     def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
         """Write the model, and then what the run came to; the checkpoint is needed no more."""

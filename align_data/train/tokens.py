@@ -45,18 +45,18 @@ def _tokenizer(model: models.WordPiece) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[Ids]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Ids]:
     """Return the ids of each text, at most `most`; the last one stays the one that ends a text."""
     tokenizer.no_padding()
-    tokenizer.enable_truncation(most)
-    return [np.array(one.ids, np.int64) for one in tokenizer.encode_batch(list(texts))]
+    tokenizer.enable_truncation(max_length)
+    return [np.array(encoding.ids, np.int64) for encoding in tokenizer.encode_batch(list(texts))]
 
 
-def padded(some: Sequence[Ids], pad: int = 0) -> tuple[Ids, Ids]:
+def padded(sequences: Sequence[Ids], pad: int = 0) -> tuple[Ids, Ids]:
     """Return ids as one array, as long as the longest text, and which of them are tokens: both (texts, tokens)."""
-    length = max(len(one) for one in some)
-    ids, mask = np.full((len(some), length), pad, np.int64), np.zeros((len(some), length), np.int64)
-    for row, one in enumerate(some):
+    length = max(len(sequence) for sequence in sequences)
+    ids, mask = np.full((len(sequences), length), pad, np.int64), np.zeros((len(sequences), length), np.int64)
+    for row, one in enumerate(sequences):
         ids[row, : len(one)] = one
         mask[row, : len(one)] = 1
     return ids, mask
