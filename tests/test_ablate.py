@@ -163,9 +163,9 @@ def test_names_of_arms() -> None:
         "without:aspekt": "r has no rule aspekt (did you mean aspect?)",
         "only:n_chars": "the ledger was decided without the rule n_chars",
         "without:": "there is no arm without:",
-        "fraction:1.5": "fraction:1.5 is no arm; write it as fraction:0.1",
-        "fraction:nan": "fraction:nan is no arm",
-        "fraction:0.5:random": "is no arm",
+        "fraction:1.5": "fraction:1.5 is not an arm; write it as fraction:0.1",
+        "fraction:nan": "fraction:nan is not an arm",
+        "fraction:0.5:random": "is not an arm",
     }.items():
         with pytest.raises(RecipeError, match=re.escape(said)):
             arms_of([name], plan)
@@ -377,7 +377,7 @@ def test_a_run_that_diverges_is_a_failure_of_its_own(case: Case, monkeypatch: py
     monkeypatch.setenv(ablate_fakes.DIVERGES, "none:0")
     alone = case.run("--seeds", "1", out="alone", arms="none")
     assert alone.exit_code == 1
-    assert "every run failed; the first said: the loss is no number (nan) at step 3" in alone.stderr
+    assert "every run failed; the first error: the loss is no number (nan) at step 3" in alone.stderr
 
 
 def test_a_process_that_dies_ends_the_run_and_what_was_finished_stays(

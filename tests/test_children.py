@@ -242,7 +242,7 @@ def test_a_child_that_says_nothing_is_ended(evil: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(decoding, "SLACK", 0.3)
     good, silent, closed, last = looked(tmp_path, ["good", "silence", "closed pipes", "good"], seconds=0.1)
     assert good == last == Inspected(**evil_child.seen(4))
-    assert silent == Inspected("hung", "not done after 0.1 s", bytes=7, decodable=False)
+    assert silent == Inspected("hung", "not finished after 0.1 s", bytes=7, decodable=False)
     assert closed == Inspected("crashed", f"the decoder ended by {workers.WRONG}", bytes=12, decodable=False)
 
 

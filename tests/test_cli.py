@@ -75,7 +75,7 @@ def test_stage_by_stage_is_the_same_as_run(tmp_path: Path, dataset: Path) -> Non
     assert decided == {"ledger": "mine", "pairs": 7, "kept": 1, "dropped": 5, "pending": 1}
     audits = [call("audit", place, "--recipe", "mine", "--json").stdout for place in (out, dataset)]
     assert audits[0].replace(str(out), str(dataset)) == audits[1]  # a note names the command that goes on from there
-    assert "measured before: n_words, " in call("measure", out).stdout
+    assert "already measured: n_words, " in call("measure", out).stdout
 
 
 def test_audit_json_is_what_others_build_on(dataset: Path) -> None:
@@ -224,8 +224,8 @@ def test_recipes_and_signals(tmp_path: Path) -> None:
         (["audit", "nothing", "--recipe", "align"], 1, "Error: nothing is not a dataset"),
         (["why", "nothing"], 2, "give one of UID, --url and --text"),
         (["signals", "n_wrds"], 1, "Error: there is no signal n_wrds (did you mean n_words?)"),
-        (["ingset"], 2, "there is no command ingset (did you mean ingest?); there are: run, "),
-        (["ingest", "x.csv", "--out", "o", "--memory", "lots"], 2, "'lots' is no size; write it as 4GB or 500MB"),
+        (["ingset"], 2, "there is no command ingset (did you mean ingest?); the commands are: run, "),
+        (["ingest", "x.csv", "--out", "o", "--memory", "lots"], 2, "'lots' is not a size; write it as 4GB or 500MB"),
         (["ingest", "x.csv", "--out", "o", "--memory", "512"], 2, "512 of what? write a unit: 512MB, or 512GB"),
         (["measure", "no set"], 1, "no set is not a dataset; make one with: align-data ingest INPUT... --out 'no set'"),
         (["ingest", "x.csv", "--outt", "o"], 2, "No such option '--outt'"),

@@ -274,7 +274,7 @@ def test_another_delimiter_is_recognised_where_it_alone_makes_sense(
 def test_a_delimiter_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("url;x|url\tcaption;caption|y\n")
     (tmp_path / "m.csv").write_text("http://u/1|a;http://u/2\nhttp://u/3|b;http://u/4\n")
-    with pytest.raises(InputError, match="separated by semicolons or vertical bars; say by which with --delimiter"):
+    with pytest.raises(InputError, match="separated by semicolons or vertical bars; choose one with --delimiter"):
         rows_of(tmp_path / "m.csv")
     assert len(values(tmp_path / "m.csv", Reading("|"))) == 2
     with pytest.raises(InputError, match="no column found"):

@@ -606,7 +606,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     def load(path: str, device: str | None = None) -> Fake:
         assert device in (None, "cpu")
         if path != "model":
-            raise AlignDataError(f"{path} is no model that can be opened")
+            raise AlignDataError(f"{path} is not a model that can be opened")
         return model
 
     monkeypatch.setitem(sys.modules, "align_data.train.model", SimpleNamespace(Dual=SimpleNamespace(load=load)))
@@ -701,15 +701,15 @@ def test_every_mistake_is_a_sentence(shards: Path, tmp_path: Path) -> None:
     labels.write_text("uid,label\nx,cat\n")
     evaluation, looking = ("evaluate", "model", shards), ("search", "model", shards)
     for code, says, *arguments in (
-        (1, "is no model", "evaluate", "nowhere", shards),
-        (1, "is no model", "search", "nowhere", shards, "--text", "x"),
+        (1, "is not a model", "evaluate", "nowhere", shards),
+        (1, "is not a model", "search", "nowhere", shards, "--text", "x"),
         (1, "has no shards", "evaluate", "model", empty),
         (1, "the shards have no pair", "evaluate", "model", tmp_path / "no-pair"),
         (1, "the shards have no pair", "search", "model", tmp_path / "no-pair", "--text", "x"),
-        (2, "say what to look for: --text or --image", *looking),
-        (2, "say what to look for: --text or --image", *looking, "--minus-text", "x"),
-        (2, "a text to look for is empty", *looking, "--text", " "),
-        (1, "is no image that can be read", *looking, "--image", words),
+        (2, "give a query: --text or --image", *looking),
+        (2, "give a query: --text or --image", *looking, "--minus-text", "x"),
+        (2, "a query text is empty", *looking, "--text", " "),
+        (1, "is not an image that can be read", *looking, "--image", words),
         (1, "cannot read the image", *looking, "--image", tmp_path / "absent.png"),
         (1, "cancel out", *looking, "--text", "3", "--minus-text", "3"),
         (1, "has no place for the class", *evaluation, "--labels", labels, "--classes", words, "--templates", words),
@@ -761,7 +761,7 @@ def test_a_trained_model_is_evaluated_and_searched_with(trained: tuple[Path, Pat
     shown = call("search", model, shards, "--image", tmp_path / "query.png", "--find", "texts", "--top", 5)
     assert "two red and four green" in shown.stdout
     nowhere = call("evaluate", tmp_path / "nowhere", shards, code=1).stderr
-    assert "nowhere is no model that can be opened" in " ".join(nowhere.split())
+    assert "nowhere is not a model that can be opened" in " ".join(nowhere.split())
 
 
 def test_help_loads_no_torch() -> None:

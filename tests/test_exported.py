@@ -253,7 +253,7 @@ def test_every_form_can_be_verified(exported: Path, tmp_path: Path, form: Form) 
 )
 def test_what_is_no_manifest_is_a_sentence(exported: Path, tmp_path: Path, change: Callable[[Any], Any]) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(change(json.loads((exported / "webdataset" / MANIFEST).read_text()))))
-    with pytest.raises(DatasetError, match="is no manifest of an export"):
+    with pytest.raises(DatasetError, match="is not a manifest of an export"):
         verify(Store(tmp_path), 2, Silent())
 
 

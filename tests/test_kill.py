@@ -78,7 +78,7 @@ def test_an_interrupt_ends_with_a_sentence(
     _, said = process.communicate(timeout=60)
     if process.returncode:  # it may have been faster
         assert process.returncode == 130
-        assert b"Stopped. What was finished stays: the same command goes on from there." in said
+        assert b"Stopped. Finished work is kept: run the same command again to continue." in said
         assert b"Traceback" not in said
 
 

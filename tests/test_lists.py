@@ -180,7 +180,7 @@ def test_gzip_ends_in_zeros_and_goes_on_in_members(tmp_path: Path, zeros: int) -
         _, account, _ = take(tmp_path / name.replace(".", "-"), tmp_path / name)
         assert account.pairs == 3
     (tmp_path / "l.jsonl.gz").write_bytes(content + bytes(zeros) + b"garbage")
-    with pytest.raises(InputError, match="something that is not gzip stands behind its end"):
+    with pytest.raises(InputError, match="data that is not gzip follows its end"):
         take(tmp_path / "bad", tmp_path / "l.jsonl.gz")
 
 

@@ -200,7 +200,7 @@ def test_a_host_that_asks_for_a_day_is_asked_once_by_all_parts_children_and_runs
         monkeypatch.setattr(backoff, "now", lambda: later)
         assert 1 <= asked() <= 2
     reasons = set(read(dataset, "images")["reason"].drop_nulls())
-    assert reasons >= {"not asked: the host said before, HTTP 429, Retry-After: 86400"}
+    assert reasons >= {"not requested: the host answered before, HTTP 429, Retry-After: 86400"}
 
 
 def test_a_wait_of_seconds_is_one_of_all_children(tmp_path: Path) -> None:

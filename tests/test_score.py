@@ -612,7 +612,7 @@ def test_taking_a_rule_out_resolves_again_and_the_sentence_says_it(unscored: Dat
         decided(unscored, "top_fraction: 0.3")
         .tops["similarity.eye"]
         .sentence("r")
-        .endswith("(100.00%); warning: 4 were asked for, the others equal the lowest of them")
+        .endswith("(100.00%); warning: 4 were requested; the others tie with the lowest of them")
     )
     plant(unscored, "eye", [None] * POOL)
     decided(unscored, "top_fraction: 0.3")
@@ -646,15 +646,15 @@ def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: D
     ]
     for reads in readers:
         reads()
-    assert not any("measured anew" in note for note in audit(unscored, "mine").notes)
+    assert not any("measured again" in note for note in audit(unscored, "mine").notes)
     plant(unscored, "eye", [0.2, 0.1] * (POOL // 2))
     for reads in readers:
         with pytest.raises(
-            DatasetError, match=r"decided before similarity\.eye was measured anew; decide again: align-d"
+            DatasetError, match=r"decided before similarity\.eye was measured again; filter again: align-d"
         ):
             reads()
     assert (
-        audit(unscored, "mine").notes[-1] == "decided before these were measured anew, so filter again: similarity.eye"
+        audit(unscored, "mine").notes[-1] == "decided before these were measured again, so filter again: similarity.eye"
     )
 
 
@@ -753,7 +753,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> None:
         @classmethod
         def load(cls, path: str, device: str | None = None) -> Eye:
             if path != "eye":
-                raise TrainError(f"{path} is no model that can be opened")
+                raise TrainError(f"{path} is not a model that can be opened")
             return Eye(digest=str(device))
 
     stand_in = ModuleType("align_data.train.model")
@@ -796,7 +796,7 @@ def test_the_command(copy: World, tmp_path: Path) -> None:
 def test_what_the_command_refuses_is_a_sentence(copy: World, dataset_without_images: Path) -> None:
     url = copy.dataset.store.url
     for arguments, said in (
-        (["nothing", url, "--as", "eye"], "Error: nothing is no model that can be opened"),
+        (["nothing", url, "--as", "eye"], "Error: nothing is not a model that can be opened"),
         (["eye", url, "--as", "Eye"], "Error: 'Eye' cannot be a score's name"),
         (["eye", dataset_without_images, "--as", "eye"], "has no images to score: run align-data fetch"),
         (["eye", f"{url}/no", "--as", "eye"], "is not a dataset; make one with"),

@@ -309,7 +309,7 @@ def test_a_note_that_names_other_files_is_a_sentence(place: Place, key: str, nam
     (folder / "plan.json").write_bytes(checked(PLAN))
     (folder / "part-00000.json").write_bytes(checked(note))
     outside, tars = place.tree("sentinel"), place.tree("dataset", "bytes")
-    with pytest.raises(DatasetError, match=r"part-00000.json is not what a takedown notes: it names the file"):
+    with pytest.raises(DatasetError, match=r"part-00000.json is not a note of a takedown: it names the file"):
         place.takedown(uids=["0" * 32])
     assert (place.tree("sentinel"), place.tree("dataset", "bytes")) == (outside, tars)
     assert set(place.tree("dataset", "bytes")) == set(tars)

@@ -468,19 +468,17 @@ def test_bad_input_is_a_sentence(squares: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="has no shards: give the folder that `align-data export` wrote"):
         Shards.open(str(tmp_path / "empty"))
-    with pytest.raises(
-        TrainError, match=r"has 2 pairs of those asked for, less than a batch of 32: .* smaller --batch"
-    ):
+    with pytest.raises(TrainError, match=r"has 2 pairs of the selection, less than a batch of 32: .* smaller --batch"):
         train(Shards.open(squares, [f"{n:032x}" for n in (1, 2)]), tmp_path / "few", asked(), Silent())
-    with pytest.raises(TrainError, match="there is no step"):
+    with pytest.raises(TrainError, match="less than one batch"):
         run(squares, tmp_path / "m", samples=31)
     with pytest.raises(TrainError, match="the device nonsense cannot be used"):
         train(Shards.open(squares), tmp_path / "d", asked(), Silent(), device="nonsense")
-    with pytest.raises(TrainError, match="is no model that can be opened"):
+    with pytest.raises(TrainError, match="is not a model that can be opened"):
         Dual.load(str(tmp_path / "empty"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(OutputError, match="is not empty, and no training run's folder"):
+    with pytest.raises(OutputError, match="is not empty, and not a training run's folder"):
         run(squares, tmp_path / "mine")
     run(squares, tmp_path / "m", samples=64)
     with pytest.raises(OutputError, match="a run with other samples, seed: choose another --out"):
@@ -502,7 +500,7 @@ def test_no_room_for_a_checkpoint_is_a_sentence(squares: str, tmp_path: Path, mo
         run(squares, tmp_path / "m")
     monkeypatch.undo()
     (tmp_path / "m" / "checkpoint.pt").write_bytes(b"half")
-    with pytest.raises(TrainError, match=r"checkpoint\.pt cannot be read: .*remove it to begin anew"):
+    with pytest.raises(TrainError, match=r"checkpoint\.pt cannot be read: .*remove it to start over"):
         run(squares, tmp_path / "m")
 
 

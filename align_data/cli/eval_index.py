@@ -16,13 +16,13 @@ _SHOWN = 10
 
 @click.command("eval-index", short_help="Hash evaluation images, so that copies of them can be kept out.")
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|TAR...")
-@click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
-@click.option("--workers", type=click.IntRange(1, 1024), help="Child processes; one a processor unless given.")
+@click.option("--out", required=True, metavar="FILE", help="Parquet file to write.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Child processes (default: one per processor).")
 @json_option
 def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: bool) -> None:
     """Hash evaluation images, so that copies of them can be kept out of training.
 
-    The signals eval_distance and eval_nearest compare each fetched image's pHash with these.
+    The signals eval_distance and eval_nearest compare the pHash of each fetched image with this index.
 
     \b
     Example:

@@ -72,9 +72,9 @@ def command(model: str, shards: str, device: str | None, seed: int, as_json: boo
 def _classes(labels: str | None, classes: str | None, templates: str | None) -> Classes | None:
     """Read what was given for classification, before anything takes long."""
     if classes is not None and labels is None:
-        raise click.UsageError("--classes says what there is, and not what each pair is: give --labels too")
+        raise click.UsageError("--classes lists the classes, not the class of each pair: give --labels too")
     if templates is not None and classes is None:
-        raise click.UsageError("--templates is for the names in --classes: give them too")
+        raise click.UsageError("--templates needs the names of the classes: give --classes too")
     if labels is None:
         return None
     names = read_classes(classes) if classes is not None else ()

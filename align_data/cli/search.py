@@ -80,7 +80,7 @@ def command(
       align-data search model shards --image photo.jpg --find texts
     """
     if not texts and not images:
-        raise click.UsageError("say what to look for: --text or --image")
+        raise click.UsageError("give a query: --text or --image")
     parts = [
         *(_image(file, 1.0) for file in images),
         *(_text(text, text_weight) for text in texts),
@@ -102,7 +102,7 @@ def command(
 
 def _text(text: str, weight: float) -> Part:
     if not text.strip():
-        raise click.UsageError("a text to look for is empty")
+        raise click.UsageError("a query text is empty")
     return Part("text", text, weight)
 
 

@@ -119,7 +119,7 @@ class Decoder:
 
     def _verdict(self, died: ChildDiedError) -> tuple[str, str]:
         if died.slow:
-            return "hung", f"not done after {self._decoding.limits.seconds:g} s"
+            return "hung", f"not finished after {self._decoding.limits.seconds:g} s"
         return "crashed", f"the decoder ended by {died.how}"
 
     def _started(self) -> Child:
@@ -135,15 +135,15 @@ class Decoder:
                 self.close()
         if self._child is not None:
             return self._child
-        raise EngineError(f"no child process can decode images here: each ends by {how}")
+        raise EngineError(f"no child process can decode images here: each ends with {how}")
 
     def _bury(self, died: ChildDiedError) -> None:
         self.close()
         self._killed += died.how == signal.SIGKILL.name
         if self._killed >= _KILLED:
             raise EngineError(
-                "the child processes that decode images are killed, one after another: there may be too little memory "
-                "here for so many; give fewer --workers"
+                "the child processes that decode images are killed one after another: there may be too little memory "
+                "for so many; use fewer --workers"
             ) from None
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ MEMORY_REASON = "takes more memory than an image may have"
 
 STATUSES: Mapping[str, str] = {
     "ok": "an image; all of its pixels could be decoded, where that was asked",
-    "not_an_image": "begins like no image format that is known here",
+    "not_an_image": "does not begin like any image format that is known here",
     "broken": "a decoder refused it",
     "too_many_pixels": "larger than --max-pixels by its header; not decoded",
     "memory": "decoding it took more memory than a child process has",

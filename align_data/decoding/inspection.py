@@ -52,7 +52,7 @@ def inspect(
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         inspected = inspected._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)
     if inspected.format is None:
-        return _unusable(inspected, "not_an_image", "begins like no image format")
+        return _unusable(inspected, "not_an_image", "does not begin like any image format")
     partial, error = _opened(inspected, content, tools)
     if error is None:
         return partial
@@ -92,7 +92,7 @@ def _sized(inspected: Inspected, size: tuple[int, int], max_pixels: int) -> Insp
     """Put in the upright image's width and height."""
     width, height = size
     if not 0 < min(size) <= max(size) <= _LONGEST:
-        return _unusable(inspected, "broken", f"{width:,} x {height:,} pixels are no size")
+        return _unusable(inspected, "broken", f"{width:,} x {height:,} pixels is not a valid size")
     inspected = inspected._replace(width=width, height=height)
     if width * height > max_pixels:
         return _unusable(inspected, "too_many_pixels", f"{width:,} x {height:,} pixels")

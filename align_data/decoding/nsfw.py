@@ -117,7 +117,7 @@ class NsfwModel:
             return read_card(self.card)
         raise InputError(
             f"there is no card {self.card}{nearest(self.card, ready)}; there are: {', '.join(ready)}; "
-            "a file of your own is given by a path that ends in .yaml"
+            "for a file of your own, give a path that ends in .yaml"
         )
 
 
@@ -151,7 +151,7 @@ def tried(scorer: Scorer) -> None:
 def _ended(died: ChildDiedError, seconds: float) -> str:
     if died.slow:
         return f"was not opened, or did not score an image, within {seconds:g} s"
-    return f"ended the process that tried it, by {died.how}: it is damaged, or needs more memory than there is"
+    return f"ended the process that tried it with {died.how}: it is damaged, or needs more memory than is available"
 
 
 class _Classifier:

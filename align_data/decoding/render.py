@@ -102,7 +102,7 @@ def render(content: bytes, how: How) -> Rendered:
 def _rendered(content: bytes, how: How) -> Rendered:
     format = sniff(content[:HEAD], OPTIONAL)
     if format is None:
-        raise UnrenderableError("begins like no image format")
+        raise UnrenderableError("does not begin like any image format")
     header = strip.header(content, format)
     stays = header is not None and header.plain and how.target(header.width, header.height) == header[:2]
     bare = strip.strip(content, format) if stays else None

@@ -242,8 +242,8 @@ def _translated(text: str, log: Path) -> AlignDataError:
             return arrived(*json.loads(base64.b64decode(ours[1])))
     for sign, sentence in _SIGNS:
         if re.search(sign, text):
-            return EngineError(f"{sentence}; Spark's own words are in {log}")
-    return EngineError(f"Spark gave up: {text.strip().splitlines()[0][:200]}; all of its words are in {log}")
+            return EngineError(f"{sentence}; Spark's own message is in {log}")
+    return EngineError(f"Spark failed: {text.strip().splitlines()[0][:200]}; its full message is in {log}")
 
 
 _SIGNS = (

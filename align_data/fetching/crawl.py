@@ -276,7 +276,7 @@ class Crawl:
         else:
             self._settle(job, outcome)
         if host.silent >= _GIVEN_UP:
-            reason = f"not asked: {host.silent} others of the host came to nothing, the last one: {outcome.reason}"
+            reason = f"not requested: {host.silent} URLs of the host failed in a row, the last one: {outcome.reason}"
             until = backoff.now() + _GIVEN_UP_FOR
             self._leave_alone(host, Notice(name, until, outcome.status, reason, outcome.retryable, asked=False))
         self._fill()
@@ -303,7 +303,7 @@ class Crawl:
         host.until, host.waited = max(host.until, now + seconds), host.waited + extension
         job.tries += 1
         notice = Notice(
-            name, backoff.now() + seconds, "rate_limited", f"not asked: the host said before, {outcome.reason}"
+            name, backoff.now() + seconds, "rate_limited", f"not requested: the host answered before, {outcome.reason}"
         )
         if host.waited > _PATIENCE_IN_ALL and seconds <= PATIENCE:
             notice = replace(notice, until=backoff.now() + _GIVEN_UP_FOR, asked=False)

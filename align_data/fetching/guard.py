@@ -105,7 +105,7 @@ def networks(texts: Iterable[str]) -> tuple[str, ...]:
         try:
             spelled.add(str(_network(text)))
         except ValueError as error:
-            raise InputError(f"{text} is no network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
+            raise InputError(f"{text} is not a network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
     return tuple(sorted(spelled))
 
 
@@ -128,7 +128,7 @@ class Guard:
         try:
             address: Address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
-            return f"{text} is no IP address"
+            return f"{text} is not an IP address"
         meant = _within(address)
         denied = next(
             (cidr for cidr in self.denied for possible in meant if possible in _network(cidr)),
@@ -149,7 +149,11 @@ class Guard:
     def socket(self, info: Sequence[Any]) -> Socket:
         """Make the socket for an address of getaddrinfo; RefusedAddressError for one that may not be connected to."""
         family, kind, protocol, _, address = info
-        why = self.why_not(address[0]) if family in (socket.AF_INET, socket.AF_INET6) else f"{address} is no IP address"
+        why = (
+            self.why_not(address[0])
+            if family in (socket.AF_INET, socket.AF_INET6)
+            else f"{address} is not an IP address"
+        )
         if why is not None:
             raise RefusedAddressError(why)
         return Socket(family, kind, protocol)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 STATUSES: Mapping[str, str] = {
-    "untried": "nobody has asked for it: no pair that the ledger keeps open needs it",
+    "untried": "not requested: no pair that the ledger keeps open needs it",
     "ok": "fetched; its bytes are in `bytes/`",
     "http_404": "the server answered with this status; likewise every other one from 100 to 599 that brings no picture",
     "rate_limited": "the server asked to come back later than this run waits (429, or 503 with Retry-After)",

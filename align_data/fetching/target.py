@@ -124,11 +124,11 @@ def _without_dots(path: str) -> str:
 def _refusal(url: URL, guard: Guard | None) -> Outcome | None:
     host = host_of(url)
     if not _NAME.fullmatch(host) and not _is_ipv6(host):
-        return Outcome("bad_url", f"{host!r} cannot be a host's name")
+        return Outcome("bad_url", f"{host!r} is not a valid host name")
     if url.port == 0:
         return Outcome("bad_url", "port 0")
     if guard is not None and url.port in BAD_PORTS:
-        return Outcome("refused_port", f"port {url.port} is not HTTP's")
+        return Outcome("refused_port", f"port {url.port} is not for HTTP")
     return _number_in_disguise(host, guard) if guard is not None else None
 
 
@@ -144,7 +144,7 @@ def _number_in_disguise(host: str, guard: Guard) -> Outcome | None:
     try:
         address = socket.inet_ntoa(socket.inet_aton(host.removesuffix(".")))
     except OSError:
-        return Outcome("bad_url", f"{host} is no address") if _NUMBER_LAST.search(host) else None
+        return Outcome("bad_url", f"{host} is not an address") if _NUMBER_LAST.search(host) else None
     if address == host:
         return None
     why = guard.why_not(address)

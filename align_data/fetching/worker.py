@@ -29,7 +29,7 @@ HANDLER = "align_data.fetching.worker:handler"
 _LOOKUPS = 64
 """Names that are looked up at once, at least: the system's resolver holds a thread for each."""
 _MOST_LOOKUPS = 512
-_BANNED = Outcome("taken_down", "a takedown asked for these bytes by their SHA-256")
+_BANNED = Outcome("taken_down", "these bytes were taken down by their SHA-256")
 REASON = 300
 """Characters of a reason, at most."""
 

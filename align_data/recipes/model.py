@@ -104,7 +104,7 @@ class Rule(BaseModel):
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"{value:.3g} is beyond what 64 bits hold" if abs(value) < 1e300 else "too large")
             if isinstance(value, str) and not encodable(value):
-                raise ValueError("a text has half of a surrogate pair, which is no character")
+                raise ValueError("a text has half of a surrogate pair, which is not a character")
 
     def _value(self, name: str) -> Any:
         return getattr(self, "in_" if name == "in" else name)

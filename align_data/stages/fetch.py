@@ -265,7 +265,7 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
                     _write_chunk(run, table, number, state.filter(pl.col("chunk") == number), rows, part)
         except ChildDiedError as died:
             raise EngineError(
-                f"the process that fetches ended: {died.how}; what it had finished stays, run again to go on"
+                f"the process that fetches ended: {died.how}; finished work is kept, run the command again to continue"
             ) from None
         finally:
             child.close()

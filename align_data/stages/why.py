@@ -106,7 +106,7 @@ def _rejected(dataset: Dataset, url: str | None) -> str:
                 for row in piece.filter(pl.col("detail") == url[:DETAIL]).iter_rows(named=True):
                     return f"row {row['row']} of {row['source']} was rejected with it: {row['reason']}"
     number = manifest.rows if manifest else 0
-    return f"the {number:,} rows that are no pairs are in {dataset.store.url}/rejected"
+    return f"the {number:,} rejected rows are in {dataset.store.url}/rejected"
 
 
 def _matching(uid: str | None, url: str | None, text: str | None) -> pl.Expr:
@@ -241,7 +241,7 @@ def _image(dataset: Dataset, part: int, url: str) -> tuple[list[str], Place | No
         rows = sorted_rows(table, part, ["url", *names]).filter(pl.col("url") == url).rows()
         _, status, reason, *where = rows[0]
         if status == "untried":
-            return ["the image has not been asked for"], None
+            return ["the image has not been requested"], None
         if status != "ok":  # of fetching, and then content says the same again; or of decoding, and the bytes are there
             return [f"the image is not usable: {status}" + (f" ({reason})" if reason else "")], place
         if where:

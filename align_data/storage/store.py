@@ -217,7 +217,7 @@ class Store:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise DatasetError(f"another align-data process is at work in {self.url}; wait for it to end") from None
+                raise DatasetError(f"another align-data process is working in {self.url}; wait for it to end") from None
             self.sweep()
             yield
 

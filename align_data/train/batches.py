@@ -93,7 +93,7 @@ class Feed:
                 samples.append(sample)
                 tick(1)
         if len(samples) < self.settings.batch:
-            selection = " of those asked for" if self.shards.only is not None else ""
+            selection = " of the selection" if self.shards.only is not None else ""
             raise TrainError(
                 f"{self.shards.store.url} has {len(samples):,} pairs{selection}, less than a batch of "
                 f"{self.settings.batch:,}: give more pairs, or a smaller --batch{self._unread()}"

@@ -37,9 +37,7 @@ def read_templates(file: str) -> tuple[str, ...]:
         raise InputError(f"{file} has no templates: write one on each line, such as {TEMPLATES[0]}")
     for template in templates:
         if template.count("{}") != 1:
-            raise InputError(
-                f"{file}: the template {template!r} has no place for the class, or several: write {{}} once"
-            )
+            raise InputError(f"{file}: the template {template!r} must contain {{}} exactly once")
     return templates
 
 
@@ -72,13 +70,11 @@ def read_labels(file: str) -> dict[str, str]:
     try:
         rows = rows.select(pl.col(key, "label").cast(pl.String)).drop_nulls().unique(maintain_order=True)
     except pl.exceptions.PolarsError:
-        raise InputError(f"{file}: uid, url and label must be texts or numbers, and are no lists") from None
+        raise InputError(f"{file}: uid, url and label must be texts or numbers, not lists") from None
     twice = rows.filter(pl.col(key).is_duplicated())
     if len(twice):
         one_label, other_label = twice.filter(pl.col(key) == twice[key][0])["label"][:2]
-        raise InputError(
-            f"{file} says of {twice[key][0]} that it is {one_label!r} and that it is {other_label!r}: one label each"
-        )
+        raise InputError(f"{file} labels {twice[key][0]} both {one_label!r} and {other_label!r}: give one label each")
     return dict(rows.iter_rows())
 
 
@@ -98,7 +94,7 @@ def of_images(
             )
     if not by_image:
         raise InputError(
-            f"none of the {len(labels):,} labels is of a pair in the shards: a label is known by the pair's uid or url"
+            f"none of the {len(labels):,} labels matches a pair in the shards: labels are matched by uid or url"
         )
     return by_image
 
@@ -109,6 +105,6 @@ def numbers(labels: Iterable[str], classes: tuple[str, ...]) -> list[int]:
     indices = []
     for label in labels:
         if label not in places:
-            raise InputError(f"the label {label!r} is none of the {len(classes):,} classes{nearest(label, classes)}")
+            raise InputError(f"the label {label!r} is not one of the {len(classes):,} classes{nearest(label, classes)}")
         indices.append(places[label])
     return indices

@@ -107,7 +107,7 @@ def train(
     where the folder is another run's, or cannot be written.
     """
     if settings.steps < 1:
-        raise TrainError(f"{settings.samples:,} samples are less than a batch of {settings.batch:,}: there is no step")
+        raise TrainError(f"{settings.samples:,} samples are less than one batch of {settings.batch:,}")
     if threads is not None or (settings.size == "tiny" and settings.init is None):
         torch.set_num_threads(threads or 1)
     folder = Folder(out)
@@ -196,7 +196,7 @@ class _TrainingRun:
                 return
             if not self._at.batch:  # else epoch would follow empty epoch
                 raise TrainError(
-                    f"{self._feed.shards.store.url} has no batch any more at step {self._at.step + 1:,}: "
+                    f"{self._feed.shards.store.url} has no batch left at step {self._at.step + 1:,}: "
                     f"{'; '.join(self._feed.shards.skipped.values())}; run it again where the shards are there"
                 )
             self._at = self._at._replace(epoch=self._at.epoch + 1, batch=0)

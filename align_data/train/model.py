@@ -158,7 +158,7 @@ def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
     except Exception as error:
         message = str(error).strip().partition("\n")[0] or type(error).__name__
         raise TrainError(
-            f"{path} is no model that can be opened ({message}): give a folder that `align-data train` wrote, or a "
+            f"{path} is not a model that can be opened ({message}): give a folder that `align-data train` wrote, or a "
             "checkpoint of transformers' AlignModel with its tokenizer.json"
         ) from error
     return _usable(model), tokenizer, _side(folder, model)

@@ -63,7 +63,7 @@ class Folder:
             if re.fullmatch(rf"{re.escape(_SAVING)}[a-z0-9_]{{8}}", name):
                 self._store.clear(name, re.compile(".+"))  # of a run that was killed at its end
         if run is None and [name for name in self._store.names() if not name.startswith(".")]:
-            raise OutputError(f"{self.path} is not empty, and no training run's folder: choose another --out")
+            raise OutputError(f"{self.path} is not empty, and not a training run's folder: choose another --out")
         before = run.get("settings") if run else {}
         if not isinstance(before, dict):
             raise self.broken(RUN, TypeError("its settings are not what a run writes"))
@@ -72,7 +72,7 @@ class Folder:
         if differs:
             raise OutputError(
                 f"{self.path} holds a run with other {', '.join(differs)}: choose another --out, or remove it "
-                "to begin anew"
+                "to start over"
             )
         if writes:
             self._store.write_bytes(RUN, json.dumps({**request, "from": mask(shards.store.url)}, indent=1).encode())
@@ -91,7 +91,7 @@ class Folder:
 
     def broken(self, name: str, error: Exception) -> TrainError:
         """Return what is raised for a file that is not as a run writes it."""
-        return TrainError(f"{self.path / name} cannot be read: {error}; remove {self.path} to begin anew")
+        return TrainError(f"{self.path / name} cannot be read: {error}; remove {self.path} to start over")
 
     def tokenizer(self) -> Tokenizer | None:
         """Return the tokenizer that the run has learnt, if it has."""
@@ -110,7 +110,9 @@ class Folder:
         path = self.path / METRICS
         with writing(path), os.fdopen(open_file(self._store.root, METRICS, _APPEND), "a") as file:
             if os.fstat(file.fileno()).st_nlink > 1:
-                raise OutputError(f"{path} has another name, where it would change too: put a copy in its place")
+                raise OutputError(
+                    f"{path} is hard-linked under another name, which would change too: replace it by a copy"
+                )
             file.write(json.dumps(line) + "\n")
 
     def save(self, position: Position, model: nn.Module, steps: Optimizer) -> None:
@@ -141,7 +143,7 @@ class Folder:
             steps.load_state_dict(state["optimizer"])
             position = Position(*state["position"])
         except Exception as error:  # there is no end to what a damaged file can bring about
-            raise TrainError(f"{path} cannot be read: {error}; remove it to begin anew") from error
+            raise TrainError(f"{path} cannot be read: {error}; remove it to start over") from error
         self._keep_metrics(position.step)
         return position
 

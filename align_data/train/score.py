@@ -72,7 +72,7 @@ def _images(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Manifest[ImagesMeta
         )
     if "decodable" not in fresh(dataset, "image", pairs):
         raise DatasetError(
-            f"it is not known which images of {url} can be decoded, or no longer: run align-data measure {quoted}"
+            f"it is unknown, or outdated, which images of {url} can be decoded: run align-data measure {quoted}"
         )
     return images
 

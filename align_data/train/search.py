@@ -81,7 +81,7 @@ def combine(vectors: Vectors, weights: Sequence[float]) -> Vectors:
     """Return the weighted sum (dim,) of unit vectors (parts, dim), of unit length; InputError where it is nothing."""
     total = (unit(vectors).astype(np.float64) * np.array(weights)[:, None]).sum(axis=0)
     if np.linalg.norm(total) < _NOTHING:
-        raise InputError("the parts of the query cancel out, so nothing is asked for: change one of them or its weight")
+        raise InputError("the parts of the query cancel out: change one of them or its weight")
     combined: Vectors = unit(total[None])[0]
     return combined
 
@@ -98,7 +98,7 @@ def _embedded(model: Encoder, part: Part) -> Vectors:
         # As an export would have it: what is searched has gone that way.
         return sound(model.images(centre(render(part.image, How()).content, model.side)[None]))
     except (InputError, UnrenderableError) as error:
-        raise InputError(f"{part.name} is no image that can be read: {error}") from error
+        raise InputError(f"{part.name} is not an image that can be read: {error}") from error
 
 
 def search(

@@ -66,7 +66,7 @@ def audit(dataset: Dataset, name: str) -> Audit:
     ledger = open_ledger(dataset, name)
     found = count(name, ledger.plan, ledger.masks, state_of(dataset, ledger.plan))
     if anew := outdated(dataset, ledger):
-        found.notes.append(f"decided before these were measured anew, so filter again: {', '.join(anew)}")
+        found.notes.append(f"decided before these were measured again, so filter again: {', '.join(anew)}")
     return found
 
 

@@ -60,7 +60,7 @@ class TakedownPlan:
         )
         valid &= all(isinstance(word, str) for word in (*self.banned, *self.shards, *self.unread, *self.same_bytes))
         if not valid or not set(self.forget) <= {"ngrams", "texts"}:
-            raise ValueError("it says something else than a takedown's plan")
+            raise ValueError("it is not a takedown's plan")
 
 
 @dataclass

@@ -56,7 +56,7 @@ def _arms(name: str, plan: Plan) -> list[Arm]:
 
 def _rule(name: str, plan: Plan) -> str:
     if not plan.rule(name).in_force:
-        raise RecipeError(f"the ledger was decided without the rule {name}, so no arm can be made by it")
+        raise RecipeError(f"the ledger was decided without the rule {name}, so it cannot define an arm")
     return name
 
 
@@ -68,7 +68,7 @@ def _fraction(name: str, text: str) -> Arm:
     except ValueError:
         share = 0
     if not 0 < share <= 1 or of not in ("none", "recipe"):
-        raise RecipeError(f"{name} is no arm; write it as fraction:0.1, of recipe's pairs, or fraction:0.1:none")
+        raise RecipeError(f"{name} is not an arm; write it as fraction:0.1, of recipe's pairs, or fraction:0.1:none")
     if share == 1:
         return Arm(of, of)
     return Arm(f"fraction:{share:g}" + (":none" if of == "none" else ""), "fraction", of, share)

@@ -94,7 +94,7 @@ def _pool(
     leaks, counted = leaking(pool.rows, found, allowed(pool.plan))
     if pool.unfetched:
         progress.say(
-            f"{pool.unfetched:,} of {pool.pairs:,} pairs are in no arm: nobody has fetched and measured their images; "
+            f"{pool.unfetched:,} of {pool.pairs:,} pairs are in no arm: their images are not fetched and measured; "
             "none is the whole pool only after align-data fetch --all"
         )
     if counted.pairs:

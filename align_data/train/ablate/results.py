@@ -51,7 +51,7 @@ class Difference:
         """Say what can be said."""
         by = self.by
         if by.low is None or by.high is None:
-            return f"{self.arm} against {self.against}: {_points(by.mean)} at one seed, of which nothing follows"
+            return f"{self.arm} against {self.against}: {_points(by.mean)} at one seed, which proves nothing"
         interval = f"{_points(by.mean)}, 95 % interval {_points(by.low)} to {_points(by.high)}"
         if not self.distinguishable:
             return f"{self.arm} cannot be told from {self.against}: {interval}"

@@ -179,7 +179,7 @@ def stored(out: Store, cell: Cell) -> Done | None:
         return Done(cell.arm, cell.seed, len(cell.uids), metrics, dict(found["facts"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         where = out.path(f"{RUNS}/{cell.key}.json")
-        raise TrainError(f"{where} is not a run's result: {error!r}; remove it, and the run is made again") from error
+        raise TrainError(f"{where} is not a run's result: {error!r}; remove it to repeat the run") from error
 
 
 def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> list[Done]:
@@ -188,7 +188,7 @@ def run_all(job: Job, cells: Sequence[Cell], jobs: int, progress: Progress) -> l
     todo = {cell.key: cell for cell in cells if stored(out, cell) is None}
     if len(todo) < len(cells):
         taken = len(cells) - len(todo)
-        progress.say(f"{taken:,} of {len(cells):,} runs are there already, or are of the same pairs as another")
+        progress.say(f"{taken:,} of {len(cells):,} runs are finished already, or have the same pairs as another")
     failures: dict[str, str] = {}
     if todo:
         failures = _train(job, list(todo.values()), jobs, progress)
@@ -251,7 +251,7 @@ def _made(child: Child, cell: Cell, out: Store, check: Callable[[], None], tick:
         return str(error)
     except ChildDiedError as died:
         raise EngineError(
-            f"the process that trained {cell.arm}, seed {cell.seed}, ended by {died.how}: there may be too little "
-            "memory for so many; give fewer --jobs. What was finished stays: the same command goes on from there"
+            f"the process that trained {cell.arm}, seed {cell.seed}, ended with {died.how}: there may be too little "
+            "memory for so many; use fewer --jobs. Finished work is kept: run the same command again to continue"
         ) from None
     return None
