@@ -17,7 +17,7 @@ from rich.text import Text
 from align_data.common.progress import NONE, Tick
 from align_data.common.secrets import mask
 
-EVERY = 10.0
+LINE_SECONDS = 10.0
 """Seconds between two plain lines of a step."""
 _TELLING = 1.0
 """Seconds after which a rate is one."""
@@ -127,7 +127,7 @@ class PlainLines:
                 completed += units
                 totals.update(outcomes)
                 now = time.monotonic()
-                if now - printed_at < EVERY:
+                if now - printed_at < LINE_SECONDS:
                     return
                 printed_at = now
             rate = completed / (now - began)

@@ -146,7 +146,7 @@ def ablation(out: Console, results: Ablation) -> None:
 def _outcomes(out: Console, difference: Diff) -> None:
     """Print how many pairs have each outcome in one ledger and in the other."""
     table = Table(
-        title=f"Pairs by what {escape(difference.a)} (down) and {escape(difference.b)} decide", title_justify="left"
+        title=f"Outcomes in {escape(difference.a)} (down) and {escape(difference.b)} (across)", title_justify="left"
     )
     table.add_column(escape(difference.a))
     for name in OUTCOMES:

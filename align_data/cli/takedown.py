@@ -107,7 +107,7 @@ def _print(report: TakedownReport, dataset: str) -> None:
     for name in report.before:
         tell(f"finished an earlier takedown: {dataset}/{name}")
     for kind, counts in receipt.asked.items():
-        counted = ", ".join(f"{counts[name]:,} {label}" for name, label in _FOUND.items() if counts[name])
+        counted = ", ".join(f"{counts[name]:,} {label}" for name, label in _MATCHES.items() if counts[name])
         same = f" (the list of {counts['same_list_as']})" if "same_list_as" in counts else ""
         tell(f"{kind}: {counts['asked']:,} requested{same}" + (f": {counted}" if counted else ""))
     if report.nothing:
@@ -140,7 +140,7 @@ def _same_bytes(copies: Mapping[str, Any], *, dry_run: bool) -> str:
     return f"the same bytes: {copies['pairs']:,} pairs of {copies['urls']:,} other URLs ({went})"
 
 
-_FOUND = {
+_MATCHES = {
     "found": "found",
     "taken_down_before": "taken down before",
     "rejected_only": "only among rejected rows",

@@ -12,7 +12,7 @@ from align_data.common.errors import DatasetError
 from align_data.stages.verify import verify
 from align_data.storage.store import Store
 
-_SHOWN = 20
+_MAX_LISTED = 20
 
 
 @click.command("verify", short_help="Check every file of an export against its manifest.")
@@ -33,7 +33,7 @@ def command(folder: str, workers: int | None, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(check), "whole": check.whole})
     else:
-        for name, problem in list(check.differs.items())[:_SHOWN]:
+        for name, problem in list(check.differs.items())[:_MAX_LISTED]:
             note(f"{name} {problem}")
         if check.whole:
             tell(f"{check.pairs:,} pairs in {check.shards:,} files, {check.bytes:,} bytes: all as written")

@@ -45,8 +45,8 @@ def strip(content: bytes, format: str | None) -> bytes | None:
 
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_KNOWN = frozenset({0xC0, 0xC1, 0xC2})
-_DCT = _KNOWN | {0xC9, 0xCA}
+_HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+_DCT = _HUFFMAN_FRAMES | {0xC9, 0xCA}
 _EOI, _SOS, _COM, _APP0, _APP14 = 0xD9, 0xDA, 0xFE, 0xE0, 0xEE
 _APP = frozenset(range(0xE0, 0xF0))
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
@@ -113,7 +113,7 @@ def _jpeg_header(content: bytes) -> Header:
     if len(frames) != 1 or 0 in frames[0]:
         raise _MalformedError
     marker, bits, height, width, components = frames[0]
-    return Header(width, height, bits == 8 and components in (1, 3) and marker in _KNOWN, marker in _DCT)
+    return Header(width, height, bits == 8 and components in (1, 3) and marker in _HUFFMAN_FRAMES, marker in _DCT)
 
 
 def _jpeg(content: bytes) -> bytes:
@@ -201,7 +201,7 @@ _STILL = frozenset({b"VP8 ", b"VP8L"})
 _MOVING = frozenset({b"ANIM", b"ANMF"})
 _NEEDED = _STILL | _MOVING | {b"VP8X", b"ALPH"}
 _PICTURE = re.compile(rb"(VP8X)?(ALPH)?VP8[ L]")
-_ANIMATION, _ALPHA, _SAID = 0x02, 0x10, 0x2C
+_ANIMATION, _ALPHA, _METADATA_FLAGS = 0x02, 0x10, 0x2C
 """Flags of VP8X; those of ICC, EXIF and XMP are the last."""
 
 
@@ -257,5 +257,5 @@ def _webp(content: bytes) -> bytes:
     if len(body) + 12 == len(content):
         return content
     if body[:4] == b"VP8X":
-        body = body[:8] + bytes([body[8] & ~_SAID]) + body[9:]
+        body = body[:8] + bytes([body[8] & ~_METADATA_FLAGS]) + body[9:]
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body

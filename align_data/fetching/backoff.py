@@ -18,7 +18,7 @@ from pathlib import Path
 from align_data.fetching.outcome import STATUSES, Outcome
 from align_data.storage.store import Store
 
-KEPT = "_log/hosts.json"
+NOTICES_FILE = "_log/hosts.json"
 """Where a dataset has the notices that outlive a run."""
 LONGEST = 30 * 86400.0
 """Seconds for which a host is left alone, at most, whatever it asks for."""
@@ -111,8 +111,8 @@ def keep(store: Store, log: Path) -> None:
     finally:
         notices.close()
     with _KEEPING:
-        before = store.read_bytes(KEPT)
+        before = store.read_bytes(NOTICES_FILE)
         after = loaded(dumped([*loaded(before).values(), *requested]))
         content = dumped(after.values()).encode()
         if content != (before or dumped([]).encode()):
-            store.write_bytes(KEPT, content)
+            store.write_bytes(NOTICES_FILE, content)

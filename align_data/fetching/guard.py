@@ -51,7 +51,7 @@ _TRANSLATED = tuple(
 """IPv6 addresses that end in the IPv4 address which they stand for."""
 _REMEMBERED = 60.0
 """Seconds for which a name's addresses are remembered."""
-_KNOWN = 10_000
+_MAX_NAMES = 10_000
 """Names that are remembered, at most."""
 
 
@@ -180,7 +180,7 @@ class Resolver(AbstractResolver):
         if now - resolved_at > _REMEMBERED:
             addresses = self._let_through(host, await self._inner.resolve(host, port, family))
             self._cache[key] = (now, addresses)
-            if len(self._cache) > _KNOWN:
+            if len(self._cache) > _MAX_NAMES:
                 self._cache.popitem(last=False)
         return addresses
 

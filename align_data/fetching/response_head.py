@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from align_data.fetching.chunked_body import ChunkedBody
 
-MOST = 2**18
+MAX_HEAD = 2**18
 """Bytes of a head, as browsers have it."""
 READ = frozenset(
     {b"connection", b"content-range", b"location", b"proxy-authenticate", b"retry-after", b"upgrade", b"x-robots-tag"}
@@ -60,8 +60,8 @@ class Head:
             if self._come.startswith((b"\r", b"\n")):
                 self._come = self._come.lstrip(b"\r\n")
             end = _END.search(self._come, searched)
-            if (len(self._come) if end is None else end.end()) > MOST:
-                raise NoHeadError(f"a head of more than {MOST:,} bytes")
+            if (len(self._come) if end is None else end.end()) > MAX_HEAD:
+                raise NoHeadError(f"a head of more than {MAX_HEAD:,} bytes")
             if end is None:
                 _begin(bytes(self._come[:16]))
                 return b"", b""

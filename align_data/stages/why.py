@@ -208,7 +208,7 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, kno
 
 def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any]) -> Verdict:
     if not rule.in_force:
-        return Verdict(rule.name, "off", f"{rule.name} was taken out (--without): not asked")
+        return Verdict(rule.name, "off", f"{rule.name} was left out (--without)")
     verdict = "fail" if row["failed"] & rule.bit else "unknown" if row["unknown"] & rule.bit else "pass"
     request = f"{'your --set' if rule.overridden else plan.recipe.name} asks for {rule.request}"
     if verdict == "unknown":

@@ -43,7 +43,7 @@ class Rank:
 
 
 @dataclass
-class _Held:
+class _DecodedWindow:
     """Pairs that are ready: resized images, tokens, and whether they may be mirrored."""
 
     images: Pixels
@@ -71,7 +71,7 @@ class Feed:
     """Pairs whose image could not be decoded, so far."""
     _samples: list[Sample] | None = None
     """All pairs, where they fit."""
-    _cache: _Held | None = None
+    _cache: _DecodedWindow | None = None
 
     def __post_init__(self) -> None:
         self._resized = resized_side(self.side)
@@ -143,11 +143,11 @@ class Feed:
         size = self.settings.batch
         return [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
 
-    def _windows(self, order: np.random.Generator, skip: int) -> Iterator[_Held]:
+    def _windows(self, order: np.random.Generator, skip: int) -> Iterator[_DecodedWindow]:
         """Yield window after window, of this process's pairs; the next one is made while one is used."""
         names = [self.shards.names[i] for i in order.permutation(len(self.shards.names))]
         samples = (sample for name in names for sample in self.shards.whole(name))
-        future: Future[_Held] | None = None
+        future: Future[_DecodedWindow] | None = None
         while window := list(islice(samples, self.window)):
             batches = self._batches(order.permutation(len(window)))
             skipped = min(skip, len(batches))
@@ -162,7 +162,7 @@ class Feed:
         if future is not None:
             yield future.result()
 
-    def _decoded(self, samples: Sequence[Sample], together: int) -> _Held:
+    def _decoded(self, samples: Sequence[Sample], together: int) -> _DecodedWindow:
         """Make pairs ready; of an image that cannot be decoded, another of so many together takes the place.
 
         In windows those are a batch, for a run that goes on in the midst of one must come to the same pairs.
@@ -181,7 +181,7 @@ class Feed:
             rows = np.concatenate([_stand_ins(decodable, start, start + together) for start in starts])
             images, samples = images[rows], [samples[row] for row in rows.tolist()]
         texts = [sample.alt_text for sample in samples]
-        return _Held(images, encode(self._tokenizer, texts, self._tokens), sided(texts))
+        return _DecodedWindow(images, encode(self._tokenizer, texts, self._tokens), sided(texts))
 
     def _into(self, images: Pixels, row: int, sample: Sample) -> bool:
         try:
@@ -190,7 +190,7 @@ class Feed:
             return False
         return True
 
-    def _batch(self, window: _Held, rows: Rows, epoch: int, number: int) -> TrainingBatch:
+    def _batch(self, window: _DecodedWindow, rows: Rows, epoch: int, number: int) -> TrainingBatch:
         """Cut and mirror as chance has it, drawn for the whole batch: it is the same for any number of ranks."""
         chance = np.random.default_rng([self.settings.seed, 2, epoch, number])
         margin = self._resized - self.side

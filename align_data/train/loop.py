@@ -44,7 +44,7 @@ COLDEST = 0.01
 """The lowest temperature: below it the loss is all but a step, and training can break."""
 _LINES = 10
 """Steps between lines of metrics."""
-_SAID = 10
+_REPORTS = 10
 """How many times the loss is said in a run."""
 
 
@@ -239,7 +239,7 @@ class _TrainingRun:
             self._folder.note({**line, "temperature": temperature, "learning_rate": rate, **spent})
         if at.step == 1:
             progress.say(f"the first loss is {loss:.3f}; the logarithm of the batch is {math.log(settings.batch):.3f}")
-        elif at.step % max(1, settings.steps // _SAID) == 0:
+        elif at.step % max(1, settings.steps // _REPORTS) == 0:
             progress.say(
                 f"step {at.step:,} of {settings.steps:,}: loss {loss:.3f}, temperature {temperature:.3f}, "
                 f"{at.step * settings.batch / at.seconds:,.0f} pairs/s"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-PAD, UNKNOWN, FIRST, LAST = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
-SPECIAL = [PAD, UNKNOWN, FIRST, LAST]
+PAD, UNKNOWN, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+SPECIAL = [PAD, UNKNOWN, CLS, SEP]
 Ids = NDArray[np.int64]
 
 
@@ -31,8 +31,8 @@ def learn(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     )
     teacher.train_from_iterator(texts, trainer)
     tokenizer = _tokenizer(models.WordPiece(teacher.get_vocab(), unk_token=UNKNOWN))
-    places = [(name, SPECIAL.index(name)) for name in (FIRST, LAST)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{FIRST} $A {LAST}", special_tokens=places)
+    places = [(name, SPECIAL.index(name)) for name in (CLS, SEP)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=places)
     tokenizer.add_special_tokens(SPECIAL)
     return tokenizer
 

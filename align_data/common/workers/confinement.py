@@ -167,7 +167,7 @@ _MACHINES = {
     ),
 }
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 """Where in what a filter is given the call's number, the machine and the first argument's lower half are."""
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _X32, _CLONE_THREAD = 0x40000000, 0x00010000
@@ -199,5 +199,5 @@ def _filter(machine: _Machine) -> bytes:
         distance -= 1
         checks.append((test, distance, 0, number))
     checks += [(_EQUAL, 4, 0, _CLONE3), (_EQUAL, 0, 4, machine.clone)]
-    checks += [(_LOAD, 0, 0, _FIRST), (_ANY_BIT, 2, 0, _CLONE_THREAD)]
+    checks += [(_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 2, 0, _CLONE_THREAD)]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in (*checks, *ends))

@@ -9,7 +9,7 @@ from typing import IO
 
 from align_data.common.workers.frames import LENGTH, FrameError
 
-_SOME = 2**16
+_PIPE_BYTES = 2**16
 """Bytes that are read at once: what a pipe holds."""
 
 
@@ -62,7 +62,7 @@ class Pipes:
     def _read_available(self) -> bool:
         """Read what is there; return whether the child can still say something."""
         try:
-            received = os.read(self._out, _SOME)
+            received = os.read(self._out, _PIPE_BYTES)
         except BlockingIOError:
             return True
         self._buffer += received
