@@ -145,7 +145,7 @@ def command(
 
 
 def _check(form: str) -> None:
-    """Refuse options that would have no effect: whoever gives one relies on it."""
+    """Refuse options that would have no effect: a user who gives one relies on it."""
     if form in ("metadata", "uids") and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
         raise click.UsageError(f"{idle[0]} applies to shards with images, which --format {form} does not write")
     if form == "uids" and typed_options("strip_credentials"):

@@ -207,7 +207,7 @@ def _limits(options: dict[str, Any]) -> Limits:
 
 
 def _hosts(file: Path) -> dict[str, int]:
-    """Read lines of host and number; InputError names the line that is none."""
+    """Read lines of host and number; InputError names the first invalid line."""
     limits = {}
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()

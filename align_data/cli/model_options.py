@@ -16,7 +16,7 @@ from align_data.train.embed import Encoder
 from align_data.train.settings import PRESETS, TrainSettings
 
 _NAMED = 10
-"""Of what was passed over, so many are named."""
+"""Skipped items that are listed by name."""
 
 model_argument = click.argument("model", metavar="MODEL")
 shards_argument = click.argument("shards", metavar="SHARDS")
@@ -88,7 +88,7 @@ def settings_of(options: dict[str, Any]) -> TrainSettings:
 
 
 def load_model(model: str, device: str | None) -> Encoder:
-    """Open a trained model; a sentence where there is none, or where the extra is not installed."""
+    """Open a trained model; raise an error with advice if there is none, or if the extra is not installed."""
     with extra():
         from align_data.train.model import Dual  # noqa: PLC0415 - PyTorch takes seconds to load
     return Dual.load(model, device)

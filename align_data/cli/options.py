@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 WIDE = 110
-"""Columns of a table where nobody says how wide the terminal is."""
+"""Width of a table in columns where the terminal's width is unknown."""
 
 
 class Number(click.FloatRange):
@@ -71,7 +71,7 @@ class ByteSize(click.ParamType[int]):
 
 
 def before_page(path: Path) -> None:
-    """Raise an error if a page cannot be made or written, which is better said before a long count."""
+    """Raise an error if a page cannot be drawn or written, before a long count rather than after it."""
     drawing()
     with writing(path):
         os.stat(os.path.join(path.parent, ""))  # noqa: PTH116, PTH118 - pathlib drops the slash, which asks for a folder
@@ -236,7 +236,7 @@ def resources(options: dict[str, Any]) -> Resources:
 
 
 def progress() -> Progress:
-    """Return a progress bar, or plain lines where standard error is no terminal."""
+    """Return a progress bar, or plain lines if standard error is not a terminal."""
     return LiveBars() if sys.stderr.isatty() else PlainLines()
 
 

@@ -125,7 +125,7 @@ class Card(BaseModel):
         return view.crop((x, y, x + self.size[0], y + self.size[1]))
 
     def probabilities(self, output: NDArray[Any], model: str) -> list[float]:
-        """Return each class's probability from a model's output; SignalError if they are none."""
+        """Return each class's probability from a model's output; SignalError if the values are not probabilities."""
         values = np.asarray(output, dtype=np.float64).ravel()
         if values.size != len(self.classes):
             produced, named = f"{values.size} values for an image", f"{len(self.classes)} classes"

@@ -1,4 +1,4 @@
-"""What is looked for in an image, and what is seen: plain values, known to both sides of a child process."""
+"""The checks of an image and their values: plain values that both sides of a child process know."""
 
 from __future__ import annotations
 

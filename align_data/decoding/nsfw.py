@@ -53,7 +53,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class NsfwModel:
-    """The model that the user asked for, and its card."""
+    """The model that the user chose, and its card."""
 
     model: str
     """'nudenet', or the path of an .onnx file."""
@@ -217,7 +217,7 @@ class _NudeNet:
         self.detector.onnx_session = _session(_nudenet_model(), "NudeNet's model")
 
     def score(self, image: Image) -> float:
-        """Return the highest score of an exposed part of a body, 0 if there is none."""
+        """Return the highest score of an exposed body part, or 0."""
         if max(image.size) > MAX_SIDE:
             image = image.copy()
             image.thumbnail((MAX_SIDE, MAX_SIDE))
@@ -228,7 +228,7 @@ class _NudeNet:
 
 
 def _session(model: bytes, name: str) -> Any:
-    """Open a model on one thread; from bytes, so that what is run is what was hashed and nothing beside it."""
+    """Open a model on one thread; from bytes, so that exactly what was hashed is run."""
     _need("onnxruntime")
     onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()

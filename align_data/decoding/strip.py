@@ -1,4 +1,4 @@
-"""An image's bytes without what is said about it. No pixel is decoded for that, and every pixel stays what it was."""
+"""Removing metadata from an image's bytes, without decoding or changing any pixel."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
 _SEGMENTS = _SOF | _TABLES | _APP | {_SOS, _COM}
 """What a JPEG that anybody writes is made of. Others, and any marker without a length, make it uncertain."""
 _SCAN = 0
-"""In the place of a marker: the coded pixels that follow a SOS."""
+"""Pseudo-marker for the coded pixels that follow a SOS."""
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _IS_AFTER = np.array([_AFTER_SCAN.match(bytes((0xFF, value))) is not None for value in range(256)])
 _NEAR, _WINDOW = 2**13, 2**18
@@ -117,7 +117,7 @@ def _jpeg_header(content: bytes) -> Header:
 
 
 def _jpeg(content: bytes) -> bytes:
-    """Drop all that is said in APPn and COM, between scans too, and what follows the first picture."""
+    """Drop the metadata in APPn and COM, between scans too, and everything after the first picture."""
     view = memoryview(content)
     pieces: list[bytes | memoryview] = [view[:2]]
     same, frames, end = True, 0, 0

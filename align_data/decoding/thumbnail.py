@@ -14,7 +14,7 @@ HANDLER = "align_data.decoding.thumbnail:handler"
 SIDE = 144
 """Pixels of the longer side."""
 MAX_BYTES = 2**20
-"""Bytes of a picture, at most: one that is small already is not written anew."""
+"""Maximum bytes of a picture: one that is small already is not re-encoded."""
 SECONDS = 20.0
 _QUALITY = 72
 _MEMORY = 2**30

@@ -15,7 +15,7 @@ _END = b"0\r\n\r\n"
 
 
 class NoChunkError(Exception):
-    """What came is not a chunk. It is no ValueError: http.client takes each of these for a body that was cut short."""
+    """The received bytes are not a chunk. Not a ValueError: http.client takes those for a body that was cut short."""
 
 
 class ChunkedBody:
@@ -32,7 +32,7 @@ class ChunkedBody:
         self._over = False
 
     def take(self, data: bytes) -> bytes:
-        """Return a piece as plain chunks, and what follows the body as it is; NoChunkError for what is none."""
+        """Return a piece as plain chunks, and what follows the body unchanged; NoChunkError if it is not chunked."""
         if self._over:
             return data
         pieces, at = [], 0

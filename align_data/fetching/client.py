@@ -52,7 +52,7 @@ _NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", soc
 
 
 Room = Callable[[str], Free | None]
-"""Takes a slot for a connection to an address, and returns what frees it; None where there is none."""
+"""Takes a slot for a connection to an address, and returns a function that frees it; None if all are taken."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Visit:
         self.addresses: set[str] = set()
         """What it was connected to."""
         self._full: str | None = None
-        """An address that had no room when it was last asked for."""
+        """An address without a free connection at the last attempt."""
         self._session: aiohttp.ClientSession | None = None
         self._origin = ""
         self._protocol: ResponseHandler | None = None
@@ -209,7 +209,7 @@ class Visit:
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response that knows its connection also when it has let go of it."""
+    """A response that remembers its connection after releasing it."""
 
     protocol: ResponseHandler | None = None
     closed_by: asyncio.Future[None] | None = None

@@ -99,7 +99,7 @@ def plain(text: str) -> str:
 
 
 def networks(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return networks in one spelling, sorted; InputError for one that is none."""
+    """Return networks in canonical form, sorted; InputError for an invalid one."""
     spelled = set()
     for text in texts:
         try:
@@ -120,7 +120,7 @@ class Guard:
 
     @staticmethod
     def of(allowed: Iterable[str], denied: Iterable[str] = ()) -> Guard:
-        """Return a guard that allows and denies these networks; InputError for one that is none."""
+        """Return a guard that allows and denies these networks; InputError for an invalid one."""
         return Guard(networks(allowed), networks(denied))
 
     def why_not(self, text: str) -> str | None:

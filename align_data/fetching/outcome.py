@@ -51,11 +51,11 @@ class Outcome:
     status: str
     reason: str | None = None
     location: str | None = None
-    """Where a redirect leads: then there is no status yet."""
+    """Where a redirect leads; there is no status yet."""
     retry_after: float | None = None
     """Seconds after which the server wants to be asked again."""
     full: str | None = None
-    """The address that has all the connections that it may have: then there is no status yet."""
+    """The address without a free connection; there is no status yet."""
     retry: bool | None = None
     """Whether another run should ask again, where the status alone does not say it."""
 

@@ -36,7 +36,7 @@ class TrainingBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Rank:
-    """Which of so many processes this one is; each takes every so many-th pair of a batch."""
+    """Number of one of the processes; each takes every n-th pair of a batch."""
 
     number: int = 0
     of: int = 1
@@ -85,7 +85,7 @@ class Feed:
         return max(1, pairs // self.settings.batch) * self.settings.batch
 
     def read(self, progress: Progress) -> None:
-        """Read all that there is, if it fits; TrainError if there is less than a batch."""
+        """Read all pairs, if they fit in memory; TrainError if they are fewer than a batch."""
         limit = 2 * self.window
         samples: list[Sample] = []
         with progress.step("read the shards", self.shards.pairs, "pairs") as tick:

@@ -26,7 +26,7 @@ _THREADS = 4
 
 
 class Encoder(Protocol):
-    """What is needed of a model."""
+    """The methods that embedding needs of a model."""
 
     @property
     def side(self) -> int:
@@ -49,7 +49,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class EmbeddedBatch:
-    """Some pairs in the order of the shards, and their embeddings as far as they were asked for."""
+    """Pairs in the order of the shards, with the requested embeddings."""
 
     samples: list[Sample]
     images: Vectors
@@ -69,11 +69,11 @@ class Embedded:
     texts: Vectors
     undecodable: dict[str, str]
     skipped: dict[str, str]
-    """Shards that are damaged, and what is wrong with them."""
+    """Damaged shards, and what is wrong with them."""
 
 
 def embed(model: Encoder, shards: Shards, progress: Progress, *, size: int = BATCH) -> Embedded:
-    """Embed all pairs; DatasetError where there are none."""
+    """Embed all pairs; DatasetError if there are none."""
     identities: list[tuple[str, str, str]] = []
     images, texts = [], []
     undecodable: dict[str, str] = {}
@@ -139,7 +139,7 @@ def _embedded(
 
 
 def _pixels(content: bytes, side: int | None) -> Pixels | str:
-    """Return what the model sees of an image, or why it cannot be decoded; nothing of one that nobody looks at."""
+    """Return an image as the model's input, or why it cannot be decoded."""
     try:
         return np.zeros((0, 0, 3), np.uint8) if side is None else centre(content, side)
     except InputError as error:

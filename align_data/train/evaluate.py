@@ -33,12 +33,12 @@ _CONSTANT = 1e-5
 
 @dataclass(frozen=True)
 class Classes:
-    """Labels, and what is asked with them."""
+    """Labels, and the classes and prompts for them."""
 
     labels: Mapping[str, str]
     """uid or URL → label."""
     names: tuple[str, ...] = ()
-    """The classes of zero-shot classification; none: it is not asked for."""
+    """The classes of zero-shot classification; empty to skip it."""
     templates: tuple[str, ...] = TEMPLATES
 
 

@@ -20,7 +20,7 @@ _READERS: dict[str, Callable[[str], pl.DataFrame]] = {
 
 
 def read_classes(file: str) -> tuple[str, ...]:
-    """Return the classes, one a line; InputError where there is none, or one twice."""
+    """Return the classes, one per line; InputError if there are none, or duplicates."""
     classes = _lines(file, "classes")
     if not classes:
         raise InputError(f"{file} has no classes: write the name of one on each line")
@@ -31,7 +31,7 @@ def read_classes(file: str) -> tuple[str, ...]:
 
 
 def read_templates(file: str) -> tuple[str, ...]:
-    """Return the prompt templates, one a line, each with one {}; InputError where there is none, or one without."""
+    """Return the prompt templates, one per line, each with one {}; InputError if there are none, or one lacks it."""
     templates = _lines(file, "templates")
     if not templates:
         raise InputError(f"{file} has no templates: write one on each line, such as {TEMPLATES[0]}")
@@ -100,7 +100,7 @@ def of_images(
 
 
 def numbers(labels: Iterable[str], classes: tuple[str, ...]) -> list[int]:
-    """Return the place of each label among the classes; InputError for one that is none of them."""
+    """Return the index of each label among the classes; InputError for a label that is not one of them."""
     places = {name: place for place, name in enumerate(classes)}
     indices = []
     for label in labels:

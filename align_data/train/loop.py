@@ -45,7 +45,7 @@ COLDEST = 0.01
 _LINES = 10
 """Steps between lines of metrics."""
 _REPORTS = 10
-"""How many times the loss is said in a run."""
+"""Number of progress reports of the loss in a run."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Trained:
 
 
 class Towers(nn.Module):
-    """Both towers and the loss as one module: what is trained in parallel has to be one call."""
+    """Both towers and the loss as one module, since parallel training needs a single call."""
 
     def __init__(self, model: AlignModel, smoothing: float) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ class BootstrapEstimate:
 
 @dataclass(frozen=True)
 class Direction:
-    """How well queries of one kind find what is right among all of the other kind."""
+    """How well queries of one kind retrieve the correct items of the other kind."""
 
     queries: int
     gallery: int
@@ -76,7 +76,7 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where the best right answer of each query stands among what is wrong."""
+    """Rank of each query's best correct answer among the incorrect ones."""
 
     above: Rows
     """Wrong answers with a higher score."""
@@ -123,7 +123,7 @@ def retrieval(
 def direction(
     queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, *, seed: int = 0, block: BlockSize = BLOCK
 ) -> Direction:
-    """Return how well queries (q, d) find what is right in a gallery (g, d); `query` and `answer` as in `ranks`."""
+    """Return how well queries (q, d) retrieve correct items of a gallery (g, d); `query` and `answer` as in `ranks`."""
     ranking = ranks(queries, gallery, query, answer, block)
     hits = [(ranking.hits(k), np.mean) for k in (1, 5, 10)]
     at_1, at_5, at_10, median = estimates([*hits, (ranking.expected(), np.median)], seed)

@@ -86,7 +86,7 @@ SIZES = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from talking: what matters is said in our own sentences."""
+    """Silence transformers: align-data reports what matters."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -251,7 +251,7 @@ class Dual:
 
 
 def device_of(name: str | None) -> torch.device:
-    """Return the device called so, by default a GPU if there is one; TrainError if there is no such device."""
+    """Return the named device, by default a GPU if there is one; TrainError if there is no such device."""
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()

@@ -36,7 +36,7 @@ def resized_side(side: int) -> int:
 
 
 def resized(content: bytes, side: int) -> Pixels:
-    """Decode an image, upright, and resize it to a square, as the paper does; InputError where it is none."""
+    """Decode an image, upright, and resize it to a square, as the paper does; InputError if it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             turn = 1 if isinstance(image, TiffImageFile) else orientation(image, content)  # Pillow turns these itself

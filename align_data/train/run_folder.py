@@ -90,7 +90,7 @@ class Folder:
             raise self.broken(name, error) from error
 
     def broken(self, name: str, error: Exception) -> TrainError:
-        """Return what is raised for a file that is not as a run writes it."""
+        """Return the error for a file that is not as a run writes it."""
         return TrainError(f"{self.path / name} cannot be read: {error}; remove {self.path} to start over")
 
     def tokenizer(self) -> Tokenizer | None:
@@ -129,7 +129,7 @@ class Folder:
                 raise OSError(errno.ENOSPC, str(error)) from error
 
     def load(self, model: nn.Module, steps: Optimizer) -> Position:
-        """Bring model and optimizer to the last checkpoint; the beginning where there is none."""
+        """Restore model and optimizer from the last checkpoint; start from the beginning without one."""
         path = self.path / CHECKPOINT
         if not self._store.exists(CHECKPOINT):
             self._keep_metrics(0)
@@ -158,7 +158,7 @@ class Folder:
             self._store.write_bytes(METRICS, "".join(past).encode())
 
     def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
-        """Write the model, and then what the run came to; the checkpoint is needed no more."""
+        """Write the model and then the run's result, and remove the checkpoint."""
         with writing(self.path), quiet(), tempfile.TemporaryDirectory(prefix=_SAVING, dir=self.path) as folder:
             try:
                 model.save_pretrained(folder)

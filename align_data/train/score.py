@@ -100,7 +100,7 @@ def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress:
 
 @dataclass(frozen=True)
 class _ScoreRun:
-    """What is the same for all parts."""
+    """What all parts share."""
 
     dataset: Dataset
     signal: Signal
@@ -186,7 +186,7 @@ class _Batch:
 
 
 class _Decoding:
-    """Reads images in order, and decodes them in threads a little ahead of what is asked for."""
+    """Reads images in order, and decodes them in threads slightly ahead."""
 
     def __init__(self, dataset: Dataset, side: int, threads: int) -> None:
         self._side = side

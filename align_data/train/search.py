@@ -128,7 +128,7 @@ def search(
 def _better(
     best: dict[str, tuple[Hit, Sample]], samples: Sequence[Sample], similarities: Sequence[float], kind: Kind, top: int
 ) -> dict[str, tuple[Hit, Sample]]:
-    """Return the best of those so far and some more, in order; what is there already is counted, not added again."""
+    """Return the best hits so far, in order; duplicates are counted, not added."""
     for sample, score in zip(samples, similarities, strict=True):
         key = image_key(sample.url, sample.uid) if kind == "images" else sample.alt_text
         hit, original = best.get(key, (Hit(score, sample.uid, mask_url(sample.url), sample.alt_text, 0), sample))

@@ -56,7 +56,7 @@ class TrainSettings(BaseModel):
 
     @property
     def steps(self) -> int:
-        """How many steps there are; what is left of `samples` after the last is not seen."""
+        """Number of steps; the remainder of `samples` after the last full batch is not used."""
         return self.samples // self.batch
 
 

@@ -58,7 +58,7 @@ class ChildDiedError(AlignDataError):
 
     @property
     def slow(self) -> bool:
-        """Whether it had no more time for what it did."""
+        """Whether it ran out of time."""
         return self.how in (signal.SIGALRM.name, signal.SIGXCPU.name, SILENT)
 
 
