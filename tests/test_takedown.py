@@ -40,7 +40,7 @@ from align_data.stages import takedown as stage
 from align_data.stages.audit import audit, examples
 from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split, export
-from align_data.stages.fetch import TakedownReport as Fetched
+from align_data.stages.fetch import FetchReport as Fetched
 from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import measure
