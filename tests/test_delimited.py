@@ -357,5 +357,5 @@ def test_the_options_are_part_of_what_pairs_are_made_of(tmp_path: Path) -> None:
 def test_an_option_that_no_input_has_a_use_for_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"url": ["http://u/1"], "text": ["x"]}).write_parquet(tmp_path / "l.parquet")
     for reading in (Reading(delimiter=";"), Reading(encoding="cp1252"), Reading(multiline=True)):
-        with pytest.raises(InputError, match=r"--\w+ is for csv.* and no input is one: leave it out"):
+        with pytest.raises(InputError, match=r"--\w+ applies to csv.* and no input is one: omit it"):
             rows_of(tmp_path / "l.parquet", reading)

@@ -514,7 +514,7 @@ def test_labels_that_do_not_fit_are_sentences(tmp_path: Path) -> None:
     shards = opened(tmp_path, [Row(0, "a 0"), Row(0, "b 0"), Row(1, "c 1")])
     first, second, third = uid_of(0, 0), uid_of(0, 1), uid_of(1, 2)
     for classes, says in (
-        (Classes({"x": "cat"}), "none of the 1 labels is of a pair"),
+        (Classes({"x": "cat"}), "none of the 1 labels matches a pair"),
         (Classes({first: "cat", second: "dog"}), "an image has one class"),
         (Classes({third: "cats"}, ("cat", "dog")), r"'cats' is none of the 2 classes \(did you mean cat\?\)"),
     ):
@@ -712,9 +712,9 @@ def test_every_mistake_is_a_sentence(shards: Path, tmp_path: Path) -> None:
         (1, "is not an image that can be read", *looking, "--image", words),
         (1, "cannot read the image", *looking, "--image", tmp_path / "absent.png"),
         (1, "cancel out", *looking, "--text", "3", "--minus-text", "3"),
-        (1, "has no place for the class", *evaluation, "--labels", labels, "--classes", words, "--templates", words),
+        (1, "must contain {} exactly once", *evaluation, "--labels", labels, "--classes", words, "--templates", words),
         (1, "has no classes", *evaluation, "--labels", labels, "--classes", none),
-        (1, "none of the 1 labels is of a pair", *evaluation, "--labels", labels),
+        (1, "none of the 1 labels matches a pair", *evaluation, "--labels", labels),
         (2, "give --labels too", *evaluation, "--classes", words),
         (2, "--templates is for the names in --classes", *evaluation, "--labels", labels, "--templates", words),
     ):

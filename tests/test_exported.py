@@ -124,7 +124,7 @@ def test_what_is_taken_down_while_it_is_exported_is_in_no_export(
     make_all = shards.make_all
     with monkeypatch.context() as patch:
         patch.setattr(shards, "make_all", meanwhile)
-        with pytest.raises(DatasetError, match="was changed while it was exported, by a takedown"):
+        with pytest.raises(DatasetError, match="was changed during the export, by a takedown"):
             run(dataset, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
     run(dataset, tmp_path / "out")

@@ -627,7 +627,7 @@ def test_a_host_that_never_answers_is_given_up_and_holds_up_nobody() -> None:
         assert {(found[url].status, found[url].retryable) for url in silent} == {("timeout", True)}
         asked = [each for each in web.seen.asked if each.host == "dead.example"]
         assert 16 <= len(asked) < 16 + 8
-        assert sum("not asked" in str(found[url].reason) for url in silent) == 100 - len(asked)
+        assert sum("not requested" in str(found[url].reason) for url in silent) == 100 - len(asked)
 
 
 def test_what_cannot_be_written_is_not_the_hosts_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1297,7 +1297,7 @@ def test_a_full_disk_is_a_sentence_and_another_run_goes_on(tmp_path: Path) -> No
         done = forked.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 1
         assert "Error: cannot write " in done.stderr
-        assert "File too large; what was finished stays, run again to go on" in done.stderr
+        assert "File too large; finished work is kept, run the command again to continue" in done.stderr
         assert "Traceback" not in done.stderr
         _, images = run(dataset)
         assert set(statuses(images).values()) == {"ok"}

@@ -59,7 +59,7 @@ def test_a_list_that_was_written_to_is_noticed(tmp_path: Path, some: Path) -> No
     some.write_text(SOME.replace("x y z", "X Y Z"))
     os.utime(some, (1, 1))
     said = call("ingest", some, "--out", tmp_path / "ds", code=1).stderr
-    assert "other inputs" in said or "one has been written to since" in said
+    assert "other inputs" in said or "one has changed since" in said
 
 
 def test_work_folders_are_of_the_dataset_and_not_of_how_it_is_typed(
@@ -85,7 +85,7 @@ def test_work_folders_are_of_the_dataset_and_not_of_how_it_is_typed(
         (["ingest", "some.csv", "--out", "o", "--workers", "9" * 20], 2, "is not in the range"),
         (["ingest", "some.csv", "--out", "o\udcff"], 2, "an argument is not UTF-8"),
         (["measure", "ds", "--signals", ""], 2, "is empty"),
-        (["filter", "ds", "--recipe", "align", "--as", ""], 1, "'' cannot be a ledger's name"),
+        (["filter", "ds", "--recipe", "align", "--as", ""], 1, "'' is not a valid ledger name"),
         (["filter", "ds", "--recipe", "align", "--set", "aspect.lt=" + str(2**128)], 1, "beyond what 64 bits hold"),
         (["filter", "ds", "--recipe", "align", "--set", "n_words.ge=2001-02-30"], 1, "a number, not '2001-02-30'"),
         (["filter", "ds", "--recipe", "align", "--set", "n_words.ge=!!int x"], 1, "not YAML of a recipe"),
@@ -154,7 +154,7 @@ def test_columns_twice_and_columns_of_odd_types(tmp_path: Path) -> None:
     twice = pa.table([["http://a/1"], ["http://a/2"], ["x"]], names=["url", "url", "text"])
     pq.write_table(twice, tmp_path / "twice.parquet")
     assert (
-        "has 2 columns called url" in call("ingest", tmp_path / "twice.parquet", "--out", tmp_path / "t", code=1).stderr
+        "has 2 columns named url" in call("ingest", tmp_path / "twice.parquet", "--out", tmp_path / "t", code=1).stderr
     )
     odd = {
         "url": ["http://a/1"],

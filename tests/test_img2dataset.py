@@ -688,7 +688,7 @@ def test_a_missing_or_impossible_img2dataset_is_a_sentence(monkeypatch: pytest.M
     monkeypatch.undo()
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: "there")
     for option in (["--per-host", "4"], ["--proxy", "http://127.0.0.1:1"], ["--host-limits", "x"]):
-        assert f"knows no {option[0]}" in refused(*command, *option)
+        assert f"does not support {option[0]}" in refused(*command, *option)
 
 
 @there

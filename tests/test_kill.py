@@ -94,7 +94,7 @@ def test_a_file_that_may_not_grow_is_a_sentence(
     done = forked.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Error: cannot write " in done.stderr
-    assert "File too large; what was finished stays, run again to go on" in done.stderr
+    assert "File too large; finished work is kept, run the command again to continue" in done.stderr
     assert "Traceback" not in done.stderr
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
     # And when there is room again, the same command goes on to the same bytes.

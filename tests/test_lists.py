@@ -108,7 +108,7 @@ def test_an_array_is_read_as_its_lines(tmp_path: Path, rows: list[Any], indent: 
     ("content", "said"),
     [
         (b'[{"url": "http://a/1", "text": "x"}, {"url": ', "one JSON array that cannot be read from element 2 on"),
-        (b'[{"url": "http://a/1", "text": "x"}] x', "one JSON array with something behind its end"),
+        (b'[{"url": "http://a/1", "text": "x"}] x', "one JSON array followed by other data"),
         (b'{"images": [\n{"url": "http://a/1"}]}', "none of its first lines is a whole object"),
         (b"[]", "no column found"),
         (b'[["http://a/1", "x"]]', "has rows that are arrays"),

@@ -341,7 +341,7 @@ def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) 
 
 @pytest.mark.parametrize("name", ["", "Base", "a b", "a.b", "a/b", "-a", "é", "a\n", "a" * 65])
 def test_a_name_that_is_none(name: str, copy: World) -> None:
-    with pytest.raises(SignalError, match="cannot be a score's name: lower-case letters, digits, '-' and '_'"):
+    with pytest.raises(SignalError, match="is not a valid score name: lower-case letters, digits, '-' and '_'"):
         run(copy.dataset, Eye(), name)
     assert not is_signal(f"similarity.{name}")
 
@@ -415,7 +415,7 @@ def test_a_fraction_is_of_scores_alone() -> None:
     for signal in ("n_words", "language", "rarest_ngram", "decodable"):
         with pytest.raises(RecipeError, match=r"line 3: top_fraction is a test of similarity\.NAME alone"):
             recipe_of(f"signal: {signal}, top_fraction: 0.3")
-    with pytest.raises(RecipeError, match="line 3: 'Base' cannot be a score's name"):
+    with pytest.raises(RecipeError, match="line 3: 'Base' is not a valid score name"):
         recipe_of("signal: similarity.Base, ge: 0.3")
     with pytest.raises(RecipeError, match="top_k is a test of rarest_ngram alone"):
         recipe_of("signal: similarity.base, top_k: 3")
@@ -767,12 +767,12 @@ def test_the_command(copy: World, tmp_path: Path) -> None:
     done = call("score", "eye", url, "--as", "eye")
     nothing = len(copy.expected) - there
     said = (
-        f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no image that can be decoded"
+        f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no decodable image"
     )
     assert done.stdout.splitlines() == [said]
     assert "score: " in done.stderr
     assert f"next: align-data filter {url}" in done.stderr
-    assert call("score", "eye", url, "--as", "eye").stdout.splitlines() == [f"{said} (all done before)"]
+    assert call("score", "eye", url, "--as", "eye").stdout.splitlines() == [f"{said} (all scored before)"]
     again = answer("score", "eye", url, "--as", "eye", "--device", "cuda", "--workers", "3")
     assert again == {
         "signal": "similarity.eye",
@@ -797,7 +797,7 @@ def test_what_the_command_refuses_is_a_sentence(copy: World, dataset_without_ima
     url = copy.dataset.store.url
     for arguments, said in (
         (["nothing", url, "--as", "eye"], "Error: nothing is not a model that can be opened"),
-        (["eye", url, "--as", "Eye"], "Error: 'Eye' cannot be a score's name"),
+        (["eye", url, "--as", "Eye"], "Error: 'Eye' is not a valid score name"),
         (["eye", dataset_without_images, "--as", "eye"], "has no images to score: run align-data fetch"),
         (["eye", f"{url}/no", "--as", "eye"], "is not a dataset; make one with"),
     ):

@@ -753,7 +753,7 @@ def test_a_folder_that_nothing_was_taken_out_of_fails_the_command(
 ) -> None:
     unfinished(base, place, monkeypatch)
     shutil.rmtree(place.folder / "parquet")
-    with pytest.raises(ClickException, match=r"taken down, but not out of .*parquet"):
+    with pytest.raises(ClickException, match=r"taken down, but not from .*parquet"):
         main(["takedown", str(place.folder / "dataset")], standalone_mode=False)
 
 
@@ -1003,7 +1003,7 @@ def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path)
         (other, "is an export of another dataset"),
         (tmp_path / "empty", "has no manifest.json: it is not an export, or an unfinished one"),
         (tmp_path / "strange", "is not a manifest of an export"),
-        (place.folder / "uids", "holds uids and nothing else, .* export again"),
+        (place.folder / "uids", "holds only uids, .* export again"),
     ):
         with pytest.raises(DatasetError, match=said):
             place.takedown(hosts=["127.0.0.1"], folders=[str(folder)])

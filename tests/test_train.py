@@ -440,7 +440,7 @@ def test_a_corrupt_shard_is_skipped_and_named(tmp_path: Path) -> None:
     (folder / "00001.tar").write_bytes(content[: len(content) // 2])
     trained = run(str(folder), tmp_path / "m", samples=32 * 3)
     assert trained.skipped.keys() == {"00001.tar"}
-    assert "00001.tar ends before it is over" in trained.skipped["00001.tar"]
+    assert "00001.tar is truncated" in trained.skipped["00001.tar"]
     manifest = {
         "shards": [{"name": f"{n:05d}.tar", "bytes": (folder / f"{n:05d}.tar").stat().st_size} for n in range(3)]
     }

@@ -30,7 +30,7 @@ def account(account: Account) -> str:
         f"{account.rows:,} rows in = {account.pairs:,} pairs + {account.merged:,} merged"
         f" + {account.rejected:,} rejected"
         + (f" ({reasons})" if reasons else "")
-        + (" (all scored before)" if account.already else "")
+        + (" (already ingested)" if account.already else "")
     )
 
 
