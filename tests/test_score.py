@@ -766,9 +766,7 @@ def test_the_command(copy: World, tmp_path: Path) -> None:
     url, there = copy.dataset.store.url, sum(value is not None for value in copy.expected.values())
     done = call("score", "eye", url, "--as", "eye")
     nothing = len(copy.expected) - there
-    said = (
-        f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no decodable image"
-    )
+    said = f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no decodable image"
     assert done.stdout.splitlines() == [said]
     assert "score: " in done.stderr
     assert f"next: align-data filter {url}" in done.stderr
