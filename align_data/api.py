@@ -59,7 +59,7 @@ class AuditReport:
 
 @dataclass(frozen=True, repr=False)
 class Opened:
-    """A dataset that is read; shown, it says what is in it."""
+    """A dataset opened for reading; its repr lists its contents."""
 
     dataset: Dataset
     engine: Engine
@@ -130,7 +130,7 @@ class Opened:
 
 
 def open(url: str | Path, workers: int | None = None) -> Opened:
-    """Open a dataset by its path or fsspec URL; DatasetError where there is none."""
+    """Open a dataset by its path or fsspec URL; DatasetError if there is none."""
     store = Store(str(url))
     dataset = Dataset(store)
     dataset.ingested()

@@ -29,9 +29,9 @@ from tokenizers import Tokenizer
 
 from align_data.common.progress import Silent
 from align_data.train import loop
-from align_data.train.batches import Batch, Feed
+from align_data.train.batches import Feed, TrainingBatch
 from align_data.train.model import SIZES
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "black", "white")
@@ -72,7 +72,7 @@ class Ready(Feed):
         super().begin(tokenizer, tokens)
         self._ready = list(islice(super().epoch(0), 32))
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:  # noqa: ARG002
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:  # noqa: ARG002
         """Yield the same batches without end."""
         return cycle(self._ready)
 
@@ -81,7 +81,7 @@ def once(kind: str, shards: Path, work: Path, settings: dict[str, Any]) -> loop.
     """Train for some steps."""
     out = work / "model"
     shutil.rmtree(out, ignore_errors=True)
-    chosen = Settings(**{**settings, **({"memory": settings["memory"] // 40} if kind == "windows" else {})})
+    chosen = TrainSettings(**{**settings, **({"memory": settings["memory"] // 40} if kind == "windows" else {})})
     loop.Feed = Ready if kind == "in memory" else Feed  # type: ignore[attr-defined]
     trained = loop.train(Shards.open(str(shards)), out, chosen, Silent())
     assert trained is not None

@@ -377,7 +377,7 @@ def test_a_run_that_diverges_is_a_failure_of_its_own(case: Case, monkeypatch: py
     monkeypatch.setenv(ablate_fakes.DIVERGES, "none:0")
     alone = case.run("--seeds", "1", out="alone", arms="none")
     assert alone.exit_code == 1
-    assert "every run failed; the first said: the loss is no number (nan) at step 3" in alone.stderr
+    assert "every run failed; the first error: the loss is no number (nan) at step 3" in alone.stderr
 
 
 def test_a_process_that_dies_ends_the_run_and_what_was_finished_stays(

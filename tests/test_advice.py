@@ -109,7 +109,7 @@ def test_the_notes_of_pending_pairs_alone() -> None:
     assert any("of the pending, min_side is unknown for 2 pairs" in note for note in found)
     assert not any("decodable is unknown" in note for note in found)
     assert (
-        "to decide without what is unknown: align-data filter data --recipe mine.yaml --without min_side --as mine-less"
+        "to decide without the unknown rules: align-data filter data --recipe mine.yaml --without min_side --as mine-less"
         in found
     )
     done = list(notes("mine", plan, masks, DatasetState("data", {}, untried=False)))

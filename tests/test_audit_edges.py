@@ -201,8 +201,8 @@ def test_a_text_without_words_has_no_rarest_ngram_and_is_shown_so(job: Callable[
 
 def test_an_end_of_what_is_no_range_is_said_to_mean_nothing(built: Built) -> None:
     asked = ["sweep", built.dataset.store.root, "--recipe", "all", "--end", "lower"]
-    assert "asks for no range, so --end lower says nothing" in call(*asked, "--signal", "rarest_ngram").stderr
-    assert "the lower end of r1 was moved" in call(*asked, "--signal", "n_words", "--values", "1,2").stderr
+    assert "has no range, so --end lower has no effect" in call(*asked, "--signal", "rarest_ngram").stderr
+    assert "the lower end of r1 was varied" in call(*asked, "--signal", "n_words", "--values", "1,2").stderr
 
 
 def test_reasons_as_frequent_as_each_other_are_in_one_order() -> None:

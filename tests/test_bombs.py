@@ -236,8 +236,8 @@ def varint(value: int) -> bytes:
     ("foot", "said"),
     [
         (b"\x1c" * 200, "nested too deeply"),
-        (b"\x19\xfc" + varint(2**40) + b"\x00", "breaks off"),
-        (b"\x18" + varint(2**40), "breaks off"),
+        (b"\x19\xfc" + varint(2**40) + b"\x00", "is truncated"),
+        (b"\x18" + varint(2**40), "is truncated"),
         (b"\x15" + b"\xff" * 20, "more than 64 bits"),
         (b"\x00", "a list of its footer is missing"),
     ],

@@ -229,7 +229,7 @@ def test_whatever_a_child_answers_is_the_status_of_one_image(evil: Path, tmp_pat
         if name == "good":
             assert each == Inspected(**evil_child.seen(4))
         else:
-            how = "exit 0" if name == "half a frame" else workers.WRONG
+            how = "exit 0" if name == "half a frame" else workers.BAD_ANSWER
             assert each == Inspected("crashed", f"the decoder ended by {how}", bytes=len(name), decodable=False), name
 
 
@@ -242,8 +242,8 @@ def test_a_child_that_says_nothing_is_ended(evil: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(decoding, "SLACK", 0.3)
     good, silent, closed, last = looked(tmp_path, ["good", "silence", "closed pipes", "good"], seconds=0.1)
     assert good == last == Inspected(**evil_child.seen(4))
-    assert silent == Inspected("hung", "not done after 0.1 s", bytes=7, decodable=False)
-    assert closed == Inspected("crashed", f"the decoder ended by {workers.WRONG}", bytes=12, decodable=False)
+    assert silent == Inspected("hung", "not finished after 0.1 s", bytes=7, decodable=False)
+    assert closed == Inspected("crashed", f"the decoder ended by {workers.BAD_ANSWER}", bytes=12, decodable=False)
 
 
 def test_a_page_goes_without_the_pictures_of_such_a_child(evil: Path) -> None:

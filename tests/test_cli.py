@@ -56,7 +56,7 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_run_prints_the_account_and_the_audit(tmp_path: Path, dataset: Path) -> None:
     again = call("run", tmp_path / "list.parquet", "--recipe", tmp_path / "mine.yaml", "--out", dataset)
-    assert "8 rows in = 7 pairs + 0 merged + 1 rejected (1 url_not_http) (all done before)" in again.stdout
+    assert "8 rows in = 7 pairs + 0 merged + 1 rejected (1 url_not_http) (already ingested)" in again.stdout
     for words in (["n_words", "between 3,20 *", "2 (28.6%)"], ["kept", "1"], ["dropped", "5"], ["pending", "1"]):
         assert any(all(word in line for word in words) for line in again.stdout.splitlines()), words
     assert "min_side is unknown for 1 pairs: the input declares no width and height" in " ".join(again.stdout.split())
@@ -75,7 +75,7 @@ def test_stage_by_stage_is_the_same_as_run(tmp_path: Path, dataset: Path) -> Non
     assert decided == {"ledger": "mine", "pairs": 7, "kept": 1, "dropped": 5, "pending": 1}
     audits = [call("audit", place, "--recipe", "mine", "--json").stdout for place in (out, dataset)]
     assert audits[0].replace(str(out), str(dataset)) == audits[1]  # a note names the command that goes on from there
-    assert "measured before: n_words, " in call("measure", out).stdout
+    assert "already measured: n_words, " in call("measure", out).stdout
 
 
 def test_audit_json_is_what_others_build_on(dataset: Path) -> None:
@@ -198,7 +198,7 @@ def test_source_uids_that_are_no_hex_are_a_sentence(tmp_path: Path) -> None:
         "export", tmp_path / "out", "--recipe", "mine", "--out", tmp_path / "x", "--format", "uids", "--uid", "source",
         "--pending", "drop", code=1,
     )  # fmt: skip
-    assert "no 32 hexadecimal digits, but 'no hex'" in result.stderr
+    assert "not 32 hexadecimal digits, but 'no hex'" in result.stderr
 
 
 def test_recipes_and_signals(tmp_path: Path) -> None:
@@ -224,9 +224,9 @@ def test_recipes_and_signals(tmp_path: Path) -> None:
         (["audit", "nothing", "--recipe", "align"], 1, "Error: nothing is not a dataset"),
         (["why", "nothing"], 2, "give one of UID, --url and --text"),
         (["signals", "n_wrds"], 1, "Error: there is no signal n_wrds (did you mean n_words?)"),
-        (["ingset"], 2, "there is no command ingset (did you mean ingest?); there are: run, "),
-        (["ingest", "x.csv", "--out", "o", "--memory", "lots"], 2, "'lots' is no size; write it as 4GB or 500MB"),
-        (["ingest", "x.csv", "--out", "o", "--memory", "512"], 2, "512 of what? write a unit: 512MB, or 512GB"),
+        (["ingset"], 2, "there is no command ingset (did you mean ingest?); the commands are: run, "),
+        (["ingest", "x.csv", "--out", "o", "--memory", "lots"], 2, "'lots' is not a size; write it as 4GB or 500MB"),
+        (["ingest", "x.csv", "--out", "o", "--memory", "512"], 2, "512 needs a unit: write 512MB or 512GB"),
         (["measure", "no set"], 1, "no set is not a dataset; make one with: align-data ingest INPUT... --out 'no set'"),
         (["ingest", "x.csv", "--outt", "o"], 2, "No such option '--outt'"),
     ],
@@ -256,7 +256,7 @@ def test_mistakes_on_a_dataset(tmp_path: Path, dataset: Path) -> None:
         in filtered
     )
     outside = call("filter", dataset, "--recipe", "align", "--as", "../b", code=1)
-    assert "'../b' cannot be a ledger's name" in outside.stderr
+    assert "'../b' is not a valid ledger name" in outside.stderr
 
 
 def test_what_could_mislead_is_said(tmp_path: Path, dataset: Path) -> None:
@@ -271,7 +271,7 @@ def test_what_could_mislead_is_said(tmp_path: Path, dataset: Path) -> None:
     nothing = call("export", dataset, "--recipe", "mine", "--pending", "drop", "--out", tmp_path / "kept", code=1)
     assert "keeps no pair" in nothing.stderr
     assert not (tmp_path / "kept").exists()
-    assert "is a recipe's file; a ledger is" in call("audit", dataset, "--recipe", "mine.yaml", code=1).stderr
+    assert "is a recipe's file; a ledger has" in call("audit", dataset, "--recipe", "mine.yaml", code=1).stderr
     gone = call("why", dataset, "--url", "/relative.png", code=1).stderr
     assert "row 8 of list.parquet was rejected with it: url_not_http" in gone
     (tmp_path / "two.csv").write_text("url,image_url,text\nhttp://a/1,http://a/2,x\n")

@@ -185,8 +185,8 @@ def test_a_submitted_job_ships_the_package_as_a_zip(
 ) -> None:
     small = tmp_path / "list.parquet"
     pl.read_parquet(pool / "list-0.parquet").head(5_000).write_parquet(small)
-    job = str(ROOT / "jobs" / "run.py")
-    arguments = [job, str(small), "--recipe", f"{pool}/r.yaml", "--part-rows", "3000", "--out"]
+    job = str(ROOT / "jobs" / "submit.py")
+    arguments = [job, "run", str(small), "--recipe", f"{pool}/r.yaml", "--part-rows", "3000", "--out"]
     lacking = submit(None, bare_python, *arguments, str(tmp_path / "lacking"))
     assert lacking.returncode == 1
     # spark-submit gives a Python driver one stream for both.

@@ -463,7 +463,7 @@ def test_a_hang(items: Any, decoder: Any) -> None:
         signal.signal(signal.SIGALRM, before)
     assert first == last == inspect(small, ALL, MAX_PIXELS)
     assert (between.status, between.decodable, between.phash) == ("hung", False, None)
-    assert between.reason == "not done after 0.7 s"
+    assert between.reason == "not finished after 0.7 s"
     assert (between.width, between.height, between.md5) == (8192, 8192, hashlib.md5(slow).hexdigest())
 
 
@@ -575,7 +575,7 @@ def test_what_is_slow_is_not_tried_again(items: Any, decoder: Any, poisoned: Any
     contents = list(hostile.good().values())[:4]
     kind = poisoned(places=("2.bin",), times=1, how=signal.SIGALRM)
     expected = [inspect(content, ALL, MAX_PIXELS) for content in contents]
-    expected[2] = expected[2]._replace(status="hung", reason="not done after 30 s", decodable=False, phash=None)
+    expected[2] = expected[2]._replace(status="hung", reason="not finished after 30 s", decodable=False, phash=None)
     assert list(decoder().look(items(contents))) == expected
     assert kind.started == 2
 
@@ -610,7 +610,7 @@ def ends(_: Any) -> None:
 
 def test_where_no_child_works(items: Any, decoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "HANDLER", "test_decoding:ends")
-    with pytest.raises(EngineError, match="no child process can decode images here: each ends by exit 3"):
+    with pytest.raises(EngineError, match="no child process can decode images here: each ends with exit 3"):
         list(decoder().look(items([hostile.good()["png/rgb"]])))
 
 

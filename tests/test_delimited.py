@@ -274,7 +274,7 @@ def test_another_delimiter_is_recognised_where_it_alone_makes_sense(
 def test_a_delimiter_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("url;x|url\tcaption;caption|y\n")
     (tmp_path / "m.csv").write_text("http://u/1|a;http://u/2\nhttp://u/3|b;http://u/4\n")
-    with pytest.raises(InputError, match="separated by semicolons or vertical bars; say by which with --delimiter"):
+    with pytest.raises(InputError, match="separated by semicolons or vertical bars; choose one with --delimiter"):
         rows_of(tmp_path / "m.csv")
     assert len(values(tmp_path / "m.csv", Reading("|"))) == 2
     with pytest.raises(InputError, match="no column found"):
@@ -357,5 +357,5 @@ def test_the_options_are_part_of_what_pairs_are_made_of(tmp_path: Path) -> None:
 def test_an_option_that_no_input_has_a_use_for_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"url": ["http://u/1"], "text": ["x"]}).write_parquet(tmp_path / "l.parquet")
     for reading in (Reading(delimiter=";"), Reading(encoding="cp1252"), Reading(multiline=True)):
-        with pytest.raises(InputError, match=r"--\w+ is for csv.* and no input is one: leave it out"):
+        with pytest.raises(InputError, match=r"--\w+ applies to csv.* and no input is one: omit it"):
             rows_of(tmp_path / "l.parquet", reading)

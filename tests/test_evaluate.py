@@ -37,7 +37,7 @@ from align_data.train.embed import batches, embed
 from align_data.train.evaluate import Classes, evaluate
 from align_data.train.labels import read_classes, read_labels, read_templates
 from align_data.train.metrics import (
-    Block,
+    BlockSize,
     distinct,
     ensemble,
     estimates,
@@ -65,7 +65,7 @@ class Case:
     queries: np.ndarray
     gallery: np.ndarray
     right: list[tuple[int, int]]
-    block: Block
+    block: BlockSize
 
 
 @st.composite
@@ -74,7 +74,9 @@ def cases(draw: st.DrawFn) -> Case:
     answer = st.integers(0, len(gallery) - 1)
     right = [(row, draw(answer)) for row in range(len(queries))]  # one at least
     right += draw(st.lists(st.tuples(st.integers(0, len(queries) - 1), answer), max_size=8))
-    return Case(queries, gallery, draw(st.permutations(right)), Block(draw(st.integers(1, 6)), draw(st.integers(1, 7))))
+    return Case(
+        queries, gallery, draw(st.permutations(right)), BlockSize(draw(st.integers(1, 6)), draw(st.integers(1, 7)))
+    )
 
 
 def dot(a: Sequence[float], b: Sequence[float]) -> Fraction:
@@ -111,7 +113,7 @@ def test_retrieval_counts_equal_texts_and_equal_images_once(data: st.DataObject)
     text_rows, text_of = distinct(f"text {text}" for _, text in pairs)
     images = image_vectors[[pairs[row][0] for row in image_rows]]
     texts = text_vectors[[pairs[row][1] for row in text_rows]]
-    found = retrieval(images, texts, image_of, text_of, block=Block(2, 3))
+    found = retrieval(images, texts, image_of, text_of, block=BlockSize(2, 3))
 
     of_image: dict[int, set[int]] = {}
     of_text: dict[int, set[int]] = {}
@@ -157,7 +159,7 @@ def ranks_of(above: int, level: int, right: int) -> Any:
     gallery = np.array([[1.0]] * above + [[0.5]] * (level + right) + [[0.0]], np.float32)
     answer = np.arange(above + level, above + level + right)
     found = ranks(np.ones((1, 1), np.float32), gallery, np.zeros(right, np.int64), answer)
-    assert (found.above[0], found.level[0], found.right[0]) == (above, level, right)
+    assert (found.above[0], found.level[0], found.answers[0]) == (above, level, right)
     return found
 
 
@@ -174,11 +176,11 @@ def test_scores_are_exact_so_blocks_and_places_change_nothing() -> None:
     rounded = [[Fraction(round(float(x) * 2**24), 2**24) for x in row] for row in (images[0], texts[0])]
     assert Fraction(found[0, 0]) == sum((x * y for x, y in zip(*rounded, strict=True)), Fraction(0))
     at = np.arange(301)
-    for block in (Block(1, 1), Block(7, 64), Block(301, 301)):
+    for block in (BlockSize(1, 1), BlockSize(7, 64), BlockSize(301, 301)):
         tied = ranks(texts, images, at, at % 5, block)
         other = ranks(images, texts, at % 5, at, block)
         assert (tied.above == ranks(texts, images, at, at % 5).above).all()
-        assert (other.level + other.right == 301).all()
+        assert (other.level + other.answers == 301).all()
 
 
 def test_memory_is_bounded_by_the_block() -> None:
@@ -186,8 +188,8 @@ def test_memory_is_bounded_by_the_block() -> None:
     rows = np.arange(len(many))
     ranks(many[:10], many[:10], rows[:10], rows[:10])
     tracemalloc.start()
-    ranks(many, many, rows, rows, Block(100, 200))
-    neighbours(many, rows % 7, Block(100, 200))
+    ranks(many, many, rows, rows, BlockSize(100, 200))
+    neighbours(many, rows % 7, BlockSize(100, 200))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4_000_000 < len(many) ** 2  # a byte a score would be 9 MB
@@ -197,7 +199,7 @@ def test_memory_is_bounded_by_the_block() -> None:
 def test_nearest_neighbours_are_what_the_definition_says(data: st.DataObject) -> None:
     images = data.draw(vectors(7).filter(lambda rows: len(rows) > 1))
     classes = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(images), max_size=len(images))))
-    found = neighbours(images, classes, Block(data.draw(st.integers(1, 8)), data.draw(st.integers(1, 8))))
+    found = neighbours(images, classes, BlockSize(data.draw(st.integers(1, 8)), data.draw(st.integers(1, 8))))
     for row, vector in enumerate(images):
         others = {place: dot(vector, other) for place, other in enumerate(images) if place != row}
         nearest = [place for place, score in others.items() if score == max(others.values())]
@@ -512,7 +514,7 @@ def test_labels_that_do_not_fit_are_sentences(tmp_path: Path) -> None:
     shards = opened(tmp_path, [Row(0, "a 0"), Row(0, "b 0"), Row(1, "c 1")])
     first, second, third = uid_of(0, 0), uid_of(0, 1), uid_of(1, 2)
     for classes, says in (
-        (Classes({"x": "cat"}), "none of the 1 labels is of a pair"),
+        (Classes({"x": "cat"}), "none of the 1 labels matches a pair"),
         (Classes({first: "cat", second: "dog"}), "an image has one class"),
         (Classes({third: "cats"}, ("cat", "dog")), r"'cats' is none of the 2 classes \(did you mean cat\?\)"),
     ):
@@ -604,7 +606,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     def load(path: str, device: str | None = None) -> Fake:
         assert device in (None, "cpu")
         if path != "model":
-            raise AlignDataError(f"{path} is no model that can be opened")
+            raise AlignDataError(f"{path} is not a model that can be opened")
         return model
 
     monkeypatch.setitem(sys.modules, "align_data.train.model", SimpleNamespace(Dual=SimpleNamespace(load=load)))
@@ -699,20 +701,20 @@ def test_every_mistake_is_a_sentence(shards: Path, tmp_path: Path) -> None:
     labels.write_text("uid,label\nx,cat\n")
     evaluation, looking = ("evaluate", "model", shards), ("search", "model", shards)
     for code, says, *arguments in (
-        (1, "is no model", "evaluate", "nowhere", shards),
-        (1, "is no model", "search", "nowhere", shards, "--text", "x"),
+        (1, "is not a model", "evaluate", "nowhere", shards),
+        (1, "is not a model", "search", "nowhere", shards, "--text", "x"),
         (1, "has no shards", "evaluate", "model", empty),
         (1, "the shards have no pair", "evaluate", "model", tmp_path / "no-pair"),
         (1, "the shards have no pair", "search", "model", tmp_path / "no-pair", "--text", "x"),
-        (2, "say what to look for: --text or --image", *looking),
-        (2, "say what to look for: --text or --image", *looking, "--minus-text", "x"),
-        (2, "a text to look for is empty", *looking, "--text", " "),
-        (1, "is no image that can be read", *looking, "--image", words),
+        (2, "give a query: --text or --image", *looking),
+        (2, "give a query: --text or --image", *looking, "--minus-text", "x"),
+        (2, "a query text is empty", *looking, "--text", " "),
+        (1, "is not an image that can be read", *looking, "--image", words),
         (1, "cannot read the image", *looking, "--image", tmp_path / "absent.png"),
         (1, "cancel out", *looking, "--text", "3", "--minus-text", "3"),
-        (1, "has no place for the class", *evaluation, "--labels", labels, "--classes", words, "--templates", words),
+        (1, "must contain {} exactly once", *evaluation, "--labels", labels, "--classes", words, "--templates", words),
         (1, "has no classes", *evaluation, "--labels", labels, "--classes", none),
-        (1, "none of the 1 labels is of a pair", *evaluation, "--labels", labels),
+        (1, "none of the 1 labels matches a pair", *evaluation, "--labels", labels),
         (2, "give --labels too", *evaluation, "--classes", words),
         (2, "--templates is for the names in --classes", *evaluation, "--labels", labels, "--templates", words),
     ):
@@ -734,12 +736,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("torch", "transformers", "tokenizers"):
         pytest.importorskip(name, reason=f"{name}, of the extra train, is not installed")
     from align_data.train.loop import train  # noqa: PLC0415 - PyTorch takes seconds to load
-    from align_data.train.settings import Settings  # noqa: PLC0415
+    from align_data.train.settings import TrainSettings  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("trained")
     named = [(32 * a + 2 * b, f"{NUMBERS[a]} red and {NUMBERS[b]} green") for a in range(6) for b in range(6)]
     shards = write_shards(folder / "shards", [Row(code, name) for code, name in named])
-    settings = Settings(batch=12, samples=12 * 90, learning_rate=3e-3, vocabulary=100, flip=False)
+    settings = TrainSettings(batch=12, samples=12 * 90, learning_rate=3e-3, vocabulary=100, flip=False)
     train(Shards.open(str(shards)), folder / "model", settings, Silent(), workers=1, threads=1, device="cpu")
     return folder / "model", shards
 
@@ -759,7 +761,7 @@ def test_a_trained_model_is_evaluated_and_searched_with(trained: tuple[Path, Pat
     shown = call("search", model, shards, "--image", tmp_path / "query.png", "--find", "texts", "--top", 5)
     assert "two red and four green" in shown.stdout
     nowhere = call("evaluate", tmp_path / "nowhere", shards, code=1).stderr
-    assert "nowhere is no model that can be opened" in " ".join(nowhere.split())
+    assert "nowhere is not a model that can be opened" in " ".join(nowhere.split())
 
 
 def test_help_loads_no_torch() -> None:

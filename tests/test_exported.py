@@ -124,7 +124,7 @@ def test_what_is_taken_down_while_it_is_exported_is_in_no_export(
     make_all = shards.make_all
     with monkeypatch.context() as patch:
         patch.setattr(shards, "make_all", meanwhile)
-        with pytest.raises(DatasetError, match="was changed while it was exported, by a takedown"):
+        with pytest.raises(DatasetError, match="was changed during the export, by a takedown"):
             run(dataset, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
     run(dataset, tmp_path / "out")
@@ -253,7 +253,7 @@ def test_every_form_can_be_verified(exported: Path, tmp_path: Path, form: Form) 
 )
 def test_what_is_no_manifest_is_a_sentence(exported: Path, tmp_path: Path, change: Callable[[Any], Any]) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(change(json.loads((exported / "webdataset" / MANIFEST).read_text()))))
-    with pytest.raises(DatasetError, match="is no manifest of an export"):
+    with pytest.raises(DatasetError, match="is not a manifest of an export"):
         verify(Store(tmp_path), 2, Silent())
 
 

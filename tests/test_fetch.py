@@ -627,7 +627,7 @@ def test_a_host_that_never_answers_is_given_up_and_holds_up_nobody() -> None:
         assert {(found[url].status, found[url].retryable) for url in silent} == {("timeout", True)}
         asked = [each for each in web.seen.asked if each.host == "dead.example"]
         assert 16 <= len(asked) < 16 + 8
-        assert sum("not asked" in str(found[url].reason) for url in silent) == 100 - len(asked)
+        assert sum("not requested" in str(found[url].reason) for url in silent) == 100 - len(asked)
 
 
 def test_what_cannot_be_written_is_not_the_hosts_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -968,7 +968,7 @@ def test_the_command_says_who_it_is_and_obeys_a_list_of_hosts(tmp_path: Path) ->
         web.seen.forget()
         done = CliRunner().invoke(main, arguments(dataset))
         assert [each.path for each in web.seen.asked] == ["/status/500"]
-        assert "1 can be tried again: run the same command again" in done.stderr
+        assert "1 can be retried: run the same command again" in done.stderr
 
 
 def test_a_run_with_nothing_to_ask_for_changes_nothing(tmp_path: Path) -> None:
@@ -1002,9 +1002,7 @@ def test_what_is_lost_of_a_fetch_is_told_before_anybody_is_asked_again(
         part.unlink()
         line = ["fetch", str(tmp_path / "dataset"), "--all", "--allow-network", f"{HOME}/32"]
         main(line, standalone_mode=False)
-        assert f"gone, so that all of their URLs are asked for again: {part}" in " ".join(
-            capsys.readouterr().err.split()
-        )
+        assert f"missing, so all of their URLs are requested again: {part}" in " ".join(capsys.readouterr().err.split())
         assert len(web.seen.asked) - asked == dataset.ingested().parts[1].rows
         assert set(read(dataset, "images")["status"]) == {"ok"}
         check_tars(dataset)
@@ -1013,17 +1011,17 @@ def test_what_is_lost_of_a_fetch_is_told_before_anybody_is_asked_again(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--allow-network", "here"], "here is no network"),
+        (["--allow-network", "here"], "here is not a network"),
         (["--deadline", "nan"], "--deadline"),
         (["--deadline", "inf"], "--deadline"),
         (["--deadline", "0"], "--deadline"),
         (["--max-bytes", "2TB"], "--max-bytes"),
         (["--contact", "a\nb"], "only printable ASCII"),
         (["--contact", "é"], "only printable ASCII"),
-        (["--proxy", "localhost:80"], "is no proxy"),
-        (["--proxy", "http://"], "is no proxy"),
-        (["--proxy", "http://[::1"], "is no proxy"),
-        (["--proxy", "http://a b:80"], "is no proxy"),
+        (["--proxy", "localhost:80"], "is not a proxy"),
+        (["--proxy", "http://"], "is not a proxy"),
+        (["--proxy", "http://[::1"], "is not a proxy"),
+        (["--proxy", "http://a b:80"], "is not a proxy"),
         (["--host-limits", "/nowhere"], "cannot read /nowhere"),
         (["--host-limits", "HERE/hosts"], "hosts, line 2: 'a.example ²' is not a host and a number from 1 to 10,000"),
         (["--host-limits", "HERE/no-host"], "no-host, line 1: 'a b 4' is not"),
@@ -1255,7 +1253,10 @@ def test_a_child_that_is_killed_is_a_sentence_and_another_run_goes_on(tmp_path: 
         os.kill(children()[0], signal.SIGKILL)
         said = ended(process)
         assert process.returncode == 1
-        assert "Error: the process that fetches ended: SIGKILL; what it had finished stays, run again to go on" in said
+        assert (
+            "Error: the process that fetches ended: SIGKILL; finished work is kept, run the command again to continue"
+            in said
+        )
         assert "Traceback" not in said
         assert gone()
         before = web.seen.paths()
@@ -1278,7 +1279,7 @@ def test_an_interrupt_ends_it_with_a_sentence(tmp_path: Path, marked: None) -> N
         process.send_signal(signal.SIGINT)
         said = ended(process, 20)
         assert process.returncode == 130
-        assert "Stopped. What was finished stays: the same command goes on from there." in said
+        assert "Stopped. Finished work is kept: run the same command again to continue." in said
         assert "Traceback" not in said
         assert gone()
 
@@ -1296,7 +1297,7 @@ def test_a_full_disk_is_a_sentence_and_another_run_goes_on(tmp_path: Path) -> No
         done = forked.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 1
         assert "Error: cannot write " in done.stderr
-        assert "File too large; what was finished stays, run again to go on" in done.stderr
+        assert "File too large; finished work is kept, run the command again to continue" in done.stderr
         assert "Traceback" not in done.stderr
         _, images = run(dataset)
         assert set(statuses(images).values()) == {"ok"}

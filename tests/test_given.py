@@ -139,7 +139,7 @@ def test_a_folder(benchmark_images: Path, tmp_path: Path, children: None) -> Non
     assert told["images"] == 4
     assert set(told["skipped"]) == {*BAD, "dangling.bmp"}
     assert "No such file" in told["skipped"]["dangling.bmp"]
-    assert told["skipped"]["page.jpg"] == "not_an_image: begins like no image format"
+    assert told["skipped"]["page.jpg"] == "not_an_image: does not begin like any image format"
     assert indexed(out) == hashes(benchmark_images, GOOD)
 
 
@@ -220,7 +220,7 @@ def test_what_is_no_plain_file_is_named(benchmark_images: Path, tmp_path: Path) 
     shutil.copy(benchmark_images / "a.png", odd)
     out = tmp_path / "index.parquet"
     result = index([str(benchmark_images)], str(out), 1, Silent())
-    assert result.skipped["pipe.jpg"] == "is no regular file"
+    assert result.skipped["pipe.jpg"] == "is not a regular file"
     assert result.skipped["more"] == "is a link to a folder: give that folder too"
     assert indexed(out).keys() == GOOD | {"x\\udcff.png"}
     with pytest.raises(InputError, match="an input without a name"):
@@ -243,18 +243,18 @@ def mistaken(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
         pass
     (tmp_path / "zero.tar").write_bytes(b"")
     return {
-        "nothing there": (["nowhere"], "nowhere is not there; give folders, tars or image files"),
-        "an empty folder": (["empty"], "empty holds no image; images are known by their endings: .avif, .bmp"),
+        "nothing there": (["nowhere"], "nowhere does not exist; give folders, tars or image files"),
+        "an empty folder": (["empty"], "empty holds no image; images are recognised by their endings: .avif, .bmp"),
         "an empty tar": (["none.tar"], "none.tar holds no image"),
         "a tar of 0 bytes": (["zero.tar"], "cannot read the tar zero.tar: empty file"),
         "a tar that ends early": (["cut.tar"], "cannot read the tar cut.tar: unexpected end of data"),
-        "gzip": (["packed.tar.gz"], "packed.tar.gz is no image: it is compressed by gzip, unpack it first"),
+        "gzip": (["packed.tar.gz"], "packed.tar.gz is not an image: it is compressed by gzip, unpack it first"),
         "xz by another name": (
             ["packed.tar"],
             "cannot read the tar packed.tar: it is compressed by xz, unpack it first",
         ),
-        "bzip2": (["1.png", "packed.tbz"], "packed.tbz is no image: it is compressed by bzip2, unpack it first"),
-        "a page": (["page.jpg"], "page.jpg is no image; give folders, tars or image files"),
+        "bzip2": (["1.png", "packed.tbz"], "packed.tbz is not an image: it is compressed by bzip2, unpack it first"),
+        "a page": (["page.jpg"], "page.jpg is not an image; give folders, tars or image files"),
         "only bad ones": (["bad"], "none of the 1 images can be decoded; 1.jpg: broken: "),
         "no place to write": (["1.png", "--out", "empty"], "empty: Is a directory; choose another place"),
         "a file for a folder": (["1.png", "--out", "1.png/index.parquet"], "cannot write 1.png/index.parquet: "),
@@ -323,7 +323,7 @@ def test_distances(pool: Pool, benchmark_images: Path, tmp_path: Path, children:
     assert "measured: eval_distance, eval_nearest" in result.stdout
     # And once given it stays.
     result = invoke("measure", pool.folder, *names)
-    assert "measured: nothing, all was there" in result.stdout
+    assert "measured: nothing new" in result.stdout
 
 
 def test_an_index_that_is_none_is_a_sentence(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

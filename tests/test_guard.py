@@ -232,9 +232,9 @@ def test_denied_networks(denied: list[str], address: str, why: str | None) -> No
     "text", ["", "here", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "::1/129", "10.0.0.0/8,::1", "0x7f.1", "10"]
 )
 def test_no_network_is_a_sentence(text: str) -> None:
-    with pytest.raises(InputError, match=r"^.* is no network: .*; write it as 10\.0\.0\.0/8 or fd00::/8$"):
+    with pytest.raises(InputError, match=r"^.* is not a network: .*; write it as 10\.0\.0\.0/8 or fd00::/8$"):
         Guard.of([text])
-    with pytest.raises(InputError, match="is no network"):
+    with pytest.raises(InputError, match="is not a network"):
         Guard.of([], [text])
 
 

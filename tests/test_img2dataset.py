@@ -470,7 +470,7 @@ def test_what_is_no_finished_output_is_refused_in_a_sentence(tmp_path: Path) -> 
     (tmp_path / "in" / "00000.tfrecord").unlink()
     table = pq.read_table(tmp_path / "in" / "00000.parquet")
     pq.write_table(table.drop_columns(["status"]), tmp_path / "in" / "00000.parquet")
-    assert "is no shard of img2dataset: it has no column status" in refused(*command, str(tmp_path / "in"))
+    assert "is not a shard of img2dataset: it has no column status" in refused(*command, str(tmp_path / "in"))
     pq.write_table(table.drop_columns(["caption"]), tmp_path / "in" / "00000.parquet")
     assert "no column found for alt_text" in refused(*command, str(tmp_path / "in"), "--out", str(tmp_path / "out2"))
     (tmp_path / "in" / "00000.parquet").write_bytes(b"PAR1 no")
@@ -489,7 +489,7 @@ class Said(Silent):
     ("sizes", "expected"),
     [
         ((256, 128, 512, 256), "img2dataset resized 1 images"),
-        ((512, 256, 512, 256), "may have encoded the images anew"),
+        ((512, 256, 512, 256), "may have re-encoded the images"),
         ((None, None, None, None), None),
     ],
 )
@@ -547,7 +547,7 @@ def test_adopting_does_not_overwrite_what_fetch_has_begun(tmp_path: Path) -> Non
     taken.dataset.store.write_bytes(FETCH, b"{}")
     take(tmp_path / "in", tmp_path / "out")
     taken.dataset.images.retract()
-    with pytest.raises(DatasetError, match="align-data fetch began here and did not finish"):
+    with pytest.raises(DatasetError, match="align-data fetch did not finish here"):
         take(tmp_path / "in", tmp_path / "out")
 
 
@@ -688,7 +688,7 @@ def test_a_missing_or_impossible_img2dataset_is_a_sentence(monkeypatch: pytest.M
     monkeypatch.undo()
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: "there")
     for option in (["--per-host", "4"], ["--proxy", "http://127.0.0.1:1"], ["--host-limits", "x"]):
-        assert f"knows no {option[0]}" in refused(*command, *option)
+        assert f"does not support {option[0]}" in refused(*command, *option)
 
 
 @there

@@ -139,7 +139,7 @@ def test_another_model_measures_again_and_only_when_it_is_asked(
     assert machine.measured == 1
     assert "a" not in pl.read_parquet(dataset / "measured/text/*.parquet")["language"].to_list()
     assert (
-        "tongues was decided before language was measured anew"
+        "tongues was decided before language was measured again"
         in call("sweep", dataset, "--recipe", "tongues", "--signal", "n_words", code=1).output
     )
 

@@ -78,7 +78,7 @@ def test_an_interrupt_ends_with_a_sentence(
     _, said = process.communicate(timeout=60)
     if process.returncode:  # it may have been faster
         assert process.returncode == 130
-        assert b"Stopped. What was finished stays: the same command goes on from there." in said
+        assert b"Stopped. Finished work is kept: run the same command again to continue." in said
         assert b"Traceback" not in said
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_may_not_grow_is_a_sentence(
     done = forked.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Error: cannot write " in done.stderr
-    assert "File too large; what was finished stays, run again to go on" in done.stderr
+    assert "File too large; finished work is kept, run the command again to continue" in done.stderr
     assert "Traceback" not in done.stderr
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
     # And when there is room again, the same command goes on to the same bytes.

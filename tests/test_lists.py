@@ -108,7 +108,7 @@ def test_an_array_is_read_as_its_lines(tmp_path: Path, rows: list[Any], indent: 
     ("content", "said"),
     [
         (b'[{"url": "http://a/1", "text": "x"}, {"url": ', "one JSON array that cannot be read from element 2 on"),
-        (b'[{"url": "http://a/1", "text": "x"}] x', "one JSON array with something behind its end"),
+        (b'[{"url": "http://a/1", "text": "x"}] x', "one JSON array followed by other data"),
         (b'{"images": [\n{"url": "http://a/1"}]}', "none of its first lines is a whole object"),
         (b"[]", "no column found"),
         (b'[["http://a/1", "x"]]', "has rows that are arrays"),
@@ -180,7 +180,7 @@ def test_gzip_ends_in_zeros_and_goes_on_in_members(tmp_path: Path, zeros: int) -
         _, account, _ = take(tmp_path / name.replace(".", "-"), tmp_path / name)
         assert account.pairs == 3
     (tmp_path / "l.jsonl.gz").write_bytes(content + bytes(zeros) + b"garbage")
-    with pytest.raises(InputError, match="something that is not gzip stands behind its end"):
+    with pytest.raises(InputError, match="data that is not gzip follows its end"):
         take(tmp_path / "bad", tmp_path / "l.jsonl.gz")
 
 

@@ -291,10 +291,10 @@ WRONG_MODELS = [
     ({"batch": 4}, r"takes \[4, 3, 8, 8\], but .* give it \[1, 3, 8, 8\]"),
     ({"inputs": 2}, r"has 2 inputs \(image, more1\); an image classifier has one"),
     ({"outputs": 2}, r"has 2 outputs \(out, out1\)"),
-    ({"bias": [-1.0, 2.0], "card": {"output": "probabilities"}}, "gives safe -1, which is no probability: if it gives logits, its card must say output: softmax"),
-    ({"bias": [0.5, math.nan], "card": {"output": "probabilities"}}, "gives unsafe nan, which is no probability: if it gives logits, its card must say output: softmax; else the card's scale"),
-    ({"bias": [0.5, math.nan]}, "gives safe nan, which is no probability: the card's scale, mean or std may be wrong"),
-    ({"bias": [0.5, math.inf]}, "gives safe nan, which is no probability"),
+    ({"bias": [-1.0, 2.0], "card": {"output": "probabilities"}}, "gives safe -1, which is not a probability: if it gives logits, its card must say output: softmax"),
+    ({"bias": [0.5, math.nan], "card": {"output": "probabilities"}}, "gives unsafe nan, which is not a probability: if it gives logits, its card must say output: softmax; else the card's scale"),
+    ({"bias": [0.5, math.nan]}, "gives safe nan, which is not a probability: the card's scale, mean or std may be wrong"),
+    ({"bias": [0.5, math.inf]}, "gives safe nan, which is not a probability"),
     ({"bias": [0.25, 0.75], "weights": [[0] * 3] * 2}, "gives probabilities, not logits: its card must say output: probabilities"),
     ({"bias": [0.1, 0.9, 0.8], "weights": [[0] * 3] * 3, "card": {"output": "probabilities", "classes": ["a", "b", "c"], "unsafe": ["b", "c"]}}, "gives the unsafe classes 1.7 together"),
 ]  # fmt: skip
@@ -315,7 +315,7 @@ def test_what_only_some_images_give_is_found_when_they_are_scored(made) -> None:
         [[-1.5, 0, 0], [1.5, 0, 0]], [1, 0], {"classes": ["safe", "unsafe"], "output": "probabilities"}
     )  # fmt: skip
     choice.check()
-    with pytest.raises(SignalError, match=r"gives safe -0\.5, which is no probability"):
+    with pytest.raises(SignalError, match=r"gives safe -0\.5, which is not a probability"):
         choice.open().score(plain((255, 0, 0)))
 
 

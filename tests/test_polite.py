@@ -22,7 +22,7 @@ from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.fetching import backoff
-from align_data.fetching.backoff import KEPT, Notice, Notices, dumped, keep, loaded
+from align_data.fetching.backoff import NOTICES_FILE, Notice, Notices, dumped, keep, loaded
 from align_data.fetching.client import Policy
 from align_data.fetching.connection_slots import Slots
 from align_data.fetching.crawl import Limits
@@ -192,7 +192,7 @@ def test_a_host_that_asks_for_a_day_is_asked_once_by_all_parts_children_and_runs
             return sum(each.host == "n3.example" for each in web.seen.asked)
 
         assert 1 <= asked() <= 2  # two were on their way together
-        (kept,) = loaded(dataset.store.read_bytes(KEPT)).values()
+        (kept,) = loaded(dataset.store.read_bytes(NOTICES_FILE)).values()
         assert kept.host == "n3.example"
         assert 86000 < kept.until - backoff.now() < 86400
         assert asked() == 0
@@ -200,7 +200,7 @@ def test_a_host_that_asks_for_a_day_is_asked_once_by_all_parts_children_and_runs
         monkeypatch.setattr(backoff, "now", lambda: later)
         assert 1 <= asked() <= 2
     reasons = set(read(dataset, "images")["reason"].drop_nulls())
-    assert reasons >= {"not asked: the host said before, HTTP 429, Retry-After: 86400"}
+    assert reasons >= {"not requested: the host answered before, HTTP 429, Retry-After: 86400"}
 
 
 def test_a_wait_of_seconds_is_one_of_all_children(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_host_that_does_not_answer_is_left_alone_for_the_run_and_asked_by_the_
             report = fetched(dataset, Limits(None, 4), 2, policy)
             assert report.statuses == {"timeout": 90}
             assert 16 <= len(web.seen.asked) <= 2 * 16 + 4
-        assert dataset.store.read_bytes(KEPT) is None
+        assert dataset.store.read_bytes(NOTICES_FILE) is None
 
 
 def test_notices_are_read_by_others_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,11 +242,11 @@ def test_notices_are_read_by_others_as_they_come(tmp_path: Path, monkeypatch: py
     assert other.news() == []
     store = Store(tmp_path / "dataset")
     keep(store, tmp_path / "log")
-    assert loaded(store.read_bytes(KEPT)) == {"a.example": first}
-    before = store.read_bytes(KEPT)
+    assert loaded(store.read_bytes(NOTICES_FILE)) == {"a.example": first}
+    before = store.read_bytes(NOTICES_FILE)
     keep(store, tmp_path / "log")
     keep(store, tmp_path / "no log")
-    assert store.read_bytes(KEPT) == before
+    assert store.read_bytes(NOTICES_FILE) == before
     one.close()
     other.close()
 

@@ -41,7 +41,7 @@ from align_data.recipes.plan import Plan
 from align_data.recipes.reading import json_schema, override, parse
 from align_data.recipes.thresholds import TopFraction
 from align_data.report import audit_html
-from align_data.signals import find, known, ordered
+from align_data.signals import find, is_signal, ordered
 from align_data.signals.score import similarity
 from align_data.stages.audit import SweepRequest, audit, diff, survey, sweep
 from align_data.stages.export import Form, export
@@ -285,7 +285,7 @@ def test_another_detector_leaves_scores_what_they_are_and_other_images_do_not(co
     assert writer.info is not None
     parts = [writer.info if number == 1 else info for number, info in enumerate(images.parts)]
     dataset.images.commit(parts, images.meta)
-    with pytest.raises(DatasetError, match=r"it is not known which images of .* can be decoded, or no longer"):
+    with pytest.raises(DatasetError, match=r"it is unknown, or outdated, which images of .* can be decoded"):
         run(dataset, Eye())
     measure(dataset, engine_of(dataset), Silent(), ["decodable", "width", "height", "sha256"])
     said = (
@@ -341,9 +341,9 @@ def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) 
 
 @pytest.mark.parametrize("name", ["", "Base", "a b", "a.b", "a/b", "-a", "é", "a\n", "a" * 65])
 def test_a_name_that_is_none(name: str, copy: World) -> None:
-    with pytest.raises(SignalError, match="cannot be a score's name: lower-case letters, digits, '-' and '_'"):
+    with pytest.raises(SignalError, match="is not a valid score name: lower-case letters, digits, '-' and '_'"):
         run(copy.dataset, Eye(), name)
-    assert not known(f"similarity.{name}")
+    assert not is_signal(f"similarity.{name}")
 
 
 def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: World) -> None:
@@ -382,7 +382,7 @@ def test_the_names_of_the_family_are_open() -> None:
     assert find("similarity.base").name == "similarity.base"
     assert find("similarity.base") == similarity("base")
     for name in ("similarity", "similarity.", "similarities.base", "n_words.base"):
-        assert not known(name)
+        assert not is_signal(name)
     with pytest.raises(SignalError, match=r"there are: n_words, .*, similarity.NAME"):
         find("similarty.base")
     assert ordered(["similarity.b", "nsfw", "similarity.a", "n_words"]) == [
@@ -415,7 +415,7 @@ def test_a_fraction_is_of_scores_alone() -> None:
     for signal in ("n_words", "language", "rarest_ngram", "decodable"):
         with pytest.raises(RecipeError, match=r"line 3: top_fraction is a test of similarity\.NAME alone"):
             recipe_of(f"signal: {signal}, top_fraction: 0.3")
-    with pytest.raises(RecipeError, match="line 3: 'Base' cannot be a score's name"):
+    with pytest.raises(RecipeError, match="line 3: 'Base' is not a valid score name"):
         recipe_of("signal: similarity.Base, ge: 0.3")
     with pytest.raises(RecipeError, match="top_k is a test of rarest_ngram alone"):
         recipe_of("signal: similarity.base, top_k: 3")
@@ -612,7 +612,7 @@ def test_taking_a_rule_out_resolves_again_and_the_sentence_says_it(unscored: Dat
         decided(unscored, "top_fraction: 0.3")
         .tops["similarity.eye"]
         .sentence("r")
-        .endswith("(100.00%); warning: 4 were asked for, the others equal the lowest of them")
+        .endswith("(100.00%); warning: 4 were requested; the others tie with the lowest of them")
     )
     plant(unscored, "eye", [None] * POOL)
     decided(unscored, "top_fraction: 0.3")
@@ -646,15 +646,15 @@ def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: D
     ]
     for reads in readers:
         reads()
-    assert not any("measured anew" in note for note in audit(unscored, "mine").notes)
+    assert not any("measured again" in note for note in audit(unscored, "mine").notes)
     plant(unscored, "eye", [0.2, 0.1] * (POOL // 2))
     for reads in readers:
         with pytest.raises(
-            DatasetError, match=r"decided before similarity\.eye was measured anew; decide again: align-d"
+            DatasetError, match=r"decided before similarity\.eye was measured again; filter again: align-d"
         ):
             reads()
     assert (
-        audit(unscored, "mine").notes[-1] == "decided before these were measured anew, so filter again: similarity.eye"
+        audit(unscored, "mine").notes[-1] == "decided before these were measured again, so filter again: similarity.eye"
     )
 
 
@@ -753,7 +753,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> None:
         @classmethod
         def load(cls, path: str, device: str | None = None) -> Eye:
             if path != "eye":
-                raise TrainError(f"{path} is no model that can be opened")
+                raise TrainError(f"{path} is not a model that can be opened")
             return Eye(digest=str(device))
 
     stand_in = ModuleType("align_data.train.model")
@@ -766,13 +766,11 @@ def test_the_command(copy: World, tmp_path: Path) -> None:
     url, there = copy.dataset.store.url, sum(value is not None for value in copy.expected.values())
     done = call("score", "eye", url, "--as", "eye")
     nothing = len(copy.expected) - there
-    said = (
-        f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no image that can be decoded"
-    )
+    said = f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no decodable image"
     assert done.stdout.splitlines() == [said]
     assert "score: " in done.stderr
     assert f"next: align-data filter {url}" in done.stderr
-    assert call("score", "eye", url, "--as", "eye").stdout.splitlines() == [f"{said} (all done before)"]
+    assert call("score", "eye", url, "--as", "eye").stdout.splitlines() == [f"{said} (all scored before)"]
     again = answer("score", "eye", url, "--as", "eye", "--device", "cuda", "--workers", "3")
     assert again == {
         "signal": "similarity.eye",
@@ -796,8 +794,8 @@ def test_the_command(copy: World, tmp_path: Path) -> None:
 def test_what_the_command_refuses_is_a_sentence(copy: World, dataset_without_images: Path) -> None:
     url = copy.dataset.store.url
     for arguments, said in (
-        (["nothing", url, "--as", "eye"], "Error: nothing is no model that can be opened"),
-        (["eye", url, "--as", "Eye"], "Error: 'Eye' cannot be a score's name"),
+        (["nothing", url, "--as", "eye"], "Error: nothing is not a model that can be opened"),
+        (["eye", url, "--as", "Eye"], "Error: 'Eye' is not a valid score name"),
         (["eye", dataset_without_images, "--as", "eye"], "has no images to score: run align-data fetch"),
         (["eye", f"{url}/no", "--as", "eye"], "is not a dataset; make one with"),
     ):

@@ -352,7 +352,7 @@ def test_a_kept_pair_without_an_image_is_a_sentence(tmp_path: Path) -> None:
     loose = parse("name: loose\nrules:\n  - {signal: n_chars, ge: 1, source: chosen}\n", "loose.yaml")
     engine = LocalEngine(tmp_path / "_work", 1)
     decide_ledger(Decision(loose), dataset, engine, Silent())
-    with pytest.raises(DatasetError, match=r"2 of the kept pairs have no image that can be decoded"):
+    with pytest.raises(DatasetError, match=r"2 of the kept pairs have no decodable image"):
         export(dataset, "loose", Store(tmp_path / "out"), Form(), engine, Silent())
     done = export(dataset, "loose", Store(tmp_path / "out"), Form(), engine, Silent(), drop_pending=True)
     assert done.without_image == 2
@@ -429,7 +429,7 @@ def test_verify_names_what_differs(made: Made, tmp_path: Path, damage: str) -> N
         shard.write_bytes(content)
     found = verify(Store(out), 2, Silent())
     assert list(found.differs) == [shard.name]
-    with pytest.raises(DatasetError, match="is no export"):
+    with pytest.raises(DatasetError, match="is not an export"):
         verify(Store(tmp_path), 2, Silent())
 
 

@@ -41,7 +41,7 @@ from align_data.storage import names
 from align_data.storage.manifests import checked
 from align_data.storage.store import Store
 from align_data.train.ablate import runs
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
 TARS = [
@@ -295,7 +295,7 @@ def test_a_plan_that_is_none_of_ours_is_a_sentence(place: Place, plan: Any) -> N
     content = checked(plan) if isinstance(plan, dict) else json.dumps(plan).encode()
     (place.folder / "dataset" / "_takedown" / "plan.json").write_bytes(content)
     before = place.tree()
-    with pytest.raises(DatasetError, match=r"plan.json (is not what a takedown notes|.*the takedown cannot go on)"):
+    with pytest.raises(DatasetError, match=r"plan.json (is not a note of a takedown|.*the takedown cannot go on)"):
         place.takedown(uids=["0" * 32])
     assert place.tree() == before
 
@@ -309,7 +309,7 @@ def test_a_note_that_names_other_files_is_a_sentence(place: Place, key: str, nam
     (folder / "plan.json").write_bytes(checked(PLAN))
     (folder / "part-00000.json").write_bytes(checked(note))
     outside, tars = place.tree("sentinel"), place.tree("dataset", "bytes")
-    with pytest.raises(DatasetError, match=r"part-00000.json is not what a takedown notes: it names the file"):
+    with pytest.raises(DatasetError, match=r"part-00000.json is not a note of a takedown: it names the file"):
         place.takedown(uids=["0" * 32])
     assert (place.tree("sentinel"), place.tree("dataset", "bytes")) == (outside, tars)
     assert set(place.tree("dataset", "bytes")) == set(tars)
@@ -405,7 +405,7 @@ def test_a_damaged_table_never_passes_for_a_takedown(place: Place, table: str, h
     damage(place, table, how)
     (place.folder / "list.txt").write_text("\n".join(urls))
     line = ["takedown", str(place.folder / "dataset"), "--urls", str(place.folder / "list.txt"), "--shards"]
-    with pytest.raises((ClickException, AlignDataError), match=f"could not be looked into.*{table}/part-0000"):
+    with pytest.raises((ClickException, AlignDataError), match=f"could not be read.*{table}/part-0000"):
         main([*line, str(place.folder / "metadata")], standalone_mode=False)
     receipts = [json.loads((place.folder / "dataset" / "takedowns" / name).read_text())
                 for name in place.dataset.store.names("takedowns")]  # fmt: skip
@@ -431,7 +431,7 @@ def test_a_flipped_byte_of_a_hashed_table_is_looked_into_by_nothing(place: Place
         content = file.read_bytes()
         for at in range(5, len(content), len(content) // 5):
             flip(file, at)
-            with pytest.raises(DatasetError, match="could not be looked into"):
+            with pytest.raises(DatasetError, match="could not be read"):
                 place.takedown(**ask)
             file.write_bytes(content)
     file = place.folder / "dataset" / "content" / "part-00000.parquet"
@@ -636,7 +636,7 @@ def test_a_member_of_a_size_below_zero_ends_the_reading(place: Place, reader: st
     else:
         images = image_places(place.dataset, 0)
         shutil.copy(file, place.folder / "dataset" / images["tar"][0])
-        with pytest.raises(DatasetError, match=r"could not be looked into: cannot read .*\.tar|is not the name"):
+        with pytest.raises(DatasetError, match=r"could not be read: cannot read .*\.tar|is not the name"):
             place.takedown(urls=images["url"][:1].to_list())
 
 
@@ -644,7 +644,7 @@ def test_a_member_of_a_size_below_zero_ends_the_reading(place: Place, reader: st
     "content", [b"", b"5", b"[]", b"{}", b'{"metrics": 5, "facts": {}}', b'{"metrics": {"a": "x"}}']
 )
 def test_a_run_that_is_no_result_is_a_sentence(tmp_path: Path, content: bytes) -> None:
-    cell = runs.Cell("none", ("0" * 32,), Settings(), "key")
+    cell = runs.Cell("none", ("0" * 32,), TrainSettings(), "key")
     out = Store(tmp_path)
     assert runs.stored(out, cell) is None
     out.write_bytes("runs/key.json", content)

@@ -40,7 +40,7 @@ from align_data.stages import takedown as stage
 from align_data.stages.audit import audit, examples
 from align_data.stages.eval_index import index
 from align_data.stages.export import Form, Split, export
-from align_data.stages.fetch import TakedownReport as Fetched
+from align_data.stages.fetch import FetchReport as Fetched
 from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import measure
@@ -436,7 +436,7 @@ def test_nothing_found_is_said(place: Place, capsys: pytest.CaptureFixture[str])
     file = place.folder.parent / "list.txt"
     file.write_text("http://nobody.example/1.jpg\n")
     main(["takedown", str(place.folder / "dataset"), "--urls", str(file)], standalone_mode=False)
-    assert capsys.readouterr().out == "urls: 1 asked for: 1 found nowhere\nnothing to do\n"
+    assert capsys.readouterr().out == "urls: 1 requested: 1 found nowhere\nnothing to do\n"
 
 
 # What comes later.
@@ -509,7 +509,7 @@ def test_a_ledger_put_back_from_before_is_not_believed(base: Path, place: Place)
     shutil.rmtree(place.folder / "dataset" / "verdicts" / "loose")
     shutil.copytree(base / "dataset" / "verdicts" / "loose", place.folder / "dataset" / "verdicts" / "loose")
     for use in (lambda: audit(place.dataset, "loose"), lambda: export_all(place.dataset, place.folder / "again")):
-        with pytest.raises(DatasetError, match="decided before the last takedown; decide again"):
+        with pytest.raises(DatasetError, match="decided before the last takedown; filter again"):
             use()
     decide_ledger(LOOSE, place.dataset, place.engine(), Silent())
     assert place.table("verdicts/loose").equals(marked)
@@ -643,7 +643,7 @@ def test_lists_of_one_kind_are_all_meant(base: Path, place: Place, capsys: pytes
         (place.folder.parent / f"{number}.txt").write_text(url)
         line += ["--urls", str(place.folder.parent / f"{number}.txt")]
     main(line, standalone_mode=False)
-    assert capsys.readouterr().out.startswith("urls: 2 asked for: 2 found\n")
+    assert capsys.readouterr().out.startswith("urls: 2 requested: 2 found\n")
     assert not set(urls) & set(place.pairs()["url"])
 
 
@@ -697,8 +697,8 @@ def damaged(folder: Path, shard: str, how: str) -> None:
 DAMAGED = [
     ("flipped", r"has the SHA-256"),
     ("cut", r"has [\d,]+ bytes, not"),
-    ("gone", r"is not there"),
-    ("sizes", r"sizes.json is no JSON"),
+    ("gone", r"is missing"),
+    ("sizes", r"sizes.json is not JSON"),
     ("index", r"cannot read .*index.parquet"),
 ]
 
@@ -753,7 +753,7 @@ def test_a_folder_that_nothing_was_taken_out_of_fails_the_command(
 ) -> None:
     unfinished(base, place, monkeypatch)
     shutil.rmtree(place.folder / "parquet")
-    with pytest.raises(ClickException, match=r"taken down, but not out of .*parquet"):
+    with pytest.raises(ClickException, match=r"taken down, but not from .*parquet"):
         main(["takedown", str(place.folder / "dataset")], standalone_mode=False)
 
 
@@ -1001,9 +1001,9 @@ def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path)
     (tmp_path / "strange" / "manifest.json").write_text("[]")
     for folder, said in (
         (other, "is an export of another dataset"),
-        (tmp_path / "empty", "has no manifest.json: it is no export, or one that did not finish"),
-        (tmp_path / "strange", "is no manifest of an export"),
-        (place.folder / "uids", "holds uids and nothing else, .* export again"),
+        (tmp_path / "empty", "has no manifest.json: it is not an export, or an unfinished one"),
+        (tmp_path / "strange", "is not a manifest of an export"),
+        (place.folder / "uids", "holds only uids, .* export again"),
     ):
         with pytest.raises(DatasetError, match=said):
             place.takedown(hosts=["127.0.0.1"], folders=[str(folder)])
@@ -1029,7 +1029,7 @@ def test_the_command_prints_and_stores_a_receipt(base: Path, place: Place) -> No
     receipt = json.loads((place.folder / "dataset" / "takedowns" / "0001.json").read_text())
     lines = done.stdout.splitlines()
     asked = chosen(base, 4)["url"].n_unique()
-    assert lines[0] == f"urls: {asked} asked for: {asked} found"
+    assert lines[0] == f"urls: {asked} requested: {asked} found"
     assert lines[1].startswith(f"taken down: {receipt['pairs']} pairs; {asked} images, ")
     assert lines[2].startswith(f"{place.folder}/webdataset: {receipt['shards'][0]['pairs']} pairs in ")
     assert f"receipt: {place.folder}/dataset/takedowns/0001.json" in done.stderr

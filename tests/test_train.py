@@ -37,7 +37,7 @@ from align_data.train.model import SIZES, Dual, build
 from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.preprocessing import centre, crops, resized_side, sided
 from align_data.train.sanity import check
-from align_data.train.settings import PRESETS, Settings
+from align_data.train.settings import PRESETS, TrainSettings
 from align_data.train.shards import Sample, Shards
 from align_data.train.tokens import encode, learn, padded
 
@@ -82,8 +82,8 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(tmp_path_factory.mktemp("squares") / "shards", pairs(300))
 
 
-def asked(**more: Any) -> Settings:
-    return Settings(**{"batch": 32, "samples": 32 * 12, "vocabulary": 200, "checkpoint": 4, "seed": 5, **more})
+def asked(**more: Any) -> TrainSettings:
+    return TrainSettings(**{"batch": 32, "samples": 32 * 12, "vocabulary": 200, "checkpoint": 4, "seed": 5, **more})
 
 
 def run(shards: str, out: Path, progress: Any = None, **more: Any) -> Trained:
@@ -124,12 +124,12 @@ from align_data.train.batches import Feed
 from align_data.train.loop import Towers
 from align_data.train.model import build, to_input
 from align_data.train.ranks import parallel, ranks
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 from align_data.train.tokens import learn
 
 torch.set_num_threads(1)
-settings = Settings(batch=16, samples=16, vocabulary=200, seed=1)
+settings = TrainSettings(batch=16, samples=16, vocabulary=200, seed=1)
 with ranks("cpu", settings.batch) as (rank, device):
     feed = Feed(Shards.open(sys.argv[1]), 32, settings, 1, rank)
     feed.read(Silent())
@@ -296,7 +296,7 @@ def test_the_same_texts_teach_the_same_tokens() -> None:
 
 @given(st.integers(1, 400), st.floats(0, 0.9))
 def test_the_learning_rate_rises_and_falls(steps: int, warm_up: float) -> None:
-    chosen = Settings(batch=2, samples=2 * steps, warm_up=warm_up, learning_rate=0.5)
+    chosen = TrainSettings(batch=2, samples=2 * steps, warm_up=warm_up, learning_rate=0.5)
     rates = [learning_rate(step, chosen) for step in range(steps)]
     top = rates.index(max(rates))
     assert all(0 < rate <= 0.5 for rate in rates)
@@ -310,7 +310,7 @@ def test_the_learning_rate_rises_and_falls(steps: int, warm_up: float) -> None:
 @pytest.mark.parametrize("name", ["adamw", "lamb"])
 def test_what_is_no_weight_does_not_decay(name: str) -> None:
     model = build("tiny", 32, 200, 64, 1.0)
-    found = optimizer(model, Settings(optimizer=name, weight_decay=0.3))
+    found = optimizer(model, TrainSettings(optimizer=name, weight_decay=0.3))
     decays = {id(p): group["weight_decay"] for group in found.param_groups for p in group["params"]}
     for parameter_name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -440,7 +440,7 @@ def test_a_corrupt_shard_is_skipped_and_named(tmp_path: Path) -> None:
     (folder / "00001.tar").write_bytes(content[: len(content) // 2])
     trained = run(str(folder), tmp_path / "m", samples=32 * 3)
     assert trained.skipped.keys() == {"00001.tar"}
-    assert "00001.tar ends before it is over" in trained.skipped["00001.tar"]
+    assert "00001.tar is truncated" in trained.skipped["00001.tar"]
     manifest = {
         "shards": [{"name": f"{n:05d}.tar", "bytes": (folder / f"{n:05d}.tar").stat().st_size} for n in range(3)]
     }
@@ -468,19 +468,17 @@ def test_bad_input_is_a_sentence(squares: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="has no shards: give the folder that `align-data export` wrote"):
         Shards.open(str(tmp_path / "empty"))
-    with pytest.raises(
-        TrainError, match=r"has 2 pairs of those asked for, less than a batch of 32: .* smaller --batch"
-    ):
+    with pytest.raises(TrainError, match=r"has 2 pairs of the selection, less than a batch of 32: .* smaller --batch"):
         train(Shards.open(squares, [f"{n:032x}" for n in (1, 2)]), tmp_path / "few", asked(), Silent())
-    with pytest.raises(TrainError, match="there is no step"):
+    with pytest.raises(TrainError, match="less than one batch"):
         run(squares, tmp_path / "m", samples=31)
     with pytest.raises(TrainError, match="the device nonsense cannot be used"):
         train(Shards.open(squares), tmp_path / "d", asked(), Silent(), device="nonsense")
-    with pytest.raises(TrainError, match="is no model that can be opened"):
+    with pytest.raises(TrainError, match="is not a model that can be opened"):
         Dual.load(str(tmp_path / "empty"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(OutputError, match="is not empty, and no training run's folder"):
+    with pytest.raises(OutputError, match="is not empty, and not a training run's folder"):
         run(squares, tmp_path / "mine")
     run(squares, tmp_path / "m", samples=64)
     with pytest.raises(OutputError, match="a run with other samples, seed: choose another --out"):
@@ -502,13 +500,13 @@ def test_no_room_for_a_checkpoint_is_a_sentence(squares: str, tmp_path: Path, mo
         run(squares, tmp_path / "m")
     monkeypatch.undo()
     (tmp_path / "m" / "checkpoint.pt").write_bytes(b"half")
-    with pytest.raises(TrainError, match=r"checkpoint\.pt cannot be read: .*remove it to begin anew"):
+    with pytest.raises(TrainError, match=r"checkpoint\.pt cannot be read: .*remove it to start over"):
         run(squares, tmp_path / "m")
 
 
 def test_every_preset_is_settings() -> None:
     for name, values in PRESETS.items():
-        assert Settings(**values).steps >= 1_000_000, name
+        assert TrainSettings(**values).steps >= 1_000_000, name
 
 
 def test_the_command_says_what_it_did(squares: str, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_shards_that_go_away_are_a_sentence_and_the_run_goes_on_where_they_are_b
 ) -> None:
     shards = tmp_path / "shards"
     shutil.copytree(squares, shards)
-    with pytest.raises(TrainError, match=r"has no batch any more at step \d+: .*No such file.*; run it again"):
+    with pytest.raises(TrainError, match=r"has no batch left at step \d+: .*No such file.*; run it again"):
         run(str(shards), tmp_path / "m", Unmounting(shards, 3), samples=32 * 40)
     shutil.copytree(squares, shards)
     run(str(shards), tmp_path / "m", samples=32 * 40)
@@ -124,7 +124,7 @@ def test_shards_with_other_content_are_another_run(squares: str, tmp_path: Path)
 
 
 def test_two_at_once_are_a_sentence(squares: str, tmp_path: Path) -> None:
-    with Store(tmp_path / "m").lock(), pytest.raises(DatasetError, match="another align-data process is at work"):
+    with Store(tmp_path / "m").lock(), pytest.raises(DatasetError, match="another align-data process is working"):
         run(squares, tmp_path / "m", samples=64)
     run(squares, tmp_path / "m", samples=64)
 
@@ -157,7 +157,7 @@ def test_a_damaged_file_of_a_run_is_a_sentence(
         run(squares, tmp_path / "m", Stopping(6))
     path = tmp_path / "m" / name
     path.write_bytes(damage(path.read_bytes() if path.exists() else b""))
-    with pytest.raises(TrainError, match=rf"{name} cannot be read: .*to begin anew"):
+    with pytest.raises(TrainError, match=rf"{name} cannot be read: .*to start over"):
         run(squares, tmp_path / "m")
 
 
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_is_something_else_is_a_sentence(squares: str, tmp_pat
     state = torch.load(tmp_path / "m" / "checkpoint.pt")
     for other in ([1, 2], {**state, "position": (1, 2, 3, 4, 5, 6, 7, 8)}, {"model": state["model"]}):
         torch.save(other, tmp_path / "m" / "checkpoint.pt")
-        with pytest.raises(TrainError, match=r"cannot be read: .*to begin anew"):
+        with pytest.raises(TrainError, match=r"cannot be read: .*to start over"):
             run(squares, tmp_path / "m")
 
 
@@ -192,7 +192,9 @@ def test_a_model_whose_weights_do_not_fit_is_no_model(model: Path, tmp_path: Pat
         held = load_file(folder / "model.safetensors")
         change(held)
         save_file(held, folder / "model.safetensors", {"format": "pt"})
-        with pytest.raises(TrainError, match=rf"{name} is no model that can be opened \(1 weights are missing or of"):
+        with pytest.raises(
+            TrainError, match=rf"{name} is not a model that can be opened \(1 weights are missing or of"
+        ):
             Dual.load(str(folder))
     config = json.loads((model / "config.json").read_text())
     shutil.copytree(model, tmp_path / "bert")

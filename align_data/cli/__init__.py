@@ -14,29 +14,38 @@ from align_data.cli import streams
 from align_data.common.errors import AlignDataError, OutputError, encodable, nearest
 from align_data.common.secrets import mask
 
-# What `align-data --help` shows, without loading what the commands need.
-COMMANDS = {
-    "run": "Ingest, measure, filter and audit in one go.",
-    "ingest": "Read lists of image URLs and alt-texts into a dataset.",
-    "measure": "Measure what has become measurable and is not measured yet.",
-    "fetch": "Fetch the images that some pair needs, politely and safely.",
-    "filter": "Apply a recipe: decide every pair, and write why.",
-    "audit": "Show what each rule of a recipe did.",
-    "eval-index": "Hash evaluation images, so that copies of them can be kept out.",
-    "sweep": "Count what other thresholds would keep, without measuring or filtering again.",
-    "diff": "Show what two ledgers decide otherwise, and by which rules.",
-    "why": "Explain one pair: its values, every rule's verdict, the reasons.",
-    "export": "Write the kept pairs: shards with images, metadata, or uids.",
-    "verify": "Check every file of an export against its manifest.",
-    "train": "Train a small dual encoder on exported shards.",
-    "evaluate": "Say what a model is worth on the pairs of some shards.",
-    "search": "Find the images or texts of some shards that are nearest to texts and images.",
-    "score": "Score each fetched pair with a model, so that a rule can use it.",
-    "takedown": "Take pairs out of a dataset and of what was exported, for good.",
-    "ablate": "Train the same model on different choices of the pairs, to see which filter pays.",
-    "recipes": "List the recipes there are, or show one.",
-    "signals": "List what can be measured, or show one signal.",
+# What `align-data --help` shows, without loading the modules of the commands.
+GROUPS = {
+    "Build a dataset": {
+        "run": "Ingest, measure, filter and audit in one go.",
+        "ingest": "Read lists of image URLs and alt-texts into a dataset.",
+        "measure": "Measure the signals that can be measured and are not yet.",
+        "filter": "Apply a recipe: decide every pair, and record why.",
+        "fetch": "Fetch the images that pairs still need, politely and safely.",
+        "export": "Write the kept pairs: shards with images, metadata, or uids.",
+        "verify": "Check every file of an export against its manifest.",
+    },
+    "Understand the filters": {
+        "audit": "Show what each rule of a recipe did.",
+        "why": "Explain one pair: its values, every rule's verdict, the reasons.",
+        "sweep": "Count what other thresholds would keep, without measuring or filtering again.",
+        "diff": "Compare two ledgers: which pairs differ, and by which rules.",
+        "recipes": "List the built-in recipes, or show one.",
+        "signals": "List the signals, or show one.",
+    },
+    "Keep pairs out": {
+        "eval-index": "Hash evaluation images, so that copies of them can be kept out.",
+        "takedown": "Remove pairs from a dataset and its exports, permanently.",
+    },
+    "Train and evaluate models": {
+        "train": "Train a small dual encoder on exported shards.",
+        "evaluate": "Evaluate a model on the pairs of exported shards.",
+        "search": "Search exported shards for the images or texts nearest to a query.",
+        "score": "Score each fetched pair with a model, for use in a rule.",
+        "ablate": "Train the same model on different selections of pairs, to see which filter pays.",
+    },
 }
+COMMANDS = {name: about for group in GROUPS.values() for name, about in group.items()}
 
 
 class _Commands(click.Group):
@@ -60,12 +69,14 @@ class _Commands(click.Group):
                 ctx.fail(f"an argument is not UTF-8: {word.encode('utf-8', 'backslashreplace').decode()}")
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             commands = ", ".join(COMMANDS)
-            ctx.fail(f"there is no command {args[0]}{nearest(args[0], COMMANDS)}; there are: {commands}")
+            ctx.fail(f"there is no command {args[0]}{nearest(args[0], COMMANDS)}; the commands are: {commands}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), about) for name, about in group.items()])
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the options; --help and --version print here, where invoke() hears of nothing."""
@@ -85,7 +96,7 @@ class _Commands(click.Group):
         except OSError as error:
             raise click.ClickException(_refused(error)) from error
         except KeyboardInterrupt:
-            click.echo("Stopped. What was finished stays: the same command goes on from there.", err=True)
+            click.echo("Stopped. Finished work is kept: run the same command again to continue.", err=True)
             ctx.exit(INTERRUPTED)
         except click.ClickException as error:
             error.message = mask(error.message)  # type: ignore[misc]  # final only to those who make no error

@@ -37,12 +37,14 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         except ValueError:
             share = 0
         if not 0 < share <= 1:
-            raise click.BadParameter(f"{value!r} is no share of a whole; write them as 0.25,0.5,1", ctx, param)
+            raise click.BadParameter(
+                f"{value!r} is not a share between 0 and 1; write shares as 0.25,0.5,1", ctx, param
+            )
         fractions.append(share)
     return tuple(fractions)
 
 
-@click.command("ablate", short_help="Train the same model on different choices of the pairs, to see which filter pays.")
+@click.command("ablate", short_help="Train the same model on different selections of pairs, to see which filter pays.")
 @dataset_argument
 @ledger_option
 @click.option("--eval", "evaluation", required=True, metavar="SHARDS", help="Exported shards to evaluate on.")
@@ -51,36 +53,46 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     multiple=True,
     metavar="ARM[,ARM...]",
     callback=names,
-    help="What to train on: none, recipe, random, oracle, without:RULE, only:RULE, ledger:NAME, fraction:SHARE; with "
-    "'each' for RULE, one for each. none,recipe,random unless given.",
+    help=(
+        "Training sets to compare: none, recipe, random, oracle, without:RULE, only:RULE, ledger:NAME, "
+        "fraction:SHARE; 'each' as RULE makes one arm per rule (default: none,recipe,random)."
+    ),
 )
 @click.option(
-    "--fractions", multiple=True, metavar="SHARE[,SHARE...]", callback=shares, help="Of none and of recipe, by chance."
+    "--fractions",
+    multiple=True,
+    metavar="SHARE[,SHARE...]",
+    callback=shares,
+    help="Also train on random shares of none and of recipe.",
 )
 @click.option(
-    "--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each arm, from --seed on."
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="Runs per arm, with consecutive seeds from --seed.",
 )
-@click.option("--truth", metavar="FILE", help="For oracle, the pairs that are good: Parquet or CSV.")
+@click.option("--truth", metavar="FILE", help="Pairs known to be good, for the arm oracle: Parquet or CSV.")
 @click.option("--pending", type=click.Choice(["drop"]), help="Leave out pairs for which a rule of the arm is unknown.")
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Models trained at a time.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Models to train in parallel.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("ablation"), show_default=True,
-    metavar="FOLDER", help="Where results go; what is finished there is not done again.",
+    metavar="FOLDER", help="Folder for the results; finished runs in it are reused.",
 )  # fmt: skip
 @setting_options
 @json_option
 def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool, **options: Any) -> None:
-    """Train the same model on different choices of the pairs, to see which filter pays.
+    """Train the same model on different selections of pairs, to see which filter pays.
 
-    Each arm is a choice by the ledger's verdicts, nothing is measured again. none: every pair whose image could be had
-    and decoded. recipe: those that the ledger keeps. random: as many as recipe, drawn from none anew at each seed.
-    without:RULE and only:RULE: all rules but one, one rule alone. ledger:NAME: what another ledger keeps.
-    fraction:0.1: a tenth of recipe's; fraction:0.1:none: of none's. oracle: the pairs that --truth names, by uid or by
-    url and alt_text; of a file with a column kind, its captions.
+    Each arm selects pairs by the ledger's verdicts; nothing is measured again. none: every pair whose image was fetched
+    and can be decoded. recipe: the pairs that the ledger keeps. random: as many pairs as recipe, a new draw from none
+    for each seed. without:RULE: all rules but one. only:RULE: one rule alone. ledger:NAME: the pairs that another
+    ledger keeps. fraction:0.1: a tenth of recipe; fraction:0.1:none: a tenth of none. oracle: the pairs that --truth
+    lists, by uid or by url and alt_text; in a file with a column kind, its captions.
 
-    All arms see the same number of samples. Pairs that are in the evaluation set, by uid, URL or a copy of the image,
-    are in no arm. Intervals are over seeds. FOLDER gets results.json and, with the extra report, ablation.html. It
-    needs the extra train.
+    All arms see the same number of samples. Pairs of the evaluation set, by uid, URL or a copy of the image, are in no
+    arm. Intervals are over seeds. Writes results.json to FOLDER and, with the extra report, ablation.html. Needs the
+    extra train.
 
     \b
     Examples:
@@ -108,7 +120,7 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
     else:
         render.ablation(console(), results)
     if len(results.failures) == len(results.runs):
-        raise AlignDataError(f"every run failed; the first said: {results.failures[0].failure}")
+        raise AlignDataError(f"every run failed; the first error: {results.failures[0].failure}")
 
 
 def _drawn() -> bool:
@@ -116,6 +128,6 @@ def _drawn() -> bool:
     try:
         drawing()
     except AlignDataError as error:
-        note(f"there will be no {PAGE}: {error}")
+        note(f"{PAGE} will not be written: {error}")
         return False
     return True

@@ -28,13 +28,13 @@ from align_data.stages.pipeline import session
 @click.command("audit", short_help="Show what each rule of a recipe did.")
 @dataset_argument
 @ledger_option
-@click.option("--overlap", is_flag=True, help="Also how many pairs fail both of two rules.")
+@click.option("--overlap", is_flag=True, help="Also show how many pairs fail both of two rules.")
 @click.option(
     "--examples",
     "number",
     type=click.IntRange(0, 1_000_000),
     default=0,
-    help="Also so many pairs that each rule alone drops.",
+    help="Number of pairs to show for each rule that only that rule drops.",
 )
 @page_options
 @resource_options
@@ -42,11 +42,11 @@ from align_data.stages.pipeline import session
 def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool, **options: Any) -> None:
     """Show what each rule of a recipe did, exactly, from the ledger alone.
 
-    For each rule: its test, how many pairs fail it, how many fail it and nothing else, for how many it is unknown, and
-    how many no rule so far fails. A star marks thresholds that were chosen and are not published.
+    For each rule: its test, how many pairs fail it, how many fail only it, for how many it is unknown, and how many
+    pairs pass all rules up to it. A star marks thresholds that were chosen rather than published.
 
-    With --html a page is written, one file that works offline: the funnel, how rules overlap, what other thresholds
-    would keep, samples with pictures, who is removed, the pool's extremes, how it was made. It needs the extra report.
+    --html writes a page, one file that works offline: the funnel, how rules overlap, what other thresholds would keep,
+    samples with pictures, who is removed, the pool's extremes, how it was made. It needs the extra report.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ from align_data.stages.audit import diff
 from align_data.stages.pipeline import session
 
 
-@click.command("diff", short_help="Show what two ledgers decide otherwise, and by which rules.")
+@click.command("diff", short_help="Compare two ledgers: which pairs differ, and by which rules.")
 @dataset_argument
 @click.argument("ledger_a", metavar="LEDGER_A")
 @click.argument("ledger_b", metavar="LEDGER_B")
@@ -33,9 +33,9 @@ from align_data.stages.pipeline import session
 @resource_options
 @json_option
 def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options: Any) -> None:
-    """Show which pairs both of two ledgers keep, only the one, only the other, and neither; by which rules; samples.
+    """Compare two ledgers: the pairs that both, only one, or neither of them keeps, by which rules, with samples.
 
-    A table says how many pairs are kept, pending or dropped in the one ledger and in the other.
+    A table counts the pairs that are kept, pending or dropped in each of the two ledgers.
 
     \b
     Examples:

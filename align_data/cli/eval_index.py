@@ -11,18 +11,18 @@ import click
 from align_data.cli.options import json_option, note, print_json, progress, tell
 from align_data.stages.eval_index import index
 
-_SHOWN = 10
+_MAX_LISTED = 10
 
 
 @click.command("eval-index", short_help="Hash evaluation images, so that copies of them can be kept out.")
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|TAR...")
-@click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
-@click.option("--workers", type=click.IntRange(1, 1024), help="Child processes; one a processor unless given.")
+@click.option("--out", required=True, metavar="FILE", help="Parquet file to write.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Child processes (default: one per processor).")
 @json_option
 def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: bool) -> None:
     """Hash evaluation images, so that copies of them can be kept out of training.
 
-    The signals eval_distance and eval_nearest compare each fetched image's pHash with these.
+    The signals eval_distance and eval_nearest compare the pHash of each fetched image with this index.
 
     \b
     Example:
@@ -34,6 +34,6 @@ def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: boo
         print_json(asdict(result))
         return
     tell(f"{result.images:,} images in {out}" + (f", {len(result.skipped):,} skipped" if result.skipped else ""))
-    for name, why in list(result.skipped.items())[:_SHOWN]:
+    for name, why in list(result.skipped.items())[:_MAX_LISTED]:
         note(f"skipped: {name}: {why}")
     note(f"next: align-data measure DATASET --eval-index {shlex.quote(str(out))}")

@@ -16,38 +16,43 @@ from align_data.cli.options import (
     print_json,
     progress,
 )
-from align_data.train.evaluate import Classes, Evaluation, evaluate
+from align_data.train.evaluate import Classes, ModelEvaluation, evaluate
 from align_data.train.labels import TEMPLATES, read_classes, read_labels, read_templates
-from align_data.train.metrics import Direction, Estimate
+from align_data.train.metrics import BootstrapEstimate, Direction
 from align_data.train.shards import Shards
 
 
-@click.command("evaluate", short_help="Say what a model is worth on the pairs of some shards.")
+@click.command("evaluate", short_help="Evaluate a model on the pairs of exported shards.")
 @model_argument
 @shards_argument
 @click.option(
     "--labels",
     metavar="FILE",
-    help="Labels of pairs: Parquet, CSV, JSON or JSON lines; uid (SHARD/KEY in tars without) or url, label.",
+    help=(
+        "Labels of pairs as Parquet, CSV, JSON or JSON lines: a column label, and uid or url (SHARD/KEY for "
+        "tars without uids)."
+    ),
 )
-@click.option("--classes", metavar="FILE", help="The classes for zero-shot classification, one a line; with --labels.")
+@click.option(
+    "--classes", metavar="FILE", help="Classes for zero-shot classification, one per line; requires --labels."
+)
 @click.option("--templates", metavar="FILE", help=f"Prompts for each class, one a line; '{TEMPLATES[0]}' unless given.")
 @device_option
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the intervals, and of shuffling."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed for the intervals and for shuffling."
 )
 @json_option
 def command(model: str, shards: str, device: str | None, seed: int, as_json: bool, **files: str | None) -> None:
-    """Say what a model is worth on the pairs of some shards.
+    """Evaluate a model on the pairs of exported shards.
 
     MODEL is a folder that align-data train wrote, a checkpoint of transformers, or its name on the hub; SHARDS is a
-    folder that align-data export wrote, or one of WebDataset tars. Images find texts and texts find images, among all
-    of SHARDS: R@1, R@5, R@10 and the median rank, by exact search, with 95 % intervals over the queries. Equal texts
-    are one text and equal images one image, and the best of several right answers counts. Equal scores are in no
-    order, so a model that always says the same is at chance.
+    folder that align-data export wrote, or a folder of WebDataset tars. Retrieval among all of SHARDS, in both
+    directions: R@1, R@5, R@10 and the median rank, by exact search, with 95 % intervals over the queries. Equal texts
+    count as one text and equal images as one image; the best of several correct answers counts. Ties are broken by
+    chance, so a model that gives every pair the same score is at chance level.
 
-    With --labels also how often the nearest other image is of the same class; with --classes also zero-shot
-    classification by prompts.
+    --labels adds how often the nearest other image is of the same class; --classes adds zero-shot classification by
+    prompts.
 
     \b
     Examples:
@@ -67,16 +72,16 @@ def command(model: str, shards: str, device: str | None, seed: int, as_json: boo
 def _classes(labels: str | None, classes: str | None, templates: str | None) -> Classes | None:
     """Read what was given for classification, before anything takes long."""
     if classes is not None and labels is None:
-        raise click.UsageError("--classes says what there is, and not what each pair is: give --labels too")
+        raise click.UsageError("--classes lists the classes, not the class of each pair: give --labels too")
     if templates is not None and classes is None:
-        raise click.UsageError("--templates is for the names in --classes: give them too")
+        raise click.UsageError("--templates needs the names of the classes: give --classes too")
     if labels is None:
         return None
     names = read_classes(classes) if classes is not None else ()
     return Classes(read_labels(labels), names, read_templates(templates) if templates is not None else TEMPLATES)
 
 
-def _print(out: Console, evaluation: Evaluation) -> None:
+def _print(out: Console, evaluation: ModelEvaluation) -> None:
     table = Table(title=f"{evaluation.pairs:,} pairs; 95 % intervals over the queries", title_justify="left")
     columns = {
         "image to text": evaluation.retrieval.image_to_text,
@@ -106,11 +111,11 @@ def _print(out: Console, evaluation: Evaluation) -> None:
         note(line)
 
 
-def _share(estimate: Estimate) -> str:
+def _share(estimate: BootstrapEstimate) -> str:
     return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
 
 
-def _rank(estimate: Estimate) -> str:
+def _rank(estimate: BootstrapEstimate) -> str:
     return f"{estimate.value:,.1f} ({estimate.low:,.1f} to {estimate.high:,.1f})"
 
 

@@ -35,31 +35,35 @@ def splits(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         name, _, share = value.partition("=")
         valid = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) and re.fullmatch(r"0?\.\d+", share) and name != "train"
         if not valid or float(share) == 0:
-            raise click.BadParameter(f"{value!r} is no split; write it as val=0.01 (train is the rest)", ctx, param)
+            raise click.BadParameter(f"{value!r} is not a split; write it as val=0.01 (the rest is train)", ctx, param)
         parsed.append(Split(name, float(share)))
     if sum(split.share for split in parsed) >= 1 or len({split.name for split in parsed}) < len(parsed):
-        raise click.BadParameter("splits need different names, and shares that leave something over", ctx, param)
+        raise click.BadParameter("splits need distinct names, and shares that add up to less than 1", ctx, param)
     return tuple(parsed)
 
 
 shard_options = together(
-    click.option("--size", type=click.IntRange(1, 16_384), default=256, show_default=True, help="In pixels."),
+    click.option(
+        "--size", type=click.IntRange(1, 16_384), default=256, show_default=True, help="Target size in pixels."
+    ),
     click.option(
         "--resize",
         type=click.Choice(["keep", "shortest", "crop"]),
         default="keep",
         show_default=True,
-        help="shortest: shrink the shorter side to --size. crop: cut out the middle, --size a side.",
+        help="shortest: shrink the shorter side to --size. crop: cut a square of --size from the centre.",
     ),
-    click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of new JPEGs."),
-    click.option("--shard-size", type=click.IntRange(1), default=SHARD, show_default=True, help="Pairs of a shard."),
+    click.option(
+        "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of re-encoded JPEGs."
+    ),
+    click.option("--shard-size", type=click.IntRange(1), default=SHARD, show_default=True, help="Pairs per shard."),
     click.option(
         "--split",
         "splits",
         multiple=True,
         metavar="NAME=SHARE",
         callback=splits,
-        help="Put so many of the images, chosen by hash, into a folder of their own; the rest goes to train.",
+        help="Put this share of the images, chosen by hash, into a folder of this name; the rest goes to train.",
     ),
     click.option(
         "--strip-credentials",
@@ -67,7 +71,9 @@ shard_options = together(
         help="Remove user:password@ and signing parameters (X-Amz-Signature, sig, token, ...) from the exported URLs. "
         "They may then differ from the dataset's, so join by uid: uids stay the same.",
     ),
-    click.option("--dry-run", is_flag=True, help="Say how many pairs, shards and bytes it would be; write nothing."),
+    click.option(
+        "--dry-run", is_flag=True, help="Report how many pairs, shards and bytes would be written; write nothing."
+    ),
 )
 """Options that say how shards are made."""
 
@@ -75,7 +81,7 @@ shard_options = together(
 @click.command("export", short_help="Write the kept pairs: shards with images, metadata, or uids.")
 @dataset_argument
 @ledger_option
-@click.option("--out", required=True, metavar="FOLDER", help="An empty or new folder, or fsspec URL.")
+@click.option("--out", required=True, metavar="FOLDER", help="New or empty folder, or fsspec URL.")
 @click.option(
     "--format",
     "form",
@@ -91,14 +97,14 @@ shard_options = together(
     type=click.Choice(["align-data", "source"]),
     default="align-data",
     show_default=True,
-    help="For uids: ours, or the input's own ids.",
+    help="For --format uids: align-data's uids, or the ids of the input.",
 )
 @click.option(
     "--pending",
     type=click.Choice(["drop"]),
-    help="Leave out the pairs for which a rule is unknown, and those without a usable image.",
+    help="Leave out pairs for which a rule is unknown, and those without a usable image.",
 )
-@click.option("--without", multiple=True, metavar="RULE[,RULE...]", callback=names, help="Do not ask these rules.")
+@click.option("--without", multiple=True, metavar="RULE[,RULE...]", callback=names, help="Ignore these rules.")
 @resource_options
 @json_option
 def command(
@@ -106,8 +112,8 @@ def command(
 ) -> None:
     """Write the kept pairs of a ledger: shards with their images, their metadata, or their uids.
 
-    While pairs are pending, because a signal is not measured, nothing is exported: measure it, or say --pending drop or
-    --without RULE. Images are turned upright and lose their EXIF; bytes stay as fetched where nothing had to change.
+    While pairs are pending because a signal is not measured, nothing is exported: measure it, or give --pending drop or
+    --without RULE. Images are turned upright and lose their EXIF; if nothing has to change, the bytes stay as fetched.
 
     \b
     Examples:
@@ -139,15 +145,15 @@ def command(
 
 
 def _check(form: str) -> None:
-    """Refuse options that would have no effect: whoever gives one relies on it."""
+    """Refuse options that would have no effect: a user who gives one relies on it."""
     if form in ("metadata", "uids") and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
-        raise click.UsageError(f"{idle[0]} is for shards with images, and --format {form} has none")
+        raise click.UsageError(f"{idle[0]} applies to shards with images, which --format {form} does not write")
     if form == "uids" and typed_options("strip_credentials"):
-        raise click.UsageError("--strip-credentials is for URLs, and --format uids has none")
+        raise click.UsageError("--strip-credentials applies to URLs, which --format uids does not write")
     if form != "uids" and typed_options("uid"):
-        raise click.UsageError(f"--uid is for --format uids, not {form}")
+        raise click.UsageError(f"--uid applies to --format uids, not {form}")
     if click.get_current_context().params["resize"] == "keep" and typed_options("size"):
-        raise click.UsageError("--size is for --resize shortest or crop; without it images keep their size")
+        raise click.UsageError("--size needs --resize shortest or crop; otherwise images keep their size")
 
 
 def _sentence(result: Exported, form: Form, out: str) -> str:

@@ -46,33 +46,35 @@ policy_options = together(
     click.option(
         "--connections",
         type=click.IntRange(1, 10_000),
-        help=f"Connections in all, shared by the processes on a machine; {CONNECTIONS} for each of them unless set.",
+        help=f"Total connections, shared by the processes on a machine (default: {CONNECTIONS} for each process).",
     ),
     click.option(
         "--per-host",
         type=click.IntRange(1, 1000),
         default=PER_HOST,
         show_default=True,
-        help="Connections to one host, by all processes on a machine.",
+        help="Connections to one host, across all processes on a machine.",
     ),
     click.option(
         "--per-address",
         type=click.IntRange(1, 10_000),
         default=PER_ADDRESS,
         show_default=True,
-        help="Connections to one IP address, however many hosts share it, by all processes on a machine; never below "
-        "a host's own limit (--per-host, --host-limits).",
+        help=(
+            "Connections to one IP address, however many hosts share it, across all processes on a machine; "
+            "never below a host's own limit (--per-host, --host-limits)."
+        ),
     ),
     click.option(
         "--host-limits",
         metavar="FILE",
-        help="Lines of a host and how many connections it bears, where that is not --per-host.",
+        help="File of lines with a host and its number of connections, for hosts that differ from --per-host.",
     ),
     click.option(
         "--max-bytes",
         type=ByteSize(plain=True),
         default=MAX_BYTES,
-        help="The most that is read of one image: 20MB unless given.",
+        help="Maximum bytes to read of one image (default: 20MB).",
     ),
     click.option(
         "--formats",
@@ -86,58 +88,65 @@ policy_options = together(
         type=Number(0.01, 3600),
         default=DEADLINE,
         show_default=True,
-        help="Seconds for one URL: name look-up, connection, headers, redirects and body together.",
+        help="Time limit for one URL in seconds: name lookup, connection, headers, redirects and body together.",
     ),
     click.option(
         "--allow-network",
         "networks",
         multiple=True,
         metavar="CIDR",
-        help="Connect to these addresses too; only public ones are allowed unless given.",
+        help="Also connect to addresses in this network (default: public addresses only).",
     ),
     click.option(
         "--deny-network",
         "denied",
         multiple=True,
         metavar="CIDR",
-        help="Never connect to these addresses, even if they are public or allowed.",
+        help="Never connect to addresses in this network, even if public or allowed.",
     ),
-    click.option("--contact", metavar="TEXT", help="Whom to write to, said to every server with each request."),
-    click.option("--ignore-opt-out", is_flag=True, help="Take images too whose X-Robots-Tag asks not to be used so."),
+    click.option("--contact", metavar="TEXT", help="Contact address to send to every server with each request."),
+    click.option("--ignore-opt-out", is_flag=True, help="Also store images whose X-Robots-Tag opts out of such use."),
     click.option(
         "--proxy",
         metavar="URL",
-        help="An HTTP proxy; checking addresses, denied ones included, is then up to the proxy.",
+        help="HTTP proxy. Checking addresses, including denied ones, is then up to the proxy.",
     ),
     click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
 )
 """Options that say what a fetch may do."""
 
 
-@click.command("fetch", short_help="Fetch the images that some pair needs, politely and safely.")
+@click.command("fetch", short_help="Fetch the images that pairs still need, politely and safely.")
 @dataset_argument
 @click.option(
-    "--recipe", "ledger", metavar="LEDGER", help="Fetch what this ledger does not drop: a recipe's name, or its --as."
+    "--recipe",
+    "ledger",
+    metavar="LEDGER",
+    help="Fetch what this ledger does not drop: a recipe's name, or a name given by --as.",
 )
-@click.option("--all", "everything", is_flag=True, help="Fetch every image, whatever a ledger says.")
+@click.option("--all", "everything", is_flag=True, help="Fetch every image, regardless of any ledger.")
 @click.option(
     "--fetcher",
     type=click.Choice(list(FETCHERS)),
     default="align-data",
     show_default=True,
-    help="What asks. img2dataset (the extra img2dataset, Python 3.12 or older) does so under the same guard, but has "
-    "no limits for a host, comes back to none that asks for time (Retry-After), and cannot cut a name look-up short at "
-    "the deadline; --per-host, --per-address, --host-limits and --proxy are not for it.",
+    help=(
+        "Which client fetches. img2dataset (the extra img2dataset, Python 3.12 or older) uses the same "
+        "guard, but has no per-host limits, does not retry hosts that send Retry-After, and cannot cut a "
+        "name lookup short at the deadline; --per-host, --per-address, --host-limits and --proxy do not "
+        "apply to it."
+    ),
 )
 @policy_options
 @resource_options
 @json_option
 def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as_json: bool, **options: Any) -> None:
-    """Fetch the images that some pair needs, politely and safely.
+    """Fetch the images that pairs still need, politely and safely.
 
-    What the ledger drops is not asked for. Every URL ends with a status and a reason in DATASET/images, the bytes as
-    they came in tars in DATASET/bytes. The same command again asks only for what can have changed: timeouts, servers
-    in trouble, and what another policy (--allow-network, --max-bytes, --formats, --ignore-opt-out) lets through now.
+    Images of pairs that the ledger drops are not requested. Every URL gets a status and a reason in DATASET/images; the
+    bytes are stored unchanged in tars in DATASET/bytes. Repeating the command retries only what can have changed:
+    timeouts, server errors, and what a changed policy (--allow-network, --max-bytes, --formats, --ignore-opt-out) now
+    allows.
 
     \b
     Examples:
@@ -155,7 +164,7 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
         return
     _print(report)
     if report.retryable:
-        note(f"{report.retryable:,} can be tried again: run the same command again")
+        note(f"{report.retryable:,} can be retried: run the same command again")
     note(f"next: align-data measure {shlex.quote(dataset)}")
 
 
@@ -163,18 +172,18 @@ def _able(fetcher: str) -> None:
     """Refuse options that the fetcher knows nothing of."""
     handler_of(fetcher)
     if fetcher == "img2dataset" and (unknown := typed_options("per_host", "per_address", "host_limits", "proxy")):
-        raise click.UsageError(f"the fetcher img2dataset knows no {unknown[0]}")
+        raise click.UsageError(f"the fetcher img2dataset does not support {unknown[0]}")
 
 
 def _policy(options: dict[str, Any]) -> Policy:
     proxy = options.pop("proxy")
     if proxy is not None and isinstance(target(proxy), Outcome):
-        raise click.BadParameter(f"{proxy!r} is no proxy; write it as http://HOST:PORT", param_hint="--proxy")
+        raise click.BadParameter(f"{proxy!r} is not a proxy; write it as http://HOST:PORT", param_hint="--proxy")
     if options["max_bytes"] > _LARGEST:
         raise click.BadParameter("at most 900MB: a tar holds a gigabyte", param_hint="--max-bytes")
     contact = options.pop("contact")
     if contact is not None and not (contact.isascii() and contact.isprintable()):
-        raise click.BadParameter("only printable ASCII can stand in a header", param_hint="--contact")
+        raise click.BadParameter("a header can only contain printable ASCII", param_hint="--contact")
     formats = options.pop("formats")
     for name in formats:
         if name not in OPTIONAL:
@@ -198,7 +207,7 @@ def _limits(options: dict[str, Any]) -> Limits:
 
 
 def _hosts(file: Path) -> dict[str, int]:
-    """Read lines of host and number; InputError names the line that is none."""
+    """Read lines of host and number; InputError names the first invalid line."""
     limits = {}
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -217,7 +226,7 @@ def _hosts(file: Path) -> dict[str, int]:
 
 
 def _print(report: FetchReport) -> None:
-    table = Table("status", title=f"{report.asked:,} images asked for", title_justify="left")
+    table = Table("status", title=f"{report.asked:,} images requested", title_justify="left")
     table.add_column("now", justify="right")
     table.add_column("all images", justify="right")
     for status, number in sorted(report.statuses.items(), key=lambda item: -item[1]):

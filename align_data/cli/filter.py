@@ -23,7 +23,7 @@ from align_data.stages.audit import audit
 from align_data.stages.pipeline import Decision, decide_ledger, session
 
 
-@click.command("filter", short_help="Apply a recipe: decide every pair, and write why.")
+@click.command("filter", short_help="Apply a recipe: decide every pair, and record why.")
 @dataset_argument
 @decision_options
 @resource_options
@@ -37,10 +37,10 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Apply a recipe: decide every pair, and write why.
+    """Apply a recipe: decide every pair, and record why.
 
-    The ledger DATASET/verdicts/LEDGER has for every pair the rules that it fails and those that are unknown because
-    their signal is not measured. Nothing is measured: another threshold is one quick scan.
+    The ledger DATASET/verdicts/LEDGER records, for every pair, the rules that it fails and those that are unknown
+    because their signal is not measured. Nothing is measured, so trying another threshold is one quick scan.
 
     \b
     Examples:

@@ -36,30 +36,31 @@ intake_options = together(
     click.option(
         "--url-col",
         metavar="COLUMN",
-        help="The column of the image URLs; found by its usual names unless given.",
+        help="Column of the image URLs (default: detected by its usual names).",
     ),
     click.option(
         "--text-col",
         metavar="COLUMN",
-        help="The column of the alt-texts; found by its usual names unless given.",
+        help="Column of the alt-texts (default: detected by its usual names).",
     ),
     click.option(
         "--delimiter",
         metavar="CHARACTER",
         callback=_checked(separator),
-        help=f"The field separator of {registry.titles('delimiter')}, such as ';' or tab; detected unless given.",
+        help=f"Field separator of {registry.titles('delimiter')}, such as ';' or tab (default: detected).",
     ),
     click.option(
         "--encoding",
         metavar="NAME",
         callback=_checked(codec),
-        help=f"The character encoding of {registry.titles('encoding')}, such as latin-1 or utf-16; UTF-8 unless given.",
+        help=f"Character encoding of {registry.titles('encoding')}, such as latin-1 or utf-16 (default: UTF-8).",
     ),
     click.option(
         "--multiline/--no-multiline",
         default=None,
-        help="Whether CSV values may contain line breaks. Unless given they may, but not across lines that look like "
-        "rows.",
+        help=(
+            "Whether CSV values may contain line breaks (default: they may, but not across lines that look like rows)."
+        ),
     ),
     click.option("--part-rows", type=click.IntRange(1), default=PART_ROWS, hidden=True),
 )
@@ -73,12 +74,12 @@ def reading(options: dict[str, Any]) -> Reading:
 
 @click.command("ingest", short_help="Read lists of image URLs and alt-texts into a dataset.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", required=True, metavar="DATASET", help="The folder, or fsspec URL, of the new dataset.")
+@click.option("--out", required=True, metavar="DATASET", help="The dataset's folder or fsspec URL.")
 @click.option(
     "--from",
     "tool",
     type=click.Choice(["img2dataset"]),
-    help="INPUT is a folder of finished output of this tool (webdataset, parquet or files): take its images too.",
+    help=("INPUT is a folder of finished output of this tool (webdataset, parquet or files); take its images too."),
 )
 @intake_options
 @resource_options
@@ -89,16 +90,16 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
     INPUT is a file, a folder, a pattern such as 'lists/*.{parquet,csv}' or an fsspec URL; FORMATS. Columns are found
     by their usual names; a list without a header line, such as Conceptual Captions', is recognised by its values.
 
-    In CSV a quotation mark within a quoted value is doubled, or has a backslash before it. A row that is not written so
-    is rejected; a value that runs over lines which look like rows stops the ingest, and --multiline or --no-multiline
-    says what is right. In TSV quotation marks are characters.
+    In CSV, a quotation mark inside a quoted value is doubled or escaped by a backslash. A row that does neither is
+    rejected; a value that spans lines which look like rows stops the ingest, and --multiline or --no-multiline decides.
+    In TSV, quotation marks are ordinary characters.
 
-    Every row becomes a pair, is merged with an equal one, or is rejected with a reason: the account is printed, and
-    the rejected rows are in DATASET/rejected. The same inputs again are nothing to do.
+    Every row becomes a pair, is merged with an equal pair, or is rejected with a reason. The command prints the account
+    and writes rejected rows to DATASET/rejected. Repeating it with the same inputs does nothing.
 
-    With --from img2dataset the images come too: what that tool fetched is in DATASET/images and DATASET/bytes as if
-    align-data fetch had, and what failed is there with its reason, so that fetch asks only for what can have changed.
-    Only shards that have their _stats.json are taken.
+    With --from img2dataset the images are imported too: what that tool fetched is stored in DATASET/images and
+    DATASET/bytes as if by align-data fetch, and what failed is recorded with its reason, so that fetch retries only
+    what can have changed. Only shards with a _stats.json are imported.
 
     \b
     Examples:
@@ -109,7 +110,7 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
     parts, text = Parts(rows=options.pop("part_rows")), reading(options)
     if tool is not None and choice.url is not None:
-        raise click.UsageError("img2dataset calls the column of URLs url: leave out --url-col")
+        raise click.UsageError("img2dataset names the URL column url: omit --url-col")
     shards: list[Source] = []
     if tool is not None:
         inputs, choice, shards = _shards(inputs, choice)

@@ -32,43 +32,51 @@ from align_data.stages.measure.content import CHUNK
 from align_data.stages.pipeline import session
 
 sight_options = together(
-    click.option("--nsfw-model", metavar="FILE|nudenet", help="What scores nsfw: an ONNX classifier, or nudenet."),
-    click.option("--nsfw-card", metavar="NAME|FILE", help="How the model is used: gantman, opennsfw or a YAML file."),
+    click.option(
+        "--nsfw-model", metavar="FILE|nudenet", help="Model for the signal nsfw: an ONNX classifier, or nudenet."
+    ),
+    click.option(
+        "--nsfw-card", metavar="NAME|FILE", help="Card that describes the model: gantman, opennsfw or a YAML file."
+    ),
     click.option(
         "--only-open",
         metavar="LEDGER",
-        help="Measure what is costly (nsfw) only on pairs that this ledger does not drop.",
+        help="Measure the expensive signal nsfw only on pairs that this ledger does not drop.",
     ),
     click.option(
         "--max-pixels",
         type=click.IntRange(1),
         default=MAX_PIXELS,
         show_default=True,
-        help="A larger image is not decoded, and not decodable.",
+        help="Images with more pixels are not decoded, and count as not decodable.",
     ),
     click.option(
         "--image-seconds",
         type=Number(0.1, 3600),
         default=SECONDS,
         show_default=True,
-        help="How long one image may take to decode.",
+        help="Time limit for decoding one image, in seconds.",
     ),
     click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
 )
 """Options that say how images are looked at."""
 
 
-@click.command("measure", short_help="Measure what has become measurable and is not measured yet.")
+@click.command("measure", short_help="Measure the signals that can be measured and are not yet.")
 @dataset_argument
 @click.option(
     "--signals",
     multiple=True,
     metavar="NAME[,NAME...]",
     callback=names,
-    help="Only these; see: align-data signals",
+    help="Measure only these signals; `align-data signals` lists them.",
 )
-@click.option("--eval-index", metavar="FILE", help="The index of evaluation images that align-data eval-index wrote.")
-@click.option("--blocklist", metavar="FILE", help="Lines of sha256, md5, phash, url or host, and what is blocked.")
+@click.option("--eval-index", metavar="FILE", help="Index of evaluation images, written by align-data eval-index.")
+@click.option(
+    "--blocklist",
+    metavar="FILE",
+    help="File of lines with a kind (sha256, md5, phash, url or host) and the value to block.",
+)
 @sight_options
 @resource_options
 @json_option
@@ -80,11 +88,11 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure what has become measurable and is not measured yet.
+    """Measure the signals that can be measured and are not yet.
 
-    Nothing is measured twice: what is there stays, unless its inputs or its definition have changed. Without --signals
-    everything is measured that can be; what cannot is named, with what it needs. An index or a blocklist that was given
-    once stays with the dataset.
+    Nothing is measured twice: values stay unless their inputs or their definition have changed. Without --signals,
+    every signal that can be measured is; the command lists the others with what they need. An index or a blocklist
+    stays with the dataset once given.
 
     \b
     Examples:
@@ -111,7 +119,7 @@ def command(
 def _sight(options: dict[str, Any]) -> Sight:
     model, card = options.pop("nsfw_model"), options.pop("nsfw_card")
     if card is not None and model is None:
-        raise SignalError("--nsfw-card says how --nsfw-model is used: give that too")
+        raise SignalError("--nsfw-card describes --nsfw-model: give that too")
     choice = NsfwModel(model, card) if model is not None else None
     if choice is not None:
         choice.check()
@@ -125,9 +133,9 @@ def _sight(options: dict[str, Any]) -> Sight:
 
 
 def _print(result: MeasureReport) -> None:
-    tell("measured: " + (", ".join(result.measured) or "nothing, all was there"))
+    tell("measured: " + (", ".join(result.measured) or "nothing new"))
     if result.before:
-        tell("measured before: " + ", ".join(result.before))
+        tell("already measured: " + ", ".join(result.before))
     reasons: dict[str, list[str]] = {}
     for name, why in result.missing.items():
         reasons.setdefault(why, []).append(name)

@@ -13,15 +13,15 @@ from pydantic.fields import FieldInfo
 from align_data.cli.options import ByteSize, F, note
 from align_data.common.errors import TrainError
 from align_data.train.embed import Encoder
-from align_data.train.settings import PRESETS, Settings
+from align_data.train.settings import PRESETS, TrainSettings
 
 _NAMED = 10
-"""Of what was passed over, so many are named."""
+"""Skipped items that are listed by name."""
 
 model_argument = click.argument("model", metavar="MODEL")
 shards_argument = click.argument("shards", metavar="SHARDS")
 device_option = click.option(
-    "--device", metavar="NAME", help="What the model works on, such as cpu or cuda; the best there is unless given."
+    "--device", metavar="NAME", help="Device to run the model on, such as cpu or cuda (default: the best available)."
 )
 
 
@@ -38,10 +38,10 @@ def extra() -> Iterator[None]:
 
 def setting_options(function: F) -> F:
     """Add an option for each setting of a run, and --preset."""
-    for name, field in reversed(Settings.model_fields.items()):
+    for name, field in reversed(TrainSettings.model_fields.items()):
         function = _option(name, field)(function)
     return click.option(
-        "--preset", type=click.Choice(list(PRESETS)), help="Settings of a publication; what else is given goes before."
+        "--preset", type=click.Choice(list(PRESETS)), help="Settings of a publication; other options override them."
     )(function)
 
 
@@ -73,14 +73,14 @@ def _default_text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def settings_of(options: dict[str, Any]) -> Settings:
+def settings_of(options: dict[str, Any]) -> TrainSettings:
     """Take the settings out of a command's options; click's usage error for one that cannot be."""
     preset = options.pop("preset")
-    chosen = {name: value for name in Settings.model_fields if (value := options.pop(name)) is not None}
+    chosen = {name: value for name in TrainSettings.model_fields if (value := options.pop(name)) is not None}
     if "memory" in chosen:
         chosen["memory"] = max(1, chosen["memory"] // 2**20)
     try:
-        return Settings(**{**(PRESETS[preset] if preset else {}), **chosen})
+        return TrainSettings(**{**(PRESETS[preset] if preset else {}), **chosen})
     except ValidationError as error:
         mistake = error.errors()[0]
         flag = f"--{str(mistake['loc'][0]).replace('_', '-')}"
@@ -88,7 +88,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 
 def load_model(model: str, device: str | None) -> Encoder:
-    """Open a trained model; a sentence where there is none, or where the extra is not installed."""
+    """Open a trained model; raise an error with advice if there is none, or if the extra is not installed."""
     with extra():
         from align_data.train.model import Dual  # noqa: PLC0415 - PyTorch takes seconds to load
     return Dual.load(model, device)

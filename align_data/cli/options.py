@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 WIDE = 110
-"""Columns of a table where nobody says how wide the terminal is."""
+"""Width of a table in columns where the terminal's width is unknown."""
 
 
 class Number(click.FloatRange):
@@ -61,17 +61,17 @@ class ByteSize(click.ParamType[int]):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", str(value).strip(), re.IGNORECASE)
         if not match:
-            self.fail(f"{value!r} is no size; write it as 4GB or 500MB", param, ctx)
+            self.fail(f"{value!r} is not a size; write it as 4GB or 500MB", param, ctx)
         size = float(match[1]) * _UNITS[match[2].upper()]
         if 0 < size <= 2**50 and not (self._plain or match[2] or match[3]):
-            self.fail(f"{value} of what? write a unit: {value}MB, or {value}GB", param, ctx)
+            self.fail(f"{value} needs a unit: write {value}MB or {value}GB", param, ctx)
         if not 2**10 <= size <= 2**50:
             self.fail(f"{value} is out of range: from 1KB to 1000TB", param, ctx)
         return int(size)
 
 
 def before_page(path: Path) -> None:
-    """Raise an error if a page cannot be made or written, which is better said before a long count."""
+    """Raise an error if a page cannot be drawn or written, before a long count rather than after it."""
     drawing()
     with writing(path):
         os.stat(os.path.join(path.parent, ""))  # noqa: PTH116, PTH118 - pathlib drops the slash, which asks for a folder
@@ -85,7 +85,7 @@ def write_page(path: Path, content: str) -> None:
     """Write a page."""
     with writing(path):
         path.write_text(content, encoding="utf-8")
-    note(f"{path} is written: a browser shows it, without a network")
+    note(f"wrote {path}: open it in a browser; it needs no network")
 
 
 def typed_options(*options: str) -> list[str]:
@@ -100,7 +100,7 @@ def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
     for value in values:
         if "=" not in value.strip("="):
             key = value.partition("=")[0]  # what stands behind it may be secret
-            raise click.BadParameter(f"{key!r} is no setting; write it as KEY=VALUE", ctx, param)
+            raise click.BadParameter(f"{key!r} is not a setting; write it as KEY=VALUE", ctx, param)
     return tuple((value.partition("=")[0], value.partition("=")[2]) for value in values)
 
 
@@ -108,7 +108,7 @@ def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     """Split values at commas: a,b given twice is four names."""
     parts = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
     if values and not parts:
-        raise click.BadParameter("names nothing", ctx, param)
+        raise click.BadParameter("is empty", ctx, param)
     return parts
 
 
@@ -130,7 +130,7 @@ ledger_option = click.option(
     "ledger",
     required=True,
     metavar="LEDGER",
-    help="The ledger: a recipe's name, or what --as called it.",
+    help="Ledger to read: a recipe's name, or a name given by --as.",
 )
 """For commands that read a ledger."""
 
@@ -139,14 +139,14 @@ decision_options = together(
         "--recipe",
         required=True,
         metavar="NAME|FILE",
-        help="A recipe by its name, or a file that ends in .yaml.",
+        help="Recipe to apply: its name, or a file that ends in .yaml.",
     ),
     click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="RULE.OP=VALUE",
-        help="Replace a rule's test, whole: --set n_words.between=2,30",
+        help="Replace a rule's whole test, such as --set n_words.between=2,30",
     ),
     click.option(
         "--without",
@@ -154,9 +154,9 @@ decision_options = together(
         multiple=True,
         metavar="RULE[,RULE...]",
         callback=names,
-        help="Take rules out.",
+        help="Leave out these rules.",
     ),
-    click.option("--as", "name", metavar="LEDGER", help="Call the ledger so, instead of by the recipe's name."),
+    click.option("--as", "name", metavar="LEDGER", help="Ledger name (default: the recipe's)."),
 )
 """Options that say how a recipe is applied."""
 
@@ -166,27 +166,29 @@ resource_options = together(
         type=click.Choice(["local", "spark"]),
         default="local",
         show_default=True,
-        help="What does the work: this machine, or Spark (the extra spark). The result is the same to the byte.",
+        help=(
+            "Where the work runs: on this machine, or on Spark (the extra spark). The output is identical to the byte."
+        ),
     ),
     click.option(
-        "--workers", type=click.IntRange(1, 1024), help="Threads of the local engine; one a processor unless given."
+        "--workers", type=click.IntRange(1, 1024), help="Threads of the local engine (default: one per processor)."
     ),
     click.option(
         "--memory",
         type=ByteSize(),
-        help="What may be held in memory at once: 4GB unless given; on Spark by each task, 512MB unless given.",
+        help="Memory limit (default: 4GB in total; on Spark, 512MB per task).",
     ),
     click.option(
         "--work",
         metavar="FOLDER",
-        help="Where the local engine puts what does not fit in memory; in DATASET unless given.",
+        help="Folder where the local engine spills what does not fit in memory (default: inside DATASET).",
     ),
     click.option(
         "--spark-conf",
         multiple=True,
         metavar="KEY=VALUE",
         callback=settings,
-        help="A setting of Spark, such as spark.master=local[4].",
+        help="Spark setting, such as spark.master=local[4].",
     ),
 )
 """Options that say which engine works and what it may use."""
@@ -194,13 +196,20 @@ resource_options = together(
 
 page_options = together(
     click.option(
-        "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page to look at."
+        "--html",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write a page for the browser to this file.",
     ),
-    click.option("--pictures/--no-pictures", default=True, help="Whether the page has pictures of its samples."),
+    click.option("--pictures/--no-pictures", default=True, help="Whether the page shows pictures of its samples."),
     click.option(
-        "--samples", type=click.IntRange(0, 1000), default=SAMPLES, show_default=True, help="Of each kind, so many."
+        "--samples",
+        type=click.IntRange(0, 1000),
+        default=SAMPLES,
+        show_default=True,
+        help="Number of samples of each kind.",
     ),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which samples are drawn."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed that selects the samples."),
 )
 """The options of a report to look at."""
 
@@ -227,7 +236,7 @@ def resources(options: dict[str, Any]) -> Resources:
 
 
 def progress() -> Progress:
-    """Return a progress bar, or plain lines where standard error is no terminal."""
+    """Return a progress bar, or plain lines if standard error is not a terminal."""
     return LiveBars() if sys.stderr.isatty() else PlainLines()
 
 

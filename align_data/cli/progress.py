@@ -1,4 +1,4 @@
-"""Progress on a terminal, and where there is none."""
+"""Progress bars for a terminal, and plain lines for anything else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.text import Text
 from align_data.common.progress import NONE, Tick
 from align_data.common.secrets import mask
 
-EVERY = 10.0
+LINE_SECONDS = 10.0
 """Seconds between two plain lines of a step."""
 _TELLING = 1.0
 """Seconds after which a rate is one."""
@@ -69,7 +69,7 @@ def _rate(task: Task) -> str:
 
 
 def _clock(task: Task) -> str:
-    """Return the time left, or for what is done, the time it took."""
+    """Return the remaining time of a running step, or the time that a finished one took."""
     if task.finished:
         return f"{task.finished_time or 0:,.1f} s"
     remaining = task.time_remaining if (task.elapsed or 0) >= _TELLING else None
@@ -77,7 +77,7 @@ def _clock(task: Task) -> str:
 
 
 def _bar(task: Task, width: int) -> Text:
-    """Return a bar with a space behind it; nothing where there is no room for one."""
+    """Return a bar followed by a space; nothing if there is no room for it."""
     if width < _LEAST or task.total is None:
         return Text("")
     filled = int(width * task.percentage / 100)
@@ -127,7 +127,7 @@ class PlainLines:
                 completed += units
                 totals.update(outcomes)
                 now = time.monotonic()
-                if now - printed_at < EVERY:
+                if now - printed_at < LINE_SECONDS:
                     return
                 printed_at = now
             rate = completed / (now - began)

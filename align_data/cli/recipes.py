@@ -11,13 +11,13 @@ from align_data.recipes.model import Recipe
 from align_data.recipes.reading import builtin, load
 
 
-@click.command("recipes", short_help="List the recipes there are, or show one.")
+@click.command("recipes", short_help="List the built-in recipes, or show one.")
 @click.argument("name", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> None:
-    """List the recipes there are, or show the rules of one, with their sources.
+    """List the built-in recipes, or show the rules of one, with their sources.
 
-    NAME may also be a file that ends in .yaml: this is how to check one of your own.
+    NAME may also be a file that ends in .yaml: use it to check a recipe of your own.
     """
     recipes = [load(recipe) for recipe in ([name] if name else builtin())]
     if as_json:

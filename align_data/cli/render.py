@@ -30,7 +30,7 @@ def account(account: Account) -> str:
         f"{account.rows:,} rows in = {account.pairs:,} pairs + {account.merged:,} merged"
         f" + {account.rejected:,} rejected"
         + (f" ({reasons})" if reasons else "")
-        + (" (all done before)" if account.already else "")
+        + (" (already ingested)" if account.already else "")
     )
 
 
@@ -49,7 +49,7 @@ def _share(number: int, whole: int) -> str:
 
 
 def audit(out: Console, audit: Audit) -> None:
-    """Print an audit: the rules in order, what is left, what a reader must know."""
+    """Print an audit: the rules in order, what remains, and the notes."""
     table = Table(
         title=f"{escape(audit.title)}: ledger {escape(audit.recipe)}, {audit.pairs:,} pairs",
         title_justify="left",
@@ -123,7 +123,7 @@ def diff(out: Console, difference: Diff) -> None:
 
 
 def ablation(out: Console, results: Ablation) -> None:
-    """Print the arms with their intervals, and what can be said of their differences."""
+    """Print the arms with their intervals, and whether they differ."""
     of = f"{results.setup.seeds:,} seeds, {results.setup.evaluation_pairs:,} pairs to evaluate on"
     table = Table(title=f"Arms of {escape(results.setup.ledger)}: {of}; mean and 95 % interval", title_justify="left")
     table.add_column("arm", no_wrap=True)
@@ -146,7 +146,7 @@ def ablation(out: Console, results: Ablation) -> None:
 def _outcomes(out: Console, difference: Diff) -> None:
     """Print how many pairs have each outcome in one ledger and in the other."""
     table = Table(
-        title=f"Pairs by what {escape(difference.a)} (down) and {escape(difference.b)} decide", title_justify="left"
+        title=f"Outcomes in {escape(difference.a)} (down) and {escape(difference.b)} (across)", title_justify="left"
     )
     table.add_column(escape(difference.a))
     for name in OUTCOMES:

@@ -29,7 +29,7 @@ from align_data.stages.pipeline import Decision, Intake, run, session
 
 @click.command("run", short_help="Ingest, measure, filter and audit in one go.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", required=True, metavar="DATASET", help="The folder, or fsspec URL, of the dataset.")
+@click.option("--out", required=True, metavar="DATASET", help="The dataset's folder or fsspec URL.")
 @intake_options
 @decision_options
 @resource_options
@@ -44,9 +44,9 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Ingest, measure what the recipe asks for, filter and audit, in one go.
+    """Ingest, measure what the recipe needs, filter and audit, in one go.
 
-    Stopped at any moment, the same command goes on where it was, and the result is the same to the byte.
+    If it is stopped, repeat the command: it continues where it was, and the output is identical to the byte.
 
     \b
     Example:

@@ -13,21 +13,21 @@ from align_data.stages.pipeline import Resources, session
 from align_data.train.score import check, score
 
 
-@click.command("score", short_help="Score each fetched pair with a model, so that a rule can use it.")
+@click.command("score", short_help="Score each fetched pair with a model, for use in a rule.")
 @model_argument
 @dataset_argument
-@click.option("--as", "name", required=True, metavar="NAME", help="Call the signal similarity.NAME.")
+@click.option("--as", "name", required=True, metavar="NAME", help="Name of the signal: similarity.NAME.")
 @device_option
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), help="Threads that decode images; one a processor unless given."
+    "--workers", type=click.IntRange(1, 1024), help="Threads that decode images (default: one per processor)."
 )
 @json_option
 def command(model: str, dataset: str, name: str, device: str | None, workers: int | None, as_json: bool) -> None:
-    """Score each fetched pair: similarity.NAME is the cosine of its image and its text by MODEL.
+    """Score each fetched pair: similarity.NAME is the cosine similarity of its image and its text under MODEL.
 
     MODEL is a folder that align-data train wrote, a checkpoint of transformers' AlignModel, or its name on the Hugging
-    Face hub. A pair without an image that can be decoded has no score. Nothing is scored twice: what is there stays,
-    unless the model, the pairs or the images are others.
+    Face hub. Pairs without a decodable image have no score. Nothing is scored twice: scores stay unless the model, the
+    pairs or the images change.
 
     \b
     Examples:
@@ -41,10 +41,10 @@ def command(model: str, dataset: str, name: str, device: str | None, workers: in
     if as_json:
         print_json(scored.to_json())
         return
-    before = "" if scored.computed else " (all done before)"
+    before = "" if scored.computed else " (all scored before)"
     tell(
         f"{scored.signal}: {scored.scored:,} of {scored.pairs:,} pairs have a score, "
-        f"{scored.pairs - scored.scored:,} have no image that can be decoded{before}"
+        f"{scored.pairs - scored.scored:,} have no decodable image{before}"
     )
     note(
         f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "

@@ -22,30 +22,33 @@ from align_data.cli.options import (
 )
 from align_data.common.errors import InputError
 from align_data.report import search_html
-from align_data.train.search import Found, Kind, Part, search
+from align_data.train.search import Kind, Part, SearchResults, search
 from align_data.train.shards import Shards
 
 
-@click.command("search", short_help="Find the images or texts of some shards that are nearest to texts and images.")
+@click.command("search", short_help="Search exported shards for the images or texts nearest to a query.")
 @model_argument
 @shards_argument
-@click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text to look for.")
-@click.option("--image", "images", multiple=True, metavar="FILE", help="An image to look for.")
-@click.option("--minus-text", "minus_texts", multiple=True, metavar="TEXT", help="A text to be away from.")
-@click.option("--minus-image", "minus_images", multiple=True, metavar="FILE", help="An image to be away from.")
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="Text to search for.")
+@click.option("--image", "images", multiple=True, metavar="FILE", help="Image to search for.")
+@click.option("--minus-text", "minus_texts", multiple=True, metavar="TEXT", help="Text to subtract from the query.")
+@click.option("--minus-image", "minus_images", multiple=True, metavar="FILE", help="Image to subtract from the query.")
 @click.option(
     "--text-weight",
     type=Number(0, 1000, min_open=True),
     default=1.0,
     show_default=True,
-    help="What a text counts against an image, which counts 1.",
+    help="Weight of a text, relative to an image.",
 )
 @click.option(
-    "--find", "kind", type=click.Choice(get_args(Kind)), default="images", show_default=True, help="What is found."
+    "--find", "kind", type=click.Choice(get_args(Kind)), default="images", show_default=True, help="What to search."
 )
-@click.option("--top", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many.")
+@click.option("--top", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of results.")
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page of pictures."
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page with the pictures to this file.",
 )
 @device_option
 @json_option
@@ -63,11 +66,11 @@ def command(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Find the images or texts of some shards that are nearest to texts and images.
+    """Search exported shards for the images or texts nearest to a query of texts and images.
 
     MODEL is a folder that align-data train wrote, a checkpoint of transformers, or its name on the hub; SHARDS is a
-    folder that align-data export wrote, or one of WebDataset tars. Several texts and images are added, and those of
-    --minus-text and --minus-image subtracted, as vectors of unit length. The search is exact.
+    folder that align-data export wrote, or a folder of WebDataset tars. The query is the sum of all texts and images,
+    minus those of --minus-text and --minus-image, as vectors of unit length. The search is exact.
 
     \b
     Examples:
@@ -77,7 +80,7 @@ def command(
       align-data search model shards --image photo.jpg --find texts
     """
     if not texts and not images:
-        raise click.UsageError("say what to look for: --text or --image")
+        raise click.UsageError("give a query: --text or --image")
     parts = [
         *(_image(file, 1.0) for file in images),
         *(_text(text, text_weight) for text in texts),
@@ -99,7 +102,7 @@ def command(
 
 def _text(text: str, weight: float) -> Part:
     if not text.strip():
-        raise click.UsageError("a text to look for is empty")
+        raise click.UsageError("a query text is empty")
     return Part("text", text, weight)
 
 
@@ -110,7 +113,7 @@ def _image(file: str, weight: float) -> Part:
         raise InputError(f"cannot read the image {file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _print(out: Console, results: Found) -> None:
+def _print(out: Console, results: SearchResults) -> None:
     table = Table(title=f"The {results.kind} nearest to the query, of {results.pairs:,} pairs", title_justify="left")
     table.add_column("", justify="right")
     table.add_column("cosine", justify="right")

@@ -13,11 +13,11 @@ from align_data.signals import SIGNALS, Signal, find
 from align_data.signals.score import SHOWN
 
 
-@click.command("signals", short_help="List what can be measured, or show one signal.")
+@click.command("signals", short_help="List the signals, or show one.")
 @click.argument("name", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> None:
-    """List what can be measured, or show one signal: its unit, kind, definition and source."""
+    """List the signals, or show one: its unit, kind, definition and source."""
     listed = [find(name)] if name else [*SIGNALS.values(), SHOWN]
     if as_json:
         print_json(_data(listed[0]) if name else [_data(signal) for signal in listed])

@@ -13,7 +13,7 @@ from align_data.common.errors import OutputError
 
 
 def prepare() -> None:
-    """Make both streams take every text; OutputError where nothing can be told because standard output is closed."""
+    """Make both streams accept any text; OutputError if standard output is closed."""
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
     if sys.stdout is None:

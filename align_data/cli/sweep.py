@@ -26,31 +26,33 @@ from align_data.stages.pipeline import session
 @click.command("sweep", short_help="Count what other thresholds would keep, without measuring or filtering again.")
 @dataset_argument
 @ledger_option
-@click.option("--signal", required=True, help="The signal whose rule is moved.")
+@click.option("--signal", required=True, help="Signal whose rule to vary.")
 @click.option(
     "--values",
     multiple=True,
     metavar="V[,V...]",
     callback=names,
-    help="Thresholds to try; for top_k sizes of the vocabulary, for top_fraction shares. Some of ours unless given.",
+    help="Thresholds to try: vocabulary sizes for top_k, shares for top_fraction (default: a selection).",
 )
-@click.option("--rule", help="Which rule, where several test the signal.")
+@click.option("--rule", help="Rule to vary, if several test the signal.")
 @click.option(
     "--end",
     type=click.Choice(["lower", "upper"]),
-    help="Of a rule that asks for a range, the end that is moved: the upper one unless given.",
+    help="End of the range to vary, for a rule with a range (default: upper).",
 )
 @click.option(
     "--moved",
     type=click.IntRange(0, 10_000),
     default=0,
-    help="Also so many pairs whose outcome changes between the first and the last of --values.",
+    help="Number of pairs to show whose outcome changes between the first and the last of --values.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Where --moved begins to look.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed that selects the pairs of --moved."
+)
 @resource_options
 @json_option
 def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
-    """Count what other thresholds of one rule would keep, with every other rule in force: one scan, nothing measured.
+    """Count what other thresholds of one rule would keep, with every other rule in force, in one scan.
 
     \b
     Examples:
@@ -68,6 +70,6 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
         return
     render.swept(console(), swept)
     if end is not None and not swept.ranged:
-        note(f"{swept.rule} asks for no range, so --end {end} says nothing of it")
+        note(f"{swept.rule} has no range, so --end {end} has no effect")
     elif swept.ranged:
-        note(f"the {'upper' if request.upper else 'lower'} end of {swept.rule} was moved, the other left: --end")
+        note(f"the {'upper' if request.upper else 'lower'} end of {swept.rule} was varied; --end selects the other")

@@ -23,24 +23,22 @@ from align_data.stages.pipeline import session
 from align_data.stages.takedown import KINDS, TakedownReport, read, takedown
 
 _ABOUT = {
-    "urls": "Image URLs, as the input had them.",
-    "hosts": "Hosts; those below them are meant too.",
-    "sha256": "SHA-256 of images' bytes as fetched.",
-    "uids": "Uids: 32 hex digits for a pair, the first 16 of them for an image.",
+    "urls": "Image URLs, as in the input.",
+    "hosts": "Hosts, including their subdomains.",
+    "sha256": "SHA-256 of the fetched bytes of images.",
+    "uids": "Uids: 32 hex digits for a pair, or its first 16 for an image.",
 }
 
 
 list_options = together(
     *(
-        click.option(
-            f"--{kind}", metavar="FILE", multiple=True, help=f"{_ABOUT[kind]} One a line; can be given several times."
-        )
+        click.option(f"--{kind}", metavar="FILE", multiple=True, help=f"{_ABOUT[kind]} One per line. Repeatable.")
         for kind in KINDS
     )
 )
 
 
-@click.command("takedown", short_help="Take pairs out of a dataset and of what was exported, for good.")
+@click.command("takedown", short_help="Remove pairs from a dataset and its exports, permanently.")
 @dataset_argument
 @list_options
 @click.option(
@@ -48,34 +46,36 @@ list_options = together(
     "folders",
     multiple=True,
     metavar="FOLDER",
-    help="An export of this dataset: all that was ever taken down goes out of it too. Can be given several times.",
+    help="Export of this dataset to clean as well, of everything ever taken down. Repeatable.",
 )
 @click.option(
-    "--copies", is_flag=True, help="Also take down pairs of other URLs whose images, as measured, have the same bytes."
+    "--copies",
+    is_flag=True,
+    help=("Also take down pairs of other URLs whose images are byte-for-byte identical, as far as they are measured."),
 )
 @click.option(
     "--forget",
     is_flag=True,
-    help="Also remove from counts/ the keys of words and texts that only these pairs had; reads every text.",
+    help="Also remove the keys of words and texts that only these pairs had from counts/; reads every text.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what it would be; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Report what would be taken down; write nothing.")
 @resource_options
 @json_option
 def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Take pairs out of a dataset and of what was exported, for good.
+    """Remove pairs from a dataset and its exports, permanently.
 
-    A pair that is taken down becomes a tombstone: its uid and what was counted stay, its URL, text and all else that
-    identifies it goes, and so do the image's bytes, unless another pair has the same URL. Tars and shards that hold
-    them are written anew. Every later stage and export leaves tombstones out. With a URL, a host or a SHA-256 all pairs
-    of the image are meant. In lists, lines that begin with # are comments.
+    A pair that is taken down becomes a tombstone. Its uid and its counts stay; its URL, its text and everything else
+    that identifies it are erased, and so are the image's bytes, unless another pair has the same URL. Tars and shards
+    that contain them are rewritten. All later stages and exports skip tombstones. A URL, a host or a SHA-256 selects
+    all pairs of the image. In lists, lines that begin with # are comments.
 
-    What is damaged is not written anew: the pairs beside it stay, the receipt names it, and the command fails; mend it
-    and give the same command again. A uid, and the keys in counts, confirm a text to whoever guesses it: uids stay, and
-    --forget takes the keys that no pair has any more.
+    Damaged files are not rewritten: the pairs in them stay, the receipt names the files, and the command fails; repair
+    them and run the same command again. A uid, and the keys in counts/, confirm a text to anyone who guesses it: uids
+    stay, and --forget removes the keys that no pair has any more.
 
-    A receipt in DATASET/takedowns says what was asked for, what was found where, and each file's SHA-256 before and
-    after. If it is killed, no other command works on the dataset until the same command, or any other takedown, also
-    one without lists, has finished it.
+    A receipt in DATASET/takedowns records the request, what was found where, and each file's SHA-256 before and after.
+    If the command is killed, no other command works on the dataset until a takedown, with the same lists, others or
+    none, has finished it.
 
     \b
     Examples:
@@ -94,24 +94,22 @@ def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: An
     if report.receipt.unread:
         number, example = len(report.receipt.unread), report.receipt.unread[0]
         raise DatasetError(
-            f"this takedown is not done: {number:,} of the dataset's files could not be looked into, the first: "
-            f"{example}. Pairs that lie there stay: mend that, and give the same command again"
+            f"this takedown is incomplete: {number:,} of the dataset's files could not be read, the first: "
+            f"{example}. Pairs in them stay: repair them and run the same command again"
         )
     undone = [shards.folder for shards in report.receipt.shards if shards.note]
     if undone:
-        raise DatasetError(
-            f"taken down, but not out of {', '.join(undone)}: mend that, and give --shards for it once more"
-        )
+        raise DatasetError(f"taken down, but not from {', '.join(undone)}: repair that, and give --shards for it again")
 
 
 def _print(report: TakedownReport, dataset: str) -> None:
     receipt = report.receipt
     for name in report.before:
-        tell(f"finished before: {dataset}/{name}")
+        tell(f"finished an earlier takedown: {dataset}/{name}")
     for kind, counts in receipt.asked.items():
-        counted = ", ".join(f"{counts[name]:,} {label}" for name, label in _FOUND.items() if counts[name])
+        counted = ", ".join(f"{counts[name]:,} {label}" for name, label in _MATCHES.items() if counts[name])
         same = f" (the list of {counts['same_list_as']})" if "same_list_as" in counts else ""
-        tell(f"{kind}: {counts['asked']:,} asked for{same}" + (f": {counted}" if counted else ""))
+        tell(f"{kind}: {counts['asked']:,} requested{same}" + (f": {counted}" if counted else ""))
     if report.nothing:
         tell("nothing to do" if not report.dry_run else "nothing would be done")
         return
@@ -142,7 +140,7 @@ def _same_bytes(copies: Mapping[str, Any], *, dry_run: bool) -> str:
     return f"the same bytes: {copies['pairs']:,} pairs of {copies['urls']:,} other URLs ({went})"
 
 
-_FOUND = {
+_MATCHES = {
     "found": "found",
     "taken_down_before": "taken down before",
     "rejected_only": "only among rejected rows",

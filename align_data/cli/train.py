@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 
 @click.command("train", short_help="Train a small dual encoder on exported shards.")
 @shards_argument
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder for the model."
-)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the model.")
 @setting_options
-@click.option("--workers", type=click.IntRange(1, 1024), help="Threads that decode; one a processor, up to 8.")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of PyTorch on a CPU; for the model tiny 1.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Decoding threads (default: one per processor, up to 8).")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="PyTorch threads on a CPU (default: PyTorch's own; 1 for the model tiny).",
+)
 @device_option
 @json_option
 def command(shards: str, out: Path, as_json: bool, **options: Any) -> None:
     """Train a small dual encoder on the shards that `align-data export` wrote, as the ALIGN paper does.
 
-    The same settings and shards give the same model on the same machine. A run that was stopped goes on where its last
-    checkpoint is: give the same command again. Under torchrun, the processes share each batch.
+    The same settings and shards give the same model on the same machine. To resume a stopped run from its last
+    checkpoint, repeat the command. Under torchrun, the processes share each batch.
 
     \b
     Examples:
@@ -60,11 +62,11 @@ def _say(trained: Trained) -> None:
     )
     tell(
         f"loss from {trained.first_loss:.3f} to {trained.last_loss:.3f}, temperature {trained.temperature:.3f}\n"
-        f"R@1 of {sane.pairs:,} pairs of training: {sane.recall:.1%}; with the texts shuffled {sane.shuffled:.1%}, and "
+        f"R@1 of {sane.pairs:,} training pairs: {sane.recall:.1%}; with shuffled texts {sane.shuffled:.1%}, and "
         f"chance is {sane.chance:.1%}"
     )
     for name, why in trained.skipped.items():
         note(f"skipped the corrupt shard {name}: {why}")
     if trained.undecodable:
-        note(f"{trained.undecodable:,} images could not be decoded; other pairs took their places")
+        note(f"{trained.undecodable:,} images could not be decoded; other pairs replaced them")
     note(f"next: align-data evaluate {shlex.quote(str(trained.model))} SHARDS")

@@ -12,17 +12,18 @@ from align_data.common.errors import DatasetError
 from align_data.stages.verify import verify
 from align_data.storage.store import Store
 
-_SHOWN = 20
+_MAX_LISTED = 20
 
 
 @click.command("verify", short_help="Check every file of an export against its manifest.")
 @click.argument("folder", metavar="FOLDER")
-@click.option("--workers", type=click.IntRange(1, 1024), help="Files read at once; one a processor unless given.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Files to read at once (default: one per processor).")
 @json_option
 def command(folder: str, workers: int | None, as_json: bool) -> None:
     """Check every file of an export against its manifest.
 
-    Every shard is read and hashed. What is missing, differs, or is not in the manifest is named, and the command fails.
+    Reads and hashes every shard. Files that are missing, differ, or are not in the manifest are listed, and the command
+    fails.
 
     \b
     Example:
@@ -32,7 +33,7 @@ def command(folder: str, workers: int | None, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(check), "whole": check.whole})
     else:
-        for name, problem in list(check.differs.items())[:_SHOWN]:
+        for name, problem in list(check.differs.items())[:_MAX_LISTED]:
             note(f"{name} {problem}")
         if check.whole:
             tell(f"{check.pairs:,} pairs in {check.shards:,} files, {check.bytes:,} bytes: all as written")

@@ -14,17 +14,19 @@ from align_data.storage.store import Store
 @click.command("why", short_help="Explain one pair: its values, every rule's verdict, the reasons.")
 @dataset_argument
 @click.argument("uid", required=False)
-@click.option("--url", help="All pairs with this image URL.")
-@click.option("--text", help="All pairs with this alt-text.")
-@click.option("--recipe", "ledger", metavar="LEDGER", help="Whose verdicts; the dataset's only ledger unless given.")
-@click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Show at most so many pairs.")
+@click.option("--url", help="Explain all pairs with this image URL.")
+@click.option("--text", help="Explain all pairs with this alt-text.")
+@click.option(
+    "--recipe", "ledger", metavar="LEDGER", help="Ledger whose verdicts to show (default: the dataset's only ledger)."
+)
+@click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Maximum number of pairs to show.")
 @click.option(
     "--others",
     "same_text",
     type=click.IntRange(0, 1000),
     default=OTHERS,
     show_default=True,
-    help="Name so many other images that have the text; 0 looks for none.",
+    help="Number of other images with the same text to list; 0 skips the search.",
 )
 @json_option
 def command(
@@ -37,7 +39,7 @@ def command(
     same_text: int,
     as_json: bool,
 ) -> None:
-    """Explain one pair: its values, every rule's verdict as a sentence, and what explains it.
+    """Explain one pair: its values, and every rule's verdict and its reason as a sentence.
 
     \b
     Examples:
@@ -50,7 +52,7 @@ def command(
     if ledger is None:
         ledgers = opened.ledgers()
         if len(ledgers) > 1:
-            raise click.UsageError(f"--recipe LEDGER is needed: there are {', '.join(ledgers)}")
+            raise click.UsageError(f"give --recipe LEDGER; the dataset has: {', '.join(ledgers)}")
         ledger = ledgers[0] if ledgers else None
     explained = why(opened, ledger, uid=uid, url=url, text=text, limit=limit, same_text=same_text)
     if as_json:
@@ -60,4 +62,4 @@ def command(
     for pair in explained:
         render.why(out, pair)
     if len(explained) == limit:
-        note(f"({limit} shown, there may be more: --limit)")
+        note(f"({limit} shown; there may be more: raise --limit)")

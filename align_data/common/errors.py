@@ -46,7 +46,7 @@ class RecipeError(AlignDataError):
 
 
 class SignalError(AlignDataError):
-    """A signal asked for by name that cannot be measured."""
+    """A signal requested by name that cannot be measured."""
 
 
 class TrainError(AlignDataError):
@@ -84,7 +84,7 @@ def arrived(name: str, text: str) -> AlignDataError:
 
 
 def encodable(text: str) -> bool:
-    """Tell whether a text can be UTF-8: bytes that are none reach us as halves of surrogate pairs."""
+    """Tell whether a text can be encoded as UTF-8: invalid bytes reach us as halves of surrogate pairs."""
     return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 

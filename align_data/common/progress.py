@@ -25,14 +25,14 @@ class Progress(Protocol):
     """What a stage reports to while it runs."""
 
     def step(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Tick]:
-        """Show one step of `total` units (None if nobody knows) for as long as the context is open."""
+        """Show one step of `total` units (None if unknown) while the context is open."""
 
     def say(self, sentence: str) -> None:
         """Tell the user one thing that matters."""
 
 
 def ignore(_: int, __: Mapping[str, int] = NONE, /) -> None:
-    """Tick to nobody."""
+    """Ignore ticks."""
 
 
 class Silent:

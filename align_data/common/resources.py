@@ -16,7 +16,7 @@ def folder(name: str) -> Traversable:
     # pyproject.toml tells a checkout from a site-packages that happens to hold a folder of this name.
     if (root / "pyproject.toml").is_file() and (root / name).is_dir():
         return root / name
-    raise FileNotFoundError(f"align_data is installed without its folder {name}/; install it again")
+    raise FileNotFoundError(f"align_data is installed without its folder {name}/; reinstall it")
 
 
 def names(name: str, suffix: str) -> list[str]:

@@ -26,7 +26,7 @@ _NAMED = (
     r"[\w.-]{1,40}?(?:token|secret|signature|password|authorization|credential|[._-]api[-_]?key|subscription[-_]?key)_*"
 )
 _BESIDE = r"Expires|Policy|q-[\w-]+|se|sp|st|sr|sv|ss|srt|spr|sip|ske|skt|sks|skv|skoid|sktid|sdd|rscd|rsct"
-"""What belongs to a signature, and is a parameter like any other where there is none."""
+"""Parameters that belong to a signature, and are ordinary ones in a URL without a signature."""
 
 _SECRET = re.compile(rf"(?:{_SIGNING}|{_NAMED})", re.IGNORECASE)
 _SIGNATURE = re.compile(_SIGNING, re.IGNORECASE)

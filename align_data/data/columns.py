@@ -156,8 +156,8 @@ def available(dataset: Dataset, pairs: Manifest[PairsMeta], required: Iterable[s
         stale = [n for n in manifest.meta.signals if n not in current and (required is None or n in required)]
         if stale:
             raise DatasetError(
-                f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs, or "
-                f"by another definition than today's, or files of theirs are gone; {_again(dataset, group, stale)}"
+                f"{', '.join(stale)} of {dataset.store.url} were measured before the last fetch, from other pairs or "
+                f"by an earlier definition, or some of their files are missing; {_again(dataset, group, stale)}"
             )
         measured.update(current)
     return measured

@@ -100,7 +100,7 @@ class Dataset:
     def ledger(self, name: str) -> Table[LedgerMeta]:
         """Return a ledger; DatasetError for what cannot be its name."""
         if not re.fullmatch(NAME, name):
-            raise DatasetError(f"{name!r} cannot be a ledger's name: letters, digits, '.', '_' and '-' can be in one")
+            raise DatasetError(f"{name!r} is not a valid ledger name: use letters, digits, '.', '_' and '-'")
         return self._table(f"verdicts/{name}", LedgerMeta, contract("verdicts"))
 
     def ledgers(self) -> list[str]:
@@ -117,8 +117,8 @@ class Dataset:
         for table in (self.tombstones, self.banned):
             if table.uncommitted:
                 raise DatasetError(
-                    f"{self.store.path(table.name)} has lost its {MANIFEST}, so that nobody can tell what was taken "
-                    "down; put it back"
+                    f"{self.store.path(table.name)} has lost its {MANIFEST}, which lists what was taken "
+                    "down; restore it"
                 )
         manifest = self.pairs.committed()
         if manifest is not None:

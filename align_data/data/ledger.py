@@ -85,7 +85,7 @@ def open_ledger(dataset: Dataset, name: str) -> Ledger:
     dataset.ingested()
     if name.endswith((".yaml", ".yml")):
         raise DatasetError(
-            f"{name} is a recipe's file; a ledger is named after the recipe, or as --as says "
+            f"{name} is a recipe's file; a ledger has the recipe's name, or the name given by --as "
             f"(there are: {', '.join(dataset.ledgers()) or 'none'})"
         )
     manifest = dataset.ledger(name).committed()
@@ -99,7 +99,7 @@ def open_ledger(dataset: Dataset, name: str) -> Ledger:
     ledger = _opened(dataset, name, manifest)
     if ledger.facts.tombstones != fingerprint(dataset):
         raise DatasetError(
-            f"the ledger {name} of {dataset.store.url} was decided before the last takedown; decide again: "
+            f"the ledger {name} of {dataset.store.url} was decided before the last takedown; filter again: "
             f"{filter_command(dataset.store.url, name, ledger.plan)}"
         )
     return ledger
@@ -115,12 +115,11 @@ def _opened(dataset: Dataset, name: str, manifest: Manifest[LedgerMeta]) -> Ledg
         reason = " ".join(str(error).split())[:200]
         raise DatasetError(
             f"the plan of {where} cannot be understood: {reason}; it is damaged, or of another version: remove "
-            f"{where} and decide again: align-data filter {shlex.quote(dataset.store.url)} --recipe {name}"
+            f"{where} and filter again: align-data filter {shlex.quote(dataset.store.url)} --recipe {name}"
         ) from error
     if facts.pairs != dataset.ingested().fingerprint:
         raise DatasetError(
-            f"{where} was decided for other pairs than the dataset has now; decide again: "
-            f"{filter_command(dataset.store.url, name, plan)}"
+            f"{where} was decided for different pairs; filter again: {filter_command(dataset.store.url, name, plan)}"
         )
     return Ledger(name, plan, manifest)
 
@@ -163,6 +162,6 @@ def open_current(dataset: Dataset, name: str) -> Ledger:
     if signals := outdated(dataset, ledger):
         raise DatasetError(
             f"the ledger {name} was decided before {', '.join(signals)} {'was' if len(signals) == 1 else 'were'} "
-            f"measured anew; decide again: {filter_command(dataset.store.url, name, ledger.plan)}"
+            f"measured again; filter again: {filter_command(dataset.store.url, name, ledger.plan)}"
         )
     return ledger

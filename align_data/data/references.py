@@ -191,7 +191,7 @@ def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:
         if len(words) != 1 or not _DISTANCE.fullmatch(within) or not FORMS[kind].fullmatch(words[0]):
             raise InputError(
                 f"{file}, line {number}: {line.strip()[:100]!r} is not an entry; write KIND VALUE, with a KIND of "
-                f"{', '.join(FORMS)}, and behind a phash of 16 hex digits how many of its bits may differ"
+                f"{', '.join(FORMS)}, and after a phash of 16 hex digits the number of bits that may differ"
             )
         yield kind, _plain(kind, words[0]), int(within)
 

@@ -72,7 +72,7 @@ class Card(BaseModel):
         if min(self.std) <= 0:
             raise ValueError("std takes numbers above 0")
         if self.resized[0] < self.size[0] or self.resized[1] < self.size[1]:
-            raise ValueError(f"resize_to {self.resized} is below size {self.size}: there is no centre to cut out")
+            raise ValueError(f"resize_to {self.resized} is below size {self.size}: the crop does not fit")
         for key, names in (("classes", self.classes), ("unsafe", self.unsafe)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -125,7 +125,7 @@ class Card(BaseModel):
         return view.crop((x, y, x + self.size[0], y + self.size[1]))
 
     def probabilities(self, output: NDArray[Any], model: str) -> list[float]:
-        """Return each class's probability from a model's output; SignalError if they are none."""
+        """Return each class's probability from a model's output; SignalError if the values are not probabilities."""
         values = np.asarray(output, dtype=np.float64).ravel()
         if values.size != len(self.classes):
             produced, named = f"{values.size} values for an image", f"{len(self.classes)} classes"
@@ -137,7 +137,7 @@ class Card(BaseModel):
         hint = "" if self.output == "softmax" else "if it gives logits, its card must say output: softmax; else "
         for name, value in zip(self.classes, values.tolist(), strict=True):
             if not -TOLERANCE <= value <= 1 + TOLERANCE:  # NaN too
-                fault = f"{model} gives {name} {value:.6g}, which is no probability"
+                fault = f"{model} gives {name} {value:.6g}, which is not a probability"
                 raise SignalError(f"{fault}: {hint}the card's scale, mean or std may be wrong")
         return [float(value) for value in values]
 

@@ -38,7 +38,7 @@ class Decoding:
     nsfw: NsfwModel | None = None
     limits: ImageLimits = ImageLimits()  # noqa: RUF009 - frozen
     checks: tuple[Check, ...] = ()
-    """Further checks that images can be asked for."""
+    """Further checks available for images."""
 
     def setup(self) -> dict[str, Any]:
         """Return what the child has to know."""
@@ -63,7 +63,7 @@ class Decoder:
         self._killed = 0
 
     def look(self, items: Sequence[Item], check: Callable[[], None] = lambda: None) -> Iterator[Inspected]:
-        """Yield what is seen of each item, in their order."""
+        """Yield the inspection of each item, in their order."""
         reader = TarReader(self._decoding.store)
         try:
             for place, looks in items:
@@ -93,7 +93,7 @@ class Decoder:
         raise AssertionError
 
     def _ask(self, content: bytes, looks: ImageChecks) -> Inspected:
-        """Return what a child sees of an image; ChildDiedError too where what it says makes no sense."""
+        """Return a child's inspection of an image; ChildDiedError also if its reply makes no sense."""
         seconds = 2 * self._decoding.limits.seconds + SLACK
         types = {check.name: check.type for check in self._decoding.checks if check.name in looks.checks}
         return self._started().ask_once(
@@ -119,11 +119,11 @@ class Decoder:
 
     def _verdict(self, died: ChildDiedError) -> tuple[str, str]:
         if died.slow:
-            return "hung", f"not done after {self._decoding.limits.seconds:g} s"
+            return "hung", f"not finished after {self._decoding.limits.seconds:g} s"
         return "crashed", f"the decoder ended by {died.how}"
 
     def _started(self) -> Child:
-        """Return a child that works; EngineError if there is none to be had."""
+        """Return a working child; EngineError if none starts."""
         for _ in range(_STARTS):
             if self._child is not None:
                 return self._child
@@ -135,15 +135,15 @@ class Decoder:
                 self.close()
         if self._child is not None:
             return self._child
-        raise EngineError(f"no child process can decode images here: each ends by {how}")
+        raise EngineError(f"no child process can decode images here: each ends with {how}")
 
     def _bury(self, died: ChildDiedError) -> None:
         self.close()
         self._killed += died.how == signal.SIGKILL.name
         if self._killed >= _KILLED:
             raise EngineError(
-                "the child processes that decode images are killed, one after another: there may be too little memory "
-                "here for so many; give fewer --workers"
+                "the child processes that decode images are killed one after another: there may be too little memory "
+                "for so many; use fewer --workers"
             ) from None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What is looked for in an image, and what is seen: plain values, known to both sides of a child process."""
+"""The checks of an image and their values: plain values that both sides of a child process know."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEMORY_REASON = "takes more memory than an image may have"
 
 STATUSES: Mapping[str, str] = {
     "ok": "an image; all of its pixels could be decoded, where that was asked",
-    "not_an_image": "begins like no image format that is known here",
+    "not_an_image": "does not begin like any image format that is known here",
     "broken": "a decoder refused it",
     "too_many_pixels": "larger than --max-pixels by its header; not decoded",
     "memory": "decoding it took more memory than a child process has",

@@ -1,4 +1,4 @@
-"""What is measured from an image's bytes. Runs in a child process: whoever made the bytes may wish us ill."""
+"""Measuring an image's bytes. Runs in a child process, as the bytes may be hostile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from align_data.decoding.repair import repaired
 from align_data.storage.image_formats import HEAD, sniff
 
 _LONGEST = 2**31 - 1
-"""Pixels that a side can have: the table holds no more, and no format is meant to."""
+"""Maximum pixels of a side: the table holds no more, and no format needs more."""
 Further = Callable[[Image.Image], Any]
 """A further check: an image, upright and in RGB, to a value."""
 
@@ -45,14 +45,14 @@ def inspect(
     formats: Container[str] = (),
     further: Mapping[str, Further] = {},
 ) -> Inspected:
-    """Measure an image; what it cannot give is None, and `status` says why. Raises nothing."""
+    """Measure an image; missing values are None, and `status` says why. Raises nothing."""
     tools = _Tools(looks, max_pixels, scorer, further)
     inspected = Inspected("ok", bytes=len(content), format=sniff(content[:HEAD], formats))
     if looks.header:
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         inspected = inspected._replace(sha256=hashlib.sha256(content).hexdigest(), md5=md5)
     if inspected.format is None:
-        return _unusable(inspected, "not_an_image", "begins like no image format")
+        return _unusable(inspected, "not_an_image", "does not begin like any image format")
     partial, error = _opened(inspected, content, tools)
     if error is None:
         return partial
@@ -92,7 +92,7 @@ def _sized(inspected: Inspected, size: tuple[int, int], max_pixels: int) -> Insp
     """Put in the upright image's width and height."""
     width, height = size
     if not 0 < min(size) <= max(size) <= _LONGEST:
-        return _unusable(inspected, "broken", f"{width:,} x {height:,} pixels are no size")
+        return _unusable(inspected, "broken", f"{width:,} x {height:,} pixels is not a valid size")
     inspected = inspected._replace(width=width, height=height)
     if width * height > max_pixels:
         return _unusable(inspected, "too_many_pixels", f"{width:,} x {height:,} pixels")
@@ -128,7 +128,7 @@ def _further(inspected: Inspected, upright: Image.Image, tools: _Tools) -> Inspe
 
 
 def unscored(inspected: Inspected, why: str, check: str = "score") -> Inspected:
-    """Return what is known of an image that is sound, but of which a detector or another check has no value."""
+    """Return the values of a sound image that a detector or another check could not score."""
     return inspected._replace(status="unscored", reason=f"no {check}: {why}")
 
 

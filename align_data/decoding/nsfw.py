@@ -53,7 +53,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class NsfwModel:
-    """The model that the user asked for, and its card."""
+    """The model that the user chose, and its card."""
 
     model: str
     """'nudenet', or the path of an .onnx file."""
@@ -117,7 +117,7 @@ class NsfwModel:
             return read_card(self.card)
         raise InputError(
             f"there is no card {self.card}{nearest(self.card, ready)}; there are: {', '.join(ready)}; "
-            "a file of your own is given by a path that ends in .yaml"
+            "for a file of your own, give a path that ends in .yaml"
         )
 
 
@@ -151,7 +151,7 @@ def tried(scorer: Scorer) -> None:
 def _ended(died: ChildDiedError, seconds: float) -> str:
     if died.slow:
         return f"was not opened, or did not score an image, within {seconds:g} s"
-    return f"ended the process that tried it, by {died.how}: it is damaged, or needs more memory than there is"
+    return f"ended the process that tried it with {died.how}: it is damaged, or needs more memory than is available"
 
 
 class _Classifier:
@@ -217,7 +217,7 @@ class _NudeNet:
         self.detector.onnx_session = _session(_nudenet_model(), "NudeNet's model")
 
     def score(self, image: Image) -> float:
-        """Return the highest score of an exposed part of a body, 0 if there is none."""
+        """Return the highest score of an exposed body part, or 0."""
         if max(image.size) > MAX_SIDE:
             image = image.copy()
             image.thumbnail((MAX_SIDE, MAX_SIDE))
@@ -228,7 +228,7 @@ class _NudeNet:
 
 
 def _session(model: bytes, name: str) -> Any:
-    """Open a model on one thread; from bytes, so that what is run is what was hashed and nothing beside it."""
+    """Open a model on one thread; from bytes, so that exactly what was hashed is run."""
     _need("onnxruntime")
     onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()

@@ -102,7 +102,7 @@ def render(content: bytes, how: How) -> Rendered:
 def _rendered(content: bytes, how: How) -> Rendered:
     format = sniff(content[:HEAD], OPTIONAL)
     if format is None:
-        raise UnrenderableError("begins like no image format")
+        raise UnrenderableError("does not begin like any image format")
     header = strip.header(content, format)
     stays = header is not None and header.plain and how.target(header.width, header.height) == header[:2]
     bare = strip.strip(content, format) if stays else None
@@ -189,7 +189,7 @@ def turned(image: Image.Image, turn: int) -> Image.Image:
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """A profile's colour space, by ICC's name → the mode that its transform reads."""
 _TAKEN = {"L": ("L", "RGB"), "RGB": ("RGB",), "CMYK": ("CMYK",)}
-"""Mode → those of the profiles that are heeded. One for other colours than the image has is a mistake."""
+"""Mode → modes of the profiles that apply to it. A profile for other colours than the image's is a mistake."""
 _UNSEEN = 3
 """Of 255: a profile that moves no colour further is one of sRGB with roundings of its own, and a JPEG moves more."""
 

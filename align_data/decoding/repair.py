@@ -17,7 +17,7 @@ _PADDINGS = (bytes(64), b"\x55" * 64)
 
 
 def repaired(content: bytes, format: str | None) -> bytes | None:
-    """Return what may be decoded in the place of bytes that were refused; None where nothing is known to be amiss."""
+    """Return repaired bytes for an image that was refused; None if no known defect applies."""
     repairs = {"png": _png, "jpeg": _jpeg, "webp": _webp}
     try:
         fixed = repairs[format](content) if format in repairs else None
@@ -61,7 +61,7 @@ def _jpeg(content: bytes) -> bytes | None:
 
 
 def _webp(content: bytes) -> bytes | None:
-    """Add the last byte, which is none of the picture's but makes its length even."""
+    """Add the final padding byte that makes the length even."""
     at = 12
     while at < len(content):
         size = int.from_bytes(content[at + 4 : at + 8], "little")

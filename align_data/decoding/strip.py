@@ -1,4 +1,4 @@
-"""An image's bytes without what is said about it. No pixel is decoded for that, and every pixel stays what it was."""
+"""Removing metadata from an image's bytes, without decoding or changing any pixel."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def strip(content: bytes, format: str | None) -> bytes | None:
 
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_KNOWN = frozenset({0xC0, 0xC1, 0xC2})
-_DCT = _KNOWN | {0xC9, 0xCA}
+_HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+_DCT = _HUFFMAN_FRAMES | {0xC9, 0xCA}
 _EOI, _SOS, _COM, _APP0, _APP14 = 0xD9, 0xDA, 0xFE, 0xE0, 0xEE
 _APP = frozenset(range(0xE0, 0xF0))
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
 _SEGMENTS = _SOF | _TABLES | _APP | {_SOS, _COM}
 """What a JPEG that anybody writes is made of. Others, and any marker without a length, make it uncertain."""
 _SCAN = 0
-"""In the place of a marker: the coded pixels that follow a SOS."""
+"""Pseudo-marker for the coded pixels that follow a SOS."""
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _IS_AFTER = np.array([_AFTER_SCAN.match(bytes((0xFF, value))) is not None for value in range(256)])
 _NEAR, _WINDOW = 2**13, 2**18
@@ -113,11 +113,11 @@ def _jpeg_header(content: bytes) -> Header:
     if len(frames) != 1 or 0 in frames[0]:
         raise _MalformedError
     marker, bits, height, width, components = frames[0]
-    return Header(width, height, bits == 8 and components in (1, 3) and marker in _KNOWN, marker in _DCT)
+    return Header(width, height, bits == 8 and components in (1, 3) and marker in _HUFFMAN_FRAMES, marker in _DCT)
 
 
 def _jpeg(content: bytes) -> bytes:
-    """Drop all that is said in APPn and COM, between scans too, and what follows the first picture."""
+    """Drop the metadata in APPn and COM, between scans too, and everything after the first picture."""
     view = memoryview(content)
     pieces: list[bytes | memoryview] = [view[:2]]
     same, frames, end = True, 0, 0
@@ -201,7 +201,7 @@ _STILL = frozenset({b"VP8 ", b"VP8L"})
 _MOVING = frozenset({b"ANIM", b"ANMF"})
 _NEEDED = _STILL | _MOVING | {b"VP8X", b"ALPH"}
 _PICTURE = re.compile(rb"(VP8X)?(ALPH)?VP8[ L]")
-_ANIMATION, _ALPHA, _SAID = 0x02, 0x10, 0x2C
+_ANIMATION, _ALPHA, _METADATA_FLAGS = 0x02, 0x10, 0x2C
 """Flags of VP8X; those of ICC, EXIF and XMP are the last."""
 
 
@@ -257,5 +257,5 @@ def _webp(content: bytes) -> bytes:
     if len(body) + 12 == len(content):
         return content
     if body[:4] == b"VP8X":
-        body = body[:8] + bytes([body[8] & ~_SAID]) + body[9:]
+        body = body[:8] + bytes([body[8] & ~_METADATA_FLAGS]) + body[9:]
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body

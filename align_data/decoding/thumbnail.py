@@ -13,8 +13,8 @@ from align_data.decoding.render import How, UnrenderableError, render
 HANDLER = "align_data.decoding.thumbnail:handler"
 SIDE = 144
 """Pixels of the longer side."""
-MOST = 2**20
-"""Bytes of a picture, at most: one that is small already is not written anew."""
+MAX_BYTES = 2**20
+"""Maximum bytes of a picture: one that is small already is not re-encoded."""
 SECONDS = 20.0
 _QUALITY = 72
 _MEMORY = 2**30
@@ -34,6 +34,6 @@ def handler(_: Any) -> Handler:
         except (OSError, UnrenderableError, MemoryError):
             send(None)
         else:
-            send((picture.extension, picture.content) if len(picture.content) <= MOST else None)
+            send((picture.extension, picture.content) if len(picture.content) <= MAX_BYTES else None)
 
     return handle

@@ -1,4 +1,4 @@
-"""What a child process does for `measure`: an image's bytes in, what is seen in them out, one at a time."""
+"""The child process of `measure`: an image's bytes in, its inspection out, one at a time."""
 
 from __future__ import annotations
 

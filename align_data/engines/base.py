@@ -72,10 +72,10 @@ class Engine(Protocol):
         """Call `function` for every part, 0 to len(rows) - 1; `rows` are the parts' sizes, the results in order."""
 
     def children(self, parts: int) -> int:
-        """Return how many child processes each task may start where there are so many parts."""
+        """Return how many child processes each task may start for this number of parts."""
 
     def at_once(self, parts: int) -> int:
-        """Return how many tasks of so many parts run at once on one machine, as far as the engine knows."""
+        """Return how many of `parts` tasks run at once on one machine, as far as the engine knows."""
 
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress

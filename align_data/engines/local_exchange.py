@@ -72,7 +72,7 @@ def sum_range(runs: Sequence[SpilledRun], number: int, slice_keys: int) -> Itera
 
 
 def answers(blocks: Sequence[Sequence[SpilledRun]]) -> Iterator[Answers]:
-    """Yield block by block the memos and totals of the runs that asked, and let go of them."""
+    """Yield block by block the memos and totals of the runs that asked, and free them."""
     for block in blocks:
         runs = [(run, run.totals) for run in block if run.totals is not None]
         yield tuple((tuple(memo.read() for memo in run.memo), totals.read()) for run, totals in runs)

@@ -23,7 +23,7 @@ Slice = tuple[pa.RecordBatch, int, int]
 WINDOW = 32 * 2**20
 """Bytes of rows that a part merges at once: little enough to be used again and again."""
 _TOUCHED = 2**24
-"""Bytes read of spilled batches before their memory is let go."""
+"""Bytes read from spilled batches before their memory is released."""
 Merge = Callable[[pl.DataFrame], pl.DataFrame]
 
 
@@ -72,7 +72,7 @@ def windows(spilled: Sequence[Batches], merge: Merge, start: int, stop: int, lim
 
 
 def _windows(batches: Sequence[pa.RecordBatch], start: int, stop: int, limit: int) -> Iterator[list[Slice]]:
-    """Yield what lies in each window of the key."""
+    """Yield the rows in each window of the key."""
     slices = [s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, start, stop)]
     number = max(1, -(-_size(slices) // limit))
     edges = [start + (stop - start) * i // number for i in range(number + 1)]

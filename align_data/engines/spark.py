@@ -66,7 +66,7 @@ class SparkEngine:
 
     @cached_property
     def _log(self) -> Path:
-        """The file that has all of Spark's own words: of a name that nobody else can have taken before."""
+        """The file for Spark's own messages, with a name that no other user can have taken."""
         handle, path = tempfile.mkstemp(prefix="align-data-spark-", suffix=".log")
         os.close(handle)
         return Path(path)
@@ -97,7 +97,7 @@ class SparkEngine:
         return 1
 
     def at_once(self, parts: int) -> int:  # noqa: ARG002 - Spark alone knows
-        """Return how many tasks run at once on one machine: one, for all that is known here."""
+        """Return how many tasks run at once on one machine: one, as far as is known here."""
         return 1
 
     def exchange(
@@ -140,7 +140,7 @@ class SparkEngine:
         return accounts, [written[0, part] for part in range(parts)]
 
     def _tasks(self, number: int, step: Step) -> DataFrame:
-        """Run a step in so many tasks that get nothing but their number."""
+        """Run a step in `number` tasks whose only input is their number."""
         return self.session.range(0, number, 1, max(1, number)).mapInArrow(_Tasks(step), _COLUMNS)
 
     def _sent(self, rows: DataFrame, number: int, step: Step) -> DataFrame:
@@ -242,8 +242,8 @@ def _translated(text: str, log: Path) -> AlignDataError:
             return arrived(*json.loads(base64.b64decode(ours[1])))
     for sign, sentence in _SIGNS:
         if re.search(sign, text):
-            return EngineError(f"{sentence}; Spark's own words are in {log}")
-    return EngineError(f"Spark gave up: {text.strip().splitlines()[0][:200]}; all of its words are in {log}")
+            return EngineError(f"{sentence}; Spark's own message is in {log}")
+    return EngineError(f"Spark failed: {text.strip().splitlines()[0][:200]}; its full message is in {log}")
 
 
 _SIGNS = (
@@ -263,7 +263,7 @@ _SIGNS = (
     (r"PYTHON_VERSION_MISMATCH", "the executors run another Python than the driver: set PYSPARK_PYTHON"),
     (r"JAVA_GATEWAY_EXITED", "Java could not start Spark"),
 )
-"""What is seen in Spark's words, and what to do."""
+"""Patterns in Spark's messages, and the advice for each."""
 
 
 class _Tasks:
@@ -311,7 +311,7 @@ def _reported(version: str) -> Iterator[None]:
 
 @contextmanager
 def _errors_to(log: Path) -> Iterator[None]:
-    """Give processes started meanwhile `log` as their standard error: a JVM has much to say that is no sentence."""
+    """Send the standard error of processes started in the block to `log`: a JVM writes much that is not an error."""
     stderr = os.dup(2)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)

@@ -26,7 +26,7 @@ class Budget:
         self._lock = Lock()
 
     def take(self, size: int) -> bool:
-        """Take bytes if there are so many left, and tell whether."""
+        """Take bytes if enough are free, and tell whether they were."""
         with self._lock:
             if size > self._free:
                 return False
@@ -74,7 +74,7 @@ class SpilledArray:
             values.astype(self._dtype).tofile(file)
 
     def drop(self) -> None:
-        """Let go of it."""
+        """Free it."""
         if self._array is not None:
             self._budget.give(self._array.nbytes)
             self._array = None

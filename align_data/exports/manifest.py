@@ -47,7 +47,7 @@ def read_manifest(folder: Store) -> dict[str, Any]:
     content = folder.read_bytes(MANIFEST)
     if content is None:
         raise DatasetError(
-            f"{folder.url} has no {MANIFEST}: it is no export, or one that did not finish; remove it and export again"
+            f"{folder.url} has no {MANIFEST}: it is not an export, or an unfinished one; remove it and export again"
         )
     return parsed(content, folder.path(MANIFEST))
 
@@ -66,7 +66,7 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
             raise ValueError(f"format is {names.display(manifest['format'])}")
         splits = list(manifest.get("splits", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DatasetError(f"{where} is no manifest of an export: {error!r}") from error
+        raise DatasetError(f"{where} is not a manifest of an export: {error!r}") from error
     for split in splits:
         names.SPLIT.check(split, where)
     folders = set(folders_of(splits))
@@ -76,7 +76,7 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
         if f"{name.rpartition('/')[0]}/".lstrip("/") not in folders:
             raise DatasetError(f"{where}: {names.display(name)} is in no split of the export")
     if len(set(entries)) < len(entries):
-        raise DatasetError(f"{where} is no manifest of an export: it names a file twice")
+        raise DatasetError(f"{where} is not a manifest of an export: it names a file twice")
     if "index" in manifest:
         names.INDEX.check(manifest["index"]["name"], where)
     return manifest
@@ -96,7 +96,7 @@ def differs(folder: Store, entry: Mapping[str, Any]) -> str | None:
         with folder.read(entry["name"]) as file:
             sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.seek(0, 2)
     except OSError as error:
-        return "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
     if size != entry.get("bytes", size):
         return f"has {size:,} bytes, not {entry['bytes']:,}"
     if sha256 != entry["sha256"]:

@@ -1,1 +1,1 @@
-"""Fetching images from hosts that nobody vouches for: the guard, the client, and the order in which URLs are asked."""
+"""Fetching images from untrusted hosts: the guard, the client, and the order of requests."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from align_data.fetching.outcome import STATUSES, Outcome
 from align_data.storage.store import Store
 
-KEPT = "_log/hosts.json"
+NOTICES_FILE = "_log/hosts.json"
 """Where a dataset has the notices that outlive a run."""
 LONGEST = 30 * 86400.0
 """Seconds for which a host is left alone, at most, whatever it asks for."""
@@ -45,7 +45,7 @@ class Notice:
 
     @property
     def outcome(self) -> Outcome:
-        """What a URL of the host comes to until then."""
+        """The outcome of the host's URLs until then."""
         return Outcome(self.status, self.reason, retry=self.retryable)
 
 
@@ -86,7 +86,7 @@ class Notices:
         os.write(self._file, json.dumps([os.getpid(), asdict(replace(notice, until=until))]).encode() + b"\n")
 
     def news(self, ours: bool = False) -> list[Notice]:
-        """Return what others have told since this was last asked; `ours`: and what this process has."""
+        """Return the notices of other processes since the last call; with `ours`, those of this process too."""
         size = os.fstat(self._file).st_size
         if size <= self._read:
             return []
@@ -102,7 +102,7 @@ class Notices:
 
 
 def keep(store: Store, log: Path) -> None:
-    """Put what hosts have asked for into the dataset, beside what is there and not over."""
+    """Store the notices that hosts requested themselves in the dataset, beside those still in force."""
     if not log.exists():
         return
     notices = Notices(log)
@@ -111,8 +111,8 @@ def keep(store: Store, log: Path) -> None:
     finally:
         notices.close()
     with _KEEPING:
-        before = store.read_bytes(KEPT)
+        before = store.read_bytes(NOTICES_FILE)
         after = loaded(dumped([*loaded(before).values(), *requested]))
         content = dumped(after.values()).encode()
         if content != (before or dumped([]).encode()):
-            store.write_bytes(KEPT, content)
+            store.write_bytes(NOTICES_FILE, content)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 
-MOST = 2**18
+MAX_TRAILERS = 2**18
 """Bytes of all trailers together, at most."""
 _SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _END = b"0\r\n\r\n"
 
 
 class NoChunkError(Exception):
-    """What came is not a chunk. It is no ValueError: http.client takes each of these for a body that was cut short."""
+    """The received bytes are not a chunk. Not a ValueError: http.client takes those for a body that was cut short."""
 
 
 class ChunkedBody:
@@ -32,7 +32,7 @@ class ChunkedBody:
         self._over = False
 
     def take(self, data: bytes) -> bytes:
-        """Return a piece as plain chunks, and what follows the body as it is; NoChunkError for what is none."""
+        """Return a piece as plain chunks, and what follows the body unchanged; NoChunkError if it is not chunked."""
         if self._over:
             return data
         pieces, at = [], 0
@@ -47,8 +47,8 @@ class ChunkedBody:
             at = end or len(data)
             if not end and b";" in self._line:  # the rest of an extension, however long, is not kept
                 self._line = self._line[: self._line.index(b";") + 1]
-            if len(self._line) + self._trailers > MOST:
-                raise NoChunkError(f"more than {MOST:,} bytes between chunks")
+            if len(self._line) + self._trailers > MAX_TRAILERS:
+                raise NoChunkError(f"more than {MAX_TRAILERS:,} bytes between chunks")
             if end:
                 line, self._line = self._line[:-1].removesuffix(b"\r"), b""
                 self._read(line)

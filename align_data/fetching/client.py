@@ -52,7 +52,7 @@ _NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", soc
 
 
 Room = Callable[[str], Free | None]
-"""Takes a slot for a connection to an address, and returns what frees it; None where there is none."""
+"""Takes a slot for a connection to an address, and returns a function that frees it; None if all are taken."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Visit:
         self.addresses: set[str] = set()
         """What it was connected to."""
         self._full: str | None = None
-        """An address that had no room when it was last asked for."""
+        """An address without a free connection at the last attempt."""
         self._session: aiohttp.ClientSession | None = None
         self._origin = ""
         self._protocol: ResponseHandler | None = None
@@ -135,13 +135,13 @@ class Visit:
                     self._protocol = response.protocol
                     return await self._judge(url, response, body)
         except TimeoutError:
-            return Outcome("timeout", f"not done after {self._policy.deadline:g} s")
+            return Outcome("timeout", f"not finished after {self._policy.deadline:g} s")
         except AlignDataError:
             raise
         except Exception as error:  # of a client that meets what nobody has thought of: one URL, not the run
             failed = _failure(error)
             full = self._full if failed.status == "connect" else None
-            return failed if full is None else Outcome("", f"{full} has all its connections", full=full)
+            return failed if full is None else Outcome("", f"{full} has no free connection", full=full)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -188,14 +188,14 @@ class Visit:
             if connection.on_close is None:
                 connection.close()
                 self._full = address
-                raise OSError(errno.EAGAIN, f"{address} has all its connections")
+                raise OSError(errno.EAGAIN, f"{address} has no free connection")
             self.addresses.add(address)
         return connection
 
     async def _judge(self, url: str, response: _Response, body: BinaryIO) -> Outcome:
         headers, max_bytes = response.headers, self._policy.max_bytes
         if response.status == 407 and self._policy.proxy:
-            return Outcome("connect", "the proxy takes no request of this user (407)")
+            return Outcome("connect", "the proxy refuses this user (407)")
         if not succeeds(response.status, headers.get("Content-Length"), headers.get("Content-Range")):
             return _no_success(url, response)
         directive = None if self._policy.ignore_opt_out else opt_out(headers.getall("X-Robots-Tag", []))
@@ -203,13 +203,13 @@ class Visit:
             return Outcome("opted_out", f"X-Robots-Tag: {directive}")
         announced = headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > max_bytes:
-            return Outcome("too_large", f"{int(announced):,} bytes are announced")
+            return Outcome("too_large", f"{int(announced):,} bytes announced")
         with closing(ResponseBody(headers.get("Content-Encoding", ""), max_bytes, self._policy.formats)) as content:
             return await _read(response, content, body)
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response that knows its connection also when it has let go of it."""
+    """A response that remembers its connection after releasing it."""
 
     protocol: ResponseHandler | None = None
     closed_by: asyncio.Future[None] | None = None

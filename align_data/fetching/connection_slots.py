@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-MOST = 2**14
+MAX_SLOTS = 2**14
 """Slots of one name, at most."""
 _TAKEN = frozenset({errno.EACCES, errno.EAGAIN})
 
@@ -30,17 +30,17 @@ class Slots:
         self._taken: dict[int, set[int]] = {}
 
     def take(self, name: str, limit: int) -> Free | None:
-        """Take one of so many slots of a name, and return what frees it; None where all are taken."""
-        start = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest()) * MOST
+        """Take one of `limit` slots of a name, and return a function that frees it; None if all are taken."""
+        start = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest()) * MAX_SLOTS
         taken = self._taken.get(start, set())
-        for number in range(min(limit, MOST)):
+        for number in range(min(limit, MAX_SLOTS)):
             if number not in taken and self._lock(start + number):
                 self._taken.setdefault(start, taken).add(number)
                 return partial(self._free, start, number)
         return None
 
     def room(self, name: str, limit: int, needed: int) -> int:
-        """Return how many slots of a name could be taken now, up to so many."""
+        """Return how many slots of a name are free now, up to `needed`."""
         taken: list[Free] = []
         while len(taken) < needed and (free := self.take(name, limit)) is not None:
             taken.append(free)

@@ -43,7 +43,7 @@ _IN_A_ROW = 16
 """URLs that a connection asks for while other hosts wait for a turn."""
 _SILENT = frozenset({"timeout", "connect", "dns"})
 _GIVEN_UP = 16
-"""URLs of a host that come to nothing, one after another, before it is left alone."""
+"""Consecutive failures of a host's URLs before the host is left alone."""
 _GIVEN_UP_FOR = 3600.0
 """Seconds for which it is; what comes until then is for another run."""
 _LOOK = 0.1
@@ -71,7 +71,7 @@ class Limits:
         return self.connections or CONNECTIONS
 
     def shared(self, processes: int) -> Limits:
-        """Return the limits of each of so many processes: what is counted by all of them together stays as it is."""
+        """Return the limits of each of `processes`: what all of them count together stays as it is."""
         connections = None if self.connections is None else max(1, self.connections // processes)
         return replace(self, connections=connections)
 
@@ -187,7 +187,7 @@ class Crawl:
         self._offer(name, host)
 
     def _bar(self, name: str, host: Host, slots: str, limit: int) -> None:
-        """Let a host wait until there is one of so many slots."""
+        """Let a host wait for one of `limit` slots."""
         host.barred = True
         self._barred.setdefault(slots, deque()).append((name, limit))
         if self._looking is None:
@@ -276,7 +276,7 @@ class Crawl:
         else:
             self._settle(job, outcome)
         if host.silent >= _GIVEN_UP:
-            reason = f"not asked: {host.silent} others of the host came to nothing, the last one: {outcome.reason}"
+            reason = f"not requested: {host.silent} URLs of the host failed in a row, the last one: {outcome.reason}"
             until = backoff.now() + _GIVEN_UP_FOR
             self._leave_alone(host, Notice(name, until, outcome.status, reason, outcome.retryable, asked=False))
         self._fill()
@@ -303,7 +303,7 @@ class Crawl:
         host.until, host.waited = max(host.until, now + seconds), host.waited + extension
         job.tries += 1
         notice = Notice(
-            name, backoff.now() + seconds, "rate_limited", f"not asked: the host said before, {outcome.reason}"
+            name, backoff.now() + seconds, "rate_limited", f"not requested: the host answered before, {outcome.reason}"
         )
         if host.waited > _PATIENCE_IN_ALL and seconds <= PATIENCE:
             notice = replace(notice, until=backoff.now() + _GIVEN_UP_FOR, asked=False)
@@ -350,7 +350,7 @@ class Crawl:
         self._fill()
 
     def _close_host(self, host: Host, notice: Notice) -> None:
-        """Let all that waits for a host, and will until then, come to this."""
+        """Give this outcome to all URLs that wait for a host, now and until the notice ends."""
         if host.closed is None:
             host.closed = notice.outcome
         host.closed_until = max(host.closed_until, notice.until)

@@ -37,7 +37,7 @@ class QueuedUrl:
 
 @dataclass
 class UrlChunk:
-    """Some URLs, what is known of them, and the file that their bodies go to."""
+    """URLs, their outcomes so far, and the file that their bodies go to."""
 
     number: int
     outcomes: list[Outcome | None]
@@ -81,7 +81,7 @@ class Host:
         self.silent = 0
         """How many of its URLs came to nothing since one came to something."""
         self.closed: Outcome | None = None
-        """Set for a host that is left alone for longer than anyone waits: what its URLs come to."""
+        """The outcome of all URLs of a host that is left alone for longer than this run waits."""
         self.closed_until = 0.0
         """Seconds since the epoch."""
 
@@ -100,7 +100,7 @@ class Host:
 
 
 def shut(spool: BinaryIO) -> None:
-    """Close a file that nobody needs any more, also if it cannot be written to its end."""
+    """Close a file that is not needed any more, even if it cannot be flushed."""
     with suppress(OSError):
         spool.close()
 

@@ -16,7 +16,7 @@ def handler_of(name: str) -> str:
     """Return a fetcher's handler; EngineError where it cannot run."""
     if name == "img2dataset":
         if sys.version_info >= (3, 13):
-            raise EngineError("img2dataset needs Python 3.12 or older: leave out --fetcher, or use such a Python")
+            raise EngineError("img2dataset needs Python 3.12 or older: omit --fetcher, or use such a Python")
         if importlib.util.find_spec("img2dataset") is None:
             raise EngineError("the fetcher img2dataset is not installed: pip install 'align-data[img2dataset]'")
     return FETCHERS[name]

@@ -51,7 +51,7 @@ _TRANSLATED = tuple(
 """IPv6 addresses that end in the IPv4 address which they stand for."""
 _REMEMBERED = 60.0
 """Seconds for which a name's addresses are remembered."""
-_KNOWN = 10_000
+_MAX_NAMES = 10_000
 """Names that are remembered, at most."""
 
 
@@ -99,13 +99,13 @@ def plain(text: str) -> str:
 
 
 def networks(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return networks in one spelling, sorted; InputError for one that is none."""
+    """Return networks in canonical form, sorted; InputError for an invalid one."""
     spelled = set()
     for text in texts:
         try:
             spelled.add(str(_network(text)))
         except ValueError as error:
-            raise InputError(f"{text} is no network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
+            raise InputError(f"{text} is not a network: {error}; write it as 10.0.0.0/8 or fd00::/8") from None
     return tuple(sorted(spelled))
 
 
@@ -120,7 +120,7 @@ class Guard:
 
     @staticmethod
     def of(allowed: Iterable[str], denied: Iterable[str] = ()) -> Guard:
-        """Return a guard that allows and denies these networks; InputError for one that is none."""
+        """Return a guard that allows and denies these networks; InputError for an invalid one."""
         return Guard(networks(allowed), networks(denied))
 
     def why_not(self, text: str) -> str | None:
@@ -128,7 +128,7 @@ class Guard:
         try:
             address: Address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
-            return f"{text} is no IP address"
+            return f"{text} is not an IP address"
         meant = _within(address)
         denied = next(
             (cidr for cidr in self.denied for possible in meant if possible in _network(cidr)),
@@ -149,7 +149,11 @@ class Guard:
     def socket(self, info: Sequence[Any]) -> Socket:
         """Make the socket for an address of getaddrinfo; RefusedAddressError for one that may not be connected to."""
         family, kind, protocol, _, address = info
-        why = self.why_not(address[0]) if family in (socket.AF_INET, socket.AF_INET6) else f"{address} is no IP address"
+        why = (
+            self.why_not(address[0])
+            if family in (socket.AF_INET, socket.AF_INET6)
+            else f"{address} is not an IP address"
+        )
         if why is not None:
             raise RefusedAddressError(why)
         return Socket(family, kind, protocol)
@@ -176,7 +180,7 @@ class Resolver(AbstractResolver):
         if now - resolved_at > _REMEMBERED:
             addresses = self._let_through(host, await self._inner.resolve(host, port, family))
             self._cache[key] = (now, addresses)
-            if len(self._cache) > _KNOWN:
+            if len(self._cache) > _MAX_NAMES:
                 self._cache.popitem(last=False)
         return addresses
 

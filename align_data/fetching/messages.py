@@ -48,7 +48,7 @@ def outcome(status: str | None, message: str | None) -> Outcome:
         left_out = text in _LEFT_OUT
         return Outcome("untried", f"img2dataset left it out: {text}") if left_out else Outcome("not_an_image", text)
     if status != "failed_to_download":
-        return Outcome("connect", f"img2dataset has no status for it but {status}")
+        return Outcome("connect", f"img2dataset reports the status {status}")
     return _failed(text)
 
 
@@ -74,7 +74,7 @@ def _failed(text: str) -> Outcome:
     sign = next(((status, retry) for pattern, status, retry in _SIGNS if re.search(pattern, text)), None)
     if sign is not None:
         return Outcome(sign[0], text, retry=sign[1])
-    return Outcome("connect", text or "img2dataset gives no reason")
+    return Outcome("connect", text or "img2dataset gave no reason")
 
 
 def _answered(code: str, reason: str, text: str) -> Outcome:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 STATUSES: Mapping[str, str] = {
-    "untried": "nobody has asked for it: no pair that the ledger keeps open needs it",
+    "untried": "not requested: no pair that the ledger keeps open needs it",
     "ok": "fetched; its bytes are in `bytes/`",
     "http_404": "the server answered with this status; likewise every other one from 100 to 599 that brings no picture",
     "rate_limited": "the server asked to come back later than this run waits (429, or 503 with Retry-After)",
@@ -51,11 +51,11 @@ class Outcome:
     status: str
     reason: str | None = None
     location: str | None = None
-    """Where a redirect leads: then there is no status yet."""
+    """Where a redirect leads; there is no status yet."""
     retry_after: float | None = None
     """Seconds after which the server wants to be asked again."""
     full: str | None = None
-    """The address that has all the connections that it may have: then there is no status yet."""
+    """The address without a free connection; there is no status yet."""
     retry: bool | None = None
     """Whether another run should ask again, where the status alone does not say it."""
 

@@ -10,7 +10,7 @@ from align_data.fetching.client import Policy
 from align_data.storage.tables import Manifest
 
 CLIENT = 3
-"""Counts the changes of what the client takes: what an older one gave up is asked for again."""
+"""Version of what the client accepts: URLs that an older version gave up on are requested again."""
 
 
 def decisive(policy: Policy) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _IN_MEMORY = 2**18
 
 
 class _OverError(Exception):
-    """A body of which no more is wanted; says what it comes to."""
+    """A body that is not read any further, and its outcome."""
 
     def __init__(self, status: str, reason: str, retry: bool | None = None) -> None:
         super().__init__(reason)
@@ -46,7 +46,7 @@ class _Unpacker(Protocol):
 
 
 class _Zlib:
-    """Unpacks what is in zlib's or gzip's form, or in none (raw deflate), piece by piece."""
+    """Unpacks zlib, gzip or raw deflate, piece by piece."""
 
     def __init__(self, coding: str, start: bytes, max_bytes: int) -> None:
         in_zlib = start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0
@@ -140,7 +140,7 @@ class _Layer:
         return start
 
     def end(self) -> bytes:
-        """Return what is left of it."""
+        """Return the remaining bytes."""
         remainder = b""
         if not self._decided:
             start = self._look()
@@ -148,16 +148,16 @@ class _Layer:
         return remainder + self._unpacker.end() if self._unpacker else remainder
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close open decoders."""
         if self._unpacker is not None:
             self._unpacker.close()
 
 
 class ResponseBody:
-    """A body that comes piece by piece: `take` returns what there is to write, or what the body comes to; so `end`."""
+    """A body that arrives piece by piece: `take` and `end` return bytes to write, or the outcome of the body."""
 
     def __init__(self, encodings: str, max_bytes: int, formats: Container[str] = ()) -> None:
-        """Take at most so many bytes, packed or not, of a body with this Content-Encoding; `formats` as in `sniff`."""
+        """Accept at most `max_bytes`, packed or not, of a body with this Content-Encoding; `formats` as in `sniff`."""
         codings = [word.strip().lower() for word in encodings.split(",")]
         able = [name for name in codings if name in _ZLIB or (name in _ARROW and pa.Codec.is_available(_ARROW[name]))]
         self._layers = [_Layer(coding, max_bytes, formats) for coding in reversed(able[:_LAYERS])]
@@ -178,7 +178,7 @@ class ResponseBody:
         return self._looked_at(chunk)
 
     def end(self) -> tuple[bytes, Outcome]:
-        """Return what is left to write, and what a body comes to that is over."""
+        """Return the remaining bytes to write, and the outcome of a complete body."""
         remainder = b""
         try:
             for layer in self._layers if self._sent else ():
@@ -191,7 +191,7 @@ class ResponseBody:
         return remainder, Outcome("ok") if sniff(self._head, self._formats) else self._no_image()
 
     def close(self) -> None:
-        """Let go of what is open, however much has come."""
+        """Close open decoders, however much has arrived."""
         for layer in self._layers:
             layer.close()
 

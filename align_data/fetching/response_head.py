@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from align_data.fetching.chunked_body import ChunkedBody
 
-MOST = 2**18
+MAX_HEAD = 2**18
 """Bytes of a head, as browsers have it."""
 READ = frozenset(
     {b"connection", b"content-range", b"location", b"proxy-authenticate", b"retry-after", b"upgrade", b"x-robots-tag"}
@@ -20,7 +20,7 @@ READ = frozenset(
 _END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"(?:HTTP(\S*)|ICY)[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
 _NEW = re.compile(rb"/0*(?:1\.0*[1-9]|1\d|[2-9])")
-"""The begin of a version of 1.1 or more; what is none is the oldest."""
+"""The beginning of a version from 1.1 on; anything else counts as the oldest."""
 _CHUNKED = b"\r\nTransfer-Encoding: chunked\r\n"
 _BEGINS = (b"http", b"icy ")
 _REASON = 1000
@@ -60,8 +60,8 @@ class Head:
             if self._come.startswith((b"\r", b"\n")):
                 self._come = self._come.lstrip(b"\r\n")
             end = _END.search(self._come, searched)
-            if (len(self._come) if end is None else end.end()) > MOST:
-                raise NoHeadError(f"a head of more than {MOST:,} bytes")
+            if (len(self._come) if end is None else end.end()) > MAX_HEAD:
+                raise NoHeadError(f"a head of more than {MAX_HEAD:,} bytes")
             if end is None:
                 _begin(bytes(self._come[:16]))
                 return b"", b""
@@ -77,7 +77,7 @@ class Head:
 
 
 def _begin(come: bytes) -> None:
-    """Refuse what does not begin like a response, however it goes on."""
+    """Refuse data that does not begin like a response."""
     if not any(
         come[at : at + len(word)].lower() == word[: max(0, len(come) - at)]
         for at in range(_JUNK + 1)
@@ -112,7 +112,7 @@ def _plain(head: bytes) -> tuple[bytes, bool]:
 
 
 def _headers(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the headers that can be read, names in small letters; a line that begins with a blank goes on the last."""
+    """Yield the valid headers with lower-case names; a line that begins with a blank continues the previous one."""
     joined: list[bytes] = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and joined:
@@ -133,7 +133,7 @@ def _words(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
 
 
 def _length(values: list[bytes]) -> bytes:
-    """Return the length of a body, or nothing where none is said that is a number; NoHeadError for several."""
+    """Return the length of a body, or nothing if no valid one is given; NoHeadError if they differ."""
     lengths = {int(value) for value in values if _LENGTH.fullmatch(value)}
     if len(lengths) > 1:
         raise NoHeadError(f"Content-Length: {b', '.join(values)[:40].decode('latin-1')}")

@@ -1,4 +1,4 @@
-"""What is asked for: a URL as a request is made of it, or why none can be."""
+"""The target of a request: a URL as it is requested, or why it cannot be."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BAD_PORTS = frozenset(map(int, _NOT_HTTP.split()))
 
 
 def target(url: str, guard: Guard | None = None) -> URL | Outcome:
-    """Return a URL as it is asked for, or the outcome of one that no request is made of."""
+    """Return a URL as it is requested, or the outcome of one that cannot be."""
     scheme = _SCHEME.match(url)
     if scheme is not None and scheme[1].lower() not in ("http", "https"):
         return Outcome("refused_scheme", f"{scheme[1][:40].lower()}: is neither http nor https")
@@ -70,7 +70,7 @@ def _request_url(url: str) -> URL:
 
 
 def _escaped(path_and_query: str) -> str:
-    """Return path and query with what is not legal in them escaped, and nothing else changed."""
+    """Return path and query with illegal characters escaped, and nothing else changed."""
     path, mark, query = path_and_query.partition("#")[0].partition("?")
     path = path.replace("\\", "/")  # as browsers have it
     path = path if path.startswith("/") else f"/{path}"
@@ -124,11 +124,11 @@ def _without_dots(path: str) -> str:
 def _refusal(url: URL, guard: Guard | None) -> Outcome | None:
     host = host_of(url)
     if not _NAME.fullmatch(host) and not _is_ipv6(host):
-        return Outcome("bad_url", f"{host!r} cannot be a host's name")
+        return Outcome("bad_url", f"{host!r} is not a valid host name")
     if url.port == 0:
         return Outcome("bad_url", "port 0")
     if guard is not None and url.port in BAD_PORTS:
-        return Outcome("refused_port", f"port {url.port} is not HTTP's")
+        return Outcome("refused_port", f"port {url.port} is not for HTTP")
     return _number_in_disguise(host, guard) if guard is not None else None
 
 
@@ -144,7 +144,7 @@ def _number_in_disguise(host: str, guard: Guard) -> Outcome | None:
     try:
         address = socket.inet_ntoa(socket.inet_aton(host.removesuffix(".")))
     except OSError:
-        return Outcome("bad_url", f"{host} is no address") if _NUMBER_LAST.search(host) else None
+        return Outcome("bad_url", f"{host} is not an address") if _NUMBER_LAST.search(host) else None
     if address == host:
         return None
     why = guard.why_not(address)

@@ -29,7 +29,7 @@ HANDLER = "align_data.fetching.worker:handler"
 _LOOKUPS = 64
 """Names that are looked up at once, at least: the system's resolver holds a thread for each."""
 _MOST_LOOKUPS = 512
-_BANNED = Outcome("taken_down", "a takedown asked for these bytes by their SHA-256")
+_BANNED = Outcome("taken_down", "these bytes were taken down by their SHA-256")
 REASON = 300
 """Characters of a reason, at most."""
 
@@ -69,7 +69,7 @@ _ROWS = 1_000
 
 
 class Row(NamedTuple):
-    """What the table `images` has of a URL that was asked for."""
+    """The row of the table `images` for a requested URL."""
 
     status: str
     reason: str | None
@@ -87,7 +87,7 @@ def _printable(text: str) -> str:
 
 
 def row(outcome: Outcome, place: Place | None = None) -> Row:
-    """Return an outcome as a row; what a server says is cut short, and what is not to be printed is spelt out."""
+    """Return an outcome as a row; a server's message is cut short and escaped."""
     where = (None, None, None) if place is None else (place.tar, place.offset, place.size)
     reason = outcome.reason and _printable(mask(outcome.reason)[:REASON])[:REASON]
     return Row(outcome.status, reason, outcome.retryable, *where)
@@ -97,7 +97,7 @@ class _Lookups(ThreadPoolExecutor):
     """Threads that look names up; one that a name server keeps waiting is not waited for at the end."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
-        """Let go of all threads."""
+        """Abandon all threads."""
         super().shutdown(wait=False, cancel_futures=True)
 
 

@@ -12,7 +12,7 @@ from align_data.common.workers.values import WrongValueError, of, plain
 from align_data.fetching.outcome import is_status
 from align_data.fetching.worker import REASON, ChunkTask, Row
 
-_MANY = 2**40
+_MAX_COUNT = 2**40
 
 
 def replies(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] | tuple[int, list[Row]]]:
@@ -43,7 +43,7 @@ def replies(child: Child, tasks: Sequence[ChunkTask]) -> Iterator[Counter[str] |
 
 def _counts(reply: Any) -> Counter[str]:
     counts = of(dict[str, int], reply)
-    if not all(is_status(status) and abs(count) < _MANY for status, count in counts.items()):
+    if not all(is_status(status) and abs(count) < _MAX_COUNT for status, count in counts.items()):
         raise WrongValueError("not counts of statuses")
     return Counter(counts)
 

@@ -34,7 +34,7 @@ def load(name: str) -> Recipe:
     if name not in names:
         raise RecipeError(
             f"there is no recipe {name}{nearest(name, names)}; there are: {', '.join(names)}; "
-            "for a file of your own give its path, which ends in .yaml"
+            "for a file of your own, give a path that ends in .yaml"
         )
     return parse(resources.text("filters", f"{name}.yaml"), f"{name}.yaml")
 

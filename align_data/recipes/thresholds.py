@@ -98,7 +98,7 @@ class TopFraction(BaseModel):
         if not self.pool:
             return f"{rule}: top_fraction {self.fraction} of no pair: none that no other rule fails has a score"
         share, ties = self.used / self.pool, self.used > self.pairs * (1 + TOLERANCE)
-        warning = f"; warning: {self.pairs:,} were asked for, the others equal the lowest of them" if ties else ""
+        warning = f"; warning: {self.pairs:,} were requested; the others tie with the lowest of them" if ties else ""
         return (
             f"{rule}: top_fraction {self.fraction} became ge {self.threshold}, which {self.used:,} of the "
             f"{self.pool:,} pairs reach that have a score and that no other rule fails ({share:.2%}){warning}"

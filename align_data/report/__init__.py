@@ -17,7 +17,7 @@ from align_data.stages.audit.survey import Survey
 if TYPE_CHECKING:
     from align_data.report.thumbnails import SamplePictures
     from align_data.train.ablate import Ablation
-    from align_data.train.search import Found  # Pillow, which counting does not need
+    from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
 
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
@@ -42,7 +42,7 @@ def ablation_html(ablation: Ablation) -> str:
     return page
 
 
-def search_html(search: Found) -> str:
+def search_html(search: SearchResults) -> str:
     """Return what a search found as a page of pictures."""
     page = drawing()
     from align_data.report.thumbnails import of_images  # noqa: PLC0415 - Pillow, which counting does not need

@@ -27,7 +27,7 @@ from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
     from align_data.train.ablate.results import Ablation, Difference
-    from align_data.train.search import Found  # Pillow, which counting does not need
+    from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
 LONGEST = 5_000
 """Characters of a text that are shown: some are megabytes long."""
@@ -81,7 +81,7 @@ def ablation_page(ablation: Ablation) -> str:
     )
 
 
-def search_page(search: Found, pictures: Pictures, query: Pictures) -> str:
+def search_page(search: SearchResults, pictures: Pictures, query: Pictures) -> str:
     """Return what a search found as a page; `pictures` are by uid, those of the query's images (`query`) by name."""
     return _render("search.html.j2", charted=False, search=search, pictures=pictures, query=query)
 

@@ -16,7 +16,7 @@ from align_data.common.workers.values import WrongValueError, of
 from align_data.data.image_table import image_places, place_of
 from align_data.data.layout import Dataset
 from align_data.decoding.nsfw import SLACK
-from align_data.decoding.thumbnail import HANDLER, MOST, SECONDS
+from align_data.decoding.thumbnail import HANDLER, MAX_BYTES, SECONDS
 from align_data.stages.audit.sampling import SampledPair
 from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.tars import Place, TarReader
@@ -89,7 +89,7 @@ def _shrunk(images: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, s
             if content is None:
                 yield name, None
                 continue
-            child = child or Child(HANDLER, None, max_bytes=MOST + 2**10)
+            child = child or Child(HANDLER, None, max_bytes=MAX_BYTES + 2**10)
             try:
                 yield name, child.ask_once(content, _data_url, 2 * SECONDS + SLACK)
             except ChildDiedError:  # by this image: the next has another child

@@ -19,7 +19,7 @@ def check_name(name: str) -> str:
     """Return a name that scores can be stored under; SignalError for any other."""
     if not re.fullmatch(NAME, name):
         raise SignalError(
-            f"{name!r} cannot be a score's name: lower-case letters, digits, '-' and '_' can be in one, "
+            f"{name!r} is not a valid score name: use lower-case letters, digits, '-' and '_', "
             "64 at most, the first a letter or a digit"
         )
     return name

@@ -99,7 +99,7 @@ def _refuse_strange(folder: Path, file: Path) -> None:
     """Raise InputError for a link that leads out of a folder, and for a device or a pipe: no img2dataset made it."""
     real = Path(os.path.realpath(file))
     if not real.is_relative_to(os.path.realpath(folder)):
-        raise InputError(f"{file} is a link that leads out of {folder}: put there what it leads to, or leave it out")
+        raise InputError(f"{file} is a link that leads out of {folder}: replace it by its target, or leave it out")
     if file.exists() and not (file.is_file() or file.is_dir()):
         raise InputError(f"{file} is neither a file nor a folder, but a device or a pipe: leave it out")
 
@@ -126,7 +126,7 @@ def samples(source: Source) -> pl.DataFrame:
         names = file.schema_arrow.names
         lacking = [name for name in _COLUMNS if name not in names]
         if lacking:
-            raise InputError(f"{source.path} is no shard of img2dataset: it has no column {lacking[0]}")
+            raise InputError(f"{source.path} is not a shard of img2dataset: it has no column {lacking[0]}")
         table = file.read([name for name in (*_COLUMNS, *_SIZES) if name in names], use_threads=False)
         frame = pl.DataFrame({name: _texts(table.column(name)) for name in _COLUMNS}, _COLUMNS)
     sizes = {name: _numbers(table.column(name)) if name in names else [None] * len(frame) for name in _SIZES}
@@ -225,4 +225,4 @@ def _readable(path: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException, EOFError) as error:
         what = " ".join(str(error).split())
-        raise InputError(f"cannot read {path} to its end: {what}; mend the file or leave it out") from error
+        raise InputError(f"cannot read {path} to its end: {what}; repair the file or leave it out") from error

@@ -96,7 +96,7 @@ def adopt(sources: Sequence[Source], choice: Choice, dataset: Dataset, engine: E
     if committed is not None:  # of these shards, as `pairs` are; a fetch may have gone on from there
         return Adopted(dict(committed.meta.statuses))
     if dataset.store.exists(FETCH):
-        raise DatasetError(f"{dataset.store.url}: align-data fetch began here and did not finish; run it again first")
+        raise DatasetError(f"{dataset.store.url}: align-data fetch did not finish here; run it again first")
     run = _Run(dataset, pairs, sources, choice)
     each = min(_UNIT_SHARDS, max(1, len(sources) // _UNITS))
     todo = [range(first, min(first + each, len(sources))) for first in range(0, len(sources), each)]
@@ -107,7 +107,7 @@ def adopt(sources: Sequence[Source], choice: Choice, dataset: Dataset, engine: E
         split=lambda _: splits,
         write=lambda part, frames, tick: _part(run, part, frames, tick),
     )
-    progress.say("the pairs are there; now their images")
+    progress.say("the pairs are ingested; now their images")
     seen, written = engine.shuffle(shuffle, todo, progress)
     statuses = dict(sorted(sum((Counter(found) for _, found in written), Counter[str]()).items()))
     adopted = Adopted(statuses, sum(some.resized for some in seen))
@@ -120,7 +120,7 @@ def adopt(sources: Sequence[Source], choice: Choice, dataset: Dataset, engine: E
 
 def _treated(resized: int) -> str:
     """Say what img2dataset has done to the images."""
-    done = f"img2dataset resized {resized:,} images" if resized else "img2dataset may have encoded the images anew"
+    done = f"img2dataset resized {resized:,} images" if resized else "img2dataset may have re-encoded the images"
     return f"{done}: sizes, formats and hashes will be measured of the bytes that it stored, not of the originals"
 
 
@@ -266,6 +266,6 @@ def _read(run: _Run, rows: Sequence[tuple[Any, ...]]) -> list[bytes | None]:
         ends = [start + size for start, size in zip(starts, sizes, strict=True)]
         for i, data in zip(of, fs.cat_ranges(paths, starts, ends, on_error="return"), strict=True):
             if not isinstance(data, bytes) or len(data) != rows[i][4]:
-                raise InputError(f"{rows[i][2]} has changed while it was read; run the same command again")
+                raise InputError(f"{rows[i][2]} changed while it was being read; run the same command again")
             found[i] = data
     return found

@@ -125,22 +125,24 @@ def _found(given: Path) -> list[_Found]:
         items = [_Found(name, lost="is a link to a folder: give that folder too") for name in links]
         items += [_file(name, path) for name, path in there if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
     elif not given.is_file():
-        raise InputError(f"{given} is not there; give folders, tars or image files")
+        raise InputError(f"{given} does not exist; give folders, tars or image files")
     elif given.suffix.lower() == ".tar":
         items = [_Found(f"{given.name}/{name}", place) for name, place in _members(given)]
     else:
         items = [_file(given.name, given)]
         if items[0].place is not None and sniff(_head(given)) is None:
-            raise InputError(f"{given} is no image{_packed(given)}; give folders, tars or image files")
+            raise InputError(f"{given} is not an image{_packed(given)}; give folders, tars or image files")
     if not items:
-        raise InputError(f"{given} holds no image; images are known by their endings: {', '.join(sorted(_SUFFIXES))}")
+        raise InputError(
+            f"{given} holds no image; images are recognised by their endings: {', '.join(sorted(_SUFFIXES))}"
+        )
     return items
 
 
 def _file(name: str, path: Path) -> _Found:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return _Found(name, lost="is no regular file")
+            return _Found(name, lost="is not a regular file")
         with path.open("rb"):
             return _Found(name, Place(str(path.absolute()).lstrip("/"), 0, path.stat().st_size))
     except OSError as error:

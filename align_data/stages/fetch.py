@@ -107,7 +107,7 @@ def fetch(
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
     before = dataset.images.committed()
     if before is not None and (absent := dataset.images.absent(before)):
-        progress.say(f"gone, so that all of their URLs are asked for again: {', '.join(absent)}")
+        progress.say(f"missing, so all of their URLs are requested again: {', '.join(absent)}")
     same = before is not None and before.meta.pairs == pairs.fingerprint and dataset.images.whole(before)
     if before is not None and same and not any(todo):
         # Nothing is written anew: what is measured of the images stays what it is.
@@ -243,7 +243,9 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
     tasks = list(_tasks(run, part, state))
     table = _chunk_table(run, part)
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
-    settings = replace(run.settings, notices=backoff.dumped(backoff.loaded(store.read_bytes(backoff.KEPT)).values()))
+    settings = replace(
+        run.settings, notices=backoff.dumped(backoff.loaded(store.read_bytes(backoff.NOTICES_FILE)).values())
+    )
     saved = [time.monotonic()]
 
     def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
@@ -265,7 +267,7 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
                     _write_chunk(run, table, number, state.filter(pl.col("chunk") == number), rows, part)
         except ChildDiedError as died:
             raise EngineError(
-                f"the process that fetches ended: {died.how}; what it had finished stays, run again to go on"
+                f"the process that fetches ended: {died.how}; finished work is kept, run the command again to continue"
             ) from None
         finally:
             child.close()

@@ -164,7 +164,7 @@ def _done_before(
         begun = unchecked(dataset.store.read_bytes(BEGUN) or b"{}", dataset.store.path(BEGUN), "remove it")
         if not _same(begun, sources, modified):
             raise DatasetError(
-                f"{dataset.store.url} was made of these inputs, but one has been written to since: choose another --out"
+                f"{dataset.store.url} was made from these inputs, but one has changed since: choose another --out"
             )
         return Account(**{**manifest.meta.account.dump(), "already": True})
     names = ", ".join(i.name for i in before.meta.inputs[:3]) if before else "other inputs"

@@ -130,7 +130,7 @@ class Intake:
 
 
 def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> PipelineResult:
-    """Ingest, measure what the recipe asks for, filter, audit; what is done already is not done again."""
+    """Ingest, measure what the recipe needs, filter, audit; finished work is not repeated."""
     override_all(decision.recipe, decision.overrides, decision.off)  # before hours of work
     dataset.ledger(decision.ledger)
     account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading)

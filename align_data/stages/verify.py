@@ -61,12 +61,12 @@ def _says_other(folder: Store, name: str, expected: Any) -> str | None:
     try:
         content = folder.read_bytes(name)
         if content is None:
-            return "is not there"
+            return "is missing"
         said = json.loads(content)
     except (OSError, DatasetError) as error:  # a folder, a pipe, a link
         return f"cannot be read: {error}"
     except (ValueError, RecursionError):
-        return "is no JSON"
+        return "is not JSON"
     return None if said == expected else "says otherwise than the manifest"
 
 

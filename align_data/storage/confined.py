@@ -59,8 +59,8 @@ def refuse_link(at: int, part: str, where: str) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         if stat.S_ISLNK(os.stat(part, dir_fd=at, follow_symlinks=False).st_mode):
             raise DatasetError(
-                f"{where} is a link, and none is followed inside a folder of align-data's: put what it leads to in its "
-                "place, or remove it"
+                f"{where} is a link, and links inside align-data's folders are not followed: replace it by its "
+                "target, or remove it"
             )
 
 
@@ -71,7 +71,7 @@ def names(root: str, name: str) -> list[str]:
 
 
 def open_file(root: str, name: str, flags: int = os.O_RDONLY) -> int:
-    """Open a regular file below `root`; DatasetError for a link, OSError for what is missing or is no regular file."""
+    """Open a regular file below `root`; DatasetError for a link, OSError for a missing or irregular file."""
     inside, _, stem = name.rpartition("/")
     where = f"{root}/{name}"
     with folder(root, inside) as at:
@@ -82,7 +82,7 @@ def open_file(root: str, name: str, flags: int = os.O_RDONLY) -> int:
     if stat.S_ISREG(mode):
         return handle
     os.close(handle)
-    raise OSError(f"{where} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}")
+    raise OSError(f"{where} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
 
 
 def path_of(handle: int, fallback: str) -> str:

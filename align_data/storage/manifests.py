@@ -107,7 +107,7 @@ def _object(content: bytes) -> dict[str, Any]:
 def _whole(value: dict[str, Any]) -> dict[str, Any]:
     checksum = value.pop("checksum", None)
     if checksum is not None and checksum != digest(value):
-        raise ValueError("its checksum is that of other values")
+        raise ValueError("its checksum does not match")
     return value
 
 

@@ -217,7 +217,7 @@ class Store:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise DatasetError(f"another align-data process is at work in {self.url}; wait for it to end") from None
+                raise DatasetError(f"another align-data process is working in {self.url}; wait for it to end") from None
             self.sweep()
             yield
 
@@ -262,5 +262,5 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         place = os.path.realpath(path) if os.fspath(path).startswith("/proc/") else os.fspath(path)
         why = os.strerror(error.errno) if error.errno else str(error)
         never = error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EROFS, errno.ENOENT)
-        advice = "choose another place" if never else "what was finished stays, run again to go on"
+        advice = "choose another place" if never else "finished work is kept, run the command again to continue"
         raise OutputError(f"cannot write {place}: {why}; {advice}") from error

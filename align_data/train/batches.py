@@ -19,14 +19,14 @@ from tokenizers import Tokenizer
 from align_data.common.errors import InputError, TrainError
 from align_data.common.progress import Progress
 from align_data.train.preprocessing import Pixels, crops, resized, resized_side, sided
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Sample, Shards
 from align_data.train.tokens import Ids, encode, padded
 
 Rows = NDArray[np.int64]
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """What one process has of a step's pairs."""
 
     pixels: Pixels
@@ -36,14 +36,14 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Rank:
-    """Which of so many processes this one is; each takes every so many-th pair of a batch."""
+    """Number of one of the processes; each takes every n-th pair of a batch."""
 
     number: int = 0
     of: int = 1
 
 
 @dataclass
-class _Held:
+class _DecodedWindow:
     """Pairs that are ready: resized images, tokens, and whether they may be mirrored."""
 
     images: Pixels
@@ -51,11 +51,11 @@ class _Held:
     mirrored: NDArray[np.bool_]
 
 
-def _stand_ins(good: NDArray[np.bool_], start: int, stop: int) -> Rows:
+def _stand_ins(decodable: NDArray[np.bool_], start: int, stop: int) -> Rows:
     """Return which row stands for each of some: itself, the next good one of them, or any where none of them is."""
-    some = good[start:stop]
-    others = np.flatnonzero(some) + start if some.any() else np.flatnonzero(good)
-    return np.where(some, np.arange(start, start + len(some)), others[np.cumsum(some) % len(others)])
+    usable = decodable[start:stop]
+    substitutes = np.flatnonzero(usable) + start if usable.any() else np.flatnonzero(decodable)
+    return np.where(usable, np.arange(start, start + len(usable)), substitutes[np.cumsum(usable) % len(substitutes)])
 
 
 @dataclass
@@ -64,14 +64,14 @@ class Feed:
 
     shards: Shards
     side: int
-    settings: Settings
+    settings: TrainSettings
     workers: int
     rank: Rank = field(default_factory=Rank)
     undecodable: set[str] = field(default_factory=set)
     """Pairs whose image could not be decoded, so far."""
-    _found: list[Sample] | None = None
+    _samples: list[Sample] | None = None
     """All pairs, where they fit."""
-    _held: _Held | None = None
+    _cache: _DecodedWindow | None = None
 
     def __post_init__(self) -> None:
         self._resized = resized_side(self.side)
@@ -85,20 +85,20 @@ class Feed:
         return max(1, pairs // self.settings.batch) * self.settings.batch
 
     def read(self, progress: Progress) -> None:
-        """Read all that there is, if it fits; TrainError if there is less than a batch."""
-        most = 2 * self.window
-        found: list[Sample] = []
+        """Read all pairs, if they fit in memory; TrainError if they are fewer than a batch."""
+        limit = 2 * self.window
+        samples: list[Sample] = []
         with progress.step("read the shards", self.shards.pairs, "pairs") as tick:
-            for sample in islice(self.shards, most + 1):
-                found.append(sample)
+            for sample in islice(self.shards, limit + 1):
+                samples.append(sample)
                 tick(1)
-        if len(found) < self.settings.batch:
-            asked = " of those asked for" if self.shards.only is not None else ""
+        if len(samples) < self.settings.batch:
+            selection = " of the selection" if self.shards.only is not None else ""
             raise TrainError(
-                f"{self.shards.store.url} has {len(found):,} pairs{asked}, less than a batch of "
+                f"{self.shards.store.url} has {len(samples):,} pairs{selection}, less than a batch of "
                 f"{self.settings.batch:,}: give more pairs, or a smaller --batch{self._unread()}"
             )
-        self._found = found if len(found) <= most else None
+        self._samples = samples if len(samples) <= limit else None
 
     def _unread(self) -> str:
         return f". Corrupt: {'; '.join(self.shards.skipped.values())}" if self.shards.skipped else ""
@@ -106,33 +106,33 @@ class Feed:
     @property
     def texts(self) -> Iterator[str]:
         """All texts."""
-        return (sample.alt_text for sample in (self.shards if self._found is None else self._found))
+        return (sample.alt_text for sample in (self.shards if self._samples is None else self._samples))
 
     def begin(self, tokenizer: Tokenizer, tokens: int | None = None) -> None:
         """Decode what was read, and from now on encode texts so; `tokens` where a model takes fewer than asked for."""
         self._tokenizer, self._tokens = tokenizer, min(tokens or self.settings.max_tokens, self.settings.max_tokens)
-        if self._found is not None:
-            self._held, self._found = self._decoded(self._found, len(self._found)), None
+        if self._samples is not None:
+            self._cache, self._samples = self._decoded(self._samples, len(self._samples)), None
 
     def close(self) -> None:
         """End the threads."""
         for pool in (self._ahead, self._pool):
             pool.shutdown(cancel_futures=True)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
         """Yield the batches of one epoch, without the first `skip`; what does not fill a batch is left out."""
         order = np.random.default_rng([self.settings.seed, 1, number])
         at = skip
-        if self._held is not None:
-            rows = order.permutation(len(self._held.tokens))
+        if self._cache is not None:
+            rows = order.permutation(len(self._cache.tokens))
             for batch in self._batches(rows)[skip:]:
-                yield self._batch(self._held, batch[self.rank.number :: self.rank.of], number, at)
+                yield self._batch(self._cache, batch[self.rank.number :: self.rank.of], number, at)
                 at += 1
             return
-        for held in self._windows(order, skip):
+        for window in self._windows(order, skip):
             # Here only this process's pairs are there, in order.
-            for start in range(0, len(held.tokens), self._own):
-                yield self._batch(held, np.arange(start, start + self._own), number, at)
+            for start in range(0, len(window.tokens), self._own):
+                yield self._batch(window, np.arange(start, start + self._own), number, at)
                 at += 1
 
     @property
@@ -143,16 +143,16 @@ class Feed:
         size = self.settings.batch
         return [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
 
-    def _windows(self, order: np.random.Generator, skip: int) -> Iterator[_Held]:
+    def _windows(self, order: np.random.Generator, skip: int) -> Iterator[_DecodedWindow]:
         """Yield window after window, of this process's pairs; the next one is made while one is used."""
         names = [self.shards.names[i] for i in order.permutation(len(self.shards.names))]
         samples = (sample for name in names for sample in self.shards.whole(name))
-        future: Future[_Held] | None = None
-        while some := list(islice(samples, self.window)):
-            batches = self._batches(order.permutation(len(some)))
+        future: Future[_DecodedWindow] | None = None
+        while window := list(islice(samples, self.window)):
+            batches = self._batches(order.permutation(len(window)))
             skipped = min(skip, len(batches))
             skip -= skipped
-            own = [some[row] for batch in batches[skipped:] for row in batch[self.rank.number :: self.rank.of]]
+            own = [window[row] for batch in batches[skipped:] for row in batch[self.rank.number :: self.rank.of]]
             if not own:
                 continue
             following = self._ahead.submit(self._decoded, own, self._own)
@@ -162,22 +162,26 @@ class Feed:
         if future is not None:
             yield future.result()
 
-    def _decoded(self, samples: Sequence[Sample], together: int) -> _Held:
+    def _decoded(self, samples: Sequence[Sample], together: int) -> _DecodedWindow:
         """Make pairs ready; of an image that cannot be decoded, another of so many together takes the place.
 
         In windows those are a batch, for a run that goes on in the midst of one must come to the same pairs.
         """
         images = np.empty((len(samples), self._resized, self._resized, 3), np.uint8)
-        good = np.array(list(self._pool.map(lambda row: self._into(images, row, samples[row]), range(len(samples)))))
-        if not good.all():
-            self.undecodable |= {sample.uid for sample, fine in zip(samples, good.tolist(), strict=True) if not fine}
-            if not good.any():
+        decodable = np.array(
+            list(self._pool.map(lambda row: self._into(images, row, samples[row]), range(len(samples))))
+        )
+        if not decodable.all():
+            self.undecodable |= {
+                sample.uid for sample, fine in zip(samples, decodable.tolist(), strict=True) if not fine
+            }
+            if not decodable.any():
                 raise TrainError(f"no image of {self.shards.store.url} can be decoded")
             starts = range(0, len(samples), together)
-            rows = np.concatenate([_stand_ins(good, start, start + together) for start in starts])
+            rows = np.concatenate([_stand_ins(decodable, start, start + together) for start in starts])
             images, samples = images[rows], [samples[row] for row in rows.tolist()]
         texts = [sample.alt_text for sample in samples]
-        return _Held(images, encode(self._tokenizer, texts, self._tokens), sided(texts))
+        return _DecodedWindow(images, encode(self._tokenizer, texts, self._tokens), sided(texts))
 
     def _into(self, images: Pixels, row: int, sample: Sample) -> bool:
         try:
@@ -186,13 +190,13 @@ class Feed:
             return False
         return True
 
-    def _batch(self, held: _Held, rows: Rows, epoch: int, number: int) -> Batch:
+    def _batch(self, window: _DecodedWindow, rows: Rows, epoch: int, number: int) -> TrainingBatch:
         """Cut and mirror as chance has it, drawn for the whole batch: it is the same for any number of ranks."""
         chance = np.random.default_rng([self.settings.seed, 2, epoch, number])
         margin = self._resized - self.side
         mine = slice(self.rank.number, None, self.rank.of)
         corners = chance.integers(0, margin + 1, (self.settings.batch, 2))[mine]
         heads = (chance.random(self.settings.batch) < 0.5)[mine]
-        mirrored = heads & ~held.mirrored[rows] & self.settings.flip
-        pixels = crops(held.images[rows], self.side, corners, mirrored)
-        return Batch(pixels, *padded([held.tokens[row] for row in rows.tolist()]))
+        mirrored = heads & ~window.mirrored[rows] & self.settings.flip
+        pixels = crops(window.images[rows], self.side, corners, mirrored)
+        return TrainingBatch(pixels, *padded([window.tokens[row] for row in rows.tolist()]))

@@ -26,7 +26,7 @@ _THREADS = 4
 
 
 class Encoder(Protocol):
-    """What is needed of a model."""
+    """The methods that embedding needs of a model."""
 
     @property
     def side(self) -> int:
@@ -48,8 +48,8 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Some pairs in the order of the shards, and their embeddings as far as they were asked for."""
+class EmbeddedBatch:
+    """Pairs in the order of the shards, with the requested embeddings."""
 
     samples: list[Sample]
     images: Vectors
@@ -69,22 +69,22 @@ class Embedded:
     texts: Vectors
     undecodable: dict[str, str]
     skipped: dict[str, str]
-    """Shards that are damaged, and what is wrong with them."""
+    """Damaged shards, and what is wrong with them."""
 
 
 def embed(model: Encoder, shards: Shards, progress: Progress, *, size: int = BATCH) -> Embedded:
-    """Embed all pairs; DatasetError where there are none."""
-    found: list[tuple[str, str, str]] = []
+    """Embed all pairs; DatasetError if there are none."""
+    identities: list[tuple[str, str, str]] = []
     images, texts = [], []
     undecodable: dict[str, str] = {}
     for batch in batches(model, shards, progress, size=size):
-        found += [(sample.uid, sample.url, sample.alt_text) for sample in batch.samples]
+        identities += [(sample.uid, sample.url, sample.alt_text) for sample in batch.samples]
         images.append(batch.images)
         texts.append(batch.texts)
         undecodable |= batch.undecodable
-    if not found:
+    if not identities:
         raise DatasetError(nothing(shards.skipped, undecodable))
-    uids, urls, alt_texts = (list(some) for some in zip(*found, strict=True))
+    uids, urls, alt_texts = (list(column) for column in zip(*identities, strict=True))
     pairs = np.concatenate(images), np.concatenate(texts)
     return Embedded(uids, urls, alt_texts, *pairs, undecodable, dict(shards.skipped))
 
@@ -97,13 +97,13 @@ def image_key(url: str, uid: str) -> str:
 def nothing(skipped: Mapping[str, str], undecodable: Mapping[str, str]) -> str:
     """Say why no pair of shards could be embedded."""
     lost = ((skipped, "damaged shards"), (undecodable, "images that cannot be decoded"))
-    why = [f"{len(some):,} {what}, the first: {next(iter(some.values()))}" for some, what in lost if some]
+    why = [f"{len(reasons):,} {label}, the first: {next(iter(reasons.values()))}" for reasons, label in lost if reasons]
     return "the shards have no pair that can be embedded" + (f" ({'; '.join(why)})" if why else "")
 
 
 def batches(
     model: Encoder, shards: Shards, progress: Progress, *, images: bool = True, texts: bool = True, size: int = BATCH
-) -> Iterator[Batch]:
+) -> Iterator[EmbeddedBatch]:
     """Yield the pairs of shards in batches, embedded; what is not asked for costs nothing, and is an empty array.
 
     Damaged shards are passed over, and are in `shards.skipped` at the end.
@@ -112,9 +112,9 @@ def batches(
     threads = min(_THREADS, len(os.sched_getaffinity(0)))
     with ThreadPoolExecutor(threads) as pool, progress.step("embed", shards.pairs, "pairs") as tick:
         pairs = iter(shards)
-        while some := list(islice(pairs, size)):
+        while chunk := list(islice(pairs, size)):
             side = model.side if images else None
-            waiting.append([(sample, pool.submit(_pixels, sample.image, side)) for sample in some])
+            waiting.append([(sample, pool.submit(_pixels, sample.image, side)) for sample in chunk])
             if len(waiting) > _AHEAD:
                 yield _embedded(model, waiting[0], images, texts)
                 tick(len(waiting.popleft()))
@@ -123,21 +123,23 @@ def batches(
             tick(len(waiting.popleft()))
 
 
-def _embedded(model: Encoder, some: list[tuple[Sample, Future[Pixels | str]]], images: bool, texts: bool) -> Batch:
-    made = [(sample, future.result()) for sample, future in some]
-    samples = [sample for sample, pixels in made if not isinstance(pixels, str)]
-    seen = [pixels for _, pixels in made if not isinstance(pixels, str)]
+def _embedded(
+    model: Encoder, pairs: list[tuple[Sample, Future[Pixels | str]]], images: bool, texts: bool
+) -> EmbeddedBatch:
+    decoded = [(sample, future.result()) for sample, future in pairs]
+    samples = [sample for sample, pixels in decoded if not isinstance(pixels, str)]
+    arrays = [pixels for _, pixels in decoded if not isinstance(pixels, str)]
     none = np.zeros((0, model.dim), np.float32)
-    return Batch(
+    return EmbeddedBatch(
         samples,
-        sound(model.images(np.stack(seen))) if images and seen else none,
+        sound(model.images(np.stack(arrays))) if images and arrays else none,
         sound(model.texts([sample.alt_text for sample in samples])) if texts and samples else none,
-        {sample.uid: pixels for sample, pixels in made if isinstance(pixels, str)},
+        {sample.uid: pixels for sample, pixels in decoded if isinstance(pixels, str)},
     )
 
 
 def _pixels(content: bytes, side: int | None) -> Pixels | str:
-    """Return what the model sees of an image, or why it cannot be decoded; nothing of one that nobody looks at."""
+    """Return an image as the model's input, or why it cannot be decoded."""
     try:
         return np.zeros((0, 0, 3), np.uint8) if side is None else centre(content, side)
     except InputError as error:

@@ -12,8 +12,8 @@ from align_data.common.progress import Progress
 from align_data.train.embed import BATCH, Embedded, Encoder, embed, image_key, sound
 from align_data.train.labels import TEMPLATES, numbers, of_images
 from align_data.train.metrics import (
+    BootstrapEstimate,
     Direction,
-    Estimate,
     Retrieval,
     Rows,
     Vectors,
@@ -33,12 +33,12 @@ _CONSTANT = 1e-5
 
 @dataclass(frozen=True)
 class Classes:
-    """Labels, and what is asked with them."""
+    """Labels, and the classes and prompts for them."""
 
     labels: Mapping[str, str]
     """uid or URL → label."""
     names: tuple[str, ...] = ()
-    """The classes of zero-shot classification; none: it is not asked for."""
+    """The classes of zero-shot classification; empty to skip it."""
     templates: tuple[str, ...] = TEMPLATES
 
 
@@ -48,7 +48,7 @@ class Neighbours:
 
     images: int
     classes: int
-    r_at_1: Estimate
+    r_at_1: BootstrapEstimate
     chance: float
 
 
@@ -59,13 +59,13 @@ class ZeroShot:
     images: int
     classes: int
     templates: int
-    top_1: Estimate
-    top_5: Estimate
+    top_1: BootstrapEstimate
+    top_5: BootstrapEstimate
     chance: float
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ModelEvaluation:
     """All figures; shares are from 0 to 1, intervals are 95 % over the queries."""
 
     model: str
@@ -97,40 +97,40 @@ def evaluate(
     classes: Classes | None = None,
     seed: int = 0,
     batch: int = BATCH,
-) -> Evaluation:
+) -> ModelEvaluation:
     """Embed the pairs of shards and return what the embeddings are worth.
 
     `seed` is of the bootstrap's draws and of the shuffled captions. Raises DatasetError where the shards have no pair,
     and InputError where labels do not fit.
     """
-    found = embed(model, shards, progress, size=batch)
-    image_rows, image_of = distinct(map(image_key, found.urls, found.uids))
-    text_rows, text_of = distinct(found.alt_texts)
-    images, texts = found.images[image_rows], found.texts[text_rows]
+    embedded = embed(model, shards, progress, size=batch)
+    image_rows, image_of = distinct(map(image_key, embedded.urls, embedded.uids))
+    text_rows, text_of = distinct(embedded.alt_texts)
+    images, texts = embedded.images[image_rows], embedded.texts[text_rows]
     shuffled = np.random.default_rng(seed).permutation(text_of)
     retrieved = retrieval(images, texts, image_of, text_of, seed=seed)
-    near, shot = _with_labels(model, found, images, image_of, classes, seed) if classes else (None, None)
-    return Evaluation(
+    near, shot = _with_labels(model, embedded, images, image_of, classes, seed) if classes else (None, None)
+    return ModelEvaluation(
         model.digest,
-        len(found.uids),
+        len(embedded.uids),
         retrieved,
         direction(images, texts, image_of, shuffled, seed=seed),
         near,
         shot,
-        found.undecodable,
-        found.skipped,
+        embedded.undecodable,
+        embedded.skipped,
         seed,
         tuple(_notes(retrieved, near, shot, images, texts)),
     )
 
 
 def _with_labels(
-    model: Encoder, found: Embedded, images: Vectors, image_of: Rows, asked: Classes, seed: int
+    model: Encoder, embedded: Embedded, images: Vectors, image_of: Rows, classification: Classes, seed: int
 ) -> tuple[Neighbours | None, ZeroShot | None]:
-    labels = of_images(asked.labels, found.uids, found.urls, image_of.tolist())
+    labels = of_images(classification.labels, embedded.uids, embedded.urls, image_of.tolist())
     labelled = images[sorted(labels)]
     names = [labels[image] for image in sorted(labels)]
-    shot = _zero_shot(model, labelled, names, asked, seed) if asked.names else None
+    shot = _zero_shot(model, labelled, names, classification, seed) if classification.names else None
     if len(labelled) < 2:
         return None, shot
     of_class = distinct(names)[1]
@@ -140,27 +140,35 @@ def _with_labels(
     return Neighbours(len(names), len(same), share, chance), shot
 
 
-def _zero_shot(model: Encoder, images: Vectors, names: list[str], asked: Classes, seed: int) -> ZeroShot:
-    right = np.array(numbers(names, asked.names), np.int64)
+def _zero_shot(model: Encoder, images: Vectors, names: list[str], classification: Classes, seed: int) -> ZeroShot:
+    answers = np.array(numbers(names, classification.names), np.int64)
     prompts = [
-        sound(model.texts([template.replace("{}", name) for template in asked.templates])) for name in asked.names
+        sound(model.texts([template.replace("{}", name) for template in classification.templates]))
+        for name in classification.names
     ]
-    found = ranks(images, ensemble(np.stack(prompts)), np.arange(len(images)), right)
-    top_1, top_5 = estimates([(found.hits(k), np.mean) for k in (1, 5)], seed)
-    return ZeroShot(len(images), len(asked.names), len(asked.templates), top_1, top_5, 1 / len(asked.names))
+    ranking = ranks(images, ensemble(np.stack(prompts)), np.arange(len(images)), answers)
+    top_1, top_5 = estimates([(ranking.hits(k), np.mean) for k in (1, 5)], seed)
+    return ZeroShot(
+        len(images),
+        len(classification.names),
+        len(classification.templates),
+        top_1,
+        top_5,
+        1 / len(classification.names),
+    )
 
 
 def _notes(
-    found: Retrieval, near: Neighbours | None, shot: ZeroShot | None, images: Vectors, texts: Vectors
+    retrieval: Retrieval, near: Neighbours | None, shot: ZeroShot | None, images: Vectors, texts: Vectors
 ) -> list[str]:
     notes = [
-        f"all {len(some):,} {what}s have the same embedding: the {what} tower is constant"
-        for some, what in ((images, "image"), (texts, "text"))
-        if len(some) > 1 and np.ptp(some, axis=0).max() < _CONSTANT
+        f"all {len(vectors):,} {modality}s have the same embedding: the {modality} tower is constant"
+        for vectors, modality in ((images, "image"), (texts, "text"))
+        if len(vectors) > 1 and np.ptp(vectors, axis=0).max() < _CONSTANT
     ]
-    figures: list[tuple[str, Estimate, float]] = [
-        ("image to text R@1", found.image_to_text.r_at_1, found.image_to_text.chance),
-        ("text to image R@1", found.text_to_image.r_at_1, found.text_to_image.chance),
+    figures: list[tuple[str, BootstrapEstimate, float]] = [
+        ("image to text R@1", retrieval.image_to_text.r_at_1, retrieval.image_to_text.chance),
+        ("text to image R@1", retrieval.text_to_image.r_at_1, retrieval.text_to_image.chance),
     ]
     figures += [("nearest neighbour R@1", near.r_at_1, near.chance)] if near else []
     figures += [("zero-shot top-1", shot.top_1, shot.chance)] if shot else []

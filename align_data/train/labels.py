@@ -20,7 +20,7 @@ _READERS: dict[str, Callable[[str], pl.DataFrame]] = {
 
 
 def read_classes(file: str) -> tuple[str, ...]:
-    """Return the classes, one a line; InputError where there is none, or one twice."""
+    """Return the classes, one per line; InputError if there are none, or duplicates."""
     classes = _lines(file, "classes")
     if not classes:
         raise InputError(f"{file} has no classes: write the name of one on each line")
@@ -31,25 +31,23 @@ def read_classes(file: str) -> tuple[str, ...]:
 
 
 def read_templates(file: str) -> tuple[str, ...]:
-    """Return the prompt templates, one a line, each with one {}; InputError where there is none, or one without."""
+    """Return the prompt templates, one per line, each with one {}; InputError if there are none, or one lacks it."""
     templates = _lines(file, "templates")
     if not templates:
         raise InputError(f"{file} has no templates: write one on each line, such as {TEMPLATES[0]}")
     for template in templates:
         if template.count("{}") != 1:
-            raise InputError(
-                f"{file}: the template {template!r} has no place for the class, or several: write {{}} once"
-            )
+            raise InputError(f"{file}: the template {template!r} must contain {{}} exactly once")
     return templates
 
 
-def _lines(file: str, what: str) -> tuple[str, ...]:
+def _lines(file: str, kind: str) -> tuple[str, ...]:
     try:
         lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"cannot read the {what} in {file}: it is not UTF-8") from None
+        raise InputError(f"cannot read the {kind} in {file}: it is not UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the {what} in {file}: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"cannot read the {kind} in {file}: {getattr(error, 'strerror', None) or error}") from error
     return tuple(line.strip() for line in lines if line.strip())
 
 
@@ -72,13 +70,11 @@ def read_labels(file: str) -> dict[str, str]:
     try:
         rows = rows.select(pl.col(key, "label").cast(pl.String)).drop_nulls().unique(maintain_order=True)
     except pl.exceptions.PolarsError:
-        raise InputError(f"{file}: uid, url and label must be texts or numbers, and are no lists") from None
+        raise InputError(f"{file}: uid, url and label must be texts or numbers, not lists") from None
     twice = rows.filter(pl.col(key).is_duplicated())
     if len(twice):
-        first, second = twice.filter(pl.col(key) == twice[key][0])["label"][:2]
-        raise InputError(
-            f"{file} says of {twice[key][0]} that it is {first!r} and that it is {second!r}: one label each"
-        )
+        one_label, other_label = twice.filter(pl.col(key) == twice[key][0])["label"][:2]
+        raise InputError(f"{file} labels {twice[key][0]} both {one_label!r} and {other_label!r}: give one label each")
     return dict(rows.iter_rows())
 
 
@@ -89,24 +85,26 @@ def of_images(
 
     Raises InputError where the labels are of other pairs, or where two pairs of an image have different ones.
     """
-    found: dict[int, str] = {}
+    by_image: dict[int, str] = {}
     for uid, url, image in zip(uids, urls, image_of, strict=True):
         label = labels.get(uid, labels.get(url))
-        if label is not None and found.setdefault(image, label) != label:
-            raise InputError(f"the image of {uid} is labelled {found[image]!r} and {label!r}: an image has one class")
-    if not found:
+        if label is not None and by_image.setdefault(image, label) != label:
+            raise InputError(
+                f"the image of {uid} is labelled {by_image[image]!r} and {label!r}: an image has one class"
+            )
+    if not by_image:
         raise InputError(
-            f"none of the {len(labels):,} labels is of a pair in the shards: a label is known by the pair's uid or url"
+            f"none of the {len(labels):,} labels matches a pair in the shards: labels are matched by uid or url"
         )
-    return found
+    return by_image
 
 
 def numbers(labels: Iterable[str], classes: tuple[str, ...]) -> list[int]:
-    """Return the place of each label among the classes; InputError for one that is none of them."""
+    """Return the index of each label among the classes; InputError for a label that is not one of them."""
     places = {name: place for place, name in enumerate(classes)}
-    found = []
+    indices = []
     for label in labels:
         if label not in places:
-            raise InputError(f"the label {label!r} is none of the {len(classes):,} classes{nearest(label, classes)}")
-        found.append(places[label])
-    return found
+            raise InputError(f"the label {label!r} is not one of the {len(classes):,} classes{nearest(label, classes)}")
+        indices.append(places[label])
+    return indices

@@ -19,7 +19,7 @@ from transformers import AlignModel
 
 from align_data.common.errors import TrainError
 from align_data.common.progress import Progress, Tick
-from align_data.train.batches import Batch, Feed, Rank
+from align_data.train.batches import Feed, Rank, TrainingBatch
 from align_data.train.loss import contrastive
 from align_data.train.model import (
     SIZES,
@@ -36,7 +36,7 @@ from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.ranks import mean, parallel, ranks, wait
 from align_data.train.run_folder import TRAINED, Folder, Position
 from align_data.train.sanity import Sanity, check
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 from align_data.train.tokens import learn
 
@@ -44,8 +44,8 @@ COLDEST = 0.01
 """The lowest temperature: below it the loss is all but a step, and training can break."""
 _LINES = 10
 """Steps between lines of metrics."""
-_SAID = 10
-"""How many times the loss is said in a run."""
+_REPORTS = 10
+"""Number of progress reports of the loss in a run."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Trained:
 
 
 class Towers(nn.Module):
-    """Both towers and the loss as one module: what is trained in parallel has to be one call."""
+    """Both towers and the loss as one module, since parallel training needs a single call."""
 
     def __init__(self, model: AlignModel, smoothing: float) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Towers(nn.Module):
 def train(
     shards: Shards,
     out: Path,
-    settings: Settings,
+    settings: TrainSettings,
     progress: Progress,
     *,
     workers: int | None = None,
@@ -107,55 +107,55 @@ def train(
     where the folder is another run's, or cannot be written.
     """
     if settings.steps < 1:
-        raise TrainError(f"{settings.samples:,} samples are less than a batch of {settings.batch:,}: there is no step")
+        raise TrainError(f"{settings.samples:,} samples are less than one batch of {settings.batch:,}")
     if threads is not None or (settings.size == "tiny" and settings.init is None):
         torch.set_num_threads(threads or 1)
     folder = Folder(out)
     with ranks(device, settings.batch) as (rank, chosen), nullcontext() if rank.number else folder.lock():
-        done = folder.begin(settings, shards, writes=rank.number == 0)
-        if done is not None:
-            return _ended_before(folder, done) if rank.number == 0 else None
-        given = open_checkpoint(settings.init) if settings.init else None
-        side = settings.image_size or (given[2] if given else SIZES[settings.size].side)
+        finished = folder.begin(settings, shards, writes=rank.number == 0)
+        if finished is not None:
+            return _ended_before(folder, finished) if rank.number == 0 else None
+        initial = open_checkpoint(settings.init) if settings.init else None
+        side = settings.image_size or (initial[2] if initial else SIZES[settings.size].side)
         with closing(Feed(shards, side, settings, workers or min(8, os.cpu_count() or 1), rank)) as feed:
             feed.read(progress)
-            tokenizer = _tokenizer(folder, feed, settings, rank, given[1] if given else None)
+            tokenizer = _tokenizer(folder, feed, settings, rank, initial[1] if initial else None)
             torch.manual_seed(settings.seed)
             words = tokenizer.get_vocab_size()
-            if given:
-                model = sized(given[0], side)
+            if initial:
+                model = sized(initial[0], side)
             else:
                 model = build(settings.size, side, words, settings.max_tokens, settings.temperature)
             feed.begin(tokenizer, model.config.text_config.max_position_embeddings)
-            run = _Run(folder, settings, feed, model.to(chosen), rank, chosen)
+            run = _TrainingRun(folder, settings, feed, model.to(chosen), rank, chosen)
             last_loss = run.go(progress)
         trained = run.ended(last_loss, Dual(model, tokenizer, side, chosen)) if rank.number == 0 else None
         wait()
         return trained
 
 
-def _ended_before(folder: Folder, done: dict[str, Any]) -> Trained:
+def _ended_before(folder: Folder, finished: dict[str, Any]) -> Trained:
     try:
-        return Trained(**{**done, "sanity": Sanity(**done["sanity"])})
+        return Trained(**{**finished, "sanity": Sanity(**finished["sanity"])})
     except (TypeError, KeyError) as error:
         raise folder.broken(TRAINED, error) from error
 
 
-def _tokenizer(folder: Folder, feed: Feed, settings: Settings, rank: Rank, given: Tokenizer | None) -> Tokenizer:
+def _tokenizer(folder: Folder, feed: Feed, settings: TrainSettings, rank: Rank, initial: Tokenizer | None) -> Tokenizer:
     """Return the run's tokenizer: learnt once, by the first process, and kept."""
     if rank.number == 0 and folder.tokenizer() is None:
-        folder.save_tokenizer(given or learn(list(feed.texts), settings.vocabulary))
+        folder.save_tokenizer(initial or learn(list(feed.texts), settings.vocabulary))
     wait()
-    found = folder.tokenizer()
-    assert found is not None
-    return found
+    tokenizer = folder.tokenizer()
+    assert tokenizer is not None
+    return tokenizer
 
 
-class _Run:
+class _TrainingRun:
     """One process's part of a run."""
 
     def __init__(
-        self, folder: Folder, settings: Settings, feed: Feed, model: AlignModel, rank: Rank, device: torch.device
+        self, folder: Folder, settings: TrainSettings, feed: Feed, model: AlignModel, rank: Rank, device: torch.device
     ) -> None:
         self._folder, self._settings, self._feed, self._model, self._rank = folder, settings, feed, model, rank
         self._device = device
@@ -174,12 +174,14 @@ class _Run:
                 loss = self._step(batch)
                 spent = waited + time.monotonic() - began
                 at = self._at
-                first = loss if at.step == 0 else at.first_loss
-                self._at = Position(at.step + 1, at.epoch, at.batch, at.seconds + spent, at.waiting + waited, first)
+                initial_loss = loss if at.step == 0 else at.first_loss
+                self._at = Position(
+                    at.step + 1, at.epoch, at.batch, at.seconds + spent, at.waiting + waited, initial_loss
+                )
                 self._tell(loss, tick, progress)
         return loss
 
-    def _batches(self) -> Iterator[tuple[Batch, float]]:
+    def _batches(self) -> Iterator[tuple[TrainingBatch, float]]:
         """Yield the batches of the steps that are left, and how long each was waited for."""
         while self._at.step < self._settings.steps:
             batches = self._feed.epoch(self._at.epoch, self._at.batch)
@@ -194,19 +196,19 @@ class _Run:
                 return
             if not self._at.batch:  # else epoch would follow empty epoch
                 raise TrainError(
-                    f"{self._feed.shards.store.url} has no batch any more at step {self._at.step + 1:,}: "
+                    f"{self._feed.shards.store.url} has no batch left at step {self._at.step + 1:,}: "
                     f"{'; '.join(self._feed.shards.skipped.values())}; run it again where the shards are there"
                 )
             self._at = self._at._replace(epoch=self._at.epoch + 1, batch=0)
 
-    def _step(self, batch: Batch) -> float:
+    def _step(self, batch: TrainingBatch) -> float:
         """Learn from a batch; return its loss."""
         # What is dropped out follows from the step and the process, so that a run that goes on drops out the same.
         chance = np.random.default_rng([self._settings.seed, 3, self._at.step, self._rank.number])
         torch.manual_seed(int(chance.integers(2**63)))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._at.step, self._settings)
-        ids, mask = (torch.from_numpy(one).to(self._device, non_blocking=True) for one in (batch.ids, batch.mask))
+        ids, mask = (torch.from_numpy(tokens).to(self._device, non_blocking=True) for tokens in (batch.ids, batch.mask))
         loss = self._towers(to_input(batch.pixels, self._device), ids, mask)
         self._optimizer.zero_grad()
         loss.backward()
@@ -214,13 +216,13 @@ class _Run:
         self._optimizer.step()
         with torch.no_grad():
             self._model.temperature.clamp_(min=COLDEST)
-        found = mean(loss)
-        if not math.isfinite(found):
+        average = mean(loss)
+        if not math.isfinite(average):
             raise TrainError(
-                f"the loss is {found} at step {self._at.step + 1:,}: a lower --learning-rate, a longer --warm-up or a "
-                f"higher --temperature may help; the last checkpoint stays in {self._folder.path}"
+                f"the loss is {average} at step {self._at.step + 1:,}: a lower --learning-rate, a longer --warm-up or "
+                f"a higher --temperature may help; the last checkpoint stays in {self._folder.path}"
             )
-        return found
+        return average
 
     def _tell(self, loss: float, tick: Tick, progress: Progress) -> None:
         """Write down and say how far the run is."""
@@ -228,21 +230,21 @@ class _Run:
         tick(settings.batch)
         if self._rank.number:
             return
-        last = at.step == settings.steps
+        is_final = at.step == settings.steps
         temperature = float(self._model.temperature.detach())
-        if at.step == 1 or at.step % _LINES == 0 or last:
+        if at.step == 1 or at.step % _LINES == 0 or is_final:
             line = {"step": at.step, "pairs": at.step * settings.batch, "epoch": at.epoch, "loss": loss}
             rate = learning_rate(at.step - 1, settings)
             spent = {"seconds": round(at.seconds, 3), "waiting": round(at.waiting, 3)}
             self._folder.note({**line, "temperature": temperature, "learning_rate": rate, **spent})
         if at.step == 1:
             progress.say(f"the first loss is {loss:.3f}; the logarithm of the batch is {math.log(settings.batch):.3f}")
-        elif at.step % max(1, settings.steps // _SAID) == 0:
+        elif at.step % max(1, settings.steps // _REPORTS) == 0:
             progress.say(
                 f"step {at.step:,} of {settings.steps:,}: loss {loss:.3f}, temperature {temperature:.3f}, "
                 f"{at.step * settings.batch / at.seconds:,.0f} pairs/s"
             )
-        if at.step % settings.checkpoint == 0 and not last:
+        if at.step % settings.checkpoint == 0 and not is_final:
             self._folder.save(at, self._model, self._optimizer)
 
     def ended(self, last_loss: float, model: Dual) -> Trained:

@@ -30,8 +30,8 @@ class _Gathered(torch.autograd.Function):
 
 
 def _gathered(own: Tensor) -> Tensor:
-    found: Tensor = _Gathered.apply(own)  # type: ignore[no-untyped-call]
-    return found
+    gathered: Tensor = _Gathered.apply(own)  # type: ignore[no-untyped-call]
+    return gathered
 
 
 def contrastive(images: Tensor, texts: Tensor, temperature: Tensor, smoothing: float) -> Tensor:
@@ -42,8 +42,8 @@ def contrastive(images: Tensor, texts: Tensor, temperature: Tensor, smoothing: f
     """
     spread = distributed.is_initialized() and distributed.get_world_size() > 1
     every_image, every_text = (_gathered(own) if spread else own for own in (images, texts))
-    first = distributed.get_rank() * len(images) if spread else 0
-    right = torch.arange(first, first + len(images), device=images.device)
-    to_texts = functional.cross_entropy(images @ every_text.T / temperature, right, label_smoothing=smoothing)
-    to_images = functional.cross_entropy(texts @ every_image.T / temperature, right, label_smoothing=smoothing)
+    offset = distributed.get_rank() * len(images) if spread else 0
+    targets = torch.arange(offset, offset + len(images), device=images.device)
+    to_texts = functional.cross_entropy(images @ every_text.T / temperature, targets, label_smoothing=smoothing)
+    to_images = functional.cross_entropy(texts @ every_image.T / temperature, targets, label_smoothing=smoothing)
     return (to_texts + to_images) / 2

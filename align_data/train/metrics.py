@@ -31,19 +31,19 @@ _CELLS = 2**22
 """Numbers that a bootstrap holds at once."""
 
 
-class Block(NamedTuple):
+class BlockSize(NamedTuple):
     """How much of the matrix of scores is held at once."""
 
     queries: int = 1024
     gallery: int = 4096
 
 
-BLOCK = Block()
+BLOCK = BlockSize()
 """32 MiB of scores."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BootstrapEstimate:
     """A figure and its 95 % interval over the queries."""
 
     value: float
@@ -53,15 +53,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Direction:
-    """How well queries of one kind find what is right among all of the other kind."""
+    """How well queries of one kind retrieve the correct items of the other kind."""
 
     queries: int
     gallery: int
-    r_at_1: Estimate
+    r_at_1: BootstrapEstimate
     """Of the queries the share whose best right answer is first; so also 5 and 10."""
-    r_at_5: Estimate
-    r_at_10: Estimate
-    median_rank: Estimate
+    r_at_5: BootstrapEstimate
+    r_at_10: BootstrapEstimate
+    median_rank: BootstrapEstimate
     chance: float
     """R@1 of an order that knows nothing."""
 
@@ -76,26 +76,26 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where the best right answer of each query stands among what is wrong."""
+    """Rank of each query's best correct answer among the incorrect ones."""
 
     above: Rows
     """Wrong answers with a higher score."""
     level: Rows
     """Wrong answers with the same score."""
-    right: Rows
+    answers: Rows
     """Right answers with that score, at least 1."""
 
     def expected(self) -> Values:
         """Return each query's rank from 1, the mean over all orders of equal scores."""
-        mean: Values = 1 + self.above + self.level / (self.right + 1)
+        mean: Values = 1 + self.above + self.level / (self.answers + 1)
         return mean
 
     def hits(self, k: int) -> Values:
         """Return for each query the share of orders of equal scores that have a right answer among the first k."""
         missed = np.ones(len(self.above))
         for drawn in range(k):  # one place more that falls to a wrong answer
-            wrong = np.maximum(self.level - drawn, 0)
-            share = wrong / np.maximum(wrong + self.right, 1)
+            misses = np.maximum(self.level - drawn, 0)
+            share = misses / np.maximum(misses + self.answers, 1)
             missed = np.where(self.above + drawn < k, missed * share, missed)
         return 1 - missed
 
@@ -108,7 +108,7 @@ def distinct(keys: Iterable[Hashable]) -> tuple[Rows, Rows]:
 
 
 def retrieval(
-    images: Vectors, texts: Vectors, image_of: Rows, text_of: Rows, *, seed: int = 0, block: Block = BLOCK
+    images: Vectors, texts: Vectors, image_of: Rows, text_of: Rows, *, seed: int = 0, block: BlockSize = BLOCK
 ) -> Retrieval:
     """Return how well distinct images (i, d) find their texts (t, d), and texts their images.
 
@@ -121,45 +121,47 @@ def retrieval(
 
 
 def direction(
-    queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, *, seed: int = 0, block: Block = BLOCK
+    queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, *, seed: int = 0, block: BlockSize = BLOCK
 ) -> Direction:
-    """Return how well queries (q, d) find what is right in a gallery (g, d); `query` and `answer` as in `ranks`."""
-    found = ranks(queries, gallery, query, answer, block)
-    hits = [(found.hits(k), np.mean) for k in (1, 5, 10)]
-    one, five, ten, median = estimates([*hits, (found.expected(), np.median)], seed)
+    """Return how well queries (q, d) retrieve correct items of a gallery (g, d); `query` and `answer` as in `ranks`."""
+    ranking = ranks(queries, gallery, query, answer, block)
+    hits = [(ranking.hits(k), np.mean) for k in (1, 5, 10)]
+    at_1, at_5, at_10, median = estimates([*hits, (ranking.expected(), np.median)], seed)
     pairs = len(np.unique(query * len(gallery) + answer))
-    return Direction(len(queries), len(gallery), one, five, ten, median, pairs / (len(queries) * len(gallery)))
+    return Direction(len(queries), len(gallery), at_1, at_5, at_10, median, pairs / (len(queries) * len(gallery)))
 
 
-def ranks(queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, block: Block = BLOCK) -> Ranks:
+def ranks(queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, block: BlockSize = BLOCK) -> Ranks:
     """Return where each query's best right answer stands; `query` and `answer` (n,) are rows that are right together.
 
     Every query has a right answer.
     """
     query, answer = np.unique(np.stack([query, answer]), axis=1)  # sorted by query, each once
     scores = np.empty(len(query))
-    for some in _slices(len(query), block.gallery):
-        scores[some] = np.einsum("nd,nd->n", _exact(queries[query[some]]), _exact(gallery[answer[some]]))
+    for rows_slice in _slices(len(query), block.gallery):
+        scores[rows_slice] = np.einsum(
+            "nd,nd->n", _exact(queries[query[rows_slice]]), _exact(gallery[answer[rows_slice]])
+        )
     best = np.maximum.reduceat(scores, np.searchsorted(query, np.arange(len(queries))))
-    right = np.bincount(query, weights=scores == best[query], minlength=len(queries)).astype(np.int64)
-    above, level = np.zeros(len(queries), np.int64), -right
-    for rows, _, found in _scores(queries, gallery, block):
-        above[rows] += (found > best[rows, None]).sum(axis=1)
-        level[rows] += (found == best[rows, None]).sum(axis=1)
-    return Ranks(above, level, right)
+    answers = np.bincount(query, weights=scores == best[query], minlength=len(queries)).astype(np.int64)
+    above, level = np.zeros(len(queries), np.int64), -answers
+    for rows, _, block_scores in _scores(queries, gallery, block):
+        above[rows] += (block_scores > best[rows, None]).sum(axis=1)
+        level[rows] += (block_scores == best[rows, None]).sum(axis=1)
+    return Ranks(above, level, answers)
 
 
-def neighbours(images: Vectors, classes: Rows, block: Block = BLOCK) -> Values:
+def neighbours(images: Vectors, classes: Rows, block: BlockSize = BLOCK) -> Values:
     """Return for each image which share of those nearest to it are of its class: 1 or 0 where only one is nearest.
 
     An image is not its own neighbour, so one that is alone in its class gets 0. There must be two images at least.
     """
     best = np.full(len(images), -np.inf)
     level, same = np.zeros((2, len(images)))
-    for rows, columns, found in _scores(images, images, block):
-        found[np.arange(len(images))[rows, None] == np.arange(len(images))[columns]] = -np.inf
-        top = np.maximum(best[rows], found.max(axis=1))
-        at = (found == top[:, None]) & np.isfinite(top[:, None])
+    for rows, columns, block_scores in _scores(images, images, block):
+        block_scores[np.arange(len(images))[rows, None] == np.arange(len(images))[columns]] = -np.inf
+        top = np.maximum(best[rows], block_scores.max(axis=1))
+        at = (block_scores == top[:, None]) & np.isfinite(top[:, None])
         stays = best[rows] == top
         level[rows] = level[rows] * stays + at.sum(axis=1)
         same[rows] = same[rows] * stays + (at & (classes[rows, None] == classes[columns])).sum(axis=1)
@@ -180,7 +182,7 @@ def unit(vectors: Vectors) -> Vectors:
 
 def estimates(
     figures: Sequence[tuple[Values, Callable[..., Any]]], seed: int = 0, draws: int = DRAWS
-) -> list[Estimate]:
+) -> list[BootstrapEstimate]:
     """Return figures with their percentile bootstrap intervals: values (n,) of the same queries, and what sums them up.
 
     What sums up takes `axis`, as numpy.mean does. All figures are of the same draws.
@@ -188,29 +190,29 @@ def estimates(
     number = len(figures[0][0])
     random = np.random.default_rng(seed)
     drawn: list[list[Values]] = [[] for _ in figures]
-    for some in _slices(draws, max(1, _CELLS // number)):
-        picks = random.integers(0, number, (some.stop - some.start, number))
+    for draws_slice in _slices(draws, max(1, _CELLS // number)):
+        picks = random.integers(0, number, (draws_slice.stop - draws_slice.start, number))
         for place, (values, statistic) in enumerate(figures):
             drawn[place].append(statistic(values[picks], axis=1))
-    found = []
+    intervals = []
     for (values, statistic), parts in zip(figures, drawn, strict=True):
         low, high = np.percentile(np.concatenate(parts), _LEVEL)
-        found.append(Estimate(float(statistic(values, axis=0)), float(low), float(high)))
-    return found
+        intervals.append(BootstrapEstimate(float(statistic(values, axis=0)), float(low), float(high)))
+    return intervals
 
 
 def scores(queries: Vectors, gallery: Vectors) -> Values:
     """Return the cosines (q, g) of unit vectors, without error but for the rounding of coordinates to 2^-24."""
-    found: Values = _exact(queries) @ _exact(gallery).T
-    return found
+    similarities: Values = _exact(queries) @ _exact(gallery).T
+    return similarities
 
 
-def _scores(queries: Vectors, gallery: Vectors, block: Block) -> Iterator[tuple[slice, slice, Values]]:
+def _scores(queries: Vectors, gallery: Vectors, block: BlockSize) -> Iterator[tuple[slice, slice, Values]]:
     """Yield rows, columns and their scores, a block at a time."""
     for rows in _slices(len(queries), block.queries):
-        some = _exact(queries[rows])
+        exact_queries = _exact(queries[rows])
         for columns in _slices(len(gallery), block.gallery):
-            yield rows, columns, some @ _exact(gallery[columns]).T
+            yield rows, columns, exact_queries @ _exact(gallery[columns]).T
 
 
 def _exact(vectors: Vectors) -> Values:

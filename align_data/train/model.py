@@ -34,7 +34,7 @@ _TOGETHER = 64
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """A named model: the side of its images, and what its towers differ in from transformers' defaults."""
 
     side: int
@@ -43,7 +43,7 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(
+    "tiny": ModelSize(
         32,
         {
             "width_coefficient": 1.0,
@@ -66,17 +66,17 @@ SIZES = {
             "attention_probs_dropout_prob": 0.0,
         },
     ),
-    "small": Size(
+    "small": ModelSize(
         128,
         {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280},
         {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512},
     ),
-    "b3-mini": Size(
+    "b3-mini": ModelSize(
         289,
         {"width_coefficient": 1.2, "depth_coefficient": 1.4, "hidden_dim": 1536},
         {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024},
     ),
-    "b7-base": Size(
+    "b7-base": ModelSize(
         289,
         {"width_coefficient": 2.0, "depth_coefficient": 3.1, "hidden_dim": 2560},
         {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
@@ -86,7 +86,7 @@ SIZES = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from talking: what matters is said in our own sentences."""
+    """Silence transformers: align-data reports what matters."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -130,9 +130,9 @@ def sized(model: AlignModel, side: int) -> AlignModel:
 
 def _width(vision: AlignVisionConfig) -> int:
     """Return how many channels the last map has: there is no projection behind it, so the text's must be as wide."""
-    divisor, wanted = vision.depth_divisor, vision.out_channels[-1] * vision.width_coefficient
-    rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
-    return int(rounded if rounded >= 0.9 * wanted else rounded + divisor)
+    divisor, width = vision.depth_divisor, vision.out_channels[-1] * vision.width_coefficient
+    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return int(rounded if rounded >= 0.9 * width else rounded + divisor)
 
 
 def _usable(model: AlignModel) -> AlignModel:
@@ -151,14 +151,14 @@ def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
             if kind != AlignConfig.model_type:
                 raise TrainError(f"it is a model of the type {kind}")
             _check_files(folder)
-            model, found = AlignModel.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True)
-            if wrong := [str(name) for key in ("missing_keys", "mismatched_keys") for name in found[key]]:
-                raise TrainError(f"{len(wrong):,} weights are missing or of another shape, the first: {wrong[0]}")
+            model, loading = AlignModel.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True)
+            if unusable := [str(name) for key in ("missing_keys", "mismatched_keys") for name in loading[key]]:
+                raise TrainError(f"{len(unusable):,} weights are missing or of another shape, the first: {unusable[0]}")
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        message = str(error).strip().partition("\n")[0] or type(error).__name__
         raise TrainError(
-            f"{path} is no model that can be opened ({said}): give a folder that `align-data train` wrote, or a "
+            f"{path} is not a model that can be opened ({message}): give a folder that `align-data train` wrote, or a "
             "checkpoint of transformers' AlignModel with its tokenizer.json"
         ) from error
     return _usable(model), tokenizer, _side(folder, model)
@@ -191,8 +191,8 @@ def _side(folder: Path, model: AlignModel) -> int:
 
 def to_input(pixels: Pixels, device: torch.device) -> Tensor:
     """Return pixels as the image tower takes them: (images, 3, side, side), from -1 to 1."""
-    found = torch.from_numpy(np.ascontiguousarray(pixels)).to(device, non_blocking=True)
-    return found.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(device, non_blocking=True)
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def embed_images(model: AlignModel, pixels: Tensor) -> Tensor:
@@ -202,8 +202,8 @@ def embed_images(model: AlignModel, pixels: Tensor) -> Tensor:
 
 def embed_texts(model: AlignModel, ids: Tensor, mask: Tensor) -> Tensor:
     """Return texts' embeddings, of unit length."""
-    found = model.get_text_features(input_ids=ids, attention_mask=mask)
-    return functional.normalize(found.pooler_output, dim=-1)
+    features = model.get_text_features(input_ids=ids, attention_mask=mask)
+    return functional.normalize(features.pooler_output, dim=-1)
 
 
 class Dual:
@@ -223,11 +223,11 @@ class Dual:
     @property
     def digest(self) -> str:
         """The SHA-256 of weights and tokenizer."""
-        found = hashlib.sha256(self.tokenizer.to_str().encode())
+        digest = hashlib.sha256(self.tokenizer.to_str().encode())
         for name, tensor in sorted(self.model.state_dict().items()):
-            found.update(name.encode())
-            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def images(self, pixels: Pixels) -> Embeddings:
         """Embed images of (n, side, side, 3)."""
@@ -246,12 +246,12 @@ class Dual:
         return np.concatenate([np.empty((0, self.dim), np.float32), *parts])
 
     def _texts(self, tokens: Sequence[Ids]) -> Embeddings:
-        ids, mask = (torch.from_numpy(one).to(self.device) for one in padded(tokens))
+        ids, mask = (torch.from_numpy(array).to(self.device) for array in padded(tokens))
         return np.asarray(embed_texts(self.model, ids, mask).cpu().numpy(), np.float32)
 
 
 def device_of(name: str | None) -> torch.device:
-    """Return the device called so, by default a GPU if there is one; TrainError if there is no such device."""
+    """Return the named device, by default a GPU if there is one; TrainError if there is no such device."""
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).item()

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 
 
-def optimizer(model: nn.Module, settings: Settings) -> Optimizer:
+def optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
     """Return the optimizer that settings name; biases, norms and the temperature do not decay."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -25,7 +25,7 @@ def optimizer(model: nn.Module, settings: Settings) -> Optimizer:
     return torch.optim.AdamW(groups, lr=settings.learning_rate)
 
 
-def learning_rate(step: int, settings: Settings) -> float:
+def learning_rate(step: int, settings: TrainSettings) -> float:
     """Return the learning rate of a step, the first of which is 0: up to the highest, then down to 0 in a line."""
     rising = round(settings.warm_up * settings.steps)
     if step < rising:

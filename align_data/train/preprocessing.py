@@ -36,7 +36,7 @@ def resized_side(side: int) -> int:
 
 
 def resized(content: bytes, side: int) -> Pixels:
-    """Decode an image, upright, and resize it to a square, as the paper does; InputError where it is none."""
+    """Decode an image, upright, and resize it to a square, as the paper does; InputError if it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             turn = 1 if isinstance(image, TiffImageFile) else orientation(image, content)  # Pillow turns these itself
@@ -67,8 +67,8 @@ def sided(texts: Sequence[str]) -> NDArray[np.bool_]:
 
 def crops(images: Pixels, side: int, corners: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Pixels:
     """Cut a square out of each image at its corner (row, column), and mirror some."""
-    found = np.empty((len(images), side, side, 3), np.uint8)
-    for image, (top, left), mirror, out in zip(images, corners.tolist(), mirrored.tolist(), found, strict=True):
-        cut = image[top : top + side, left : left + side]
+    cropped = np.empty((len(images), side, side, 3), np.uint8)
+    for image, (y, x), mirror, out in zip(images, corners.tolist(), mirrored.tolist(), cropped, strict=True):
+        cut = image[y : y + side, x : x + side]
         out[:] = cut[:, ::-1] if mirror else cut
-    return found
+    return cropped

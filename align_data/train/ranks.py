@@ -20,7 +20,7 @@ def ranks(device: str | None, batch: int) -> Iterator[tuple[Rank, torch.device]]
     """Join the other processes for as long as the context is open; TrainError if a batch cannot be divided by them."""
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     if batch % rank.of:
-        raise TrainError(f"a batch of {batch:,} cannot be divided by {rank.of} processes: give another --batch")
+        raise TrainError(f"a batch of {batch:,} is not divisible by {rank.of} processes: give another --batch")
     local = os.environ.get("LOCAL_RANK", "0")
     chosen = device_of(f"cuda:{local}" if device is None and rank.of > 1 and torch.cuda.is_available() else device)
     if rank.of == 1:
@@ -44,11 +44,11 @@ def parallel(module: nn.Module, rank: Rank, device: torch.device) -> nn.Module:
 
 def mean(value: Tensor) -> float:
     """Return the mean of a number over the processes."""
-    found = value.detach().clone()
+    total = value.detach().clone()
     if distributed.is_initialized():
-        distributed.all_reduce(found)
-        found /= distributed.get_world_size()
-    return float(found)
+        distributed.all_reduce(total)
+        total /= distributed.get_world_size()
+    return float(total)
 
 
 def wait() -> None:

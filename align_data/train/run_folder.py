@@ -25,7 +25,7 @@ from align_data.common.secrets import mask
 from align_data.storage.confined import open_file
 from align_data.storage.store import Store, writing
 from align_data.train.model import TOKENIZER, quiet
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
 RUN, METRICS, CHECKPOINT, TRAINED = "run.json", "metrics.jsonl", "checkpoint.pt", "trained.json"
@@ -54,28 +54,28 @@ class Folder:
         self.path = path
         self._store = Store(path)
 
-    def begin(self, settings: Settings, shards: Shards, writes: bool) -> dict[str, Any] | None:
+    def begin(self, settings: TrainSettings, shards: Shards, writes: bool) -> dict[str, Any] | None:
         """Return what a run of the same came to, if it has ended; OutputError if the folder is another run's."""
         chosen = settings.model_dump()
-        asked = {"settings": chosen, "shards": shards.identity, "version": __version__}
+        request = {"settings": chosen, "shards": shards.identity, "version": __version__}
         run = self._json(RUN)
         for name in self._store.names() if writes else ():
             if re.fullmatch(rf"{re.escape(_SAVING)}[a-z0-9_]{{8}}", name):
                 self._store.clear(name, re.compile(".+"))  # of a run that was killed at its end
         if run is None and [name for name in self._store.names() if not name.startswith(".")]:
-            raise OutputError(f"{self.path} is not empty, and no training run's folder: choose another --out")
+            raise OutputError(f"{self.path} is not empty, and not a training run's folder: choose another --out")
         before = run.get("settings") if run else {}
         if not isinstance(before, dict):
             raise self.broken(RUN, TypeError("its settings are not what a run writes"))
         differs = [key for key in chosen if run and before.get(key) != chosen[key]]
-        differs += [key for key in ("shards", "version") if run and run.get(key) != asked[key]]
+        differs += [key for key in ("shards", "version") if run and run.get(key) != request[key]]
         if differs:
             raise OutputError(
                 f"{self.path} holds a run with other {', '.join(differs)}: choose another --out, or remove it "
-                "to begin anew"
+                "to start over"
             )
         if writes:
-            self._store.write_bytes(RUN, json.dumps({**asked, "from": mask(shards.store.url)}, indent=1).encode())
+            self._store.write_bytes(RUN, json.dumps({**request, "from": mask(shards.store.url)}, indent=1).encode())
         return self._json(TRAINED)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -90,8 +90,8 @@ class Folder:
             raise self.broken(name, error) from error
 
     def broken(self, name: str, error: Exception) -> TrainError:
-        """Return what is raised for a file that is not as a run writes it."""
-        return TrainError(f"{self.path / name} cannot be read: {error}; remove {self.path} to begin anew")
+        """Return the error for a file that is not as a run writes it."""
+        return TrainError(f"{self.path / name} cannot be read: {error}; remove {self.path} to start over")
 
     def tokenizer(self) -> Tokenizer | None:
         """Return the tokenizer that the run has learnt, if it has."""
@@ -110,7 +110,9 @@ class Folder:
         path = self.path / METRICS
         with writing(path), os.fdopen(open_file(self._store.root, METRICS, _APPEND), "a") as file:
             if os.fstat(file.fileno()).st_nlink > 1:
-                raise OutputError(f"{path} has another name, where it would change too: put a copy in its place")
+                raise OutputError(
+                    f"{path} is hard-linked under another name, which would change too: replace it by a copy"
+                )
             file.write(json.dumps(line) + "\n")
 
     def save(self, position: Position, model: nn.Module, steps: Optimizer) -> None:
@@ -127,7 +129,7 @@ class Folder:
                 raise OSError(errno.ENOSPC, str(error)) from error
 
     def load(self, model: nn.Module, steps: Optimizer) -> Position:
-        """Bring model and optimizer to the last checkpoint; the beginning where there is none."""
+        """Restore model and optimizer from the last checkpoint; start from the beginning without one."""
         path = self.path / CHECKPOINT
         if not self._store.exists(CHECKPOINT):
             self._keep_metrics(0)
@@ -141,7 +143,7 @@ class Folder:
             steps.load_state_dict(state["optimizer"])
             position = Position(*state["position"])
         except Exception as error:  # there is no end to what a damaged file can bring about
-            raise TrainError(f"{path} cannot be read: {error}; remove it to begin anew") from error
+            raise TrainError(f"{path} cannot be read: {error}; remove it to start over") from error
         self._keep_metrics(position.step)
         return position
 
@@ -149,14 +151,14 @@ class Folder:
         """Take away lines of steps that will be made again."""
         try:
             lines = (self._store.read_bytes(METRICS) or b"").decode().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            past = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self.broken(METRICS, error) from error
-        if len(kept) < len(lines):
-            self._store.write_bytes(METRICS, "".join(kept).encode())
+        if len(past) < len(lines):
+            self._store.write_bytes(METRICS, "".join(past).encode())
 
     def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
-        """Write the model, and then what the run came to; the checkpoint is needed no more."""
+        """Write the model and then the run's result, and remove the checkpoint."""
         with writing(self.path), quiet(), tempfile.TemporaryDirectory(prefix=_SAVING, dir=self.path) as folder:
             try:
                 model.save_pretrained(folder)

@@ -49,7 +49,7 @@ def check(model: Dual, shards: Shards) -> Sanity:
     if not texts:
         return Sanity(0, 0.0, 0.0)
     images = model.images(np.stack(list(texts.values())))
-    told, rows = model.texts(list(texts)), np.arange(len(texts))
+    texts_embedded, rows = model.texts(list(texts)), np.arange(len(texts))
     orders = (rows, np.random.default_rng(0).permutation(rows))
-    right, wrong = (float(ranks(images, told, rows, order).hits(1).mean()) for order in orders)
-    return Sanity(len(texts), right, wrong)
+    recall, shuffled_recall = (float(ranks(images, texts_embedded, rows, order).hits(1).mean()) for order in orders)
+    return Sanity(len(texts), recall, shuffled_recall)

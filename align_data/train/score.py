@@ -72,7 +72,7 @@ def _images(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Manifest[ImagesMeta
         )
     if "decodable" not in fresh(dataset, "image", pairs):
         raise DatasetError(
-            f"it is not known which images of {url} can be decoded, or no longer: run align-data measure {quoted}"
+            f"it is unknown, or outdated, which images of {url} can be decoded: run align-data measure {quoted}"
         )
     return images
 
@@ -83,7 +83,7 @@ def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress:
     What is stored of the same model and images stays. Part by part: what a killed run has finished stays too.
     """
     signal, pairs = similarity(name), dataset.ingested()
-    run = _Run(dataset, signal, model, model.digest, pairs, _images(dataset, pairs), threads)
+    run = _ScoreRun(dataset, signal, model, model.digest, pairs, _images(dataset, pairs), threads)
     table = run.table
     before = table.committed()
     if before is not None and run.wrote(before.meta) and table.whole(before):
@@ -91,16 +91,16 @@ def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress:
     # While parts are replaced no manifest may speak for them: the old model's scores would be mixed with the new one's.
     table.retract()
     Image.MAX_IMAGE_PIXELS = None  # measure has judged how many are too many
-    done = engine.map_parts("score", run.part, [part.rows for part in pairs.parts], progress)
-    scored = sum(number for number, _ in done)
+    counts = engine.map_parts("score", run.part, [part.rows for part in pairs.parts], progress)
+    scored = sum(number for number, _ in counts)
     meta = SignalsMeta(signals={signal.name: run.identity}, pairs=pairs.fingerprint, scored=scored)
     table.commit([table.info(part) for part in range(len(pairs.parts))], meta)
-    return Scored(signal.name, run.digest, pairs.rows, scored, sum(computed for _, computed in done))
+    return Scored(signal.name, run.digest, pairs.rows, scored, sum(computed for _, computed in counts))
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What is the same for all parts."""
+class _ScoreRun:
+    """What all parts share."""
 
     dataset: Dataset
     signal: Signal
@@ -155,20 +155,20 @@ class _Run:
         images = image_places(self.dataset, part)
         pairs = self.dataset.pairs.pieces(part, ["url", "alt_text"])
         decodable = self.dataset.measured("image").pieces(part, ["decodable"])
-        for piece, good in zip(pairs, decodable, strict=True):
+        for piece, has_image in zip(pairs, decodable, strict=True):
             placed = with_images(piece, images)
-            yield placed.with_columns(pl.when(good["decodable"]).then(pl.col(name)).alias(name) for name in PLACE)
+            yield placed.with_columns(pl.when(has_image["decodable"]).then(pl.col(name)).alias(name) for name in PLACE)
 
     def _scores(self, batch: _Batch, tick: Tick) -> pl.Series:
         """Return the scores of one batch."""
-        found = np.full(batch.rows, np.nan)
+        scores = np.full(batch.rows, np.nan)
         if len(batch.at):
             images = sound(self.model.images(batch.pixels))[batch.image].astype(np.float64)
             cosines = (images * sound(self.model.texts(batch.texts))).sum(axis=1)
             # A whole number divided once is the float nearest to the decimals: what is equal in them is equal.
-            found[batch.at] = np.rint(cosines.clip(-1, 1) * 10**DECIMALS) / 10**DECIMALS
+            scores[batch.at] = np.rint(cosines.clip(-1, 1) * 10**DECIMALS) / 10**DECIMALS
         tick(batch.rows)
-        return pl.Series(found).fill_nan(None)
+        return pl.Series(scores).fill_nan(None)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class _Batch:
 
 
 class _Decoding:
-    """Reads images in order, and decodes them in threads a little ahead of what is asked for."""
+    """Reads images in order, and decodes them in threads slightly ahead."""
 
     def __init__(self, dataset: Dataset, side: int, threads: int) -> None:
         self._side = side
@@ -203,8 +203,8 @@ class _Decoding:
     def batches(self, rows: pl.DataFrame) -> Iterator[_Batch]:
         """Yield all rows in batches."""
         ahead: deque[Callable[[], _Batch]] = deque()
-        for some in rows.iter_slices(BATCH):
-            ahead.append(self._begin(some))
+        for chunk in rows.iter_slices(BATCH):
+            ahead.append(self._begin(chunk))
             if len(ahead) > _AHEAD:
                 yield ahead.popleft()()
         while ahead:
@@ -212,8 +212,8 @@ class _Decoding:
 
     def _begin(self, rows: pl.DataFrame) -> Callable[[], _Batch]:
         """Read the images of some rows, and have them decoded; return what waits for that."""
-        there = rows.with_row_index("row").filter(pl.col("tar").is_not_null())
-        places = [Place(*place) for place in there.select(PLACE).iter_rows()]
+        fetched = rows.with_row_index("row").filter(pl.col("tar").is_not_null())
+        places = [Place(*place) for place in fetched.select(PLACE).iter_rows()]
         distinct = {place: number for number, place in enumerate(dict.fromkeys(places))}
         futures = [self._pool.submit(_pixels, place, self._read(place), self._side) for place in distinct]
 
@@ -223,7 +223,7 @@ class _Decoding:
                 pixels[number] = future.result()
             image = np.array([distinct[place] for place in places], np.intp)
             return _Batch(
-                len(rows), there["row"].to_numpy().astype(np.intp), there["alt_text"].to_list(), pixels, image
+                len(rows), fetched["row"].to_numpy().astype(np.intp), fetched["alt_text"].to_list(), pixels, image
             )
 
         return wait

@@ -52,7 +52,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResults:
     """What a search came to, best first; equal scores in the order of the shards."""
 
     query: tuple[Part, ...]
@@ -81,9 +81,9 @@ def combine(vectors: Vectors, weights: Sequence[float]) -> Vectors:
     """Return the weighted sum (dim,) of unit vectors (parts, dim), of unit length; InputError where it is nothing."""
     total = (unit(vectors).astype(np.float64) * np.array(weights)[:, None]).sum(axis=0)
     if np.linalg.norm(total) < _NOTHING:
-        raise InputError("the parts of the query cancel out, so nothing is asked for: change one of them or its weight")
-    found: Vectors = unit(total[None])[0]
-    return found
+        raise InputError("the parts of the query cancel out: change one of them or its weight")
+    combined: Vectors = unit(total[None])[0]
+    return combined
 
 
 def query(model: Encoder, parts: Sequence[Part]) -> Vectors:
@@ -98,17 +98,17 @@ def _embedded(model: Encoder, part: Part) -> Vectors:
         # As an export would have it: what is searched has gone that way.
         return sound(model.images(centre(render(part.image, How()).content, model.side)[None]))
     except (InputError, UnrenderableError) as error:
-        raise InputError(f"{part.name} is no image that can be read: {error}") from error
+        raise InputError(f"{part.name} is not an image that can be read: {error}") from error
 
 
 def search(
     model: Encoder, shards: Shards, parts: Sequence[Part], progress: Progress, *, kind: Kind = "images", top: int = 20
-) -> Found:
+) -> SearchResults:
     """Return the images, or the texts, of shards that are nearest to a query; DatasetError where there is no pair.
 
     Exact: every pair is embedded and compared. No more than the best so far is held.
     """
-    asked = query(model, parts)
+    vector = query(model, parts)
     best: dict[str, tuple[Hit, Sample]] = {}
     pairs = 0
     undecodable: dict[str, str] = {}
@@ -116,21 +116,21 @@ def search(
         pairs += len(batch.samples)
         undecodable |= batch.undecodable
         if batch.samples:
-            found = scores(batch.images if kind == "images" else batch.texts, asked[None])[:, 0]
-            best = _better(best, batch.samples, found.tolist(), kind, top)
+            similarities = scores(batch.images if kind == "images" else batch.texts, vector[None])[:, 0]
+            best = _better(best, batch.samples, similarities.tolist(), kind, top)
     if not pairs:
         raise DatasetError(nothing(shards.skipped, undecodable))
     hits, samples = zip(*best.values(), strict=True)
     images = tuple(sample.image for sample in samples)
-    return Found(tuple(parts), kind, hits, images, pairs, undecodable, dict(shards.skipped))
+    return SearchResults(tuple(parts), kind, hits, images, pairs, undecodable, dict(shards.skipped))
 
 
 def _better(
-    best: dict[str, tuple[Hit, Sample]], samples: Sequence[Sample], found: Sequence[float], kind: Kind, top: int
+    best: dict[str, tuple[Hit, Sample]], samples: Sequence[Sample], similarities: Sequence[float], kind: Kind, top: int
 ) -> dict[str, tuple[Hit, Sample]]:
-    """Return the best of those so far and some more, in order; what is there already is counted, not added again."""
-    for sample, score in zip(samples, found, strict=True):
+    """Return the best hits so far, in order; duplicates are counted, not added."""
+    for sample, score in zip(samples, similarities, strict=True):
         key = image_key(sample.url, sample.uid) if kind == "images" else sample.alt_text
-        hit, first = best.get(key, (Hit(score, sample.uid, mask_url(sample.url), sample.alt_text, 0), sample))
-        best[key] = replace(hit, pairs=hit.pairs + 1), first
+        hit, original = best.get(key, (Hit(score, sample.uid, mask_url(sample.url), sample.alt_text, 0), sample))
+        best[key] = replace(hit, pairs=hit.pairs + 1), original
     return dict(sorted(best.items(), key=lambda item: -item[1][0].score)[:top])  # stable: the first of equals stays

@@ -11,7 +11,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=1, le=10**15)]
 
 
-class Settings(BaseModel):
+class TrainSettings(BaseModel):
     """All that decides what a run computes; numbers of the ALIGN paper are in the preset `paper`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -20,39 +20,43 @@ class Settings(BaseModel):
         "tiny", description="the model: tiny (0.26 M parameters), small (5 M), b3-mini, b7-base (as in the paper)"
     )
     init: str | None = Field(
-        None, description="begin with a trained model instead: a folder, or a name on the Hugging Face hub"
+        None, description="start from a trained model: a folder, or a name on the Hugging Face hub"
     )
     image_size: Annotated[int, Field(ge=16, le=1024)] | None = Field(
-        None, description="pixels of a side of the images; by default what goes with the model"
+        None, description="image side in pixels (default: the model's)"
     )
-    batch: Annotated[int, Field(ge=2, le=2**24)] = Field(64, description="pairs of a step, over all processes")
-    samples: Whole = Field(76_800, description="pairs seen in all; a pair seen twice counts twice")
+    batch: Annotated[int, Field(ge=2, le=2**24)] = Field(64, description="pairs per step, over all processes")
+    samples: Whole = Field(76_800, description="total number of pairs to train on; repeated pairs count each time")
     optimizer: Literal["adamw", "lamb"] = Field("adamw", description="AdamW, or LAMB as in the paper")
-    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = Field(1e-3, description="at its highest, after warming up")
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = Field(
+        1e-3, description="peak learning rate, after the warm-up"
+    )
     warm_up: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.05, description="share of the steps in which the learning rate rises; it falls to 0 in the others"
+        0.05, description="share of the steps during which the learning rate rises; it then falls to 0"
     )
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        0.01, description="of weights; not of biases, norms and the temperature"
+        0.01, description="weight decay; not applied to biases, norms or the temperature"
     )
-    clip: Positive = Field(1.0, description="the largest norm that a step's gradient may have")
-    temperature: Positive = Field(0.1, description="at the start; it is learnt")
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="of the softmax")
+    clip: Positive = Field(1.0, description="maximum gradient norm")
+    temperature: Positive = Field(0.1, description="initial temperature of the softmax; it is learnt")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="label smoothing of the softmax")
     vocabulary: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
-        1_000, description="WordPiece tokens, learnt from the texts"
+        1_000, description="size of the WordPiece vocabulary, learnt from the texts"
     )
-    max_tokens: Annotated[int, Field(ge=4, le=512)] = Field(64, description="tokens of a text, at most")
-    flip: bool = Field(True, description="mirror half of the images, but none whose text says left or right")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the same seed gives the same model")
+    max_tokens: Annotated[int, Field(ge=4, le=512)] = Field(64, description="maximum tokens per text")
+    flip: bool = Field(True, description="mirror half of the images, except those whose text says left or right")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="random seed; the same seed gives the same model"
+    )
     memory: Annotated[int, Field(ge=1, le=10**8)] = Field(
         2_000,
-        description="what decoded images may take; where not all fit, they are shuffled in as large windows",
+        description="memory for decoded images; if not all fit, they are shuffled in windows of this size",
     )
     checkpoint: Whole = Field(500, description="steps between checkpoints")
 
     @property
     def steps(self) -> int:
-        """How many steps there are; what is left of `samples` after the last is not seen."""
+        """Number of steps; the remainder of `samples` after the last full batch is not used."""
         return self.samples // self.batch
 
 

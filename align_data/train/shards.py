@@ -152,7 +152,7 @@ def _sizes(manifest: bytes, where: str) -> list[tuple[str, _Named]]:
         shards: list[dict[str, Any]] = json.loads(manifest)["shards"]
         return [(names.SHARD.check(shard["name"], where), _entry(shard)) for shard in shards]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DatasetError(f"{where} is no manifest of shards: {error!r}") from error
+        raise DatasetError(f"{where} is not a manifest of shards: {error!r}") from error
 
 
 def _entry(shard: dict[str, Any]) -> _Named:
@@ -211,7 +211,7 @@ def _tar(file: Any, path: str, name: str) -> Iterator[Sample]:
         if parts:
             yield from _sample(shard, key, parts)
         if not ended(file, tar.offset):
-            raise CorruptShardError(f"{path} ends before it is over")
+            raise CorruptShardError(f"{path} is truncated")
 
 
 def _sample(shard: str, key: str, parts: dict[str, bytes]) -> Iterator[Sample]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-PAD, UNKNOWN, FIRST, LAST = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
-SPECIAL = [PAD, UNKNOWN, FIRST, LAST]
+PAD, UNKNOWN, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+SPECIAL = [PAD, UNKNOWN, CLS, SEP]
 Ids = NDArray[np.int64]
 
 
@@ -31,8 +31,8 @@ def learn(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     )
     teacher.train_from_iterator(texts, trainer)
     tokenizer = _tokenizer(models.WordPiece(teacher.get_vocab(), unk_token=UNKNOWN))
-    places = [(name, SPECIAL.index(name)) for name in (FIRST, LAST)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{FIRST} $A {LAST}", special_tokens=places)
+    places = [(name, SPECIAL.index(name)) for name in (CLS, SEP)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=places)
     tokenizer.add_special_tokens(SPECIAL)
     return tokenizer
 
@@ -45,18 +45,18 @@ def _tokenizer(model: models.WordPiece) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[Ids]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Ids]:
     """Return the ids of each text, at most `most`; the last one stays the one that ends a text."""
     tokenizer.no_padding()
-    tokenizer.enable_truncation(most)
-    return [np.array(one.ids, np.int64) for one in tokenizer.encode_batch(list(texts))]
+    tokenizer.enable_truncation(max_length)
+    return [np.array(encoding.ids, np.int64) for encoding in tokenizer.encode_batch(list(texts))]
 
 
-def padded(some: Sequence[Ids], pad: int = 0) -> tuple[Ids, Ids]:
+def padded(sequences: Sequence[Ids], pad: int = 0) -> tuple[Ids, Ids]:
     """Return ids as one array, as long as the longest text, and which of them are tokens: both (texts, tokens)."""
-    length = max(len(one) for one in some)
-    ids, mask = np.full((len(some), length), pad, np.int64), np.zeros((len(some), length), np.int64)
-    for row, one in enumerate(some):
+    length = max(len(sequence) for sequence in sequences)
+    ids, mask = np.full((len(sequences), length), pad, np.int64), np.zeros((len(sequences), length), np.int64)
+    for row, one in enumerate(sequences):
         ids[row, : len(one)] = one
         mask[row, : len(one)] = 1
     return ids, mask

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job on a standalone cluster: standalone.sh spark://HOST:7077 LIST... --recipe align --out DATASET
+# A command on a standalone cluster: standalone.sh spark://HOST:7077 run LIST... --recipe align --out DATASET
 set -eu
 master=$1
 shift
@@ -8,4 +8,4 @@ exec spark-submit --master "$master" \
   --conf spark.executor.memoryOverhead=5g \
   --conf spark.task.maxFailures=4 \
   --py-files "$(ls dist/align_data-*.zip)" \
-  jobs/run.py "$@"
+  jobs/submit.py "$@"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job on YARN, with a packed virtual environment: yarn.sh env.tar.gz LIST... --recipe align --out DATASET
+# A command on YARN, with a packed virtual environment: yarn.sh env.tar.gz run LIST... --recipe align --out DATASET
 set -eu
 environment=$1
 shift
@@ -9,4 +9,4 @@ exec spark-submit --master yarn --deploy-mode client \
   --archives "$environment#env" \
   --conf spark.pyspark.python=env/bin/python \
   --conf spark.pyspark.driver.python="$(command -v python3)" \
-  jobs/run.py "$@"
+  jobs/submit.py "$@"

@@ -19,14 +19,14 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from align_data.common.errors import AlignDataError, arrived
-from align_data.common.workers.frames import MOST, frame, value
+from align_data.common.workers.frames import MAX_ANSWER, frame, value
 from align_data.common.workers.pipes import Pipes, SilentError
 from align_data.common.workers.values import of
 
 T = TypeVar("T")
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_KEPT = (
+_PASSED_ON = (
     *("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
     *("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "POLARS_MAX_THREADS"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "RES_OPTIONS", "LOCALDOMAIN"),
@@ -41,7 +41,7 @@ _IMPORT_SECONDS = 600.0
 _END_SECONDS = 10.0
 """What a child may take to end once it has closed its pipes."""
 SILENT = "no answer in time"
-WRONG = "an answer of the wrong form"
+BAD_ANSWER = "an answer of the wrong form"
 
 Send = Callable[[Any], None]
 """Gives the parent one result, a plain value."""
@@ -58,7 +58,7 @@ class ChildDiedError(AlignDataError):
 
     @property
     def slow(self) -> bool:
-        """Whether it had no more time for what it did."""
+        """Whether it ran out of time."""
         return self.how in (signal.SIGALRM.name, signal.SIGXCPU.name, SILENT)
 
 
@@ -74,7 +74,7 @@ class Child:
     them the credentials of object stores.
     """
 
-    def __init__(self, handler: str, setup: Any, *, max_bytes: int = MOST, environment: bool = False) -> None:
+    def __init__(self, handler: str, setup: Any, *, max_bytes: int = MAX_ANSWER, environment: bool = False) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - this Python
             [sys.executable, "-P", "-c", _BOOT],  # -P: no module is taken from the folder that one happens to be in
             stdin=subprocess.PIPE,
@@ -140,7 +140,7 @@ class Child:
     def misbehaved(self) -> ChildDiedError:
         """End the process for an answer that cannot be one; return what to raise."""
         self._process.kill()
-        return ChildDiedError(WRONG)
+        return ChildDiedError(BAD_ANSWER)
 
     def _answers(self, question: bytes, seconds: float | None) -> Iterator[Any]:
         try:
@@ -170,13 +170,15 @@ class Child:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return WRONG
+            return BAD_ANSWER
         return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
 def _environment(*, whole: bool) -> dict[str, str]:
     passed = {
-        name: value for name, value in os.environ.items() if whole or name in _KEPT or name.startswith(_KEPT_PREFIXES)
+        name: value
+        for name, value in os.environ.items()
+        if whole or name in _PASSED_ON or name.startswith(_KEPT_PREFIXES)
     }
     path = os.pathsep.join(p for p in sys.path if p)
     # One process, one core: what is parallel are the processes.

@@ -52,7 +52,7 @@ def confine(memory: int) -> frozenset[str]:
 
 
 def limit_memory(extra: int) -> None:
-    """Let this process hold so many bytes more than it does now."""
+    """Limit this process to `extra` bytes more than it uses now."""
     used = 0
     with suppress(OSError):  # there is no /proc but on Linux
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
@@ -63,7 +63,7 @@ def limit_memory(extra: int) -> None:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """End this process if what is inside takes longer, or more of the processor than a process of one thread can."""
+    """End this process if the block takes longer, or uses more processor time than one thread can."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
@@ -167,7 +167,7 @@ _MACHINES = {
     ),
 }
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 """Where in what a filter is given the call's number, the machine and the first argument's lower half are."""
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _X32, _CLONE_THREAD = 0x40000000, 0x00010000
@@ -187,7 +187,7 @@ def refuse_network() -> bool:
 
 
 def _filter(machine: _Machine) -> bytes:
-    """Return the filter: instructions of the kernel's packet filter, each with where it goes on if true and if not."""
+    """Return the filter: instructions of the kernel's packet filter, each with its jumps if true and if false."""
     refused = (*machine.refused, *_EVERYWHERE)
     ends = [(_RETURN, 0, 0, _ERRNO | errno.EPERM), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS), (_RETURN, 0, 0, _ALLOW)]
     # clone3 is not there: its flags lie where a filter cannot look, and whoever asks for a thread then asks clone.
@@ -199,5 +199,5 @@ def _filter(machine: _Machine) -> bytes:
         distance -= 1
         checks.append((test, distance, 0, number))
     checks += [(_EQUAL, 4, 0, _CLONE3), (_EQUAL, 0, 4, machine.clone)]
-    checks += [(_LOAD, 0, 0, _FIRST), (_ANY_BIT, 2, 0, _CLONE_THREAD)]
+    checks += [(_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 2, 0, _CLONE_THREAD)]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in (*checks, *ends))

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import msgpack
 
 LENGTH = struct.Struct(">Q")
-MOST = 2**16
+MAX_ANSWER = 2**16
 """Bytes of an answer, unless its question may have a longer one."""
 _ITEMS = 2**12
 """Elements of an array or a mapping in an answer: space for all that it announces is taken before the first is read."""

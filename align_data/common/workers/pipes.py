@@ -9,7 +9,7 @@ from typing import IO
 
 from align_data.common.workers.frames import LENGTH, FrameError
 
-_SOME = 2**16
+_PIPE_BYTES = 2**16
 """Bytes that are read at once: what a pipe holds."""
 
 
@@ -27,7 +27,7 @@ class Pipes:
         os.set_blocking(self._out, False)
 
     def write(self, frame: bytes, seconds: float | None) -> None:
-        """Write a question; FrameError where the child has said more than the last one asked for."""
+        """Write a question; FrameError if the child has sent more than the previous answer."""
         if self._buffer or _ready(self._out, select.POLLIN, 0):
             if not self._buffer and not self._read_available():
                 raise EOFError  # it has ended since
@@ -42,7 +42,7 @@ class Pipes:
                 continue
 
     def read(self, seconds: float | None) -> bytes:
-        """Return the body of the next answer; EOFError where there is none any more."""
+        """Return the body of the next answer; EOFError if the child has ended."""
         until = _until(seconds)
         while len(self._buffer) < LENGTH.size or len(self._buffer) < LENGTH.size + self._length():
             _wait(self._out, select.POLLIN, until)
@@ -60,9 +60,9 @@ class Pipes:
         return int(length)
 
     def _read_available(self) -> bool:
-        """Read what is there; return whether the child can still say something."""
+        """Read the available bytes; return whether the child can still send more."""
         try:
-            received = os.read(self._out, _SOME)
+            received = os.read(self._out, _PIPE_BYTES)
         except BlockingIOError:
             return True
         self._buffer += received

@@ -18,7 +18,7 @@ from align_data.common.workers.frames import frame, read
 
 
 def serve() -> None:
-    """Handle tasks until there is no parent; a child's main function."""
+    """Handle tasks until the parent ends; a child's main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent decides
     no_new_privileges()
     source = os.fdopen(os.dup(0), "rb")

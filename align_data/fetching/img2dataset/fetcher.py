@@ -134,7 +134,9 @@ def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send) -> N
         names, _ = shards.finished([str(out)])
         made = find(names)
         if len(made) < len(tasks):
-            raise EngineError(f"img2dataset finished {len(made)} of {len(tasks)} shards; run again to go on")
+            raise EngineError(
+                f"img2dataset finished {len(made)} of {len(tasks)} shards; run the command again to continue"
+            )
         for task, source in zip(tasks, made, strict=True):
             rows = _taken(settings, task, source)
             send(dict(Counter(row.status for row in rows)))

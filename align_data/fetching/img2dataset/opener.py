@@ -300,7 +300,7 @@ def _no_success(code: int, reason: str, headers: http.client.HTTPMessage) -> Out
 
 
 def _announced(size: int) -> Outcome:
-    return Outcome("too_large", f"{size:,} bytes are announced")
+    return Outcome("too_large", f"{size:,} bytes announced")
 
 
 class _Opener(urllib.request.OpenerDirector):

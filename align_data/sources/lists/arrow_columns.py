@@ -63,7 +63,7 @@ class _Buffer:
         self._left -= size
         data = bytes(self._stream.read(size)) if self._left >= 0 else b""
         if len(data) < size:
-            raise DamagedError("the values of a column go on behind the end of their buffer")
+            raise DamagedError("the values of a column extend past the end of their buffer")
         return data
 
     def skip(self, size: int) -> None:
@@ -246,7 +246,7 @@ class _Views:
         apart = views[views[:, 0] > 12]
         for number in np.unique(apart[:, 2]):
             if not 0 <= number < len(self._values):
-                raise DamagedError("a value lies in a buffer that is not there")
+                raise DamagedError("a value lies in a missing buffer")
             here = apart[apart[:, 2] == number].astype(np.int64)
             yield int(number), int(here[:, 3].min()), int((here[:, 3] + here[:, 0]).max())
 
@@ -429,7 +429,7 @@ class BatchColumns:
 
     def _length(self, rows: int) -> None:
         if self._next(self._lengths) != rows:
-            raise DamagedError("a column has not as many values as its record batch has rows")
+            raise DamagedError("a column does not have as many values as its record batch has rows")
 
     def _buffer(self) -> _Buffer:
         return _Buffer(self._file, self._next(self._buffers))

@@ -125,17 +125,17 @@ def _message(file: Any, at: int, end: int) -> ArrowMessage | None:
     start = at + (8 if marked else 4)
     if length == 0 and len(prefix) >= start - at:
         if start != end:
-            raise DamagedError("something stands behind the end of its stream")
+            raise DamagedError("data follows the end of its stream")
         return None
     if not 0 < length <= min(_METADATA, end - start):
-        raise DamagedError("a message goes on behind its end")
+        raise DamagedError("a message extends past its end")
     metadata, body = _read(file, start, length), start + length
     table = FlatTable.root(metadata)
     kind, header, size = table.number(1, "B"), table.table(2), table.number(3, "q")
     if header is None or kind not in (SCHEMA, DICTIONARY, BATCH):
         raise DamagedError(f"it has a message of an unknown kind, {kind}")
     if not 0 <= size <= end - body:
-        raise DamagedError("the body of a message goes on behind its end")
+        raise DamagedError("the body of a message extends past its end")
     return ArrowMessage(kind, header, metadata, body, size)
 
 

@@ -85,7 +85,7 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
         if named or role in names:
             found[role] = named or names[role]
             if columns.count(found[role]) > 1:
-                raise InputError(f"{where} has {columns.count(found[role])} columns called {found[role]}: leave one")
+                raise InputError(f"{where} has {columns.count(found[role])} columns named {found[role]}: keep one")
     missing = [role for role in NEEDED if role not in found]
     if missing:
         option = {"url": "--url-col", "alt_text": "--text-col"}

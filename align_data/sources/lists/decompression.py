@@ -78,7 +78,7 @@ class _Gzip:
         if len(rest) < 2:
             rest += bytes(self._stored.read(_BLOCK))
         if not rest.startswith(b"\x1f\x8b"):
-            raise DamagedError("something that is not gzip stands behind its end")
+            raise DamagedError("data that is not gzip follows its end")
         self._member = zlib.decompressobj(31)
         self._rest = rest
         return True

@@ -146,7 +146,7 @@ def _separated(tables: Sequence[_Table], choice: Choice, source: Source) -> _Tab
 def _only(tables: Sequence[_Table], source: Source) -> _Table:
     if len(tables) > 1:
         signs = " or ".join(_SIGNS[table.delimiter] for table in tables)
-        raise InputError(f"{source.path}: its fields may be separated by {signs}; say by which with --delimiter")
+        raise InputError(f"{source.path}: its fields may be separated by {signs}; choose one with --delimiter")
     return tables[0]
 
 
@@ -185,7 +185,7 @@ def read(source: Source, layout: Layout) -> Iterator[tuple[Batch, Rejects]]:
             rest = lines.data[lines.stops[done - 1] if done else 0 :]
             if len(rest) > _LONGEST:
                 much = f"line {line:,} begins a row of more than {_LONGEST // 2**20} MB"
-                raise InputError(f"cannot read {source.path} to its end: {much}; mend the file or leave it out")
+                raise InputError(f"cannot read {source.path} to its end: {much}; repair the file or leave it out")
 
 
 def _units(source: Source, choice: Choice, reading: Reading) -> tuple[list[Unit], str]:
@@ -211,6 +211,6 @@ def _refusal(source: Source, lines: Lines, line: int, error: RunsOnError) -> Inp
         over = f"to line {line + error.last:,} or further, though {rowlike}"
     return InputError(
         f"{source.path}: a quotation mark on line {line + error.first:,} opens a value that runs {over}; "
-        "give --multiline if values of this list hold line breaks, or --no-multiline if they hold none: "
-        "a line with an open quotation mark is then rejected, and no other"
+        "give --multiline if values of this list contain line breaks, or --no-multiline if not: only "
+        "lines with an open quotation mark are then rejected"
     )

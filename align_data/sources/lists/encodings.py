@@ -48,7 +48,7 @@ def separator(delimiter: str) -> str:
     """Return the character that is meant; InputError for what cannot be between fields."""
     sign = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
     if len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in '"\\ \r\n\0':
-        raise InputError(f"{delimiter!r} cannot separate fields; one character can, such as ',' ';' '|', and tab")
+        raise InputError(f"{delimiter!r} cannot separate fields; use one character, such as ',' ';' '|', and tab")
     return sign
 
 

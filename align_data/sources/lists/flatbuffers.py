@@ -58,7 +58,7 @@ class FlatTable:
         start = _target(self._data, place)
         length = int(_unpack("<I", self._data, start)[0])
         if start + 4 + size * length > len(self._data):
-            raise DamagedError("its metadata breaks off")
+            raise DamagedError("its metadata is truncated")
         return start + 4, length
 
 
@@ -69,5 +69,5 @@ def _target(data: bytes, place: int) -> int:
 
 def _unpack(form: str, data: bytes, at: int) -> tuple[Any, ...]:
     if at < 0 or at + struct.calcsize(form) > len(data):
-        raise DamagedError("its metadata leads out of itself")
+        raise DamagedError("its metadata points outside itself")
     return struct.unpack_from(form, data, at)

@@ -26,7 +26,7 @@ def find(patterns: Iterable[str], but: str | None = None) -> list[Source]:
         matches = {fs.unstrip_protocol(path): (fs, path) for fs, path in expand(pattern, registry.is_list)}
         files |= {name: file for name, file in matches.items() if but is None or not name.startswith(but)}
         if not any(name in files for name in matches):
-            raise InputError(f"{pattern} is inside the dataset that it should go into")
+            raise InputError(f"{pattern} is inside the dataset that would contain it")
     names = sorted(files)
     for name in names:
         if not encodable(name):
@@ -48,7 +48,7 @@ def _source(fs: Any, path: str, name: str) -> Source:
     if format_ is None:
         raise registry.unknown(path)
     if size is None:
-        raise InputError(f"{plain(path)}: its server does not say how long it is; download it first")
+        raise InputError(f"{plain(path)}: its server does not report its size; download it first")
     if not size:
         raise InputError(f"{path} is empty, not even a header: leave it out")
     # It goes into the dataset, and is how rows are named.

@@ -89,4 +89,4 @@ def _elements(block: bytes, stream: Utf8, source: Source) -> Iterator[bytes]:
     while not behind.strip() and (block := stream.read(_BLOCK)):
         behind = decoder.decode(block)
     if behind.strip():
-        raise InputError(f"{source.path} is one JSON array with something behind its end; make it JSON lines")
+        raise InputError(f"{source.path} is one JSON array followed by other data; make it JSON lines")

@@ -130,7 +130,7 @@ def _decoded(
                 len(some),
             )
     if left:
-        raise DamagedError("a row group has fewer rows than it says")
+        raise DamagedError("a row group has fewer rows than it declares")
 
 
 def _whole(array: pa.Array) -> pa.Array:

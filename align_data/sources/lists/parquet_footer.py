@@ -123,11 +123,11 @@ def _below(
 def _group(number: int, group: Any, leaves: Sequence[Leaf], size: int) -> Group:
     columns = _sequence(group, 1)
     if len(columns) != len(leaves):
-        raise DamagedError("a row group has not as many columns as the schema")
+        raise DamagedError("a row group does not have as many columns as the schema")
     rows = _number(group, 3)
     chunks = tuple(_chunk(column, leaf, size) for column, leaf in zip(columns, leaves, strict=True))
     if any(chunk.values != rows for chunk in chunks if not chunk.leaf.repetition):
-        raise DamagedError("a row group has not as many values as rows")
+        raise DamagedError("a row group does not have as many values as rows")
     if any(chunk.values > _ROWS + size for chunk in chunks):
         raise DamagedError(f"a row group claims {max(c.values for c in chunks):,} values in {size:,} bytes")
     return Group(number, rows, _number(group, 2, 0), chunks)
@@ -136,7 +136,7 @@ def _group(number: int, group: Any, leaves: Sequence[Leaf], size: int) -> Group:
 def _chunk(column: Any, leaf: Leaf, size: int) -> Chunk:
     said = column.get(3) if isinstance(column, dict) else None
     if not isinstance(said, dict) or 1 in column:
-        raise DamagedError("what it says of a column is missing, encrypted or in another file")
+        raise DamagedError("the metadata of a column is missing, encrypted or in another file")
     path = tuple(_name(part) for part in _sequence(said, 3))
     if path != leaf.path or _number(said, 1) != leaf.type:
         raise DamagedError(f"a row group has {'.'.join(path)} where the schema has {'.'.join(leaf.path)}")
@@ -144,7 +144,7 @@ def _chunk(column: Any, leaf: Leaf, size: int) -> Chunk:
     _number(said, 6)
     first = dictionary if 0 < dictionary < first else first
     if first + stored > size:
-        raise DamagedError(f"its column {'.'.join(path)} would lie behind its end")
+        raise DamagedError(f"its column {'.'.join(path)} lies past its end")
     return Chunk(leaf, first, stored, _number(said, 4), _number(said, 5))
 
 

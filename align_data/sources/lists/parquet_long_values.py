@@ -61,7 +61,7 @@ class _Content:
         self._left -= length
         data = self._stream.read(length) if self._left >= 0 else b""
         if len(data) < length:
-            raise DamagedError("the values of a page go on behind its end")
+            raise DamagedError("the values of a page extend past its end")
         return bytes(data)
 
     def skip(self, length: int) -> None:
@@ -102,7 +102,7 @@ def _page(file: Any, chunk: Chunk, page: Page, words: list[Value]) -> Iterator[V
         width = content.take(1)[0] if present else 0
         numbers = hybrid(content.rest(), width, present)
         if present and numbers.max(initial=0) >= len(words):
-            raise DamagedError("a page has a number that its dictionary has not")
+            raise DamagedError("a page has an index that its dictionary lacks")
         taken = (words[number] for number in numbers)
     else:
         taken = (content.plain() for _ in range(present))

@@ -64,13 +64,13 @@ def pages(file: Any, chunk: Chunk) -> Iterator[Page]:
         page = _page(fields, at)
         at += page.stored
         if at > end:
-            raise DamagedError("a page goes on behind the end of its column")
+            raise DamagedError("a page extends past the end of its column")
         if page.kind != DICTIONARY:
             values += page.values
         if page.kind != _INDEX:
             yield page
     if values != chunk.values:
-        raise DamagedError(f"its column {'.'.join(chunk.leaf.path)} has more values than it says")
+        raise DamagedError(f"its column {'.'.join(chunk.leaf.path)} has more values than it declares")
 
 
 def _header(file: Any, at: int, end: int) -> tuple[dict[int, Any], int]:
@@ -141,7 +141,7 @@ def longest(data: bytes, entries: int) -> int:
     except struct.error:
         at = len(data) + 1
     if at > len(data):
-        raise DamagedError("the values of a page go on behind its end")
+        raise DamagedError("the values of a page extend past its end")
     return most
 
 
@@ -161,7 +161,7 @@ def hybrid(data: bytes, width: int, count: int) -> Numbers:
             numbers[got : got + run] = int.from_bytes(data[at : at + size], "little")
         at += (head >> 1) * width if head & 1 else size
         if not run:
-            raise DamagedError("the levels or numbers of a page break off")
+            raise DamagedError("the levels or indices of a page are truncated")
         got += run
     return numbers
 
@@ -169,7 +169,7 @@ def hybrid(data: bytes, width: int, count: int) -> Numbers:
 def _unpack(packed: bytes, width: int, count: int) -> Numbers:
     """Return numbers of `width` bits, some at a time: each is 64 bits for each of its bits on the way."""
     if len(packed) * 8 < count * width:
-        raise DamagedError("the levels or numbers of a page break off")
+        raise DamagedError("the levels or indices of a page are truncated")
     numbers = np.empty(count, np.int64)
     raw = np.frombuffer(packed, np.uint8)
     weights = np.int64(1) << np.arange(width, dtype=np.int64)
@@ -189,7 +189,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         at += 1
         if data[at - 1] < 128:
             return value, at
-    raise DamagedError("the levels or numbers of a page break off")
+    raise DamagedError("the levels or indices of a page are truncated")
 
 
 def row_starts(file: Any, page: Page, chunk: Chunk) -> Numbers:
@@ -202,7 +202,7 @@ def row_starts(file: Any, page: Page, chunk: Chunk) -> Numbers:
         whole = content(file, page, chunk.codec)
         data = whole[4 : 4 + int.from_bytes(whole[:4], "little")]
     else:
-        raise DamagedError("its levels are packed as they were ten years ago")
+        raise DamagedError("its levels use the obsolete encoding BIT_PACKED")
     return np.flatnonzero(hybrid(data, width, page.values) == 0)
 
 

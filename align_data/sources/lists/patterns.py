@@ -46,7 +46,7 @@ def _alternatives(pattern: str) -> list[str]:
     while any(_BRACES.search(each) for each in found):
         found = [other for each in found for other in _first_brace(each)]
         if len(found) > _MOST:
-            raise InputError(f"{pattern} stands for more than {_MOST:,} patterns")
+            raise InputError(f"{pattern} expands to more than {_MOST:,} patterns")
     return list(dict.fromkeys(found))
 
 

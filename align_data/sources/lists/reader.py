@@ -58,7 +58,7 @@ def _applies(reading: Reading, sources: Sequence[Source]) -> None:
         fitting = registry.with_option(name)
         if not formats & set(fitting):
             those = registry.joined(fitting, "and")
-            raise InputError(f"--{name} is for {those}, and no input is one: leave it out")
+            raise InputError(f"--{name} applies to {those}, and no input is one: omit it")
 
 
 def read(unit: Unit) -> Iterator[tuple[pl.DataFrame, Rejects]]:
@@ -93,4 +93,4 @@ def _sentence(source: Source) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException, EOFError, DamagedError, UnicodeDecodeError) as error:
         what = " ".join(str(error).split())
-        raise InputError(f"cannot read {source.path} to its end: {what}; mend the file or leave it out") from error
+        raise InputError(f"cannot read {source.path} to its end: {what}; repair the file or leave it out") from error

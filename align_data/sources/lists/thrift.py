@@ -73,7 +73,7 @@ class _Reader:
     def _afford(self, values: int) -> None:
         """Refuse more values than bytes are left: each takes one at least."""
         if values > len(self.data) - self.at:
-            raise TruncatedError("its metadata breaks off")
+            raise TruncatedError("its metadata is truncated")
 
     def _take(self, length: int) -> bytes:
         self._afford(length)
@@ -82,7 +82,7 @@ class _Reader:
 
     def _byte(self) -> int:
         if self.at >= len(self.data):
-            raise TruncatedError("its metadata breaks off")
+            raise TruncatedError("its metadata is truncated")
         self.at += 1
         return self.data[self.at - 1]
 

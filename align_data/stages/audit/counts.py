@@ -66,7 +66,7 @@ def audit(dataset: Dataset, name: str) -> Audit:
     ledger = open_ledger(dataset, name)
     audited = count(name, ledger.plan, ledger.masks, state_of(dataset, ledger.plan))
     if stale := outdated(dataset, ledger):
-        audited.notes.append(f"decided before these were measured anew, so filter again: {', '.join(stale)}")
+        audited.notes.append(f"decided before these were measured again, so filter again: {', '.join(stale)}")
     return audited
 
 

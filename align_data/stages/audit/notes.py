@@ -62,12 +62,12 @@ def _ways_out(
     url = shlex.quote(state.url)
     if state.untried and any(rule.name in waiting and _needs_images(rule, state) for rule in rules):
         yield (
-            f"to look at the images of the pending: align-data fetch {url} --recipe {name}; then: align-data measure "
+            f"to measure the images of pending pairs: align-data fetch {url} --recipe {name}; then: align-data measure "
             f"{url}; and filter again"
         )
     if waiting:
         without = filter_command(state.url, f"{name}-less", plan, list(waiting))
-        yield f"to decide without what is unknown: {without}"
+        yield f"to decide without the unknown rules: {without}"
 
 
 def _needs_images(rule: PlannedRule, state: DatasetState) -> bool:

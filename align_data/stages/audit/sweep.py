@@ -132,7 +132,7 @@ def sweep(
     op = _op(plan.rule(name).rule, upper=request.upper)
     values = [_value(plan.rule(name).rule, op, value) for value in request.values]
     if moved and len(set(values)) < 2:
-        raise RecipeError("--moved needs two values, to say which pairs change hands between them: --values A,B")
+        raise RecipeError("--moved needs two values to compare: --values A,B")
     plan = complete(dataset, plan, engine, progress)
     rule = plan.rule(name)
     alternatives: list[Any] = list(values)
@@ -173,7 +173,7 @@ def _rule_name(plan: Plan, request: SweepRequest) -> str:
         signals = ", ".join(dict.fromkeys(rule.signal for rule in plan.rules))
         raise RecipeError(f"no rule of {plan.recipe.name} tests {request.signal}; its rules test: {signals}")
     if len(names) > 1:
-        raise RecipeError(f"several rules test {request.signal}: say which with --rule: {', '.join(names)}")
+        raise RecipeError(f"several rules test {request.signal}: choose one with --rule: {', '.join(names)}")
     return names[0]
 
 

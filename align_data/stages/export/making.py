@@ -131,6 +131,6 @@ def _ask(child: Child, shard: Shard, done: Callable[[int], None]) -> None:
             done(pairs)
     except ChildDiedError as died:
         raise EngineError(
-            f"a child process that made {shard.name} ended by {died.how}: there may be too little memory here for so "
-            "many; give fewer --workers. What was finished stays: the same command goes on from there"
+            f"a child process that wrote {shard.name} ended with {died.how}: there may be too little memory for so "
+            "many; use fewer --workers. Finished work is kept: run the same command again to continue"
         ) from None

@@ -115,7 +115,7 @@ def _halves(uids: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     if not good.all():
         example = uids.filter(~good)[0]
         raise DatasetError(
-            f"a source_uid is no 32 hexadecimal digits, but {example!r}: DataComp's format cannot hold it"
+            f"a source_uid is not 32 hexadecimal digits, but {example!r}: DataComp's format cannot hold it"
         )
     raw = b"".join(uids.str.decode("hex").to_list())
     return np.frombuffer(raw, ">u8").astype("u8").view(np.dtype("u8,u8"))

@@ -120,7 +120,7 @@ def begin(out: Store, what: Mapping[str, Any], folders: Sequence[str]) -> bool:
     ours = finished or (done is None and out.read_bytes(BEGUN) == mark)
     if not ours and any(name != BEGUN and not UNFINISHED.fullmatch(name) for name in out.names()):
         raise OutputError(
-            f"{out.url} is not empty, and not of this export: choose another --out. What decides an export is the "
+            f"{out.url} is not empty, and not of this export: choose another --out. An export depends on the "
             "ledger with its verdicts, what is measured, and the options"
         )
     out.sweep(["", *folders])
@@ -152,7 +152,7 @@ def unchanged(out: Store, what: Mapping[str, Any], now: Callable[[], Mapping[str
         return
     out.clear("", FILE)
     raise DatasetError(
-        "the dataset was changed while it was exported, by a takedown, a new verdict or a measurement; what had been "
+        "the dataset was changed during the export, by a takedown, a new verdict or a measurement; what had been "
         f"written to {out.url} is removed: export again"
     ) from failed
 

@@ -84,7 +84,7 @@ class Shards:
         kept, size, missing = (sum(some) for some in zip(*(count[:3] for count in counts), strict=True))
         if missing and not drop_missing:
             raise DatasetError(
-                f"{missing:,} of the kept pairs have no image that can be decoded: fetch and measure, ask for it with "
+                f"{missing:,} of the kept pairs have no decodable image: fetch and measure, require one with "
                 "the rule decodable, or leave them out: --pending drop"
             )
         numbers = [count[3] for count in counts]

@@ -107,7 +107,7 @@ def takedown(
         before = [report.stored] if report.stored else []
         exports = _open(folders, pairs, work)  # they may be others now
     elif not (lists.values or exports):
-        raise DatasetError("nothing is asked for: give a list of URLs, hosts, SHA-256 or uids, or exported folders")
+        raise DatasetError("nothing to take down: give a list of URLs, hosts, SHA-256 or uids, or exported folders")
     integrity = Integrity.of(dataset, pairs) if plan is None or not dry_run else Integrity.unchecked(dataset, pairs)
     request = replace(request, folders=[export.store.url for export in exports])
     new, uids = make_plan(integrity, request, engine, progress)

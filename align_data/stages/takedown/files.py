@@ -61,7 +61,7 @@ def recall(store: Store, name: str, understood: Callable[[dict[str, Any]], T]) -
 
 def wrong_note(store: Store, name: str, why: str) -> DatasetError:
     """Return what is raised for a note that is not as we write it."""
-    return DatasetError(f"{store.path(f'{FOLDER}/{name}.json')} is not what a takedown notes: {why}; put it back")
+    return DatasetError(f"{store.path(f'{FOLDER}/{name}.json')} is not a note of a takedown: {why}; restore it")
 
 
 def check_names(store: Store, name: str, noted: Iterable[str], allowed: Iterable[str]) -> None:

@@ -31,7 +31,7 @@ def receipts(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, dict(json.loads(store.read_bytes(f"{RECEIPTS}/{name}") or b""))
             except (ValueError, TypeError, RecursionError) as error:
                 raise DatasetError(
-                    f"{store.path(f'{RECEIPTS}/{name}')} is not a receipt: {error}; put it back"
+                    f"{store.path(f'{RECEIPTS}/{name}')} is not a receipt: {error}; restore it"
                 ) from error
 
 
@@ -61,7 +61,7 @@ class Integrity:
                 tombstones = int(receipt["tombstones"])
         except (TypeError, KeyError, ValueError) as error:
             where = dataset.store.path(RECEIPTS)
-            raise DatasetError(f"{where} has a file that is not a receipt: {error!r}; put it back") from error
+            raise DatasetError(f"{where} has a file that is not a receipt: {error!r}; restore it") from error
         integrity = Integrity(dataset, pairs, rewritten)
         for table in (dataset.tombstones, dataset.banned):
             if table.committed() is not None and (why := integrity.amiss(table, 0)) is not None:
@@ -70,7 +70,7 @@ class Integrity:
         if (0 if manifest is None else manifest.rows) < tombstones:
             raise DatasetError(
                 f"nothing is taken down: {dataset.store.path(dataset.tombstones.name)} has fewer than the "
-                f"{tombstones:,} tombstones of the last receipt; put it back"
+                f"{tombstones:,} tombstones of the last receipt; restore it"
             )
         return integrity
 
@@ -84,7 +84,7 @@ class Integrity:
             return f"{where} is not in its manifest"
         info = manifest.parts[part]
         if not table.has(part):
-            return f"{where} is not there"
+            return f"{where} is missing"
         size = table.store.size(name)
         if size != info.bytes:
             return f"{where} has {size:,} bytes, not {info.bytes:,}"

@@ -60,7 +60,7 @@ class TakedownPlan:
         )
         valid &= all(isinstance(word, str) for word in (*self.banned, *self.shards, *self.unread, *self.same_bytes))
         if not valid or not set(self.forget) <= {"ngrams", "texts"}:
-            raise ValueError("it says something else than a takedown's plan")
+            raise ValueError("it is not a takedown's plan")
 
 
 @dataclass
@@ -142,7 +142,7 @@ def under_way(dataset: Dataset) -> TakedownPlan | None:
 def not_read(unread: Sequence[str]) -> str:
     """Say what could not be read, and what to do."""
     subject = f"{len(unread):,} files" if len(unread) > 1 else "a file"
-    return f"{subject} could not be looked into: {unread[0]}. Mend that, and give the same command again"
+    return f"{subject} could not be read: {unread[0]}. Repair that, and run the same command again"
 
 
 def store_receipt(dataset: Dataset, receipt: Receipt) -> str:

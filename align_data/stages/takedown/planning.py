@@ -93,7 +93,7 @@ def _refuse_some(copies: Copies, damaged: Mapping[int, str], by_part: Mapping[in
     """Raise DatasetError where copies would stay: when the image is gone nobody can tell what its copies are."""
     if unread := [*copies.unread, *(damaged[part] for part in by_part if part in damaged)]:
         raise DatasetError(
-            f"nothing is taken down: --copies must find and take all of them at once: {unread[0]}; mend that, or do "
+            f"nothing is taken down: --copies must take all of them at once: {unread[0]}; repair that, or do "
             "without --copies"
         )
 

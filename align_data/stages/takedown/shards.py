@@ -106,7 +106,7 @@ def open_export(url: str, pairs: Manifest[PairsMeta], work: str | None = None) -
     if manifest["of"] != pairs.fingerprint:
         raise DatasetError(f"{url} is an export of another dataset: give the dataset that it was made from")
     if manifest["format"] == "uids":
-        raise DatasetError(f"{url} holds uids and nothing else, which a takedown does not rewrite: export again")
+        raise DatasetError(f"{url} holds only uids, which a takedown does not rewrite: export again")
     return Export(store, manifest)
 
 
@@ -182,7 +182,7 @@ def scrub_export(
         held = examine(export, gone)
         check(export, list(held.shards), engine, progress)
         for file in _otherwise(export, list(held.shards)):
-            progress.say(f"{export.store.path(file)} says otherwise than the manifest, by which it is written anew")
+            progress.say(f"{export.store.path(file)} differs from the manifest, and is rewritten from it")
         known = {"shards": held.shards, "files": _before(export, list(held.shards))}
         note(dataset, name, known)
     shards, before = known["shards"], known["files"]
@@ -226,7 +226,7 @@ def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progr
         except (OSError, DatasetError) as error:
             wrong[name] = f"cannot be read: {error}"
         except (ValueError, RecursionError):
-            wrong[name] = "is no JSON"
+            wrong[name] = "is not JSON"
     if shards and (said := miscounts(export.manifest)) is not None:
         wrong[MANIFEST] = said
     if shards and store.local and not os.access(store.root, os.W_OK):
@@ -234,8 +234,8 @@ def check(export: Export, shards: Sequence[str], engine: Engine, progress: Progr
     if wrong:
         name, said = next(iter(wrong.items()))
         raise DatasetError(
-            f"nothing is taken out of {store.url}: {name} {said}; align-data verify names all that is wrong. Mend it, "
-            "or remove the folder and export again, then give --shards once more"
+            f"nothing is removed from {store.url}: {name} {said}; align-data verify lists every problem. Repair it, "
+            "or remove the folder and export again, then give --shards again"
         )
 
 

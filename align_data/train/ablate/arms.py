@@ -56,7 +56,7 @@ def _arms(name: str, plan: Plan) -> list[Arm]:
 
 def _rule(name: str, plan: Plan) -> str:
     if not plan.rule(name).in_force:
-        raise RecipeError(f"the ledger was decided without the rule {name}, so no arm can be made by it")
+        raise RecipeError(f"the ledger was decided without the rule {name}, so it cannot define an arm")
     return name
 
 

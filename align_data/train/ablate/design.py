@@ -23,7 +23,7 @@ from align_data.train.ablate.pool import Pool, export_pool, identity, read
 from align_data.train.ablate.results import Ablation, Setup
 from align_data.train.ablate.runs import AblationJob, Cell, Fit, Judge, key, run_all
 from align_data.train.ablate.truth import good_pairs
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
 RESULTS = "results.json"
@@ -38,7 +38,7 @@ class AblationRequest:
     evaluation: str
     """The folder of the evaluation shards."""
     arms: Sequence[str]
-    settings: Settings
+    settings: TrainSettings
     side: int
     """Pixels of the model's images."""
     fractions: Sequence[float] = ()

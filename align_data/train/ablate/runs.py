@@ -22,7 +22,7 @@ from align_data.common.workers.values import of, plain
 from align_data.storage.confined import folder
 from align_data.storage.store import Store
 from align_data.storage.tables import digest
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 
 RUNS, MODELS = "runs", "_models"
 _HANDLER = "align_data.train.ablate.runs:handler"
@@ -39,7 +39,7 @@ class Cell:
 
     arm: str
     uids: tuple[str, ...]
-    settings: Settings
+    settings: TrainSettings
     key: str
 
     @property
@@ -54,7 +54,7 @@ class Cell:
     @staticmethod
     def of_plain(plain: Mapping[str, Any]) -> Cell:
         """Return the cell from what `plain` returned."""
-        return Cell(**{**plain, "settings": Settings.model_validate(plain["settings"])})
+        return Cell(**{**plain, "settings": TrainSettings.model_validate(plain["settings"])})
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _function(name: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-def key(cell_settings: Settings, uids: Sequence[str], facts: Mapping[str, Any]) -> str:
+def key(cell_settings: TrainSettings, uids: Sequence[str], facts: Mapping[str, Any]) -> str:
     """Return the name of a run's file; `rest` is all that decides besides."""
     return digest({"settings": cell_settings.model_dump(mode="json"), "uids": digest(list(uids)), **facts})
 
@@ -179,7 +179,7 @@ def stored(out: Store, cell: Cell) -> RunOutcome | None:
         return RunOutcome(cell.arm, cell.seed, len(cell.uids), metrics, dict(run["facts"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         where = out.path(f"{RUNS}/{cell.key}.json")
-        raise TrainError(f"{where} is not a run's result: {error!r}; remove it, and the run is made again") from error
+        raise TrainError(f"{where} is not a run's result: {error!r}; remove it to repeat the run") from error
 
 
 def run_all(job: AblationJob, cells: Sequence[Cell], jobs: int, progress: Progress) -> list[RunOutcome]:

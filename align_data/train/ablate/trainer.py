@@ -9,14 +9,14 @@ from pathlib import Path
 from align_data.common.errors import AlignDataError, DatasetError, TrainError
 from align_data.common.progress import Progress
 from align_data.train.ablate.runs import AblationJob, Cell, Facts
-from align_data.train.settings import Settings
+from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
 _FACTS = ("steps", "seconds", "waiting", "first_loss", "last_loss", "temperature", "parameters", "undecodable")
 _K = (1, 5, 10)
 
 
-def side(settings: Settings) -> int:
+def side(settings: TrainSettings) -> int:
     """Return the pixels of the model's images."""
     from align_data.train.model import SIZES, open_checkpoint  # noqa: PLC0415 - torch
 
