@@ -19,6 +19,7 @@ from align_data.common import workers
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import MEMORY, LocalEngine
+from align_data.engines.spark import SparkEngine
 from align_data.recipes.model import Recipe
 from align_data.recipes.reading import load, parse
 from align_data.stages.audit import Audit
@@ -31,7 +32,7 @@ settings.register_profile(
     "suite",
     deadline=None,  # no test asserts a time
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    max_examples=60,
+    max_examples=40,
     derandomize=True,
 )
 settings.load_profile("suite")
@@ -99,6 +100,36 @@ rules:
 """
 
 
+_LONGEST = ["spark", "test_cluster", "test_fetch", "test_shards", "test_takedown", "test_train", "test_img2dataset"]
+"""What takes longest comes first, so that all processes end at about the same time."""
+
+
+def _group(nodeid: str) -> str:
+    """Return what runs in one process: a file, for its tests share what it has made, or all that share a JVM."""
+    file, _, name = nodeid.partition("::")
+    stem = Path(file).stem
+    return "spark" if name.startswith("test_spark_") or stem.startswith("test_spark") else stem
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by what takes longest."""
+    turns = {group: turn for turn, group in enumerate(_LONGEST)}
+    items.sort(key=lambda item: turns.get(_group(item.nodeid), len(turns)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share out groups, in place of files; marks of a group are not seen by xdist 3.8 where pytest is 9.2."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only with that plugin
+
+    class Groups(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Groups(config, log) if config.option.dist == "loadfile" else None
+
+
 @dataclass
 class Built:
     """A dataset that the whole job has been run on."""
@@ -150,12 +181,27 @@ def build(
     return Built(Dataset(store), done.account, done.audit, loaded)
 
 
+SPARK = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a JVM that lives for seconds: it compiles as fast as it can, not as well, and collects in one thread."""
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _children() -> Iterator[None]:
-    """Let child processes begin without their imports."""
+def _processes() -> Iterator[None]:
+    """Let child processes begin without their imports, and JVMs without what pays after minutes only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "subprocess", forked)
+        patch.setenv("JDK_JAVA_OPTIONS", _SHORT_LIVED)
         yield
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkEngine]:
+    """Give the engine that all tests in this process share, for a JVM takes long to start and to warm up."""
+    pytest.importorskip("pyspark")
+    engine = SparkEngine(SPARK)
+    yield engine
+    engine.stop()
 
 
 @pytest.fixture
