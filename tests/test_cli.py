@@ -198,7 +198,7 @@ def test_source_uids_that_are_no_hex_are_a_sentence(tmp_path: Path) -> None:
         "export", tmp_path / "out", "--recipe", "mine", "--out", tmp_path / "x", "--format", "uids", "--uid", "source",
         "--pending", "drop", code=1,
     )  # fmt: skip
-    assert "no 32 hexadecimal digits, but 'no hex'" in result.stderr
+    assert "not 32 hexadecimal digits, but 'no hex'" in result.stderr
 
 
 def test_recipes_and_signals(tmp_path: Path) -> None:

@@ -429,7 +429,7 @@ def test_verify_names_what_differs(made: Made, tmp_path: Path, damage: str) -> N
         shard.write_bytes(content)
     found = verify(Store(out), 2, Silent())
     assert list(found.differs) == [shard.name]
-    with pytest.raises(DatasetError, match="is no export"):
+    with pytest.raises(DatasetError, match="is not an export"):
         verify(Store(tmp_path), 2, Silent())
 
 

@@ -23,6 +23,7 @@ from align_data.cli.options import (
     together,
     typed_options,
 )
+from align_data.exports.formats import FORMATS, described
 from align_data.stages.export import SHARD, Exported, Form, How, Split, export
 from align_data.stages.pipeline import session
 from align_data.storage.store import Store
@@ -79,11 +80,10 @@ shard_options = together(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["webdataset", "parquet", "metadata", "uids"]),
+    type=click.Choice(list(FORMATS)),
     default="webdataset",
     show_default=True,
-    help="webdataset: tars. parquet: with images, as Hugging Face reads them. metadata: Parquet without images. "
-    "uids: DataComp's sorted .npy of u8,u8.",
+    help=described(),
 )
 @shard_options
 @click.option(
@@ -140,7 +140,7 @@ def command(
 
 def _check(form: str) -> None:
     """Refuse options that would have no effect: whoever gives one relies on it."""
-    if form in ("metadata", "uids") and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
+    if not FORMATS[form].images and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
         raise click.UsageError(f"{idle[0]} is for shards with images, and --format {form} has none")
     if form == "uids" and typed_options("strip_credentials"):
         raise click.UsageError("--strip-credentials is for URLs, and --format uids has none")
