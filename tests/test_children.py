@@ -33,7 +33,8 @@ from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected, answered
 from align_data.engines import spark
-from align_data.exports.shard import How, Shard, ShardJob
+from align_data.exports.shard import How, Shard
+from align_data.exports.shard_format import ShardJob
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
@@ -106,7 +107,9 @@ def test_records_come_through() -> None:
     back = of(FetchSettings, wired(plain(settings)))
     assert (back.policy, back.limits, back.banned, back.max_tar) == (settings.policy, settings.limits, settings.banned, settings.max_tar)  # fmt: skip
     assert (back.store.url, back.store.work) == (settings.store.url, settings.store.work)
-    making = Making(Store("/tmp/o"), ShardJob(Store("/tmp/x"), True, How("crop", 16), ("phash",), "align"), "digest")
+    making = Making(
+        Store("/tmp/o"), ShardJob(Store("/tmp/x"), "parquet", How("crop", 16), ("phash",), "align"), "digest"
+    )
     assert plain(of(Making, wired(plain(making)))) == plain(making)
     shard = Shard("a.tar", 1, 7, ((0, 1), (2, 3)))
     assert of(Shard, wired(plain(shard))) == shard

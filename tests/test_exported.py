@@ -21,6 +21,7 @@ from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.references import give_evaluation
 from align_data.engines.local import LocalEngine
+from align_data.exports.formats import FORMATS
 from align_data.exports.manifest import MANIFEST
 from align_data.recipes.reading import parse
 from align_data.stages.eval_index import index
@@ -37,7 +38,8 @@ rules:
   - {signal: decodable, eq: true, source: chosen}
   - {signal: eval_distance, gt: 0, source: chosen}
 """
-FORMS = [Form("webdataset", shard_size=4), Form("parquet", shard_size=4), Form("metadata"), Form("uids")]
+SHARDED = [Form(name, shard_size=4) for name, format_ in FORMATS.items() if format_.images]
+FORMS = [*SHARDED, *(Form(name) for name, format_ in FORMATS.items() if not format_.images)]
 
 
 def form_name(form: Form) -> str:
@@ -71,6 +73,8 @@ def kill(*_: Any) -> None:
 def uids(folder: Path, form: Form) -> set[str]:
     if form.format == "webdataset":
         return {key for key, _ in samples(folder)}
+    if form.format == "files":
+        return {path.name.partition(".")[0] for path in folder.glob("0*/*")}
     if form.format == "uids":
         return {f"{first:016x}{second:016x}" for first, second in np.load(folder / "uids.npy").tolist()}
     return set(pl.concat([pl.read_parquet(file, columns=["uid"]) for file in folder.glob("[0p]*.parquet")])["uid"])
@@ -231,11 +235,12 @@ def test_every_form_can_be_verified(exported: Path, tmp_path: Path, form: Form) 
     assert sum(shard["pairs"] for shard in manifest["shards"]) == 12
     out = tmp_path / "out"
     shutil.copytree(exported / form.format, out)
-    file = out / manifest["shards"][0]["name"]
+    shard = out / manifest["shards"][0]["name"]
+    file = shard if shard.is_file() else max(shard.iterdir())
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    assert list(verify(Store(out), 2, Silent()).differs) == [file.name]
+    assert list(verify(Store(out), 2, Silent()).differs) == [shard.name]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +258,7 @@ def test_every_form_can_be_verified(exported: Path, tmp_path: Path, form: Form) 
 )
 def test_what_is_no_manifest_is_a_sentence(exported: Path, tmp_path: Path, change: Callable[[Any], Any]) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(change(json.loads((exported / "webdataset" / MANIFEST).read_text()))))
-    with pytest.raises(DatasetError, match="is not a manifest of an export"):
+    with pytest.raises(DatasetError, match=r"is not the manifest of an export"):
         verify(Store(tmp_path), 2, Silent())
 
 

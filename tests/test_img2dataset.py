@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,13 +44,13 @@ from align_data.common.workers.values import plain
 from align_data.data.layout import FETCH, Dataset
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
-from align_data.fetching import fetchers
+from align_data.fetching import img2dataset as package
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.fetchers import handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset.opener import opener
-from align_data.fetching.messages import ours, outcome
+from align_data.fetching.img2dataset_messages import ours, outcome
 from align_data.fetching.worker import ChunkTask, FetchSettings
 from align_data.fetching.worker_replies import replies
 from align_data.sources import img2dataset as shards
@@ -675,12 +676,40 @@ def test_a_missing_or_impossible_img2dataset_is_a_sentence(monkeypatch: pytest.M
     command = ["fetch", str(tmp_path), "--all", "--fetcher", "img2dataset"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "pip install 'align-data[img2dataset]'" in refused(*command)
-    monkeypatch.setattr(fetchers.sys, "version_info", (3, 13, 1))
+    monkeypatch.setattr(package.sys, "version_info", (3, 13, 1))
     assert "needs Python 3.12 or older" in refused(*command)
     monkeypatch.undo()
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: "there")
     for option in (["--per-host", "4"], ["--proxy", "http://127.0.0.1:1"], ["--host-limits", "x"]):
-        assert f"does not support {option[0]}" in refused(*command, *option)
+        assert f"{option[0]} is not for the fetcher img2dataset" in refused(*command, *option)
+
+
+def test_its_folder_can_be_deleted(tmp_path: Path) -> None:
+    """Without the folder there is no such fetcher, and all else works: its output is read, and we fetch ourselves."""
+    root = Path(package.__file__).parents[3]
+    shutil.copytree(root / "align_data", tmp_path / "align_data", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("filters", "schemas"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, tmp_path / "align_data" / name, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "align_data" / "fetching" / "img2dataset")
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "align_data", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    late = "http://127.0.0.1:8099/2.jpg"  # an address that the guard lets nobody connect to
+    samples = [Sample("http://a/1.jpg", data=drawn(1)), Sample(late, status="failed_to_download", error="timed out")]
+    write_shard(tmp_path / "shards", 0, samples, "webdataset")
+    said = call("fetch", "--help")
+    assert said.returncode == 0
+    assert "img2dataset" not in said.stdout
+    assert call("ingest", "--from", "img2dataset", "shards", "--out", "dataset").returncode == 0
+    assert (tmp_path / "dataset" / "images" / "_manifest.json").exists()
+    done = call("fetch", "dataset", "--all", "--json")
+    assert (done.returncode, json.loads(done.stdout)["outcomes"]) == (0, {"refused_address": 1}), done.stderr
+    refusal = call("fetch", "dataset", "--all", "--fetcher", "img2dataset")
+    assert refusal.returncode == 2
+    assert "'img2dataset' is not 'align-data'" in refusal.stderr
 
 
 @there

@@ -33,6 +33,7 @@ from align_data.data.references import give_evaluation
 from align_data.decoding.decoder import Decoder
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
+from align_data.exports.formats import FORMATS
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
@@ -60,7 +61,7 @@ from tiny_server import serve  # noqa: E402
 
 DECISION = Decision(load("align"), ["rarest_ngram.ge=2"], ["nsfw"])
 LOOSE = Decision(load("align"), ["n_words.between=1,40"], ["nsfw", "rarest_ngram", "eval_distance"], "loose")
-FORMS = ("webdataset", "parquet", "metadata")
+FORMS = tuple(name for name, format_ in FORMATS.items() if format_.scrub is not None)
 HOT = "/img1/scenes/popular.jpg"
 
 
@@ -196,6 +197,10 @@ def samples(folder: Path) -> dict[str, Any]:
                     head = member.tobuf(tarfile.USTAR_FORMAT)
                     found.setdefault(member.name.partition(".")[0], []).append((member.name, head, inside.read()))
         return found
+    if folder.name == "files":
+        for path in sorted(folder.glob("0*/*")):
+            found.setdefault(path.name.partition(".")[0], []).append((path.name, path.read_bytes()))
+        return found
     for file in sorted(set(folder.glob("*.parquet")) - {folder / "index.parquet"}):
         found |= {row["uid"]: row for row in pq.read_table(file).to_pylist()}
     return found
@@ -275,7 +280,10 @@ def check_export(folder: Path, pairs: int) -> None:
     shards = samples(folder)
     assert set(rows["uid"]) == set(shards)
     for uid, shard, offset, size in rows.iter_rows():
-        if folder.name == "parquet":
+        if folder.name == "files":
+            (image,) = [name for name, _ in shards[uid] if not name.endswith((".txt", ".json"))]
+            assert (offset, size) == (0, (folder / shard / image).stat().st_size)
+        elif folder.name == "parquet":
             (image,) = pq.read_table(folder / shard)["image"].to_pylist()[offset : offset + 1]
             assert image["path"].startswith(uid)
             assert image["bytes"] == shards[uid]["image"]["bytes"]
@@ -289,9 +297,20 @@ def check_export(folder: Path, pairs: int) -> None:
         assert stats["count"] == stats["successes"] == stats["status_dict"]["success"] == shard["pairs"]
 
 
+def listed(tree: dict[str, bytes]) -> dict[str, bytes]:
+    """A tree with what sha256sum prints in place of the files of a shard that is a folder."""
+    folders: dict[str, bytes] = {}
+    for name in sorted(tree):
+        if re.match(r"(?:again/)?files/\d+/", name):
+            shard, _, file = name.rpartition("/")
+            line = f"{hashlib.sha256(tree[name]).hexdigest()}  {file}\n"
+            folders[shard] = folders.get(shard, b"") + line.encode()
+    return {**{n: content for n, content in tree.items() if n.rpartition("/")[0] not in folders}, **folders}
+
+
 def check_receipt(place: Place, base: Path, report: TakedownReport) -> None:
     """The receipt names every file that has changed, with its SHA-256 before and after, and no other."""
-    before, after = Place(base).tree(), place.tree()
+    before, after = listed(Place(base).tree()), listed(place.tree())
     stored = json.loads(after.pop(f"dataset/{report.stored}"))
     assert {**stored, "stored": report.stored, "finished_before": [], "dry_run": False} == json.loads(
         json.dumps(report.to_json())
@@ -341,7 +360,7 @@ def test_what_is_asked_for_goes_and_all_else_stays(base: Path, place: Place, kin
     assert all(counts["nowhere"] == 0 for counts in report.receipt.asked.values())
     check(place, base, uids, report)
     check_receipt(place, base, report)
-    assert [bool(shards.pairs) for shards in report.receipt.shards] == [True, True, True]
+    assert [bool(shards.pairs) for shards in report.receipt.shards] == [True] * len(FORMS)
 
 
 def test_one_text_of_many_goes_and_the_image_stays(base: Path, place: Place) -> None:
@@ -698,7 +717,7 @@ def damaged(folder: Path, shard: str, how: str) -> None:
 DAMAGED = [
     ("flipped", r"has the SHA-256"),
     ("cut", r"has [\d,]+ bytes, not"),
-    ("gone", r"is missing"),
+    ("gone", r"is not there"),
     ("sizes", r"sizes.json is not JSON"),
     ("index", r"cannot read .*index.parquet"),
 ]
@@ -740,7 +759,11 @@ def test_a_folder_that_is_damaged_on_the_way_holds_up_no_other(
     with monkeypatch.context() as patch:
         patch.setattr(stage, "begin", begin)
         report = place.takedown(uids=uids)
-    assert [bool(folder.note) for folder in report.receipt.shards] == [True, False, False]
+    assert (
+        [bool(folder.note) for folder in report.receipt.shards]
+        == [folder.format == "" for folder in report.receipt.shards]
+        == [True, False, False, False]
+    )
     assert re.search(said, report.receipt.shards[0].note)
     assert not set(uids) & samples(place.folder / "parquet").keys()
     shutil.rmtree(place.folder / "webdataset")
@@ -959,7 +982,7 @@ def test_folders_that_are_gone_when_it_goes_on_are_named(
     unfinished(base, place, monkeypatch)
     shutil.rmtree(place.folder / "parquet")
     report = place.takedown(folders=[])
-    assert [bool(shards.note) for shards in report.receipt.shards] == [False, True, False]
+    assert [bool(shards.note) for shards in report.receipt.shards] == [False, True, *([False] * (len(FORMS) - 2))]
     assert "has no manifest.json" in report.receipt.shards[1].note
 
 
@@ -1002,9 +1025,9 @@ def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path)
     (tmp_path / "strange" / "manifest.json").write_text("[]")
     for folder, said in (
         (other, "is an export of another dataset"),
-        (tmp_path / "empty", "has no manifest.json: it is not an export, or an unfinished one"),
-        (tmp_path / "strange", "is not a manifest of an export"),
-        (place.folder / "uids", "holds only uids, .* export again"),
+        (tmp_path / "empty", "has no manifest.json: it is not an export, or one that did not finish"),
+        (tmp_path / "strange", "is not the manifest of an export"),
+        (place.folder / "uids", "holds uids and nothing else, .* export again"),
     ):
         with pytest.raises(DatasetError, match=said):
             place.takedown(hosts=["127.0.0.1"], folders=[str(folder)])

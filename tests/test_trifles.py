@@ -24,7 +24,7 @@ from align_data.fetching.chunked_body import ChunkedBody
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset.opener import opener
-from align_data.fetching.messages import outcome
+from align_data.fetching.img2dataset_messages import outcome
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.response_body import ResponseBody
 from align_data.fetching.response_head import Head, NoHeadError

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset.opener import opener
-from align_data.fetching.messages import outcome
+from align_data.fetching.img2dataset_messages import outcome
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import BAD_PORTS, resolved, target
 

@@ -23,6 +23,7 @@ from align_data.cli.options import (
     together,
     typed_options,
 )
+from align_data.exports.formats import FORMATS, described
 from align_data.stages.export import SHARD, Exported, Form, How, Split, export
 from align_data.stages.pipeline import session
 from align_data.storage.store import Store
@@ -85,11 +86,10 @@ shard_options = together(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["webdataset", "parquet", "metadata", "uids"]),
+    type=click.Choice(list(FORMATS)),
     default="webdataset",
     show_default=True,
-    help="webdataset: tars. parquet: with images, as Hugging Face reads them. metadata: Parquet without images. "
-    "uids: DataComp's sorted .npy of u8,u8.",
+    help=described(),
 )
 @shard_options
 @click.option(
@@ -146,7 +146,7 @@ def command(
 
 def _check(form: str) -> None:
     """Refuse options that would have no effect: a user who gives one relies on it."""
-    if form in ("metadata", "uids") and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
+    if not FORMATS[form].images and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
         raise click.UsageError(f"{idle[0]} applies to shards with images, which --format {form} does not write")
     if form == "uids" and typed_options("strip_credentials"):
         raise click.UsageError("--strip-credentials applies to URLs, which --format uids does not write")

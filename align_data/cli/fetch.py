@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,10 +26,11 @@ from align_data.cli.options import (
     typed_options,
 )
 from align_data.common.errors import InputError, nearest
+from align_data.common.user_files import read_lines
 from align_data.data.references import FORMS
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
 from align_data.fetching.crawl import CONNECTIONS, PER_ADDRESS, PER_HOST, Limits
-from align_data.fetching.fetchers import FETCHERS, handler_of
+from align_data.fetching.fetchers import FETCHERS, OWN, described, handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
@@ -128,14 +128,9 @@ policy_options = together(
 @click.option(
     "--fetcher",
     type=click.Choice(list(FETCHERS)),
-    default="align-data",
+    default=OWN.name,
     show_default=True,
-    help=(
-        "Which client fetches. img2dataset (the extra img2dataset, Python 3.12 or older) uses the same "
-        "guard, but has no per-host limits, does not retry hosts that send Retry-After, and cannot cut a "
-        "name lookup short at the deadline; --per-host, --per-address, --host-limits and --proxy do not "
-        "apply to it."
-    ),
+    help=described(),
 )
 @policy_options
 @resource_options
@@ -171,8 +166,8 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
 def _able(fetcher: str) -> None:
     """Refuse options that the fetcher knows nothing of."""
     handler_of(fetcher)
-    if fetcher == "img2dataset" and (unknown := typed_options("per_host", "per_address", "host_limits", "proxy")):
-        raise click.UsageError(f"the fetcher img2dataset does not support {unknown[0]}")
+    if ignored := typed_options(*FETCHERS[fetcher].ignored):
+        raise click.UsageError(f"the fetcher {fetcher} does not support {ignored[0]}")
 
 
 def _policy(options: dict[str, Any]) -> Policy:
@@ -202,25 +197,21 @@ def _policy(options: dict[str, Any]) -> Policy:
 
 def _limits(options: dict[str, Any]) -> Limits:
     file = options.pop("host_limits")
-    hosts = {} if file is None else _hosts(Path(file))
+    hosts = {} if file is None else _hosts(file)
     return Limits(options.pop("connections"), options.pop("per_host"), hosts, options.pop("per_address"))
 
 
-def _hosts(file: Path) -> dict[str, int]:
+def _hosts(file: str) -> dict[str, int]:
     """Read lines of host and number; InputError names the first invalid line."""
     limits = {}
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {file}: {error}") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in read_lines(file, "the host limits in"):
         words = line.partition("#")[0].split()
         if not words:
             continue
         host = target(f"http://{words[0]}/")
         connections = int(words[1]) if len(words) == 2 and re.fullmatch(r"[0-9]{1,5}", words[1]) else 0
         if isinstance(host, Outcome) or not FORMS["host"].fullmatch(words[0]) or not 1 <= connections <= 10_000:
-            raise InputError(f"{file}, line {number}: {line.strip()!r} is not a host and a number from 1 to 10,000")
+            raise InputError(f"{file}, line {number}: {line!r} is not a host and a number from 1 to 10,000")
         limits[host_of(host).rstrip(".")] = connections
     return limits
 

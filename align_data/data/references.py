@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import idna
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from align_data.common.errors import DatasetError, InputError
+from align_data.common.user_files import read_lines
 from align_data.data.layout import Dataset
 from align_data.signals.base import Piece
 from align_data.signals.text import host
@@ -176,21 +176,15 @@ def read_blocklist(file: str) -> Iterator[tuple[str, str, int]]:
 
     Raises InputError for a file that cannot be read, and for a line that is not an entry.
     """
-    try:
-        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read the blocklist {file}: it is not UTF-8") from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the blocklist {file}: {getattr(error, 'strerror', None) or error}") from error
-    for number, line in enumerate(lines, 1):
-        words = [] if line.lstrip().startswith("#") else line.split()
+    for number, line in read_lines(file, "the blocklist"):
+        words = [] if line.startswith("#") else line.split()
         if not words:
             continue
         kind = words.pop(0) if words[0] in FORMS and len(words) > 1 else _kind(words[0])
         within = words.pop() if kind == "phash" and len(words) == 2 else "0"
         if len(words) != 1 or not _DISTANCE.fullmatch(within) or not FORMS[kind].fullmatch(words[0]):
             raise InputError(
-                f"{file}, line {number}: {line.strip()[:100]!r} is not an entry; write KIND VALUE, with a KIND of "
+                f"{file}, line {number}: {line[:100]!r} is not an entry; write KIND VALUE, with a KIND of "
                 f"{', '.join(FORMS)}, and after a phash of 16 hex digits the number of bits that may differ"
             )
         yield kind, _plain(kind, words[0]), int(within)

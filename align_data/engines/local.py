@@ -16,7 +16,7 @@ from threading import Event
 
 from align_data.common.errors import AlignDataError
 from align_data.common.progress import NONE, Progress, Tick
-from align_data.common.workers import BLINK
+from align_data.common.workers.pool import BLINK
 from align_data.engines import local_exchange, local_shuffle
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.exchange import SLICE, bounds

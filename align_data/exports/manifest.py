@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from align_data.common.errors import DatasetError
+from align_data.exports.formats import format_called
+from align_data.exports.shard_format import Facts
 from align_data.storage import names
 from align_data.storage.store import Store
 
@@ -18,18 +20,12 @@ WORKING = ("_rows", "_index")
 """Folders that are there only while shards are made."""
 FILE = re.compile(
     r"(?:[^/]+/){0,2}(?:\d{5,}\.(?:tar|parquet)(?:\.parquet)?|\d{5,}_stats\.json|sizes\.json|part-\d{5,}\.parquet)"
+    rf"|(?:[^/]+/)?\d{{5,}}/{names.MEMBER.pattern}"
     r"|index\.parquet|uids\.npy|manifest\.json|_begun\.json"
 )
 """What export writes: shards and the like in the folders of splits, and its working folders the same."""
 _ENTRY: Mapping[str, type] = {"name": str, "pairs": int, "bytes": int, "sha256": str}
 _INDEX: Mapping[str, type] = {"name": str, "rows": int, "sha256": str}
-_NAMES: Mapping[str, names.NamePattern] = {
-    "webdataset": names.TAR_SHARD,
-    "parquet": names.PARQUET_SHARD,
-    "metadata": names.PART,
-    "uids": names.UIDS,
-}
-"""Format → the form of its files' names."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class FileInfo:
 
 
 def read_manifest(folder: Store) -> dict[str, Any]:
-    """Return the manifest of an export; DatasetError where there is none, or what is there is none."""
+    """Return the manifest of an export; DatasetError where there is none, or it is damaged."""
     content = folder.read_bytes(MANIFEST)
     if content is None:
         raise DatasetError(
@@ -53,7 +49,7 @@ def read_manifest(folder: Store) -> dict[str, Any]:
 
 
 def parsed(content: bytes, where: str) -> dict[str, Any]:
-    """Return what a manifest says; DatasetError where it is none, or names a file that no export has."""
+    """Return what a manifest says; DatasetError where it is damaged, or names a file that no export has."""
     try:
         manifest = dict(json.loads(content))
         for shard in manifest["shards"]:
@@ -62,17 +58,16 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
             _check(manifest["index"], _INDEX)
         _check(manifest, {"format": str, "of": str, "pairs": int, "exported": int})
         _check({"without_image": 0, "takedowns": [], **manifest}, {"without_image": int, "takedowns": list})
-        if manifest["format"] not in _NAMES:
-            raise ValueError(f"format is {names.display(manifest['format'])}")
         splits = list(manifest.get("splits", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{where} is not a manifest of an export: {error!r}") from error
+    form = format_called(manifest["format"], where).form
     for split in splits:
         names.SPLIT.check(split, where)
     folders = set(folders_of(splits))
     entries = [shard["name"] for shard in manifest["shards"]]
     for name in entries:
-        _NAMES[manifest["format"]].check(name, where)
+        form.check(name, where)
         if f"{name.rpartition('/')[0]}/".lstrip("/") not in folders:
             raise DatasetError(f"{where}: {names.display(name)} is in no split of the export")
     if len(set(entries)) < len(entries):
@@ -90,17 +85,16 @@ def _check(entry: Mapping[str, Any], types: Mapping[str, type]) -> None:
             raise ValueError(f"{key} is {entry[key]}")
 
 
-def differs(folder: Store, entry: Mapping[str, Any]) -> str | None:
-    """Say in what a file is not what the manifest says of it; None if it is."""
+def differs(folder: Store, entry: Mapping[str, Any], facts: Facts) -> str | None:
+    """Say in what a file or shard is not what the manifest says of it, None if it is; `facts` are its format's."""
     try:
-        with folder.read(entry["name"]) as file:
-            sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.seek(0, 2)
+        stored = facts(folder, entry["name"])
     except OSError as error:
         return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-    if size != entry.get("bytes", size):
-        return f"has {size:,} bytes, not {entry['bytes']:,}"
-    if sha256 != entry["sha256"]:
-        return f"has the SHA-256 {sha256}, not {entry['sha256']}"
+    if stored.bytes != entry.get("bytes", stored.bytes):
+        return f"has {stored.bytes:,} bytes, not {entry['bytes']:,}"
+    if stored.sha256 != entry["sha256"]:
+        return f"has the SHA-256 {stored.sha256}, not {entry['sha256']}"
     return None
 
 
@@ -122,8 +116,8 @@ def beside(manifest: Mapping[str, Any]) -> dict[str, Any]:
     if "index" not in manifest:
         return {}
     shards = {shard["name"]: shard["pairs"] for shard in manifest["shards"]}
-    each = {stats_name(name): stats(pairs) for name, pairs in shards.items()}
-    return each | sizes(folders_of(manifest.get("splits", ())), shards)
+    beside_shards = {stats_name(name): stats(pairs) for name, pairs in shards.items()}
+    return beside_shards | sizes(folders_of(manifest.get("splits", ())), shards)
 
 
 def folders_of(splits: Collection[str]) -> list[str]:
@@ -133,7 +127,7 @@ def folders_of(splits: Collection[str]) -> list[str]:
 
 def stats_name(shard: str) -> str:
     """Return the file that has a shard's stats."""
-    return f"{shard.rpartition('.')[0]}_stats.json"
+    return f"{posixpath.splitext(shard)[0]}_stats.json"
 
 
 def stats(pairs: int) -> dict[str, Any]:
@@ -144,10 +138,10 @@ def stats(pairs: int) -> dict[str, Any]:
 
 def sizes(folders: Iterable[str], shards: Mapping[str, int]) -> dict[str, Any]:
     """Return what open_clip reads to know how many pairs a shard has: a file for each folder → the JSON in it."""
-    found: dict[str, Any] = {sizes_name(folder): {} for folder in folders}
+    contents: dict[str, Any] = {sizes_name(folder): {} for folder in folders}
     for name, pairs in shards.items():
-        found.setdefault(sizes_name(name), {})[name.rpartition("/")[2]] = pairs
-    return found
+        contents.setdefault(sizes_name(name), {})[name.rpartition("/")[2]] = pairs
+    return contents
 
 
 def sizes_name(name: str) -> str:

@@ -45,7 +45,7 @@ _NAMED = 10
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredImage:
     """Where the bytes of an image lie, and what they begin like."""
 
     path: str
@@ -59,15 +59,15 @@ def finished(folders: Sequence[str]) -> tuple[list[str], list[str]]:
 
     Raises InputError for a folder that cannot be read or has no finished shard.
     """
-    found: list[str] = []
+    paths: list[str] = []
     notes: list[str] = []
     for folder in folders:
-        good, rest = _shards(folder)
-        found += [_as_input(f"{folder.rstrip('/')}/{name}.parquet") for name in good]
-        if rest:
-            more = f" and {len(rest) - _NAMED:,} more" if len(rest) > _NAMED else ""
-            notes.append(f"{folder}: not finished, so passed over: {', '.join(rest[:_NAMED])}{more}")
-    return found, notes
+        complete, incomplete = _shards(folder)
+        paths += [_as_input(f"{folder.rstrip('/')}/{name}.parquet") for name in complete]
+        if incomplete:
+            further = f" and {len(incomplete) - _NAMED:,} more" if len(incomplete) > _NAMED else ""
+            notes.append(f"{folder}: not finished, so passed over: {', '.join(incomplete[:_NAMED])}{further}")
+    return paths, notes
 
 
 def _shards(folder: str) -> tuple[list[str], list[str]]:
@@ -78,8 +78,8 @@ def _shards(folder: str) -> tuple[list[str], list[str]]:
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"cannot look for img2dataset's shards in {folder or 'nothing'}: {error}") from error
     begun = {match[1] for match in map(re.compile(r"(\d+)(?:\.parquet|\.tar|)").fullmatch, names) if match}
-    good = {name for name in begun if f"{name}_stats.json" in names and f"{name}.parquet" in names}
-    if not good:
+    complete = {name for name in begun if f"{name}_stats.json" in names and f"{name}.parquet" in names}
+    if not complete:
         raise InputError(
             f"{folder} has no finished shard of img2dataset: one is NNNNN.parquet with NNNNN_stats.json beside it"
         )
@@ -90,9 +90,9 @@ def _shards(folder: str) -> tuple[list[str], list[str]]:
         )
     if isinstance(fs, LocalFileSystem):
         for name in sorted(names):
-            if name.partition(".")[0].removesuffix("_stats") in good:
+            if name.partition(".")[0].removesuffix("_stats") in complete:
                 _refuse_strange(Path(path), Path(path, name))
-    return sorted(good), sorted(begun - good)
+    return sorted(complete), sorted(begun - complete)
 
 
 def _refuse_strange(folder: Path, file: Path) -> None:
@@ -119,7 +119,7 @@ def choice(source: Source, text: str | None) -> Choice:
 def samples(source: Source) -> pl.DataFrame:
     """Return what a shard says of each of its rows: key, status and error_message, and whether it was resized.
 
-    `decoded` says that img2dataset may have encoded it anew. Raises InputError for a file that is no such shard.
+    `decoded` says that img2dataset may have encoded it anew. Raises InputError for a file that is not one.
     """
     with _readable(source.path), source.open() as opened:
         file = pq.ParquetFile(opened)
@@ -164,18 +164,18 @@ def _binary(kind: Any) -> bool:
 def _contents(source: Source, column: str) -> Iterator[list[bytes | None]]:
     with _readable(source.path), source.open() as opened:
         file = pq.ParquetFile(opened, buffer_size=2**20, pre_buffer=False)
-        some: list[bytes | None] = []
+        values: list[bytes | None] = []
         size = 0
         for batch in file.iter_batches(_FEW, columns=[column], use_threads=False):
-            some += pc.cast(batch.column(0), pa.large_binary()).to_pylist()
+            values += pc.cast(batch.column(0), pa.large_binary()).to_pylist()
             size += batch.nbytes
             if size > _AT_ONCE:
-                yield some
-                some, size = [], 0
-        yield some
+                yield values
+                values, size = [], 0
+        yield values
 
 
-def held(source: Source, keys: pl.Series) -> dict[str, Held]:
+def images_beside(source: Source, keys: pl.Series) -> dict[str, StoredImage]:
     """Return the bytes that lie beside a shard's metadata, by key: what is whole in its tar, or its folder's files.
 
     Nothing of a key that several rows have (`keys` are those of all), or several images: whose they are nobody can say.
@@ -183,24 +183,24 @@ def held(source: Source, keys: pl.Series) -> dict[str, Held]:
     stem = source.path.removesuffix(".parquet")
     with _readable(stem):
         if source.fs.isdir(stem):
-            found = list(_files(source.fs, stem))
+            images = list(_files(source.fs, stem))
         else:
-            found = list(_members(source.fs, stem + ".tar")) if source.fs.exists(stem + ".tar") else []
-    times = Counter(key for key, _ in found)
+            images = list(_members(source.fs, stem + ".tar")) if source.fs.exists(stem + ".tar") else []
+    times = Counter(key for key, _ in images)
     several = {key for key, number in times.items() if number > 1} | set(keys.filter(keys.is_duplicated()))
-    return {key: held for key, held in found if key not in several}
+    return {key: image for key, image in images if key not in several}
 
 
-def _files(fs: Any, folder: str) -> Iterator[tuple[str, Held]]:
+def _files(fs: Any, folder: str) -> Iterator[tuple[str, StoredImage]]:
     for entry in fs.ls(folder, detail=True):
         if isinstance(fs, LocalFileSystem):
             _refuse_strange(Path(folder), Path(entry["name"]))
         key, _, ending = posixpath.basename(entry["name"]).rpartition(".")
         if entry["type"] == "file" and ending in _ENDINGS:
-            yield key, Held(entry["name"], 0, int(entry["size"]), fs.cat_file(entry["name"], 0, HEAD))
+            yield key, StoredImage(entry["name"], 0, int(entry["size"]), fs.cat_file(entry["name"], 0, HEAD))
 
 
-def _members(fs: Any, path: str) -> Iterator[tuple[str, Held]]:
+def _members(fs: Any, path: str) -> Iterator[tuple[str, StoredImage]]:
     """Yield the images of a tar, up to where it is damaged."""
     end = int(fs.size(path))
     with fs.open(path, "rb") as file:
@@ -213,7 +213,7 @@ def _members(fs: Any, path: str) -> Iterator[tuple[str, Held]]:
                     key, _, ending = member.name.rpartition(".")
                     if regular(member) and ending in _ENDINGS and member.offset_data + member.size <= end:
                         file.seek(member.offset_data)
-                        yield key, Held(path, member.offset_data, member.size, file.read(min(HEAD, member.size)))
+                        yield key, StoredImage(path, member.offset_data, member.size, file.read(min(HEAD, member.size)))
         except tarfile.TarError:
             return
 
@@ -224,5 +224,5 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, EOFError) as error:
-        what = " ".join(str(error).split())
-        raise InputError(f"cannot read {path} to its end: {what}; repair the file or leave it out") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot read {path} to its end: {reason}; repair the file or leave it out") from error

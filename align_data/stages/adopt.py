@@ -20,9 +20,9 @@ from align_data.data.meta import PairsMeta
 from align_data.engines.base import Engine, Shuffle
 from align_data.fetching import record
 from align_data.fetching.client import Policy
-from align_data.fetching.messages import judged, outcome
+from align_data.fetching.img2dataset_messages import judged, outcome
 from align_data.sources import img2dataset as shards
-from align_data.sources.img2dataset import Held
+from align_data.sources.img2dataset import StoredImage
 from align_data.sources.lists import Choice, Source, read, units
 from align_data.storage.image_formats import EXTENSIONS, sniff
 from align_data.storage.tables import Manifest, PartInfo, cut
@@ -38,7 +38,7 @@ _AHEAD = 32 * 2**20
 """Bytes that are read at once, but for a single image."""
 _UNITS, _UNIT_SHARDS = 1024, 100
 
-_FOUND = {
+_OUTCOMES = {
     "url_key": pl.UInt64,
     "pair_key": pl.UInt64,
     "url": pl.String,
@@ -82,7 +82,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Treatment:
     """What some shards say of how their images were treated."""
 
     resized: int = 0
@@ -98,20 +98,20 @@ def adopt(sources: Sequence[Source], choice: Choice, dataset: Dataset, engine: E
     if dataset.store.exists(FETCH):
         raise DatasetError(f"{dataset.store.url}: align-data fetch did not finish here; run it again first")
     run = _Run(dataset, pairs, sources, choice)
-    each = min(_UNIT_SHARDS, max(1, len(sources) // _UNITS))
-    todo = [range(first, min(first + each, len(sources))) for first in range(0, len(sources), each)]
+    step = min(_UNIT_SHARDS, max(1, len(sources) // _UNITS))
+    todo = [range(start, min(start + step, len(sources))) for start in range(0, len(sources), step)]
     splits = [int(key, 16) for key in pairs.meta.splits]
-    shuffle: Shuffle[range, _Seen, tuple[PartInfo, dict[str, int]]] = Shuffle(
-        prepare=lambda some, tick: _prepare(run, some, tick),
+    shuffle: Shuffle[range, _Treatment, tuple[PartInfo, dict[str, int]]] = Shuffle(
+        prepare=lambda numbers, tick: _prepare(run, numbers, tick),
         merge=_merge,
         split=lambda _: splits,
         write=lambda part, frames, tick: _part(run, part, frames, tick),
     )
     progress.say("the pairs are ingested; now their images")
-    seen, written = engine.shuffle(shuffle, todo, progress)
-    statuses = dict(sorted(sum((Counter(found) for _, found in written), Counter[str]()).items()))
-    adopted = Adopted(statuses, sum(some.resized for some in seen))
-    if any(some.decoded for some in seen):
+    treatments, written = engine.shuffle(shuffle, todo, progress)
+    statuses = dict(sorted(sum((Counter(counts) for _, counts in written), Counter[str]()).items()))
+    adopted = Adopted(statuses, sum(treatment.resized for treatment in treatments))
+    if any(treatment.decoded for treatment in treatments):
         progress.say(_treated(adopted.resized))
     dataset.images.commit([info for info, _ in written], record.meta(RUN, pairs, "all", Policy(), statuses))
     dataset.store.clear_work()
@@ -120,77 +120,87 @@ def adopt(sources: Sequence[Source], choice: Choice, dataset: Dataset, engine: E
 
 def _treated(resized: int) -> str:
     """Say what img2dataset has done to the images."""
-    done = f"img2dataset resized {resized:,} images" if resized else "img2dataset may have re-encoded the images"
-    return f"{done}: sizes, formats and hashes will be measured of the bytes that it stored, not of the originals"
+    treatment = f"img2dataset resized {resized:,} images" if resized else "img2dataset may have re-encoded the images"
+    return f"{treatment}: sizes, formats and hashes will be measured of the bytes that it stored, not of the originals"
 
 
-def _prepare(run: _Run, some: range, tick: Tick) -> Generator[pl.DataFrame, None, _Seen]:
+def _prepare(run: _Run, numbers: range, tick: Tick) -> Generator[pl.DataFrame, None, _Treatment]:
     """Yield what some shards know of their URLs."""
     resized = decoded = 0
-    for number in some:
+    for number in numbers:
         source = run.sources[number]
-        known = shards.samples(source)
-        resized, decoded = resized + int(known["resized"].sum()), decoded + int(known["decoded"].sum())
+        samples = shards.samples(source)
+        resized, decoded = resized + int(samples["resized"].sum()), decoded + int(samples["decoded"].sum())
         rows = _urls(source, run.choice)
         contents = shards.contents(source)
-        found = _beside(number, source, known, rows) if contents is None else _inside(number, known, rows, contents)
-        for done, frame in found:
+        outcomes = (
+            _beside(number, source, samples, rows) if contents is None else _inside(number, samples, rows, contents)
+        )
+        for count, frame in outcomes:
             if len(frame):
                 yield frame
-            tick(done)
-    return _Seen(resized, decoded)
+            tick(count)
+    return _Treatment(resized, decoded)
 
 
 def _urls(source: Source, choice: Choice) -> pl.DataFrame:
     """Return row and URL of what became pairs at ingest, by the same reading."""
-    good = [pair.clean(frame)[0].select("row", "url") for unit in units([source], choice)[0] for frame, _ in read(unit)]
-    return pl.concat(good) if good else pl.DataFrame(schema={"row": pl.Int64, "url": pl.String})
+    accepted = [
+        pair.clean(frame)[0].select("row", "url") for unit in units([source], choice)[0] for frame, _ in read(unit)
+    ]
+    return pl.concat(accepted) if accepted else pl.DataFrame(schema={"row": pl.Int64, "url": pl.String})
 
 
-def _beside(number: int, source: Source, known: pl.DataFrame, rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+def _beside(
+    number: int, source: Source, samples: pl.DataFrame, rows: pl.DataFrame
+) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield what a shard knows that has its bytes in a tar or a folder, and of how many rows."""
-    held = shards.held(source, known["key"])
-    places = [held.get(key) for key in known["key"]]
-    yield len(known), _found(number, known, rows, places, f"not among the bytes of {source.name}")
+    images = shards.images_beside(source, samples["key"])
+    places = [images.get(key) for key in samples["key"]]
+    yield len(samples), _outcomes(number, samples, rows, places, f"not among the bytes of {source.name}")
 
 
 def _inside(
-    number: int, known: pl.DataFrame, rows: pl.DataFrame, contents: Iterator[list[bytes | None]]
+    number: int, samples: pl.DataFrame, rows: pl.DataFrame, contents: Iterator[list[bytes | None]]
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield what a shard knows that has its bytes in its metadata, some rows at a time, and of how many rows."""
     at = 0
-    for some in contents:
-        held = [None if data is None else Held("", at + i, len(data), data) for i, data in enumerate(some)]
-        part = rows.filter(pl.col("row").is_between(at + 1, at + len(some)))
+    for contents_ in contents:
+        images = [
+            None if data is None else StoredImage("", at + i, len(data), data) for i, data in enumerate(contents_)
+        ]
+        part = rows.filter(pl.col("row").is_between(at + 1, at + len(contents_)))
         part = part.with_columns(pl.col("row") - at)
-        frame = _found(number, known[at : at + len(some)], part, held, "its bytes are null")
-        data = [some[row - 1] if status == "ok" else None for row, status in frame.select("row", "status").iter_rows()]
-        yield len(some), frame.with_columns(pl.col("row") + at, data=pl.Series("data", data, pl.Binary))
-        at += len(some)
+        frame = _outcomes(number, samples[at : at + len(contents_)], part, images, "its bytes are null")
+        data = [
+            contents_[row - 1] if status == "ok" else None for row, status in frame.select("row", "status").iter_rows()
+        ]
+        yield len(contents_), frame.with_columns(pl.col("row") + at, data=pl.Series("data", data, pl.Binary))
+        at += len(contents_)
 
 
-def _found(
-    number: int, known: pl.DataFrame, rows: pl.DataFrame, held: Sequence[Held | None], lost: str
+def _outcomes(
+    number: int, samples: pl.DataFrame, rows: pl.DataFrame, images: Sequence[StoredImage | None], lost: str
 ) -> pl.DataFrame:
-    """Return a row for each URL: what became of it, and where its bytes are; `row` counts the rows of `known`."""
+    """Return a row for each URL: what became of it, and where its bytes are; `row` counts the rows of `samples`."""
     columns: list[tuple[Any, ...]] = []
-    said = list(known.select("status", "error_message").iter_rows())
+    reports = list(samples.select("status", "error_message").iter_rows())
     for row in rows["row"]:
-        place = held[row - 1]
-        end = judged(outcome(*said[row - 1]), place, lost, MAX_IMAGE)
+        place = images[row - 1]
+        end = judged(outcome(*reports[row - 1]), place, lost, MAX_IMAGE)
         where: tuple[Any, ...] = (None,) * 4
         if place is not None and end.status == "ok":
             where = (sniff(place.head), place.path, place.offset, place.size)
         columns.append((end.status != "ok", end.status, end.reason, end.retryable, *where))
     names = ("worse", "status", "reason", "retryable", "format", "path", "offset", "size")
-    frame = pl.DataFrame(columns, {name: _FOUND[name] for name in names}, orient="row")
+    frame = pl.DataFrame(columns, {name: _OUTCOMES[name] for name in names}, orient="row")
     keyed = rows.with_columns(
         xxh3(pl.col("url")).alias("url_key"),
         xxh3(pl.concat_str("url", pl.lit("\0"))).alias("pair_key"),
         shard=pl.lit(number, pl.Int64),
         data=pl.lit(None, pl.Binary),
     )
-    return keyed.hstack(frame).select(pl.col(name).cast(kind) for name, kind in _FOUND.items())
+    return keyed.hstack(frame).select(pl.col(name).cast(kind) for name, kind in _OUTCOMES.items())
 
 
 def _merge(rows: pl.DataFrame) -> pl.DataFrame:
@@ -206,7 +216,7 @@ def _part(run: _Run, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> t
         tar = f"bytes/part-{part:05d}/{RUN:03d}-00000"
         # The tars appear before the part that names them.
         with table.writer(part, facts) as writer, TarWriter(run.dataset.store, tar) as tars:
-            for piece in cut(_stored(run, some, tars) for some in _in_order(run, part, frames)):
+            for piece in cut(_stored(run, whole, tars) for whole in _in_order(run, part, frames)):
                 writer.write(piece)
                 tick(len(piece))
     rows = sorted_rows(table, part, ["status"])
@@ -215,16 +225,16 @@ def _part(run: _Run, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> t
 
 def _in_order(run: _Run, part: int, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Yield what is known of a part's URLs in the order of `pairs`, in pieces."""
-    asked = image_urls(run.dataset, part, None)
-    wanted = asked.select("url", "key", name=names_of(asked["key"]))
+    urls = image_urls(run.dataset, part, None)
+    named = urls.select("url", "key", name=names_of(urls["key"]))
     at = 0
     for frame in frames:
-        last = f"{int(frame['url_key'][-1]):016x}"
-        stop = at + int(wanted["key"][at:].search_sorted(last, side="right"))
-        whole = with_images(wanted[at:stop], frame)
+        end = f"{int(frame['url_key'][-1]):016x}"
+        stop = at + int(named["key"][at:].search_sorted(end, side="right"))
+        whole = with_images(named[at:stop], frame)
         # All are there, unless a file was changed meanwhile; then fetch asks for them.
         whole = whole.with_columns(pl.col("status").fill_null("untried"), pl.col("retryable").fill_null(True))
-        yield from (whole[first : first + CHUNK] for first in range(0, len(whole), CHUNK))
+        yield from (whole[start : start + CHUNK] for start in range(0, len(whole), CHUNK))
         at = stop
 
 
@@ -245,27 +255,27 @@ def _stored(run: _Run, piece: pl.DataFrame, tars: TarWriter) -> pl.DataFrame:
 def _bodies(run: _Run, piece: pl.DataFrame) -> Iterator[bytes | None]:
     """Yield the bytes of each row, read some rows ahead."""
     rows = list(piece.select("shard", "status", "path", "offset", "size", "data").iter_rows())
-    first = ahead = 0
+    start = ahead = 0
     for number, (_, status, *_, size, _) in enumerate(rows):
         ahead += size if status == "ok" else 0
         if ahead > _AHEAD:
-            stop = max(number, first + 1)
-            yield from _read(run, rows[first:stop])
+            stop = max(number, start + 1)
+            yield from _read(run, rows[start:stop])
             ahead = sum(row[4] for row in rows[stop : number + 1] if row[1] == "ok")
-            first = stop
-    yield from _read(run, rows[first:])
+            start = stop
+    yield from _read(run, rows[start:])
 
 
 def _read(run: _Run, rows: Sequence[tuple[Any, ...]]) -> list[bytes | None]:
     """Return the bytes of some rows, as many at once as their file system can."""
-    found: list[bytes | None] = [row[5] for row in rows]
-    asked = [i for i, row in enumerate(rows) if row[1] == "ok" and row[5] is None]
-    for fs in {id(fs): fs for fs in (run.sources[rows[i][0]].fs for i in asked)}.values():
-        of = [i for i in asked if run.sources[rows[i][0]].fs is fs]
+    bodies: list[bytes | None] = [row[5] for row in rows]
+    unread = [i for i, row in enumerate(rows) if row[1] == "ok" and row[5] is None]
+    for fs in {id(fs): fs for fs in (run.sources[rows[i][0]].fs for i in unread)}.values():
+        of = [i for i in unread if run.sources[rows[i][0]].fs is fs]
         paths, starts, sizes = ([rows[i][column] for i in of] for column in (2, 3, 4))
         ends = [start + size for start, size in zip(starts, sizes, strict=True)]
         for i, data in zip(of, fs.cat_ranges(paths, starts, ends, on_error="return"), strict=True):
             if not isinstance(data, bytes) or len(data) != rows[i][4]:
                 raise InputError(f"{rows[i][2]} changed while it was being read; run the same command again")
-            found[i] = data
-    return found
+            bodies[i] = data
+    return bodies

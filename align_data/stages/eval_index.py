@@ -6,7 +6,8 @@ import errno
 import stat
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import polars as pl
 
 from align_data.common.errors import InputError
 from align_data.common.progress import Progress
-from align_data.common.workers import shared
+from align_data.common.workers.pool import StopCheck, WorkerPool
 from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.inspected import ImageChecks, Inspected
 from align_data.storage.contracts import contract
@@ -29,7 +30,7 @@ _SHARE = 256
 
 
 @dataclass
-class Index:
+class IndexResult:
     """What became of the files: how many images are in the index, and which could not be decoded."""
 
     images: int = 0
@@ -38,7 +39,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _InputImage:
     """An image of an input."""
 
     name: str
@@ -47,7 +48,7 @@ class _Found:
     """Why it cannot be read, if it has no place."""
 
 
-def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> Index:
+def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> IndexResult:
     """Write the pHashes of all images in folders, tars and files to a Parquet file.
 
     Raises InputError for an input that is not there or holds no image, and where no image can be decoded; an image
@@ -60,35 +61,32 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
             raise IsADirectoryError(errno.EISDIR, out)
     if not all(inputs):
         raise InputError("an input without a name; give folders, tars or image files")
-    found = _named([(given, item) for given in inputs for item in _found(Path(given))])
-    places = [(image.name, image.place) for image in found if image.place is not None]
+    images = _named([(source, item) for source in inputs for item in _images_of(Path(source))])
+    places = [(image.name, image.place) for image in images if image.place is not None]
     shares = [places[i : i + _SHARE] for i in range(0, len(places), _SHARE)]
-    seen: dict[int, list[Inspected]] = {}
+    inspected: dict[int, list[Inspected]] = {}
     with progress.step("eval-index", len(places), "images") as tick:
 
-        def look(numbers: Iterator[int], check: Callable[[], None]) -> None:
-            decoder = Decoder(Decoding(Store("/", own=False)))
-            try:
-                for number in numbers:
-                    items = [(place, ImageChecks(header=False)) for _, place in shares[number]]
-                    seen[number] = []
-                    for one in decoder.look(items, check):
-                        seen[number].append(one)
-                        tick(1, Counter([one.status]))
-            finally:
-                decoder.close()
+        def look(decoder: Decoder, number: int, check: StopCheck) -> None:
+            inspected[number] = []
+            for image in decoder.look([(place, ImageChecks(header=False)) for _, place in shares[number]], check):
+                inspected[number].append(image)
+                tick(1, Counter([image.status]))
 
-        shared(look, range(len(shares)), workers)
-    result = Index(skipped={image.name: image.lost for image in found if image.lost is not None})
+        pool: WorkerPool[int, Decoder] = WorkerPool(
+            workers, lambda _: closing(Decoder(Decoding(Store("/", own=False))))
+        )
+        pool.run(range(len(shares)), look)
+    result = IndexResult(skipped={image.name: image.lost for image in images if image.lost is not None})
     rows = []
-    for (name, _), one in zip(places, (s for number in range(len(shares)) for s in seen[number]), strict=True):
-        if one.phash is None:
-            result.skipped[name] = f"{one.status}: {one.reason}"
+    for (name, _), image in zip(places, (s for number in range(len(shares)) for s in inspected[number]), strict=True):
+        if image.phash is None:
+            result.skipped[name] = f"{image.status}: {image.reason}"
         else:
-            rows.append((name, one.phash))
+            rows.append((name, image.phash))
     if not rows:
         name, why = next(iter(result.skipped.items()))
-        raise InputError(f"none of the {len(found):,} images can be decoded; {name}: {why}")
+        raise InputError(f"none of the {len(images):,} images can be decoded; {name}: {why}")
     result.images = len(rows)
     _write(target, pl.DataFrame(rows, contract("evaluation").polars(), orient="row").sort("name"))
     return result
@@ -105,48 +103,48 @@ def _write(target: Path, rows: pl.DataFrame) -> None:
         writer.close({})
 
 
-def _named(found: Sequence[tuple[str, _Found]]) -> list[_Found]:
+def _named(images: Sequence[tuple[str, _InputImage]]) -> list[_InputImage]:
     """Return all images, each once; of those called alike in several inputs, each with its input's name before its."""
-    called = Counter(image.name for _, image in found)
+    counts = Counter(image.name for _, image in images)
     unlike = [
-        image if called[image.name] == 1 else _Found(f"{given}/{image.name}", image.place, image.lost)
-        for given, image in found
+        image if counts[image.name] == 1 else _InputImage(f"{source}/{image.name}", image.place, image.lost)
+        for source, image in images
     ]
     # A name of other bytes than UTF-8 is spelt out: it goes into a table.
-    shown = [replace(image, name=image.name.encode("utf-8", "backslashreplace").decode()) for image in unlike]
-    return list({(image.name, image.place): image for image in shown}.values())
+    encodable = [replace(image, name=image.name.encode("utf-8", "backslashreplace").decode()) for image in unlike]
+    return list({(image.name, image.place): image for image in encodable}.values())
 
 
-def _found(given: Path) -> list[_Found]:
+def _images_of(source: Path) -> list[_InputImage]:
     """Return the images of a folder, a tar or a single file; InputError if there is none."""
-    if given.is_dir():
-        there = [(path.relative_to(given).as_posix(), path) for path in sorted(given.rglob("*"))]
-        links = [name for name, path in there if path.is_symlink() and path.is_dir()]
-        items = [_Found(name, lost="is a link to a folder: give that folder too") for name in links]
-        items += [_file(name, path) for name, path in there if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
-    elif not given.is_file():
-        raise InputError(f"{given} does not exist; give folders, tars or image files")
-    elif given.suffix.lower() == ".tar":
-        items = [_Found(f"{given.name}/{name}", place) for name, place in _members(given)]
+    if source.is_dir():
+        files = [(path.relative_to(source).as_posix(), path) for path in sorted(source.rglob("*"))]
+        links = [name for name, path in files if path.is_symlink() and path.is_dir()]
+        items = [_InputImage(name, lost="is a link to a folder: give that folder too") for name in links]
+        items += [_file(name, path) for name, path in files if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
+    elif not source.is_file():
+        raise InputError(f"{source} does not exist; give folders, tars or image files")
+    elif source.suffix.lower() == ".tar":
+        items = [_InputImage(f"{source.name}/{name}", place) for name, place in _members(source)]
     else:
-        items = [_file(given.name, given)]
-        if items[0].place is not None and sniff(_head(given)) is None:
-            raise InputError(f"{given} is not an image{_packed(given)}; give folders, tars or image files")
+        items = [_file(source.name, source)]
+        if items[0].place is not None and sniff(_head(source)) is None:
+            raise InputError(f"{source} is not an image{_packed(source)}; give folders, tars or image files")
     if not items:
         raise InputError(
-            f"{given} holds no image; images are recognised by their endings: {', '.join(sorted(_SUFFIXES))}"
+            f"{source} holds no image; images are recognised by their endings: {', '.join(sorted(_SUFFIXES))}"
         )
     return items
 
 
-def _file(name: str, path: Path) -> _Found:
+def _file(name: str, path: Path) -> _InputImage:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return _Found(name, lost="is not a regular file")
+            return _InputImage(name, lost="is not a regular file")
         with path.open("rb"):
-            return _Found(name, Place(str(path.absolute()).lstrip("/"), 0, path.stat().st_size))
+            return _InputImage(name, Place(str(path.absolute()).lstrip("/"), 0, path.stat().st_size))
     except OSError as error:
-        return _Found(name, lost=f"cannot be read: {error.strerror}")
+        return _InputImage(name, lost=f"cannot be read: {error.strerror}")
 
 
 def _head(path: Path) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,8 @@ import polars as pl
 
 from align_data.common.errors import DatasetError, EngineError
 from align_data.common.progress import Progress, Tick
-from align_data.common.workers import Child, ChildDiedError, shared
+from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers.pool import StopCheck, WorkerPool
 from align_data.common.workers.values import plain
 from align_data.data.image_table import IMAGES, chunks, image_urls, names_of, sorted_rows, untried
 from align_data.data.layout import FETCH, Dataset
@@ -248,12 +249,9 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
     )
     saved = [time.monotonic()]
 
-    def fetch_some(shares: Iterator[Sequence[ChunkTask]], check: Callable[[], None]) -> None:
-        # Whoever writes to an object store needs this process's credentials for it.
-        remote = not run.settings.store.local
-        child = Child(run.handler, plain(settings), max_bytes=ANSWER, environment=remote)
+    def fetch_share(child: Child, share: Sequence[ChunkTask], check: StopCheck) -> None:
         try:
-            for answer in chain.from_iterable(replies(child, share) for share in shares):
+            for answer in replies(child, share):
                 check()
                 if time.monotonic() - saved[0] > _KEEP:
                     saved[0] = time.monotonic()
@@ -269,12 +267,15 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
             raise EngineError(
                 f"the process that fetches ended: {died.how}; finished work is kept, run the command again to continue"
             ) from None
-        finally:
-            child.close()
 
+    # Whoever writes to an object store needs this process's credentials for it.
+    remote = not run.settings.store.local
+    pool: WorkerPool[Sequence[ChunkTask], Child] = WorkerPool(
+        run.children, lambda _: closing(Child(run.handler, plain(settings), max_bytes=ANSWER, environment=remote))
+    )
     # A share each, as a crawl asks better the more URLs it can choose from.
     try:
-        shared(fetch_some, [share for i in range(run.children) if (share := tasks[i :: run.children])], run.children)
+        pool.run([share for i in range(run.children) if (share := tasks[i :: run.children])], fetch_share)
     finally:
         backoff.keep(store, log)
     return outcomes

@@ -77,15 +77,15 @@ def ingest(
     sources = find(inputs, but=inside)
     made_of = {
         "inputs": [source.identity for source in sources],
-        "columns": choice.given(),
+        "columns": choice.named(),
         "parts": asdict(parts),
     }
-    if reading.given():  # a dataset of before there were these options is the same still
-        made_of["reading"] = reading.given()
+    if reading.named():  # a dataset of before there were these options is the same still
+        made_of["reading"] = reading.named()
     modified = [source.modified for source in sources]
-    done = _done_before(dataset, made_of, sources, modified)
-    if done is not None:
-        return done
+    earlier = _done_before(dataset, made_of, sources, modified)
+    if earlier is not None:
+        return earlier
     todo, notes = units(sources, choice, reading)
     for note in notes:
         progress.say(note)
@@ -128,8 +128,8 @@ def _not_utf8(rows: int, reading: Reading) -> str:
 
 def _rows(todo: Sequence[Unit]) -> int | None:
     """Return how many rows there are; None where only reading tells."""
-    known = [unit.rows for unit in todo if unit.rows is not None]
-    return sum(known) if len(known) == len(todo) else None
+    counts = [unit.rows for unit in todo if unit.rows is not None]
+    return sum(counts) if len(counts) == len(todo) else None
 
 
 def _unit_rejects(dataset: Dataset) -> Table[Meta]:
@@ -168,11 +168,11 @@ def _done_before(
             )
         return Account(**{**manifest.meta.account.dump(), "already": True})
     names = ", ".join(i.name for i in before.meta.inputs[:3]) if before else "other inputs"
-    more = " and others" if before and len(before.meta.inputs) > 3 else ""
-    what = f"other inputs ({names}{more})" if before else names
+    further = " and others" if before and len(before.meta.inputs) > 3 else ""
+    contents = f"other inputs ({names}{further})" if before else names
     if before is not None and before.meta.dump()["inputs"] == made_of["inputs"]:
-        what = "these inputs read otherwise (--url-col, --text-col, --delimiter, --encoding, --multiline)"
-    raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {what}: choose another --out")
+        contents = "these inputs read otherwise (--url-col, --text-col, --delimiter, --encoding, --multiline)"
+    raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {contents}: choose another --out")
 
 
 def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str], contents: Sequence[str] | None) -> None:
@@ -182,16 +182,16 @@ def _begin(dataset: Dataset, made_of: dict[str, Any], modified: Sequence[str], c
     """
     store = dataset.store
     packages = {"align_data": __version__, "polars": pl.__version__, "pyarrow": pa.__version__}
-    wanted = checked({**packages, **made_of, "modified": list(modified), "contents": contents})
+    mark = checked({**packages, **made_of, "modified": list(modified), "contents": contents})
     begun = store.read_bytes(BEGUN)
     foreign = [name for name in store.names() if name not in (".lock", "_log", "_work")]
     if begun is None and foreign:
         raise DatasetError(f"{store.url} holds {foreign[0]}, and is not a dataset: choose an empty or a new --out")
-    if begun != wanted:
+    if begun != mark:
         for table in (dataset.pairs, dataset.rejected, _unit_rejects(dataset)):
             table.remove()
         store.clear_work()
-        store.write_bytes(BEGUN, wanted)
+        store.write_bytes(BEGUN, mark)
 
 
 def _prepare(
@@ -202,17 +202,17 @@ def _prepare(
     reasons, emptied = Counter[str](), Counter[str]()
     with ExitStack() as stack:
         writer: PartWriter | None = None
-        for good, bad in _cleaned(unit, emptied):
-            rows += len(good) + len(bad)
-            accepted += len(good)
-            size += pair.size(good)
-            reasons.update(bad["reason"].to_list())
-            if len(bad):
+        for accepted_rows, rejected_rows in _cleaned(unit, emptied):
+            rows += len(accepted_rows) + len(rejected_rows)
+            accepted += len(accepted_rows)
+            size += pair.size(accepted_rows)
+            reasons.update(rejected_rows["reason"].to_list())
+            if len(rejected_rows):
                 writer = writer or stack.enter_context(rejected.writer(number, {}))
-                writer.write(bad.select(pl.lit(unit.source.name).alias("source"), "row", "reason", "detail"))
-            if len(good):
-                yield pair.keyed(good, declared)
-            tick(len(good) + len(bad))
+                writer.write(rejected_rows.select(pl.lit(unit.source.name).alias("source"), "row", "reason", "detail"))
+            if len(accepted_rows):
+                yield pair.keyed(accepted_rows, declared)
+            tick(len(accepted_rows) + len(rejected_rows))
     return _UnitAccount(rows, accepted, size, reasons, emptied)
 
 
@@ -231,10 +231,10 @@ def example(dataset: Dataset, account: Account) -> Rejected | None:
     manifest = dataset.rejected.committed()
     if not account.reasons or manifest is None:
         return None
-    most = max(account.reasons, key=lambda reason: account.reasons[reason])
+    frequent = max(account.reasons, key=lambda reason: account.reasons[reason])
     for part in range(len(manifest.parts)):
         for piece in dataset.rejected.pieces(part, ["source", "row", "reason", "detail"]):
-            for row in piece.filter(pl.col("reason") == most).head(1).iter_rows():
+            for row in piece.filter(pl.col("reason") == frequent).head(1).iter_rows():
                 return Rejected(*row)
     return None
 
@@ -244,11 +244,13 @@ def _cleaned(unit: Unit, emptied: Counter[str]) -> Iterator[tuple[pl.DataFrame, 
     waiting: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     rows = size = 0
     for frame, rejects in read(unit):
-        good, bad = pair.clean(frame)
+        accepted, rejected = pair.clean(frame)
         emptied.update(rejects.emptied)
-        early = pl.DataFrame({"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, bad.schema)
-        waiting.append((good, pl.concat([early, bad]).sort("row") if len(early) else bad))
-        rows, size = rows + len(frame) + len(rejects.rows), size + pair.size(good, pair.DECLARED)
+        early = pl.DataFrame(
+            {"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, rejected.schema
+        )
+        waiting.append((accepted, pl.concat([early, rejected]).sort("row") if len(early) else rejected))
+        rows, size = rows + len(frame) + len(rejects.rows), size + pair.size(accepted, pair.DECLARED)
         if rows > PIECE_ROWS // 2 or size > PIECE_BYTES // 4:
             yield _joined(waiting)
             waiting, rows, size = [], 0, 0
@@ -259,7 +261,7 @@ def _cleaned(unit: Unit, emptied: Counter[str]) -> Iterator[tuple[pl.DataFrame, 
 def _joined(waiting: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
     if len(waiting) == 1:
         return waiting[0]
-    return pl.concat([good for good, _ in waiting]), pl.concat([bad for _, bad in waiting])
+    return pl.concat([accepted for accepted, _ in waiting]), pl.concat([rejected for _, rejected in waiting])
 
 
 def _split(accounts: Sequence[_UnitAccount], parts: Parts) -> list[int]:

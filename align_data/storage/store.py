@@ -22,7 +22,7 @@ from align_data.common.errors import DatasetError, OutputError
 from align_data.storage import confined
 from align_data.storage.confined import UNFINISHED
 
-__all__ = ["HIDDEN", "TABLES", "UNFINISHED", "Store", "make_work", "writing"]
+__all__ = ["HIDDEN", "TABLES", "UNFINISHED", "Store", "make_work", "sha256_of", "writing"]
 
 TABLES = (
     *("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*"),
@@ -33,7 +33,7 @@ TABLES = (
 HIDDEN = ("_", ".")
 """Names that begin so are not data: readers of Parquet folders pass them over."""
 _WORK = re.compile(
-    r"(?:exchange|shuffle|img2dataset)-[a-z0-9_]{8}/.+|tmp[a-z0-9_]{8}|connections|hosts(?:-[0-9a-f]{32})?\.log"
+    r"(?:exchange|shuffle|fetcher)-[a-z0-9_]{8}/.+|tmp[a-z0-9_]{8}|connections|hosts(?:-[0-9a-f]{32})?\.log"
 )
 """What is in a work folder."""
 
@@ -232,6 +232,15 @@ class Store:
                 for name in self.names(folder):
                     if UNFINISHED.fullmatch(name):
                         self.remove(f"{folder}/{name}".lstrip("/"))
+
+
+def sha256_of(store: Store, name: str) -> str | None:
+    """Return the SHA-256 of a file, None if it is not there."""
+    try:
+        with store.read(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _private() -> str:

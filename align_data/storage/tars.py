@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from align_data.common.errors import DatasetError
 from align_data.storage import names
@@ -22,6 +24,16 @@ BLOCK = tarfile.BLOCKSIZE
 """What headers and content begin at multiples of."""
 _COPY = 2**20
 DAMAGED = "the dataset is damaged: put the file back, or remove its folders images, content and bytes and fetch again"
+
+
+class TarMember(NamedTuple):
+    """A member of a tar: where its headers begin, where its bytes lie, and where the next member may begin."""
+
+    name: str
+    start: int
+    data: int
+    size: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -193,3 +205,29 @@ def _is_header(block: bytes, size: int) -> bool:
     except tarfile.HeaderError:
         return False
     return regular(member) and member.size == size
+
+
+def members(store: Store, tar: str, form: names.NamePattern) -> list[TarMember]:
+    """Return the members of a tar; DatasetError if it is broken, or holds what we never write."""
+    try:
+        with store.read(tar) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            listed = []
+            for m in archive:
+                form.check(m.name, store.path(tar))
+                if not regular(m) or m.offset_data != m.offset + BLOCK:
+                    raise tarfile.ReadError(f"{m.name} is not a plain file")
+                listed.append(TarMember(m.name, m.offset, m.offset_data, m.size, m.offset_data + whole(m.size)))
+            if not ended(file, archive.offset):
+                raise tarfile.ReadError(f"there is no end at byte {archive.offset:,}")
+            return listed
+    except (tarfile.TarError, OSError) as error:
+        raise DatasetError(f"cannot read {store.path(tar)}: {error}; it is damaged") from error
+
+
+def copy_members(store: Store, tar: str, kept: Sequence[TarMember], path: str) -> None:
+    """Write some members of a tar, byte for byte, into a file as a tar of their own."""
+    with store.read(tar) as source, Path(path).open("wb") as target:
+        for member in kept:
+            source.seek(member.start)
+            copy(source, target, member.end - member.start)
+        target.write(ending(target.tell()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from align_data.common.errors import InputError, nearest
+from align_data.common.user_files import read_lines
 
 TEMPLATES = ("a photo of a {}",)
 """Where none are given."""
@@ -41,14 +42,8 @@ def read_templates(file: str) -> tuple[str, ...]:
     return templates
 
 
-def _lines(file: str, kind: str) -> tuple[str, ...]:
-    try:
-        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read the {kind} in {file}: it is not UTF-8") from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the {kind} in {file}: {getattr(error, 'strerror', None) or error}") from error
-    return tuple(line.strip() for line in lines if line.strip())
+def _lines(file: str, what: str) -> tuple[str, ...]:
+    return tuple(line for _, line in read_lines(file, f"the {what} in"))
 
 
 def read_labels(file: str) -> dict[str, str]:

@@ -11,11 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
 from typing import Any, TypeVar
 
 from align_data.common.errors import AlignDataError, arrived
@@ -33,8 +30,6 @@ _PASSED_ON = (
 )
 _KEPT_PREFIXES = ("LC_", "ALIGN_DATA_")
 """What of the environment a child needs to work: all else may be a secret."""
-BLINK = 0.2
-"""Seconds of a wait: with Polars loaded an interrupt does not end one, and is only seen between two."""
 _BOOT = "from align_data.common.workers.serving import serve; serve()"
 _IMPORT_SECONDS = 600.0
 """What a child may take to import what it needs, where its questions have a limit."""
@@ -60,10 +55,6 @@ class ChildDiedError(AlignDataError):
     def slow(self) -> bool:
         """Whether it ran out of time."""
         return self.how in (signal.SIGALRM.name, signal.SIGXCPU.name, SILENT)
-
-
-class _StoppedError(AlignDataError):
-    """Another thread failed, so this one ends too."""
 
 
 class Child:
@@ -183,49 +174,3 @@ def _environment(*, whole: bool) -> dict[str, str]:
     path = os.pathsep.join(p for p in sys.path if p)
     # One process, one core: what is parallel are the processes.
     return {**passed, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": path}
-
-
-def shared(function: Callable[[Iterator[T], Callable[[], None]], None], items: Sequence[T], workers: int) -> None:
-    """Call `function(items, check)` in so many threads at once, which take the items from each other.
-
-    The first failure ends the others: `check`, to be called now and then, raises where another has failed.
-    """
-    failed, lock, remaining = threading.Event(), threading.Lock(), iter(items)
-
-    def check() -> None:
-        if failed.is_set():
-            raise _StoppedError("another child process failed")
-
-    def mine() -> Iterator[T]:
-        while True:
-            with lock:
-                item = list(islice(remaining, 1))
-            if not item:
-                return
-            yield item[0]
-
-    def call() -> None:
-        try:
-            function(mine(), check)
-        except BaseException:
-            failed.set()
-            raise
-
-    if not items:
-        return
-    with ThreadPoolExecutor(min(workers, len(items))) as pool:
-        futures = [pool.submit(call) for _ in range(min(workers, len(items)))]
-        try:
-            _await(futures)
-        except BaseException:
-            failed.set()
-            raise
-
-
-def _await(futures: Sequence[Future[None]]) -> None:
-    """Wait for all; raise the error that came first, if any did."""
-    while wait(futures, timeout=BLINK).not_done:
-        pass
-    errors = [error for future in futures if (error := future.exception())]
-    for error in sorted(errors, key=lambda e: isinstance(e, _StoppedError)):
-        raise error

@@ -28,11 +28,11 @@ from align_data.fetching.client import OPT_OUTS, Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.img2dataset.opener import opener
-from align_data.fetching.messages import judged, outcome
+from align_data.fetching.img2dataset_messages import judged, outcome
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.worker import ChunkTask, FetchSettings, Row, make_room, send_rows, store
 from align_data.sources import img2dataset as shards
-from align_data.sources.img2dataset import Held
+from align_data.sources.img2dataset import StoredImage
 from align_data.sources.lists import Source, find
 from align_data.storage.store import make_work
 
@@ -115,16 +115,16 @@ def handler(setup: Any) -> Handler:
     settings = of(FetchSettings, setup)
     make_room(settings.limits.in_process)
 
-    def fetch(given: Any, send: Send) -> None:
-        tasks = of(tuple[ChunkTask, ...], given)
-        for first in range(0, len(tasks), _TOGETHER):
-            _fetch(settings, tasks[first : first + _TOGETHER], send)
+    def fetch(message: Any, send: Send) -> None:
+        tasks = of(tuple[ChunkTask, ...], message)
+        for start in range(0, len(tasks), _TOGETHER):
+            _fetch(settings, tasks[start : start + _TOGETHER], send)
 
     return fetch
 
 
 def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send) -> None:
-    with tempfile.TemporaryDirectory(prefix="img2dataset-", dir=make_work(settings.store.work)) as folder:
+    with tempfile.TemporaryDirectory(prefix="fetcher-", dir=make_work(settings.store.work)) as folder:
         lists, out = Path(folder) / "lists", Path(folder) / "out"
         for path in (lists, out):
             path.mkdir()
@@ -132,12 +132,12 @@ def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send) -> N
             pl.DataFrame({"url": task.urls}, {"url": pl.String}).write_parquet(lists / f"{number:05d}.parquet")
         download(settings.policy, settings.limits, lists, out, max(len(task.urls) for task in tasks))
         names, _ = shards.finished([str(out)])
-        made = find(names)
-        if len(made) < len(tasks):
+        finished = find(names)
+        if len(finished) < len(tasks):
             raise EngineError(
-                f"img2dataset finished {len(made)} of {len(tasks)} shards; run the command again to continue"
+                f"img2dataset finished {len(finished)} of {len(tasks)} shards; run the command again to continue"
             )
-        for task, source in zip(tasks, made, strict=True):
+        for task, source in zip(tasks, finished, strict=True):
             rows = _taken(settings, task, source)
             send(dict(Counter(row.status for row in rows)))
             send_rows(send, task.number, rows)
@@ -145,17 +145,17 @@ def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send) -> N
 
 def _taken(settings: FetchSettings, task: ChunkTask, source: Source) -> list[Row]:
     """Store what one shard has of a chunk's URLs; return their rows."""
-    known = shards.samples(source)
-    held = shards.held(source, known["key"])
+    samples = shards.samples(source)
+    images = shards.images_beside(source, samples["key"])
     urls = pl.read_parquet(source.path, columns=["url"])["url"]
-    ends: dict[str, tuple[Outcome, Held | None]] = {}
-    for url, key, status, message in zip(urls, *known.select("key", "status", "error_message"), strict=True):
-        place = held.get(key)
-        said, policy = outcome(status, message), settings.policy
-        end = judged(said, place, "not in img2dataset's tar", policy.max_bytes, policy.formats)
+    ends: dict[str, tuple[Outcome, StoredImage | None]] = {}
+    for url, key, status, message in zip(urls, *samples.select("key", "status", "error_message"), strict=True):
+        place = images.get(key)
+        reported, policy = outcome(status, message), settings.policy
+        end = judged(reported, place, "not in img2dataset's tar", policy.max_bytes, policy.formats)
         ends[url] = (end, place if end.status == "ok" else None)
     lost = (Outcome("connect", "img2dataset lost it"), None)
-    found = [ends.get(url, lost) for url in task.urls]
-    places = {number: (place.offset, place.size) for number, (_, place) in enumerate(found) if place is not None}
+    outcomes = [ends.get(url, lost) for url in task.urls]
+    places = {number: (place.offset, place.size) for number, (_, place) in enumerate(outcomes) if place is not None}
     with Path(source.path).with_suffix(".tar").open("rb") as tar:
-        return store(settings, task, FetchedChunk(task.number, [end for end, _ in found], tar, places))
+        return store(settings, task, FetchedChunk(task.number, [end for end, _ in outcomes], tar, places))

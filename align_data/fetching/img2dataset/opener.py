@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from align_data.fetching.chunked_body import NoChunkError
 from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_out, succeeds
 from align_data.fetching.guard import Guard
-from align_data.fetching.messages import ours
+from align_data.fetching.img2dataset_messages import ours
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.response_body import ResponseBody
 from align_data.fetching.response_head import Head, NoHeadError

@@ -55,13 +55,13 @@ class _Buffer:
                 self.size, self._codec = stored.size - 8, None
         stream = file.get_stream(self._offset, stored.size - (self._offset - stored.offset))
         self._stream = stream if self._codec is None else pa.CompressedInputStream(stream, self._codec)
-        self._left = self.size
+        self._remaining = self.size
         self._whole: Any = None
 
     def take(self, size: int) -> bytes:
         """Return the next bytes."""
-        self._left -= size
-        data = bytes(self._stream.read(size)) if self._left >= 0 else b""
+        self._remaining -= size
+        data = bytes(self._stream.read(size)) if self._remaining >= 0 else b""
         if len(data) < size:
             raise DamagedError("the values of a column extend past the end of their buffer")
         return data
@@ -247,8 +247,8 @@ class _Views:
         for number in np.unique(apart[:, 2]):
             if not 0 <= number < len(self._values):
                 raise DamagedError("a value lies in a missing buffer")
-            here = apart[apart[:, 2] == number].astype(np.int64)
-            yield int(number), int(here[:, 3].min()), int((here[:, 3] + here[:, 0]).max())
+            own = apart[apart[:, 2] == number].astype(np.int64)
+            yield int(number), int(own[:, 3].min()), int((own[:, 3] + own[:, 0]).max())
 
     def take(self, rows: int) -> pa.Array | list[Value]:
         views = self._next(rows)

@@ -76,12 +76,12 @@ def opened(file: Any) -> ArrowFile:
         schema, table = pa.ipc.open_file(file).schema, footer.table(1)
         return _arrow_file(schema, table, _named(file, footer, start))
     stream = _stream(file, size)
-    first = next(stream, None)
-    if first is None or first.kind != SCHEMA:
+    schema_message = next(stream, None)
+    if schema_message is None or schema_message.kind != SCHEMA:
         raise DamagedError("it does not begin with a schema")
-    length = len(first.metadata).to_bytes(4, "little")
-    schema = pa.ipc.read_schema(pa.BufferReader(_MARK + length + first.metadata))
-    return _arrow_file(schema, first.header, stream)
+    length = len(schema_message.metadata).to_bytes(4, "little")
+    schema = pa.ipc.read_schema(pa.BufferReader(_MARK + length + schema_message.metadata))
+    return _arrow_file(schema, schema_message.header, stream)
 
 
 def _arrow_file(schema: pa.Schema, table: FlatTable | None, messages: Iterator[ArrowMessage]) -> ArrowFile:

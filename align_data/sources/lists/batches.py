@@ -33,7 +33,7 @@ DETAIL = 200
 
 @dataclass
 class Rejects:
-    """Rows that are no pair, and why."""
+    """Rows that did not become pairs, and why."""
 
     rows: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -47,12 +47,12 @@ class Rejects:
         self.reasons.append(reason)
         self.details.append(detail[:DETAIL])
 
-    def extend(self, other: Rejects) -> None:
+    def extend(self, rejects: Rejects) -> None:
         """Add the rows of another."""
-        self.rows += other.rows
-        self.reasons += other.reasons
-        self.details += other.details
-        self.emptied += other.emptied
+        self.rows += rejects.rows
+        self.reasons += rejects.reasons
+        self.details += rejects.details
+        self.emptied += rejects.emptied
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Batch:
 def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
     """Return the batch as a frame of text and size columns; rows whose URL or text is not UTF-8 go to `rejects`."""
     columns = {name: _stored(column, name) for name, column in batch.columns.items()}
-    bad: set[int] = set()
+    rejected: set[int] = set()
     for name, column in columns.items():
         invalid = _invalid(column)
         if invalid and name not in NEEDED:  # a pair is not worse for it
@@ -74,14 +74,14 @@ def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
             rejects.emptied[name] += len(invalid)
             continue
         for place, value in invalid:
-            if place not in bad:
-                shown = value.decode("utf-8", "backslashreplace")
-                rejects.add(int(batch.rows[place]), "invalid_utf8", f"{name}: {shown}")
-            bad.add(place)
+            if place not in rejected:
+                text = value.decode("utf-8", "backslashreplace")
+                rejects.add(int(batch.rows[place]), "invalid_utf8", f"{name}: {text}")
+            rejected.add(place)
     rows = np.asarray(batch.rows, dtype=np.int64)
-    if bad:
+    if rejected:
         keep = np.ones(len(rows), dtype=bool)
-        keep[list(bad)] = False
+        keep[list(rejected)] = False
         rows = rows[keep]
         columns = {name: column.filter(pa.array(keep)) for name, column in columns.items()}
     plain = {n: _text(c) if COLUMNS[n] == pl.String or is_text(c.type) else c for n, c in columns.items()}
@@ -135,7 +135,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _invalid(column: pa.Array) -> list[tuple[int, bytes]]:
-    """Return position and bytes of the values that are no UTF-8."""
+    """Return position and bytes of the values that are not UTF-8."""
     if not is_text(column.type):
         return []
     column = column.cast(pa.large_binary())

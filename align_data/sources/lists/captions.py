@@ -27,15 +27,15 @@ def spread(batch: pa.RecordBatch, column: str) -> Iterator[pa.RecordBatch]:
     lists = batch.column(column)
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     row = np.repeat(np.arange(len(lengths)), np.maximum(lengths, 1))
-    there = np.repeat(lengths > 0, np.maximum(lengths, 1))
-    place = np.cumsum(there) - 1
+    present = np.repeat(lengths > 0, np.maximum(lengths, 1))
+    place = np.cumsum(present) - 1
     texts = lists.flatten()
-    others = batch.drop_columns([column])
-    step = max(1, _PIECE // (1 + _largest(others)))
-    for first in range(0, max(1, len(row)), step):
-        stop = first + step
-        taken = others.take(pa.array(row[first:stop]))
-        values = texts.take(pa.array(place[first:stop], mask=~there[first:stop]))
+    remaining = batch.drop_columns([column])
+    step = max(1, _PIECE // (1 + _largest(remaining)))
+    for start in range(0, max(1, len(row)), step):
+        stop = start + step
+        taken = remaining.take(pa.array(row[start:stop]))
+        values = texts.take(pa.array(place[start:stop], mask=~present[start:stop]))
         yield taken.append_column(column, values)
 
 

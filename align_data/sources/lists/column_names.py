@@ -42,7 +42,7 @@ class Choice:
     url: str | None = None
     alt_text: str | None = None
 
-    def given(self) -> dict[str, str]:
+    def named(self) -> dict[str, str]:
         """Return the columns that were named."""
         return {role: name for role, name in (("url", self.url), ("alt_text", self.alt_text)) if name}
 
@@ -61,13 +61,15 @@ def usual(columns: Sequence[str]) -> dict[str, str]:
 
     Of several that are alike the first is taken, one without brackets before one with.
     """
-    there: dict[str, str] = {}
+    by_folded: dict[str, str] = {}
     for name in sorted(columns, key=lambda name: _BRACKETS.search(name.strip()) is not None):
-        there.setdefault(_folded(name), name)
+        by_folded.setdefault(_folded(name), name)
     exact = {name.lower(): name for name in reversed(columns)}
-    there |= {_folded(name): exact[name] for name in exact if any(name in names for names in NAMES.values())}
-    found = {role: next((there[name] for name in names if name in there), None) for role, names in _FOLDED.items()}
-    return {role: name for role, name in found.items() if name is not None}
+    by_folded |= {_folded(name): exact[name] for name in exact if any(name in names for names in NAMES.values())}
+    matches = {
+        role: next((by_folded[name] for name in names if name in by_folded), None) for role, names in _FOLDED.items()
+    }
+    return {role: name for role, name in matches.items() if name is not None}
 
 
 def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[str, str], str]:
@@ -75,18 +77,18 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
 
     Raises InputError if the URL or the text is not found, or a column that the user named.
     """
-    found = {}
+    roles = {}
     names = usual(columns)
     for role in NAMES:
-        named = choice.given().get(role)
+        named = choice.named().get(role)
         if named is not None and named not in columns:
-            there = ", ".join(columns)
-            raise InputError(f"{where} has no column {named}{nearest(named, columns)}; it has: {there}")
+            listing = ", ".join(columns)
+            raise InputError(f"{where} has no column {named}{nearest(named, columns)}; it has: {listing}")
         if named or role in names:
-            found[role] = named or names[role]
-            if columns.count(found[role]) > 1:
-                raise InputError(f"{where} has {columns.count(found[role])} columns named {found[role]}: keep one")
-    missing = [role for role in NEEDED if role not in found]
+            roles[role] = named or names[role]
+            if columns.count(roles[role]) > 1:
+                raise InputError(f"{where} has {columns.count(roles[role])} columns named {roles[role]}: keep one")
+    missing = [role for role in NEEDED if role not in roles]
     if missing:
         option = {"url": "--url-col", "alt_text": "--text-col"}
         usual_names = "; ".join(f"{role} is usually called {', '.join(NAMES[role])}" for role in missing)
@@ -94,7 +96,7 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
             f"{where}: no column found for {' and '.join(missing)}; it has: {', '.join(columns) or 'none'}; "
             f"{usual_names}; name yours with {' and '.join(option[role] for role in missing)}{_separator(columns)}"
         )
-    return found, _said(found, columns, choice)
+    return roles, _sentence(roles, columns, choice)
 
 
 def _separator(columns: Sequence[str]) -> str:
@@ -103,23 +105,25 @@ def _separator(columns: Sequence[str]) -> str:
     return f" (its fields seem to be separated by {name}: --delimiter)" if name else ""
 
 
-def _said(found: Mapping[str, str], columns: Sequence[str], choice: Choice) -> str:
+def _sentence(roles: Mapping[str, str], columns: Sequence[str], choice: Choice) -> str:
     """Say which columns are taken, and which others would fit the URL and the text."""
-    taken = ", ".join(name if role == name else f"{role} from {name}" for role, name in found.items())
-    others = [
+    taken = ", ".join(name if role == name else f"{role} from {name}" for role, name in roles.items())
+    alternatives = [
         column
         for role in NEEDED
-        if role not in choice.given()
+        if role not in choice.named()
         for column in columns
-        if _folded(column) in _FOLDED[role] and column != found[role]
+        if _folded(column) in _FOLDED[role] and column != roles[role]
     ]
-    return f"columns: {taken}" + (f" (not {', '.join(others)}: --url-col and --text-col choose)" if others else "")
+    return f"columns: {taken}" + (
+        f" (not {', '.join(alternatives)}: --url-col and --text-col choose)" if alternatives else ""
+    )
 
 
 def knows(columns: Sequence[str], choice: Choice) -> bool:
     """Tell whether some of these look like column names: ours, the usual ones or the user's."""
-    wanted = {name for role in NEEDED for name in _FOLDED[role]}
-    return any(_folded(name) in wanted or name in choice.given().values() for name in columns)
+    names = {name for role in NEEDED for name in _FOLDED[role]}
+    return any(_folded(name) in names or name in choice.named().values() for name in columns)
 
 
 def by_value(rows: Sequence[Sequence[str]]) -> dict[str, int] | None:

@@ -23,14 +23,14 @@ _LATIN = "latin-1"
 
 
 @dataclass(frozen=True)
-class Block:
-    """The lines from `first` to before `behind`; `records` are those that are not rows by themselves.
+class CsvBlock:
+    """The lines from `start` to before `behind`; `records` are those that are not rows by themselves.
 
     `row` is the number of its first row.
     """
 
     lines: Lines
-    first: int
+    start: int
     behind: int
     records: Sequence[Record]
     row: int
@@ -40,12 +40,12 @@ class Block:
         """Return the number of each line's row, and which lines are rows by themselves."""
         lines = self.lines
         alone = lines.ends[: self.behind] > lines.starts[: self.behind]
-        alone[: self.first] = False
+        alone[: self.start] = False
         begins = alone.copy()
         for record in self.records:
-            alone[record.first : record.last + 1] = False
-            begins[record.first : record.last + 1] = False
-            begins[record.first] = True
+            alone[record.start : record.end + 1] = False
+            begins[record.start : record.end + 1] = False
+            begins[record.start] = True
         return self.row - 1 + np.cumsum(begins), alone
 
     @property
@@ -62,15 +62,15 @@ class Block:
         rejects = Rejects()
         names = sorted({str(place) for place in columns.values()}, key=int)
         parsed, rows = self._parsed(numbers[alone], names, width, delimiter, quotes, rejects)
-        good = [record for record in self.records if not record.wrong]
+        whole = [record for record in self.records if not record.fault]
         for record in self.records:
-            if record.wrong:
-                text = self.lines.data[self.lines.starts[record.first] : self.lines.ends[record.last]]
-                shown = f"{record.wrong}: {text.decode('utf-8', 'backslashreplace')}"
-                rejects.add(int(numbers[record.first]), "bad_row", shown)
-        if good:
-            read = {name: pa.array([record.fields[int(name)] for record in good], pa.binary()) for name in names}
-            rows = np.append(rows, numbers[[record.first for record in good]])
+            if record.fault:
+                text = self.lines.data[self.lines.starts[record.start] : self.lines.ends[record.end]]
+                detail = f"{record.fault}: {text.decode('utf-8', 'backslashreplace')}"
+                rejects.add(int(numbers[record.start]), "bad_row", detail)
+        if whole:
+            read = {name: pa.array([record.fields[int(name)] for record in whole], pa.binary()) for name in names}
+            rows = np.append(rows, numbers[[record.start for record in whole]])
             order = np.argsort(rows)
             parsed = {name: pa.concat_arrays([parsed[name], read[name]]).take(order) for name in names}
             rows = rows[order]
@@ -107,20 +107,20 @@ class Block:
         )
         if len(table) + len(ragged) != len(numbers):
             raise InputError(f"{len(numbers):,} lines of a list were read as {len(table) + len(ragged):,} rows")
-        for bad in ragged:
-            text = bad.text.encode(encoding).decode("utf-8", "backslashreplace")
-            fields = f"{bad.actual_columns} fields, not {bad.expected_columns}"
-            rejects.add(int(numbers[bad.number - 1]), "bad_row", f"{fields}: {text}")
+        for ragged_row in ragged:
+            text = ragged_row.text.encode(encoding).decode("utf-8", "backslashreplace")
+            fields = f"{ragged_row.actual_columns} fields, not {ragged_row.expected_columns}"
+            rejects.add(int(numbers[ragged_row.number - 1]), "bad_row", f"{fields}: {text}")
         columns = {name: table.column(name).combine_chunks() for name in names}
         if encoding == _LATIN:
             columns = {name: _bytes(column) for name, column in columns.items()}
-        return columns, np.delete(numbers, [bad.number - 1 for bad in ragged])
+        return columns, np.delete(numbers, [ragged_row.number - 1 for ragged_row in ragged])
 
     def _body(self) -> bytes:
         """Return the lines that are rows by themselves, and blank ones."""
-        lines, edges = self.lines, [self.first]
+        lines, edges = self.lines, [self.start]
         for record in self.records:
-            edges += [record.first, record.last + 1]
+            edges += [record.start, record.end + 1]
         edges.append(self.behind)
         if not len(lines):
             return b""

@@ -26,21 +26,21 @@ _URL = re.compile(rb'[\s"]*(?:[a-z][a-z0-9+.-]*:)?//\S', re.IGNORECASE)
 
 
 class RunsOnError(Exception):
-    """A value runs from line `first` to `last` over lines that look like rows, such as `sample`."""
+    """A value runs from line `start` to `end` over lines that look like rows, such as `sample`."""
 
-    def __init__(self, first: int, last: int, sample: int | None) -> None:
-        super().__init__(first, last, sample)
-        self.first, self.last, self.sample = first, last, sample
+    def __init__(self, start: int, end: int, sample: int | None) -> None:
+        super().__init__(start, end, sample)
+        self.start, self.end, self.sample = start, end, sample
 
 
 @dataclass(frozen=True)
 class Record:
-    """What became of the lines from `first` to `last`: the fields of a row, or what is wrong with it."""
+    """What became of the lines from `start` to `end`: the fields of a row, or what is wrong with it."""
 
-    first: int
-    last: int
+    start: int
+    end: int
     fields: list[bytes]
-    wrong: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class _Parsed:
 
 @dataclass(frozen=True)
 class _Window:
-    """The lines from `first` to before `behind` in which the end of a row is looked for."""
+    """The lines from `start` to before `behind` in which the end of a row is looked for."""
 
     lines: Lines
-    first: int
+    start: int
     behind: int
     limit: int
     """Where the last of them ends."""
-    more: bool
+    unfinished: bool
     """Whether what follows has yet to be read."""
 
-    def last(self, parsed: _Parsed) -> int:
+    def end(self, parsed: _Parsed) -> int:
         """Return the line that a whole row ends on."""
         return self.lines.at(parsed.ends[-1])
 
@@ -82,13 +82,13 @@ class Grammar:
     url: int | None = None
     multiline: bool | None = None
 
-    def scan(self, lines: Lines, first: int, final: bool) -> tuple[list[Record], int]:
-        """Read the rows that need care, from line `first`; return them, and how many lines of the block are done.
+    def scan(self, lines: Lines, start: int, final: bool) -> tuple[list[Record], int]:
+        """Read the rows that need care, from line `start`; return them, and how many lines of the block are done.
 
         Each line outside of them is a row. Raises RunsOnError.
         """
         records: list[Record] = []
-        free = first
+        free = start
         for number in _irregular(lines, self.delimiter):
             if number < free:
                 continue
@@ -96,46 +96,46 @@ class Grammar:
             if record is None:
                 return records, number
             records.append(record)
-            free = record.last + 1
+            free = record.end + 1
         return records, len(lines)
 
-    def record(self, lines: Lines, first: int, final: bool) -> Record | None:
+    def record(self, lines: Lines, start: int, final: bool) -> Record | None:
         """Read the row that begins on a line; None if it may end behind the block."""
         span = {None: LONGEST, True: len(lines), False: 1}[self.multiline]
-        behind = min(first + span, len(lines))
-        cut = behind == len(lines) and self.multiline is not False and (self.multiline or behind < first + span)
-        window = _Window(lines, first, behind, int(lines.ends[behind - 1]), bool(cut) and not final)
+        behind = min(start + span, len(lines))
+        cut = behind == len(lines) and self.multiline is not False and (self.multiline or behind < start + span)
+        window = _Window(lines, start, behind, int(lines.ends[behind - 1]), bool(cut) and not final)
         parsed = self._parse(window, *_DOUBLED)
         if self._fits(parsed, window):
-            return Record(first, window.last(parsed), parsed.fields)
-        if window.more and parsed.stuck == window.limit:
+            return Record(start, window.end(parsed), parsed.fields)
+        if window.unfinished and parsed.stuck == window.limit:
             return None
-        if lines.data.find(b'\\"', lines.starts[first], window.limit) >= 0:
-            runs_on = parsed.stuck is None and window.last(parsed) > first  # which may be right as it is
+        if lines.data.find(b'\\"', lines.starts[start], window.limit) >= 0:
+            runs_on = parsed.stuck is None and window.end(parsed) > start  # which may be right as it is
             escaped = self._parse(window, *_ESCAPED)
-            if self._fits(escaped, window) and not (runs_on and window.last(escaped) > first):
-                return Record(first, window.last(escaped), escaped.fields)
-            if window.more and escaped.stuck == window.limit and not runs_on:
+            if self._fits(escaped, window) and not (runs_on and window.end(escaped) > start):
+                return Record(start, window.end(escaped), escaped.fields)
+            if window.unfinished and escaped.stuck == window.limit and not runs_on:
                 return None
         return self._misfit(parsed, window, final)
 
     def _misfit(self, parsed: _Parsed, window: _Window, final: bool) -> Record:
         """Reject a row or the line that it begins on, or refuse the file."""
-        lines, first = window.lines, window.first
+        lines, start = window.lines, window.start
         if parsed.stuck is None:
             rowlike = self._rowlike_beside(parsed, window)
             if rowlike is not None:
-                raise RunsOnError(first, window.last(parsed), rowlike)
-            return Record(first, window.last(parsed), [], f"{len(parsed.fields)} fields, not {self.width}")
-        if parsed.stuck < lines.ends[first]:
-            return Record(first, first, [], "a quotation mark in a quoted value is not doubled")
+                raise RunsOnError(start, window.end(parsed), rowlike)
+            return Record(start, window.end(parsed), [], f"{len(parsed.fields)} fields, not {self.width}")
+        if parsed.stuck < lines.ends[start]:
+            return Record(start, start, [], "a quotation mark in a quoted value is not doubled")
         open_ = parsed.stuck == window.limit and not (final and window.behind == len(lines))
         if open_ and self.multiline is None and self.url is not None:
-            following = [number for number in range(first + 1, window.behind) if lines.line(number)]
+            following = [number for number in range(start + 1, window.behind) if lines.line(number)]
             rowlike_ = [number for number in following if self._rowlike(lines.line(number))]
             if len(rowlike_) * 2 <= len(following):
-                raise RunsOnError(first, window.behind - 1, next(iter(rowlike_), None))
-        return Record(first, first, [], "a quotation mark opens a value that does not end")
+                raise RunsOnError(start, window.behind - 1, next(iter(rowlike_), None))
+        return Record(start, start, [], "a quotation mark opens a value that does not end")
 
     def _fits(self, parsed: _Parsed, window: _Window) -> bool:
         return (
@@ -146,13 +146,13 @@ class Grammar:
 
     def _rowlike_beside(self, parsed: _Parsed, window: _Window) -> int | None:
         """Return the first line of a row of several that looks like a row, but for the line that holds the URL."""
-        lines, last = window.lines, window.last(parsed)
-        if last == window.first or self.multiline or self.url is None:
+        lines, end = window.lines, window.end(parsed)
+        if end == window.start or self.multiline or self.url is None:
             return None
         own = None
         if self.url < len(parsed.fields) and not re.search(rb"[\r\n]", parsed.fields[self.url]):
             own = lines.at(parsed.ends[self.url])
-        beside = (number for number in range(window.first, last + 1) if number != own)
+        beside = (number for number in range(window.start, end + 1) if number != own)
         return next((number for number in beside if self._rowlike(lines.line(number))), None)
 
     def _rowlike(self, line: bytes) -> bool:
@@ -166,18 +166,18 @@ class Grammar:
     def loosely(self, line: bytes) -> list[bytes]:
         """Cut a line at its delimiters: what is not quoted as it should be is not quoted at all."""
         fields = []
-        at, more = 0, True
-        while more:
+        at, unfinished = 0, True
+        while unfinished:
             match = self._loose.match(line, at)
             assert match is not None
             fields.append(match[1])
-            at, more = match.end(), bool(match[2])
+            at, unfinished = match.end(), bool(match[2])
         return fields
 
     def _parse(self, window: _Window, value: re.Pattern[bytes], escape: re.Pattern[bytes]) -> _Parsed:
         """Read the fields of the row that begins where the window does."""
         data, limit = window.lines.data, window.limit
-        at = int(window.lines.starts[window.first])
+        at = int(window.lines.starts[window.start])
         fields: list[bytes] = []
         ends: list[int] = []
         while True:

@@ -24,13 +24,13 @@ class Unpacked:
     def __init__(self, stored: Any, codec: str, path: str, size: int) -> None:
         self._stream = _Gzip(stored) if codec == "gzip" else pa.CompressedInputStream(stored, codec)
         self._stored, self._path, self._size = stored, path, size
-        self._left = _ALWAYS + _RATIO * size
+        self._remaining = _ALWAYS + _RATIO * size
 
     def read(self, size: int) -> bytes:
         """Return so many bytes, fewer at the end; InputError for more of them than a list can have."""
         data = bytes(self._stream.read(size))
-        self._left -= len(data)
-        if self._left < 0:
+        self._remaining -= len(data)
+        if self._remaining < 0:
             raise InputError(
                 f"{self._path} is {self._size:,} bytes, and unpacks to more than {_ALWAYS + _RATIO * self._size:,}: "
                 "it is not a list but a bomb; leave it out"
@@ -49,36 +49,36 @@ class _Gzip:
     def __init__(self, stored: Any) -> None:
         self._stored = stored
         self._member = zlib.decompressobj(31)
-        self._rest = b""
+        self._unused = b""
 
     def read(self, size: int) -> bytes:
-        found: list[bytes] = []
+        pieces: list[bytes] = []
         while size:
             if self._member.eof and not self._next():
                 break
-            data = self._rest or bytes(self._stored.read(_BLOCK))
+            data = self._unused or bytes(self._stored.read(_BLOCK))
             if not data:
                 raise DamagedError("Truncated gzip")
             try:
                 piece = self._member.decompress(data, size)
             except zlib.error as error:
                 raise DamagedError(f"not gzip: {error}") from None
-            self._rest = self._member.unconsumed_tail
-            found.append(piece)
+            self._unused = self._member.unconsumed_tail
+            pieces.append(piece)
             size -= len(piece)
-        return b"".join(found)
+        return b"".join(pieces)
 
     def _next(self) -> bool:
         """Go to the next member; False if there is none."""
-        rest = self._member.unused_data
-        while not (rest := rest.lstrip(b"\0")):
-            rest = bytes(self._stored.read(_BLOCK))
-            if not rest:
+        unused = self._member.unused_data
+        while not (unused := unused.lstrip(b"\0")):
+            unused = bytes(self._stored.read(_BLOCK))
+            if not unused:
                 return False
-        if len(rest) < 2:
-            rest += bytes(self._stored.read(_BLOCK))
-        if not rest.startswith(b"\x1f\x8b"):
+        if len(unused) < 2:
+            unused += bytes(self._stored.read(_BLOCK))
+        if not unused.startswith(b"\x1f\x8b"):
             raise DamagedError("data that is not gzip follows its end")
         self._member = zlib.decompressobj(31)
-        self._rest = rest
+        self._unused = unused
         return True

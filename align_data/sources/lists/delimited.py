@@ -15,7 +15,7 @@ from functools import cached_property
 from align_data.common.errors import InputError
 from align_data.sources.lists.batches import Batch, Rejects
 from align_data.sources.lists.column_names import Choice, by_name, by_value, knows
-from align_data.sources.lists.csv_blocks import Block
+from align_data.sources.lists.csv_blocks import CsvBlock
 from align_data.sources.lists.csv_lines import Lines, cut
 from align_data.sources.lists.csv_quotes import LONGEST, Grammar, RunsOnError
 from align_data.sources.lists.encodings import Reading, Utf8
@@ -44,7 +44,7 @@ class Layout:
     quotes: bool
     """Whether values may be quoted; in TSV a quotation mark is a character (IANA text/tab-separated-values)."""
     multiline: bool | None
-    said: str = ""
+    note: str = ""
     """What the user is told of it."""
 
 
@@ -90,18 +90,18 @@ def look(source: Source, choice: Choice, reading: Reading = Reading()) -> Layout
     if not tables[0].rows:
         raise InputError(f"{source.path} has no rows")
     table = _separated(tables, choice, source)
-    columns, width, skip, said = _columns(table, choice, source)
+    columns, width, skip, note = _columns(table, choice, source)
     if table.delimiter != signs[0]:
-        said += f"; its fields are separated by {_SIGNS[table.delimiter]}"
-    return Layout(columns, width, skip, table.delimiter, table.quotes, reading.multiline, said)
+        note += f"; its fields are separated by {_SIGNS[table.delimiter]}"
+    return Layout(columns, width, skip, table.delimiter, table.quotes, reading.multiline, note)
 
 
 def _head(source: Source) -> tuple[Lines, bool]:
     """Return a file's first lines, and whether they are all."""
     head = b""
     with Utf8(source) as stream:
-        while len(head) < _LOOK and (more := stream.read(_LOOK - len(head))):
-            head += more
+        while len(head) < _LOOK and (chunk := stream.read(_LOOK - len(head))):
+            head += chunk
     final = len(head) < _LOOK
     lines = cut(head, final)
     return (lines, final) if len(lines) else (cut(head, True), final)
@@ -112,16 +112,16 @@ def _table(lines: Lines, final: bool, delimiter: str, quotes: bool) -> _Table:
     rows: list[list[str]] = []
     number = skip = 0
     while number < len(lines) and len(rows) <= _LOOK_ROWS:
-        line, last = lines.line(number), number
+        line, end = lines.line(number), number
         fields = line.split(delimiter.encode()) if line else []
         if line and quotes:
             record = grammar.record(lines, number, final)
             if record is None:
                 break
-            fields, last = record.fields, record.last
-            if record.wrong and not rows:
+            fields, end = record.fields, record.end
+            if record.fault and not rows:
                 fields = grammar.loosely(line)
-        number = last + 1
+        number = end + 1
         if fields:
             skip = skip or number
             rows.append([field.decode("utf-8", "replace") for field in fields])
@@ -130,17 +130,17 @@ def _table(lines: Lines, final: bool, delimiter: str, quotes: bool) -> _Table:
 
 def _separated(tables: Sequence[_Table], choice: Choice, source: Source) -> _Table:
     """Return the table that is cut at the right delimiter: the format's own, unless another alone makes sense."""
-    own, *others = tables
+    own, *alternatives = tables
     for fits in (lambda table: table.header(choice, source.path), lambda table: knows(table.rows[0], choice)):
         if fits(own):
             return own
-        right = [table for table in others if fits(table)]
-        if right:
-            return _only(right, source)
-    most = max(table.urls for table in tables)
-    if own.urls == most:
+        fitting = [table for table in alternatives if fits(table)]
+        if fitting:
+            return _only(fitting, source)
+    best = max(table.urls for table in tables)
+    if own.urls == best:
         return own
-    return _only([table for table in others if table.urls == most], source)
+    return _only([table for table in alternatives if table.urls == best], source)
 
 
 def _only(tables: Sequence[_Table], source: Source) -> _Table:
@@ -152,45 +152,45 @@ def _only(tables: Sequence[_Table], source: Source) -> _Table:
 
 def _columns(table: _Table, choice: Choice, source: Source) -> tuple[dict[str, str], int, int, str]:
     """Return which column is what, how many there are, the lines of the header, and a sentence that says so."""
-    first = [name.strip() for name in table.rows[0]]
-    if not knows(first, choice):
+    header = [name.strip() for name in table.rows[0]]
+    if not knows(header, choice):
         places = by_value(table.even)
         if places is not None:
             where = ", ".join(f"{role} is column {place + 1}" for role, place in places.items())
-            said = f"{source.name} has no header line; by its values {where}"
-            return {role: str(place) for role, place in places.items()}, len(table.even[0]), 0, said
-    found, said = by_name(first, choice, source.path)
-    return {role: str(first.index(name)) for role, name in found.items()}, len(first), table.skip, said
+            note = f"{source.name} has no header line; by its values {where}"
+            return {role: str(place) for role, place in places.items()}, len(table.even[0]), 0, note
+    roles, note = by_name(header, choice, source.path)
+    return {role: str(header.index(name)) for role, name in roles.items()}, len(header), table.skip, note
 
 
 def read(source: Source, layout: Layout) -> Iterator[tuple[Batch, Rejects]]:
     """Yield the rows of the file; a row with too few or too many fields, or a stray quotation mark, is rejected."""
     columns = {role: int(place) for role, place in layout.columns.items()}
     grammar = Grammar(layout.delimiter.encode(), layout.width, columns["url"], layout.multiline)
-    rest, final = b"", False
+    tail, final = b"", False
     line = row = 1
     with Utf8(source) as stream:
         while not final:
             fresh = stream.read(_BLOCK)
             final = not fresh
-            lines = cut(rest + fresh, final)
-            first = min(len(lines), max(0, layout.skip + 1 - line))
+            lines = cut(tail + fresh, final)
+            start = min(len(lines), max(0, layout.skip + 1 - line))
             try:
-                records, done = grammar.scan(lines, first, final) if layout.quotes else ([], len(lines))
+                records, consumed = grammar.scan(lines, start, final) if layout.quotes else ([], len(lines))
             except RunsOnError as error:
                 raise _refusal(source, lines, line, error) from error
-            block = Block(lines, first, done, records, row)
+            block = CsvBlock(lines, start, consumed, records, row)
             yield from block.batches(columns, layout.width, layout.delimiter, layout.quotes)
-            line, row = line + done, block.behind_row
-            rest = lines.data[lines.stops[done - 1] if done else 0 :]
-            if len(rest) > _LONGEST:
+            line, row = line + consumed, block.behind_row
+            tail = lines.data[lines.stops[consumed - 1] if consumed else 0 :]
+            if len(tail) > _LONGEST:
                 much = f"line {line:,} begins a row of more than {_LONGEST // 2**20} MB"
                 raise InputError(f"cannot read {source.path} to its end: {much}; repair the file or leave it out")
 
 
 def _units(source: Source, choice: Choice, reading: Reading) -> tuple[list[Unit], str]:
     layout = look(source, choice, reading)
-    return [Unit(source, layout.columns, layout)], layout.said
+    return [Unit(source, layout.columns, layout)], layout.note
 
 
 def _read(unit: Unit) -> Iterator[tuple[Batch, Rejects]]:
@@ -208,9 +208,9 @@ def _refusal(source: Source, lines: Lines, line: int, error: RunsOnError) -> Inp
     if error.sample is not None:
         sample = lines.line(error.sample)[:100].decode("utf-8", "backslashreplace")
         rowlike = f"line {line + error.sample:,} looks like a row ({sample})"
-        over = f"to line {line + error.last:,} or further, though {rowlike}"
+        over = f"to line {line + error.end:,} or further, though {rowlike}"
     return InputError(
-        f"{source.path}: a quotation mark on line {line + error.first:,} opens a value that runs {over}; "
+        f"{source.path}: a quotation mark on line {line + error.start:,} opens a value that runs {over}; "
         "give --multiline if values of this list contain line breaks, or --no-multiline if not: only "
         "lines with an open quotation mark are then rejected"
     )

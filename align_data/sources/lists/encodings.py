@@ -22,7 +22,7 @@ class Reading:
     multiline: bool | None = None
     """Whether values of CSV hold line breaks."""
 
-    def given(self) -> dict[str, Any]:
+    def named(self) -> dict[str, Any]:
         """Return what was named."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
@@ -60,8 +60,8 @@ def codec(encoding: str) -> str | None:
         codecs.getincrementaldecoder(encoding)
         name = codecs.lookup(encoding).name
     except (LookupError, ValueError) as error:
-        known = "utf-8, utf-16, latin-1, cp1252 or shift_jis"
-        raise InputError(f"{encoding!r} is not the name of a text encoding, such as {known}") from error
+        examples = "utf-8, utf-16, latin-1, cp1252 or shift_jis"
+        raise InputError(f"{encoding!r} is not the name of a text encoding, such as {examples}") from error
     return None if name in ("utf-8", "utf-8-sig") else name
 
 

@@ -26,29 +26,29 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
 
 
 @contextmanager
-def reaching(what: str, doing: str = "look for") -> Iterator[None]:
+def reaching(place: str, doing: str = "look for") -> Iterator[None]:
     """Turn whatever a file system raises into an InputError: clients of clouds raise errors of every kind."""
     try:
         yield
     except (AlignDataError, DamagedError, pa.ArrowException, EOFError, AssertionError, NameError, AttributeError):
         raise
     except Exception as error:
-        raise InputError(f"cannot {doing} {what}: {_said(error)}") from error
+        raise InputError(f"cannot {doing} {place}: {_explanation(error)}") from error
 
 
-def _said(error: Exception) -> str:
+def _explanation(error: Exception) -> str:
     """Return what an error says, and what helps against it."""
     if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # fsspec says of all but an answer of 200 that nothing is there
-    said = " ".join(mask(str(error)).split())[:300] or type(error).__name__
+    message = " ".join(mask(str(error)).split())[:300] or type(error).__name__
     status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, ImportError):
-        return said  # fsspec says what to install
-    signs = f"{type(error).__name__} {status or ''} {_ADDRESS.sub('', said)}".lower()
+        return message  # fsspec says what to install
+    signs = f"{type(error).__name__} {status or ''} {_ADDRESS.sub('', message)}".lower()
     numbers = set(re.findall(r"\d+", signs))
     step = next((step for words, step in _STEPS.items() if _any(words.split(), signs, numbers)), None)
-    said = f"{status}, {said}" if status and str(status) not in said else said
-    return f"{said}; {step}" if step else said
+    message = f"{status}, {message}" if status and str(status) not in message else message
+    return f"{message}; {step}" if step else message
 
 
 def _any(words: list[str], signs: str, numbers: set[str]) -> bool:

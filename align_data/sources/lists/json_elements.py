@@ -28,34 +28,34 @@ class TooLong:
 def lines(source: Source) -> Iterator[bytes | TooLong]:
     """Yield the lines that are not blank, or the elements of an array."""
     with Utf8(source) as stream:
-        first = stream.read(_BLOCK)
-        while first and not first.strip():
-            first = stream.read(_BLOCK)
-        head = first.split(None, 1)[0] if first else b""
-        if head.startswith(b"[") and first.lstrip()[1:].lstrip()[:1] in (b"{", b"]", b""):
-            yield from _elements(first, stream, source)
+        block = stream.read(_BLOCK)
+        while block and not block.strip():
+            block = stream.read(_BLOCK)
+        head = block.split(None, 1)[0] if block else b""
+        if head.startswith(b"[") and block.lstrip()[1:].lstrip()[:1] in (b"{", b"]", b""):
+            yield from _elements(block, stream, source)
         else:
-            yield from _lines(first, stream)
+            yield from _lines(block, stream)
 
 
 def _lines(block: bytes, stream: Utf8) -> Iterator[bytes | TooLong]:
-    rest, passed = b"", 0
+    tail, passed = b"", 0
     while block:
-        *whole, rest = (rest + block).split(b"\n")
+        *whole, tail = (tail + block).split(b"\n")
         for line in whole:
             if passed:
                 yield TooLong(passed + len(line))
                 passed = 0
             elif line.strip():
                 yield line
-        if passed or len(rest) > _LINE:
-            passed += len(rest)
-            rest = b""
+        if passed or len(tail) > _LINE:
+            passed += len(tail)
+            tail = b""
         block = stream.read(_BLOCK)
     if passed:
         yield TooLong(passed)
-    elif rest.strip():
-        yield rest
+    elif tail.strip():
+        yield tail
 
 
 def _elements(block: bytes, stream: Utf8, source: Source) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
         record = _parse(line)
         if isinstance(record, dict):
             keys.update(dict.fromkeys(record))
-            text = _keys(tuple(record), choice.given()).get("alt_text", "")
+            text = _keys(tuple(record), choice.named()).get("alt_text", "")
             several = several or (text if isinstance(record.get(text), list) else "")
         elif not opening and isinstance(line, bytes):
             opening = line.lstrip()[:1]
@@ -48,11 +48,11 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
             f"{source.path} is not JSON lines: none of its first lines is a whole object; write one row a line, "
             "for example with: jq -c '.[]' FILE > FILE.jsonl"
         )
-    _, said = by_name(list(keys), choice, source.path)
+    _, note = by_name(list(keys), choice, source.path)
     if several:
-        said += f" ({several} is a list: each of its captions is a row)"
+        note += f" ({several} is a list: each of its captions is a row)"
     # Lines further down may have other keys: each line's own are looked at, but for those that the user names.
-    return {role: choice.given().get(role, "") for role in NAMES}, said
+    return {role: choice.named().get(role, "") for role in NAMES}, note
 
 
 def read(source: Source, named: dict[str, str]) -> Iterator[tuple[Batch, Rejects]]:
@@ -72,9 +72,9 @@ def read(source: Source, named: dict[str, str]) -> Iterator[tuple[Batch, Rejects
             if shape not in layouts and len(layouts) < _LAYOUTS and len(shape) < _KEYS:
                 layouts[shape] = _keys(shape, named)
             columns = layouts.get(shape) or _keys(shape, named)
-        wrong = _wrong(line, record, columns)
-        if wrong:
-            piece.rejects.add(number, *wrong)
+        fault = _fault(line, record, columns)
+        if fault:
+            piece.rejects.add(number, *fault)
             piece.size += 64
             if piece.full:
                 yield piece.taken()
@@ -119,8 +119,8 @@ class _Piece:
 
 def _keys(keys: tuple[str, ...], named: dict[str, str]) -> dict[str, str]:
     """Return which of a line's keys is what, '' for what it has not."""
-    found = usual(keys)
-    return {role: named.get(role) or found.get(role, "") for role in NAMES}
+    matches = usual(keys)
+    return {role: named.get(role) or matches.get(role, "") for role in NAMES}
 
 
 def _parse(line: bytes | TooLong) -> Any:
@@ -137,20 +137,20 @@ def _parse(line: bytes | TooLong) -> Any:
     return None
 
 
-def _wrong(line: bytes | TooLong, record: Any, columns: dict[str, str]) -> tuple[str, str] | None:
+def _fault(line: bytes | TooLong, record: Any, columns: dict[str, str]) -> tuple[str, str] | None:
     """Return reason and detail for a line that is not a row."""
     if isinstance(line, TooLong):
         return "too_long", f"a line of {line.size} bytes"
-    what = None
+    fault = None
     if not valid_utf8(line):
-        what = "invalid_utf8", "not UTF-8"
+        fault = "invalid_utf8", "not UTF-8"
     elif not isinstance(record, dict):
-        what = "bad_row", "not a JSON object"
+        fault = "bad_row", "not a JSON object"
     elif not isinstance(record.get(columns["url"]), str | None):
-        what = "bad_row", f"{columns['url']} is not text"
+        fault = "bad_row", f"{columns['url']} is not text"
     elif not all(isinstance(text, str | None) for text in _texts(record.get(columns["alt_text"]))):
-        what = "bad_row", f"{columns['alt_text']} is not text"
-    return what and (what[0], f"{what[1]}: {line[:_SHOWN].decode('utf-8', 'backslashreplace')}")
+        fault = "bad_row", f"{columns['alt_text']} is not text"
+    return fault and (fault[0], f"{fault[1]}: {line[:_SHOWN].decode('utf-8', 'backslashreplace')}")
 
 
 def _texts(value: Any) -> list[Any]:

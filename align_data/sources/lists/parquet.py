@@ -103,33 +103,33 @@ def _batches(
 
 
 def _decoded(
-    file: pq.ParquetFile, raw: Any, group: Group, wanted: list[str], source: Source
+    file: pq.ParquetFile, raw: Any, group: Group, names: list[str], source: Source
 ) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the columns of some rows at a time, and how many; what pyarrow cannot be trusted with as lists of Value."""
     step, long = _bounds(raw, group, source)
-    plain = [name for name in wanted if name not in long]
+    plain = [name for name in names if name not in long]
     if not plain:
         batches: Iterable[Any] = repeat(None, -(-group.rows // step))
     else:
         batches = file.iter_batches(step, row_groups=[group.number], columns=plain, use_threads=False)
     singly = zip(*long.values(), strict=True)
-    left = group.rows
+    remaining = group.rows
     for batch in batches:
-        rows = min(step, left) if batch is None else batch.num_rows
-        left -= rows
+        rows = min(step, remaining) if batch is None else batch.num_rows
+        remaining -= rows
         arrays = {name: _whole(batch.column(name)) for name in plain}
         if not long:
             yield arrays, rows
             continue
-        done = 0
-        for some in _cut(islice(singly, rows)):
-            held = {name: array.slice(done, len(some)) for name, array in arrays.items()}
-            done += len(some)
+        taken = 0
+        for together in _cut(islice(singly, rows)):
+            sliced = {name: array.slice(taken, len(together)) for name, array in arrays.items()}
+            taken += len(together)
             yield (
-                held | {name: list(column) for name, column in zip(long, zip(*some, strict=True), strict=True)},
-                len(some),
+                sliced | {name: list(column) for name, column in zip(long, zip(*together, strict=True), strict=True)},
+                len(together),
             )
-    if left:
+    if remaining:
         raise DamagedError("a row group has fewer rows than it declares")
 
 
@@ -140,16 +140,16 @@ def _whole(array: pa.Array) -> pa.Array:
 
 def _cut(rows: Iterable[tuple[Value, ...]]) -> Iterator[list[tuple[Value, ...]]]:
     """Yield rows in lists of not too many bytes."""
-    some: list[tuple[Value, ...]] = []
+    together: list[tuple[Value, ...]] = []
     size = 0
     for row in rows:
-        some.append(row)
+        together.append(row)
         size += sum(len(value) for value in row if isinstance(value, bytes))
         if size > PAGE:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+            yield together
+            together, size = [], 0
+    if together:
+        yield together
 
 
 def _bounds(raw: Any, group: Group, source: Source) -> tuple[int, dict[str, Iterator[Value]]]:
@@ -173,7 +173,7 @@ def _bounds(raw: Any, group: Group, source: Source) -> tuple[int, dict[str, Iter
             long[chunk.leaf.path[0]] = repeat(Unread("in a page that is too large"), group.rows)
         else:
             long[chunk.leaf.path[0]] = parquet_long_values.values(raw, chunk, all_pages)
-    limit = 2 * max([PAGE, *(bound.most for bound in bounds)])
+    limit = 2 * max([PAGE, *(bound.largest for bound in bounds)])
     while step > 1 and sum(bound.of(step) for bound in bounds) > limit:
         step //= 2
     return step, long

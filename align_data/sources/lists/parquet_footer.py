@@ -92,10 +92,10 @@ def _leaves(schema: Sequence[Any]) -> tuple[Leaf, ...]:
         raise DamagedError(f"its schema has {len(schema):,} fields")
     elements = iter(schema)
     root = next(elements)
-    found = list(_below(elements, _number(root, 5, 0), (), 0, 0))
+    leaves = list(_below(elements, _number(root, 5, 0), (), 0, 0))
     if next(elements, None) is not None:
         raise DamagedError("its schema does not add up")
-    return tuple(found)
+    return tuple(leaves)
 
 
 def _below(
@@ -134,18 +134,18 @@ def _group(number: int, group: Any, leaves: Sequence[Leaf], size: int) -> Group:
 
 
 def _chunk(column: Any, leaf: Leaf, size: int) -> Chunk:
-    said = column.get(3) if isinstance(column, dict) else None
-    if not isinstance(said, dict) or 1 in column:
+    facts = column.get(3) if isinstance(column, dict) else None
+    if not isinstance(facts, dict) or 1 in column:
         raise DamagedError("the metadata of a column is missing, encrypted or in another file")
-    path = tuple(_name(part) for part in _sequence(said, 3))
-    if path != leaf.path or _number(said, 1) != leaf.type:
+    path = tuple(_name(part) for part in _sequence(facts, 3))
+    if path != leaf.path or _number(facts, 1) != leaf.type:
         raise DamagedError(f"a row group has {'.'.join(path)} where the schema has {'.'.join(leaf.path)}")
-    first, dictionary, stored = _number(said, 9), _number(said, 11, 0), _number(said, 7)
-    _number(said, 6)
-    first = dictionary if 0 < dictionary < first else first
-    if first + stored > size:
+    start, dictionary, stored = _number(facts, 9), _number(facts, 11, 0), _number(facts, 7)
+    _number(facts, 6)
+    start = dictionary if 0 < dictionary < start else start
+    if start + stored > size:
         raise DamagedError(f"its column {'.'.join(path)} lies past its end")
-    return Chunk(leaf, first, stored, _number(said, 4), _number(said, 5))
+    return Chunk(leaf, start, stored, _number(facts, 4), _number(facts, 5))
 
 
 def _number(fields: Any, field: int, default: int | None = None) -> int:

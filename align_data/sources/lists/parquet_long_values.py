@@ -30,8 +30,8 @@ def values(file: Any, chunk: Chunk, all_pages: Sequence[Page]) -> Iterator[Value
         passed += page.size
         unread = _unreadable(chunk, page, passed)
         if page.kind == DICTIONARY:
-            held = unread or _words(file, chunk, page)
-            words, lost = ([], held) if isinstance(held, Unread) else (held, None)
+            loaded = unread or _words(file, chunk, page)
+            words, lost = ([], loaded) if isinstance(loaded, Unread) else (loaded, None)
             continue
         unread = unread or (lost if page.coded else None)
         yield from _page(file, chunk, page, words) if unread is None else repeat(unread, page.values)
@@ -41,8 +41,8 @@ def _unreadable(chunk: Chunk, page: Page, passed: int) -> Unread | None:
     """Return why a page cannot be read value by value, if it cannot."""
     simple = chunk.leaf.type == BYTE_ARRAY and not chunk.leaf.repetition and chunk.leaf.definition <= 1
     streams = CODECS.get(chunk.codec) in (None, "gzip", "brotli", "zstd")
-    known = page.rle and (not page.large if page.coded else page.encoding == PLAIN)
-    if simple and streams and known and passed < _UNREAD and chunk.codec in CODECS:
+    readable = page.rle and (not page.large if page.coded else page.encoding == PLAIN)
+    if simple and streams and readable and passed < _UNREAD and chunk.codec in CODECS:
         return None
     return Unread(f"a page of {page.size:,} bytes")
 
@@ -55,11 +55,11 @@ class _Content:
         stored = file.get_stream(page.offset + skip, page.stored - skip)
         codec = CODECS[chunk.codec]
         self._stream = pa.CompressedInputStream(stored, codec) if codec and page.compressed else stored
-        self._left = page.size - skip
+        self._remaining = page.size - skip
 
     def take(self, length: int) -> bytes:
-        self._left -= length
-        data = self._stream.read(length) if self._left >= 0 else b""
+        self._remaining -= length
+        data = self._stream.read(length) if self._remaining >= 0 else b""
         if len(data) < length:
             raise DamagedError("the values of a page extend past its end")
         return bytes(data)
@@ -76,37 +76,37 @@ class _Content:
         self.skip(length)
         return Unread(f"of {length} bytes")
 
-    def rest(self) -> bytes:
-        return self.take(self._left)
+    def tail(self) -> bytes:
+        return self.take(self._remaining)
 
 
 def _words(file: Any, chunk: Chunk, page: Page) -> list[Value] | Unread:
     """Return the values of a dictionary, or why it is not held."""
     content = _Content(file, chunk, page)
     words: list[Value] = []
-    held = 0
+    size = 0
     for _ in range(page.values):
         words.append(content.plain())
-        held += 64 + (len(words[-1]) if isinstance(words[-1], bytes) else 0)
-        if held > _WORDS:
+        size += 64 + (len(words[-1]) if isinstance(words[-1], bytes) else 0)
+        if size > _WORDS:
             return Unread(f"a page of {page.size:,} bytes")
     return words
 
 
 def _page(file: Any, chunk: Chunk, page: Page, words: list[Value]) -> Iterator[Value]:
     content = _Content(file, chunk, page)
-    there = _present(file, chunk, page, content)
-    present = int(there.sum()) if there is not None else page.values
+    validity = _present(file, chunk, page, content)
+    present = int(validity.sum()) if validity is not None else page.values
     taken: Iterator[Value]
     if page.coded:
         width = content.take(1)[0] if present else 0
-        numbers = hybrid(content.rest(), width, present)
+        numbers = hybrid(content.tail(), width, present)
         if present and numbers.max(initial=0) >= len(words):
             raise DamagedError("a page has an index that its dictionary lacks")
         taken = (words[number] for number in numbers)
     else:
         taken = (content.plain() for _ in range(present))
-    yield from taken if there is None else (next(taken) if here else None for here in there)
+    yield from taken if validity is None else (next(taken) if valid else None for valid in validity)
 
 
 def _present(file: Any, chunk: Chunk, page: Page, content: _Content) -> Numbers | None:

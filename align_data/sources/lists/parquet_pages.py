@@ -130,19 +130,19 @@ def content(file: Any, page: Page, codec: int) -> bytes:
 
 def longest(data: bytes, entries: int) -> int:
     """Return the length of the longest of the plain values in `data`."""
-    at = most = 0
+    at = maximum = 0
     unpack = _LENGTH.unpack_from
     try:
         for _ in range(entries):  # what an ordinary list pays for its bounds: as little as can be is done here
             (length,) = unpack(data, at)
             at += 4 + length
-            if length > most:  # noqa: PLR1730 - twice as fast as max
-                most = length
+            if length > maximum:  # noqa: PLR1730 - twice as fast as max
+                maximum = length
     except struct.error:
         at = len(data) + 1
     if at > len(data):
         raise DamagedError("the values of a page extend past its end")
-    return most
+    return maximum
 
 
 def hybrid(data: bytes, width: int, count: int) -> Numbers:
@@ -173,10 +173,10 @@ def _unpack(packed: bytes, width: int, count: int) -> Numbers:
     numbers = np.empty(count, np.int64)
     raw = np.frombuffer(packed, np.uint8)
     weights = np.int64(1) << np.arange(width, dtype=np.int64)
-    for first in range(0, count, 2**16):  # a multiple of eight: each begins at a byte
-        some = min(2**16, count - first)
-        bits = np.unpackbits(raw[first * width // 8 :], count=some * width, bitorder="little")
-        numbers[first : first + some] = bits.reshape(-1, width) @ weights
+    for start in range(0, count, 2**16):  # a multiple of eight: each begins at a byte
+        length = min(2**16, count - start)
+        bits = np.unpackbits(raw[start * width // 8 :], count=length * width, bitorder="little")
+        numbers[start : start + length] = bits.reshape(-1, width) @ weights
     return numbers
 
 
@@ -222,15 +222,15 @@ class Bounds:
         data = [page for page in all_pages if page.kind != DICTIONARY]
         words = [page for page in all_pages if page.kind == DICTIONARY]
         shared = [page.size for page in data if page.encoding == DELTA_BYTE_ARRAY]
-        self.each = max([0, *(widest(file, page, chunk) for page in words), *shared])
+        self.widest = max([0, *(widest(file, page, chunk) for page in words), *shared])
         """Bytes of a value whose length the page's size does not bound: of a dictionary, or sharing its beginning."""
-        self.most = max((page.size for page in all_pages), default=0)
-        self._first = np.cumsum([0, *(page.values for page in data)])
+        self.largest = max((page.size for page in all_pages), default=0)
+        self._starts = np.cumsum([0, *(page.values for page in data)])
         self._sizes = np.cumsum([0, *(0 if page.coded else page.size for page in data)])
         self._rows: Numbers | None = None
         if chunk.leaf.repetition:
-            starts = [row_starts(file, page, chunk) + first for page, first in zip(data, self._first, strict=False)]
-            self._rows = np.concatenate([*starts, self._first[-1:]])
+            starts = [row_starts(file, page, chunk) + start for page, start in zip(data, self._starts, strict=False)]
+            self._rows = np.concatenate([*starts, self._starts[-1:]])
 
     def of(self, rows: int) -> int:
         """Return how many bytes any so many rows in a row can be, at most."""
@@ -238,7 +238,7 @@ class Bounds:
         if self._rows is not None:
             ends = np.minimum(np.arange(len(self._rows)) + rows, len(self._rows) - 1)
             values = int((self._rows[ends] - self._rows).max(initial=0))
-        last = self._first[1:] + values - 1  # behind the values that begin with a page's last
-        pages_ = np.searchsorted(self._first, last, side="left").clip(max=len(self._first) - 1)
+        stops = self._starts[1:] + values - 1  # behind the values that begin with a page's last
+        pages_ = np.searchsorted(self._starts, stops, side="left").clip(max=len(self._starts) - 1)
         plain = int((self._sizes[pages_] - self._sizes[:-1]).max(initial=0))
-        return plain + values * self.each
+        return plain + values * self.widest

@@ -37,17 +37,17 @@ def expand(pattern: str, listed: Callable[[str], bool]) -> list[tuple[Any, str]]
         # A file or a folder may really be called so.
         if not _BRACES.search(pattern) or fs.exists(path):
             return _matches(pattern, fs, path, listed)
-    return [file for each in _alternatives(pattern) for file in expand(each, listed)]
+    return [file for alternative in _alternatives(pattern) for file in expand(alternative, listed)]
 
 
 def _alternatives(pattern: str) -> list[str]:
     """Return the patterns that one with braces stands for: {a,b} is a and b."""
-    found = [pattern]
-    while any(_BRACES.search(each) for each in found):
-        found = [other for each in found for other in _first_brace(each)]
-        if len(found) > _MOST:
+    expanded = [pattern]
+    while any(_BRACES.search(current) for current in expanded):
+        expanded = [alternative for current in expanded for alternative in _first_brace(current)]
+        if len(expanded) > _MOST:
             raise InputError(f"{pattern} expands to more than {_MOST:,} patterns")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(expanded))
 
 
 def _first_brace(pattern: str) -> Iterator[str]:
@@ -66,8 +66,8 @@ def _matches(pattern: str, fs: Any, path: str, listed: Callable[[str], bool]) ->
         paths = [p for p in fs.glob(path) if not _passed_over(p, path) and not fs.isdir(p)]
         paths = paths or ([path] if fs.isfile(path) else [])
     elif not web and fs.isdir(path):
-        found = _all(path) if isinstance(fs, LocalFileSystem) else fs.find(path)
-        paths = [p for p in found if listed(p) and not _hidden(p[len(path) :].split("/"))]
+        files = _all(path) if isinstance(fs, LocalFileSystem) else fs.find(path)
+        paths = [p for p in files if listed(p) and not _hidden(p[len(path) :].split("/"))]
     elif web:
         fs.info(path)  # which says why it cannot be read; whether it exists would only be no
         paths = [path]
@@ -97,11 +97,11 @@ def _passed_over(path: str, pattern: str) -> bool:
     As in a shell a wildcard does not stand for a dot at the beginning; nor does it for the _ of a folder, and ** for
     that of a file, which tools write beside the lists.
     """
-    parts, wanted = path.split("/"), pattern.split("/")
-    if any("**" in want for want in wanted):
-        fixed = next(i for i, want in enumerate(wanted) if any(mark in want for mark in "*?["))
-        named = [want for want in wanted if want.startswith((".", "_"))]
+    parts, pattern_parts = path.split("/"), pattern.split("/")
+    if any("**" in want for want in pattern_parts):
+        fixed = next(i for i, want in enumerate(pattern_parts) if any(mark in want for mark in "*?["))
+        named = [want for want in pattern_parts if want.startswith((".", "_"))]
         return _hidden([p for p in parts[fixed:] if not any(fnmatchcase(p, want) for want in named)])
-    pairs = list(zip(reversed(parts), reversed(wanted), strict=False))
+    pairs = list(zip(reversed(parts), reversed(pattern_parts), strict=False))
     signs = [(part[:1], want[:1]) for part, want in pairs if part != want]
     return any(part == "." != want for part, want in signs) or any(part == "_" != want for part, want in signs[1:])

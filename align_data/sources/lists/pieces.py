@@ -103,10 +103,10 @@ def bounded(
     batches: Iterable[tuple[pa.RecordBatch, Rejects]], columns: Mapping[str, str], source: Source, stored: int
 ) -> Iterator[tuple[Batch, Rejects]]:
     """Yield the batches, small ones joined; InputError where they are far more than the bytes `stored` of them."""
-    left = _DECODED + _DECODED_RATIO * stored
+    budget = _DECODED + _DECODED_RATIO * stored
     for batch, rejects in _joined(batches):
-        left -= batch.nbytes
-        if left < 0:
+        budget -= batch.nbytes
+        if budget < 0:
             raise InputError(
                 f"{source.path} is {source.size:,} bytes, and decodes to more than {_DECODED // 2**30} GB: "
                 "it is not a list but a bomb; leave it out"

@@ -1,4 +1,4 @@
-"""Reading an input unit by unit into frames of text columns; what is no text goes to the rejected rows."""
+"""Reading an input unit by unit into frames of text columns; what is not text goes to the rejected rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _constants(source: Source, columns: Mapping[str, str]) -> tuple[tuple[str, s
 def _applies(reading: Reading, sources: Sequence[Source]) -> None:
     """Raise InputError for an option on reading text where no list is of a format that has it."""
     formats = {source.format for source in sources}
-    for name in reading.given():
+    for name in reading.named():
         fitting = registry.with_option(name)
         if not formats & set(fitting):
             those = registry.joined(fitting, "and")
@@ -78,10 +78,10 @@ def _whole(frame: pl.DataFrame, constants: Mapping[str, str | None]) -> pl.DataF
     sizes = [size(name) for name in constants if COLUMNS[name] == pl.Int32]
     # Lines of JSON may each have another key: one without it is of its folder.
     own = [name for name in constants if name in frame.columns]
-    kept = frame.select(pl.col(name).alias(f"own {name}") for name in own)
+    own_values = frame.select(pl.col(name).alias(f"own {name}") for name in own)
     frame = frame.with_columns(partition).with_columns(sizes)
     if own:
-        frame = frame.hstack(kept).with_columns(pl.coalesce(f"own {name}", name).alias(name) for name in own)
+        frame = frame.hstack(own_values).with_columns(pl.coalesce(f"own {name}", name).alias(name) for name in own)
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in COLUMNS.items() if name not in frame.columns]
     return frame.with_columns(absent).select("row", *COLUMNS)
 
@@ -92,5 +92,5 @@ def _sentence(source: Source) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, EOFError, DamagedError, UnicodeDecodeError) as error:
-        what = " ".join(str(error).split())
-        raise InputError(f"cannot read {source.path} to its end: {what}; repair the file or leave it out") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot read {source.path} to its end: {reason}; repair the file or leave it out") from error

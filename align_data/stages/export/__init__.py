@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +16,8 @@ from align_data.data.columns import available, identities
 from align_data.data.layout import Dataset
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
-from align_data.exports.shard import ShardJob
+from align_data.exports.formats import format_called
+from align_data.exports.shard_format import ShardJob
 from align_data.signals import ordered
 from align_data.stages.export.metadata import Files
 from align_data.stages.export.selection import STRIPPED, Exported, Selection, begin, finish, select, unchanged
@@ -24,9 +25,8 @@ from align_data.stages.export.shards import Run, Shards, Split
 from align_data.storage.store import Store
 from align_data.storage.tables import digest
 
-__all__ = ["Exported", "Form", "Format", "How", "Split", "export"]
+__all__ = ["Exported", "Form", "How", "Split", "export"]
 
-Format = Literal["webdataset", "parquet", "metadata", "uids"]
 SHARD = 10_000
 
 
@@ -34,7 +34,7 @@ SHARD = 10_000
 class Form:
     """In what form pairs are exported."""
 
-    format: Format = "webdataset"
+    format: str = "webdataset"
     how: How = field(default_factory=How)
     shard_size: int = SHARD
     """Pairs of a shard."""
@@ -63,49 +63,47 @@ def export(
     OutputError if the folder holds something else.
     """
 
-    def asked() -> tuple[Selection, dict[str, Any]]:
+    def identified() -> tuple[Selection, dict[str, Any]]:
         selection = select(dataset, ledger, without, drop_pending)
-        return selection, _what(dataset, selection, form)
+        return selection, _identity(dataset, selection, form)
 
-    selection, what = asked()
-    made: Shards | Files
-    if form.format in ("webdataset", "parquet"):
-        job = ShardJob(
-            dataset.store, form.format == "parquet", form.how, tuple(what["signals"]), ledger, form.strip_credentials
-        )
-        run = Run(dataset, selection, out, job, form.shard_size, tuple(form.splits), digest(what))
-        made = Shards.plan(run, engine, progress, drop_missing=drop_pending)
+    selection, identity = identified()
+    output: Shards | Files
+    if format_called(form.format).images:
+        signals = tuple(identity["signals"])
+        job = ShardJob(dataset.store, form.format, form.how, signals, ledger, form.strip_credentials)
+        run = Run(dataset, selection, out, job, form.shard_size, tuple(form.splits), digest(identity))
+        output = Shards.plan(run, engine, progress, drop_missing=drop_pending)
     else:
-        signals = tuple(what.get("signals", ()))
-        uids = form.format == "uids"
-        made = Files(dataset, selection, out, signals, uids, form.source_uid, form.strip_credentials)
-    if form.dry_run or begin(out, what, made.folders):
-        return made.exported
-    with unchanged(out, what, lambda: asked()[1]):
-        facts = made.write(engine, progress)
-    finish(out, what, facts)
-    return made.exported
+        signals = tuple(identity.get("signals", ()))
+        output = Files(dataset, selection, out, signals, form.format, form.source_uid, form.strip_credentials)
+    if form.dry_run or begin(out, identity, output.folders):
+        return output.exported
+    with unchanged(out, identity, lambda: identified()[1]):
+        facts = output.write(engine, progress)
+    finish(out, identity, facts)
+    return output.exported
 
 
-def _what(dataset: Dataset, selection: Selection, form: Form) -> dict[str, Any]:
+def _identity(dataset: Dataset, selection: Selection, form: Form) -> dict[str, Any]:
     """Return what decides every byte of an export, for its manifest."""
-    what = selection.describe(form.format)
+    identity = selection.describe(form.format)
     if form.format == "uids":
-        return {**what, "uid": "source" if form.source_uid else "align-data"}
+        return {**identity, "uid": "source" if form.source_uid else "align-data"}
     if form.strip_credentials:
-        what[STRIPPED] = True
-    there = available(dataset, dataset.ingested())
-    what["signals"] = identities(dataset, ordered(there))
-    if form.format == "metadata":
-        return what
+        identity[STRIPPED] = True
+    measured = available(dataset, dataset.ingested())
+    identity["signals"] = identities(dataset, ordered(measured))
+    if not format_called(form.format).images:
+        return identity
     content = dataset.content.committed()
-    if content is None or "decodable" not in there:
+    if content is None or "decodable" not in measured:
         raise DatasetError(
             f"{dataset.store.url} has no measured images to put into shards: run align-data fetch and align-data "
             "measure, or export without images: --format metadata"
         )
     return {
-        **what,
+        **identity,
         "images": form.how.describe(),
         "shard_size": form.shard_size,
         "splits": {split.name: split.share for split in form.splits},

@@ -5,19 +5,20 @@ This process makes shards too, so that no work waits for a child that is still s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from align_data.common.errors import EngineError
 from align_data.common.progress import Progress, Tick
-from align_data.common.workers import Child, ChildDiedError, Handler, Send, shared
+from align_data.common.workers import Child, ChildDiedError, Handler, Send
 from align_data.common.workers.confinement import refuse_network
+from align_data.common.workers.pool import StopCheck, WorkerPool
 from align_data.common.workers.values import of, plain
 from align_data.engines.base import Engine
-from align_data.exports.shard import Shard, ShardJob, stored, write_shard
+from align_data.exports.shard import Shard, stored, write_shard
+from align_data.exports.shard_format import ShardJob
 from align_data.storage.store import Store
 
 ALONE = 4_000
@@ -45,7 +46,7 @@ class Making:
         """Make one shard."""
         write_shard(self.out, self.job, shard, self.export, tick)
 
-    def there(self, shard: Shard) -> bool:
+    def finished(self, shard: Shard) -> bool:
         """Tell whether a run of the same export has finished a shard."""
         return stored(self.out, shard, self.export) is not None
 
@@ -57,7 +58,7 @@ def handler(setup: Any) -> Handler:
         refuse_network()
 
     def handle(shard: Any, send: Send) -> None:
-        making.make(of(Shard, shard), lambda done, *_: send(done))
+        making.make(of(Shard, shard), lambda pairs, *_: send(pairs))
 
     return handle
 
@@ -83,7 +84,7 @@ def _alone(making: Making) -> Callable[[Sequence[Shard], Tick], None]:
 
     def make(shards: Sequence[Shard], tick: Tick) -> None:
         for shard in shards:
-            if making.there(shard):
+            if making.finished(shard):
                 tick(shard.pairs)
             else:
                 making.make(shard, tick)
@@ -95,40 +96,39 @@ def _shared(making: Making, processes: int) -> Callable[[Sequence[Shard], Tick],
     """Return what makes some shards in so many processes, of which this is one."""
 
     def make(shards: Sequence[Shard], tick: Tick) -> None:
-        places = count()
-
-        def work(some: Iterator[Shard], check: Callable[[], None]) -> None:
-            def checked(done: int) -> None:
+        def work(child: Child | None, shard: Shard, check: StopCheck) -> None:
+            def checked(pairs: int) -> None:
                 check()
-                tick(done)
+                tick(pairs)
 
-            with ExitStack() as stack:
-                child = stack.enter_context(closing(_child(making))) if next(places) else None
-                for shard in some:
-                    if making.there(shard):
-                        checked(shard.pairs)
-                    elif child is None:
-                        making.make(shard, lambda done, *_: checked(done))
-                    else:
-                        _ask(child, shard, checked)
+            if making.finished(shard):
+                checked(shard.pairs)
+            elif child is None:
+                making.make(shard, lambda pairs, *_: checked(pairs))
+            else:
+                _ask(child, shard, checked)
 
-        shared(work, shards, processes)
+        pool: WorkerPool[Shard, Child | None] = WorkerPool(processes, lambda number: _child(making, number))
+        pool.run(shards, work)
 
     return make
 
 
-def _child(making: Making) -> Child:
-    return Child(_HANDLER, plain(making), environment=not making.local)
+def _child(making: Making, number: int) -> AbstractContextManager[Child | None]:
+    """Return the child process of a worker; the first has none, and works in this one."""
+    if not number:
+        return nullcontext()
+    return closing(Child(_HANDLER, plain(making), environment=not making.local))
 
 
-def _ask(child: Child, shard: Shard, done: Callable[[int], None]) -> None:
-    left = shard.pairs
+def _ask(child: Child, shard: Shard, report: Callable[[int], None]) -> None:
+    remaining = shard.pairs
     try:
         for pairs in child.ask(plain(shard)):
-            if type(pairs) is not int or not 0 < pairs <= left:
+            if type(pairs) is not int or not 0 < pairs <= remaining:
                 raise child.misbehaved()
-            left -= pairs
-            done(pairs)
+            remaining -= pairs
+            report(pairs)
     except ChildDiedError as died:
         raise EngineError(
             f"a child process that wrote {shard.name} ended with {died.how}: there may be too little memory for so "

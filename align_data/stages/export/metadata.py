@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from align_data.common.progress import Progress, Tick
 from align_data.data.columns import columns
 from align_data.data.layout import Dataset, measured_schema
 from align_data.engines.base import Engine
+from align_data.exports import parquet, uids
 from align_data.exports.manifest import FileInfo
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
@@ -35,7 +37,7 @@ class Files:
     selection: Selection
     out: Store
     signals: tuple[str, ...]
-    uids: bool
+    format: str
     source_uid: bool
     """For uids: the input's own instead of ours."""
     strip_credentials: bool = False
@@ -45,17 +47,12 @@ class Files:
     @property
     def exported(self) -> Exported:
         """Return what is written."""
-        kept, pending = self.selection.counts()
-        parts = range(len(self.selection.ledger.manifest.parts))
-        return Exported(kept, pending, [UIDS] if self.uids else [_name(part) for part in parts])
+        pairs, pending = self.selection.counts()
+        return Exported(pairs, pending, _WRITERS[self.format].names(self))
 
     def write(self, engine: Engine, progress: Progress) -> dict[str, Any]:
         """Write the files; return what the manifest says of them."""
-        rows = [part.rows for part in self.selection.ledger.manifest.parts]
-        if self.uids:
-            files = [_uids(self)]
-        else:
-            files = engine.map_parts("export", lambda part, tick: _part(self, part, tick), rows, progress)
+        files = _WRITERS[self.format].write(self, engine, progress)
         return {"exported": self.exported.pairs, "shards": [asdict(file) for file in files]}
 
 
@@ -78,12 +75,12 @@ def _part(files: Files, part: int, tick: Tick) -> FileInfo:
         with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
             masks = dataset.ledger(selection.ledger.name).pieces(part, ["failed", "unknown"])
             for piece, mask in zip(columns(dataset, part, names, files.signals), masks, strict=True):
-                kept = piece.filter(mask.select(selection.kept).to_series())
-                kept = stripped(kept) if files.strip_credentials else kept
-                if len(kept):
-                    table = kept.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
-                    writer.write_table(table.combine_chunks(), row_group_size=len(kept))
-                    rows += len(kept)
+                selected = piece.filter(mask.select(selection.passes).to_series())
+                selected = stripped(selected) if files.strip_credentials else selected
+                if len(selected):
+                    table = selected.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+                    writer.write_table(table.combine_chunks(), row_group_size=len(selected))
+                    rows += len(selected)
                 tick(len(piece))
         return _file(_name(part), rows, path)
 
@@ -101,7 +98,7 @@ def _uids(files: Files) -> FileInfo:
         for part in range(len(dataset.ingested().parts)):
             masks = dataset.ledger(selection.ledger.name).pieces(part, ["failed", "unknown"])
             for piece, mask in zip(dataset.pairs.pieces(part, [name]), masks, strict=True):
-                halves = _halves(piece.filter(mask.select(selection.kept).to_series())[name])
+                halves = _halves(piece.filter(mask.select(selection.passes).to_series())[name])
                 array[at : at + len(halves)] = halves
                 at += len(halves)
         if files.source_uid:  # our own are in order already: parts are ranges of them
@@ -111,11 +108,31 @@ def _uids(files: Files) -> FileInfo:
 
 
 def _halves(uids: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    good = uids.str.contains("^[0-9a-fA-F]{32}$").fill_null(False)
-    if not good.all():
-        example = uids.filter(~good)[0]
+    valid = uids.str.contains("^[0-9a-fA-F]{32}$").fill_null(False)
+    if not valid.all():
+        example = uids.filter(~valid)[0]
         raise DatasetError(
             f"a source_uid is not 32 hexadecimal digits, but {example!r}: DataComp's format cannot hold it"
         )
     raw = b"".join(uids.str.decode("hex").to_list())
     return np.frombuffer(raw, ">u8").astype("u8").view(np.dtype("u8,u8"))
+
+
+def _parts(files: Files, engine: Engine, progress: Progress) -> list[FileInfo]:
+    rows = [part.rows for part in files.selection.ledger.manifest.parts]
+    return engine.map_parts("export", lambda part, tick: _part(files, part, tick), rows, progress)
+
+
+class _Writer(NamedTuple):
+    """How a format without images is written."""
+
+    names: Callable[[Files], list[str]]
+    write: Callable[[Files, Engine, Progress], list[FileInfo]]
+
+
+_WRITERS: Mapping[str, _Writer] = {
+    parquet.METADATA.name: _Writer(
+        lambda files: [_name(n) for n in range(len(files.selection.ledger.manifest.parts))], _parts
+    ),
+    uids.FORMAT.name: _Writer(lambda _: [UIDS], lambda files, *_: [_uids(files)]),
+}

@@ -45,29 +45,31 @@ class Selection:
     """Rules that are not asked."""
 
     @property
-    def asked(self) -> int:
+    def rule_bits(self) -> int:
         """The bits of the rules that are asked."""
         return ~self.ledger.plan.bits(self.without)
 
     @property
-    def kept(self) -> pl.Expr:
+    def passes(self) -> pl.Expr:
         """Whether a row of the ledger passes all rules that are asked."""
-        return ((pl.col("failed") | pl.col("unknown")) & self.asked) == 0
+        return ((pl.col("failed") | pl.col("unknown")) & self.rule_bits) == 0
 
     def counts(self) -> tuple[int, int]:
         """Return how many pairs are kept, and how many are pending."""
-        masks, asked = self.ledger.masks, self.asked
-        kept = sum(number for (failed, unknown), number in masks.items() if not (failed | unknown) & asked)
-        return kept, sum(n for (failed, unknown), n in masks.items() if not failed & asked and unknown & asked)
+        masks, rule_bits = self.ledger.masks, self.rule_bits
+        passes = sum(number for (failed, unknown), number in masks.items() if not (failed | unknown) & rule_bits)
+        return passes, sum(
+            n for (failed, unknown), n in masks.items() if not failed & rule_bits and unknown & rule_bits
+        )
 
     def describe(self, form: str) -> dict[str, Any]:
         """Return what decides which pairs are exported, for the manifest."""
-        kept, pending = self.counts()
+        passes, pending = self.counts()
         return {
             "ledger": self.ledger.name,
             "plan": self.ledger.plan.dump(),
             "without": list(self.without),
-            "pairs": kept,
+            "pairs": passes,
             "pending_dropped": pending,
             "of": self.ledger.facts.pairs,
             "verdicts": self.ledger.facts.ledger,
@@ -79,45 +81,45 @@ class Selection:
 def select(dataset: Dataset, ledger: str, without: Sequence[str], drop_pending: bool) -> Selection:
     """Return what of a ledger is exported; DatasetError while pairs are pending, and where none is kept."""
     selection = Selection(open_current(dataset, ledger), tuple(without))
-    kept, pending = selection.counts()
+    passed, pending = selection.counts()
     if pending and not drop_pending:
-        raise DatasetError(_pending(selection, selection.ledger.masks, pending, kept))
-    if not kept:
+        raise DatasetError(_pending(selection, selection.ledger.masks, pending, passed))
+    if not passed:
         raise DatasetError(_none(selection, pending))
     return selection
 
 
 def _none(selection: Selection, pending: int) -> str:
-    left = (
+    pending_note = (
         f", and {pending:,} are pending and would be left out: take the unknown rules out with --without"
         if pending
         else ""
     )
-    return f"the ledger {selection.ledger.name} keeps no pair{left}; nothing is exported"
+    return f"the ledger {selection.ledger.name} keeps no pair{pending_note}; nothing is exported"
 
 
-def _pending(selection: Selection, masks: Masks, pending: int, kept: int) -> str:
+def _pending(selection: Selection, masks: Masks, pending: int, passed: int) -> str:
     """Say what is pending, and the ways out."""
     unknown = 0
     for failed, bits in masks:
-        unknown |= bits if not failed & selection.asked else 0
-    names = selection.ledger.plan.names(unknown & selection.asked)
+        unknown |= bits if not failed & selection.rule_bits else 0
+    names = selection.ledger.plan.names(unknown & selection.rule_bits)
     return (
-        f"{pending:,} pairs are pending: no rule fails them, but some are unknown ({kept:,} are kept). "
+        f"{pending:,} pairs are pending: no rule fails them, but some are unknown ({passed:,} are kept). "
         "Measure what is missing and filter again, or leave these pairs out: --pending drop, "
         f"or take the rules out: --without {','.join(names)}"
     )
 
 
-def begin(out: Store, what: Mapping[str, Any], folders: Sequence[str]) -> bool:
+def begin(out: Store, identity: Mapping[str, Any], folders: Sequence[str]) -> bool:
     """Mark the folder as this export's; return whether it is done already. OutputError if the folder is another's.
 
     `folders` are those inside it that files go to.
     """
-    mark = json.dumps({"export": digest(what)}).encode()
-    done = out.read_bytes(MANIFEST)
-    finished = done is not None and _same(done, what)
-    ours = finished or (done is None and out.read_bytes(BEGUN) == mark)
+    mark = json.dumps({"export": digest(identity)}).encode()
+    manifest = out.read_bytes(MANIFEST)
+    finished = manifest is not None and _same(manifest, identity)
+    ours = finished or (manifest is None and out.read_bytes(BEGUN) == mark)
     if not ours and any(name != BEGUN and not UNFINISHED.fullmatch(name) for name in out.names()):
         raise OutputError(
             f"{out.url} is not empty, and not of this export: choose another --out. An export depends on the "
@@ -132,10 +134,10 @@ def begin(out: Store, what: Mapping[str, Any], folders: Sequence[str]) -> bool:
 
 
 @contextmanager
-def unchanged(out: Store, what: Mapping[str, Any], now: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+def unchanged(out: Store, identity: Mapping[str, Any], now: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
     """Refuse what is made of a dataset that changes meanwhile, above all by a takedown: nothing of it stays.
 
-    `now` says again what is exported, which was `what`; the folder is not finished before.
+    `now` says again what is exported, which was `identity`; the folder is not finished before.
     """
     failed: AlignDataError | None = None
     try:
@@ -143,7 +145,7 @@ def unchanged(out: Store, what: Mapping[str, Any], now: Callable[[], Mapping[str
     except AlignDataError as error:
         failed = error
     try:
-        same = now() == what
+        same = now() == identity
     except AlignDataError as error:
         same, failed = False, failed or error
     if same:
@@ -157,9 +159,9 @@ def unchanged(out: Store, what: Mapping[str, Any], now: Callable[[], Mapping[str
     ) from failed
 
 
-def finish(out: Store, what: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+def finish(out: Store, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write the manifest: what was asked, and what was made; now the export is there."""
-    out.write_bytes(MANIFEST, (json.dumps({**what, **made}, indent=1) + "\n").encode())
+    out.write_bytes(MANIFEST, (json.dumps({**identity, **facts}, indent=1) + "\n").encode())
     _tidy(out)
 
 
@@ -170,10 +172,10 @@ def _tidy(out: Store) -> None:
         out.clear(folder, FILE)
 
 
-def _same(manifest: bytes, what: Mapping[str, Any]) -> bool:
+def _same(manifest: bytes, identity: Mapping[str, Any]) -> bool:
     try:
         before = json.loads(manifest)
-        asked = {STRIPPED: None, **what}  # what is not said of one export may be said of another
-        return digest({key: before.get(key) for key in asked}) == digest(asked)
+        expected = {STRIPPED: None, **identity}  # what is not said of one export may be said of another
+        return digest({key: before.get(key) for key in expected}) == digest(expected)
     except (ValueError, TypeError, AttributeError, RecursionError):  # somebody else's
         return False

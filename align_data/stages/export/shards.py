@@ -22,17 +22,10 @@ from align_data.data.columns import columns
 from align_data.data.image_table import image_places, with_images
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
+from align_data.exports.formats import FORMATS
 from align_data.exports.manifest import folders_of, sizes
-from align_data.exports.shard import (
-    DIGEST,
-    Groups,
-    Shard,
-    ShardJob,
-    rows_name,
-    rows_schema,
-    stored,
-    write_index,
-)
+from align_data.exports.shard import Groups, Shard, rows_name, stored, write_index
+from align_data.exports.shard_format import DIGEST, ShardJob, rows_schema
 from align_data.stages.export.making import Making, make_all
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
@@ -81,7 +74,7 @@ class Shards:
         """Count what there is; DatasetError for kept pairs without an image."""
         rows = [part.rows for part in run.selection.ledger.manifest.parts]
         counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
-        kept, size, missing = (sum(some) for some in zip(*(count[:3] for count in counts), strict=True))
+        pairs, size, missing = (sum(column) for column in zip(*(count[:3] for count in counts), strict=True))
         if missing and not drop_missing:
             raise DatasetError(
                 f"{missing:,} of the kept pairs have no decodable image: fetch and measure, require one with "
@@ -89,8 +82,8 @@ class Shards:
             )
         numbers = [count[3] for count in counts]
         shards = _plan(run, numbers)
-        done = Exported(kept, run.selection.counts()[1], [shard.name for shard in shards], size, missing)
-        return Shards(run, done, numbers, shards)
+        exported = Exported(pairs, run.selection.counts()[1], [shard.name for shard in shards], size, missing)
+        return Shards(run, exported, numbers, shards)
 
     @property
     def folders(self) -> list[str]:
@@ -113,18 +106,18 @@ class Shards:
         return {**counts, "index": index, "shards": [asdict(info) for info in infos]}
 
 
-def _kept(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
+def _selected(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
     """Yield the kept rows of each piece that have an image, with the split of each; rows read, and kept without one."""
     ledger = run.dataset.ledger(run.selection.ledger.name)
     masks = ledger.pieces(part, ["failed", "unknown"])
     images = image_places(run.dataset, part).rename({"sha256": DIGEST})
-    wanted = list(dict.fromkeys(["decodable", *signals]))
-    for piece, mask in zip(columns(run.dataset, part, ["uid", "url", "alt_text"], wanted), masks, strict=True):
-        kept = piece.filter(mask.select(run.selection.kept).to_series())
-        good = kept.filter(pl.col("decodable").fill_null(False))
-        placed = with_images(good, images)
+    names = list(dict.fromkeys(["decodable", *signals]))
+    for piece, mask in zip(columns(run.dataset, part, ["uid", "url", "alt_text"], names), masks, strict=True):
+        passed = piece.filter(mask.select(run.selection.passes).to_series())
+        decodable = passed.filter(pl.col("decodable").fill_null(False))
+        placed = with_images(decodable, images)
         placed = stripped(placed) if run.job.strip_credentials else placed
-        yield placed.with_columns(_split(run.splits)), len(piece), len(kept) - len(good)
+        yield placed.with_columns(_split(run.splits)), len(piece), len(passed) - len(decodable)
 
 
 def _split(splits: Sequence[Split]) -> pl.Expr:
@@ -141,7 +134,7 @@ def _count(run: Run, part: int, tick: Tick) -> tuple[int, int, int, list[int]]:
     """Return pairs to export, bytes of their images, kept pairs without one, and the pairs of each split."""
     size = missing = 0
     numbers = [0] * len(run.folders)
-    for rows, read, lost in _kept(run, part, ()):
+    for rows, read, lost in _selected(run, part, ()):
         size += int(rows["size"].sum())
         missing += lost
         for split, number in rows.group_by("split").len().iter_rows():
@@ -155,18 +148,18 @@ def _plan(run: Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
     shards = []
     for split, folder in enumerate(run.folders):
         total = sum(number[split] for number in numbers)
-        many = -(-total // run.shard_size)
-        width = max(5, len(str(many - 1)))
+        count = -(-total // run.shard_size)
+        width = max(5, len(str(count - 1)))
         ends = list(accumulate(number[split] for number in numbers))
-        for n in range(many):
-            first, last = n * run.shard_size, min(total, (n + 1) * run.shard_size)
+        for n in range(count):
+            start, stop = n * run.shard_size, min(total, (n + 1) * run.shard_size)
             groups = tuple(
                 (part, n - (end - number[split]) // run.shard_size)
                 for part, (number, end) in enumerate(zip(numbers, ends, strict=True))
-                if number[split] and end > first and end - number[split] < last
+                if number[split] and end > start and end - number[split] < stop
             )
-            ending = "parquet" if run.job.parquet else "tar"
-            shards.append(Shard(f"{folder}{n:0{width}d}.{ending}", split, last - first, groups))
+            name = f"{folder}{n:0{width}d}{FORMATS[run.job.format].ending}"
+            shards.append(Shard(name, split, stop - start, groups))
     return shards
 
 
@@ -188,7 +181,7 @@ def _rows(run: Run, part: int, starts: Sequence[int], numbers: Sequence[int], ti
                 path = stack.enter_context(run.out.create(rows_name(split, part)))
                 room = run.shard_size - starts[split] % run.shard_size
                 files[split] = stack.enter_context(Groups(path, rows_schema(run.job.signals), room, run.shard_size))
-        for rows, read, _ in _kept(run, part, run.job.signals):
+        for rows, read, _ in _selected(run, part, run.job.signals):
             for split, file in files.items():
                 file.add(rows.filter(pl.col("split") == split))
             tick(read)

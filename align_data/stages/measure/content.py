@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from align_data.common.progress import Progress, Tick
-from align_data.common.workers import shared
+from align_data.common.workers.pool import StopCheck, WorkerPool
 from align_data.data.columns import check_identities
 from align_data.data.image_table import chunks, image_urls, sorted_rows
 from align_data.data.layout import Dataset
@@ -156,19 +157,18 @@ def _part(run: _ContentRun, part: int, tick: Tick) -> PartInfo:
             work.append((number, start, rows))
     is_open = image_urls(run.dataset, part, run.sight.only_open)["open"] if run.nsfw and run.open else None
 
-    def look_some(assigned: Iterator[tuple[int, int, int]], check: Callable[[], None]) -> None:
-        decoder = Decoder(_decoding(run))
-        try:
-            for number, start, rows in assigned:
-                old = earlier[start : start + rows] if earlier is not None else None
-                wide = None if is_open is None else is_open[start : start + rows]
-                checked = _look(run, decoder, images[start : start + rows], old, wide, tick, check)
-                with chunked.writer(number, facts) as writer:
-                    writer.write(checked)
-        finally:
-            decoder.close()
+    def look_chunk(decoder: Decoder, chunk: tuple[int, int, int], check: StopCheck) -> None:
+        number, start, rows = chunk
+        old = earlier[start : start + rows] if earlier is not None else None
+        wide = None if is_open is None else is_open[start : start + rows]
+        checked = _look(run, decoder, images[start : start + rows], old, wide, tick, check)
+        with chunked.writer(number, facts) as writer:
+            writer.write(checked)
 
-    shared(look_some, work, run.children)
+    pool: WorkerPool[tuple[int, int, int], Decoder] = WorkerPool(
+        run.children, lambda _: closing(Decoder(_decoding(run)))
+    )
+    pool.run(work, look_chunk)
     with table.writer(part, facts) as writer:
         for piece in cut(sorted_rows(chunked, number) for number, *_ in chunks(len(images), run.sight.chunk)):
             writer.write(piece)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,8 @@ from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
 from align_data.data.meta import ImagesMeta, LedgerMeta, PairsMeta
 from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
+from align_data.exports.scrub import ExportFolder, open_export
+from align_data.exports.scrub import examine as examine_shards
 from align_data.stages.takedown.files import Rewritten, rewritten
 from align_data.stages.takedown.forget import forget_keys
 from align_data.stages.takedown.integrity import Integrity
@@ -39,9 +42,9 @@ from align_data.stages.takedown.plan import (
     under_way,
 )
 from align_data.stages.takedown.planning import Request, by_part, make_plan
-from align_data.stages.takedown.shards import Export, Scrubbed, open_export, scrub_export
+from align_data.stages.takedown.shards import ScrubbedExport, scrub_export
 from align_data.stages.takedown.shards import check as check_shards
-from align_data.stages.takedown.shards import examine as examine_shards
+from align_data.storage.store import sha256_of
 from align_data.storage.tables import MANIFEST, Manifest, PartInfo, Table
 
 __all__ = ["KINDS", "Receipt", "TakedownLists", "TakedownReport", "not_read", "read", "takedown"]
@@ -115,7 +118,7 @@ def takedown(
     shard_matches = [examine_shards(export, dead) for export in exports]
     receipt = Receipt.of(new, uids)
     receipt.shards = [
-        Scrubbed(export.store.url, export.format, matches.pairs, list(matches.shards))
+        ScrubbedExport(export.store.url, export.format.name, matches.pairs, list(matches.shards))
         for export, matches in zip(exports, shard_matches, strict=True)
     ]
     report = TakedownReport(receipt, before=before, dry_run=dry_run)
@@ -133,7 +136,7 @@ def takedown(
     return replace(_carry_out(dataset, pairs, new, engine, progress, work), before=before)
 
 
-def _open(folders: Sequence[str], pairs: Manifest[PairsMeta], work: str | None) -> list[Export]:
+def _open(folders: Sequence[str], pairs: Manifest[PairsMeta], work: str | None) -> list[ExportFolder]:
     """Open every exported folder once, however it is called."""
     return list({export.key: export for export in (open_export(url, pairs, work) for url in folders)}.values())
 
@@ -200,7 +203,7 @@ def _carry_out(
         for kind, number in part_receipt.forgotten.items():
             receipt.forgotten[kind] = receipt.forgotten.get(kind, 0) + number
     receipt.files = [file for _, part_receipt in every_part for file in part_receipt.files]
-    receipt.files += rewritten(dataset.store, plan.manifests.items())
+    receipt.files += rewritten(plan.manifests.items(), partial(sha256_of, dataset.store))
     dead = every(dataset.tombstones)
     for place, url in enumerate(plan.shards):
         try:
@@ -208,7 +211,7 @@ def _carry_out(
             receipt.shards.append(scrub_export(dataset.store, place, export, dead, tombstones, engine, progress))
         except DatasetError as error:  # the others are not to wait for it
             progress.say(str(error))
-            receipt.shards.append(Scrubbed(url, "", note=str(error)))
+            receipt.shards.append(ScrubbedExport(url, "", note=str(error)))
     return TakedownReport(receipt, store_receipt(dataset, receipt))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.signals import Piece
 from align_data.signals.corpus import ngram_keys, text_keys
-from align_data.stages.takedown.files import note, recall, rewritten, sha256_of
+from align_data.stages.takedown.files import note, recall, rewritten
 from align_data.stages.takedown.integrity import Integrity, uids_within
 from align_data.stages.takedown.part import PartReceipt, done_of, rewrite
+from align_data.storage.store import sha256_of
 from align_data.storage.tables import Table
 
 KINDS = ("ngrams", "texts")
@@ -136,7 +138,8 @@ def _of_range(dataset: Dataset, kind: str, part: int, keys: Sequence[int]) -> tu
             table.facts(part) or {},
         )
     forgotten = {kind: sum(noted["removed"].values())}
-    return done_of(table, part, rewritten(store, [(file, noted["before"])]), forgotten=forgotten), noted["removed"]
+    files = rewritten([(file, noted["before"])], partial(sha256_of, store))
+    return done_of(table, part, files, forgotten=forgotten), noted["removed"]
 
 
 def _recount(table: Table[Any], removed: Mapping[int, int], before: Mapping[str, str | None]) -> PartReceipt:

@@ -14,8 +14,7 @@ from pyarrow import compute as pc
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta
-from align_data.stages.takedown.files import sha256_of
-from align_data.storage.store import Store
+from align_data.storage.store import Store, sha256_of
 from align_data.storage.tables import Manifest, Table
 
 RECEIPTS = "takedowns"

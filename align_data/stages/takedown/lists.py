@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 
 import polars as pl
 
 from align_data.common.errors import InputError
+from align_data.common.user_files import lines_of, read_user_file
 from align_data.data.references import FORMS, listed_hosts
 from align_data.sources.lists.batches import DETAIL
 
@@ -49,29 +49,17 @@ def read(files: Mapping[str, Sequence[str]]) -> TakedownLists:
     values: dict[str, tuple[str, ...]] = {}
     digests = {}
     for kind, names in files.items():
-        raw = [_raw(file) for file in names]
+        raw = [read_user_file(file, "the list") for file in names]
         lines = chain.from_iterable(_lines(kind, *file_and_bytes) for file_and_bytes in zip(names, raw, strict=True))
         values[kind] = tuple(dict.fromkeys(lines))
         digests[kind] = hashlib.sha256(b"".join(raw)).hexdigest()
     return TakedownLists(values, digests)
 
 
-def _raw(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the list {file}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _lines(kind: str, file: str, raw: bytes) -> Iterator[str]:
+def _lines(kind: str, file: str, content: bytes) -> Iterator[str]:
     form, description = _FORMS[kind]
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read the list {file}: it is not UTF-8") from None
-    for number, line in enumerate(text.split("\n"), 1):  # no other sign ends a line: a URL may hold it
-        value = line.strip()
-        if not value or value.startswith("#"):
+    for number, value in lines_of(content, file, "the list"):
+        if value.startswith("#"):
             continue
         if not form.fullmatch(value):
             raise InputError(f"{file}, line {number}: {value[:100]!r} is not {description}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,15 @@ from align_data.data.tombstones import of_part
 from align_data.stages.takedown.files import (
     Rewritten,
     check_names,
-    copy_members,
-    members,
     note,
     recall,
     rewritten,
-    sha256_of,
 )
 from align_data.storage import names
 from align_data.storage.contracts import Contract
+from align_data.storage.store import sha256_of
 from align_data.storage.tables import CHUNK, Manifest, Table
+from align_data.storage.tars import copy_members, members
 
 _EMPTY: Mapping[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0.0, "bool": False}
 """What is left in a column that cannot be null."""
@@ -259,7 +259,7 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> PartRecei
             store.clear(f"{folder}/{part:05d}", CHUNK)
     for tar in (*notes.tars, *notes.unnamed):
         store.remove(tar)
-    files = rewritten(store, [*notes.files.items(), *((name, None) for name in new.values())])
+    files = rewritten([*notes.files.items(), *((name, None) for name in new.values())], partial(sha256_of, store))
     return PartReceipt(
         pairs=notes.pairs,
         images=notes.images,
@@ -367,6 +367,6 @@ def scrub_rejected(job: Scrub, part: int, rows: Sequence[int], tick: Tick) -> Pa
         note(store, name, {"before": before})
     if sha256_of(store, file) == before:
         rewrite(table, part, change, table.facts(part) or {})
-    receipt = done_of(table, part, rewritten(store, [(file, before)]))
+    receipt = done_of(table, part, rewritten([(file, before)], partial(sha256_of, store)))
     tick(receipt.sizes[table.name]["rows"])
     return receipt

@@ -11,13 +11,13 @@ from typing import Any
 from align_data.common.secrets import mask
 from align_data.data.layout import Dataset
 from align_data.data.tombstones import write
-from align_data.stages.takedown.files import FOLDER, Rewritten, check_names, note, recall, sha256_of
+from align_data.stages.takedown.files import FOLDER, Rewritten, check_names, note, recall
 from align_data.stages.takedown.integrity import RECEIPTS, receipts
 from align_data.stages.takedown.lists import TakedownLists
 from align_data.stages.takedown.part import touchable
-from align_data.stages.takedown.shards import Scrubbed
+from align_data.stages.takedown.shards import ScrubbedExport
 from align_data.storage.contracts import contract
-from align_data.storage.store import Store
+from align_data.storage.store import Store, sha256_of
 from align_data.storage.tables import CHUNK, MANIFEST, Meta, Table, digest
 
 _NOTES = re.compile(
@@ -94,7 +94,7 @@ class Receipt:
     same_bytes: list[str] = field(default_factory=list)
     """Pairs of other URLs with the bytes of an image taken down, which stay: by these uids they can go later."""
     files: list[Rewritten] = field(default_factory=list)
-    shards: list[Scrubbed] = field(default_factory=list)
+    shards: list[ScrubbedExport] = field(default_factory=list)
 
     @staticmethod
     def of(plan: TakedownPlan, uids: Sequence[str]) -> Receipt:

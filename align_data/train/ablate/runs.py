@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from align_data.common.errors import EngineError, TrainError
 from align_data.common.progress import NONE, Progress, Tick
-from align_data.common.workers import Child, ChildDiedError, Handler, Send, shared
+from align_data.common.workers import Child, ChildDiedError, Handler, Send
+from align_data.common.workers.pool import StopCheck, WorkerPool
 from align_data.common.workers.values import of, plain
 from align_data.storage.confined import folder
 from align_data.storage.store import Store
@@ -209,17 +210,18 @@ def _train(job: AblationJob, todo: Sequence[Cell], jobs: int, progress: Progress
     models = "a model" if len(todo) == 1 else f"{len(todo):,} models"
     with progress.step(f"train {models}", pairs, "pairs") as tick:
 
-        def work(queue: Iterator[Cell], check: Callable[[], None]) -> None:
-            with closing(Child(_HANDLER, plain(job), max_bytes=_ANSWER, environment=True)) as child:
-                for cell in queue:
-                    failure = _train_cell(child, cell, out, check, tick)
-                    if failure is None:
-                        job.discard(job.model(cell).name)
-                        continue
-                    failures[cell.key] = failure  # its folder stays to be looked at
-                    progress.say(f"{cell.arm}, seed {cell.seed}: failed: {failure}")
+        def work(child: Child, cell: Cell, check: StopCheck) -> None:
+            failure = _train_cell(child, cell, out, check, tick)
+            if failure is None:
+                job.discard(job.model(cell).name)
+                return
+            failures[cell.key] = failure  # its folder stays to be looked at
+            progress.say(f"{cell.arm}, seed {cell.seed}: failed: {failure}")
 
-        shared(work, todo, jobs)
+        pool: WorkerPool[Cell, Child] = WorkerPool(
+            jobs, lambda _: closing(Child(_HANDLER, plain(job), max_bytes=_ANSWER, environment=True))
+        )
+        pool.run(todo, work)
     return failures
 
 

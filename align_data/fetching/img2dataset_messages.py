@@ -7,7 +7,7 @@ from collections.abc import Container
 from functools import lru_cache
 
 from align_data.fetching.outcome import STATUSES, Outcome
-from align_data.sources.img2dataset import Held
+from align_data.sources.img2dataset import StoredImage
 from align_data.storage.image_formats import sniff
 
 _LEFT_OUT = ("image too small", "image area too large", "aspect ratio too large", "blurrer not defined")
@@ -52,7 +52,9 @@ def outcome(status: str | None, message: str | None) -> Outcome:
     return _failed(text)
 
 
-def judged(reported: Outcome, sample: Held | None, lost: str, max_bytes: int, formats: Container[str] = ()) -> Outcome:
+def judged(
+    reported: Outcome, sample: StoredImage | None, lost: str, max_bytes: int, formats: Container[str] = ()
+) -> Outcome:
     """Return the outcome by what there is: `said` is `outcome`'s; without bytes `lost` is the reason."""
     if reported.status != "ok":
         return reported

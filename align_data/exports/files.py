@@ -1,0 +1,96 @@
+"""A plain folder of files: each shard a folder with KEY.jpg, KEY.txt and KEY.json of each pair.
+
+The SHA-256 of such a shard is that of what `sha256sum *` prints in it: a line for each file, in the order of the names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from itertools import groupby
+
+from align_data.exports.shard_format import (
+    ExportFormat,
+    ImagePlace,
+    RenderedPair,
+    Sample,
+    ShardFacts,
+    ShardJob,
+    WrittenShard,
+    check_sha256,
+)
+from align_data.exports.webdataset import BESIDE, sample_files, sample_of
+from align_data.storage import names
+from align_data.storage.store import HIDDEN, Store, sha256_of
+
+_MEMBER = re.compile(names.MEMBER.pattern)
+
+
+def _write(store: Store, name: str, pairs: Iterator[RenderedPair], job: ShardJob) -> WrittenShard:
+    store.clear(name, _MEMBER)  # what a killed run has left of it
+    places, listing, size = [], {}, 0
+    for pair in pairs:
+        key = pair.row["uid"]
+        places.append(ImagePlace(key, 0, len(pair.image.content)))
+        for extension, content in sample_files(pair, job):
+            file = f"{key}.{extension}"
+            store.write_bytes(f"{name}/{file}", content)
+            listing[file] = hashlib.sha256(content).hexdigest()
+            size += len(content)
+    return WrittenShard(ShardFacts(size, _digest(listing)), places)
+
+
+def _digest(listing: dict[str, str]) -> str:
+    """Return the SHA-256 of the lines that `sha256sum` prints of some files."""
+    lines = (f"{sha256}  {file}\n" for file, sha256 in sorted(listing.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _read(store: Store, name: str, sha256: str | None) -> Iterator[Sample]:
+    listing: dict[str, str] = {}
+    files = [file for file in store.names(name) if not file.startswith(HIDDEN)]
+    for key, own in groupby(files, key=lambda file: file.partition(".")[0]):
+        parts = {}
+        for file in own:
+            with store.read(f"{name}/{file}") as source:
+                content = source.read()
+            listing[file] = hashlib.sha256(content).hexdigest()
+            parts[file.partition(".")[2].lower()] = content
+        yield from sample_of(name, key, parts)
+    if sha256 is not None:
+        check_sha256(store.path(name), _digest(listing), sha256)
+
+
+def _scrub(store: Store, name: str, uids: set[str]) -> list[tuple[str, int]]:
+    offsets = []
+    for file in store.names(name):
+        key, _, extension = names.MEMBER.check(file, store.path(name)).partition(".")
+        if key in uids:
+            store.remove(f"{name}/{file}")
+        elif extension not in BESIDE:
+            offsets.append((key, 0))
+    return offsets
+
+
+def _facts(store: Store, name: str) -> ShardFacts:
+    files = store.names(name)
+    listing = {file: sha256_of(store, f"{name}/{file}") or "" for file in files}
+    return ShardFacts(_size(store, name), _digest(listing))
+
+
+def _size(store: Store, name: str) -> int:
+    return sum(store.size(f"{name}/{file}") for file in store.names(name))
+
+
+FORMAT = ExportFormat(
+    "files",
+    "a folder a shard, of files",
+    names.FOLDER_SHARD,
+    _write,
+    _read,
+    _scrub,
+    facts=_facts,
+    size=_size,
+    member=names.MEMBER,
+)

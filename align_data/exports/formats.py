@@ -1,0 +1,34 @@
+"""All formats of exports: the one place that a new format is named in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from align_data.common.errors import DatasetError, nearest
+from align_data.exports import files, parquet, uids, webdataset
+from align_data.exports.shard_format import ExportFormat
+from align_data.storage.names import display
+
+_ALL = (webdataset.FORMAT, parquet.FORMAT, files.FORMAT, parquet.METADATA, uids.FORMAT)
+FORMATS: Mapping[str, ExportFormat] = {format_.name: format_ for format_ in _ALL}
+READ = tuple(format_ for format_ in _ALL if format_.read is not None)
+
+
+def format_called(name: object, where: str = "") -> ExportFormat:
+    """Return the format of this name; DatasetError, which begins with `where` it stands, for any other."""
+    if isinstance(name, str) and name in FORMATS:
+        return FORMATS[name]
+    near = nearest(name, FORMATS) if isinstance(name, str) else ""
+    begin = f"{where}: " if where else ""
+    raise DatasetError(f"{begin}{display(name)} is not a format of exports{near}: there are {', '.join(FORMATS)}")
+
+
+def format_of(name: str) -> ExportFormat | None:
+    """Return the format that has shards of this name, wherever they come from; None where none has."""
+    ending = name.rpartition(".")[1] + name.rpartition(".")[2] if "." in name else ""
+    return next((f for f in READ if f.ending == ending and (ending or f.form.fits(name))), None)
+
+
+def described() -> str:
+    """Return what a help text says of the formats."""
+    return " ".join(f"{format_.name}: {format_.about}." for format_ in _ALL)
