@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from align_data.cli import COMMANDS, main
+from align_data.cli import COMMANDS, GROUPS, main
 from align_data.signals import SIGNALS
 
 RECIPE = """
@@ -340,3 +340,11 @@ def test_the_log_says_when_and_nothing_else_has_a_date(dataset: Path) -> None:
     entries = [json.loads(path.read_text()) for path in sorted((dataset / "_log").iterdir())]
     assert entries
     assert {"command", "began", "seconds", "align_data"} <= set(entries[0])
+
+
+def test_help_lists_every_command_once_in_its_group() -> None:
+    text = call("--help").stdout
+    lines = [line.split()[0] for line in text.partition("Build a dataset:")[2].splitlines() if line[:3].strip()]
+    listed = [word for word in lines if word in COMMANDS]
+    assert listed == list(COMMANDS) == [name for group in GROUPS.values() for name in group]
+    assert [title for title in GROUPS if f"\n{title}:\n" in text] == list(GROUPS)

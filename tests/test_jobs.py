@@ -60,7 +60,7 @@ def test_help_and_version_are_the_command_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert submit(monkeypatch) == submit(monkeypatch, "--help") == 0
-    assert "Commands" in capsys.readouterr().out
+    assert "Build a dataset:" in capsys.readouterr().out
     assert submit(monkeypatch, "--version") == 0
     assert __version__ in capsys.readouterr().out
     assert submit(monkeypatch, "filter", "--help") == 0
