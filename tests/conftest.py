@@ -19,6 +19,7 @@ from align_data.common import workers
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import MEMORY, LocalEngine
+from align_data.engines.spark import SparkEngine
 from align_data.recipes.model import Recipe
 from align_data.recipes.reading import load, parse
 from align_data.stages.audit import Audit
@@ -99,6 +100,33 @@ rules:
 """
 
 
+# From here on what takes longest comes first, so that all processes end at about the same time.
+_LONGEST = ("spark", "test_cluster.py", "test_fetch.py", "test_train.py", "test_torture.py", "test_takedown.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, for `--dist loadgroup`, the tests that share the Spark engine or what their file has made."""
+    sharing = {item.path for item in items if _shares(item)}
+    for item in items:
+        if "spark" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("spark"))
+        elif item.path in sharing:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=_turn)
+
+
+def _shares(item: pytest.Item) -> bool:
+    definitions = item._fixtureinfo.name2fixturedefs.values()
+    return any(definition.scope == "module" for several in definitions for definition in several)
+
+
+def _turn(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    name = group.args[0] if group else item.path.name
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST) + (group is None)
+
+
 @dataclass
 class Built:
     """A dataset that the whole job has been run on."""
@@ -150,12 +178,27 @@ def build(
     return Built(Dataset(store), done.account, done.audit, loaded)
 
 
+SPARK = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a JVM that lives for seconds: it compiles as fast as it can, not as well, and has one thread that collects."""
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _children() -> Iterator[None]:
-    """Let child processes begin without their imports."""
+def _processes() -> Iterator[None]:
+    """Let child processes begin without their imports, and JVMs without what pays after minutes only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "subprocess", forked)
+        patch.setenv("JDK_JAVA_OPTIONS", _SHORT_LIVED)
         yield
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkEngine]:
+    """Give the engine that all tests in this process share, for a JVM takes long to start and to warm up."""
+    pytest.importorskip("pyspark")
+    engine = SparkEngine(SPARK)
+    yield engine
+    engine.stop()
 
 
 @pytest.fixture

@@ -579,22 +579,14 @@ def test_fetch_goes_on_from_there_and_asks_only_for_what_can_change(tmp_path: Pa
 
 
 @pytest.mark.spark
-def test_spark_takes_the_same_bytes(tmp_path: Path) -> None:
-    pytest.importorskip("pyspark")
-    from align_data.engines.spark import SparkEngine  # noqa: PLC0415
-
-    conf = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    engine = SparkEngine(conf)
-    try:
-        planted("webdataset", tmp_path / "in")
-        write_shard(tmp_path / "in", 7, [Sample(url(i), data=drawn(i)) for i in range(300, 340)], "parquet")
-        local = take(tmp_path / "in", tmp_path / "local", Parts(rows=40))
-        spark = take(tmp_path / "in", tmp_path / "spark", Parts(rows=40), engine)
-        assert tree(tmp_path / "spark") == tree(tmp_path / "local")
-        assert spark.adopted == local.adopted
-        assert spark.adopted.statuses["ok"] > 80
-    finally:
-        engine.stop()
+def test_spark_takes_the_same_bytes(tmp_path: Path, spark: Engine) -> None:
+    planted("webdataset", tmp_path / "in")
+    write_shard(tmp_path / "in", 7, [Sample(url(i), data=drawn(i)) for i in range(300, 340)], "parquet")
+    local = take(tmp_path / "in", tmp_path / "local", Parts(rows=40))
+    distributed = take(tmp_path / "in", tmp_path / "spark", Parts(rows=40), spark)
+    assert tree(tmp_path / "spark") == tree(tmp_path / "local")
+    assert distributed.adopted == local.adopted
+    assert distributed.adopted.statuses["ok"] > 80
 
 
 # What follows is the guard around urllib, which img2dataset fetches by, without that package and with it.

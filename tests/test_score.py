@@ -34,8 +34,8 @@ from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
 from align_data.data.top_fraction import _ScoreScan, resolve
+from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
-from align_data.engines.spark import SparkEngine
 from align_data.recipes.model import Recipe
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import json_schema, override, parse
@@ -659,17 +659,11 @@ def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: D
 
 
 @pytest.mark.spark
-def test_both_engines_decide_alike(unscored: Dataset) -> None:
-    pytest.importorskip("pyspark")
-    local = {f"spark.driver.{name}": "127.0.0.1" for name in ("host", "bindAddress")}
-    spark = SparkEngine({"spark.master": "local[2]", **local})
+def test_both_engines_decide_alike(unscored: Dataset, spark: Engine) -> None:
     plant(unscored, "eye", [None if n % 5 == 0 else n / 1000 for n in range(POOL)])
     recipe = recipe_of("signal: n_words, ge: 1", "signal: similarity.eye, top_fraction: 0.4")
-    try:
-        for name, engine in (("of-local", engine_of(unscored)), ("of-spark", spark)):
-            decide_ledger(Decision(recipe, name=name), unscored, engine, Silent())
-    finally:
-        spark.stop()
+    for name, engine in (("of-local", engine_of(unscored)), ("of-spark", spark)):
+        decide_ledger(Decision(recipe, name=name), unscored, engine, Silent())
     assert audit_plan(unscored, "of-spark") == audit_plan(unscored, "of-local")
     assert read(unscored, "verdicts/of-spark").equals(read(unscored, "verdicts/of-local"))
     assert audit(unscored, "of-local").kept > 0

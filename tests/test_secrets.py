@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from conftest import SPARK
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,11 +198,10 @@ def test_secret_settings_reach_spark_in_a_file_of_ones_own(monkeypatch: pytest.M
 
 
 @pytest.mark.spark
-def test_spark_gets_its_secrets_and_no_command_line_has_them() -> None:
-    pytest.importorskip("pyspark")
-    conf = {"spark.master": "local[1]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+def test_spark_gets_its_secrets_and_no_command_line_has_them(spark: SparkEngine) -> None:
+    spark.stop()  # the session of the other tests, which begin another
     for _ in range(2):  # the second finds a JVM that is there, as all do after other tests
-        engine = SparkEngine({**conf, **SETTINGS})
+        engine = SparkEngine({**SPARK, "spark.master": "local[1]", **SETTINGS})
         try:
             known = engine.session.sparkContext.getConf()
             assert {name: known.get(name) for name in SETTINGS} == SETTINGS

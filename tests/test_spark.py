@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from conftest import EVERY_RULE, HOSTILE, tree, write_list
+from conftest import EVERY_RULE, HOSTILE, SPARK, tree, write_list
 
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
@@ -25,15 +24,7 @@ from align_data.storage.store import Store
 
 pytestmark = pytest.mark.spark
 pytest.importorskip("pyspark")
-CONF = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 TABLES = ("pairs", "rejected", "measured", "counts", "verdicts")
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Engine]:
-    engine = SparkEngine(CONF)
-    yield engine
-    engine.stop()
 
 
 def hostile(rows: int, seed: int = 1) -> list[dict[str, Any]]:
@@ -76,7 +67,7 @@ def job(
     return account
 
 
-def test_hostile_texts_in_many_small_parts_give_the_same_files(tmp_path: Path, spark: Engine) -> None:
+def test_hostile_texts_in_many_small_parts_give_the_same_files(tmp_path: Path, spark: SparkEngine) -> None:
     inputs = write_list(tmp_path / "lists", hostile(4_000), files=3)
     parts, ranges = Parts(rows=700), Ranges(ngrams=1_000, texts=1_500)
     ours = job(tmp_path / "local", inputs, LocalEngine(tmp_path / "work"), parts, ranges)
@@ -87,7 +78,7 @@ def test_hostile_texts_in_many_small_parts_give_the_same_files(tmp_path: Path, s
     assert tree(tmp_path / "spark", *TABLES) == tree(tmp_path / "local", *TABLES)
 
 
-def test_either_engine_goes_on_with_the_others_dataset(tmp_path: Path, spark: Engine) -> None:
+def test_either_engine_goes_on_with_the_others_dataset(tmp_path: Path, spark: SparkEngine) -> None:
     inputs = write_list(tmp_path / "lists", hostile(900))
     local, parts = LocalEngine(tmp_path / "work"), Parts(rows=300)
     job(tmp_path / "local", inputs, local, parts)
@@ -108,11 +99,11 @@ def test_either_engine_goes_on_with_the_others_dataset(tmp_path: Path, spark: En
     assert any(name.endswith(".parquet") for name in exports[0])
 
 
-def test_tiny_budgets_and_512_ranges_give_the_same_ledger(tmp_path: Path, spark: Engine) -> None:
+def test_tiny_budgets_and_512_ranges_give_the_same_ledger(tmp_path: Path, spark: SparkEngine) -> None:
     inputs = write_list(tmp_path / "lists", hostile(3_600))
     job(tmp_path / "local", inputs, LocalEngine(tmp_path / "work"))
-    tiny = SparkEngine(CONF, memory=20_000)
-    tiny.session  # noqa: B018 - the same one, which goes on
+    tiny = SparkEngine(SPARK, memory=20_000)
+    assert tiny.session is spark.session
     job(tmp_path / "spark", inputs, tiny, Parts(rows=1_000), Ranges(ngrams=5, texts=1_000))
     same = [pl.scan_parquet(f"{tmp_path}/{name}/verdicts/every/*.parquet").collect() for name in ("local", "spark")]
     assert same[0].equals(same[1])

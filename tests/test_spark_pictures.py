@@ -16,7 +16,6 @@ from align_data.data.references import give_blocklist, give_evaluation
 from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
-from align_data.engines.spark import SparkEngine
 from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
@@ -37,7 +36,6 @@ from tiny_server import serve  # noqa: E402
 
 pytestmark = pytest.mark.spark
 pytest.importorskip("pyspark")
-CONF = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 TABLES = ("images", "bytes", "content", "measured", "verdicts", "shards")
 
 
@@ -64,7 +62,7 @@ def job(out: Path, source: Path, engine: Engine) -> dict[str, bytes]:
     return tree(out, *TABLES) | {"page": page.encode(), "sweep": repr(swept.to_json()).encode()}
 
 
-def test_both_engines_fetch_and_measure_the_same_bytes(tmp_path: Path) -> None:
+def test_both_engines_fetch_and_measure_the_same_bytes(tmp_path: Path, spark: Engine) -> None:
     web = tmp_path / "web"
     with serve(web) as base:
         script = str(ROOT / "examples" / "tiny_web.py")
@@ -74,11 +72,7 @@ def test_both_engines_fetch_and_measure_the_same_bytes(tmp_path: Path) -> None:
         (web / "block.txt").write_text("host 127.0.0.2\nphash 0123456789abcdef 20\n")
         index([str(web / "evaluation")], str(web / "evaluation.parquet"), 2, Silent())
         local = job(tmp_path / "local", web, LocalEngine(tmp_path / "work", 2))
-        engine = SparkEngine(CONF)
-        try:
-            spark = job(tmp_path / "spark", web, engine)
-        finally:
-            engine.stop()
-    assert local.keys() == spark.keys()
-    assert [name for name in local if local[name] != spark[name]] == []
+        distributed = job(tmp_path / "spark", web, spark)
+    assert local.keys() == distributed.keys()
+    assert [name for name in local if local[name] != distributed[name]] == []
     assert sum(name.endswith(".tar") for name in local) > 4

@@ -31,6 +31,7 @@ from align_data.common.progress import Silent
 from align_data.data.layout import TAKEDOWN, Dataset
 from align_data.data.references import give_evaluation
 from align_data.decoding.decoder import Decoder
+from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.exports.formats import FORMATS
 from align_data.fetching.client import Policy
@@ -1061,20 +1062,14 @@ def test_the_command_prints_and_stores_a_receipt(base: Path, place: Place) -> No
 
 
 @pytest.mark.spark
-def test_both_engines_rewrite_the_same_bytes(base: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pyspark")
-    from align_data.engines.spark import SparkEngine  # noqa: PLC0415
-
-    conf = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+def test_both_engines_rewrite_the_same_bytes(base: Path, tmp_path: Path, spark: Engine) -> None:
     folder = tmp_path / "place"
     asked = stage.TakedownLists({"urls": tuple(chosen(base, 4)["url"])}, {"urls": ""})
     trees = []
-    spark = SparkEngine(conf)
     for engine in (LocalEngine(tmp_path / "work", 2), spark):
         shutil.copytree(base, folder)
         place = Place(folder)
         assert takedown(place.dataset, asked, place.exports, engine, Silent()).receipt.pairs
         trees.append(place.tree())
         shutil.rmtree(folder)
-    spark.stop()
     assert trees[0] == trees[1]
