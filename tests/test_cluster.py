@@ -13,6 +13,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import forked
 import numpy as np
 import polars as pl
 import pytest
@@ -26,34 +27,43 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "name: r\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: images_per_text, le: 2}\n  - {signal: rarest_ngram, ge: 3}\n  - {signal: texts_per_image, le: 9}\n"
 CLUSTER = ["spark.master=local-cluster[2,1,1024]", "spark.driver.host=127.0.0.1", "spark.driver.bindAddress=127.0.0.1"]
 TABLES = ("pairs", "rejected", "measured", "counts", "verdicts")
-PATIENCE = 180
+PATIENCE = 300
 """Seconds after which a command is taken for hung."""
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a list of 200,000 pairs, a recipe, and the local engine's dataset of them."""
+    """Make a list of 40,000 pairs, a recipe, and the local engine's dataset of them."""
     folder = tmp_path_factory.mktemp("pool")
     chance = np.random.default_rng(1)
-    size = 200_000
+    size = 40_000
     words = np.array([f"w{i}" for i in range(5_000)])
     picked = words[np.minimum(chance.zipf(1.3, (size, 6)) - 1, 4_999)]
     texts = [" ".join(row[: 1 + i % 6]) for i, row in enumerate(picked)]
     urls = [f"http://h{n % 97}.example/{n}.png" for n in chance.integers(0, size * 9 // 10, size)]
     for number in range(2):
         frame = pl.DataFrame({"url": urls[number::2], "text": texts[number::2]})
-        frame.write_parquet(folder / f"list-{number}.parquet", row_group_size=50_000)
+        frame.write_parquet(folder / f"list-{number}.parquet", row_group_size=10_000)
     (folder / "r.yaml").write_text(RECIPE)
-    run = ["-c", "from align_data.cli import main; main()", *job(folder, folder / "local")]
-    subprocess.run([sys.executable, *run], check=True, capture_output=True, timeout=PATIENCE)
+    locally(folder)
     return folder
 
 
-def job(pool: Path, out: Path) -> list[str]:
-    return ["run", f"{pool}/list-*.parquet", "--recipe", f"{pool}/r.yaml", "--out", str(out), "--part-rows", "10000"]
+def locally(folder: Path, part_rows: int = 3_000) -> None:
+    """Run the job on the local engine."""
+    words = job(folder, folder / "local", part_rows)
+    command = [sys.executable, "-c", "from align_data.cli import main; main()", *words]
+    forked.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
 
-def start(pool: Path, out: Path, *conf: str, memory: str = "512MB", **environment: str) -> subprocess.Popen[str]:
+def job(pool: Path, out: Path, part_rows: int = 3_000) -> list[str]:
+    files = [f"{pool}/list-*.parquet", "--recipe", f"{pool}/r.yaml", "--out", str(out)]
+    return ["run", *files, "--part-rows", str(part_rows)]
+
+
+def start(
+    pool: Path, out: Path, *conf: str, memory: str = "512MB", part_rows: int = 3_000, **environment: str
+) -> subprocess.Popen[str]:
     """Start the job on Spark, in a process group of its own."""
     spark = [
         "--engine",
@@ -62,7 +72,7 @@ def start(pool: Path, out: Path, *conf: str, memory: str = "512MB", **environmen
         memory,
         *(word for setting in conf or CLUSTER for word in ("--spark-conf", setting)),
     ]
-    command = [sys.executable, "-c", "from align_data.cli import main; main()", *job(pool, out), *spark]
+    command = [sys.executable, "-c", "from align_data.cli import main; main()", *job(pool, out, part_rows), *spark]
     return subprocess.Popen(
         command,
         text=True,
@@ -209,7 +219,7 @@ def test_a_submitted_job_ships_the_package_as_a_zip(
 
 @pytest.mark.spark
 def test_no_space_for_the_shuffle_is_a_sentence(pool: Path, tmp_path: Path) -> None:
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY));"
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY));"
     conf = [word for setting in ["spark.master=local[2]", *CLUSTER[1:]] for word in ("--spark-conf", setting)]
     code = f"{limited} from align_data.cli import main; main()"
     command = [sys.executable, "-c", code, *job(pool, tmp_path / "out"), "--engine", "spark", *conf]
@@ -280,7 +290,7 @@ def peak_of_workers(process: subprocess.Popen[str]) -> float:
 @pytest.mark.spark
 def test_no_tasks_memory_grows_with_a_keys_frequency(pool: Path, tmp_path: Path) -> None:
     peaks = {}
-    for hot in (150_000, 450_000):
+    for hot in (50_000, 200_000):
         folder = tmp_path / str(hot)
         folder.mkdir()
         # One text on many images, one image with many texts, one n-gram in many, and a text of 5 MB.
@@ -288,12 +298,11 @@ def test_no_tasks_memory_grows_with_a_keys_frequency(pool: Path, tmp_path: Path)
         texts = ["buy it now"] * hot + [f"in stock item {i}" for i in range(hot)] + ["word " * 1_000_000]
         pl.DataFrame({"url": urls, "text": texts}).write_parquet(folder / "list-0.parquet", row_group_size=50_000)
         shutil.copy(pool / "r.yaml", folder)
-        process = start(folder, folder / "out", "spark.master=local[2]", *CLUSTER[1:], memory="64MB")
+        process = start(folder, folder / "out", "spark.master=local[2]", *CLUSTER[1:], memory="32MB", part_rows=20_000)
         peaks[hot] = peak_of_workers(process)
         assert f"{2 * hot + 1:,} rows in = {2 * hot + 1:,} pairs" in finish(process)
-    local = [sys.executable, "-c", "from align_data.cli import main; main()", *job(folder, folder / "local")]
-    subprocess.run(local, check=True, capture_output=True, timeout=PATIENCE)
+    locally(folder, part_rows=20_000)
     assert tree(folder / "out", *TABLES) == tree(folder / "local", *TABLES)
     corpus = pl.scan_parquet(f"{folder}/out/measured/corpus/*.parquet").collect()
     assert corpus["texts_per_image"].max() == corpus["images_per_text"].max() == hot
-    assert peaks[450_000] < peaks[150_000] * 1.25, peaks
+    assert peaks[200_000] < peaks[50_000] * 1.15, peaks

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import forked
 import pytest
 from conftest import Crashes, build, tree, write_list
 from test_corpus import pool
+from torture.process import Death, run
 
 from align_data.stages.ingest import Parts
 
@@ -26,52 +27,43 @@ def start(lists: list[str], out: Path) -> forked.Popen:
     return forked.Popen(command, stdout=forked.DEVNULL, stderr=forked.PIPE)
 
 
+class Undisturbed(NamedTuple):
+    """A run that nobody disturbed."""
+
+    lists: list[str]
+    files: dict[str, bytes]
+    changes: int
+    """Of files, of which each is a moment to be killed at."""
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[str, bytes], float]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     lists = write_list(folder / "lists", pool(20_000), files=3)
-    began = time.monotonic()
-    process = start(lists, folder / "out")
-    assert process.wait() == 0, process.stderr and process.stderr.read()
-    if process.stderr:
-        process.stderr.close()
-    return lists, tree(folder / "out"), time.monotonic() - began
+    ended = run(["run", *lists, *ARGUMENTS, "--out", "out"], folder)
+    assert ended.code == 0, ended.err
+    return Undisturbed(lists, tree(folder / "out"), ended.changes)
 
 
-# The first kill comes at this part of an undisturbed run, of which the imports are the first half.
-@pytest.mark.parametrize("first", [0.45, 0.55, 0.65, 0.75, 0.85, 0.95])
-def test_killed_again_and_again(
-    undisturbed: tuple[list[str], dict[str, bytes], float], tmp_path: Path, first: float
-) -> None:
-    lists, expected, seconds = undisturbed
-    chance = random.Random(first)
-    out = tmp_path / "out"
-    at = first
-    for kills in range(9):
-        process = start(lists, out)
-        try:
-            process.wait(
-                at * seconds if kills < 8 else None
-            )  # a machine that has become slow would never get to the end
-        except forked.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        at = chance.uniform(0.4, 1.2)
-        if process.stderr:
-            said = process.stderr.read()
-            process.stderr.close()
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, said
-    assert process.returncode == 0
-    assert tree(out) == expected
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    command = ["run", *undisturbed.lists, *ARGUMENTS, "--out", "out"]
+    kills = 0
+    for number in range(4):
+        # The first kill comes in the middle of the run; a later one may find it finished.
+        change = chance.randint(1, undisturbed.changes if number else undisturbed.changes * 4 // 5)
+        ended = run(command, tmp_path, Death(change, after=chance.choice((0, chance.uniform(0.0001, 0.05)))))
+        assert ended.killed or ended.code == 0, ended.err
+        kills += ended.killed
+    assert kills
+    ended = run(command, tmp_path)
+    assert ended.code == 0, ended.err
+    assert tree(tmp_path / "out") == undisturbed.files
 
 
-def test_an_interrupt_ends_with_a_sentence(
-    undisturbed: tuple[list[str], dict[str, bytes], float], tmp_path: Path
-) -> None:
-    lists, _, _ = undisturbed
-    process = start(lists, tmp_path / "out")
+def test_an_interrupt_ends_with_a_sentence(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    process = start(undisturbed.lists, tmp_path / "out")
     while process.poll() is None and not (tmp_path / "out" / "_log" / "ingest.json").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -82,10 +74,8 @@ def test_an_interrupt_ends_with_a_sentence(
         assert b"Traceback" not in said
 
 
-def test_a_file_that_may_not_grow_is_a_sentence(
-    undisturbed: tuple[list[str], dict[str, bytes], float], tmp_path: Path
-) -> None:
-    lists, expected, _ = undisturbed
+def test_a_file_that_may_not_grow_is_a_sentence(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    lists, expected = undisturbed.lists, undisturbed.files
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
         "from align_data.cli import main; main()"

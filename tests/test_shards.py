@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import random
-import shutil
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import forked
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -26,6 +22,7 @@ from conftest import read, texts, tree, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torture import process
 
 from align_data.common.errors import DatasetError, OutputError
 from align_data.common.progress import Silent
@@ -183,11 +180,11 @@ def test_index_sizes_and_manifest_say_what_is_there(made: Made, tmp_path: Path) 
 
 
 _READ_WEBDATASET = """
-import json, sys, webdataset as wds
-found = []
-for sample in wds.WebDataset(sys.argv[1], shardshuffle=False, empty_check=False, nodesplitter=wds.split_by_node).decode("pil"):
-    found.append((sample["__key__"], sample["txt"], sample["jpg"].size))
-print(json.dumps(found))
+import json, os, sys, webdataset as wds
+for place in json.loads(sys.argv[2]):
+    os.environ.update(place)
+    samples = wds.WebDataset(sys.argv[1], shardshuffle=False, empty_check=False, nodesplitter=wds.split_by_node)
+    print(json.dumps([(sample["__key__"], sample["txt"], sample["jpg"].size) for sample in samples.decode("pil")]))
 """
 
 
@@ -197,16 +194,19 @@ def test_webdataset_reads_every_sample_once_whatever_the_workers_and_nodes(made:
     done = run(made.dataset, out)
     url = str(out / f"{{00000..{len(done.files) - 1:05d}}}.tar")
     expected = sorted([uid, text, [40, 30]] for uid, (text, _) in made.kept.items())
-    for nodes, workers in ((1, 1), (2, 2)):  # it leaves tars open, so it gets processes of its own
-        found = []
-        for rank in range(nodes):
-            for worker in range(workers):
-                place = {"RANK": rank, "WORLD_SIZE": nodes, "WORKER": worker, "NUM_WORKERS": workers}
-                environment = {**os.environ, **{key: str(value) for key, value in place.items()}}
-                line = [sys.executable, "-W", "ignore", "-c", _READ_WEBDATASET, url]
-                some = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
-                found += json.loads(some.stdout)
-        assert sorted(found) == expected
+    places = [
+        {"RANK": str(rank), "WORLD_SIZE": str(nodes), "WORKER": str(worker), "NUM_WORKERS": str(workers)}
+        for nodes, workers in ((1, 1), (2, 2))
+        for rank in range(nodes)
+        for worker in range(workers)
+    ]
+    # It leaves tars open, so it gets a process of its own.
+    line = [sys.executable, "-W", "ignore", "-c", _READ_WEBDATASET, url, json.dumps(places)]
+    printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    alone, *shares = map(json.loads, printed.splitlines())
+    assert len(shares) == 4
+    assert sorted(alone) == expected
+    assert sorted(sample for share in shares for sample in share) == expected
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -446,29 +446,19 @@ def test_a_member_is_what_tarfile_writes(name: str, size: int) -> None:
 
 def test_killed_again_and_again_it_comes_to_the_same_bytes(made: Made, tmp_path: Path) -> None:
     chance = random.Random(3)
-    code = "from align_data.cli import main; main()"
-    line = [sys.executable, "-c", code, "export", made.dataset.store.url, "--recipe", "some", "--shard-size", "3"]
-    began = time.monotonic()
-    forked.run([*line, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
-    seconds = time.monotonic() - began
-    expected, killed = tree(tmp_path / "whole"), 0
-    for _ in range(40):
-        process = forked.Popen([*line, "--out", str(tmp_path / "out")], stdout=forked.DEVNULL, stderr=forked.DEVNULL)
-        try:
-            process.wait(chance.uniform(0.5, 1.05) * seconds)
-        except forked.TimeoutExpired:
-            process.kill()
-            process.wait()
-            killed += 1
-            continue
-        assert process.returncode == 0
-        if killed:
-            break
-        shutil.rmtree(tmp_path / "out")  # the machine was busier when the time was taken
-        seconds *= 0.7
-    assert killed
-    forked.run([*line, "--out", str(tmp_path / "out")], check=True, capture_output=True)
-    assert tree(tmp_path / "out") == expected
+    line = ["export", made.dataset.store.url, "--recipe", "some", "--shard-size", "3", "--out"]
+    whole = process.run([*line, "whole"], tmp_path)
+    assert whole.code == 0, whole.err
+    kills = 0
+    for _ in range(6):
+        death = process.Death(chance.randint(1, whole.changes), after=chance.choice((0, chance.uniform(0.0001, 0.02))))
+        ended = process.run([*line, "out"], tmp_path, death)
+        assert ended.killed or ended.code == 0, ended.err
+        kills += ended.killed
+    assert kills
+    ended = process.run([*line, "out"], tmp_path)
+    assert ended.code == 0, ended.err
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("form", ["webdataset", "parquet"])
