@@ -153,18 +153,24 @@ with ranks("cpu", settings.batch) as (rank, device):
 """
 
 
-def test_two_ranks_at_half_the_batch_are_one_rank(squares: str, tmp_path: Path) -> None:
-    found = []
-    for world in (1, 2):
-        out = tmp_path / f"{world}.pt"
-        line = [sys.executable, "-c", _RANK, squares, str(out)]
-        store = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20_000 + os.getpid() % 20_000), "OMP_NUM_THREADS": "1"}
-        environments = [{**os.environ, **store, "RANK": str(r), "WORLD_SIZE": str(world)} for r in range(world)]
-        processes = [subprocess.Popen(line, env=e, stderr=subprocess.PIPE, text=True) for e in environments]
-        said = [process.communicate(timeout=120)[1] for process in processes]
-        assert not any(process.returncode for process in processes), said
-        found.append(torch.load(out))
-    one, two = found
+def test_two_ranks_at_half_the_batch_are_one_rank(
+    squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outs = [str(tmp_path / f"{world}.pt") for world in (1, 2)]
+    store = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20_000 + os.getpid() % 20_000), "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-c", _RANK, squares, outs[1]]
+    environments = [{**os.environ, **store, "RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
+    processes = [subprocess.Popen(line, env=e, stderr=subprocess.PIPE, text=True) for e in environments]
+    with monkeypatch.context() as patch:  # one rank needs no process of its own
+        for name, value in {"RANK": "0", "WORLD_SIZE": "1"}.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["-c", squares, outs[0]])
+        threads = torch.get_num_threads()
+        exec(_RANK, {})
+        torch.set_num_threads(threads)
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert not any(process.returncode for process in processes), said
+    one, two = map(torch.load, outs)
     assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-5)
     assert one["gradients"].keys() == two["gradients"].keys()
     for name, gradient in one["gradients"].items():
