@@ -32,7 +32,7 @@ settings.register_profile(
     "suite",
     deadline=None,  # no test asserts a time
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    max_examples=60,
+    max_examples=40,
     derandomize=True,
 )
 settings.load_profile("suite")
@@ -180,7 +180,7 @@ def build(
 
 SPARK = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""For a JVM that lives for seconds: it compiles as fast as it can, not as well, and has one thread that collects."""
+"""For a JVM that lives for seconds: it compiles as fast as it can, not as well, and collects in one thread."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -461,7 +461,7 @@ def values_for(rule: plain.Rule) -> st.SearchStrategy[list[Any]]:
 
 
 @given(rows(max_size=40), st.lists(rules(), min_size=1, max_size=8), st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_survey_sweep_and_diff_are_the_oracles(
     job: Callable[..., Built], found: list[dict[str, Any]], drawn: list[dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -795,7 +795,7 @@ def test_the_ends_of_what_64_bits_hold(
 
 
 @given(st.data())
-@settings(max_examples=15)
+@settings(max_examples=12)
 def test_any_values_of_any_signal(job: Callable[..., Built], data: st.DataObject) -> None:
     """Also dimensions that a small job does not measure: language, format, sizes as measured."""
     number = data.draw(st.integers(1, 30))

@@ -26,6 +26,7 @@ pytest.importorskip("pyspark")
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "name: r\nrules:\n  - {signal: n_words, ge: 3}\n  - {signal: images_per_text, le: 2}\n  - {signal: rarest_ngram, ge: 3}\n  - {signal: texts_per_image, le: 9}\n"
 CLUSTER = ["spark.master=local-cluster[2,1,1024]", "spark.driver.host=127.0.0.1", "spark.driver.bindAddress=127.0.0.1"]
+ONE_EXECUTOR = ["spark.master=local-cluster[1,2,1024]", *CLUSTER[1:]]
 TABLES = ("pairs", "rejected", "measured", "counts", "verdicts")
 PATIENCE = 300
 """Seconds after which a command is taken for hung."""
@@ -128,14 +129,14 @@ def test_a_killed_job_goes_on_and_shows_nothing_half_written(pool: Path, tmp_pat
     out = tmp_path / "out"
     expected = tree(pool / "local", *TABLES)
     for sight in ("pairs/part-00004.parquet", "measured/text/part-00002.parquet"):
-        process = start(pool, out)
+        process = start(pool, out, *ONE_EXECUTOR)
         wait_for(out / sight, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         # Whatever has a name is whole: the same bytes as in the undisturbed run.
         there = {name: content for name, content in tree(out, *TABLES).items() if not Path(name).name.startswith(".")}
         assert there.items() <= expected.items()
-    finish(start(pool, out))
+    finish(start(pool, out, *ONE_EXECUTOR))
     assert tree(out, *TABLES) == expected
     assert not list(out.rglob(".*.tmp"))
 
