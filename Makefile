@@ -81,7 +81,7 @@ $(ABLATION)/shards/manifest.json: | $(VENV)/.installed-report,train
 	$(BIN)/align-data export $(ABLATION)/clean --recipe evaluation --resize shortest --size $(ABLATION_SIDE) --out $(ABLATION)/shards
 
 test: $(VENV)/.installed-test  ## the whole suite, on two cores: a third process works while the others wait
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 torture: $(VENV)/.installed-test  ## kills, damaged files, mutated inputs, accounts counted again; TORTURE_MINUTES=60, TORTURE_SEED=7
 	PYTHONPATH=tests $(BIN)/python -m torture --minutes $(TORTURE_MINUTES) $(if $(TORTURE_SEED),--seed $(TORTURE_SEED))

@@ -659,7 +659,7 @@ def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: D
 
 
 @pytest.mark.spark
-def test_both_engines_decide_alike(unscored: Dataset, spark: Engine) -> None:
+def test_spark_decides_alike(unscored: Dataset, spark: Engine) -> None:
     plant(unscored, "eye", [None if n % 5 == 0 else n / 1000 for n in range(POOL)])
     recipe = recipe_of("signal: n_words, ge: 1", "signal: similarity.eye, top_fraction: 0.4")
     for name, engine in (("of-local", engine_of(unscored)), ("of-spark", spark)):

@@ -1062,7 +1062,7 @@ def test_the_command_prints_and_stores_a_receipt(base: Path, place: Place) -> No
 
 
 @pytest.mark.spark
-def test_both_engines_rewrite_the_same_bytes(base: Path, tmp_path: Path, spark: Engine) -> None:
+def test_spark_rewrites_the_same_bytes(base: Path, tmp_path: Path, spark: Engine) -> None:
     folder = tmp_path / "place"
     asked = stage.TakedownLists({"urls": tuple(chosen(base, 4)["url"])}, {"urls": ""})
     trees = []
