@@ -41,7 +41,7 @@ from align_data.recipes.plan import Plan
 from align_data.recipes.reading import json_schema, override, parse
 from align_data.recipes.thresholds import TopFraction
 from align_data.report import audit_html
-from align_data.signals import find, known, ordered
+from align_data.signals import find, is_signal, ordered
 from align_data.signals.score import similarity
 from align_data.stages.audit import SweepRequest, audit, diff, survey, sweep
 from align_data.stages.export import Form, export
@@ -343,7 +343,7 @@ def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) 
 def test_a_name_that_is_none(name: str, copy: World) -> None:
     with pytest.raises(SignalError, match="cannot be a score's name: lower-case letters, digits, '-' and '_'"):
         run(copy.dataset, Eye(), name)
-    assert not known(f"similarity.{name}")
+    assert not is_signal(f"similarity.{name}")
 
 
 def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: World) -> None:
@@ -382,7 +382,7 @@ def test_the_names_of_the_family_are_open() -> None:
     assert find("similarity.base").name == "similarity.base"
     assert find("similarity.base") == similarity("base")
     for name in ("similarity", "similarity.", "similarities.base", "n_words.base"):
-        assert not known(name)
+        assert not is_signal(name)
     with pytest.raises(SignalError, match=r"there are: n_words, .*, similarity.NAME"):
         find("similarty.base")
     assert ordered(["similarity.b", "nsfw", "similarity.a", "n_words"]) == [
