@@ -20,8 +20,8 @@ FETCHER = Fetcher(
     "img2dataset",
     "align_data.fetching.img2dataset.fetcher:handler",
     "img2dataset (the extra img2dataset, Python 3.12 or older) uses the same guard, but has no per-host limits, does "
-    "not retry hosts that send Retry-After, and cannot cut a name lookup short at the deadline; --per-host, --per-address, "
-    "--host-limits and --proxy do not apply to it.",
+    "not retry hosts that send Retry-After, and cannot cut a name lookup short at the deadline; --per-host, "
+    "--per-address, --host-limits and --proxy do not apply to it.",
     ignored=("per_host", "per_address", "host_limits", "proxy"),
     unavailable=_unavailable,
 )
