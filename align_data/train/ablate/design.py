@@ -100,7 +100,7 @@ def _pool(
         )
     if leaks.pairs:
         progress.say(
-            f"{leaks.pairs:,} pairs are in the evaluation set and left out of every arm: {leaks.uid:,} by uid, "
+            f"{leaks.pairs:,} pairs are in the evaluation set and taken out of every arm: {leaks.uid:,} by uid, "
             f"{leaks.url:,} by URL, {leaks.phash:,} by pHash (at most {leaks.distance} bits apart)"
         )
     truth = good_pairs(request.truth) if request.truth is not None else None
