@@ -21,7 +21,7 @@ from align_data.exports.shard_format import ShardJob
 from align_data.signals import ordered
 from align_data.stages.export.metadata import Files
 from align_data.stages.export.selection import STRIPPED, Exported, Selection, begin, finish, select, unchanged
-from align_data.stages.export.shards import Run, Shards, Split
+from align_data.stages.export.shards import Run, ShardedExport, Split
 from align_data.storage.store import Store
 from align_data.storage.tables import digest
 
@@ -68,12 +68,12 @@ def export(
         return selection, _identity(dataset, selection, form)
 
     selection, identity = identified()
-    output: Shards | Files
+    output: ShardedExport | Files
     if format_called(form.format).images:
         signals = tuple(identity["signals"])
         job = ShardJob(dataset.store, form.format, form.how, signals, ledger, form.strip_credentials)
         run = Run(dataset, selection, out, job, form.shard_size, tuple(form.splits), digest(identity))
-        output = Shards.plan(run, engine, progress, drop_missing=drop_pending)
+        output = ShardedExport.plan(run, engine, progress, drop_missing=drop_pending)
     else:
         signals = tuple(identity.get("signals", ()))
         output = Files(dataset, selection, out, signals, form.format, form.source_uid, form.strip_credentials)

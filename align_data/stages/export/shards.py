@@ -1,4 +1,4 @@
-"""Shards: the kept pairs with their images, so many a file, in the order of the dataset, which is that of a hash.
+"""ShardedExport: the kept pairs with their images, so many a file, in the order of the dataset, which is that of a hash.
 
 Which shard a pair is in follows from how many pairs before it are kept. First the kept rows of each part are written
 down with their row groups cut where shards end; then every shard is made from its row groups, and no other row is read.
@@ -60,7 +60,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Shards:
+class ShardedExport:
     """An export with images: which pairs each shard has, before any is made."""
 
     run: Run
@@ -70,7 +70,7 @@ class Shards:
     shards: Sequence[Shard]
 
     @staticmethod
-    def plan(run: Run, engine: Engine, progress: Progress, *, drop_missing: bool) -> Shards:
+    def plan(run: Run, engine: Engine, progress: Progress, *, drop_missing: bool) -> ShardedExport:
         """Count what there is; DatasetError for kept pairs without an image."""
         rows = [part.rows for part in run.selection.ledger.manifest.parts]
         counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
@@ -83,7 +83,7 @@ class Shards:
         numbers = [count[3] for count in counts]
         shards = _plan(run, numbers)
         exported = Exported(pairs, run.selection.counts()[1], [shard.name for shard in shards], size, missing)
-        return Shards(run, exported, numbers, shards)
+        return ShardedExport(run, exported, numbers, shards)
 
     @property
     def folders(self) -> list[str]:
