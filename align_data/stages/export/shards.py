@@ -1,4 +1,4 @@
-"""ShardedExport: the kept pairs with their images, so many a file, in the order of the dataset, which is that of a hash.
+"""Shards: the kept pairs with their images, so many a file, in the order of the dataset, which is that of a hash.
 
 Which shard a pair is in follows from how many pairs before it are kept. First the kept rows of each part are written
 down with their row groups cut where shards end; then every shard is made from its row groups, and no other row is read.
