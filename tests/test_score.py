@@ -341,7 +341,7 @@ def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) 
 
 @pytest.mark.parametrize("name", ["", "Base", "a b", "a.b", "a/b", "-a", "é", "a\n", "a" * 65])
 def test_a_name_that_is_none(name: str, copy: World) -> None:
-    with pytest.raises(SignalError, match="is not a valid score name: lower-case letters, digits, '-' and '_'"):
+    with pytest.raises(SignalError, match="is not a valid score name: use lower-case letters, digits, '-' and '_'"):
         run(copy.dataset, Eye(), name)
     assert not is_signal(f"similarity.{name}")
 
