@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from align_data.sources.lists.arrow_messages import StoredBatch, StoredBuffer
+from align_data.sources.lists.arrow_buffers import BitsAhead, BufferReader, NumbersAhead
+from align_data.sources.lists.arrow_messages import StoredBatch
 from align_data.sources.lists.batches import MAX_BYTES, is_text
 from align_data.sources.lists.captions import is_list
 from align_data.sources.lists.pieces import Unread, Value
@@ -25,9 +26,6 @@ _SPAN = 4 * MAX_BYTES
 """Bytes that the texts of a few rows may lie apart."""
 _WHOLE = 2**28
 """Bytes of compressed values that are held because they are not in order."""
-_SKIP = 2**20
-_LIMIT = 2**62
-"""Bytes that a buffer may claim: below it no sum here overflows."""
 
 
 class ArrowColumn(Protocol):
@@ -40,102 +38,6 @@ class ArrowColumn(Protocol):
         """Return the next rows, at most as many as `room` says: an array, or a list of `Value`."""
 
 
-class _Buffer:
-    """The bytes of a buffer, decompressed, from its beginning to its end, or at any place."""
-
-    def __init__(self, file: Any, stored: StoredBuffer) -> None:
-        self._file, self._offset, self.size, self._codec = file, stored.offset, stored.size, stored.codec
-        if stored.codec is not None:
-            file.seek(stored.offset)
-            size = int.from_bytes(file.read(8), "little", signed=True)
-            self._offset, self.size = stored.offset + 8, size
-            if stored.size < 8 or not -1 <= size < _LIMIT:
-                raise DamagedError(f"a compressed buffer claims {size:,} bytes")
-            if size == -1:  # it would not have become smaller
-                self.size, self._codec = stored.size - 8, None
-        stream = file.get_stream(self._offset, stored.size - (self._offset - stored.offset))
-        self._stream = stream if self._codec is None else pa.CompressedInputStream(stream, self._codec)
-        self._remaining = self.size
-        self._whole: Any = None
-
-    def take(self, size: int) -> bytes:
-        """Return the next bytes."""
-        self._remaining -= size
-        data = bytes(self._stream.read(size)) if self._remaining >= 0 else b""
-        if len(data) < size:
-            raise DamagedError("the values of a column extend past the end of their buffer")
-        return data
-
-    def skip(self, size: int) -> None:
-        """Pass over the next bytes."""
-        while size > 0:
-            size -= len(self.take(min(size, _SKIP)))
-
-    def between(self, start: int, stop: int) -> bytes:
-        """Return the bytes at a place; what is compressed is held whole from then on."""
-        self.check(start, stop)
-        if self._codec is not None:
-            if self._whole is None:
-                self._whole = self.take(self.size)
-            return bytes(self._whole[start:stop])
-        self._file.seek(self._offset + start)
-        return bytes(self._file.read(stop - start))
-
-    def check(self, start: int, stop: int) -> None:
-        """Raise DamagedError for a place that is not in the buffer."""
-        if not 0 <= start <= stop <= self.size:
-            raise DamagedError("a value lies outside of its buffer")
-
-    @property
-    def compressed(self) -> bool:
-        """Whether only all of it can be read."""
-        return self._codec is not None
-
-
-class _Ahead:
-    """Numbers of a buffer, of which the next are looked at before they are taken."""
-
-    def __init__(self, buffer: _Buffer, dtype: str) -> None:
-        self._buffer, self._dtype = buffer, np.dtype(dtype)
-        self._numbers: Any = np.empty(0, self._dtype)
-
-    def peek(self, count: int) -> Any:
-        """Return the next numbers."""
-        missing = count - len(self._numbers)
-        if missing > 0:
-            data = self._buffer.take(missing * self._dtype.itemsize)
-            self._numbers = np.concatenate([self._numbers, np.frombuffer(data, self._dtype)])
-        return self._numbers[:count]
-
-    def drop(self, count: int) -> None:
-        """Go on behind the next numbers."""
-        self._numbers = self._numbers[count:]
-
-
-class _Bits:
-    """The bits of a buffer; where it is empty all are set."""
-
-    def __init__(self, buffer: _Buffer) -> None:
-        self._buffer = buffer
-        self._bits: Any = np.empty(0, np.uint8)
-
-    def peek(self, count: int) -> Any:
-        """Return the next bits as an array of bool, or None where all are set."""
-        if not self._buffer.size:
-            return None
-        missing = count - len(self._bits)
-        if missing > 0:
-            data = np.frombuffer(self._buffer.take((missing + 7) // 8), np.uint8)
-            self._bits = np.concatenate([self._bits, np.unpackbits(data, bitorder="little")])
-        return self._bits[:count].astype(bool)
-
-    def take(self, count: int) -> Any:
-        """Return the next bits, and go on behind them."""
-        bits = self.peek(count)
-        self._bits = self._bits[count:]
-        return bits
-
-
 def _bitmap(valid: Any) -> Any:
     return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
 
@@ -143,8 +45,8 @@ def _bitmap(valid: Any) -> Any:
 class _Fixed:
     """Values of a fixed width."""
 
-    def __init__(self, kind: pa.DataType, valid: _Buffer, values: _Buffer) -> None:
-        self._kind, self._valid, self._values = kind, _Bits(valid), values
+    def __init__(self, kind: pa.DataType, valid: BufferReader, values: BufferReader) -> None:
+        self._kind, self._valid, self._values = kind, BitsAhead(valid), values
 
     def room(self, rows: int) -> int:
         return rows
@@ -157,8 +59,8 @@ class _Fixed:
 class _Booleans:
     """Values of one bit."""
 
-    def __init__(self, valid: _Buffer, values: _Buffer) -> None:
-        self._valid, self._values = _Bits(valid), _Bits(values)
+    def __init__(self, valid: BufferReader, values: BufferReader) -> None:
+        self._valid, self._values = BitsAhead(valid), BitsAhead(values)
 
     def room(self, rows: int) -> int:
         return rows
@@ -183,8 +85,8 @@ class _Nulls:
 class _Texts:
     """Texts or bytes, one behind the other, and where each begins."""
 
-    def __init__(self, valid: _Buffer, offsets: _Ahead, values: _Buffer) -> None:
-        self._valid, self._offsets, self._values = _Bits(valid), offsets, values
+    def __init__(self, valid: BufferReader, offsets: NumbersAhead, values: BufferReader) -> None:
+        self._valid, self._offsets, self._values = BitsAhead(valid), offsets, values
         self._at = 0
 
     def room(self, rows: int) -> int:
@@ -217,8 +119,8 @@ def _ends(offsets: Any, limit: int) -> Any:
 class _Views:
     """Texts or bytes that lie anywhere in some buffers: a length of four bytes, then the value or where it lies."""
 
-    def __init__(self, valid: _Buffer, views: _Buffer, values: Sequence[_Buffer]) -> None:
-        self._valid, self._views, self._values = _Bits(valid), _Ahead(views, "(4,)<i4"), values
+    def __init__(self, valid: BufferReader, views: BufferReader, values: Sequence[BufferReader]) -> None:
+        self._valid, self._views, self._values = BitsAhead(valid), NumbersAhead(views, "(4,)<i4"), values
         if sum(buffer.size for buffer in values if buffer.compressed) > _WHOLE:
             raise DamagedError(
                 f"a record batch has compressed views of more than {_WHOLE // 2**20} MB; write it in smaller batches"
@@ -288,8 +190,8 @@ class _Steps:
 class _Lists:
     """Lists of texts."""
 
-    def __init__(self, valid: _Buffer, offsets: _Ahead | _Steps, texts: ArrowColumn, length: int) -> None:
-        self._valid, self._offsets, self._texts, self._length = _Bits(valid), offsets, texts, length
+    def __init__(self, valid: BufferReader, offsets: NumbersAhead | _Steps, texts: ArrowColumn, length: int) -> None:
+        self._valid, self._offsets, self._texts, self._length = BitsAhead(valid), offsets, texts, length
         self._at = 0
 
     def room(self, rows: int) -> int:
@@ -406,17 +308,17 @@ class BatchColumns:
             return _Views(valid, views, [self._buffer() for _ in range(count)])
         if is_text(kind):
             wide = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
-            return _Texts(valid, _Ahead(self._buffer(), "<i8" if wide else "<i4"), self._buffer())
+            return _Texts(valid, NumbersAhead(self._buffer(), "<i8" if wide else "<i4"), self._buffer())
         return _Booleans(valid, self._buffer()) if width == 1 else _Fixed(kind, valid, self._buffer())
 
     def _lists(self, kind: pa.DataType, rows: int) -> ArrowColumn:
         self._length(rows)
         valid = self._buffer()
-        offsets: _Ahead | _Steps
+        offsets: NumbersAhead | _Steps
         if pa.types.is_fixed_size_list(kind):
             offsets = _Steps(kind.list_size)
         else:
-            offsets = _Ahead(self._buffer(), "<i8" if pa.types.is_large_list(kind) else "<i4")
+            offsets = NumbersAhead(self._buffer(), "<i8" if pa.types.is_large_list(kind) else "<i4")
         self._lengths, (length,) = _peeked(self._lengths)
         if length < 0:
             raise DamagedError(f"a column has {length:,} values")
@@ -431,8 +333,8 @@ class BatchColumns:
         if self._next(self._lengths) != rows:
             raise DamagedError("a column does not have as many values as its record batch has rows")
 
-    def _buffer(self) -> _Buffer:
-        return _Buffer(self._file, self._next(self._buffers))
+    def _buffer(self) -> BufferReader:
+        return BufferReader(self._file, self._next(self._buffers))
 
     @staticmethod
     def _next(remaining: Iterator[Any]) -> Any:
