@@ -159,8 +159,8 @@ def refuse_damaged(export: ExportFolder, shards: Sequence[str], damage: Mapping[
     if damage:
         name, fault = next(iter(damage.items()))
         raise DatasetError(
-            f"nothing is taken out of {store.url}: {name} {fault}; align-data verify names all that is wrong. Mend it, "
-            "or remove the folder and export again, then give --shards once more"
+            f"nothing is removed from {store.url}: {name} {fault}; align-data verify lists every problem. Repair it, "
+            "or remove the folder and export again, then give --shards again"
         )
 
 

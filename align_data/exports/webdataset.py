@@ -92,7 +92,7 @@ def _samples(file: Any, path: str, shard: str) -> Iterator[Sample]:
         if parts:
             yield from sample_of(shard, key, parts)
         if not ended(file, tar.offset):
-            raise CorruptShardError(f"{path} ends before it is over")
+            raise CorruptShardError(f"{path} is truncated")
 
 
 def sample_of(shard: str, key: str, parts: Mapping[str, bytes]) -> Iterator[Sample]:

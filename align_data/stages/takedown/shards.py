@@ -55,7 +55,7 @@ def scrub_export(
         holding = examine(export, dead)
         check(export, list(holding.shards), engine, progress)
         for file in scrub.contradicting(export, list(holding.shards)):
-            progress.say(f"{export.store.path(file)} says otherwise than the manifest, by which it is written anew")
+            progress.say(f"{export.store.path(file)} differs from the manifest, and is rewritten from it")
         noted = {"shards": holding.shards, "files": scrub.hashes_before(export, list(holding.shards))}
         note(dataset, name, noted)
     shards, before = noted["shards"], noted["files"]

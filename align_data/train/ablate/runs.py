@@ -253,7 +253,7 @@ def _train_cell(child: Child, cell: Cell, out: Store, check: Callable[[], None],
         return str(error)
     except ChildDiedError as died:
         raise EngineError(
-            f"the process that trained {cell.arm}, seed {cell.seed}, ended by {died.how}: perhaps there is too "
+            f"the process that trained {cell.arm}, seed {cell.seed}, ended with {died.how}: perhaps there is too "
             "little memory for this many --jobs. What is finished stays: run the same command to go on"
         ) from None
     return None
