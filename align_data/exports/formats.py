@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from align_data.common.errors import DatasetError, nearest
 from align_data.exports import files, parquet, uids, webdataset
 from align_data.exports.shard_format import ExportFormat
-from align_data.storage.names import display
+from align_data.storage.names import SPLIT, NamePattern, display
 
 _ALL = (webdataset.FORMAT, parquet.FORMAT, files.FORMAT, parquet.METADATA, uids.FORMAT)
 FORMATS: Mapping[str, ExportFormat] = {format_.name: format_ for format_ in _ALL}
 READ = tuple(format_ for format_ in _ALL if format_.read is not None)
+ENDINGS = "|".join(re.escape(format_.ending) for format_ in READ if format_.ending)
+"""Of shards that are files, as a pattern."""
+SHARD = NamePattern(
+    rf"(?:{SPLIT.pattern}/)?(?:[A-Za-z0-9][A-Za-z0-9._-]{{0,199}}(?:{ENDINGS})|[0-9]{{5,12}})",
+    "a shard in its folder, such as 00000.tar",
+)
 
 
 def format_called(name: object, where: str = "") -> ExportFormat:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from align_data.common.errors import DatasetError
-from align_data.exports.formats import format_called
+from align_data.exports.formats import ENDINGS, format_called
 from align_data.exports.shard_format import Facts
 from align_data.storage import names
 from align_data.storage.store import Store
@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 WORKING = ("_rows", "_index")
 """Folders that are there only while shards are made."""
 FILE = re.compile(
-    r"(?:[^/]+/){0,2}(?:\d{5,}\.(?:tar|parquet)(?:\.parquet)?|\d{5,}_stats\.json|sizes\.json|part-\d{5,}\.parquet)"
+    rf"(?:[^/]+/){{0,2}}(?:\d{{5,}}(?:{ENDINGS})(?:\.parquet)?|\d{{5,}}_stats\.json|sizes\.json|part-\d{{5,}}\.parquet)"
     rf"|(?:[^/]+/)?\d{{5,}}/{names.MEMBER.pattern}"
     r"|index\.parquet|uids\.npy|manifest\.json|_begun\.json"
 )

@@ -51,10 +51,6 @@ SPLIT = NamePattern(_SPLIT, "a split, such as val")
 TAR_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.tar", "a WebDataset shard, such as 00000.tar")
 PARQUET_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.parquet", "a Parquet shard, such as 00000.parquet")
 FOLDER_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}", "a shard that is a folder of files, such as 00000")
-SHARD = NamePattern(
-    rf"(?:{_SPLIT}/)?(?:[A-Za-z0-9][A-Za-z0-9._-]{{0,199}}\.(?:tar|parquet)|[0-9]{{5,12}})",
-    "a shard in its folder, such as 00000.tar",
-)
 PART = NamePattern(r"part-[0-9]{5,9}\.parquet", "a part, such as part-00000.parquet")
 UIDS = NamePattern(r"uids\.npy", "the file of uids, uids.npy")
 INDEX = NamePattern(r"index\.parquet", "the index, index.parquet")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from align_data.common.errors import DatasetError
-from align_data.exports.formats import format_of
+from align_data.exports.formats import SHARD, format_of
 from align_data.exports.manifest import MANIFEST
 from align_data.exports.shard import INDEX
 from align_data.exports.shard_format import CorruptShardError, Sample
@@ -135,7 +135,7 @@ def _named(store: Store) -> dict[str, _ShardEntry]:
 def _sizes(manifest: bytes, where: str) -> list[tuple[str, _ShardEntry]]:
     try:
         shards: list[dict[str, Any]] = json.loads(manifest)["shards"]
-        return [(names.SHARD.check(shard["name"], where), _entry(shard)) for shard in shards]
+        return [(SHARD.check(shard["name"], where), _entry(shard)) for shard in shards]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{where} is not a manifest of shards: {error!r}") from error
 
