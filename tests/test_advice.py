@@ -156,7 +156,7 @@ def test_memory_is_the_same_everywhere(command: str) -> None:
         2**30,
         3 * 2**29,
     ]
-    with pytest.raises(click.BadParameter, match="2000 of what"):
+    with pytest.raises(click.BadParameter, match="2000 needs a unit"):
         option.type.convert("2000", option, None)
 
 

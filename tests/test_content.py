@@ -610,7 +610,7 @@ def test_an_image_that_the_detector_cannot_score(pool: Any, detector: Any) -> No
     _, looked = made.measure(*NAMES, "nsfw", nsfw=choice)
     assert looked == Counter({"ok": 2, "unscored": 1})
     content = read(made.dataset, "content").filter(pl.col("url") == "http://a/2")
-    assert "no probability" in content["reason"].item()
+    assert "not a probability" in content["reason"].item()
     found = made.column("nsfw")
     assert found["http://a/2"] is None
     assert found["http://a/1"] == found["http://a/3"] == pytest.approx(1.5 * 20 / 255, abs=1e-5)

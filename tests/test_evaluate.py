@@ -481,7 +481,7 @@ def test_numbers_are_labels_too(tmp_path: Path) -> None:
         ("l.json", "{", "cannot read the labels"),
         ("l.parquet", "PAR1", "cannot read the labels"),
         ("l.csv", "uid,class\na,b\n", "has the columns uid, class: labels need uid or url, and label"),
-        ("l.csv", "uid,label\na,b\na,c\n", "says of a that it is 'b' and that it is 'c'"),
+        ("l.csv", "uid,label\na,b\na,c\n", "labels a both 'b' and 'c'"),
         ("l.json", '[{"uid": "a", "label": ["x"]}]', "must be texts or numbers"),
         ("absent.csv", None, "cannot read the labels"),
     ],
@@ -497,7 +497,7 @@ def test_classes_and_templates_are_lines(tmp_path: Path) -> None:
     file = tmp_path / "some.txt"
     file.write_text("\ufeffa {} here\n\n  the {}  \n", encoding="utf-8")
     assert read_templates(str(file)) == ("a {} here", "the {}")
-    for content, says in (("a photo\n", "has no place"), ("{} {}\n", "or several"), ("\n \n", "has no templates")):
+    for content, says in (("a photo\n", "must contain"), ("{} {}\n", "exactly once"), ("\n \n", "has no templates")):
         file.write_text(content)
         with pytest.raises(InputError, match=says):
             read_templates(str(file))
@@ -516,7 +516,7 @@ def test_labels_that_do_not_fit_are_sentences(tmp_path: Path) -> None:
     for classes, says in (
         (Classes({"x": "cat"}), "none of the 1 labels matches a pair"),
         (Classes({first: "cat", second: "dog"}), "an image has one class"),
-        (Classes({third: "cats"}, ("cat", "dog")), r"'cats' is none of the 2 classes \(did you mean cat\?\)"),
+        (Classes({third: "cats"}, ("cat", "dog")), r"'cats' is not one of the 2 classes \(did you mean cat\?\)"),
     ):
         with pytest.raises(InputError, match=says):
             evaluate(Fake(), shards, Silent(), classes=classes)
@@ -716,7 +716,7 @@ def test_every_mistake_is_a_sentence(shards: Path, tmp_path: Path) -> None:
         (1, "has no classes", *evaluation, "--labels", labels, "--classes", none),
         (1, "none of the 1 labels matches a pair", *evaluation, "--labels", labels),
         (2, "give --labels too", *evaluation, "--classes", words),
-        (2, "--templates is for the names in --classes", *evaluation, "--labels", labels, "--templates", words),
+        (2, "--templates needs the names of the classes", *evaluation, "--labels", labels, "--templates", words),
     ):
         assert says in " ".join(call(*arguments, code=code).stderr.split())
 

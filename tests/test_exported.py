@@ -258,7 +258,7 @@ def test_every_form_can_be_verified(exported: Path, tmp_path: Path, form: Form) 
 )
 def test_what_is_no_manifest_is_a_sentence(exported: Path, tmp_path: Path, change: Callable[[Any], Any]) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(change(json.loads((exported / "webdataset" / MANIFEST).read_text()))))
-    with pytest.raises(DatasetError, match=r"is not the manifest of an export"):
+    with pytest.raises(DatasetError, match=r"is not a manifest of an export"):
         verify(Store(tmp_path), 2, Silent())
 
 
@@ -268,11 +268,11 @@ def test_what_is_no_manifest_is_a_sentence(exported: Path, tmp_path: Path, chang
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--format", "metadata", "--split", "val=0.5"], "--split is for shards with images"),
-        (["--format", "metadata", "--shard-size", "5"], "--shard-size is for shards"),
-        (["--format", "uids", "--resize", "crop"], "--resize is for shards"),
-        (["--uid", "source"], "--uid is for --format uids"),
-        (["--size", "64"], "--size is for --resize shortest or crop"),
+        (["--format", "metadata", "--split", "val=0.5"], "--split applies to shards with images"),
+        (["--format", "metadata", "--shard-size", "5"], "--shard-size applies to shards"),
+        (["--format", "uids", "--resize", "crop"], "--resize applies to shards"),
+        (["--uid", "source"], "--uid applies to --format uids"),
+        (["--size", "64"], "--size needs --resize shortest or crop"),
     ],
 )
 def test_an_option_without_an_effect_is_refused(exported: Path, tmp_path: Path, options: list[str], said: str) -> None:

@@ -636,7 +636,7 @@ def test_what_cannot_be_written_is_not_the_hosts_fault(monkeypatch: pytest.Monke
 
     with serve() as web:
         monkeypatch.setattr(crawling.tempfile.SpooledTemporaryFile, "write", full)
-        with pytest.raises(OutputError, match=r"cannot write .*: No space left on device; what was finished stays"):
+        with pytest.raises(OutputError, match=r"cannot write .*: No space left on device; finished work is kept"):
             ask(web.url("/good.jpg"))
         monkeypatch.undo()
         monkeypatch.setattr(crawling.tempfile, "TemporaryFile", full)
@@ -1016,13 +1016,13 @@ def test_what_is_lost_of_a_fetch_is_told_before_anybody_is_asked_again(
         (["--deadline", "inf"], "--deadline"),
         (["--deadline", "0"], "--deadline"),
         (["--max-bytes", "2TB"], "--max-bytes"),
-        (["--contact", "a\nb"], "only printable ASCII"),
-        (["--contact", "é"], "only printable ASCII"),
+        (["--contact", "a\nb"], "only contain printable ASCII"),
+        (["--contact", "é"], "only contain printable ASCII"),
         (["--proxy", "localhost:80"], "is not a proxy"),
         (["--proxy", "http://"], "is not a proxy"),
         (["--proxy", "http://[::1"], "is not a proxy"),
         (["--proxy", "http://a b:80"], "is not a proxy"),
-        (["--host-limits", "/nowhere"], "cannot read /nowhere"),
+        (["--host-limits", "/nowhere"], "cannot read the host limits in /nowhere"),
         (["--host-limits", "HERE/hosts"], "hosts, line 2: 'a.example ²' is not a host and a number from 1 to 10,000"),
         (["--host-limits", "HERE/no-host"], "no-host, line 1: 'a b 4' is not"),
         *((["--host-limits", f"HERE/hosts-{n}"], f"hosts-{n}, line 1: ") for n in range(5)),
@@ -1097,7 +1097,7 @@ def test_a_proxy_that_wants_another_user_is_no_answer_of_the_hosts(tmp_path: Pat
     images = read(dataset, "images")
     assert set(images["status"]) == {"connect"}
     assert images["retryable"].all()
-    assert images["reason"].str.contains("the proxy (takes|answered)").all()
+    assert images["reason"].str.contains("the proxy (refuses this user|answered)").all()
     for path in (tmp_path / "dataset").rglob("*"):
         assert path.is_dir() or b"secret" not in path.read_bytes(), path
 

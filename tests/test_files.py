@@ -142,7 +142,7 @@ def test_a_shard_that_is_not_as_written_is_named_and_not_scrubbed_or_trained_on(
     dataset = Dataset(Store(out.parent / "dataset"))
     uid = pl.read_parquet(out / "index.parquet").filter(pl.col("shard") == name)["uid"][0]
     before = {path: path.stat().st_size for path in out.rglob("*")}
-    with pytest.raises(DatasetError, match=f"nothing is taken out of .*{name}"):
+    with pytest.raises(DatasetError, match=f"nothing is removed from .*{name}"):
         takedown(
             dataset, TakedownLists({"uids": (uid,)}, {"uids": ""}), [str(out)], LocalEngine(out / "_w", 1), Silent()
         )

@@ -465,7 +465,7 @@ def test_what_is_no_finished_output_is_refused_in_a_sentence(tmp_path: Path) -> 
     (tmp_path / "in").mkdir()
     assert "has no finished shard of img2dataset" in refused(*command, str(tmp_path / "in"))
     write_shard(tmp_path / "in", 0, [Sample(url(1), data=drawn(1))], "webdataset")
-    assert "leave out --url-col" in refused(*command, str(tmp_path / "in"), "--url-col", "url")
+    assert "omit --url-col" in refused(*command, str(tmp_path / "in"), "--url-col", "url")
     (tmp_path / "in" / "00000.tfrecord").write_bytes(b"")
     assert "00000.tfrecord" in refused(*command, str(tmp_path / "in"))
     (tmp_path / "in" / "00000.tfrecord").unlink()
@@ -681,7 +681,7 @@ def test_a_missing_or_impossible_img2dataset_is_a_sentence(monkeypatch: pytest.M
     monkeypatch.undo()
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: "there")
     for option in (["--per-host", "4"], ["--proxy", "http://127.0.0.1:1"], ["--host-limits", "x"]):
-        assert f"{option[0]} is not for the fetcher img2dataset" in refused(*command, *option)
+        assert f"the fetcher img2dataset does not support {option[0]}" in refused(*command, *option)
 
 
 def test_its_folder_can_be_deleted(tmp_path: Path) -> None:

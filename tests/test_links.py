@@ -206,7 +206,7 @@ def test_the_lock_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
     assert not mine.exists()
     lock.unlink()
     os.mkfifo(lock)
-    with pytest.raises(AlignDataError, match="no regular file"), Store(tmp_path / "store").lock():
+    with pytest.raises(AlignDataError, match="is not a regular file"), Store(tmp_path / "store").lock():
         pass
 
 

@@ -216,7 +216,7 @@ def test_a_list_that_was_only_touched_is_the_same(tmp_path: Path) -> None:
     _, account, _ = take(tmp_path / "out", tmp_path / "l.jsonl")
     assert account.already
     (tmp_path / "l.jsonl").write_bytes(content.replace(b"/002500", b"/009999"))  # ends and size are the same
-    with pytest.raises(DatasetError, match="has been written to since"):
+    with pytest.raises(DatasetError, match="one has changed since"):
         take(tmp_path / "out", tmp_path / "l.jsonl")
 
 

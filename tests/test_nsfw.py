@@ -355,7 +355,7 @@ def test_a_hostile_model_is_a_sentence(tmp_path: Path, children: None, kind: str
 
 def test_a_model_that_ends_its_process_is_a_sentence(made, children: None, monkeypatch) -> None:
     monkeypatch.setattr(nsfw, "TRIAL", "confined:trial")
-    with pytest.raises(SignalError, match=r"model\.onnx ended the process that tried it, by SIGABRT"):
+    with pytest.raises(SignalError, match=r"model\.onnx ended the process that tried it with SIGABRT"):
         made().check()
 
 
@@ -380,7 +380,7 @@ def test_a_missing_file_is_a_sentence(made, tmp_path: Path) -> None:
         NsfwModel(str(tmp_path / "none.onnx")): r"cannot read the nsfw model .*none\.onnx: No such file",
         NsfwModel(str(tmp_path / "nul\0.onnx")): "cannot read the nsfw model .*: embedded null byte",
         NsfwModel(model, str(tmp_path / "none.yaml")): r"cannot read the card .*none\.yaml: No such file",
-        NsfwModel(model, "gantmann"): r"there is no card gantmann \(did you mean gantman\?\); there are: gantman, .*opennsfw; a file",
+        NsfwModel(model, "gantmann"): r"there is no card gantmann \(did you mean gantman\?\); there are: gantman, .*opennsfw; for a file of your own",
         NsfwModel("nudnet"): r"the nsfw model nudnet: it takes nudenet \(did you mean nudenet\?\), or the path of a file that ends in \.onnx",
         NsfwModel("nudenet", "gantman"): "the card gantman: nudenet takes no card",
     }  # fmt: skip

@@ -100,7 +100,7 @@ def test_every_command_on_a_dataset_of_the_first_commits_works_or_says_why(place
             assert result.exit_code == 1
             assert f"verdicts/every/{MANIFEST} is not a manifest as align-data" in result.output
             assert ": the entry is missing; " in result.output
-            assert f"or remove {place}/verdicts/every and filter again: align-data filter" in result.output
+            assert f"or remove {place}/verdicts/every and decide again: align-data filter" in result.output
     # What it says helps.
     shutil.rmtree(place / "verdicts" / "every")
     assert run(["filter", str(place), "--recipe", str(tmp_path / "every.yaml")]).exit_code == 0

@@ -94,7 +94,7 @@ def test_a_child_that_ends_is_a_sentence(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(making, "_HANDLER", f"{__name__}:dying")
-        with pytest.raises(EngineError, match=r"that made \d+\.tar ended by SIGKILL.*fewer --workers"):
+        with pytest.raises(EngineError, match=r"that wrote \d+\.tar ended with SIGKILL.*fewer --workers"):
             run(dataset, tmp_path / "out", workers=3)
     run(dataset, tmp_path / "out", workers=3)
     run(dataset, tmp_path / "whole", workers=1)

@@ -500,7 +500,7 @@ def test_sizes_that_say_otherwise_are_told_and_written_anew(place: Place, capsys
         str(folder),
     ]
     main(line, standalone_mode=False)
-    assert f"{sizes} says otherwise than the manifest" in " ".join(capsys.readouterr().err.split())
+    assert f"{sizes} differs from the manifest" in " ".join(capsys.readouterr().err.split())
     assert verify(Store(folder), 1, Silent()).whole
 
 

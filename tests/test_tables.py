@@ -153,7 +153,7 @@ def test_no_space_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(confined, "appear", full)
     with (
         pytest.raises(
-            OutputError, match=r"cannot write .*part-00000\.parquet: No space left on device; what was finished"
+            OutputError, match=r"cannot write .*part-00000\.parquet: No space left on device; finished work is kept"
         ),
         table.writer(0, {}) as writer,
     ):

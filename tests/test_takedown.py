@@ -717,7 +717,7 @@ def damaged(folder: Path, shard: str, how: str) -> None:
 DAMAGED = [
     ("flipped", r"has the SHA-256"),
     ("cut", r"has [\d,]+ bytes, not"),
-    ("gone", r"is not there"),
+    ("gone", r"is missing"),
     ("sizes", r"sizes.json is not JSON"),
     ("index", r"cannot read .*index.parquet"),
 ]
@@ -1025,7 +1025,7 @@ def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path)
     (tmp_path / "strange" / "manifest.json").write_text("[]")
     for folder, said in (
         (other, "is an export of another dataset"),
-        (tmp_path / "empty", "has no manifest.json: it is not an export, or one that did not finish"),
+        (tmp_path / "empty", "has no manifest.json: it is not an export, or an unfinished one"),
         (tmp_path / "strange", "is not the manifest of an export"),
         (place.folder / "uids", "holds uids and nothing else, .* export again"),
     ):

@@ -19,7 +19,7 @@ Line = Callable[[Loc], int | None]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a word is a word: 3:5 is no 185, no is no false, 010 is no 8, and 2026-01-01 is no date.
+    """YAML in which a word stays a word: 3:5 is not 185, no is not false, 010 is not 8, and 2026-01-01 is not a date.
 
     PyYAML reads YAML 1.1. Of what it takes for something else than text, this leaves true, false, null and numbers.
     """
