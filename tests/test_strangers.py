@@ -26,6 +26,7 @@ from align_data.data.image_table import image_places
 from align_data.data.layout import Dataset
 from align_data.data.tombstones import write
 from align_data.engines.local import LocalEngine
+from align_data.exports.formats import SHARD
 from align_data.recipes.reading import parse
 from align_data.report.thumbnails import pictures
 from align_data.stages.audit import survey
@@ -541,12 +542,11 @@ def test_tombstones_that_have_gone_are_missed(place: Place) -> None:
     assert place.tree() == before
 
 
-FORMS = ("TAR", "TAR_SHARD", "PARQUET_SHARD", "SHARD", "PART", "UIDS", "INDEX", "IMAGE", "MEMBER", "SPLIT")
+FORMS = {name: form for name, form in vars(names).items() if isinstance(form, names.NamePattern)} | {"SHARD": SHARD}
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_no_form_of_a_name_has_a_way_out(name: str) -> None:
-    form = getattr(names, name)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_no_form_of_a_name_has_a_way_out(form: names.NamePattern) -> None:
     strange = [
         "..",
         ".",
