@@ -1026,12 +1026,12 @@ def test_folders_that_are_no_exports_are_sentences(place: Place, tmp_path: Path)
     for folder, said in (
         (other, "is an export of another dataset"),
         (tmp_path / "empty", "has no manifest.json: it is not an export, or an unfinished one"),
-        (tmp_path / "strange", "is not the manifest of an export"),
+        (tmp_path / "strange", "is not a manifest of an export"),
         (place.folder / "uids", "holds uids and nothing else, .* export again"),
     ):
         with pytest.raises(DatasetError, match=said):
             place.takedown(hosts=["127.0.0.1"], folders=[str(folder)])
-    with pytest.raises(DatasetError, match="nothing is asked for"):
+    with pytest.raises(DatasetError, match="nothing to take down: give a list"):
         place.takedown(folders=[])
     assert place.tree() == before
     with pytest.raises(DatasetError, match="is not a dataset"):

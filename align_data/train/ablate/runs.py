@@ -253,7 +253,7 @@ def _train_cell(child: Child, cell: Cell, out: Store, check: Callable[[], None],
         return str(error)
     except ChildDiedError as died:
         raise EngineError(
-            f"the process that trained {cell.arm}, seed {cell.seed}, ended with {died.how}: perhaps there is too "
-            "little memory for this many --jobs. What is finished stays: run the same command to go on"
+            f"the process that trained {cell.arm}, seed {cell.seed}, ended with {died.how}: there may be too "
+            "little memory for so many; use fewer --jobs. Finished work is kept: run the same command again to continue"
         ) from None
     return None
