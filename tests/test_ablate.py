@@ -386,7 +386,10 @@ def test_a_process_that_dies_ends_the_run_and_what_was_finished_stays(
     monkeypatch.setenv(ablate_fakes.DIES, "none:1")
     done = case.run("--seeds", "2", out="died", arms="recipe,none")
     assert done.exit_code == 1
-    assert "the process that trained none, seed 1, ended with exit 9: there may be too little memory for so many; use fewer --jobs" in done.stderr
+    assert (
+        "the process that trained none, seed 1, ended with exit 9: there may be too little memory for so many; use fewer --jobs"
+        in done.stderr
+    )
     assert not (case.folder / "died" / RESULTS).exists()
     monkeypatch.delenv(ablate_fakes.DIES)
     assert case.run("--seeds", "2", out="died", arms="recipe,none").exit_code == 0

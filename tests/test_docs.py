@@ -82,6 +82,7 @@ def test_a_decision_has_its_context_and_what_follows() -> None:
 
 PATH = re.compile(r"(?<![\w/.-])((?:[a-z_-]+/)+[a-z_0-9-]+\.(?:py|yaml|md|json))\b")
 NEW = {
+    "align_data/exports/zipped.py",
     "align_data/signals/blur.py",
     "align_data/sources/lists/orc.py",
     "tests/test_orc.py",
@@ -97,7 +98,8 @@ def test_files_that_the_docs_name_exist() -> None:
     roots = (ROOT, ROOT / "align_data")
     ours = {path for path in named if any((root / path.partition("/")[0]).is_dir() for root in roots)}
     assert len(ours) > 40
-    assert {path for path in ours if not any((root / path).exists() for root in roots)} == NEW
+    assert named >= NEW  # a newcomer who has added them still passes
+    assert {path for path in ours if not any((root / path).exists() for root in roots)} <= NEW
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:

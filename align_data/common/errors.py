@@ -3,6 +3,7 @@
 AlignDataError
 ├── InputError     an input that cannot be found, read or understood
 ├── DatasetError   a dataset that is missing, incomplete, stale, busy or of another version
+├── DefinitionError  a signal or a format that is defined wrongly, in our code or in yours
 ├── EngineError    an engine that cannot start, or that broke down
 ├── OutputError    a place that cannot be written
 ├── RecipeError    a recipe, rule or override that says something that cannot be
@@ -37,6 +38,10 @@ class EngineError(AlignDataError):
     """An engine that cannot start, or that broke down."""
 
 
+class DefinitionError(AlignDataError, TypeError):
+    """A signal or a format that is defined wrongly: a fault of the code, for whoever adds one."""
+
+
 class OutputError(AlignDataError):
     """A place that cannot be written."""
 
@@ -56,7 +61,7 @@ class TrainError(AlignDataError):
 _TRAVEL = {
     kind.__name__: kind
     for kind in (
-        *(AlignDataError, InputError, DatasetError, EngineError),
+        *(AlignDataError, InputError, DatasetError, DefinitionError, EngineError),
         *(OutputError, RecipeError, SignalError, TrainError),
     )
 }

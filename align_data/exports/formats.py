@@ -6,14 +6,16 @@ import re
 from collections.abc import Mapping
 
 from align_data.common.errors import DatasetError, nearest
+from align_data.common.registry import registry
 from align_data.exports import files, parquet, uids, webdataset
 from align_data.exports.shard_format import ExportFormat
 from align_data.storage.names import SPLIT, NamePattern, display
 
 _ALL = (webdataset.FORMAT, parquet.FORMAT, files.FORMAT, parquet.METADATA, uids.FORMAT)
-FORMATS: Mapping[str, ExportFormat] = {format_.name: format_ for format_ in _ALL}
+FORMATS: Mapping[str, ExportFormat] = registry("formats of exports", ((format_.name, format_) for format_ in _ALL))
 READ = tuple(format_ for format_ in _ALL if format_.read is not None)
-ENDINGS = "|".join(re.escape(format_.ending) for format_ in READ if format_.ending)
+_BY_ENDING = registry("formats with shards", ((format_.ending, format_) for format_ in READ))
+ENDINGS = "|".join(re.escape(ending) for ending in _BY_ENDING if ending)
 """Of shards that are files, as a pattern."""
 SHARD = NamePattern(
     rf"(?:{SPLIT.pattern}/)?(?:[A-Za-z0-9][A-Za-z0-9._-]{{0,199}}(?:{ENDINGS})|[0-9]{{5,12}})",
@@ -33,7 +35,8 @@ def format_called(name: object, where: str = "") -> ExportFormat:
 def format_of(name: str) -> ExportFormat | None:
     """Return the format that has shards of this name, wherever they come from; None where none has."""
     ending = name.rpartition(".")[1] + name.rpartition(".")[2] if "." in name else ""
-    return next((f for f in READ if f.ending == ending and (ending or f.form.fits(name))), None)
+    format_ = _BY_ENDING.get(ending)
+    return format_ if format_ is not None and (ending or format_.form.fits(name)) else None
 
 
 def described() -> str:

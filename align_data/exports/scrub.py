@@ -222,6 +222,12 @@ def scrub_shard(export: ExportFolder, name: str, uids: Sequence[str], tick: Tick
     scrub = export.format.scrub
     assert scrub is not None
     offsets = scrub(export.store, name, set(uids))
+    (before,) = (entry["pairs"] for entry in export.manifest["shards"] if entry["name"] == name)
+    if len(offsets) != before - len(uids):  # the fault of a format: a receipt must not say what is not so
+        raise DatasetError(
+            f"{export.store.path(name)} has {len(offsets):,} pairs left where {before - len(uids):,} should be: it is "
+            "not scrubbed, and the takedown is not finished"
+        )
     tick(len(uids))
     facts = export.format.facts(export.store, name)
     return ScrubbedShard(name, len(offsets), facts.bytes, facts.sha256, offsets)

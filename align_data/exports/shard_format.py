@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from align_data.common.errors import DatasetError
+from align_data.common.errors import DatasetError, DefinitionError
 from align_data.data.layout import measured_schema
 from align_data.decoding.render import How, Rendered
 from align_data.exports.hashing_files import HashedReader
@@ -121,6 +121,10 @@ class ExportFormat:
     size: Callable[[Store, str], int] = size_of_file
     member: names.NamePattern | None = None
     """Of the names of the files in a shard that is a folder."""
+
+    def __post_init__(self) -> None:
+        if self.images and not self.form.fits(shard := f"00000{self.ending}"):
+            raise DefinitionError(f"the format {self.name} would call a shard {shard}, which is not of its own form")
 
     @property
     def images(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from align_data import fetching
 from align_data.common.errors import EngineError
+from align_data.common.registry import registry
 from align_data.fetching.fetcher import Fetcher
 from align_data.fetching.worker import HANDLER
 
@@ -22,7 +23,7 @@ def _further() -> Iterator[Fetcher]:
                 yield fetcher
 
 
-FETCHERS: Mapping[str, Fetcher] = {fetcher.name: fetcher for fetcher in (OWN, *_further())}
+FETCHERS: Mapping[str, Fetcher] = registry("fetchers", ((fetcher.name, fetcher) for fetcher in (OWN, *_further())))
 
 
 def handler_of(name: str) -> str:

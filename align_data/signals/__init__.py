@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from align_data.common.errors import SignalError, nearest
+from align_data.common.registry import registry
 from align_data.signals import corpus, image, language, score, text
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 
 __all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "checks", "find", "is_signal", "ordered"]
 
-SIGNALS: dict[str, Signal] = {
-    signal.name: signal for family in (text, language, corpus, image) for signal in family.SIGNALS
-}
+SIGNALS: dict[str, Signal] = registry(
+    "signals", ((signal.name, signal) for family in (text, language, corpus, image) for signal in family.SIGNALS)
+)
 """All but those of the open family."""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.errors import DefinitionError
 from align_data.signals.words import words
 from align_data.storage.contracts import Column
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:  # images are decoded in processes of their own
     from PIL.Image import Image
 
 Kind = Literal["row", "corpus", "image", "score"]
+_NAME = re.compile(r"[a-z][a-z0-9_]*(?:\..+)?")
+_GROUP = re.compile(r"text|corpus|image|score\..+")
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
@@ -135,10 +139,28 @@ class Signal:
     """Whether a takedown takes the value out: it holds, or tells, what identifies a pair. Text must say it."""
 
     def __post_init__(self) -> None:
+        self._check_words()
         if self.erased_by_takedown is None and self.type == "string":
-            raise TypeError(f"the signal {self.name} holds text: say whether a takedown erases it")
+            raise DefinitionError(f"the signal {self.name} holds text: say whether a takedown erases it")
         if (self.function is not None) != (self.check not in (None, *CHECKS)):
-            raise TypeError(f"the signal {self.name} needs a function exactly where it has a check of its own")
+            raise DefinitionError(f"the signal {self.name} needs a function exactly where it has a check of its own")
+
+    def _check_words(self) -> None:
+        """Raise DefinitionError for a field whose value no stage would know."""
+        words = {"kind": (self.kind, get_args(Kind)), "type": (self.type, get_args(Type))}
+        for name, (word, known_words) in words.items():
+            if word not in known_words:
+                raise DefinitionError(f"the signal {self.name} has the {name} {word!r}, not {', '.join(known_words)}")
+        if not _NAME.fullmatch(self.name):
+            raise DefinitionError(
+                f"{self.name!r} is not a signal's name: lower-case letters, digits and _, as a column"
+            )
+        if not _GROUP.fullmatch(self.group):
+            raise DefinitionError(f"the signal {self.name} has the group {self.group!r}, not text, corpus or image")
+        if not isinstance(self.needs, tuple) or not isinstance(self.content, tuple):
+            raise DefinitionError(f"the signal {self.name} needs tuples of columns: write ('alt_text',)")
+        if self.kind in ("row", "image") and self.measure is None:
+            raise DefinitionError(f"the signal {self.name} has no measure: a function from a piece to a column")
 
     @property
     def column(self) -> Column:

@@ -10,6 +10,7 @@ from align_data.signals import size
 from align_data.signals.base import Check, Measure, Piece, Signal, Type
 
 _NOT_FETCHED = "their images are not fetched, or could not be"
+_NOT_CHECKED = f"{_NOT_FETCHED}, or the check failed: the table content has the reason"
 
 
 def _column(name: str) -> Measure:
@@ -48,7 +49,7 @@ def checked(
         function=None if isinstance(check, str) else check,
         version=version,
         measure=_column(name),
-        null=_NOT_FETCHED,
+        null=_NOT_FETCHED if isinstance(check, str) else _NOT_CHECKED,
         erased_by_takedown=identifies,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from align_data.common.errors import DefinitionError
 from align_data.sources.lists.batches import Batch, Rejects
 from align_data.sources.lists.column_names import Choice
 from align_data.sources.lists.encodings import Reading
@@ -47,3 +48,7 @@ class InputFormat:
     """Whether the ending of a codec may follow its own."""
     ambiguous: tuple[str, ...] = ()
     """Endings that other files have too: in a folder these are not taken for lists."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.endings, tuple) or not all(ending.startswith(".") for ending in self.endings):
+            raise DefinitionError(f"the format {self.name} has the endings {self.endings!r}: write ('.orc',)")

@@ -6,13 +6,16 @@ import posixpath
 from collections.abc import Iterable, Mapping
 
 from align_data.common.errors import InputError, nearest
+from align_data.common.registry import registry
 from align_data.sources.lists import arrow, delimited, jsonl, parquet
 from align_data.sources.lists.input_format import InputFormat
 from align_data.sources.lists.patterns import plain
 
 _ALL = (parquet.FORMAT, delimited.CSV, delimited.TSV, jsonl.FORMAT, arrow.FORMAT)
-FORMATS: Mapping[str, InputFormat] = {format_.name: format_ for format_ in _ALL}
-ENDINGS: Mapping[str, InputFormat] = {ending: format_ for format_ in _ALL for ending in format_.endings}
+FORMATS: Mapping[str, InputFormat] = registry("formats of lists", ((format_.name, format_) for format_ in _ALL))
+ENDINGS: Mapping[str, InputFormat] = registry(
+    "formats of lists", ((ending, format_) for format_ in _ALL for ending in format_.endings)
+)
 CODECS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 HEAD = max(len(magic) for format_ in _ALL for magic in format_.magic)
 """Bytes that tell a file whose name does not."""
