@@ -181,7 +181,12 @@ def build(
     return Built(Dataset(store), done.account, done.audit, loaded)
 
 
-SPARK = {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+SPARK = {
+    "spark.master": "local[2]",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent),  # for what a test defines
+}
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """For a JVM that lives for seconds: it compiles as fast as it can, not as well, and collects in one thread."""
 

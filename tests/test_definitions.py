@@ -58,6 +58,6 @@ def test_a_shard_that_a_format_did_not_scrub_ends_the_takedown(tmp_path: Path, m
     idle = replace(webdataset.FORMAT, scrub=lambda store, name, uids: [("a", 0), ("b", 1)])
     monkeypatch.setattr("align_data.exports.scrub.format_called", lambda _: idle)
     export = ExportFolder(Store(tmp_path), {"format": "idle", "shards": [{"name": "00000.tar", "pairs": 2}]})
-    assert scrub_shard(export, "00000.tar", [], lambda _: None).pairs == 2
-    with pytest.raises(DatasetError, match=r"00000\.tar has 2 pairs left where 1 should be: it is not scrubbed"):
+    assert scrub_shard(export, "00000.tar", ["c"], lambda _: None).pairs == 2
+    with pytest.raises(DatasetError, match=r"00000\.tar still has 1 of the 1 pairs to remove: the format"):
         scrub_shard(export, "00000.tar", ["a"], lambda _: None)

@@ -27,6 +27,7 @@ from align_data.data.layout import Dataset
 from align_data.decoding.decoder import Decoder
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
+from align_data.engines.spark import SparkEngine
 from align_data.recipes.reading import parse
 from align_data.report import audit_html
 from align_data.signals import SIGNALS, Piece, Signal
@@ -256,28 +257,14 @@ def test_text_must_say_whether_it_goes_and_a_check_of_its_own_needs_its_function
 
 
 @pytest.mark.spark
-def test_new_signals_on_both_engines(old: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pyspark")
-    from align_data.engines.spark import SparkEngine  # noqa: PLC0415
-
+def test_spark_measures_new_signals_alike(old: Path, tmp_path: Path, spark: SparkEngine) -> None:
     files = {}
-    spark = SparkEngine(
-        {
-            "spark.master": "local[2]",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent),
-        }
-    )
-    try:
-        for name, engine in (("local", LocalEngine(tmp_path / "_work", 1)), ("spark", spark)):
-            dataset = copied(old, tmp_path / name)
-            made_up_signals.register()
-            dataset = opened(dataset)
-            measure(dataset, made_up_signals.knowing(engine), Silent())
-            files[name] = use(dataset, engine, tmp_path / name / "dataset")
-            _ = [SIGNALS.pop(signal) for signal in MADE_UP]
-    finally:
-        spark.stop()
+    for name, engine in (("local", LocalEngine(tmp_path / "_work", 1)), ("spark", spark)):
+        dataset = copied(old, tmp_path / name)
+        made_up_signals.register()
+        dataset = opened(dataset)
+        measure(dataset, made_up_signals.knowing(engine), Silent())
+        files[name] = use(dataset, engine, tmp_path / name / "dataset")
+        _ = [SIGNALS.pop(signal) for signal in MADE_UP]
     assert files["local"].keys() == files["spark"].keys()
     assert [name for name in files["local"] if files["local"][name] != files["spark"][name]] == []

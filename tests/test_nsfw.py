@@ -579,3 +579,12 @@ def test_nudenet_runs_on_one_thread_and_its_identity_tells_its_model(nudenet) ->
     identity = NsfwModel("nudenet").identity()
     assert identity.keys() == {"backend", "version", "model"}
     assert len(identity["model"]) == 64
+
+
+def test_the_runtime_of_models_reports_to_nobody() -> None:
+    package = Path(pytest.importorskip("onnxruntime").__file__).parent
+    (library,) = (package / "capi").glob("onnxruntime_pybind11_state*.so")
+    assert b"ORT_DISABLE_TELEMETRY" in library.read_bytes()  # still what it is called
+    code = "import align_data.decoding.worker, os, sys; print(os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["1", "False"]

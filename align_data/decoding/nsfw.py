@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import math
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from align_data.decoding.card import CARDS, TOLERANCE, Card, parse_card, read_ca
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+# onnxruntime reports to its makers from each process that opens a model, unless this stands here before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 NUDENET = "nudenet"
 EXTRAS = {"onnxruntime": "nsfw", "nudenet": "nudenet"}
