@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
+from inspect import isgenerator
 from typing import Any
 
 import numpy as np
@@ -67,9 +70,16 @@ MADE_UP: dict[str, Signal] = {
 }
 
 
-def register() -> None:
-    """Make the signals known in this process."""
+@contextmanager
+def registered() -> Iterator[None]:
+    """Make the signals known in this process for a while: a Spark worker goes on to the tasks of other tests."""
+    new = MADE_UP.keys() - SIGNALS.keys()
     SIGNALS.update(MADE_UP)
+    try:
+        yield
+    finally:
+        for name in new:
+            del SIGNALS[name]
 
 
 @dataclass(frozen=True)
@@ -79,13 +89,15 @@ class _Registered:
     function: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
-        register()
-        return self.function(*arguments)
+        with registered():
+            outcome = self.function(*arguments)
+            return list(outcome) if isgenerator(outcome) else outcome
 
 
 def knowing(engine: Engine) -> Engine:
     """Return the engine, its tasks knowing the signals as those of an align-data that defines them do."""
     map_parts, exchange = engine.map_parts, engine.exchange
+    engine = copy(engine)  # it may be one that other tests share
 
     def mapped(title: str, function: Any, *arguments: Any, **options: Any) -> Any:
         return map_parts(title, _Registered(function), *arguments, **options)

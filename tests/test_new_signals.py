@@ -219,12 +219,9 @@ def test_new_signals_are_measured_alone_and_then_used(
 
 def test_a_version_that_lacks_a_signal_leaves_it_in_peace(old: Path, tmp_path: Path) -> None:
     dataset = copied(old, tmp_path)
-    before = dict(SIGNALS)
-    made_up_signals.register()
-    measure(opened(dataset), LocalEngine(tmp_path / "_work", 1), Silent())
-    files = tree(tmp_path / "dataset", "content", "measured")
-    SIGNALS.clear()
-    SIGNALS.update(before)
+    with made_up_signals.registered():
+        measure(opened(dataset), LocalEngine(tmp_path / "_work", 1), Silent())
+        files = tree(tmp_path / "dataset", "content", "measured")
     assert measure(opened(dataset), LocalEngine(tmp_path / "_work", 1), Silent()).measured == []
     assert tree(tmp_path / "dataset", "content", "measured") == files
 
@@ -261,10 +258,9 @@ def test_spark_measures_new_signals_alike(old: Path, tmp_path: Path, spark: Spar
     files = {}
     for name, engine in (("local", LocalEngine(tmp_path / "_work", 1)), ("spark", spark)):
         dataset = copied(old, tmp_path / name)
-        made_up_signals.register()
-        dataset = opened(dataset)
-        measure(dataset, made_up_signals.knowing(engine), Silent())
-        files[name] = use(dataset, engine, tmp_path / name / "dataset")
-        _ = [SIGNALS.pop(signal) for signal in MADE_UP]
+        with made_up_signals.registered():
+            dataset = opened(dataset)
+            measure(dataset, made_up_signals.knowing(engine), Silent())
+            files[name] = use(dataset, made_up_signals.knowing(engine), tmp_path / name / "dataset")
     assert files["local"].keys() == files["spark"].keys()
     assert [name for name in files["local"] if files["local"][name] != files["spark"][name]] == []
