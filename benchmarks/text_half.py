@@ -1,8 +1,8 @@
-"""The main job against the same result from hand-written DuckDB SQL, in turn, as whole processes; prints a table.
+"""The main job against hand-written DuckDB SQL in three variants, in turn, as whole processes; prints a table.
 
     python benchmarks/text_half.py --pairs 10000000 --runs 3
 
-Both read the same list and write all their tables; the verdicts are compared row for row. For larger lists,
+All read the same list; the verdicts of the variant that normalises as we do are compared row for row. For larger lists,
 --only-ours --runs 1 shows time and memory alone.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from duckdb_sql import VARIANTS
 
 HERE = Path(__file__).resolve().parent
 TOP_K = 4_000_000
@@ -98,32 +100,42 @@ def main() -> None:
         print(f"generating {options.pairs:,} rows", file=sys.stderr)
         subprocess.run([sys.executable, str(HERE / "coyo_shape.py"), str(options.pairs), str(source)], check=True)
     out.mkdir(parents=True, exist_ok=True)
-    variants = {} if options.only_ours else {"DuckDB": [], "DuckDB, raw texts, bigrams only": ["--raw", "--bigrams"]}
+    variants = () if options.only_ours else VARIANTS
     costs: dict[str, list[Cost]] = {}
     for number in range(options.runs):
         print(f"run {number + 1} of {options.runs}", file=sys.stderr)
         for name, cost in ours(source, out / "ours", log).items():
             costs.setdefault(name, []).append(cost)
-        for name, flags in variants.items():
-            sql = [sys.executable, str(HERE / "duckdb_sql.py"), str(source), str(out / name), str(TOP_K), *flags]
-            costs.setdefault(name, []).append(call(sql, log))
+        for variant in variants:
+            sql = [sys.executable, str(HERE / "duckdb_sql.py"), str(source), str(out / variant), str(TOP_K)]
+            costs.setdefault(f"{variant} SQL", []).append(call([*sql, "--variant", variant], log))
+    print(f"{machine()}\n")
     report(costs)
     if variants:
-        pairs, differ = same_verdicts(out / "ours", out / "DuckDB")
-        print(f"\n{pairs:,} pairs compared with DuckDB's in every count and verdict: {differ:,} differ")
+        pairs, differ = same_verdicts(out / "ours", out / "normalising")
+        print(f"\n{pairs:,} pairs compared with the normalising SQL's in every count and verdict: {differ:,} differ")
+
+
+def machine() -> str:
+    """Return the day, the processor and which of the instructions it has that fast sorting and counting look for."""
+    facts = Path("/proc/cpuinfo").read_text(encoding="ascii") if Path("/proc/cpuinfo").exists() else ""
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in facts.splitlines())}
+    wide = [flag for flag in fields.get("flags", "").split() if re.match(r"avx|sse4_2|bmi2|sha_ni", flag)]
+    cores = len(os.sched_getaffinity(0))
+    return f"{time.strftime('%Y-%m-%d')}, {cores} cores of {fields.get('model name', '?')}: {' '.join(wide) or '?'}"
 
 
 def report(costs: dict[str, list[Cost]]) -> None:
     """Print medians, and the ratios that matter."""
-    print("| process | seconds (min - max) | CPU seconds | peak GB | job / this |")
+    print("| process | seconds (min - max) | CPU seconds | peak GB | job / this, run by run |")
     print("|---|---|---|---|---|")
-    job = statistics.median(cost.seconds for cost in costs["job"])
     for name, some in costs.items():
         seconds = [cost.seconds for cost in some]
         median = statistics.median(seconds)
         cpu, memory = (statistics.median(values) for values in zip(*((c.cpu, c.memory) for c in some), strict=True))
         spread = f"{median:.1f} ({min(seconds):.1f} - {max(seconds):.1f})"
-        print(f"| {name} | {spread} | {cpu:.1f} | {memory:.2f} | {job / median:.2f} |")
+        ratio = statistics.median(job.seconds / cost.seconds for job, cost in zip(costs["job"], some, strict=True))
+        print(f"| {name} | {spread} | {cpu:.1f} | {memory:.2f} | {ratio:.2f} |")
     second, start, measuring = (
         statistics.median(cost.seconds for cost in costs[name])
         for name in ("second recipe", "start-up", "measure alone")
