@@ -18,7 +18,7 @@ ABLATION_SIDE := 128
 
 SITE = $(BIN)/python -m sphinx -W --keep-going --quiet --nitpicky --fresh-env -b html docs docs/_build/html
 
-.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-audit docs docs-check picture job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-audit bench-languages docs docs-check picture job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -111,6 +111,9 @@ bench-images: $(VENV)/.installed-bench  ## fetching, measuring and export of ima
 
 bench-audit: $(VENV)/.installed-bench  ## the audit page of ten million pairs against measuring them
 	$(BIN)/python benchmarks/audit.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
+
+bench-languages: $(VENV)/.installed-bench  ## languages of a column of texts at once, and of one text at a time
+	$(BIN)/python benchmarks/languages.py
 
 docs: $(VENV)/.installed-docs  ## write the generated pages anew, and build the site: docs/_build/html/index.html
 	$(BIN)/python docs/generate.py
