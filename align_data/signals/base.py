@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.errors import DefinitionError
-from align_data.signals.words import words
+from align_data.signals.words import WordKeys, word_keys
 from align_data.storage.contracts import Column
 
 if TYPE_CHECKING:  # images are decoded in processes of their own
@@ -63,13 +63,13 @@ class Piece:
         return self._references
 
     @property
-    def words(self) -> pl.Series:
-        """Each text's words in lower case, as lists."""
-        return self.once(_lower_words)
+    def words(self) -> WordKeys:
+        """The words of the texts in lower case."""
+        return self.once(_words)
 
 
-def _lower_words(frame: pl.DataFrame) -> pl.Series:
-    return words(frame["alt_text"].str.to_lowercase())
+def _words(frame: pl.DataFrame) -> WordKeys:
+    return word_keys(frame["alt_text"])
 
 
 Measure = Callable[[Piece], pl.Series]

@@ -7,10 +7,9 @@ more is a pair of words, and of the words alone only those that are a whole text
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from align_data.common.hashing import Hashes, Keys, keys, pair_keys
+from align_data.common.hashing import Keys, keys, pair_keys
 from align_data.signals.base import Piece, PoolCount, Signal
 
 RAREST_NGRAM = "rarest_ngram"
@@ -27,21 +26,17 @@ def ngram_keys(piece: Piece) -> tuple[Keys, Keys, NDArray[np.int32]]:
 
     Every occurrence is in one of the two; those looked up are in the order of the rows.
     """
-    lengths = piece.words.list.len().to_numpy().astype(np.int64)
-    full = lengths > 0
-    # Exploding a list of nothing gives a null.
-    words: Hashes = keys(piece.words.filter(pl.Series(full)).explode())
-    ends = np.cumsum(lengths[full]) - 1
-    alone = lengths[full] == 1
+    lengths, words = piece.words
+    several = lengths > 1
+    ends = np.cumsum(lengths) - 1
+    ends, alone = ends[several], ends[lengths == 1]
     queries = np.empty_like(words)
     queries[:-1] = pair_keys(words[:-1], words[1:])
-    queries[ends[alone]] = words[ends[alone]]
+    queries[alone] = words[alone]
     queried = np.ones(len(words), dtype=bool)
-    queried[ends[~alone]] = False
-    counted = np.ones(len(words), dtype=bool)
-    counted[ends[alone]] = False
-    queries_of_row = np.where(lengths > 1, lengths - 1, lengths).astype(np.int32)
-    return words[counted].view(np.int64), queries[queried].view(np.int64), queries_of_row
+    queried[ends] = False
+    counted = np.delete(words, alone)
+    return counted.view(np.int64), queries[queried].view(np.int64), (lengths - several).astype(np.int32)
 
 
 def rarest(totals: NDArray[np.int64], lengths: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from align_data.signals.base import Piece, Signal
@@ -14,7 +15,7 @@ HOST = r"^[hH][tT][tT][pP][sS]?://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 
 def n_words(piece: Piece) -> pl.Series:
     """Count the words of tokenizer `words`."""
-    return piece.words.list.len().cast(pl.Int32)
+    return pl.Series(piece.words.lengths.astype(np.int32))
 
 
 def n_words_whitespace(piece: Piece) -> pl.Series:

@@ -1,0 +1,65 @@
+"""The words' keys, found byte by byte where texts are ASCII, against the regular expression that says what a word is."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import polars as pl
+import pytest
+from conftest import texts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from align_data.common.hashing import keys
+from align_data.signals import ascii_words
+from align_data.signals.words import word_keys, words
+
+ASCII = [chr(code) for code in range(128)]
+any_texts = st.lists(texts | st.text("aB3'- \n_", max_size=40) | st.text(max_size=5), max_size=20)
+
+
+def expect_the_expressions(texts: list[str]) -> None:
+    column = pl.Series("alt_text", texts, pl.String)
+    lengths, hashes = word_keys(column)
+    lists = words(column.str.to_lowercase())
+    assert lengths.tolist() == lists.list.len().to_list()
+    assert hashes.tolist() == keys(lists.explode(empty_as_null=False)).tolist()
+
+
+@given(any_texts)
+def test_word_keys_are_those_of_the_expressions_words(texts: list[str]) -> None:
+    expect_the_expressions(texts)
+
+
+def test_every_character_alone_and_between_all_others() -> None:
+    expect_the_expressions(
+        [*ASCII, *map("".join, product(ASCII, repeat=2)), *(f"a{a}{b}B" for a in ASCII for b in ASCII)]
+    )
+
+
+def test_every_short_text() -> None:
+    expect_the_expressions(
+        ["".join(text) for length in range(7) for text in product("aZ7'-. ", repeat=length)][:150_000]
+    )
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 11, 12, 13, 16, 17, 240, 241, 1000])
+def test_words_of_every_length_at_the_ends_of_texts(length: int) -> None:
+    word = ("Supercalifragilistic" * 50)[:length]
+    expect_the_expressions([word, word + "x", "-" + word, word + "'", f"{word} {word}", "é" + word, "", word])
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_texts_that_are_not_looked_at_together(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(ascii_words, "TEXTS", at_once)
+    expect_the_expressions(["one two", "", "it's", "three-", "-four", "é five", "SIX"] * 2)
+
+
+def test_texts_too_long_to_be_found_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("align_data.signals.words.LONGEST", 10)
+    expect_the_expressions(["Don't split mother-in-law's car", "x"])
+
+
+@pytest.mark.parametrize("column", [[], [""], ["", ""], ["..."], ["é"], ["", "é", ""]])
+def test_texts_of_no_words(column: list[str]) -> None:
+    expect_the_expressions(column)
