@@ -6,13 +6,14 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from align_data.engines.exchange import bounds, count, cut, merge, place
 
 extremes = st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1])
 keys = st.lists(st.integers(-5, 5) | extremes | st.integers(-(2**63), 2**63 - 1), max_size=60)
+widths = st.integers(0, 63)
 
 
 def array(found: list[int]) -> np.ndarray:
@@ -31,6 +32,18 @@ def test_place(found: list[int]) -> None:
     distinct, counts, places = place(array(found))
     assert distinct[places].tolist() == found
     assert counts[places].tolist() == [Counter(found)[k] for k in found]
+
+
+@example(52, 0, 4_000, 1)
+@given(widths, widths, st.integers(2, 4_000), st.integers(0, 2**32))
+def test_place_of_keys_that_few_bits_tell_apart(width: int, shift: int, number: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    found = random.integers(0, 2**width, number).astype(np.int64) << np.int64(shift)
+    found[random.integers(0, number, 3)] = -(2**63), 2**63 - 1, 1
+    distinct, counts, places = place(found)
+    wanted, wanted_places, wanted_counts = np.unique(found, return_inverse=True, return_counts=True)
+    for seen, right in ((distinct, wanted), (counts, wanted_counts), (places, wanted_places)):
+        np.testing.assert_array_equal(seen, right)
 
 
 @given(st.lists(keys, max_size=5), st.integers(1, 50))
