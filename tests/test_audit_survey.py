@@ -75,8 +75,8 @@ def world(dataset: Dataset, ledger: str, counts: Mapping[tuple[str, ...], int] |
     groups = [group for group in ("text", "corpus", "image") if dataset.measured(group).committed() is not None]
     frames += [read(dataset, f"measured/{group}") for group in groups]
     verdicts = read(dataset, f"verdicts/{ledger}")
-    assert verdicts["uid"].equals(frames[0]["uid"])
-    found = pl.concat([*frames, verdicts.drop("uid")], how="horizontal").to_dicts()
+    assert len(verdicts) == len(frames[0])
+    found = pl.concat([*frames, verdicts], how="horizontal").to_dicts()
     if counts is None:
         counts = oracle.ngram_counts(row["alt_text"] for row in found)
     written = [(rule.name, rule.signal, rule.op, rule.value) for rule in plan.recipe.rules]
@@ -539,7 +539,7 @@ def write_ledger(dataset: Dataset, name: str, plan: Plan, masks: Sequence[tuple[
                 here = masks[done : done + len(piece)]
                 done += len(piece)
                 columns = {"failed": [f for f, _ in here], "unknown": [u for _, u in here]}
-                writer.write(piece.with_columns(**{c: pl.Series(v, dtype=pl.Int64) for c, v in columns.items()}))
+                writer.write(pl.DataFrame(columns, {"failed": pl.Int64, "unknown": pl.Int64}))
         infos.append(writer.info)
     assert done == len(masks)
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(Counter(masks).items())]

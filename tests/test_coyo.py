@@ -27,7 +27,7 @@ def row(url: str, text: str = TEXT, width: int = 400, height: int = 400) -> dict
 def fails(job: Callable[..., Built], recipe: str, found: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
     """Return for each URL the rules of a recipe that its pair fails."""
     built = job(found, recipe=load(recipe))
-    masks = pl.concat([built.table("pairs"), built.table(f"verdicts/{recipe}").drop("uid")], how="horizontal")
+    masks = pl.concat([built.table("pairs"), built.table(f"verdicts/{recipe}")], how="horizontal")
     rules = [rule.name for rule in built.recipe.rules]
     return {
         url: {name for bit, name in enumerate(rules) if mask >> bit & 1}

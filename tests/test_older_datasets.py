@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from conftest import SCHEMA, Built, read
+from conftest import SCHEMA, Built, read, tree
 
+import align_data
 from align_data.cli import main
 from align_data.data.layout import Dataset
+from align_data.data.meta import LedgerMeta
+from align_data.storage.contracts import Column
 from align_data.storage.store import Store
-from align_data.storage.tables import MANIFEST
+from align_data.storage.tables import MANIFEST, Table
 
 RECIPE = """
 name: every
@@ -135,3 +139,67 @@ def test_a_manifest_that_lacks_an_entry_is_a_sentence(place: Path, tmp_path: Pat
     del manifest["checksum"]
     path.write_text(json.dumps({**manifest, "format": 1}))
     assert any(f"{entry}: the entry is missing" in run(command).output for command in commands(place, tmp_path))
+
+
+@pytest.fixture
+def format_2(tmp_path: Path) -> Path:
+    """Give a folder with a dataset of format 2, as version 0.1.0 wrote it, its list and its recipe."""
+    shutil.unpack_archive(Path(__file__).with_name("format_2.zip"), tmp_path)
+    return tmp_path
+
+
+def test_a_dataset_of_format_2_is_known_again_and_nothing_is_done_twice(format_2: Path) -> None:
+    place, recipe = str(format_2 / "dataset"), str(format_2 / "every.yaml")
+    before = tree(format_2 / "dataset")
+    # Unpacked, the list has another time of change, so that its content tells.
+    assert "already" in run(["ingest", str(format_2 / "list.parquet"), "--out", place]).output
+    (format_2 / "list.parquet").write_bytes((format_2 / "list.parquet").read_bytes().replace(b"text", b"TEXT"))
+    changed = run(["ingest", str(format_2 / "list.parquet"), "--out", place])
+    assert (changed.exit_code, "choose another --out" in changed.output) == (1, True)
+    assert run(["filter", place, "--recipe", recipe]).exit_code == 0
+    assert tree(format_2 / "dataset") == before
+
+
+def test_every_command_works_on_a_dataset_of_format_2(format_2: Path) -> None:
+    dataset = Dataset(Store(format_2 / "dataset"))
+    former = read(dataset, "verdicts/every")
+    assert former["uid"].equals(read(dataset, "pairs")["uid"])
+    for command in commands(format_2 / "dataset", format_2):
+        result = run(command)
+        assert result.exit_code == 0 or command[0] in ("score", "takedown", "fetch", "export"), (command, result.output)
+        assert "manifest" not in result.output
+        assert "damaged" not in result.output
+    # Fetching has made the values of images stale.
+    assert run(["measure", dataset.store.url]).exit_code == 0
+    opened = align_data.open(format_2 / "dataset").verdicts("every").collect()
+    assert opened.select("uid", "failed", "unknown").equals(former)
+
+
+def test_a_takedown_from_a_dataset_of_format_2_marks_its_rows_and_drops_the_uids_of_ledgers(format_2: Path) -> None:
+    dataset = Dataset(Store(format_2 / "dataset"))
+    former = read(dataset, "verdicts/every")
+    (format_2 / "uids.txt").write_text(former["uid"][4])
+    taken = run(["takedown", dataset.store.url, "--uids", str(format_2 / "uids.txt")])
+    assert taken.exit_code == 0, taken.output
+    now = read(dataset, "verdicts/every")
+    assert now.columns == ["failed", "unknown"]
+    assert [row for row, failed in enumerate(now["failed"]) if failed < 0] == [4]
+    assert read(dataset, "pairs")["url"][4] == ""
+
+
+def test_a_ledger_of_format_2_that_belongs_to_other_pairs_is_refused(format_2: Path) -> None:
+    """By its uids: earlier ledgers have nothing else that says whose they are."""
+    dataset = Dataset(Store(format_2 / "dataset"))
+    table = dataset.ledger("every")
+    former, manifest = read(dataset, "verdicts/every"), table.committed()
+    uid = Column("uid", "string", nullable=False, about="The pair.")
+    old = Table(
+        dataset.store, table.name, replace(table.contract, columns=(uid, *table.contract.columns)), LedgerMeta
+    )  # fmt: skip
+    with old.writer(0, table.facts(0)) as writer:
+        writer.write(former.with_columns(former["uid"].reverse()))
+    table.commit([writer.info], manifest.meta)
+    (format_2 / "uids.txt").write_text(former["uid"][4])
+    refused = run(["takedown", dataset.store.url, "--uids", str(format_2 / "uids.txt")])
+    assert refused.exit_code == 1
+    assert "is beside other pairs" in refused.output

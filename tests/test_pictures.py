@@ -49,7 +49,7 @@ class Web:
         """Every pair with what was measured, its verdicts, and what it was made as."""
         tables = ["pairs", "measured/image", "verdicts/align"]
         frames = [read(self.dataset, name) for name in tables]
-        pairs = pl.concat([frames[0], frames[1], frames[2].drop("uid")], how="horizontal")
+        pairs = pl.concat([frames[0], frames[1], frames[2]], how="horizontal")
         made = self.truth.filter(pl.col("kind") != "duplicate").unique(["url", "alt_text"], keep="first")
         return pairs.join(made.rename({"width": "true_width", "height": "true_height"}), on=["url", "alt_text"])
 

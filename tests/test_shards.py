@@ -75,7 +75,7 @@ def fetched(out: Path, rows: Sequence[dict[str, Any]], images: dict[str, bytes],
         tars.close()
         names = dataset.images.contract.arrow().names
         schema = dict(zip(names, [*[pl.String] * 3, pl.Boolean, pl.String, pl.Int64, pl.Int64], strict=True))
-        with dataset.images.writer(part, {"pairs": pairs.parts[part].sha256}) as writer:
+        with dataset.images.writer(part, {"pairs": pairs.parts[part].identity}) as writer:
             writer.write(pl.DataFrame(found, schema, orient="row"))
         assert writer.info is not None
         infos.append(writer.info)

@@ -26,7 +26,7 @@ ONE = [dict.fromkeys(SCHEMA) | {"url": "http://a/1", "alt_text": "a b c"}]
 
 
 def verdicts(rows: int) -> pl.DataFrame:
-    return pl.DataFrame({"uid": [f"{i:032x}" for i in range(rows)], "failed": [0] * rows, "unknown": [0] * rows})
+    return pl.DataFrame({"failed": [0] * rows, "unknown": list(range(rows))})
 
 
 def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
@@ -57,12 +57,14 @@ def test_a_table_is_there_only_when_committed_and_stray_parts_go(tmp_path: Path)
 
 
 def test_the_contract_lists_every_mismatch_at_once() -> None:
-    table = pa.table({"uid": pa.array(["a", None]), "failed": pa.array([1, 2], pa.uint64()), "more": pa.array([1, 2])})
+    table = pa.table(
+        {"source": pa.array(["a", None]), "row": pa.array([1, 2], pa.uint64()), "reason": ["", ""], "more": [1, 2]}
+    )
     with pytest.raises(DatasetError) as error:
-        contract("verdicts").check(table)
+        contract("rejected").check(table)
     assert str(error.value) == (
-        "table verdicts breaks its contract: column failed is uint64, not int64; column more is not in the contract; "
-        "column uid has 1 nulls; column unknown is missing"
+        "table rejected breaks its contract: column detail is missing; column more is not in the contract; "
+        "column row is uint64, not int64; column source has 1 nulls"
     )
 
 
@@ -122,7 +124,7 @@ def test_what_a_dead_task_was_writing_goes_with_the_commit(tmp_path: Path) -> No
     left.write_bytes(b"half")
     table.commit([table.info(0)], Meta())
     assert not left.exists()
-    assert len(list(table.pieces(0, ["uid"]))) == 1
+    assert len(list(table.pieces(0, ["failed"]))) == 1
 
 
 def test_two_processes_cannot_work_on_one_dataset(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_tables_are_plain_parquet_that_others_read(job: Callable[..., Built]) ->
     assert frame["copies"].to_list() == [3]
     assert isinstance(built.dataset.pairs, Table)
     assert pl.read_parquet_schema(f"{store.root}/verdicts/every/part-00000.parquet") == {
-        "uid": pl.String, "failed": pl.Int64, "unknown": pl.Int64,
+        "failed": pl.Int64, "unknown": pl.Int64,
     }  # fmt: skip
 
 

@@ -140,7 +140,7 @@ class Place:
         """All that is known of every pair."""
         names = ("pairs", "measured/text", "measured/corpus", "measured/image")
         frames = [self.table(name) for name in names]
-        ledgers = [self.table(f"verdicts/{name}").select(pl.exclude("uid").name.suffix(f".{name}"))
+        ledgers = [self.table(f"verdicts/{name}").select(pl.all().name.suffix(f".{name}"))
                    for name in ("align", "loose")]  # fmt: skip
         part = pl.Series("part", [n for n, p in enumerate(self.dataset.pairs.committed().parts) for _ in range(p.rows)])
         return pl.concat([*frames, *ledgers, part.to_frame()], how="horizontal")
@@ -537,7 +537,7 @@ def test_a_ledger_put_back_from_before_is_not_believed(base: Path, place: Place)
 
 def test_the_audit_says_how_many(base: Path, place: Place) -> None:
     before = audit(place.dataset, "loose")
-    masks = place.table("verdicts/loose")
+    masks = place.table("pairs").select("uid").hstack(place.table("verdicts/loose"))
     uids = chosen(base, 3)["uid"].to_list()
     place.takedown(uids=uids)
     after = audit(place.dataset, "loose")

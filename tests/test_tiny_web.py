@@ -21,7 +21,7 @@ def make(out: Path, *arguments: str) -> pl.DataFrame:
 
 def verdicts(built: Built, truth: pl.DataFrame, ledger: str) -> pl.DataFrame:
     """Return for every pair its verdicts and what it was made as; of equal rows, what the first was made as."""
-    pairs = pl.concat([built.table("pairs"), built.table(f"verdicts/{ledger}").drop("uid")], how="horizontal")
+    pairs = pl.concat([built.table("pairs"), built.table(f"verdicts/{ledger}")], how="horizontal")
     made = truth.filter(pl.col("kind") != "duplicate").unique(["url", "alt_text"], keep="first")
     return pairs.join(made, on=["url", "alt_text"], how="left")
 

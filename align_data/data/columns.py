@@ -193,7 +193,7 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
 
 def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable[str]) -> Iterator[pl.DataFrame]:
     """Yield the pieces of one part: columns of `pairs` and measured signals side by side, row for row."""
-    streams = [dataset.pairs.pieces(part, list(pairs))]
+    streams = [dataset.pairs.pieces(part, list(pairs))] if pairs else []
     streams += [dataset.measured(group).pieces(part, names) for group, names in by_group(signals).items()]
     for frames in zip(*streams, strict=True):
         yield pl.concat(frames, how="horizontal")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
@@ -24,6 +25,8 @@ from align_data.storage.tables import Manifest
 TAKEN_DOWN = -(2**63)
 """The bit of `failed` that no rule has: the pair was taken down."""
 
+_COUNTED_BITS = 16
+"""Bits of the two masks that are counted in a table."""
 Masks = dict[tuple[int, int], int]
 """(failed, unknown) → number of pairs. A few hundred groups at most, and every count of an audit follows from them."""
 
@@ -61,9 +64,23 @@ def count_masks(verdicts: Iterable[pl.DataFrame]) -> Masks:
     """Group verdicts by their two masks."""
     masks: Masks = {}
     for piece in verdicts:
-        grouped = piece.group_by("failed", "unknown").len()
-        add_masks(masks, {(failed, unknown): pairs for failed, unknown, pairs in grouped.iter_rows()})
+        add_masks(masks, _few_masks(piece) or _grouped(piece))
     return masks
+
+
+def _few_masks(verdicts: pl.DataFrame) -> Masks | None:
+    """Group verdicts in a table of counts, which has room where the masks have few bits; None where they have many."""
+    failed, unknown = (verdicts[name].to_numpy() for name in ("failed", "unknown"))
+    low, high = (int(np.bitwise_or.reduce(masks)).bit_length() for masks in (failed, unknown))
+    if low + high > _COUNTED_BITS:
+        return None
+    counts = np.bincount(failed | (unknown << low))
+    return {(key & ((1 << low) - 1), key >> low): int(counts[key]) for key in np.flatnonzero(counts).tolist()}
+
+
+def _grouped(verdicts: pl.DataFrame) -> Masks:
+    grouped = verdicts.group_by("failed", "unknown").len()
+    return {(failed, unknown): pairs for failed, unknown, pairs in grouped.iter_rows()}
 
 
 def add_masks(total: Masks, masks: Masks) -> None:

@@ -28,7 +28,7 @@ def decisive(policy: Policy) -> dict[str, Any]:
 
 def facts(run: int, pairs: Manifest[PairsMeta], part: int, policy: Policy, chunk: int) -> dict[str, Any]:
     """Say what a part, or a chunk of it, was made in."""
-    return {"run": run, "pairs": pairs.parts[part].sha256, "policy": decisive(policy), "chunk": chunk}
+    return {"run": run, "pairs": pairs.parts[part].identity, "policy": decisive(policy), "chunk": chunk}
 
 
 def meta(

@@ -176,12 +176,12 @@ def _state(run: _FetchRun, part: int, tick: Tick | None = None) -> pl.DataFrame:
     urls = image_urls(run.dataset, part, run.ledger, tick)
     earlier = untried(urls["url"])
     facts = run.dataset.images.facts(part, strict=True)  # what it says is in no other place
-    if facts is not None and facts["pairs"] == run.pairs.parts[part].sha256:
+    if facts is not None and facts["pairs"] == run.pairs.parts[part].identity:
         earlier = _again(run, facts, sorted_rows(run.dataset.images, part))
     table, parts = _chunk_table(run, part), []
     for number, start, rows in chunks(len(urls), run.chunk):
         facts = table.facts(number)
-        same = facts is not None and facts["pairs"] == run.pairs.parts[part].sha256 and facts["chunk"] == run.chunk
+        same = facts is not None and facts["pairs"] == run.pairs.parts[part].identity and facts["chunk"] == run.chunk
         stored = earlier[start : start + rows]
         if same and facts is not None:
             stored = _again(run, facts, sorted_rows(table, number))

@@ -13,7 +13,7 @@ from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint, of_part
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, masks
-from align_data.storage.tables import Manifest, PartInfo, Table, digest, frame
+from align_data.storage.tables import Manifest, PartInfo, Table, digest
 
 
 def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Progress) -> Manifest[LedgerMeta]:
@@ -40,8 +40,9 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     table.retract()
 
     def write(part: int, tick: Tick) -> tuple[PartInfo, Masks]:
-        if table.facts(part) != facts:
-            return _write(dataset, plan, table, part, signals, facts, tick)
+        part_facts = {**facts, "pairs": pairs.parts[part].identity}
+        if table.facts(part) != part_facts:
+            return _write(dataset, plan, table, part, signals, part_facts, tick)
         return table.info(part), count_masks(table.pieces(part, ["failed", "unknown"]))  # a killed run's
 
     parts = engine.map_parts("filter", write, [part.rows for part in pairs.parts], progress)
@@ -65,25 +66,23 @@ def _write(
     table: Table[LedgerMeta],
     part: int,
     signals: Sequence[str],
-    facts: Mapping[str, str],
+    facts: Mapping[str, str | None],
     tick: Tick,
 ) -> tuple[PartInfo, Masks]:
-    """Write one part; return it with its masks counted."""
+    """Write one part, row for row with `pairs`; return it with its masks counted."""
     failed, unknown = masks(plan.rules, signals)
     total: Masks = {}
     tombstones = of_part(dataset, dataset.ingested(), part).implode() if "tombstones" in facts else None
+    # Of the signals there may be none; a column of pairs keeps the number of rows.
+    beside = ["uid"] if tombstones is not None else [] if signals else ["copies"]
     with table.writer(part, facts) as writer:
-        # The uids go through as they are stored: deciding is mostly writing them.
-        uid_pieces = dataset.pairs.arrow_pieces(part, ["uid"])
-        # Of the signals there may be none; a column of pairs keeps the number of rows.
-        for uids, piece in zip(uid_pieces, columns(dataset, part, ["copies"], signals), strict=True):
-            verdicts = piece.select(failed, unknown, "copies")
+        for piece in columns(dataset, part, beside, signals):
+            verdicts = piece.with_columns(failed, unknown)
             if tombstones is not None:
-                taken = frame(uids)["uid"].is_in(tombstones)
-                verdicts = verdicts.with_columns(taken_down(verdicts["failed"], taken))
+                verdicts = verdicts.with_columns(taken_down(verdicts["failed"], verdicts["uid"].is_in(tombstones)))
+            verdicts = verdicts.select("failed", "unknown")
             add_masks(total, count_masks([verdicts]))
-            arrow = verdicts.to_arrow()
-            writer.write(uids.append_column("failed", arrow["failed"]).append_column("unknown", arrow["unknown"]))
-            tick(len(uids))
+            writer.write(verdicts)
+            tick(len(verdicts))
     assert writer.info is not None
     return writer.info, total

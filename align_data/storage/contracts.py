@@ -24,6 +24,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "float64": pa.float64(),
     "bool": pa.bool_(),
 }
+_PACKED = ("int32", "int64", "bool")
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,18 @@ class Column:
     erased: bool = False
     """Whether a takedown takes the value out: it holds, or tells, what identifies the pair."""
     plain: bool = False
-    """Stored as it is: of random characters a codec makes little, and a ledger should cost next to nothing."""
+    """Stored as it is, where a codec would cost more time than its bytes are worth. Whole numbers always are."""
     dictionary: bool = True
     """Whether a dictionary is written: of values that hardly repeat it would only cost time."""
+    differences: bool = False
+    """Whether whole numbers are stored as differences, in as few bits as these take: for many values that lie near."""
     statistics: bool = False
     """Whether each row group says its least and greatest value: where rows are sorted, so that readers skip some."""
+
+    @property
+    def compressed(self) -> bool:
+        """Whether a codec is used: in whole numbers that are packed already it finds little."""
+        return not self.plain and self.type not in _PACKED
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class Contract:
     about: str
     columns: tuple[Column, ...]
     partial: bool = False
+    former: tuple[str, ...] = ()
+    """Columns that earlier versions wrote beside these."""
 
     def arrow(self, names: list[str] | None = None) -> pa.Schema:
         """Return the Arrow schema of all columns, or of the named ones, in the contract's order."""
@@ -102,7 +112,7 @@ def contract(table: str) -> Contract:
     """Load the contract called `table` from schemas/."""
     schema = yaml.safe_load(resources.text("schemas", f"{table}.yaml"))
     columns = tuple(Column(name, **{"nullable": False, **options}) for name, options in schema["columns"].items())
-    return Contract(schema["table"], schema["about"], columns)
+    return Contract(schema["table"], schema["about"], columns, former=tuple(schema.get("former", ())))
 
 
 def contracts() -> list[Contract]:

@@ -36,6 +36,11 @@ class PartInfo:
     footer: str | None = None
     """The seal of the file's footer, as it is now; None for a part written before there were seals."""
 
+    @property
+    def identity(self) -> str | None:
+        """What tells the part from another by its content."""
+        return self.sha256
+
 
 class Meta(BaseModel):
     """What a stage has to say of a table in its manifest; further entries are kept as they are."""
@@ -68,7 +73,7 @@ class Manifest(Generic[M]):
     @cached_property
     def fingerprint(self) -> str:
         """Return a hash over the content of all parts."""
-        return digest([part.sha256 for part in self.parts])
+        return digest([part.identity for part in self.parts])
 
 
 def digest(value: Any) -> str:

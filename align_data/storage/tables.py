@@ -59,13 +59,13 @@ class PartWriter:
         self.info: PartInfo | None = None
         schema = contract.arrow(columns)
         written = [column for column in contract.columns if column.name in schema.names]
-        plain = {column.name for column in written if column.plain}
         self._writer = pq.ParquetWriter(
             path,
             schema,
-            compression={name: "none" if name in plain else "zstd" for name in schema.names},
-            compression_level={name: 1 for name in schema.names if name not in plain},
-            use_dictionary=[column.name for column in written if column.dictionary],
+            compression={column.name: "zstd" if column.compressed else "none" for column in written},
+            compression_level={column.name: 1 for column in written if column.compressed},
+            use_dictionary=[column.name for column in written if column.dictionary and not column.differences],
+            column_encoding={column.name: "DELTA_BINARY_PACKED" for column in written if column.differences},
             write_statistics=[column.name for column in written if column.statistics],
             store_schema=False,
             write_page_checksum=True,

@@ -126,10 +126,10 @@ class _ScoreRun:
 
     def facts(self, part: int) -> dict[str, Any]:
         """Say what a part is made from: of pairs and images its own, so that others may come and go."""
-        images = {"images": self.images.parts[part].sha256}
+        images = {"images": self.images.parts[part].identity}
         return {
             "signals": {self.signal.name: {**self.identity, **images}},
-            "pairs": self.pairs.parts[part].sha256,
+            "pairs": self.pairs.parts[part].identity,
         }
 
     def part(self, number: int, tick: Tick) -> tuple[int, int]:

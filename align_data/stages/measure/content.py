@@ -86,7 +86,7 @@ class _ContentRun:
 
     def facts(self, part: int) -> dict[str, Any]:
         """Say what a part, or a chunk of it, was made from."""
-        return {**self.meta.dump(), "images": self.images.parts[part].sha256, "chunk": self.sight.chunk}
+        return {**self.meta.dump(), "images": self.images.parts[part].identity, "chunk": self.sight.chunk}
 
 
 def _function(check: str) -> Check | None:

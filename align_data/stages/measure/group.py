@@ -45,7 +45,7 @@ class SignalGroup:
     def part(self, number: int) -> GroupPart:
         """Look at one part: what it has, and what is absent."""
         # What is counted over the pool depends on all of it, what is measured on a pair on its own part alone.
-        source = self.pairs.fingerprint if self.name == "corpus" else self.pairs.parts[number].sha256
+        source = self.pairs.fingerprint if self.name == "corpus" else self.pairs.parts[number].identity
         facts = {"signals": self._identities, "pairs": source}
         stored = self.table.facts(number) or {}
         same_pairs = stored.get("pairs") == source

@@ -274,8 +274,8 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> PartRecei
 
 
 def rewrite(table: Table[Any], part: int, change: Change, facts: Mapping[str, Any]) -> None:
-    """Write a part anew, with its columns and pieces."""
-    columns = table.columns(part)
+    """Write a part anew, with its pieces, and its columns but for former ones."""
+    columns = [name for name in table.columns(part) if name not in table.contract.former]
     with table.writer(part, facts, columns) as writer:
         for piece in change(table.pieces(part, columns)):
             writer.write(piece)
@@ -291,8 +291,8 @@ def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table[Any], 
     dataset, dead = job.dataset, job.tombstones_of(part).implode()
 
     def verdicts(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        for piece in pieces:
-            yield piece.with_columns(taken_down(piece["failed"], piece["uid"].is_in(dead)))
+        for pairs, piece in _beside(dataset, part, ["uid"], pieces):
+            yield piece.with_columns(taken_down(piece["failed"], pairs["uid"].is_in(dead)))
 
     yield from ((table, _less(notes, table, job.number)) for table in (dataset.images, dataset.content))
     yield from ((table, _emptying(dataset, table, part, dead)) for table in map(dataset.measured, dataset.groups()))
