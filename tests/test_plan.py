@@ -212,7 +212,7 @@ def check_why(dataset: Dataset, ledger: Ledger, rows: Sequence[plain.Row], expec
 
 def check_arms(dataset: Dataset, ledger: Ledger, rows: Sequence[plain.Row]) -> None:
     """The arms are made of the ledger's masks: none, recipe, and with or without each rule."""
-    verdicts = read(dataset, f"verdicts/{ledger.name}")
+    verdicts = read(dataset, "pairs").select("uid").hstack(read(dataset, f"verdicts/{ledger.name}"))
     pool = Pool(ledger.plan, verdicts, len(verdicts), drop_pending=True)
 
     def arm(kind: str, rule: str = "") -> set[str]:
