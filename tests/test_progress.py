@@ -14,7 +14,7 @@ from conftest import build
 from rich.console import Console
 from rich.progress import Progress
 
-from align_data.cli.progress import LiveBars, _Line
+from align_data.cli.bars import LiveBars, _Line
 from align_data.common.progress import Tick, ignore
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine

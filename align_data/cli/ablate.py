@@ -9,20 +9,13 @@ import click
 
 from align_data.cli import render
 from align_data.cli.model_options import extra, setting_options, settings_of
-from align_data.cli.options import (
-    console,
-    dataset_argument,
-    json_option,
-    ledger_option,
-    names,
-    note,
-    print_json,
-    progress,
-    write_page,
-)
+from align_data.cli.options import dataset_argument, json_option, ledger_option, names, note, print_json, progress
+from align_data.cli.pages import write_page
+from align_data.cli.tables import console
 from align_data.common.errors import AlignDataError
+from align_data.engines.resources import Resources
 from align_data.report import ablation_html, drawing
-from align_data.stages.pipeline import Resources, session
+from align_data.stages.session import session
 
 PAGE = "ablation.html"
 _ARMS = ("none", "recipe", "random")

@@ -8,21 +8,19 @@ import click
 
 from align_data.cli import render
 from align_data.cli.options import (
-    before_page,
-    console,
     dataset_argument,
     json_option,
     ledger_option,
-    page_options,
     print_json,
     progress,
     resource_options,
     resources,
-    write_page,
 )
+from align_data.cli.pages import before_page, page_options, write_page
+from align_data.cli.tables import console
 from align_data.report import audit_html
 from align_data.stages.audit import audit, examples, survey
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
 
 
 @click.command("audit", short_help="Show what each rule of a recipe did.")

@@ -8,21 +8,12 @@ from typing import Any
 import click
 
 from align_data.cli import render
-from align_data.cli.options import (
-    before_page,
-    console,
-    dataset_argument,
-    json_option,
-    page_options,
-    print_json,
-    progress,
-    resource_options,
-    resources,
-    write_page,
-)
+from align_data.cli.options import dataset_argument, json_option, print_json, progress, resource_options, resources
+from align_data.cli.pages import before_page, page_options, write_page
+from align_data.cli.tables import console
 from align_data.report import diff_html
 from align_data.stages.audit import diff
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
 
 
 @click.command("diff", short_help="Compare two ledgers: which pairs differ, and by which rules.")

@@ -9,13 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from align_data.cli.model_options import device_option, load_model, lost, model_argument, shards_argument
-from align_data.cli.options import (
-    console,
-    json_option,
-    note,
-    print_json,
-    progress,
-)
+from align_data.cli.options import json_option, note, print_json, progress
+from align_data.cli.tables import console
 from align_data.train.evaluate import Classes, ModelEvaluation, evaluate
 from align_data.train.labels import TEMPLATES, read_classes, read_labels, read_templates
 from align_data.train.metrics import BootstrapEstimate, Direction

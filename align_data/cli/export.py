@@ -25,7 +25,7 @@ from align_data.cli.options import (
 )
 from align_data.exports.formats import FORMATS, described
 from align_data.stages.export import SHARD, Exported, Form, How, Split, export
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
 from align_data.storage.store import Store
 
 

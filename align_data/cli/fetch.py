@@ -13,7 +13,6 @@ from rich.table import Table
 from align_data.cli.options import (
     ByteSize,
     Number,
-    console,
     dataset_argument,
     json_option,
     names,
@@ -25,6 +24,7 @@ from align_data.cli.options import (
     together,
     typed_options,
 )
+from align_data.cli.tables import console
 from align_data.common.errors import InputError, nearest
 from align_data.common.user_files import read_lines
 from align_data.data.references import FORMS
@@ -35,7 +35,7 @@ from align_data.fetching.guard import Guard
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
 from align_data.stages.fetch import CHUNK, FetchReport, fetch
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
 from align_data.storage.image_formats import OPTIONAL
 
 _LARGEST = 900 * 2**20

@@ -14,13 +14,14 @@ from align_data.cli.options import (
     note,
     print_json,
     progress,
-    recipe_of,
     resource_options,
     resources,
     tell,
 )
+from align_data.cli.recipe_argument import recipe_of
 from align_data.stages.audit import audit
-from align_data.stages.pipeline import Decision, decide_ledger, session
+from align_data.stages.decision import Decision, decide_ledger
+from align_data.stages.session import session
 
 
 @click.command("filter", short_help="Apply a recipe: decide every pair, and record why.")

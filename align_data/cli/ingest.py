@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +15,11 @@ from align_data.common.errors import InputError
 from align_data.sources import img2dataset
 from align_data.sources.lists import Choice, Reading, Source, find, registry
 from align_data.sources.lists.encodings import codec, separator
-from align_data.stages.adopt import Adopted, adopt
 from align_data.stages.ingest import PART_ROWS, Parts, example, ingest
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
+
+if TYPE_CHECKING:
+    from align_data.stages.adopt import Adopted
 
 
 def _checked(check: Callable[[str], str | None]) -> Callable[..., str | None]:
@@ -118,6 +120,8 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
     with session(out, resources(options), create=True) as (dataset, engine):
         account = ingest(inputs, dataset, engine, progress(), choice, parts, text)
         if tool is not None:
+            from align_data.stages.adopt import adopt  # noqa: PLC0415 - what it knows of fetching others do not need
+
             adopted = adopt(shards, choice, dataset, engine, progress())
         rejected = example(dataset, account)
     if as_json:

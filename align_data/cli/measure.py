@@ -29,7 +29,7 @@ from align_data.decoding.inspected import MAX_PIXELS, SECONDS
 from align_data.decoding.nsfw import NsfwModel
 from align_data.stages.measure import MeasureReport, Sight, measure
 from align_data.stages.measure.content import CHUNK
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
 
 sight_options = together(
     click.option(

@@ -1,39 +1,25 @@
-"""Options and output that several commands share."""
+"""Options and output that several commands share. Nothing that works on data is loaded here: --help is quick."""
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
-from align_data.cli.progress import LiveBars, PlainLines
-from align_data.common.errors import RecipeError
+from align_data.cli.lines import PlainLines
 from align_data.common.progress import Progress
 from align_data.common.secrets import mask
-from align_data.data.layout import Dataset
-from align_data.data.ledger import as_recipe
-from align_data.recipes.model import Recipe
-from align_data.recipes.reading import load
-from align_data.report import drawing
-from align_data.stages.audit import SAMPLES
-from align_data.stages.pipeline import Resources
-from align_data.storage.store import Store, writing
+from align_data.engines.resources import Resources
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-WIDE = 110
-"""Width of a table in columns where the terminal's width is unknown."""
 
 
 class Number(click.FloatRange):
@@ -68,24 +54,6 @@ class ByteSize(click.ParamType[int]):
         if not 2**10 <= size <= 2**50:
             self.fail(f"{value} is out of range: from 1KB to 1000TB", param, ctx)
         return int(size)
-
-
-def before_page(path: Path) -> None:
-    """Raise an error if a page cannot be drawn or written, before a long count rather than after it."""
-    drawing()
-    with writing(path):
-        os.stat(os.path.join(path.parent, ""))  # noqa: PTH116, PTH118 - pathlib drops the slash, which asks for a folder
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise PermissionError(errno.EACCES, "")
-
-
-def write_page(path: Path, content: str) -> None:
-    """Write a page."""
-    with writing(path):
-        path.write_text(content, encoding="utf-8")
-    note(f"wrote {path}: open it in a browser; it needs no network")
 
 
 def typed_options(*options: str) -> list[str]:
@@ -194,36 +162,6 @@ resource_options = together(
 """Options that say which engine works and what it may use."""
 
 
-page_options = together(
-    click.option(
-        "--html",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Write a page for the browser to this file.",
-    ),
-    click.option("--pictures/--no-pictures", default=True, help="Whether the page shows pictures of its samples."),
-    click.option(
-        "--samples",
-        type=click.IntRange(0, 1000),
-        default=SAMPLES,
-        show_default=True,
-        help="Number of samples of each kind.",
-    ),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed that selects the samples."),
-)
-"""The options of a report to look at."""
-
-
-def recipe_of(name: str, dataset: str) -> Recipe:
-    """Load a recipe; where only a ledger of the dataset is called so, say how it was decided."""
-    try:
-        return load(name)
-    except RecipeError:
-        if (explanation := as_recipe(Dataset(Store(dataset)), name)) is None:
-            raise
-        raise RecipeError(explanation) from None
-
-
 def resources(options: dict[str, Any]) -> Resources:
     """Take the resource options out of a command's."""
     return Resources(
@@ -237,22 +175,11 @@ def resources(options: dict[str, Any]) -> Resources:
 
 def progress() -> Progress:
     """Return a progress bar, or plain lines if standard error is not a terminal."""
-    return LiveBars() if sys.stderr.isatty() else PlainLines()
+    if not sys.stderr.isatty():
+        return PlainLines()
+    from align_data.cli.bars import LiveBars  # noqa: PLC0415 - for a terminal
 
-
-class _Console(Console):
-    """Tables whose reader has gone are an error, as any other output is."""
-
-    def on_broken_pipe(self) -> None:
-        raise  # noqa: PLE0704 - called where the error is handled
-
-
-def console() -> Console:
-    """Return where tables go: standard output."""
-    out = _Console(highlight=False)
-    if not out.is_terminal:
-        out = _Console(highlight=False, width=max(WIDE, out.width))
-    return out
+    return LiveBars()
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.cli.options import console, json_option, print_json
+from align_data.cli.options import json_option, print_json
+from align_data.cli.tables import console
 from align_data.recipes.model import Recipe
 from align_data.recipes.reading import builtin, load
 

@@ -9,12 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.common.secrets import mask, mask_url
-from align_data.stages.audit import Audit, Diff, Swept
-from align_data.stages.audit.diff import OUTCOMES
-from align_data.stages.ingest import Account, Rejected
-from align_data.stages.why import Why
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # each command needs one of them
+    from align_data.stages.audit import Audit, Diff, Swept
+    from align_data.stages.ingest import Account, Rejected
+    from align_data.stages.why import Why
     from align_data.train.ablate import Ablation
 
 _DETAIL = 80
@@ -145,6 +144,8 @@ def ablation(out: Console, results: Ablation) -> None:
 
 def _outcomes(out: Console, difference: Diff) -> None:
     """Print how many pairs have each outcome in one ledger and in the other."""
+    from align_data.stages.audit.diff import OUTCOMES  # noqa: PLC0415 - ingest needs no audit
+
     table = Table(
         title=f"Outcomes in {escape(difference.a)} (down) and {escape(difference.b)} (across)", title_justify="left"
     )

@@ -11,20 +11,22 @@ import click
 from align_data.cli import render
 from align_data.cli.ingest import intake_options, reading
 from align_data.cli.options import (
-    console,
     decision_options,
     json_option,
     note,
     print_json,
     progress,
-    recipe_of,
     resource_options,
     resources,
     tell,
 )
+from align_data.cli.recipe_argument import recipe_of
+from align_data.cli.tables import console
 from align_data.sources.lists import Choice
+from align_data.stages.decision import Decision
 from align_data.stages.ingest import Parts, example
-from align_data.stages.pipeline import Decision, Intake, run, session
+from align_data.stages.pipeline import Intake, run
+from align_data.stages.session import session
 
 
 @click.command("run", short_help="Ingest, measure, filter and audit in one go.")

@@ -9,7 +9,8 @@ import click
 
 from align_data.cli.model_options import device_option, load_model, model_argument
 from align_data.cli.options import dataset_argument, json_option, note, print_json, progress, tell
-from align_data.stages.pipeline import Resources, session
+from align_data.engines.resources import Resources
+from align_data.stages.session import session
 from align_data.train.score import check, score
 
 

@@ -11,15 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.cli.model_options import device_option, load_model, lost, model_argument, shards_argument
-from align_data.cli.options import (
-    Number,
-    before_page,
-    console,
-    json_option,
-    print_json,
-    progress,
-    write_page,
-)
+from align_data.cli.options import Number, json_option, print_json, progress
+from align_data.cli.pages import before_page, write_page
+from align_data.cli.tables import console
 from align_data.common.errors import InputError
 from align_data.report import search_html
 from align_data.train.search import Kind, Part, SearchResults, search

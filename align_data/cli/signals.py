@@ -8,7 +8,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.cli.options import console, json_option, print_json
+from align_data.cli.options import json_option, print_json
+from align_data.cli.tables import console
 from align_data.signals import SIGNALS, Signal, find
 from align_data.signals.score import SHOWN
 

@@ -8,7 +8,6 @@ import click
 
 from align_data.cli import render
 from align_data.cli.options import (
-    console,
     dataset_argument,
     json_option,
     ledger_option,
@@ -19,8 +18,9 @@ from align_data.cli.options import (
     resource_options,
     resources,
 )
+from align_data.cli.tables import console
 from align_data.stages.audit import SweepRequest, sweep
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
 
 
 @click.command("sweep", short_help="Count what other thresholds would keep, without measuring or filtering again.")

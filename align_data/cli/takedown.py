@@ -19,7 +19,7 @@ from align_data.cli.options import (
     together,
 )
 from align_data.common.errors import DatasetError
-from align_data.stages.pipeline import session
+from align_data.stages.session import session
 from align_data.stages.takedown import KINDS, TakedownReport, read, takedown
 
 _ABOUT = {

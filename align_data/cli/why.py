@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from align_data.cli import render
-from align_data.cli.options import console, dataset_argument, json_option, note, print_json
+from align_data.cli.options import dataset_argument, json_option, note, print_json
+from align_data.cli.tables import console
 from align_data.data.layout import Dataset
 from align_data.stages.why import OTHERS, why
 from align_data.storage.store import Store

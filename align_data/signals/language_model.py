@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 UNCLEAR = -1
@@ -117,7 +116,7 @@ class LanguageModel:
         lists = texts.str.split(" ")
         words = lists.explode().to_arrow().dictionary_encode()
         rows, rows_of_word = self._rows(pl.Series(words.dictionary))
-        word = words.indices.to_numpy()
+        word = np.frombuffer(words.indices.buffers()[1], np.int32)  # to_numpy() would load pandas where there is one
         counts = rows_of_word[word]
         ends = np.cumsum(counts)
         rows = rows[np.repeat(np.cumsum(rows_of_word)[word] - ends, counts) + np.arange(ends[-1])]
@@ -137,7 +136,8 @@ class LanguageModel:
     def _rows(self, words: pl.Series) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
         """Return the rows of words and their n-grams, one word's behind another's, and how many each has."""
         framed = ("<" + words + "> ").to_arrow(compat_level=pl.CompatLevel.oldest())
-        letters = np.frombuffer(framed.buffers()[2], np.uint8, pc.sum(pc.binary_length(framed)).as_py())
+        _, offsets, content = framed.buffers()
+        letters = np.frombuffer(content, np.uint8, np.frombuffer(offsets, np.int64)[len(words)])
         starts = np.flatnonzero((letters & 0xC0) != 0x80)
         ends = np.flatnonzero(letters[starts] == ord(" "))
         rows = np.full((len(starts), 4), _NO_ROW)

