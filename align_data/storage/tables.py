@@ -176,9 +176,9 @@ class Table(Generic[M]):
         """Yield the pieces of one part, only `columns` of them."""
         return map(frame, self.arrow_pieces(part, columns))
 
-    def arrow_pieces(self, part: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the pieces of one part as Arrow tables."""
-        _, file = self._open(part, columns)
+    def arrow_pieces(self, part: int, columns: Sequence[str], *, encoded: bool = False) -> Iterator[pa.Table]:
+        """Yield the pieces of one part as Arrow tables; texts dictionary-encoded if `encoded`, each made only once."""
+        _, file = self._open(part, columns, encoded=encoded)
         for group in range(file.num_row_groups):
             yield self._read(part, file, group, columns)
 
@@ -196,19 +196,22 @@ class Table(Generic[M]):
         """Return one piece of one part."""
         return frame(self._read(part, self._open(part, columns)[1], group, columns))
 
-    def _open(self, part: int, columns: Sequence[str] = ()) -> tuple[PartFooter, pq.ParquetFile]:
+    def _open(
+        self, part: int, columns: Sequence[str] = (), *, encoded: bool = False
+    ) -> tuple[PartFooter, pq.ParquetFile]:
         """Open a part that is whole, is the one that the manifest names, and has the columns."""
         with self._damage(part):
             source = self.store.open(self.part_name(part))
             footer = footers.read(source)
             self._belongs(part, footer)
-            file = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
             needed = self.contract.arrow(list(columns))
-            schema = file.schema_arrow
+            schema = footer.metadata.schema.to_arrow_schema()
             for field in needed:
                 if field.name not in schema.names or not same_type(schema.field(field.name).type, field.type):
                     raise ValueError(f"it has no column {field.name} of the type {field.type}")
-            return footer, file
+            texts = [field.name for field in needed if encoded and pa.types.is_large_string(field.type)]
+            options = {"page_checksum_verification": True, "read_dictionary": texts}
+            return footer, pq.ParquetFile(source, metadata=footer.metadata, **options)
 
     def _belongs(self, part: int, footer: PartFooter) -> None:
         """Raise ValueError if a part is another than the manifest names; what is remembered of that may be old."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from align_data.recipes.model import Rule
@@ -16,6 +17,7 @@ from align_data.recipes.operators import Bound
 from align_data.signals import find
 from align_data.stages.audit.bins import Scale
 from align_data.stages.audit.mask_codes import OPEN, POPULATIONS, WAITING, Codes, Populations
+from align_data.stages.audit.values import Values, places
 
 Counts = NDArray[np.int64]
 """A row a population, a column a bin; the last is of pairs without a value."""
@@ -27,29 +29,34 @@ class Tally:
     def __init__(self, rule: Rule, bit: int, populations: Populations, moved: Sequence[Any] | None = None) -> None:
         """Count for a curve; or, if `moved` names other ends or levels of the rule, for exactly these."""
         self.rule = rule
-        self._beside = populations.beside(bit).astype(np.intp)
         self.scale = _scale(rule, moved)
         self.levels = [] if self.scale is not None else levels(rule, moved or ())
         self._bins = self.scale.bins if self.scale is not None else len(self.levels) + 1  # and all other values
         self.counts: Counts = np.zeros((POPULATIONS, self._bins + 1), np.int64)
+        self._rows = populations.beside(bit).astype(np.intp) * (self._bins + 1)
+        """Where in the counts the row of each code begins."""
 
     def curve(self, counts: Counts) -> Curve:
         """Return the curve of what all parts counted."""
         return Curve(self.rule, counts, self.scale, self.levels)
 
-    def add(self, values: pl.Series | None, codes: Codes) -> None:
+    def add(self, values: Values | None, codes: Codes) -> None:
         """Count one piece; `values` is None where they are not measured."""
-        width = self._bins + 1
-        places = self._beside[codes] * width
-        if values is None:
-            places += self._bins
-        elif values.null_count():
-            measured = values.is_not_null().to_numpy()
-            places[~measured] += self._bins
-            places[measured] += self._place(values.drop_nulls())
-        else:
-            places += self._place(values)
-        self.counts += np.bincount(places, minlength=POPULATIONS * width).reshape(POPULATIONS, width)
+        cells = self._rows[codes]
+        cells += self._bins if values is None else self._places(values)
+        self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)
+
+    def _places(self, values: Values) -> NDArray[np.intp]:
+        """Return the bin of each value; the last where there is none."""
+        if isinstance(values, pa.ChunkedArray):
+            bins_of = [np.append(self._place(pl.Series(chunk.dictionary)), self._bins) for chunk in values.chunks]
+            chunks = zip(bins_of, values.chunks, strict=True)
+            return np.concatenate([bins[places(chunk, len(bins) - 1)] for bins, chunk in chunks])
+        if not values.null_count():
+            return self._place(values)
+        bins = np.full(len(values), self._bins, np.intp)
+        bins[values.is_not_null().to_numpy()] = self._place(values.drop_nulls())
+        return bins
 
     def _place(self, values: pl.Series) -> NDArray[np.intp]:
         if self.scale is not None:

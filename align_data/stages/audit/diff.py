@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import polars as pl
+import numpy as np
 
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask_url
@@ -15,6 +15,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger, open_ledger
 from align_data.engines.base import Engine
 from align_data.stages.audit import sampling
+from align_data.stages.audit.dimensions import counted
 from align_data.stages.audit.mask_codes import Populations
 
 OUTCOMES = ("kept", "pending", "dropped")
@@ -82,7 +83,8 @@ def diff(
     together = sum((counts for counts, _ in counted), Counter[tuple[int, int]]())
     spots = sampling.nearest((spots_of_part for _, spots_of_part in counted), samples * sampling.SPARE)
     signals = [rule.signal for ledger in (ledger_a, ledger_b) for rule in ledger.plan.rules]
-    samples_of = sampling.read(dataset, signals, spots, samples, engine, progress)
+    pairs_at = sampling.read(dataset, signals, sampling.rows_at(spots), engine, progress)
+    samples_of = sampling.chosen(spots, pairs_at, samples)
     outcomes = _outcomes(together, of_a, of_b)
     only = []
     for side, name, ledger, keeping, dropping in ((0, a, ledger_b, of_a, of_b), (1, b, ledger_a, of_b, of_a)):
@@ -111,18 +113,19 @@ def _count(
     tick: Tick,
 ) -> tuple[Counter[tuple[int, int]], sampling.Spots]:
     """Count one part by both ledgers' masks, and draw of what only one of them keeps."""
-    counts: Counter[tuple[int, int]] = Counter()
+    a, b = populations
+    totals: Counter[int] = Counter()
     drawing = sampling.RandomDraw(seed, part, samples * sampling.SPARE)
+    keeps_a, keeps_b = np.meshgrid(a.kept, b.kept, indexing="ij")
+    keeps = {"a": (keeps_a & ~keeps_b).ravel(), "b": (keeps_b & ~keeps_a).ravel()}
     streams = [dataset.ledger(name).pieces(part, ["failed", "unknown"]) for name in ledgers]
-    for number, frames in enumerate(zip(*streams, strict=True)):
-        codes = [numbering.codes(frame) for numbering, frame in zip(populations, frames, strict=True)]
-        grouped = pl.DataFrame({"a": codes[0], "b": codes[1]}).group_by("a", "b").len()
-        counts.update({(x, y): number_of for x, y, number_of in grouped.iter_rows()})
-        keeps = [numbering.kept[side_codes] for numbering, side_codes in zip(populations, codes, strict=True)]
-        for side, name in enumerate(_SIDES):
-            drawing.add(number, name, keeps[side] & ~keeps[1 - side])
-        tick(len(frames[0]))
-    return counts, drawing.spots
+    for number, (of_a, of_b) in enumerate(zip(*streams, strict=True)):
+        codes = a.codes(of_a) * len(b) + b.codes(of_b)
+        present, pairs = counted(codes, len(a) * len(b))
+        totals.update(dict(zip(present.tolist(), pairs.tolist(), strict=True)))
+        drawing.add(number, keeps, codes)
+        tick(len(codes))
+    return Counter({divmod(code, len(b)): pairs for code, pairs in totals.items()}), drawing.spots
 
 
 def _outcomes(together: Mapping[tuple[int, int], int], a: Populations, b: Populations) -> list[list[int]]:

@@ -1,12 +1,12 @@
 """The pool's extremes: alt-texts that most images share, images with most alt-texts, pairs with the rarest n-grams.
 
-Each is found in the counted columns, and text is read only of the pieces that have it.
+Each is looked for in the counted columns of all parts, and text is read afterwards, only of the pieces that have it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from align_data.common.hashing import image_key
 from align_data.data.layout import Dataset
 from align_data.data.ngrams import rarest
 from align_data.signals.corpus import NO_NGRAM
+from align_data.stages.audit.sampling import PairPlace, SampledPair, first_least
+from align_data.stages.audit.values import Values
 
 TOP = 20
 RARE = 8
@@ -35,23 +37,24 @@ class Extreme:
     """A URL with the text, a text of the URL; of a rare n-gram, the n-gram."""
 
 
-class FirstPair(NamedTuple):
-    """Where an image's first pair is that was not taken down."""
+class ExtremePair(NamedTuple):
+    """A pair that may be on a list."""
 
-    texts: int
-    part: int
-    piece: int
-    row: int
+    value: int
+    """The count that puts it there."""
+    row: PairPlace
 
 
 @dataclass(frozen=True)
 class PartExtremes:
     """What one part has."""
 
-    texts: list[Extreme] = field(default_factory=list)
-    images: list[FirstPair] = field(default_factory=list)
-    rare: list[tuple[int, str, str]] = field(default_factory=list)
-    """Count of the rarest n-gram, text and URL of the pairs with the least."""
+    texts: list[tuple[int, NDArray[np.int64]]] = field(default_factory=list)
+    """Of each piece with a text that may be listed its number, and the counts of these texts."""
+    images: list[ExtremePair] = field(default_factory=list)
+    """The first pairs of images that were not taken down, with how many texts each has, the most first."""
+    rare: list[ExtremePair] = field(default_factory=list)
+    """The pairs with the least counts of their rarest n-gram, with these."""
 
 
 @dataclass(frozen=True)
@@ -85,63 +88,36 @@ class Extremes:
 
     def __init__(self, dataset: Dataset, part: int, limit: CountLimit) -> None:
         self._dataset, self._part, self._limit = dataset, part, limit
-        self._texts: dict[str, tuple[int, str]] = {}
-        self._counted: Counter[int] = Counter()
+        self._texts: list[tuple[int, NDArray[np.int64]]] = []
         self._of_images: list[NDArray[np.int64]] = []
         self._living: list[NDArray[np.bool_]] = []
-        self._rare: list[tuple[int, str, str]] = []
+        self._rare: list[ExtremePair] = []
 
-    def add(self, number: int, piece: pl.DataFrame, living: NDArray[np.bool_]) -> None:
+    def add(self, number: int, piece: Mapping[str, Values], living: NDArray[np.bool_]) -> None:
         """Look at the counted columns of one piece; only `living` pairs are listed, the others were taken down."""
-        if "images_per_text" in piece.columns:
-            self._shared(number, piece["images_per_text"].to_numpy(), living)
-        if "texts_per_image" in piece.columns:
+        if "images_per_text" in piece:
+            counts = piece["images_per_text"].to_numpy()
+            largest = np.unique(counts[(counts >= self._limit.least) & living])
+            if len(largest):
+                self._texts.append((number, largest))
+        if "texts_per_image" in piece:
             self._of_images.append(piece["texts_per_image"].to_numpy())
             self._living.append(living)
-        if "rarest_ngram" in piece.columns:
+        if "rarest_ngram" in piece:
             self._rarest(number, piece["rarest_ngram"].to_numpy(), living)
 
-    def _shared(self, number: int, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> None:
-        least = self._limit.least
-        if len(self._texts) >= TOP:
-            least = max(least, 1 + min(count for count, _ in self._texts.values()))
-        rows = np.flatnonzero((counts >= least) & living)
-        row_counts = counts[rows]
-        # Where every text of a count has been found, the rows with it add nothing.
-        open_counts = [
-            int(c)
-            for c in np.unique(row_counts)
-            if self._counted[int(c)] < min(TOP, self._limit.texts.get(int(c), TOP))
-        ]
-        rows = rows[np.isin(row_counts, open_counts)]
-        if not len(rows):
-            return
-        read = self._read(number, rows).with_columns(count=pl.Series(counts[rows]))
-        for text, url, count in read.unique("alt_text", keep="first", maintain_order=True).iter_rows():
-            if text not in self._texts:
-                self._texts[text] = (count, url)
-                self._counted[count] += 1
-        self._texts = dict(sorted(self._texts.items(), key=lambda entry: -entry[1][0])[:TOP])
-
     def _rarest(self, number: int, counts: NDArray[np.int64], living: NDArray[np.bool_]) -> None:
-        greatest = self._rare[-1][0] if len(self._rare) >= RARE else NO_NGRAM
+        greatest = self._rare[-1].value if len(self._rare) >= RARE else NO_NGRAM
         rows = np.flatnonzero((counts < greatest) & living)
-        if not len(rows):
-            return
-        nearest_rows = np.sort(rows[np.argsort(counts[rows], kind="stable")[:RARE]])
-        read = self._read(number, nearest_rows).rows()
-        rarest = [(int(count), text, url) for count, (text, url) in zip(counts[nearest_rows], read, strict=True)]
-        self._rare = sorted([*self._rare, *rarest], key=lambda entry: entry[0])[:RARE]
-
-    def _read(self, number: int, rows: NDArray[np.intp]) -> pl.DataFrame:
-        return self._dataset.pairs.piece(self._part, number, ["alt_text", "url"])[rows]
+        rows = rows[first_least(counts[rows], RARE)]
+        rare = [ExtremePair(int(counts[row]), PairPlace(self._part, number, row)) for row in rows.tolist()]
+        self._rare = sorted([*self._rare, *rare])[:RARE]
 
     def result(self) -> PartExtremes:
         """Return what the part has."""
-        texts = [Extreme(text, count, url) for text, (count, url) in self._texts.items()]
-        return PartExtremes(sorted(texts, key=lambda extreme: -extreme.pairs), self._images(), self._rare)
+        return PartExtremes(self._texts, self._images(), self._rare)
 
-    def _images(self) -> list[FirstPair]:
+    def _images(self) -> list[ExtremePair]:
         """Return the images with most texts: in a part, the pairs of a URL are neighbours."""
         if not self._of_images:
             return []
@@ -159,23 +135,33 @@ class Extremes:
         starts: list[int] = firsts[np.argsort(-counts[firsts], kind="stable")][:TOP].tolist()
         return starts
 
-    def _place(self, count: int, row: int, ends: NDArray[np.int64]) -> FirstPair:
+    def _place(self, count: int, row: int, ends: NDArray[np.int64]) -> ExtremePair:
         number = int(np.searchsorted(ends, row, side="right"))
-        return FirstPair(count, self._part, number, row - (int(ends[number - 1]) if number else 0))
+        return ExtremePair(count, PairPlace(self._part, number, row - (int(ends[number - 1]) if number else 0)))
 
 
 def _starts(counts: NDArray[np.int64]) -> list[int]:
     """Return the first rows of the images with most texts, of a part's counts: all rows of an image have its count."""
-    begins = np.flatnonzero(np.diff(counts, prepend=0))
-    lengths = np.diff(np.append(begins, len(counts)))
-    runs = np.flatnonzero(counts[begins] >= 2)
-    runs = runs[np.argsort(-counts[begins[runs]], kind="stable")][:TOP]  # a run has an image, or several alike
+    rows = _of_most(counts)
+    begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(counts[rows], prepend=0) != 0))
+    lengths = np.diff(np.append(begins, len(rows)))
+    begins = rows[begins]
+    runs = np.argsort(-counts[begins], kind="stable")[:TOP]  # a run has an image, or several alike
     starts = [
         (int(counts[begin]), begin + offset)
         for begin, length in zip(begins[runs].tolist(), lengths[runs].tolist(), strict=True)
         for offset in range(0, length, int(counts[begin]))
     ]
     return [row for _, row in sorted(starts, key=lambda start: (-start[0], start[1]))[:TOP]]
+
+
+def _of_most(counts: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the rows of images with several texts; only of those with many, where these are as many as are listed."""
+    for least in (1_000, 100, 10, 2):
+        rows = np.flatnonzero(counts >= least)
+        if (1 / counts[rows]).sum() > TOP:  # an image has as many rows as texts
+            break
+    return rows
 
 
 @dataclass(frozen=True)
@@ -187,29 +173,73 @@ class PoolExtremes:
     rare: list[Extreme] = field(default_factory=list)
 
 
-def lists(dataset: Dataset, parts: Sequence[PartExtremes]) -> PoolExtremes:
-    """Return the extremes of all parts together."""
+@dataclass(frozen=True)
+class ListedPairs:
+    """What all parts have, of which the pairs are yet to be read."""
+
+    texts: list[tuple[int, int, NDArray[np.int64]]]
+    """Part, piece, and the counts of its texts that may be listed."""
+    images: list[ExtremePair]
+    rare: list[ExtremePair]
+
+    @property
+    def rows(self) -> set[PairPlace]:
+        """The pairs to read."""
+        return {pair.row for pair in (*self.images, *self.rare)}
+
+
+def to_list(parts: Sequence[PartExtremes]) -> ListedPairs:
+    """Return what is listed of all parts."""
+    return ListedPairs(
+        [(number, piece, counts) for number, part in enumerate(parts) for piece, counts in part.texts],
+        sorted((pair for part in parts for pair in part.images), key=lambda pair: -pair.value)[:TOP],
+        sorted((pair for part in parts for pair in part.rare), key=lambda pair: pair.value)[:RARE],
+    )
+
+
+def lists(
+    dataset: Dataset, ledger: str, limit: CountLimit, listed: ListedPairs, pairs: Mapping[PairPlace, SampledPair]
+) -> PoolExtremes:
+    """Return the extremes of all parts together; `pairs` has the rows that were to be read."""
+    images = [Extreme(pairs[row].url, count, pairs[row].alt_text) for count, row in listed.images]
+    rare = [(count, pairs[row].alt_text) for count, row in listed.rare]
+    return PoolExtremes(_shared(dataset, ledger, limit, listed.texts), images, _explained(dataset, rare))
+
+
+def _shared(
+    dataset: Dataset, ledger: str, limit: CountLimit, pieces: Sequence[tuple[int, int, NDArray[np.int64]]]
+) -> list[Extreme]:
+    """Read the texts that most images share: piece by piece in order, until none can be missing."""
     texts: dict[str, Extreme] = {}
-    for part in parts:
-        for entry in part.texts:
-            texts.setdefault(entry.value, entry)
-    places = sorted((entry for part in parts for entry in part.images), key=lambda entry: -entry.texts)[:TOP]
-    rare = sorted((entry for part in parts for entry in part.rare), key=lambda entry: entry[0])[:RARE]
-    return PoolExtremes(_top(texts.values()), list(_images(dataset, places)), _explained(dataset, rare))
+    counted: Counter[int] = Counter()
+    for part, piece, counts in pieces:
+        least = 1 + min(text.pairs for text in texts.values()) if len(texts) >= TOP else 0
+        # Where every text of a count has been read, the rows with it add nothing.
+        missing = [
+            count
+            for count in counts.tolist()
+            if count >= least and counted[count] < min(TOP, limit.texts.get(count, TOP))
+        ]
+        for text, url, count in _with_counts(dataset, ledger, part, piece, missing) if missing else ():
+            if text not in texts:
+                texts[text] = Extreme(text, count, url)
+                counted[count] += 1
+        texts = {text.value: text for text in sorted(texts.values(), key=lambda text: -text.pairs)[:TOP]}
+    return list(texts.values())
 
 
-def _images(dataset: Dataset, places: Sequence[FirstPair]) -> Iterator[Extreme]:
-    """Read where the images are."""
-    for texts, part, piece, row in places:
-        ((text, url),) = dataset.pairs.piece(part, piece, ["alt_text", "url"])[[row]].rows()
-        yield Extreme(url, texts, text)
+def _with_counts(
+    dataset: Dataset, ledger: str, part: int, piece: int, counts: Sequence[int]
+) -> Iterator[tuple[str, str, int]]:
+    """Yield the texts of one piece that have one of these counts, each with its first URL that was not taken down."""
+    of_texts = dataset.measured("corpus").piece(part, piece, ["images_per_text"])["images_per_text"]
+    living = dataset.ledger(ledger).piece(part, piece, ["failed"])["failed"] >= 0
+    rows = (of_texts.is_in(counts) & living).arg_true()
+    read = dataset.pairs.piece(part, piece, ["alt_text", "url"])[rows].with_columns(of_texts[rows])
+    yield from read.unique("alt_text", keep="first", maintain_order=True).iter_rows()
 
 
-def _top(extremes: Iterable[Extreme]) -> list[Extreme]:
-    return sorted(extremes, key=lambda extreme: -extreme.pairs)[:TOP]
-
-
-def _explained(dataset: Dataset, rare: Sequence[tuple[int, str, str]]) -> list[Extreme]:
+def _explained(dataset: Dataset, rare: Sequence[tuple[int, str]]) -> list[Extreme]:
     """Say of each text which of its n-grams is the rarest."""
-    named = rarest(dataset, [text for _, text, _ in rare])
-    return [Extreme(text, count, ngram.text) for (count, text, _), ngram in zip(rare, named, strict=True) if ngram]
+    named = rarest(dataset, [text for _, text in rare])
+    return [Extreme(text, count, ngram.text) for (count, text), ngram in zip(rare, named, strict=True) if ngram]

@@ -13,7 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.recipes.plan import PlannedRule
-from align_data.stages.audit.mask_codes import Codes, Populations
+from align_data.stages.audit.dimensions import Dimension, DimensionCounts
+from align_data.stages.audit.mask_codes import Populations
 
 HELD = 8_000_000
 """Hosts with their masks that all parts may hand on together; beyond it the rarest are counted as 'others'."""
@@ -21,106 +22,6 @@ LEAST = 20_000
 """What a part may always hand on."""
 MOVED = 12
 """Groups that are named as removed more, or less, than the pool."""
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """A way to divide the pool."""
-
-    name: str
-    """What a reader calls it."""
-    signal: str
-    """What divides the pool."""
-    edges: tuple[int, ...] = ()
-    """Of numbers: where classes begin, after the first."""
-    unit: str = ""
-    endless: bool = False
-    """Whether there may be as many values as pairs."""
-    named: int = 20
-    """Values that are shown, the others together."""
-
-    def label(self, value: str | int | None) -> str:
-        """Return a class's name."""
-        if value is None:
-            return "not measured"
-        if isinstance(value, str):
-            return value or "(none)"
-        low = self.edges[value - 1] if value else None
-        high = self.edges[value] if value < len(self.edges) else None
-        if low is None:
-            return f"below {high}" if high != 1 else "0"
-        if high is None:
-            return f"{low} or more"
-        return f"{low}" if high == low + 1 else f"{low} to {high - 1}"
-
-
-DIMENSIONS = (
-    Dimension("language", "language"),
-    Dimension("script", "script"),
-    Dimension("host", "host", endless=True, named=50),
-    Dimension("text length", "n_words", (1, 2, 3, 4, 6, 11, 21, 51, 101), "words"),
-    Dimension("image size", "min_side", (1, 64, 101, 201, 257, 385, 513, 1025), "pixels, shorter side"),
-    Dimension("format", "format"),
-)
-
-
-class DimensionTally:
-    """Counts one dimension in one part."""
-
-    def __init__(self, dimension: Dimension, limit: int) -> None:
-        self._dimension, self._limit = dimension, limit
-        self._frames: list[pl.DataFrame] = []
-
-    def add(self, piece: pl.DataFrame, codes: Codes) -> None:
-        """Count one piece."""
-        values = piece[self._dimension.signal].alias("value")
-        if self._dimension.edges:
-            classes = np.searchsorted(np.array(self._dimension.edges), values.fill_null(0).to_numpy(), side="right")
-            numbered = pl.Series("value", classes.astype(np.int16))
-            values = numbered.set(values.is_null(), None) if values.null_count() else numbered
-        self._frames.append(pl.DataFrame([values, pl.Series("code", codes)]).group_by("value", "code").len("pairs"))
-
-    def result(self) -> DimensionCounts:
-        """Return the counts, of no more than `most` values."""
-        if not self._frames:
-            return DimensionCounts(pl.DataFrame(schema={"value": pl.Null, "code": pl.Int32, "pairs": pl.Int64}))
-        rows = _sum(self._frames)
-        if not self._dimension.endless or len(rows) <= self._limit:
-            return DimensionCounts(rows)
-        sizes = rows.group_by("value").agg(pl.col("pairs").sum()).sort("pairs", "value", descending=[True, False])
-        named = sizes.head(max(1, self._limit // 4))
-        if len(named) == len(sizes):  # few values, with many masks
-            return DimensionCounts(rows)
-        tail = rows.join(named, on="value", how="anti")
-        return DimensionCounts(
-            rows.join(named, on="value", how="semi"),
-            tail.group_by("code").agg(pl.col("pairs").sum()),
-            int(sizes["pairs"][len(named)]),
-        )
-
-
-@dataclass(frozen=True)
-class DimensionCounts:
-    """What was counted of a dimension."""
-
-    rows: pl.DataFrame
-    """value, code, pairs."""
-    tail: pl.DataFrame | None = None
-    """code, pairs of the values that are not named; None where all are."""
-    error: int = 0
-    """How many pairs of a named value can be among the others, at most."""
-
-
-def _sum(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    typed = [frame.with_columns(pl.col("pairs").cast(pl.Int64)) for frame in frames]
-    return pl.concat(typed, how="vertical_relaxed").group_by("value", "code").agg(pl.col("pairs").sum())
-
-
-def merged(parts: Sequence[DimensionCounts]) -> DimensionCounts:
-    """Add up what the parts counted. Exact, unless a part had to leave values unnamed."""
-    tails = [part.tail for part in parts if part.tail is not None]
-    summed = pl.concat(tails).group_by("code").agg(pl.col("pairs").sum()) if tails else None
-    return DimensionCounts(_sum([part.rows for part in parts]), summed, sum(part.error for part in parts))
 
 
 @dataclass(frozen=True)
@@ -171,14 +72,12 @@ class GroupShift:
 
 def division(dimension: Dimension, counted: DimensionCounts, populations: Populations, rules: int) -> Division:
     """Return the groups of a dimension; of one without end, the largest and the others together."""
-    sizes = counted.rows.group_by("value").agg(pl.col("pairs").sum())
     order = ["value"] if dimension.edges else ["pairs", "value"]
-    sizes = sizes.sort(order, descending=[not dimension.edges, False][: len(order)], nulls_last=True)
-    named = sizes["value"].head(dimension.named)
-    rows = counted.rows.filter(pl.col("value").is_in(named.implode(), nulls_equal=True))
-    tail_values = counted.rows.join(rows.select("value").unique(), on="value", how="anti", nulls_equal=True)
+    sizes = counted.sizes.sort(order, descending=[not dimension.edges, False][: len(order)], nulls_last=True)
+    named = sizes.head(dimension.named)
+    groups = _groups(dimension, counted, named, populations, rules)
+    tail_values = counted.rows.filter(~pl.col("place").is_in(named["place"].implode()))
     tail = [frame.select("code", "pairs") for frame in (tail_values, counted.tail) if frame is not None and len(frame)]
-    groups = _groups(dimension, rows, named.to_list(), populations, rules)
     tail_number = len(sizes) - len(named)
     tail_group = None
     if tail:
@@ -188,10 +87,13 @@ def division(dimension: Dimension, counted: DimensionCounts, populations: Popula
 
 
 def _groups(
-    dimension: Dimension, rows: pl.DataFrame, values: Sequence[str | int | None], populations: Populations, rules: int
+    dimension: Dimension, counted: DimensionCounts, sizes: pl.DataFrame, populations: Populations, rules: int
 ) -> list[GroupCounts]:
-    rows_of = {key[0]: group_rows for key, group_rows in rows.partition_by("value", as_dict=True).items()}
-    return [_group(dimension.label(value), rows_of[value], populations, rules) for value in values]
+    """Return the groups of the values in `sizes`, in their order."""
+    rows = counted.rows.filter(pl.col("place").is_in(sizes["place"].implode()))
+    rows_of = {key[0]: group_rows for key, group_rows in rows.partition_by("place", as_dict=True).items()}
+    named = sizes.select("value", "place").iter_rows()
+    return [_group(dimension.label(value), rows_of[place], populations, rules) for value, place in named]
 
 
 def _group(label: str, rows: pl.DataFrame, populations: Populations, rules: int) -> GroupCounts:
@@ -211,25 +113,23 @@ def moved(
     losing: list[GroupShift] = []
     gaining: list[GroupShift] = []
     for dimension, counted in dimensions.items():
-        sizes = _excess(counted.rows, pool, populations)
+        sizes = _excess(counted, pool, populations)
         for moves, ends in ((losing, sizes.head(MOVED)), (gaining, sizes.tail(MOVED).reverse())):
-            values = ends["value"].to_list()
-            rows = counted.rows.filter(pl.col("value").is_in(ends["value"].implode(), nulls_equal=True))
-            groups = _groups(dimension, rows, values, populations, len(rules))
+            groups = _groups(dimension, counted, ends, populations, len(rules))
             moves += [_moved(dimension.name, group, rules, pool) for group in groups]
     losing = sorted((move for move in losing if move.excess < 0), key=lambda move: move.excess)
     gaining = sorted((move for move in gaining if move.excess > 0), key=lambda move: -move.excess)
     return losing[:MOVED], gaining[:MOVED]
 
 
-def _excess(rows: pl.DataFrame, pool: GroupCounts, populations: Populations) -> pl.DataFrame:
+def _excess(counted: DimensionCounts, pool: GroupCounts, populations: Populations) -> pl.DataFrame:
     """Return the values by how many pairs they have left beyond their share, the fewest first."""
-    undropped = pl.Series("left", populations.undropped[rows["code"].to_numpy()])
+    rows, sizes = counted.rows, counted.sizes
+    undropped = populations.undropped[rows["code"].to_numpy()] * rows["pairs"].to_numpy()
+    left = pl.Series("left", np.bincount(rows["place"].to_numpy(), undropped, len(counted.values) + 1))
     share = pool.undropped / pool.pairs if pool.pairs else 0.0
-    counted = rows.with_columns(left=undropped * rows["pairs"]).group_by("value").agg(pl.col("pairs", "left").sum())
-    return counted.with_columns(excess=pl.col("left") - pl.col("pairs") * share).sort(
-        "excess", "value", nulls_last=True
-    )
+    sizes = sizes.with_columns(left=left.gather(sizes["place"]))
+    return sizes.with_columns(excess=pl.col("left") - pl.col("pairs") * share).sort("excess", "value", nulls_last=True)
 
 
 def _moved(name: str, group: GroupCounts, rules: Sequence[PlannedRule], pool: GroupCounts) -> GroupShift:

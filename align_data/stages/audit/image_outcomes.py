@@ -97,29 +97,28 @@ AGREEMENT = {
 }
 
 
-def agreement(piece: pl.DataFrame) -> dict[str, int]:
-    """Count how declared and measured sizes of pairs agree."""
-    has = set(piece.columns)
-    names = [pl.col(name) if name in has else pl.lit(None, pl.Int32).alias(name) for name in SIDES]
-    frame = piece.select(*names) if has & set(SIDES) else pl.DataFrame({n: [None] * len(piece) for n in SIDES})
-    dw, dh, w, h = (pl.col(name) for name in SIDES)
+def agreement(sides: Mapping[str, pl.Series], number: int) -> dict[str, int]:
+    """Count how declared and measured sizes of `number` pairs agree; a side that is absent is nobody's."""
+    absent = pl.Series([None], dtype=pl.Int32).new_from_index(0, number)
+    dw, dh, w, h = (sides.get(name, absent) for name in SIDES)
     declared, measured = dw.is_not_null() & dh.is_not_null(), w.is_not_null() & h.is_not_null()
     comparable = declared & measured
-    kind = (
-        pl.when(~declared & ~measured)
-        .then(pl.lit("neither"))
-        .when(declared & ~measured)
-        .then(pl.lit("declared"))
-        .when(~comparable)
-        .then(pl.lit("measured"))
-        .when((dw == w) & (dh == h))
-        .then(pl.lit("equal"))
-        .when((dw == h) & (dh == w))
-        .then(pl.lit("turned"))
-        .when((w <= dw) & (h <= dh))
-        .then(pl.lit("smaller"))
-        .when((w >= dw) & (h >= dh))
-        .then(pl.lit("larger"))
-        .otherwise(pl.lit("other"))
-    )
-    return dict(frame.select(kind.alias("kind")).group_by("kind").len().iter_rows())
+    both, any_declared, any_measured = (int(which.sum()) for which in (comparable, declared, measured))
+    counts = {
+        "declared": any_declared - both,
+        "measured": any_measured - both,
+        "neither": number - any_declared - any_measured + both,
+    }
+    if not both:
+        return counts
+    dw, dh, w, h = (side.filter(comparable) for side in (dw, dh, w, h))
+    remaining = pl.Series([True]).new_from_index(0, both)
+    for kind, agrees in (
+        ("equal", (dw == w) & (dh == h)),
+        ("turned", (dw == h) & (dh == w)),
+        ("smaller", (w <= dw) & (h <= dh)),
+        ("larger", (w >= dw) & (h >= dh)),
+    ):
+        counts[kind] = int((remaining & agrees).sum())
+        remaining &= ~agrees
+    return {**counts, "other": int(remaining.sum())}

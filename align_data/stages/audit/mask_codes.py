@@ -8,12 +8,44 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-Codes = NDArray[np.int32]
+from align_data.common.errors import DatasetError
+
+Codes = NDArray[np.intp]
 Which = NDArray[np.bool_]
 
 DROPPED, OPEN, WAITING = 0, 1, 2
 """The verdict of the other rules on a pair: one fails; all pass; none fails and one is unknown."""
 POPULATIONS = 3
+
+
+_TABLE = 2**16
+"""Masks below it are looked up in a table; greater ones, of a recipe with more than 16 rules, are searched for."""
+_SIGN = np.int64(-(2**63))
+
+
+class _Numbering:
+    """The different masks of one column, numbered."""
+
+    def __init__(self, masks: NDArray[np.int64]) -> None:
+        self._masks = np.unique(masks)
+        self._signed = bool((self._masks < 0).any())  # such as of pairs that were taken down
+        greatest = int((self._masks & ~_SIGN).max(initial=0))
+        self._half = 1 << greatest.bit_length()
+        self._table = np.zeros(2 * self._half, np.intp) if greatest < _TABLE else None
+        if self._table is not None:
+            self._table[self._index(self._masks)] = np.arange(len(self))
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def _index(self, masks: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(masks < 0, (masks & ~_SIGN) + self._half, masks) if self._signed else masks
+
+    def numbers(self, masks: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the number of each mask; some number for one that is not among them."""
+        if self._table is not None:
+            return self._table.take(self._index(masks), mode="clip")
+        return np.minimum(np.searchsorted(self._masks, masks), len(self) - 1)
 
 
 class Populations:
@@ -23,17 +55,26 @@ class Populations:
         ordered = sorted(masks)
         self.failed = np.array([failed for failed, _ in ordered], np.int64)
         self.unknown = np.array([unknown for _, unknown in ordered], np.int64)
-        self._frame = pl.DataFrame(
-            {"failed": self.failed, "unknown": self.unknown, "code": np.arange(len(ordered), dtype=np.int32)}
-        )
+        self._failed, self._unknown = _Numbering(self.failed), _Numbering(self.unknown)
+        self._codes = np.zeros(len(self._failed) * len(self._unknown), np.intp)
+        self._codes[self._cells(self.failed, self.unknown)] = np.arange(len(ordered))
 
     def __len__(self) -> int:
         return len(self.failed)
 
+    def _cells(self, failed: NDArray[np.int64], unknown: NDArray[np.int64]) -> NDArray[np.intp]:
+        return self._failed.numbers(failed) * len(self._unknown) + self._unknown.numbers(unknown)
+
     def codes(self, verdicts: pl.DataFrame) -> Codes:
-        """Return each pair's code."""
-        joined = verdicts.join(self._frame, on=["failed", "unknown"], how="left", maintain_order="left")
-        return joined["code"].to_numpy()
+        """Return each pair's code; DatasetError for masks that the ledger's manifest has not counted."""
+        failed, unknown = verdicts["failed"].to_numpy(), verdicts["unknown"].to_numpy()
+        if len(self):
+            codes = self._codes[self._cells(failed, unknown)]
+            if (self.failed[codes] == failed).all() and (self.unknown[codes] == unknown).all():
+                return codes
+        elif not len(verdicts):
+            return np.empty(0, np.intp)
+        raise DatasetError("a part of the ledger has verdicts that its manifest has not counted; filter again")
 
     def beside(self, bit: int) -> NDArray[np.uint8]:
         """Return for each code the verdict of all rules but the one of `bit`: DROPPED, OPEN or WAITING."""

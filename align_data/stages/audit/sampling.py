@@ -6,7 +6,7 @@ A part is a range of a hash, so what comes first in it is as good as drawn; wher
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -20,20 +20,27 @@ from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.recipes.model import Rule
 from align_data.recipes.operators import Bound
-from align_data.stages.audit.mask_codes import Codes, Populations
+from align_data.stages.audit.mask_codes import Codes, Populations, Which
+from align_data.stages.audit.values import Values
 
 Kind = Literal["dropped", "kept", "random"]
 KINDS: tuple[Kind, ...] = ("dropped", "kept", "random")
 """Nearest on the side that the rule drops, of pairs that no other does; nearest on the other; dropped, at random."""
 
 
+class PairPlace(NamedTuple):
+    """Where a pair is."""
+
+    part: int
+    piece: int
+    row: int
+
+
 class Spot(NamedTuple):
     """A row that may be shown. The least are taken."""
 
     distance: float
-    part: int
-    piece: int
-    row: int
+    row: PairPlace
 
 
 Key = tuple[str, Kind, int]
@@ -52,21 +59,31 @@ class Nearest:
         self._undropped = populations.undropped
         self.spots: Spots = {}
 
-    def add(self, part: int, piece: int, values: pl.Series, codes: Codes) -> None:
+    def add(self, part: int, piece: int, values: Values, codes: Codes) -> None:
         """Look at one piece."""
         if not self._number:
             return
         for at, end in enumerate(self._rule.bounds):
+            assert isinstance(values, pl.Series)
             for kind, which in (("dropped", self._alone), ("kept", self._undropped)):
                 key: tuple[str, Kind, int] = (self._rule.name, kind, at)  # type: ignore[assignment]
                 spots = self.spots.setdefault(key, [])
                 greatest = spots[-1].distance if len(spots) >= self._number else None
                 if greatest is not None and greatest <= _least(end, kind, values.dtype):
                     continue
-                rows, distances = _near(values, which[codes], end, kind, greatest)
-                order = np.argsort(distances, kind="stable")[: self._number]
-                spots += [Spot(float(distances[i]), part, piece, int(rows[i])) for i in order]
+                rows, distances = _near(values, which, codes, end, kind, greatest)
+                nearest_rows = first_least(distances, self._number)
+                spots += [Spot(float(distances[i]), PairPlace(part, piece, int(rows[i]))) for i in nearest_rows]
                 self.spots[key] = sorted(spots)[: self._number]
+
+
+def first_least(values: NDArray[Any], number: int) -> NDArray[np.intp]:
+    """Return the places of the `number` least values in their order; of equal ones the first."""
+    if len(values) <= number:
+        return np.argsort(values, kind="stable")
+    limit = np.partition(values, number - 1)[number - 1]
+    candidates = np.flatnonzero(values <= limit)
+    return candidates[np.argsort(values[candidates], kind="stable")][:number]
 
 
 def _least(bound: Bound, kind: str, dtype: pl.DataType) -> float:
@@ -76,20 +93,20 @@ def _least(bound: Bound, kind: str, dtype: pl.DataType) -> float:
 
 
 def _near(
-    values: pl.Series, which: NDArray[np.bool_], end: Bound, kind: str, limit: float | None
+    values: pl.Series, which: Which, codes: Codes, end: Bound, kind: str, limit: float | None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return rows on one side of an end that are nearer than `worst`, and how near."""
-    rows = np.flatnonzero(which & values.is_not_null().to_numpy())
+    """Return rows on one side of an end that are nearer than `limit`, and how near; `which` is of their codes."""
     with np.errstate(over="ignore"):  # as far away as can be
-        away = values.gather(rows).cast(pl.Float64).to_numpy() - end.value
+        away = values.cast(pl.Float64).to_numpy() - end.value  # NaN for null
     above = end.lower == (kind == "kept")
     distance = away if above else -away
     near = distance >= 0 if limit is None else (distance >= 0) & (distance < limit)
-    rows, distance = rows[near], distance[near]
+    rows = np.flatnonzero(near)
+    rows = rows[which[codes[rows]]]
     # At the threshold itself the operator decides; the masks do not know, where the rule is taken out.
     passes = values.gather(rows).to_frame().select(end.passes(pl.first())).to_series().to_numpy()
-    consistent = passes == (kind == "kept")
-    return rows[consistent], distance[consistent]
+    rows = rows[passes == (kind == "kept")]
+    return rows, distance[rows]
 
 
 class RandomDraw:
@@ -99,16 +116,23 @@ class RandomDraw:
         self._seed, self._part, self._number = seed, part, number
         self.spots: Spots = {}
 
-    def add(self, piece: int, name: str, which: NDArray[np.bool_]) -> None:
-        """Draw for `name` of the rows of one piece that `which` marks."""
-        spots = self.spots.setdefault((name, "random", 0), [])
-        rows = np.flatnonzero(which)
-        if len(rows):
-            chance = np.random.default_rng([self._seed, self._part, piece])
-            order = float(chance.random())
-            chosen = chance.choice(rows, min(self._number, len(rows)), replace=False).tolist()
-            spots += [Spot(order, self._part, piece, row) for row in sorted(chosen)]
-            self.spots[name, "random", 0] = sorted(spots)[: self._number]
+    def add(self, piece: int, names: Mapping[str, Which], codes: Codes) -> None:
+        """Draw, for each name, of the rows of one piece whose codes are marked."""
+        order = float(self._chance(piece).random())
+        for name, which in names.items():
+            spots = self.spots.setdefault((name, "random", 0), [])
+            if len(spots) >= self._number and (not spots or spots[-1].distance < order):
+                continue
+            rows = np.flatnonzero(which[codes])
+            if len(rows):
+                chance = self._chance(piece)
+                chance.random()  # the order
+                chosen = chance.choice(rows, min(self._number, len(rows)), replace=False).tolist()
+                spots += [Spot(order, PairPlace(self._part, piece, row)) for row in chosen]
+                self.spots[name, "random", 0] = sorted(spots)[: self._number]
+
+    def _chance(self, piece: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, self._part, piece])
 
 
 @dataclass(frozen=True)
@@ -142,27 +166,26 @@ def nearest(parts: Iterable[Spots], number: int) -> Spots:
 
 
 def read(
-    dataset: Dataset, signals: Iterable[str], spots: Spots, number: int, engine: Engine, progress: Progress
-) -> Samples:
-    """Read the pairs at spots, with these signals, as far as they are measured: at most `number` of each key."""
+    dataset: Dataset, signals: Iterable[str], rows: Iterable[PairPlace], engine: Engine, progress: Progress
+) -> dict[PairPlace, SampledPair]:
+    """Read the pairs in these rows, with these signals as far as they are measured; each piece once."""
     names = sorted({*signals, "nsfw"} & available(dataset, dataset.ingested(), ()))
-    rows_of: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for key_spots in spots.values():
-        for spot in key_spots:
-            rows_of[spot.part, spot.piece].add(spot.row)
+    rows_of: dict[tuple[int, int], list[PairPlace]] = defaultdict(list)
+    for row in sorted(set(rows)):
+        rows_of[row.part, row.piece].append(row)
     places = sorted(rows_of)
 
-    def look(place: int, tick: Tick) -> dict[tuple[int, int, int], SampledPair]:
+    def look(place: int, tick: Tick) -> dict[PairPlace, SampledPair]:
         part, piece = places[place]
-        rows = sorted(rows_of[part, piece])
+        rows = rows_of[part, piece]
         tick(1)
-        pairs_at = at(dataset, part, piece, rows, names).iter_rows(named=True)
-        return {(part, piece, row): _sample(pair, part) for row, pair in zip(rows, pairs_at, strict=True)}
+        pairs_at = at(dataset, part, piece, [row.row for row in rows], names).iter_rows(named=True)
+        return {row: _sample(pair, part) for row, pair in zip(rows, pairs_at, strict=True)}
 
-    pairs: dict[tuple[int, int, int], SampledPair] = {}
+    pairs: dict[PairPlace, SampledPair] = {}
     for piece_pairs in engine.map_parts("audit: samples", look, [1] * len(places), progress, "pieces"):
         pairs |= piece_pairs
-    return _samples(spots, pairs, number)
+    return pairs
 
 
 def _sample(row: dict[str, Any], part: int) -> SampledPair:
@@ -177,16 +200,21 @@ def at(dataset: Dataset, part: int, piece: int, rows: Sequence[int], signals: Se
     return pl.concat(frames, how="horizontal")
 
 
-def _samples(spots: Spots, pairs: Mapping[tuple[int, int, int], SampledPair], number: int) -> Samples:
-    """Put the pairs in order, each once a rule: what is nearest is not shown again among the random ones."""
+def rows_at(spots: Spots) -> Iterator[PairPlace]:
+    """Yield the row of each spot."""
+    return (spot.row for key_spots in spots.values() for spot in key_spots)
+
+
+def chosen(spots: Spots, pairs: Mapping[PairPlace, SampledPair], number: int) -> Samples:
+    """Return at most `number` pairs of each key in order, each once a rule: what is nearest is not random too."""
     samples: Samples = defaultdict(list)
     used: dict[str, set[str]] = defaultdict(set)
     for name, kind, end in sorted(spots, key=lambda key: (key[0], KINDS.index(key[1]), key[2])):
-        candidates = [pairs[spot[1:]] for spot in spots[name, kind, end]]
+        candidates = [pairs[spot.row] for spot in spots[name, kind, end]]
         fresh = [sample for sample in candidates if sample.uid not in used[name]]
-        chosen = _different(fresh, number)
-        used[name].update(sample.uid for sample in chosen)
-        samples[name, kind] += chosen
+        different = _different(fresh, number)
+        used[name].update(sample.uid for sample in different)
+        samples[name, kind] += different
     return dict(samples)
 
 

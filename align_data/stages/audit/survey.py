@@ -19,7 +19,7 @@ from align_data import __version__
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask, mask_command
-from align_data.data.columns import available, columns
+from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Ledger, open_current
 from align_data.data.thresholds import classes, complete
@@ -29,8 +29,11 @@ from align_data.recipes.thresholds import Classes, vocabulary_size
 from align_data.stages.audit import extremes, groups, image_outcomes, sampling
 from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Counts, Curve, Tally
+from align_data.stages.audit.dimensions import DIMENSIONS, Dimension, DimensionCounts, DimensionTally, merged
 from align_data.stages.audit.mask_codes import Populations
+from align_data.stages.audit.values import Values, values_of
 from align_data.storage.manifests import unchecked
+from align_data.storage.tables import Table
 
 SAMPLES = 6
 _COUNTED = ("images_per_text", "texts_per_image", "rarest_ngram")
@@ -105,9 +108,9 @@ class _SurveyScan:
         return self.plan.rules
 
     @property
-    def dimensions(self) -> list[groups.Dimension]:
+    def dimensions(self) -> list[Dimension]:
         """What divides the pool and is measured."""
-        return [dimension for dimension in groups.DIMENSIONS if dimension.signal in self.measured]
+        return [dimension for dimension in DIMENSIONS if dimension.signal in self.measured]
 
 
 @dataclass
@@ -115,7 +118,7 @@ class _PartCounts:
     """The counts of one part."""
 
     curves: dict[str, Counts] = field(default_factory=dict)
-    divided: list[groups.DimensionCounts] = field(default_factory=list)
+    divided: list[DimensionCounts] = field(default_factory=list)
     spots: list[sampling.Spots] = field(default_factory=list)
     extremes: extremes.PartExtremes = field(default_factory=extremes.PartExtremes)
     statuses: image_outcomes.PartStatuses = field(default_factory=image_outcomes.PartStatuses)
@@ -144,6 +147,9 @@ def survey(
     numbers = np.array([masks[mask] for mask in scan.masks], np.int64)
     number = samples * sampling.SPARE
     spots = sampling.nearest((spots for part in parts for spots in part.spots), number)
+    listed = extremes.to_list([part.extremes for part in parts])
+    rows_to_read = {*sampling.rows_at(spots), *listed.rows}
+    pairs_at = sampling.read(dataset, [rule.signal for rule in scan.rules], rows_to_read, engine, progress)
     return Survey(
         audit=audit(dataset, ledger),
         plan=plan,
@@ -151,9 +157,9 @@ def survey(
         inputs=_inputs(dataset),
         overlaps=_overlaps(opened),
         curves=_curves(scan, parts, populations),
-        samples=sampling.read(dataset, [rule.signal for rule in scan.rules], spots, samples, engine, progress),
+        samples=sampling.chosen(spots, pairs_at, samples),
         who=_who(scan, parts, populations, numbers),
-        lists=extremes.lists(dataset, [part.extremes for part in parts]),
+        lists=extremes.lists(dataset, ledger, limit, listed, pairs_at),
         fetched=image_outcomes.fetch_outcomes([part.statuses for part in parts]) if images else None,
         sizes=dict(sum((part.sizes for part in parts), Counter())),
         runs=list(_runs(dataset)),
@@ -167,29 +173,27 @@ def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     tallies = {
         rule.name: Tally(rule.deciding, rule.bit, populations) for rule in scan.rules if rule.signal in scan.measured
     }
+    number = scan.samples * sampling.SPARE
     nearest = [
-        sampling.Nearest(tally.rule, scan.plan.rule(name).bit, populations, scan.samples * sampling.SPARE)
-        for name, tally in tallies.items()
+        sampling.Nearest(tally.rule, scan.plan.rule(name).bit, populations, number) for name, tally in tallies.items()
     ]
-    divided = [groups.DimensionTally(dimension, scan.hosts) for dimension in scan.dimensions]
+    divided = [DimensionTally(dimension, len(populations), scan.hosts) for dimension in scan.dimensions]
     extreme = extremes.Extremes(scan.dataset, part, scan.limit)
-    living = populations.living
-    drawing = sampling.RandomDraw(scan.seed, part, scan.samples * sampling.SPARE)
+    drawing = sampling.RandomDraw(scan.seed, part, number)
     alone = {rule.name: populations.alone(rule.bit) for rule in scan.rules}
     counts = _PartCounts()
-    for number, (piece, masks) in enumerate(_pieces(scan, part)):
+    for piece_number, (piece, masks) in enumerate(_pieces(scan, part)):
         codes = populations.codes(masks)
         for tally, near in zip(tallies.values(), nearest, strict=True):
             values = piece[tally.rule.signal]
             tally.add(values, codes)
-            near.add(part, number, values, codes)
+            near.add(part, piece_number, values, codes)
         for division in divided:
-            division.add(piece, codes)
-        extreme.add(number, piece, living[codes])
-        for name, which in alone.items():
-            drawing.add(number, name, which[codes])
-        counts.sizes.update(image_outcomes.agreement(piece))
-        tick(len(piece))
+            division.add(piece[division.dimension.signal], codes)
+        extreme.add(piece_number, piece, populations.living[codes])
+        drawing.add(piece_number, alone, codes)
+        counts.sizes.update(image_outcomes.agreement(piece, len(codes)))
+        tick(len(codes))
     counts.curves = {name: tally.counts for name, tally in tallies.items()}
     counts.spots = [*(near.spots for near in nearest), drawing.spots]
     counts.divided = [division.result() for division in divided]
@@ -199,16 +203,21 @@ def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     return counts
 
 
-def _pieces(scan: _SurveyScan, part: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _pieces(scan: _SurveyScan, part: int) -> Iterator[tuple[dict[str, Values], pl.DataFrame]]:
     """Yield the columns that are counted, and the masks, of each piece."""
     signals = (
         {rule.signal for rule in scan.rules}
         | {dimension.signal for dimension in scan.dimensions}
         | {*_COUNTED, "width", "height"}
     )
-    declared = ["copies", "declared_width", "declared_height"]
+    tables: list[tuple[Table[Any], list[str]]] = [(scan.dataset.pairs, ["declared_width", "declared_height"])]
+    tables += [
+        (scan.dataset.measured(group), names) for group, names in by_group(sorted(signals & scan.measured)).items()
+    ]
+    streams = [table.arrow_pieces(part, names, encoded=True) for table, names in tables]
     masks = scan.dataset.ledger(scan.ledger).pieces(part, ["failed", "unknown"])
-    yield from zip(columns(scan.dataset, part, declared, sorted(signals & scan.measured)), masks, strict=True)
+    for *frames, verdicts in zip(*streams, masks, strict=True):
+        yield {name: values_of(frame[name]) for frame in frames for name in frame.column_names}, verdicts
 
 
 def _curves(scan: _SurveyScan, parts: Sequence[_PartCounts], populations: Populations) -> dict[str, Curve]:
@@ -226,13 +235,14 @@ def _who(
     rules = scan.rules
     pool = groups.pool_of(populations, numbers, len(rules))
     counted = {
-        dimension: groups.merged([part.divided[at] for part in parts]) for at, dimension in enumerate(scan.dimensions)
+        dimension: merged([part.divided[at] for part in parts], len(populations))
+        for at, dimension in enumerate(scan.dimensions)
     }
     divisions = [
         groups.division(dimension, groups_of, populations, len(rules)) for dimension, groups_of in counted.items()
     ]
     losing, gaining = groups.moved(counted, rules, pool, populations) if pool.pairs else ([], [])
-    absent = [dimension.signal for dimension in groups.DIMENSIONS if dimension.signal not in scan.measured]
+    absent = [dimension.signal for dimension in DIMENSIONS if dimension.signal not in scan.measured]
     return groups.GroupSurvey(pool, divisions, losing, gaining, absent)
 
 
