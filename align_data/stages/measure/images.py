@@ -23,11 +23,14 @@ class Repeats:
 
     def take(self, rows: int) -> NDArray[np.int64]:
         """Return the next `rows` rows' values: the length of each one's run, or what is excepted."""
-        span = np.arange(self._at, self._at + rows)
-        values = self._lengths[np.searchsorted(self._ends, span, side="right")]
-        for row in self._excepted.keys() & set(span.tolist()) if self._excepted else ():
-            values[row - self._at] = self._excepted[row]
-        self._at += rows
+        start, stop = self._at, self._at + rows
+        first, last = np.searchsorted(self._ends, (start, stop - 1), side="right")
+        runs = slice(int(first), int(last) + 1)
+        within = np.diff(np.minimum(self._ends[runs], stop), prepend=start)
+        values = np.repeat(self._lengths[runs], within)
+        for row in self._excepted.keys() & set(range(start, stop)) if self._excepted else ():
+            values[row - start] = self._excepted[row]
+        self._at = stop
         return values
 
 
