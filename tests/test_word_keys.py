@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from align_data.common.hashing import keys
-from align_data.signals import ascii_words
-from align_data.signals.words import word_keys, words
+from align_data.signals import word_keys as word_keys_module
+from align_data.signals.word_keys import word_keys
+from align_data.signals.words import words
 
 ASCII = [chr(code) for code in range(128)]
 any_texts = st.lists(texts | st.text("aB3'- \n_", max_size=40) | st.text(max_size=5), max_size=20)
@@ -37,6 +38,33 @@ def test_every_character_alone_and_between_all_others() -> None:
     )
 
 
+def test_every_character_with_others_around_it() -> None:
+    """Of all that are in Unicode, and some that are not; far ones a few at a time."""
+    every = [*range(0xD800), *range(0xE000, 0x20100), *range(0x2A600, 0x2A700), 0xE0100, 0x10FFFF]
+    characters = [chr(code) for code in every]
+    expect_the_expressions(characters)
+    expect_the_expressions([f"{c}b A{c}{c}b-{c}'{c}中{c}" for c in characters])
+
+
+KINDS = ["a", "É", "\u0301", "'", "\u2019", "-", "中", "ー", " ", "😀", "\U00020001", "İ", "ก", "\u0e49"]
+"""A character of each class and size, and some that lower case makes longer."""
+
+
+def test_every_short_text_of_every_kind_of_character() -> None:
+    expect_the_expressions(["".join(text) for length in range(5) for text in product(KINDS, repeat=length)])
+
+
+@given(st.lists(st.text(KINDS, max_size=30), max_size=10))
+def test_texts_of_every_kind_of_character(texts: list[str]) -> None:
+    expect_the_expressions(texts)
+
+
+def test_a_long_chain_of_marks_and_joiners() -> None:
+    expect_the_expressions(
+        ["a" + "\u0301" * 100_000 + "b", "\u0301" * 100_000, "a" + "-" * 100_000, "a-" * 100_000 + "é"]
+    )
+
+
 def test_every_short_text() -> None:
     expect_the_expressions(
         ["".join(text) for length in range(7) for text in product("aZ7'-. ", repeat=length)][:150_000]
@@ -51,12 +79,12 @@ def test_words_of_every_length_at_the_ends_of_texts(length: int) -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_texts_that_are_not_looked_at_together(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(ascii_words, "TEXTS", at_once)
+    monkeypatch.setattr(word_keys_module, "TEXTS", at_once)
     expect_the_expressions(["one two", "", "it's", "three-", "-four", "é five", "SIX"] * 2)
 
 
 def test_texts_too_long_to_be_found_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("align_data.signals.words.LONGEST", 10)
+    monkeypatch.setattr("align_data.signals.word_keys.LONGEST", 10)
     expect_the_expressions(["Don't split mother-in-law's car", "x"])
 
 

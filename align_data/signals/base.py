@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.errors import DefinitionError
-from align_data.signals.words import WordKeys, word_keys
+from align_data.signals.word_keys import WordKeys, word_keys
 from align_data.storage.contracts import Column
 
 if TYPE_CHECKING:  # images are decoded in processes of their own

@@ -13,57 +13,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from align_data.common.hashing import Hashes, keys
-from align_data.signals.ascii_words import LONGEST, ascii_words
-
-_SPACELESS = r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ーｰ]&&[\p{L}\p{N}]]"
-_FIRST = rf"[[\p{{L}}\p{{Nd}}]--{_SPACELESS}]"
-_RUN = rf"{_FIRST}[{_FIRST}\p{{M}}]*"
-_JOINER = "['’‐‑-]"
-WORD = rf"{_SPACELESS}\p{{M}}*|{_RUN}(?:{_JOINER}{_RUN})*"
+SPACELESS = r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ーｰ]&&[\p{L}\p{N}]]"
+FIRST = rf"[[\p{{L}}\p{{Nd}}]--{SPACELESS}]"
+MARK = r"\p{M}"
+_RUN = rf"{FIRST}[{FIRST}{MARK}]*"
+JOINER = "['’‐‑-]"
+WORD = rf"{SPACELESS}{MARK}*|{_RUN}(?:{JOINER}{_RUN})*"
 """One word of the tokenizer `words`, in the syntax of Rust's regex crate."""
 
 
 def words(texts: pl.Series) -> pl.Series:
     """Return each text's words in order, as lists; a list of nothing for a text without words."""
     return texts.str.extract_all(WORD)
-
-
-class WordKeys(NamedTuple):
-    """The words of texts in lower case, by their keys."""
-
-    lengths: NDArray[np.int64]
-    """How many words each text has."""
-    keys: Hashes
-    """The keys of all words in order, one text's behind another's."""
-
-
-def word_keys(texts: pl.Series) -> WordKeys:
-    """Return the words of texts, put into lower case, as `words` finds them."""
-    is_ascii = (texts.str.len_bytes() == texts.str.len_chars()).to_numpy()
-    if texts.str.len_bytes().sum() + len(texts) > LONGEST:
-        is_ascii = np.zeros_like(is_ascii)
-    if is_ascii.all():
-        return WordKeys(*ascii_words(texts))
-    lengths = np.empty(len(texts), np.int64)
-    of_ascii = ascii_words(texts.filter(is_ascii))
-    of_rest = _by_expression(texts.filter(~is_ascii))
-    lengths[is_ascii], lengths[~is_ascii] = of_ascii[0], of_rest[0]
-    from_ascii = np.repeat(is_ascii, lengths)
-    hashes = np.empty(len(from_ascii), np.uint64)
-    hashes[from_ascii], hashes[~from_ascii] = of_ascii[1], of_rest[1]
-    return WordKeys(lengths, hashes)
-
-
-def _by_expression(texts: pl.Series) -> tuple[NDArray[np.int64], Hashes]:
-    lists = words(texts.str.to_lowercase())
-    return lists.list.len().to_numpy().astype(np.int64), keys(lists.explode(empty_as_null=False))
 
 
 def whitespace(texts: pl.Series) -> pl.Series:
