@@ -55,13 +55,13 @@ def _word_keys(texts: pl.Series) -> WordKeys:
         return _by_expression(texts)
     is_ascii = (sizes == texts.str.len_chars()).to_numpy()
     if not is_ascii.all():  # what is ASCII is put into lower case later, for less
-        others = np.flatnonzero(~is_ascii)
-        texts = texts.clone().scatter(others, texts.gather(others).str.to_lowercase())
+        wide = np.flatnonzero(~is_ascii)
+        texts = texts.clone().scatter(wide, texts.gather(wide).str.to_lowercase())
     buffer, ends = _laid_out(texts)
-    before, last, untold = _edges(buffer[_FRONT:-_BACK])
-    lengths = np.diff(np.searchsorted(last, ends), prepend=0)
-    found = WordKeys(lengths, keys(_strings(buffer, before, last)))
-    return _with_untold(texts, found, np.unique(np.searchsorted(ends, untold))) if len(untold) else found
+    before, final, untold = _edges(buffer[_FRONT:-_BACK])
+    lengths = np.diff(np.searchsorted(final, ends), prepend=0)
+    by_byte = WordKeys(lengths, keys(_strings(buffer, before, final)))
+    return _with_untold(texts, by_byte, np.unique(np.searchsorted(ends, untold))) if len(untold) else by_byte
 
 
 def _by_expression(texts: pl.Series) -> WordKeys:
@@ -69,17 +69,17 @@ def _by_expression(texts: pl.Series) -> WordKeys:
     return WordKeys(lists.list.len().to_numpy().astype(np.int64), keys(lists.explode(empty_as_null=False)))
 
 
-def _with_untold(texts: pl.Series, found: WordKeys, rows: Places) -> WordKeys:
+def _with_untold(texts: pl.Series, by_byte: WordKeys, rows: Places) -> WordKeys:
     """Put the words of some rows in place of those found there."""
     is_untold = np.zeros(len(texts), bool)
     is_untold[rows] = True
-    rest = _by_expression(texts.filter(is_untold))
-    lengths = found.lengths.copy()
-    lengths[rows] = rest.lengths
-    of_rest = np.repeat(is_untold, lengths)
-    hashes = np.empty(len(of_rest), np.uint64)
-    hashes[of_rest] = rest.keys
-    hashes[~of_rest] = found.keys[~np.repeat(is_untold, found.lengths)]
+    by_expression = _by_expression(texts.filter(is_untold))
+    lengths = by_byte.lengths.copy()
+    lengths[rows] = by_expression.lengths
+    of_untold = np.repeat(is_untold, lengths)
+    hashes = np.empty(len(of_untold), np.uint64)
+    hashes[of_untold] = by_expression.keys
+    hashes[~of_untold] = by_byte.keys[~np.repeat(is_untold, by_byte.lengths)]
     return WordKeys(lengths, hashes)
 
 
@@ -132,9 +132,9 @@ def _edges(lines: Bytes) -> tuple[Places, Places, Places]:
 
 def _characters(lines: Bytes, leads: Places) -> tuple[Places, Bytes]:
     """Return where the characters that begin at `leads` end, and the class of each; all of more than one byte."""
-    first, second, third, fourth = (lines.take(leads + i, mode="clip").astype(np.int32) for i in range(4))
-    code = (first & 0x1F) << 6 | second & 0x3F
-    of_three, of_four = first >= 0xE0, first >= 0xF0
+    lead, second, third, fourth = (lines.take(leads + i, mode="clip").astype(np.int32) for i in range(4))
+    code = (lead & 0x1F) << 6 | second & 0x3F
+    of_three, of_four = lead >= 0xE0, lead >= 0xF0
     code = np.where(of_three, (code << 6 | third & 0x3F) & 0xFFFF, code)
     code = np.where(of_four, code << 6 | fourth & 0x3F, code)
     return leads + 1 + of_three + of_four, _classes().take(code, mode="clip")
@@ -174,15 +174,15 @@ def _join(in_run: Flags, leads: Places, lasts: Places) -> None:
     _fill(in_run, leads[between], lasts[between])
 
 
-def _strings(buffer: Bytes, before: Places, last: Places) -> pl.Series:
-    """Return the words between `before` and `last` as strings that are views of the buffer: nothing is copied.
+def _strings(buffer: Bytes, before: Places, final: Places) -> pl.Series:
+    """Return the words between `before` and `final` as strings that are views of the buffer: nothing is copied.
 
     A view is 16 bytes: a length, and 12 bytes of text or, for a longer one, its first 4, the buffer and the place.
     """
     # The four bytes before a word make room for its length. What follows a short word stays in its view: what hashes
     # it does not look there.
     views = np.ndarray(len(buffer) - 15, "V16", buffer, strides=(1,))[before].view(np.int32).reshape(-1, 4)
-    lengths = last - before
+    lengths = final - before
     views[:, 0] = lengths
     long = np.flatnonzero(lengths > 12)
     views[long, 2] = 0
