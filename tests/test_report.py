@@ -18,6 +18,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 import pytest
+import vl_convert
 from click.testing import CliRunner
 from conftest import EVERY_RULE, HOSTILE, Built, build, read, write_list
 from PIL import Image
@@ -30,7 +31,7 @@ from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
-from align_data.report import audit_html, diff_html
+from align_data.report import audit_html, bundle, diff_html, vega_lite
 from align_data.report.thumbnails import pictures
 from align_data.stages.audit import Survey, SweepRequest, diff, survey, sweep
 from align_data.stages.audit.sampling import SampledPair
@@ -110,6 +111,21 @@ def test_every_chart_is_valid_vega_lite(hostile: tuple[Built, str]) -> None:
     assert len(found) > 10
     for spec in found:
         alt.Chart.from_dict(spec, validate=True)
+
+
+def test_the_charts_name_the_schema_that_they_are_checked_against() -> None:
+    assert vega_lite.SCHEMA == alt.SCHEMA_URL
+
+
+@pytest.mark.parametrize(
+    "code", ["import vl_convert; print(vl_convert.javascript_bundle(), end='')", "raise SystemExit(1)"]
+)
+def test_the_script_is_the_library_s_whoever_makes_it(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "_CODE", code)
+    monkeypatch.setattr(bundle, "begin", bundle.begin.__wrapped__)
+    script = bundle.script.__wrapped__()
+    assert script.replace("<\\/script", "</script") == vl_convert.javascript_bundle()
+    assert not re.search("</script|<!--", script)
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +277,9 @@ def test_diff_is_a_page_too(tmp_path: Path, browser: Any) -> None:
     assert found.only_a.pairs == number > 0
     assert found.only_b.pairs == 0
     assert [(by.rule, by.fail) for by in found.only_a.by] == [("n_words", number)]
-    (tmp_path / "diff.html").write_text(diff_html(found, built.dataset, Silent()), encoding="utf-8")
+    content = diff_html(found, built.dataset, Silent())
+    assert "<script" not in content  # it has no charts
+    (tmp_path / "diff.html").write_text(content, encoding="utf-8")
     tab, said, _ = look(browser, tmp_path / "diff.html")
     assert said == []
     assert f"only every {number}" in tab.inner_text("body").replace("\n", " ")
@@ -307,7 +325,7 @@ def test_a_sweep_that_cannot_be_is_a_sentence(hostile: tuple[Built, str], asked:
 
 
 def test_without_the_extra_there_is_a_sentence(hostile: tuple[Built, str], tmp_path: Path) -> None:
-    code = "import sys; sys.modules['altair'] = None; from align_data.cli import main; main()"
+    code = "import sys; sys.modules['jinja2'] = None; from align_data.cli import main; main()"
     arguments = ["audit", hostile[0].dataset.store.root, "--recipe", "every", "--html", "a.html"]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False

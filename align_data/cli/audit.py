@@ -54,11 +54,12 @@ def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool
     """
     html, pictures = options.pop("html"), options.pop("pictures")
     samples, seed = options.pop("samples"), options.pop("seed")
+    if html is not None:
+        before_page(html, charts=True)
     with session(dataset, resources(options), reads=True) as (opened, engine):
         result = audit(opened, ledger)
         dropped_alone = examples(opened, ledger, number) if number else {}
         if html is not None:
-            before_page(html)
             surveyed = survey(opened, ledger, engine, progress(), samples, seed)
             write_page(html, audit_html(surveyed, opened, progress(), pictures=pictures))
     if as_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from align_data.cli.options import note, together
-from align_data.report import drawing
+from align_data.report import begin, drawing
 from align_data.stages.audit import SAMPLES
 from align_data.storage.store import writing
 
@@ -33,8 +33,10 @@ page_options = together(
 """The options of a report to look at."""
 
 
-def before_page(path: Path) -> None:
-    """Raise an error if a page cannot be drawn or written, before a long count rather than after it."""
+def before_page(path: Path, *, charts: bool = False) -> None:
+    """Raise an error if a page cannot be drawn or written, before a long count; and begin what its charts need."""
+    if charts:
+        begin()
     drawing()
     with writing(path):
         os.stat(os.path.join(path.parent, ""))  # noqa: PTH116, PTH118 - pathlib drops the slash, which asks for a folder

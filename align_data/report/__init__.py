@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from itertools import chain
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from align_data.common.errors import AlignDataError
-from align_data.common.progress import Progress
-from align_data.data.layout import Dataset
-from align_data.stages.audit.diff import Diff
-from align_data.stages.audit.sampling import SampledPair
-from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
+    from align_data.common.progress import Progress
+    from align_data.data.layout import Dataset
     from align_data.report.thumbnails import SamplePictures
+    from align_data.stages.audit.diff import Diff
+    from align_data.stages.audit.sampling import SampledPair
+    from align_data.stages.audit.survey import Survey
     from align_data.train.ablate import Ablation
     from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
@@ -53,13 +54,22 @@ def search_html(search: SearchResults) -> str:
     return html
 
 
+def begin() -> None:
+    """Begin what takes longest of a page with charts; it goes on while pairs are counted."""
+    _extra("bundle").begin()
+
+
 def drawing() -> ModuleType:
     """Return what makes pages; AlignDataError where the extra is not installed."""
+    return _extra("page")
+
+
+def _extra(module: str) -> ModuleType:
+    """Return a module that needs what comes with the extra report."""
     try:
-        from align_data.report import page  # noqa: PLC0415 - of the extra report
+        return import_module(f"align_data.report.{module}")
     except ImportError as error:
         raise AlignDataError(f"reports need {error.name}: pip install 'align-data[report]'") from None
-    return page
 
 
 def _pictures(dataset: Dataset, samples: Iterable[SampledPair], progress: Progress) -> SamplePictures:
@@ -68,4 +78,4 @@ def _pictures(dataset: Dataset, samples: Iterable[SampledPair], progress: Progre
     return pictures(dataset, samples, progress)
 
 
-__all__ = ["ablation_html", "audit_html", "diff_html", "drawing", "search_html"]
+__all__ = ["ablation_html", "audit_html", "begin", "diff_html", "drawing", "search_html"]

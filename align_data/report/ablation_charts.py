@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
-
-from align_data.report.charts import ALL, KEPT, LINE, OPEN, Spec, as_spec, data
+from align_data.report.charts import ALL, KEPT, LINE, OPEN
+from align_data.report.vega_lite import Channel, Rows, Spec, channel, choice, layered, marks, second
 
 if TYPE_CHECKING:
     from align_data.train.ablate.intervals import SeedMean
     from align_data.train.ablate.results import Ablation, Difference
 
-_PERCENT = alt.Axis(format=".0%", tickCount=8)
+_PERCENT = {"format": ".0%", "tickCount": 8}
 _ROW = 26
 """Pixels of an arm."""
 _HEIGHT = 260
@@ -31,18 +30,14 @@ def forest(ablation: Ablation, metric: str) -> Spec:
         for arm in ablation.arms
         for seed, value in ablation.values(arm, metric).items()
     ]
-    x = alt.Scale(zero=True, nice=True)
-    marks = (
-        alt.Chart(data(seeds))
-        .mark_circle(size=28, color=ALL, opacity=1)
-        .encode(
-            x=alt.X("value:Q", scale=x, axis=_PERCENT, title=metric),
-            y=_arms(ablation.arms),
-            tooltip=[alt.Tooltip("arm:N"), alt.Tooltip("seed:Q"), alt.Tooltip("value:Q", format=".1%")],
-        )
-    )
-    tips = [alt.Tooltip("arm:N"), alt.Tooltip("pairs:Q", format=","), *_tips()]
-    return _drawn([marks, *_whiskers(rows, ablation.arms, alt.value(OPEN), tips, metric)], len(ablation.arms))
+    encoding = {
+        "x": channel("value:Q", scale={"nice": True, "zero": True}, axis=_PERCENT, title=metric),
+        "y": _arms(ablation.arms),
+        "tooltip": [channel("arm:N"), channel("seed:Q"), channel("value:Q", format=".1%")],
+    }
+    values = marks("circle", seeds, encoding, size=28, color=ALL, opacity=1)
+    tips = [channel("arm:N"), channel("pairs:Q", format=","), *_tips()]
+    return _drawn([values, *_whiskers(rows, ablation.arms, {"value": OPEN}, tips, metric)], len(ablation.arms))
 
 
 def differences(differences_: Sequence[Difference], arms: Sequence[str]) -> Spec:
@@ -52,10 +47,10 @@ def differences(differences_: Sequence[Difference], arms: Sequence[str]) -> Spec
         for difference in differences_
     ]
     charted = [arm for arm in arms if any(difference.arm == arm for difference in differences_)]
-    zero = alt.Chart(data([{"mean": 0}])).mark_rule(color=LINE, strokeDash=[4, 3]).encode(x="mean:Q")
-    color = alt.condition("datum.distinguishable", alt.value(KEPT), alt.value("#7a8490"))
+    zero = marks("rule", [{"mean": 0}], {"x": channel("mean:Q")}, color=LINE, strokeDash=[4, 3])
+    color = choice({"test": "datum.distinguishable"}, KEPT, "#7a8490")
     title = f"difference to {differences_[0].against}, paired by seed"
-    return _drawn([zero, *_whiskers(rows, charted, color, [alt.Tooltip("arm:N"), *_tips()], title)], len(charted))
+    return _drawn([zero, *_whiskers(rows, charted, color, [channel("arm:N"), *_tips()], title)], len(charted))
 
 
 def sizes(ablation: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric: str) -> Spec:
@@ -66,18 +61,21 @@ def sizes(ablation: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric
         for arm in arms
         if (by := ablation.estimate(arm, metric)) is not None
     ]
-    base = alt.Chart(data(rows)).encode(
-        x=alt.X("pairs:Q", title="pairs trained on", scale=alt.Scale(type="log", nice=False, padding=12)),
-        color=alt.Color("data:N", title=None, scale=alt.Scale(domain=[n for n, _ in lines], range=[OPEN, KEPT])),
-    )
-    y = alt.Y("mean:Q", axis=_PERCENT, title=metric)
-    tips = [alt.Tooltip("arm:N"), alt.Tooltip("pairs:Q", format=","), *_tips()]
+    scale = {"nice": False, "padding": 12, "type": "log"}
+    colors = {"domain": [name for name, _ in lines], "range": [OPEN, KEPT]}
+    base = {
+        "x": channel("pairs:Q", title="pairs trained on", scale=scale),
+        "color": channel("data:N", title=None, scale=colors),
+    }
+    y = channel("mean:Q", axis=_PERCENT, title=metric)
+    low = channel("low:Q", axis=_PERCENT, title=metric)
+    tips = [channel("arm:N"), channel("pairs:Q", format=","), *_tips()]
     layers = [
-        base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", axis=_PERCENT, title=metric), y2="high:Q"),
-        base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_circle(size=70, opacity=1).encode(y=y, tooltip=tips),
+        marks("rule", rows, {**base, "y": low, "y2": second("high")}, strokeWidth=2),
+        marks("line", rows, {**base, "y": y}, strokeWidth=2),
+        marks("circle", rows, {**base, "y": y, "tooltip": tips}, size=70, opacity=1),
     ]
-    return as_spec(alt.layer(*layers).properties(width="container", height=_HEIGHT))
+    return layered(layers, _HEIGHT)
 
 
 def _row(by: SeedMean) -> dict[str, Any]:
@@ -90,24 +88,23 @@ def _row(by: SeedMean) -> dict[str, Any]:
     }
 
 
-def _tips() -> list[alt.Tooltip]:
-    return [*(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("mean", "low", "high")), alt.Tooltip("seeds:Q")]
+def _tips() -> list[Channel]:
+    return [*(channel(f"{name}:Q", format=".1%") for name in ("mean", "low", "high")), channel("seeds:Q")]
 
 
-def _arms(arms: Sequence[str]) -> alt.Y:
-    return alt.Y("arm:N", sort=list(arms), title=None, axis=alt.Axis(labelLimit=260, domain=False, ticks=False))
+def _arms(arms: Sequence[str]) -> Channel:
+    axis = {"domain": False, "labelLimit": 260, "ticks": False}
+    return channel("arm:N", sort=list(arms), title=None, axis=axis)
 
 
-def _whiskers(
-    rows: list[dict[str, Any]], arms: Sequence[str], color: Any, tips: list[alt.Tooltip], title: str
-) -> list[alt.Chart]:
-    base = alt.Chart(data(rows)).encode(y=_arms(arms), color=color, tooltip=tips)
-    x = alt.X("low:Q", axis=_PERCENT, title=title)
+def _whiskers(rows: Rows, arms: Sequence[str], color: Channel, tips: Sequence[Channel], title: str) -> list[Spec]:
+    base = {"y": _arms(arms), "color": color, "tooltip": tips}
+    low, mean = (channel(f"{name}:Q", axis=_PERCENT, title=title) for name in ("low", "mean"))
     return [
-        base.mark_rule(strokeWidth=2.5).encode(x=x, x2="high:Q"),
-        base.mark_square(size=80, opacity=1).encode(x=alt.X("mean:Q", axis=_PERCENT, title=title)),
+        marks("rule", rows, {**base, "x": low, "x2": second("high")}, strokeWidth=2.5),
+        marks("square", rows, {**base, "x": mean}, size=80, opacity=1),
     ]
 
 
-def _drawn(layers: Sequence[alt.Chart], arms: int) -> Spec:
-    return as_spec(alt.layer(*layers).properties(width="container", height=max(60, _ROW * arms)))
+def _drawn(layers: Sequence[Spec], arms: int) -> Spec:
+    return layered(layers, max(60, _ROW * arms))

@@ -6,47 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
-
 from align_data.recipes.operators import Bound
 from align_data.recipes.thresholds import Vocabulary
+from align_data.report.vega_lite import Channel, Rows, Spec, channel, choice, layered, marks, second, stacked
 from align_data.signals import find
 from align_data.stages.audit.curves import Bar, Curve, Point, bars, points
 from align_data.stages.audit.survey import Overlap, Survey
 
-Spec = dict[str, Any]
 BARS, POINTS = 60, 160
 """Of a distribution and of a curve, about at most."""
 COMBINATIONS = 25
 ALL, OPEN, KEPT, PENDING, LINE = "#c3c9d1", "#3a6ea5", "#2e7d4f", "#d0962b", "#a3262a"
 _HEIGHT = 210
-_NUMBERS = alt.Axis(tickCount=8, labelOverlap=True)
-_PAIRS = alt.Axis(format="~s", tickCount=5)
+_NUMBERS = {"labelOverlap": True, "tickCount": 8}
+_PAIRS = {"format": "~s", "tickCount": 5}
 _WIDE = 100
 """A scale whose greatest value is more than this many times its least is logarithmic."""
 
 
-def as_spec(chart: alt.TopLevelMixin) -> Spec:
-    """Return a chart in the pages' style as Vega-Lite."""
-    styled: alt.TopLevelMixin = chart.configure(
-        font="system-ui, sans-serif",
-        background="transparent",
-        axis={"grid": False, "labelColor": "#444", "titleColor": "#444", "titleFontWeight": "normal"},
-        view={"stroke": None},
-    )
-    # Checked against the schema in the tests: a check of each chart costs more than making it.
-    spec: Spec = styled.to_dict(validate=False)
-    return spec
-
-
-def data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
-    """Return rows as a chart takes them."""
-    return alt.InlineData(values=list(rows))
-
-
-def _scale(least: float, greatest: float) -> alt.Scale:
+def _scale(least: float, greatest: float) -> dict[str, Any]:
     wide = least >= 0 and greatest > _WIDE * max(least, 1)
-    return alt.Scale(type="symlog", constant=1, nice=False) if wide else alt.Scale(nice=False, zero=False)
+    return {"constant": 1, "nice": False, "type": "symlog"} if wide else {"nice": False, "zero": False}
 
 
 def distribution(curve: Curve) -> Spec | None:
@@ -74,17 +54,25 @@ def distribution(curve: Curve) -> Spec | None:
     if not rows:
         return None
     scale = _scale(min(bar.low for bar in bars_ if bar.low is not None), greatest)
-    x = alt.X("low:Q", title=title, scale=scale, axis=_NUMBERS)
-    tips = [alt.Tooltip("value:N", title=signal.name), _tip("all pairs"), _tip("no other rule fails")]
-    base = alt.Chart(data(rows))
+    x = channel("low:Q", title=title, scale=scale, axis=_NUMBERS)
+    tips = [channel("value:N", title=signal.name), _tip("all pairs"), _tip("no other rule fails")]
     layers = [
-        base.mark_rect(color=color, stroke="white", strokeWidth=0.3).encode(
-            x=x, x2="high:Q", y=alt.Y(f"{name}:Q", title="pairs", axis=_PAIRS), y2=alt.datum(0), tooltip=tips
+        marks(
+            "rect",
+            rows,
+            {"x": x, "x2": second("high"), "y": _pairs(name), "y2": {"datum": 0}, "tooltip": tips},
+            color=color,
+            stroke="white",
+            strokeWidth=0.3,
         )
         for name, color in (("all pairs", ALL), ("no other rule fails", OPEN))
     ]
     cuts = [{"at": _edge(end, whole)} for end in curve.rule.bounds]
-    return as_spec(alt.layer(*layers, _line(cuts, "at")).properties(width="container", height=_HEIGHT))
+    return layered([*layers, _line(cuts, "at")], _HEIGHT)
+
+
+def _pairs(name: str, title: str = "pairs") -> Channel:
+    return channel(f"{name}:Q", title=title, axis=_PAIRS)
 
 
 def _edge(end: Bound, whole: bool) -> float:
@@ -105,16 +93,13 @@ def _levels(bars_: Sequence[Bar], title: str) -> Spec:
         {"value": _level(bar.value), "all pairs": bar.pairs, "no other rule fails": bar.open, "order": number}
         for number, bar in enumerate(bars_)
     ]
-    base = alt.Chart(data(rows))
-    y = alt.Y("value:N", title=None, sort=alt.SortField("order"))
-    tips = [alt.Tooltip("value:N"), _tip("all pairs"), _tip("no other rule fails")]
+    y = channel("value:N", title=None, sort={"field": "order"})
+    tips = [channel("value:N"), _tip("all pairs"), _tip("no other rule fails")]
     layers = [
-        base.mark_bar(color=color).encode(
-            x=alt.X(f"{name}:Q", title=f"pairs by {title}", axis=_PAIRS), y=y, tooltip=tips
-        )
+        marks("bar", rows, {"x": _pairs(name, f"pairs by {title}"), "y": y, "tooltip": tips}, color=color)
         for name, color in (("all pairs", ALL), ("no other rule fails", OPEN))
     ]
-    return as_spec(alt.layer(*layers).properties(width="container", height=max(60, 30 * len(rows))))
+    return layered(layers, max(60, 30 * len(rows)))
 
 
 def _level(value: object) -> str:
@@ -123,13 +108,12 @@ def _level(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _tip(name: str, title: str | None = None) -> alt.Tooltip:
-    return alt.Tooltip(f"{name}:Q", title=title or name, format=",.10~g")
+def _tip(name: str, title: str | None = None) -> Channel:
+    return channel(f"{name}:Q", title=title or name, format=",.10~g")
 
 
-def _line(rows: Sequence[dict[str, Any]], field: str) -> alt.Chart:
-    chart: alt.Chart = alt.Chart(data(rows)).mark_rule(color=LINE, strokeDash=[4, 3], strokeWidth=1.5)
-    return chart.encode(x=f"{field}:Q")
+def _line(rows: Rows, field: str) -> Spec:
+    return marks("rule", rows, {"x": channel(f"{field}:Q")}, color=LINE, strokeDash=[4, 3], strokeWidth=1.5)
 
 
 @dataclass(frozen=True)
@@ -153,7 +137,7 @@ def sweeps(survey: Survey, curve: Curve) -> list[SweepChart]:
             )
             continue
         side = f"the {'lower' if end.lower else 'upper'} end" if len(rule.bounds) > 1 else "the threshold"
-        x = alt.X(
+        x = channel(
             "at:Q",
             title=f"{rule.name} {end.op}",
             scale=_scale(drawn_points[0].value, drawn_points[-1].value),
@@ -177,7 +161,7 @@ def _steps(curve: Curve, end: Bound, drawn_points: Sequence[Point]) -> str:
 
 def _vocabulary(survey: Survey, drawn_points: Sequence[Point], vocabulary: Vocabulary) -> Spec:
     sizes = [(point, survey.vocabulary(point.value)) for point in drawn_points]
-    x = alt.X("at:Q", title="n-grams in the vocabulary", scale=alt.Scale(type="log", nice=False), axis=_NUMBERS)
+    x = channel("at:Q", title="n-grams in the vocabulary", scale={"nice": False, "type": "log"}, axis=_NUMBERS)
     tips = [_tip("at", "n-grams"), _tip("seen", "seen at least")]
     return _curve(_Drawn([_row(point, size) for point, size in sizes if size], x, vocabulary.used, tips), "linear")
 
@@ -187,25 +171,35 @@ class _Drawn:
     """What a curve is drawn of."""
 
     rows: list[dict[str, Any]]
-    x: alt.X
+    x: Channel
     at: float
     """Where the threshold in force is."""
-    tips: list[alt.Tooltip]
+    tips: list[Channel]
 
 
-def _curve(drawn: _Drawn, steps: Any) -> Spec:
+def _curve(drawn: _Drawn, steps: str) -> Spec:
     """Draw kept, and pending above it, as areas; the mouse finds the nearest point."""
-    base = alt.Chart(data(drawn.rows)).transform_calculate(top="datum.kept + datum.pending").encode(x=drawn.x)
-    kept_area = base.mark_area(color=KEPT, opacity=0.85, interpolate=steps).encode(
-        y=alt.Y("kept:Q", title="pairs", axis=_PAIRS)
-    )
-    pending_area = base.mark_area(color=PENDING, opacity=0.55, interpolate=steps).encode(y="kept:Q", y2="top:Q")
-    near = alt.selection_point(nearest=True, on="pointerover", fields=["at"], empty=False, name="near")
-    near_only = alt.condition(near, alt.value(1), alt.value(0))
-    tips = [*drawn.tips, _tip("kept"), _tip("pending")]
-    dots = base.mark_point(filled=True, size=45, color="#222").encode(y="top:Q", opacity=near_only, tooltip=tips)
-    layers = alt.layer(kept_area, pending_area, _line([{"at": drawn.at}], "at"), dots.add_params(near))
-    return as_spec(layers.properties(width="container", height=_HEIGHT))
+    top = {"transform": [{"calculate": "datum.kept + datum.pending", "as": "top"}]}
+
+    def area(color: str, opacity: float, **y: Channel) -> Spec:
+        encoding = {"x": drawn.x, **y}
+        return {**marks("area", drawn.rows, encoding, color=color, opacity=opacity, interpolate=steps), **top}
+
+    near = {"name": "near", "select": {"type": "point", "fields": ["at"], "nearest": True, "on": "pointerover"}}
+    encoding = {
+        "x": drawn.x,
+        "y": channel("top:Q"),
+        "opacity": choice({"param": "near", "empty": False}, 1, 0),
+        "tooltip": [*drawn.tips, _tip("kept"), _tip("pending")],
+    }
+    dots = {**marks("point", drawn.rows, encoding, filled=True, size=45, color="#222"), "name": "dots", **top}
+    layers = [
+        area(KEPT, 0.85, y=_pairs("kept")),
+        area(PENDING, 0.55, y=channel("kept:Q"), y2=second("top")),
+        _line([{"at": drawn.at}], "at"),
+        dots,
+    ]
+    return layered(layers, _HEIGHT, params=[{**near, "views": ["dots"]}])
 
 
 def overlaps(sets: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
@@ -224,28 +218,27 @@ def overlaps(sets: Sequence[Overlap], rules: Sequence[str]) -> Spec | None:
         for n, (key, overlap) in enumerate(zip(keys, top, strict=True))
         for rule in named
     ]
-    x = alt.X("order:O", axis=None)
+    x = channel("order:O", axis=None)
     width = max(180, 24 * len(top))
-    color = alt.condition("datum.alone", alt.value(LINE), alt.value("#55606e"))
-    bars_ = (
-        alt.Chart(data(rows))
-        .mark_bar()
-        .encode(
-            x=x,
-            y=alt.Y("pairs:Q", title="pairs that fail exactly these", axis=_PAIRS),
-            color=color,
-            tooltip=[alt.Tooltip("set:N", title="fail exactly"), _tip("pairs")],
-        )
+    tip = channel("set:N", title="fail exactly")
+    upper = {
+        "x": x,
+        "y": _pairs("pairs", "pairs that fail exactly these"),
+        "color": choice({"test": "datum.alone"}, LINE, "#55606e"),
+        "tooltip": [tip, _tip("pairs")],
+    }
+    axis = {"domain": False, "labelLimit": 220, "ticks": False}
+    matrix = {
+        "x": x,
+        "y": channel("rule:N", sort=named, title=None, axis=axis),
+        "color": choice({"test": "datum.in"}, "#2b333d", "#e3e6ea"),
+        "tooltip": [tip],
+    }
+    lower = marks("circle", dots, matrix, size=110, opacity=1)
+    return stacked(
+        [
+            {**marks("bar", rows, upper), "height": 170, "width": width},
+            {**lower, "height": 20 * len(named), "width": width},
+        ],
+        spacing=4,
     )
-    matrix = (
-        alt.Chart(data(dots))
-        .mark_circle(size=110, opacity=1)
-        .encode(
-            x=x,
-            y=alt.Y("rule:N", sort=named, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=220)),
-            color=alt.condition("datum.in", alt.value("#2b333d"), alt.value("#e3e6ea")),
-            tooltip=[alt.Tooltip("set:N", title="fail exactly")],
-        )
-    )
-    upper = bars_.properties(width=width, height=170)
-    return as_spec(alt.vconcat(upper, matrix.properties(width=width, height=20 * len(named)), spacing=4))

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
 from align_data.recipes.plan import Plan
-from align_data.report import ablation_charts, charts
+from align_data.report import ablation_charts, bundle, charts
 from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import find
 from align_data.stages.audit.curves import Curve
@@ -62,7 +61,7 @@ def page(survey: Survey, pictures: SamplePictures) -> str:
 
 def diff_page(diff: Diff, pictures: SamplePictures) -> str:
     """Return what two ledgers decide otherwise as a page."""
-    return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
+    return _render("diff.html.j2", charted=False, diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
 
 
 def ablation_page(ablation: Ablation) -> str:
@@ -88,16 +87,9 @@ def search_page(search: SearchResults, pictures: Pictures, query: Pictures) -> s
 
 def _render(template: str, *, charted: bool = True, **values: Any) -> str:
     """Return a page; one without charts allows no script at all."""
-    scripts = [Markup(script) for script in ((_bundle(), _LOADER) if charted else ())]  # noqa: S704 - ours and Vega's
+    scripts = [Markup(script) for script in ((bundle.script(), _LOADER) if charted else ())]  # noqa: S704 - ours and Vega's
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts) or "'none'"
     return _environment().get_template(template).render(scripts=scripts, hashes=hashes, **values)
-
-
-@cache
-def _bundle() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script."""
-    script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _sha256(script: str) -> str:
