@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import oracle
 import polars as pl
 from conftest import SCHEMA, Built, rows, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align_data.data.pairs import clean, keyed, merge, pieces
+from align_data.common.sorting import argsort
+from align_data.data.pairs import clean, keyed, merge, normalise, pieces
 from align_data.stages.ingest import Parts
 from align_data.storage.tables import PIECE_ROWS
 
@@ -55,6 +57,53 @@ def test_merging_some_first_changes_nothing(found: list[dict[str, Any]], data: s
     cut = data.draw(st.integers(0, len(pairs)))
     some = pl.concat([merge(pairs[:cut]), merge(pairs[cut:])])
     assert merge(some).equals(merge(pairs))
+
+
+def test_every_character_up_to_u_3100_is_normalised_as_the_oracle_does_wherever_it_stands() -> None:
+    characters = [chr(point) for point in [*range(0x3100), 0xFEFF, 0xFF21, 0x1F600, 0x2F800]]
+    texts = [form.format(c) for c in characters for form in ("{}", "a{}b", "{}b", "a{}", "a {} b", "\xe9{}e\u0301")]
+    texts += ["", " ", "  ", "a ", " b", "a  b", "a b"]
+    expected = [oracle.normalise(text) for text in texts]
+    # One by one too: what stands in other rows must not decide.
+    assert normalise(pl.Series("alt_text", [*texts, None])).to_list() == [*expected, ""]
+    for text, wanted in list(zip(texts, expected, strict=True))[::97]:
+        assert normalise(pl.Series("alt_text", ["plain", text, "", text, "plain"])).to_list() == [
+            "plain", wanted, "", wanted, "plain",
+        ]  # fmt: skip
+
+
+def test_every_character_of_a_url_is_judged_as_the_oracle_does_wherever_it_stands() -> None:
+    forms = ("http://a{}b/", "https://{}", "http://{}/p", "{}http://a", "http://a/{}", "http://a@{}", "HTTP://a?{}")
+    urls = [form.format(chr(point)) for point in [*range(0x180), *range(0x2000, 0x2030), 0x3000] for form in forms]
+    urls += [
+        "",
+        " ",
+        "http://",
+        "http:///a",
+        "https:/a",
+        "http://@",
+        "http://@a",
+        "ftp://a",
+        "httpsx://a",
+        "http://[::1]/",
+    ]
+    frame = pl.DataFrame({"row": range(len(urls)), "url": urls, "alt_text": ["a"] * len(urls)})
+    accepted, rejected = clean(frame)
+    reasons = [oracle.reject_reason(url, "a") for url in urls]
+    assert rejected.select("row", "reason").rows() == [(n, why) for n, why in enumerate(reasons) if why is not None]
+    assert accepted.select("row", "url").rows() == [
+        (n, oracle.strip_url(url)) for n, (url, why) in enumerate(zip(urls, reasons, strict=True)) if why is None
+    ]
+    alone = [clean(frame[n : n + 1])[1]["reason"].to_list() for n in range(0, len(urls), 53)]
+    assert alone == [[why] if why is not None else [] for why in reasons[::53]]
+
+
+@given(st.lists(st.sampled_from([0, 1, 2**32, 2**32 + 1, 2**63, 2**64 - 1, 7 << 40]) | st.integers(0, 2**64 - 1)))
+def test_keys_are_sorted_as_numpy_sorts_them(keys: list[int]) -> None:
+    for array in (np.array(keys * 3, np.uint64), np.array(keys * 3, np.uint64).view(np.int64)):
+        order, ordered = argsort(array)
+        assert ordered.tolist() == sorted(array.tolist())
+        assert array[order].tolist() == ordered.tolist()
 
 
 @given(st.lists(st.integers(0, 5), max_size=20), st.data())

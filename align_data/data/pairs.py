@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.flat_texts import Rows, flat_bytes, rows_with
 from align_data.common.hashing import Hashes, uid, xxh3
+from align_data.common.sorting import argsort
 from align_data.sources.lists.batches import COLUMNS, MAX_BYTES
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, recut
 
@@ -22,6 +24,8 @@ _CONTROL_NOT_SPACE = r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"
 _SPACE = r"[\s\x1c-\x1f]{2,}|[\s\x1c-\x1f--\ ]"
 # With a host: what stands before an @ is none.
 _ABSOLUTE = r"^[hH][tT][tT][pP][sS]?://(?:[^/?#@]*@)?[^/?#@:\s][^/?#@]*(?:[/?#]|$)"
+# The usual form of it: no white space, no control character and no @ is in such a URL besides.
+_USUAL = r"^https?://[0-9A-Za-z]"
 # No character before U+0300 is changed by NFC, whatever follows it.
 _COMPOSABLE = r"[^\x00-\x{2ff}]"
 
@@ -29,13 +33,7 @@ _COMPOSABLE = r"[^\x00-\x{2ff}]"
 def normalise(texts: pl.Series) -> pl.Series:
     """Return texts in NFC, without control characters, white space collapsed; null becomes the empty text."""
     texts = texts.fill_null("")
-    # Nine of ten texts are plain and stay as they are; that is found out cheaper than they are rewritten.
-    text = pl.col("text")
-    suspect = (text.str.len_bytes() != text.str.len_chars()) | text.str.contains("  ", literal=True)
-    suspect |= text.str.starts_with(" ") | text.str.ends_with(" ")
-    if _has_control(texts):
-        suspect |= text.str.contains(_CONTROL)
-    at = texts.to_frame("text").select(suspect.arg_true()).to_series()
+    at = pl.Series(_odd_texts(texts))
     if not len(at):
         return texts
     rewritten = texts.gather(at).str.replace_all(_CONTROL_NOT_SPACE, "")
@@ -45,29 +43,70 @@ def normalise(texts: pl.Series) -> pl.Series:
     return texts.scatter(at, rewritten.str.replace_all(_SPACE, " ").str.strip_chars(" "))
 
 
-def _has_control(texts: pl.Series) -> bool:
-    """Tell whether any text holds an ASCII control character: one look at all bytes, not one search a text."""
-    joined = np.frombuffer(texts.str.join("").cast(pl.Binary).item(), dtype=np.uint8)
-    return bool(len(joined) and (joined.min() < 0x20 or (joined == 0x7F).any()))
+def _odd_texts(texts: pl.Series) -> Rows:
+    """Return the rows of texts that may not be canonical, by one look at all bytes: nearly all stay as they are.
+
+    Canonical are ASCII's visible characters and, by the first bytes that UTF-8 gives them, those from U+00C0 to U+02FF,
+    with single spaces inside.
+    """
+    content, ends = flat_bytes(texts)
+    shifted = content - np.uint8(0x20)
+    odd = shifted >= 0xAC  # below a space, or a first byte of U+0300 and more
+    odd |= shifted == 0x7F - 0x20
+    odd |= shifted == 0xC2 - 0x20  # U+0080 to U+00BF
+    space = content == 0x20
+    odd[1:] |= space[1:] & space[:-1]
+    edges = np.concatenate([ends[:-1], ends[1:] - 1])[np.tile(ends[:-1] < ends[1:], 2)]
+    odd[edges] |= space[edges]
+    return rows_with(odd, ends)
+
+
+def _odd_urls(urls: pl.Series) -> Rows:
+    """Return the rows of URLs that hold anything but visible ASCII, or an @."""
+    content, ends = flat_bytes(urls)
+    odd = content - np.uint8(0x21) >= 0x7F - 0x21
+    odd |= content == ord("@")
+    return rows_with(odd, ends)
 
 
 def clean(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that are pairs, made canonical; and row, reason and detail of those that are not."""
-    rows = rows.with_columns(pl.col("url").str.strip_chars())
+    suspect = _suspect(rows)
+    rejected = _NONE_REJECTED
+    if len(suspect):
+        rows, rejected = _judged(rows, pl.Series(suspect))
+    return rows.with_columns(normalise(rows["alt_text"])), rejected
+
+
+def _suspect(rows: pl.DataFrame) -> Rows:
+    """Return the places of the rows that may be none: all whose URL is not of the usual form, or long."""
+    usual = pl.col("url").str.contains(_USUAL)
+    sizes = pl.col("url", "alt_text").str.len_bytes()
+    if (rows.select(pl.max_horizontal(sizes.max())).item() or 0) > MAX_BYTES:
+        usual &= pl.max_horizontal(sizes) <= MAX_BYTES
+    suspect = ~rows.select(usual.fill_null(False)).to_series().to_numpy()
+    suspect[_odd_urls(rows["url"])] = True
+    return np.flatnonzero(suspect)
+
+
+def _judged(rows: pl.DataFrame, at: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows without those of `at` that are not pairs, and these; the URLs of the others made canonical."""
+    looked = rows[at].with_columns(pl.col("url").str.strip_chars())
     url = pl.col("url")
     long = [(name, pl.col(name).str.len_bytes()) for name in ("url", "alt_text")]
     visible = url.str.replace_all(_CONTROL, "\N{REPLACEMENT CHARACTER}")
-    control = [(url.str.contains(_CONTROL), "url_control_character", visible)] if _has_control(rows["url"]) else []
     reasons = [
         (url.is_null() | (url == ""), "url_missing", pl.lit("")),
         *((size > MAX_BYTES, "too_long", pl.format(f"{name} of {{}} bytes", size)) for name, size in long),
-        *control,
+        (url.str.contains(_CONTROL), "url_control_character", visible),
         (~url.str.contains(_ABSOLUTE), "url_not_http", url),
     ]
-    is_rejected = rows.select(pl.any_horizontal([fails.fill_null(False) for fails, _, _ in reasons])).to_series()
-    rejected = rows.filter(is_rejected).select("row", *_rejection(reasons)) if is_rejected.any() else _NONE_REJECTED
-    rows = rows.filter(~is_rejected) if is_rejected.any() else rows
-    return rows.with_columns(normalise(rows["alt_text"])), rejected
+    is_rejected = looked.select(pl.any_horizontal([fails.fill_null(False) for fails, _, _ in reasons])).to_series()
+    rows = rows.with_columns(rows["url"].scatter(at, looked["url"]))
+    if not is_rejected.any():
+        return rows, _NONE_REJECTED
+    remaining = pl.Series(np.ones(len(rows), dtype=bool)).scatter(at, ~is_rejected)
+    return rows.filter(remaining), looked.filter(is_rejected).select("row", *_rejection(reasons))
 
 
 def _rejection(reasons: list[tuple[pl.Expr, str, pl.Expr]]) -> tuple[pl.Expr, pl.Expr]:
@@ -121,8 +160,8 @@ def merge(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _order(url_key: Hashes, pair_key: Hashes) -> NDArray[np.intp]:
     """Return the order by url_key, then pair_key: a fast sort, and one by both keys for URLs with several texts."""
-    order = np.argsort(url_key)
-    same = np.diff(url_key[order]) == 0
+    order, ordered = argsort(url_key)
+    same = ordered[1:] == ordered[:-1]
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     tied_order = order[tied]
     order[tied] = tied_order[np.lexsort((pair_key[tied_order], url_key[tied_order]))]

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Keys
+from align_data.common.sorting import argsort
 
 Counts = NDArray[np.int64]
 Places = NDArray[np.int32]
@@ -105,43 +106,12 @@ def merge(runs: Sequence[tuple[Keys, Counts]], slice_keys: int = SLICE) -> Itera
 
 def _rank(keys: Keys) -> tuple[Keys, NDArray[np.intp], NDArray[np.intp], Places]:
     """Return the distinct keys, the order that sorts all, where each begins in it, and each key's place."""
-    order, ordered = _sorted(keys)
+    order, ordered = argsort(keys)
     is_start = starts(ordered)
     places = np.empty(len(keys), dtype=np.int32)
     places[order] = np.cumsum(is_start, dtype=np.int32) - np.int32(1)
     at = np.flatnonzero(is_start)
     return ordered[at], order, at, places
-
-
-def _sorted(keys: Keys) -> tuple[NDArray[np.intp], Keys]:
-    """Return an order that sorts keys, and them in it.
-
-    The leading bits of a key and its index make one number, so that Polars' sort of numbers does it: numpy's is as
-    fast only where the processor's vector instructions suit it. Of hashes few share the bits that are left out.
-    """
-    if not len(keys):
-        return np.empty(0, np.intp), keys
-    bits = len(keys).bit_length()
-    packed = keys.view(np.uint64) - keys.min().view(np.uint64)
-    packed >>= np.uint64(max(0, int(packed.max()).bit_length() + bits - 64))
-    packed <<= np.uint64(bits)
-    packed |= np.arange(len(keys), dtype=np.uint64)
-    packed = pl.Series(packed).sort(multithreaded=False).to_numpy()
-    order = (packed & np.uint64(2**bits - 1)).view(np.intp)
-    ordered = keys[order]
-    disordered = np.flatnonzero(ordered[1:] < ordered[:-1])
-    if len(disordered) > len(keys) // 256:
-        order = np.argsort(keys)
-        return order, keys[order]
-    if len(disordered):
-        leading = packed >> np.uint64(bits)
-        alike = np.unique(leading[disordered])
-        for start, stop in zip(
-            *(np.searchsorted(leading, alike, side=side) for side in ("left", "right")), strict=True
-        ):
-            order[start:stop] = order[start:stop][np.argsort(ordered[start:stop])]
-            ordered[start:stop] = keys[order[start:stop]]
-    return order, ordered
 
 
 def bounds(ranges: int) -> Keys:
