@@ -55,7 +55,7 @@ def to_come(dataset: Path) -> None:
     """Let all manifests be of a format that there is not yet."""
     for path in dataset.rglob(MANIFEST):
         manifest = json.loads(path.read_text())
-        path.write_text(json.dumps({**manifest, "format": 3, "align_data": "9.0", "meta": [], "parts": "elsewhere"}))
+        path.write_text(json.dumps({**manifest, "format": 4, "align_data": "9.0", "meta": [], "parts": "elsewhere"}))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_every_command_on_a_dataset_of_a_later_format_says_which_version_reads_i
     for command in commands(place, tmp_path):
         result = run(command)
         assert result.exit_code == 1
-        assert "has format 3; align-data" in result.output
+        assert "has format 4; align-data" in result.output
         assert "use the version that wrote it (9.0)" in result.output
 
 

@@ -110,7 +110,7 @@ class Place:
         with table.writer(part, facts or {}, columns) as writer:
             writer.write(rows)
         parts = list(manifest.parts)
-        parts[part] = replace(writer.info, sha256=parts[part].sha256) if same else writer.info
+        parts[part] = replace(writer.info, sha256=parts[part].sha256, xxh3=parts[part].xxh3) if same else writer.info
         table.commit(parts, manifest.meta)
 
 

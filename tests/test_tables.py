@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 from conftest import SCHEMA, Built
 
 from align_data.common.errors import DatasetError, OutputError
@@ -89,7 +90,7 @@ def test_a_dataset_of_another_version_is_a_sentence(job: Callable[..., Built]) -
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "format": 99, "align_data": "7.0"}))
     with pytest.raises(
-        DatasetError, match=r"has format 99; align-data .* reads format 2, and 1: use the version .*\(7.0\)"
+        DatasetError, match=r"has format 99; align-data .* reads format 3, 2 and 1: use the version .*\(7.0\)"
     ):
         built.dataset.ingested()
     path.write_text("{")
@@ -125,6 +126,16 @@ def test_what_a_dead_task_was_writing_goes_with_the_commit(tmp_path: Path) -> No
     table.commit([table.info(0)], Meta())
     assert not left.exists()
     assert len(list(table.pieces(0, ["failed"]))) == 1
+
+
+def test_a_part_is_hashed_on_its_way_to_the_file_seal_and_all(job: Callable[..., Built]) -> None:
+    built = job([{**ONE[0], "url": f"http://a/{n}"} for n in range(40)], parts=Parts(rows=15))
+    manifest = built.dataset.ingested()
+    assert len(manifest.parts) > 1
+    for part, info in enumerate(manifest.parts):
+        content = Path(built.dataset.store.path(built.dataset.pairs.part_name(part))).read_bytes()
+        assert (info.xxh3, info.bytes, info.sha256) == (xxhash.xxh3_128_hexdigest(content), len(content), None)
+        assert built.dataset.pairs.info(part) == info
 
 
 def test_two_processes_cannot_work_on_one_dataset(tmp_path: Path) -> None:
@@ -204,7 +215,8 @@ FORMAT_1 = {
         ({"parts": [{"rows": 1, "bytes": "1", "sha256": None}]}, r"parts\.0\.bytes"),
         ({"more": 1}, "more: Extra"),
         ({"format": 2}, "it has no checksum"),
-        ({"format": 3}, r"has format 3; .* use the version that wrote it \(0\.0\.9\)"),
+        ({"format": 3}, "it has no checksum"),
+        ({"format": 4}, r"has format 4; .* use the version that wrote it \(0\.0\.9\)"),
         ({"format": "1"}, "format is not a number"),
         ({"checksum": "0" * 64}, "its checksum does not match"),
     ],

@@ -6,13 +6,15 @@ Two different strings share a key by chance once in about 10^19 pairs of strings
 
 from __future__ import annotations
 
-from typing import TypeVar
+import hashlib
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 import polars_hash
 import pyarrow as pa
 from numpy.typing import NDArray
+from xxhash import xxh3_128
 
 Keys = NDArray[np.int64]
 """64-bit keys as signed integers, for tables that know no other."""
@@ -31,6 +33,11 @@ def xxh3(strings: pl.Expr) -> pl.Expr:
 def keys(strings: pl.Series) -> Hashes:
     """Hash a series of strings."""
     return strings.to_frame("s").select(xxh3(pl.col("s"))).to_series().to_numpy()
+
+
+def xxh3_of(file: Any) -> str:
+    """Return the xxh3_128 of the content of a file that is open, 32 hex characters."""
+    return hashlib.file_digest(file, xxh3_128).hexdigest()
 
 
 def pair_keys(leading: Hashes, following: Hashes) -> Hashes:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from align_data.storage.manifests import HASH, NUMBER, Meta
+from align_data.storage.manifests import HASH, NUMBER, XXH3, Meta
 
 _Mask = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -63,7 +63,8 @@ class ImagesMeta(Meta):
 class ContentMeta(Meta):
     """Of `content`: how images were checked."""
 
-    images: HASH
+    images: HASH | XXH3
+    """The fingerprint of `images`; in the footer of a part the identity of its part."""
     looks: dict[str, dict[str, Any] | None]
     """Each check's identity; None for one that was not taken."""
     open: str | None

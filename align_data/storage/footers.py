@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -37,23 +36,17 @@ class PartFooter:
 
 
 def entries(facts: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """Return what a writer adds to a footer, for `seal` to complete."""
+    """Return what a writer adds to a footer, for `sealed` to complete."""
     return {_FACTS: json.dumps(facts, sort_keys=True).encode(), _SEAL: _BLANK}
 
 
-def seal(path: str) -> str:
-    """Put the seal into the footer of a file that is just written; return it."""
-    with Path(path).open("r+b") as file:
-        end = file.seek(0, 2)
-        file.seek(end - 8)
-        size = int.from_bytes(file.read(4), "little")
-        file.seek(end - 8 - size)
-        footer = file.read(size)
-        at = footer.index(_MARK + _BLANK) + len(_MARK)
-        digest = hashlib.sha256(footer).hexdigest()
-        file.seek(end - 8 - size + at)
-        file.write(digest.encode())
-    return digest
+def sealed(end: bytes) -> tuple[bytes, str]:
+    """Return the end of a file, all of its footer in it, with the seal in its place; and the seal."""
+    size = int.from_bytes(end[-8:-4], "little") + 8
+    footer = end[-size:-8]
+    at = len(end) - size + footer.index(_MARK + _BLANK) + len(_MARK)
+    seal = hashlib.sha256(footer).hexdigest()
+    return end[:at] + seal.encode() + end[at + len(_BLANK) :], seal
 
 
 def read(file: Any) -> PartFooter:

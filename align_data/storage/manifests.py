@@ -14,12 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from align_data import __version__
 from align_data.common.errors import DatasetError
 
-FORMAT = 2
-"""The version of the folder layout that is written. Format 1 had no checksums, in manifests and in parts."""
-READ = (1, FORMAT)
+FORMAT = 3
+"""The version of the folder layout that is written.
+
+Format 1 had no checksums, in manifests and in parts; format 2 told parts by their SHA-256, and ledgers had uids.
+"""
+READ = (1, 2, FORMAT)
 """The versions that are read; any other is refused."""
 NUMBER = Annotated[int, Field(ge=0, lt=2**62)]
 HASH = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+XXH3 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
@@ -30,16 +34,19 @@ class PartInfo:
     rows: int
     bytes: int
     sha256: str | None
-    """Of the file, as it was first written: it is what tells the part from another, and what was derived from the part
-    goes by it. A takedown takes rows' content out of the file and leaves this. None for a table that nothing is derived
-    from by content, so that deciding need not hash."""
+    """Of the file, as it was first written, by format 2 and before; None today."""
     footer: str | None = None
     """The seal of the file's footer, as it is now; None for a part written before there were seals."""
+    xxh3: str | None = None
+    """The xxh3_128 of the file, as it was first written; None for a table that nothing is derived from by content."""
 
     @property
     def identity(self) -> str | None:
-        """What tells the part from another by its content."""
-        return self.sha256
+        """What tells the part from another by its content, and what was derived from it goes by.
+
+        A takedown takes rows' content out of the file and leaves this.
+        """
+        return self.sha256 or self.xxh3
 
 
 class Meta(BaseModel):
@@ -127,6 +134,7 @@ class _StoredPart(BaseModel):
     bytes: NUMBER
     sha256: HASH | None
     footer: HASH | None = None
+    xxh3: XXH3 | None = None
 
 
 class _StoredManifest(BaseModel):
@@ -171,10 +179,10 @@ def load(content: bytes, where: str, table: str, meta: type[M], redo: str) -> Ma
             raise TypeError("its format is not a number")
         if version not in READ:
             raise DatasetError(
-                f"{where} has format {str(version)[:20]}; align-data {__version__} reads format {FORMAT}, and 1: "
+                f"{where} has format {str(version)[:20]}; align-data {__version__} reads format {FORMAT}, 2 and 1: "
                 f"use the version that wrote it ({written})"
             )
-        if version == FORMAT and "checksum" not in value:
+        if version != 1 and "checksum" not in value:
             raise ValueError("it has no checksum")
         value = _whole(value)
     except KeyError as error:

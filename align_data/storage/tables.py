@@ -6,12 +6,10 @@ PIECE_BYTES bytes, so that a piece's working memory is reused instead of asked f
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Generic
 
 import polars as pl
@@ -19,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from align_data.common.errors import DatasetError
+from align_data.common.hashing import xxh3_of
 from align_data.storage import footers
 from align_data.storage.contracts import Contract, same_type
 from align_data.storage.footers import PartFooter
 from align_data.storage.manifests import M, Manifest, Meta, PartInfo, digest, dump, load
+from align_data.storage.part_writer import PartWriter
 from align_data.storage.store import UNFINISHED, Store
 
 __all__ = ["CHUNK", "CHUNKED", "MANIFEST", "PART", "Manifest", "Meta", "PartInfo", "PartWriter", "Table", "digest"]
@@ -46,51 +46,6 @@ _REDO = {
     "verdicts": "decide again: align-data filter",
 }
 """What makes a table anew once it is removed."""
-
-
-class PartWriter:
-    """Writes the pieces of one part; `info` is there once the part is."""
-
-    def __init__(self, contract: Contract, columns: list[str] | None, path: str, hashed: bool) -> None:
-        self._hashed = hashed
-        self._contract = contract
-        self._path = path
-        self._rows = 0
-        self.info: PartInfo | None = None
-        schema = contract.arrow(columns)
-        written = [column for column in contract.columns if column.name in schema.names]
-        self._writer = pq.ParquetWriter(
-            path,
-            schema,
-            compression={column.name: "zstd" if column.compressed else "none" for column in written},
-            compression_level={column.name: 1 for column in written if column.compressed},
-            use_dictionary=[column.name for column in written if column.dictionary and not column.differences],
-            column_encoding={column.name: "DELTA_BINARY_PACKED" for column in written if column.differences},
-            write_statistics=[column.name for column in written if column.statistics],
-            store_schema=False,
-            write_page_checksum=True,
-        )
-
-    def write(self, piece: pl.DataFrame | pa.Table) -> None:
-        """Append one piece as one row group."""
-        table = piece.to_arrow(compat_level=pl.CompatLevel.oldest()) if isinstance(piece, pl.DataFrame) else piece
-        table = self._contract.check(table).combine_chunks()
-        self._rows += table.num_rows
-        if table.num_rows:
-            self._writer.write_table(table, row_group_size=table.num_rows)
-
-    def close(self, facts: Mapping[str, Any]) -> None:
-        """Write the footer with `facts`, and take the file's size and hash."""
-        self._writer.add_key_value_metadata(footers.entries(facts))
-        self._writer.close()
-        sealed = footers.seal(self._path)
-        with Path(self._path).open("rb") as file:
-            sha256 = _sha256(file) if self._hashed else None
-            self.info = PartInfo(self._rows, file.seek(0, 2), sha256, sealed)
-
-    def abandon(self) -> None:
-        """Close the file without caring what is in it."""
-        self._writer.close()
 
 
 class Table(Generic[M]):
@@ -156,7 +111,7 @@ class Table(Generic[M]):
         if not self.hashed:
             return now
         with self.store.read(self.part_name(part)) as file:
-            return replace(now, sha256=_sha256(file))
+            return replace(now, xxh3=xxh3_of(file))
 
     def now(self, part: int) -> PartInfo:
         """Return what an existing part is, without its hash."""
@@ -313,10 +268,6 @@ def _differs(manifest: Manifest[Any], part: int, footer: PartFooter) -> str | No
     if rows != named.rows:
         return f", which has {named.rows:,} rows and not {rows:,}"
     return "" if named.footer not in (None, footer.seal) else None
-
-
-def _sha256(file: Any) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def recut(frames: Iterable[pl.DataFrame], end: Callable[[pl.DataFrame], int | None]) -> Iterator[pl.DataFrame]:

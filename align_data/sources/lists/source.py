@@ -11,11 +11,13 @@ from urllib.parse import unquote
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
+from align_data.common.hashing import xxh3_of
 from align_data.sources.lists.decompression import Unpacked
 from align_data.sources.lists.fs_errors import reaching
 from align_data.sources.lists.patterns import plain
 
 _SAMPLE = 65_536
+_XXH3 = "xxh3:"
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -50,9 +52,11 @@ class Source:
             info = self.fs.info(self.path)
         return str(next((info[key] for key in ("mtime", "LastModified", "ETag", "etag") if info.get(key)), ""))
 
-    def content(self) -> str:
-        """Return the hash of all of the file."""
+    def content(self, like: str = _XXH3) -> str:
+        """Return the hash of all of the file, of the kind of another: the SHA-256 where that has no name before it."""
         with self.fs.open(self.path, "rb") as file:
+            if like.startswith(_XXH3):
+                return _XXH3 + xxh3_of(file)
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     @cached_property

@@ -238,7 +238,8 @@ def _commit(dataset: Dataset, tombstones: str, receipts: Sequence[tuple[int, Par
         parts, meta = list(manifest.parts), manifest.meta
         for part, part_receipt in receipts:
             if table.name in part_receipt.sizes:
-                parts[part] = PartInfo(**{**part_receipt.sizes[table.name], "sha256": parts[part].sha256})
+                hashes = {"sha256": parts[part].sha256, "xxh3": parts[part].xxh3}
+                parts[part] = PartInfo(**{**part_receipt.sizes[table.name], **hashes})
         if isinstance(meta, LedgerMeta) and tombstones not in ("", meta.tombstones):
             masks = _masks(manifest, table, receipts)
             meta = meta.model_copy(update={"masks": masks, "tombstones": tombstones})

@@ -15,7 +15,7 @@ from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta
 from align_data.storage.store import Store, sha256_of
-from align_data.storage.tables import Manifest, Table
+from align_data.storage.tables import Manifest, PartInfo, Table
 
 RECEIPTS = "takedowns"
 _BY_PAIRS = ("measured/", "verdicts/")
@@ -87,10 +87,17 @@ class Integrity:
         size = table.store.size(name)
         if size != info.bytes:
             return f"{where} has {size:,} bytes, not {info.bytes:,}"
-        hashes = {info.sha256, self.rewritten.get(name, info.sha256)}
-        if hashed and info.sha256 is not None and sha256_of(table.store, name) not in hashes:
-            return f"{where} is not as it was written: it has another SHA-256"
+        if hashed and info.identity is not None and not self._as_written(table, part, info):
+            return f"{where} is not as it was written: it has another hash"
         return None
+
+    def _as_written(self, table: Table[Any], part: int, info: PartInfo) -> bool:
+        """Tell whether a part has the hash that it had when a stage wrote it, or when a takedown did."""
+        name = table.part_name(part)
+        sha256 = sha256_of(table.store, name) if name in self.rewritten or info.sha256 is not None else None
+        if info.sha256 is not None:
+            return sha256 in (info.sha256, self.rewritten.get(name))
+        return (sha256 is not None and sha256 == self.rewritten.get(name)) or table.info(part).xxh3 == info.xxh3
 
     def check(self, part: int, *tables: Table[Any], hashed: bool = True) -> None:
         """Raise DatasetError for the first of some tables whose part is not as it was written."""
