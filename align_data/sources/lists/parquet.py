@@ -24,12 +24,12 @@ from align_data.sources.lists.source import Source
 from align_data.sources.lists.thrift import DamagedError
 
 _UNIT_ROWS = 1_000_000
-_FEW = 2**10
-"""Rows decoded at once."""
+_FEW, _MANY = 2**10, 2**14
+"""Rows decoded at once: many where their pages show that they are a piece at most."""
 _ASKED = 2**23
 """Bytes of a column chunk whose pages are looked at over a network; what a file says of a larger one is believed."""
 _PIECE = 2**23
-"""Bytes of a few rows, as a file says."""
+"""Bytes of rows decoded at once, as a file says."""
 _LISTS = 64 * 2**20
 """Bytes of all the captions of a row; where one may have more, its row group's are not read."""
 
@@ -155,11 +155,12 @@ def _cut(rows: Iterable[tuple[Value, ...]]) -> Iterator[list[tuple[Value, ...]]]
 def _bounds(raw: Any, group: Group, source: Source) -> tuple[int, dict[str, Iterator[Value]]]:
     """Return how many rows to decode at a time, and the columns that must be read value by value."""
     # What a file says of its size says nothing of a dictionary's long texts that repeat; their pages do.
-    step = max(1, min(_FEW, _PIECE * group.rows // max(1, group.size)))
+    step = max(1, min(_MANY, _PIECE * group.rows // max(1, group.size)))
     long: dict[str, Iterator[Value]] = {}
     bounds: list[Bounds] = []
     for chunk in group.chunks:
         if source.remote and chunk.size > _ASKED:
+            step = min(step, _FEW)
             continue
         all_pages = list(pages(raw, chunk))
         if not any(page.large for page in all_pages):
@@ -174,7 +175,7 @@ def _bounds(raw: Any, group: Group, source: Source) -> tuple[int, dict[str, Iter
         else:
             long[chunk.leaf.path[0]] = parquet_long_values.values(raw, chunk, all_pages)
     limit = 2 * max([PAGE, *(bound.largest for bound in bounds)])
-    while step > 1 and sum(bound.of(step) for bound in bounds) > limit:
+    while step > 1 and sum(bound.of(step) for bound in bounds) > (limit if step <= _FEW else _PIECE):
         step //= 2
     return step, long
 
