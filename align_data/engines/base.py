@@ -6,7 +6,7 @@ twice (a task tried again, a job run again): what they write appears whole, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -27,16 +27,23 @@ Answers = tuple[tuple[Memo, Counts], ...]
 """For each run of a block that has a memo: the memo, and the totals of its keys in the run's order."""
 
 
+class Each(Protocol):
+    """The built-in map, or one that works ahead in threads: so its function must not depend on what is taken."""
+
+    def __call__(self, function: Callable[[T], U], items: Iterable[T], /) -> Iterator[U]:
+        """Yield the function's results in the order of the items."""
+
+
 @dataclass(frozen=True)
 class Exchange(Generic[K, T]):
     """Counting over the whole pool: parts ask, ranges of the key keep, parts are answered.
 
-    `ask(part, tick)` yields blocks of runs; `keep(kind, range, totals)` is given one range's keys in ascending order
-    with their totals, slice by slice, and takes all of it; `answer(part, answers, tick)` gets a block's answers in the
-    order in which it asked. What is summed between them, the engine sums.
+    `ask(part, tick, each)` yields blocks of runs, and may use `each` for its steps; `keep(kind, range, totals)` is
+    given one range's keys in ascending order with their totals, slice by slice, and takes all of it; `answer(part,
+    answers, tick)` gets a block's answers in the order in which it asked. What is summed between them, the engine sums.
     """
 
-    ask: Callable[[int, Tick], Iterator[Block]]
+    ask: Callable[[int, Tick, Each], Iterator[Block]]
     keep: Callable[[str, int, Iterator[tuple[Keys, Counts]]], K]
     answer: Callable[[int, Iterator[Answers], Tick], T]
 

@@ -5,7 +5,7 @@ Sorting is several times faster than any hash table here (docs/LOG.md), and a so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -83,10 +83,13 @@ def place(keys: Keys) -> tuple[Keys, Counts, Places]:
     return distinct, np.diff(at, append=len(keys)), places
 
 
-def merge(runs: Sequence[tuple[Keys, Counts]], slice_keys: int = SLICE) -> Iterator[Merged]:
+def merge(
+    runs: Sequence[tuple[Keys, Counts]], slice_keys: int = SLICE, each: Callable[..., Iterator[Merged]] = map
+) -> Iterator[Merged]:
     """Yield the distinct keys of all runs in ascending slices, with the sum of each one's counts.
 
-    A slice's working memory is some dozen bytes for each of its `slice_keys` keys.
+    A slice's working memory is some dozen bytes for each of its `slice_keys` keys; `each` merges one after the other,
+    or some ahead.
     """
     longest = max((keys for keys, _ in runs), key=len, default=())
     if not len(longest):
@@ -94,14 +97,17 @@ def merge(runs: Sequence[tuple[Keys, Counts]], slice_keys: int = SLICE) -> Itera
     slices = -(-sum(len(keys) for keys, _ in runs) // slice_keys)
     at = np.unique(longest[np.arange(1, slices) * len(longest) // slices])
     cuts = [cut(keys, at) for keys, _ in runs]
-    for stretches in zip(*(pairwise(run) for run in cuts), strict=True):
+
+    def merged(stretches: Sequence[tuple[int, int]]) -> Merged:
         keys = np.concatenate([keys[i:j] for (keys, _), (i, j) in zip(runs, stretches, strict=True)])
         counts = np.concatenate([counts[i:j] for (_, counts), (i, j) in zip(runs, stretches, strict=True)])
         distinct, order, begins, places = _rank(keys)
         before = np.zeros(len(keys) + 1, np.int64)
         np.cumsum(counts[order], out=before[1:])
         totals = np.diff(before[np.append(begins, len(keys))])
-        yield Merged(distinct, totals, places, list(accumulate(j - i for i, j in stretches)))
+        return Merged(distinct, totals, places, list(accumulate(j - i for i, j in stretches)))
+
+    yield from each(merged, zip(*(pairwise(run) for run in cuts), strict=True))
 
 
 def _rank(keys: Keys) -> tuple[Keys, NDArray[np.intp], NDArray[np.intp], Places]:

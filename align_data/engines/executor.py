@@ -112,7 +112,7 @@ class Counting:
         """Ask for one part: every run's keys to their ranges, in pieces of bounded size."""
         first_task = dict(zip(self.ranges, accumulate(self.ranges.values(), initial=0), strict=False))
         at = {kind: bounds(number) for kind, number in self.ranges.items()}
-        for block_number, block in enumerate(self.exchange.ask(part, ignore)):
+        for block_number, block in enumerate(self.exchange.ask(part, ignore, map)):
             for run_number, run in enumerate(block):
                 # The smallest type that holds them: what is sent is what an exchange costs.
                 counts = run.counts.astype(np.min_scalar_type(int(run.counts.max(initial=0))))
@@ -135,7 +135,7 @@ class Counting:
                 runs.append(SpilledRun(run, folder / str(i), bounds(1), budget))
                 places.append(message.place)
             expect(runs)
-            summary = self.exchange.keep(kind, number, sum_range(runs, 0, min(SLICE, max(1, self.memory // 128))))
+            summary = self.exchange.keep(kind, number, sum_range(runs, 0, min(SLICE, max(1, self.memory // 128)), map))
             yield Message(self.parts, (task,), pickle.dumps(summary))
             for (part, *place, _), spilled in zip(places, runs, strict=True):
                 if spilled.totals is not None:
@@ -156,7 +156,7 @@ class Counting:
                 )
 
             def answers() -> Iterator[Answers]:
-                for number, block in enumerate(self.exchange.ask(task, ignore)):
+                for number, block in enumerate(self.exchange.ask(task, ignore, map)):
                     memos = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
                     yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in memos)
 

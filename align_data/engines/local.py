@@ -22,6 +22,7 @@ from align_data.engines.base import A, Exchange, K, Shuffle, T, U
 from align_data.engines.exchange import SLICE, bounds
 from align_data.engines.local_exchange import SpilledRun, answers, expect, sum_range
 from align_data.engines.spill import Batches, Budget
+from align_data.engines.step_pool import StepPool
 from align_data.storage import confined
 from align_data.storage.store import make_work, writing
 
@@ -86,11 +87,11 @@ class LocalEngine:
         """Run an exchange through files: what one part asks is a file, what one range answers is written into it."""
         at = {kind: bounds(number) for kind, number in ranges.items()}
         parts = range(len(rows))
-        with self._folder("exchange") as folder:
+        with self._folder("exchange") as folder, StepPool(self.workers) as steps:
             budget = Budget(self.memory // 2)
 
             def ask(part: int) -> list[list[SpilledRun]]:
-                blocks = exchange.ask(part, self._checked(tick))
+                blocks = exchange.ask(part, self._checked(tick), steps.each)
                 return [local_exchange.hold(block, folder, f"{part}-{n}", at, budget) for n, block in enumerate(blocks)]
 
             with progress.step("measure: read", sum(rows), "pairs") as tick:
@@ -101,7 +102,8 @@ class LocalEngine:
 
             def keep(kind_range: tuple[str, int]) -> K:
                 kind, number = kind_range
-                result = exchange.keep(kind, number, sum_range(runs[kind], number, min(SLICE, self.flush)))
+                totals = sum_range(runs[kind], number, min(SLICE, self.flush), steps.each)
+                result = exchange.keep(kind, number, totals)
                 self._checked(tick)(1)
                 return result
 

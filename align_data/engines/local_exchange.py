@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from align_data.common.hashing import Keys
-from align_data.engines.base import Answers, Block
-from align_data.engines.exchange import Counts, SortedRun, cut, merge
+from align_data.engines.base import Answers, Block, Each
+from align_data.engines.exchange import CACHED, STRETCH, Counts, SortedRun, cut, merge
 from align_data.engines.spill import Budget, SpilledArray
 
 
@@ -54,21 +56,25 @@ def expect(runs: Sequence[SpilledRun]) -> None:
         run.expect(dtype)
 
 
-def sum_range(runs: Sequence[SpilledRun], number: int, slice_keys: int) -> Iterator[tuple[Keys, Counts]]:
-    """Yield one range's keys with their totals in ascending slices, each merged of about `slice_keys` keys.
+def sum_range(runs: Sequence[SpilledRun], number: int, slice_keys: int, each: Each) -> Iterator[tuple[Keys, Counts]]:
+    """Yield one range's keys with their totals in ascending slices, each merged of at most `slice_keys` keys or so.
 
     When all are taken, the totals of every run that asks have been written beside it.
     """
-    answers: dict[int, list[Counts]] = {i: [] for i, run in enumerate(runs) if run.totals is not None}
-    for merged in merge([run.slice(number) for run in runs], slice_keys):
-        for i, slices in answers.items():
-            if len(merged.places[i]):
-                slices.append(merged.totals[merged.places[i]])
+    runs = sorted(runs, key=lambda run: run.totals is None)
+    asking = [run.totals for run in runs if run.totals is not None]
+    answers: list[list[NDArray[Any]]] = [[] for _ in asking]
+    size = min(slice_keys, max(CACHED, STRETCH * len(runs)))
+    for merged in merge([run.slice(number) for run in runs], size, each):
+        if asking:
+            ends = merged.ends[: len(asking)]
+            totals = merged.totals.astype(asking[0].dtype)[merged.at[: ends[-1]]]
+            for slices, (start, stop) in zip(answers, pairwise([0, *ends]), strict=True):
+                slices.append(totals[start:stop])
         yield merged.keys, merged.totals
-    for i, slices in answers.items():
-        totals = runs[i].totals
-        if slices and totals is not None:
-            totals.write(runs[i].cuts[number], np.concatenate(slices))
+    for run, totals_of_run, slices in zip(runs, asking, answers, strict=False):
+        if slices:
+            totals_of_run.write(run.cuts[number], np.concatenate(slices))
 
 
 def answers(blocks: Sequence[Sequence[SpilledRun]]) -> Iterator[Answers]:

@@ -43,7 +43,7 @@ class SpilledArray:
     """One array of numbers, in memory or in a file."""
 
     def __init__(self, array: Array, file: Path, budget: Budget) -> None:
-        self._dtype, self._length = array.dtype, len(array)
+        self.dtype, self._length = array.dtype, len(array)
         self._budget = budget
         self._array: Array | None = None
         self._file = file
@@ -62,7 +62,7 @@ class SpilledArray:
         if self._array is not None:
             return self._array[start:stop]
         # Not mapped: what is read once is read faster by one call than by faults on its pages.
-        return np.fromfile(self._file, self._dtype, stop - start, offset=start * self._dtype.itemsize)
+        return np.fromfile(self._file, self.dtype, stop - start, offset=start * self.dtype.itemsize)
 
     def write(self, start: int, values: Array) -> None:
         """Write over a stretch of the array; stretches of different tasks do not overlap."""
@@ -70,8 +70,8 @@ class SpilledArray:
             self._array[start : start + len(values)] = values
             return
         with writing(self._file), self._file.open("r+b") as file:
-            file.seek(start * self._dtype.itemsize)
-            values.astype(self._dtype).tofile(file)
+            file.seek(start * self.dtype.itemsize)
+            values.astype(self.dtype).tofile(file)
 
     def drop(self) -> None:
         """Free it."""

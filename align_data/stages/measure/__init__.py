@@ -20,11 +20,11 @@ from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
 from align_data.data.references import lists
 from align_data.data.tombstones import fingerprint
-from align_data.engines.base import Block, Engine, Exchange
+from align_data.engines.base import Block, Each, Engine, Exchange
 from align_data.signals import SIGNALS, Piece, Signal, find
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import Sight, measure_content
-from align_data.stages.measure.counting import Asking, Ranges, answer, commit_counts, keep
+from align_data.stages.measure.counting import Asking, PieceKeys, Ranges, answer, commit_counts, keep
 from align_data.stages.measure.group import SignalGroup
 
 __all__ = ["MeasureReport", "Ranges", "Sight", "measure"]
@@ -114,7 +114,7 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
             dataset.counts(kind).change()
             dataset.classes(kind).change()
         exchange = Exchange(
-            ask=lambda part, tick: _scan(dataset, part, by_row, Asking(kinds, flush, tombstones), tick),
+            ask=lambda part, tick, each: _scan(dataset, part, by_row, Asking(kinds, flush, tombstones), tick, each),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
             answer=lambda part, answers, tick: answer(corpus, part, answers, tick),
         )
@@ -133,7 +133,7 @@ def _content(dataset: Dataset, part: int, columns: set[str]) -> pl.DataFrame | N
 
 
 def _scan(
-    dataset: Dataset, part: int, groups: Sequence[SignalGroup], asking: Asking | None, tick: Tick
+    dataset: Dataset, part: int, groups: Sequence[SignalGroup], asking: Asking | None, tick: Tick, each: Each = map
 ) -> Iterator[Block]:
     """Measure the row signals of a part; yield blocks of keys to count on the way."""
     todo = [look for group in groups if not (look := group.part(part)).finished]
@@ -146,17 +146,23 @@ def _scan(
         columns |= asking.columns
     if not todo and not columns:
         return
+
+    def look_at(numbered: tuple[int, pl.DataFrame]) -> tuple[int, list[pl.DataFrame], PieceKeys | None]:
+        number, frame = numbered
+        piece = Piece(frame if content is None else with_images(frame, content), references)
+        measured = [look.measured(number, piece) for look in todo]
+        return len(frame), measured, asking.keys(piece) if asking is not None else None
+
     with ExitStack() as stack:
-        writers = [(look, stack.enter_context(look.writer())) for look in todo]
-        for number, frame in enumerate(dataset.pairs.pieces(part, sorted(columns or {"uid"}))):
-            wide = frame if content is None else with_images(frame, content)
-            piece = Piece(wide, references)
-            for look, writer in writers:
-                writer.write(look.measured(number, piece))
-            if asking is not None:
-                asking.add(piece)
+        writers = [stack.enter_context(look.writer()) for look in todo]
+        pieces = enumerate(dataset.pairs.pieces(part, sorted(columns or {"uid"})))
+        for rows, measured, keys in each(look_at, pieces):
+            for writer, columns_of_group in zip(writers, measured, strict=True):
+                writer.write(columns_of_group)
+            if asking is not None and keys is not None:
+                asking.add(keys)
                 if asking.full:
                     yield asking.block()
-            tick(len(frame))
+            tick(rows)
     if asking is not None and asking.rows:
         yield asking.block()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -100,6 +101,20 @@ def uncounted(counts: Counts, places: Places) -> Counts:
     return counts
 
 
+class PieceKeys(NamedTuple):
+    """The keys of a piece, sorted."""
+
+    rows: int
+    texts: dict[str, tuple[Keys, Counts, Places]]
+    """For each kind of key of texts: the distinct ones, their counts, and each row's place among them."""
+    counted: tuple[Keys, Counts] | None
+    """The n-grams that are only counted."""
+    queries: tuple[Keys, Counts, Places] | None
+    """The n-grams that are looked up too, and each one's place."""
+    lengths: NDArray[np.int32] | None
+    """How many of these each row has."""
+
+
 class Asking:
     """Gathers the keys of pieces until they are many enough for a block, which has their runs in the kinds' order.
 
@@ -123,29 +138,41 @@ class Asking:
         """The columns of `pairs` that it reads."""
         return {column for kind in self.kinds for column in COLUMNS[kind]} | ({"url"} if self._tombstones else set())
 
-    def add(self, piece: Piece) -> None:
-        """Add one piece."""
-        self.rows += len(piece.frame)
-        texts = [kind for kind in self.kinds if kind != "ngrams"]
-        if texts:
-            distinct, counts, places = place(text_keys(piece))
-            taken_down = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
-            if taken_down is not None:
-                counts = uncounted(counts, places[taken_down])
-            for kind in texts:
-                self._held += len(places)
-                of_kind = counts
-                if kind != "texts":
-                    copies = piece.frame["copies"].to_numpy()
-                    copies = copies if taken_down is None else np.where(taken_down, 1, copies)
-                    of_kind = weighted(counts, places, copies)
-                self._stacks[kind].add(distinct, of_kind, places)
-        if "ngrams" in self.kinds:
-            counted, queries, lengths = ngram_keys(piece)
-            self._held += len(counted) + len(queries)
-            self._counted.append(count(counted))
-            self._stacks["ngrams"].add(*place(queries))
-            self._many.append(lengths)
+    def keys(self, piece: Piece) -> PieceKeys:
+        """Return the keys of one piece; it changes nothing here."""
+        texts = self._texts(piece) if set(self.kinds) - {"ngrams"} else {}
+        if "ngrams" not in self.kinds:
+            return PieceKeys(len(piece.frame), texts, None, None, None)
+        counted, queries, lengths = ngram_keys(piece)
+        return PieceKeys(len(piece.frame), texts, count(counted), place(queries), lengths)
+
+    def _texts(self, piece: Piece) -> dict[str, tuple[Keys, Counts, Places]]:
+        distinct, counts, places = place(text_keys(piece))
+        taken_down = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
+        if taken_down is not None:
+            counts = uncounted(counts, places[taken_down])
+        runs = {}
+        for kind in self.kinds:
+            if kind == "rows":
+                copies = piece.frame["copies"].to_numpy()
+                copies = copies if taken_down is None else np.where(taken_down, 1, copies)
+                runs[kind] = distinct, weighted(counts, places, copies), places
+            elif kind == "texts":
+                runs[kind] = distinct, counts, places
+        return runs
+
+    def add(self, keys: PieceKeys) -> None:
+        """Add one piece's keys."""
+        self.rows += keys.rows
+        runs = dict(keys.texts)
+        if keys.counted is not None and keys.queries is not None and keys.lengths is not None:
+            runs["ngrams"] = keys.queries
+            self._held += int(keys.counted[1].sum())
+            self._counted.append(keys.counted)
+            self._many.append(keys.lengths)
+        for kind, run in runs.items():
+            self._held += len(run[2])
+            self._stacks[kind].add(*run)
 
     @property
     def full(self) -> bool:
