@@ -16,7 +16,6 @@ from align_data.common.workers.values import WrongValueError, of
 from align_data.data.image_table import image_places, place_of
 from align_data.data.layout import Dataset
 from align_data.decoding.nsfw import SLACK
-from align_data.decoding.thumbnail import HANDLER, MAX_BYTES, SECONDS
 from align_data.stages.audit.sampling import SampledPair
 from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.tars import Place, TarReader
@@ -83,6 +82,8 @@ def _read(dataset: Dataset, places: Mapping[str, Place], lost: list[str]) -> Ite
 
 
 def _shrunk(images: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, str | None]]:
+    from align_data.decoding.thumbnail import HANDLER, MAX_BYTES, SECONDS  # noqa: PLC0415 - Pillow
+
     child: Child | None = None
     try:
         for name, content in images:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from align_data.common.hashing import image_key
 from align_data.data.layout import Dataset
-from align_data.data.ngrams import rarest
+from align_data.data.ngrams import Over, rarest
 from align_data.signals.corpus import NO_NGRAM
 from align_data.stages.audit.sampling import PairPlace, SampledPair, first_least
 from align_data.stages.audit.values import Values
@@ -198,12 +198,17 @@ def to_list(parts: Sequence[PartExtremes]) -> ListedPairs:
 
 
 def lists(
-    dataset: Dataset, ledger: str, limit: CountLimit, listed: ListedPairs, pairs: Mapping[PairPlace, SampledPair]
+    dataset: Dataset,
+    ledger: str,
+    limit: CountLimit,
+    listed: ListedPairs,
+    pairs: Mapping[PairPlace, SampledPair],
+    over: Over = map,
 ) -> PoolExtremes:
     """Return the extremes of all parts together; `pairs` has the rows that were to be read."""
     images = [Extreme(pairs[row].url, count, pairs[row].alt_text) for count, row in listed.images]
     rare = [(count, pairs[row].alt_text) for count, row in listed.rare]
-    return PoolExtremes(_shared(dataset, ledger, limit, listed.texts), images, _explained(dataset, rare))
+    return PoolExtremes(_shared(dataset, ledger, limit, listed.texts), images, _explained(dataset, rare, over))
 
 
 def _shared(
@@ -239,7 +244,7 @@ def _with_counts(
     yield from read.unique("alt_text", keep="first", maintain_order=True).iter_rows()
 
 
-def _explained(dataset: Dataset, rare: Sequence[tuple[int, str]]) -> list[Extreme]:
+def _explained(dataset: Dataset, rare: Sequence[tuple[int, str]], over: Over) -> list[Extreme]:
     """Say of each text which of its n-grams is the rarest."""
-    named = rarest(dataset, [text for _, text in rare])
+    named = rarest(dataset, [text for _, text in rare], over) if rare else []
     return [Extreme(text, count, ngram.text) for (count, text), ngram in zip(rare, named, strict=True) if ngram]

@@ -103,6 +103,8 @@ def _near(
     near = distance >= 0 if limit is None else (distance >= 0) & (distance < limit)
     rows = np.flatnonzero(near)
     rows = rows[which[codes[rows]]]
+    if not len(rows):
+        return rows, distance[rows]
     # At the threshold itself the operator decides; the masks do not know, where the rule is taken out.
     passes = values.gather(rows).to_frame().select(end.passes(pl.first())).to_series().to_numpy()
     rows = rows[passes == (kind == "kept")]

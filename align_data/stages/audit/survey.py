@@ -6,7 +6,7 @@ Parts are counted alone and their counts added, so that the pass is the same on 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from align_data.common.secrets import mask, mask_command
 from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Ledger, open_current
+from align_data.data.ngrams import Totals
 from align_data.data.thresholds import classes, complete
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule
@@ -150,6 +151,14 @@ def survey(
     listed = extremes.to_list([part.extremes for part in parts])
     rows_to_read = {*sampling.rows_at(spots), *listed.rows}
     pairs_at = sampling.read(dataset, [rule.signal for rule in scan.rules], rows_to_read, engine, progress)
+
+    def over_counts(look_up: Callable[[int], Totals], ranges: range) -> list[Totals]:
+        def look(number: int, tick: Tick) -> Totals:
+            tick(1)
+            return look_up(number)
+
+        return engine.map_parts("audit: n-grams", look, [1] * len(ranges), progress, "ranges")
+
     return Survey(
         audit=audit(dataset, ledger),
         plan=plan,
@@ -159,7 +168,7 @@ def survey(
         curves=_curves(scan, parts, populations),
         samples=sampling.chosen(spots, pairs_at, samples),
         who=_who(scan, parts, populations, numbers),
-        lists=extremes.lists(dataset, ledger, limit, listed, pairs_at),
+        lists=extremes.lists(dataset, ledger, limit, listed, pairs_at, over_counts),
         fetched=image_outcomes.fetch_outcomes([part.statuses for part in parts]) if images else None,
         sizes=dict(sum((part.sizes for part in parts), Counter())),
         runs=list(_runs(dataset)),
