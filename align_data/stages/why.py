@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ from align_data.data.columns import available, by_group
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
-from align_data.data.ngrams import rarest
+from align_data.data.ngrams import Ngram, rarest
 from align_data.data.pairs import normalise
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import times
@@ -83,16 +84,19 @@ def why(
     signals = ordered(available(dataset, pairs, [] if plan is None else plan.signals))
     if text is not None:
         text = normalise(pl.Series([text])).item()
+    query = {name: value for name, value in (("uid", uid), ("url", url), ("alt_text", text)) if value is not None}
+    # Pairs with one text have one answer.
+    rarest_of = cache(lambda text: rarest(dataset, [text])[0])
     explained = []
     for part, group in _where(dataset, uid, url):
-        for row in _rows(dataset, part, group, signals, ledger, _matching(uid, url, text)):
-            background = _background(dataset, part, row, same_text) if row["url"] else _Background([_GONE])
+        for row in _rows(dataset, part, group, signals, ledger, query):
+            background = _background(dataset, part, row, same_text, rarest_of) if row["url"] else _Background([_GONE])
             explained.append(_explain(row, signals, plan, background))
             if len(explained) == limit:
                 return explained
     if not explained:
-        query = f"uid {uid}" if uid else f"URL {url}" if url else f"text {text!r}"
-        raise DatasetError(f"{dataset.store.url} has no pair with the {query}; {_rejected(dataset, url)}")
+        sought = f"uid {uid}" if uid else f"URL {url}" if url else f"text {text!r}"
+        raise DatasetError(f"{dataset.store.url} has no pair with the {sought}; {_rejected(dataset, url)}")
     return explained
 
 
@@ -109,11 +113,10 @@ def _rejected(dataset: Dataset, url: str | None) -> str:
     return f"the {number:,} rejected rows are in {dataset.store.url}/rejected"
 
 
-def _matching(uid: str | None, url: str | None, text: str | None) -> pl.Expr:
-    query = {"uid": uid, "url": url, "alt_text": text}
-    matches = pl.all_horizontal([pl.col(name) == value for name, value in query.items() if value is not None])
+def _matching(query: Mapping[str, str]) -> pl.Expr:
+    matches = pl.all_horizontal([pl.col(name) == value for name, value in query.items()])
     # What was taken down has no text, which is not the empty text.
-    return matches if uid is not None else matches & (pl.col("url") != "")
+    return matches if "uid" in query else matches & (pl.col("url") != "")
 
 
 def _where(dataset: Dataset, uid: str | None, url: str | None) -> Iterator[tuple[int, int]]:
@@ -126,11 +129,14 @@ def _where(dataset: Dataset, uid: str | None, url: str | None) -> Iterator[tuple
 
 
 def _rows(
-    dataset: Dataset, part: int, group: int, signals: Sequence[str], ledger: str | None, matching: pl.Expr
+    dataset: Dataset, part: int, group: int, signals: Sequence[str], ledger: str | None, query: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    piece = (
-        dataset.pairs.piece(part, group, ["uid", "url", "alt_text", "copies"]).with_row_index("_row").filter(matching)
-    )
+    # First what is looked for alone: a text can be in any piece, and hardly one has it.
+    sought = dataset.pairs.piece(part, group, list(query))
+    if not sought.select(pl.all_horizontal(pl.col(name) == value for name, value in query.items()).any()).item():
+        return
+    piece = dataset.pairs.piece(part, group, ["uid", "url", "alt_text", "copies"])
+    piece = piece.with_row_index("_row").filter(_matching(query))
     if not len(piece):
         return
     frames = [piece]
@@ -152,7 +158,9 @@ class _Background:
     others: list[str] = field(default_factory=list)
 
 
-def _background(dataset: Dataset, part: int, row: dict[str, Any], limit: int) -> _Background:
+def _background(
+    dataset: Dataset, part: int, row: dict[str, Any], limit: int, rarest_of: Callable[[str], Ngram | None]
+) -> _Background:
     sentences, place = _image(dataset, part, row["url"])
     picture = (
         None
@@ -160,7 +168,7 @@ def _background(dataset: Dataset, part: int, row: dict[str, Any], limit: int) ->
         else {"tar": mask(dataset.store.path(place.tar)), "offset": place.offset, "size": place.size}
     )
     urls = list(islice(_other_images(dataset, row), limit))
-    return _Background([*_explanations(dataset, row), *sentences, *_nearest(row)], picture, urls)
+    return _Background([*_explanations(row, rarest_of), *sentences, *_nearest(row)], picture, urls)
 
 
 def _other_images(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
@@ -217,7 +225,7 @@ def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any]) -> RuleVerdict:
     return RuleVerdict(rule.name, verdict, f"{rule.signal} is {value}; {request}: {verdict}")
 
 
-def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+def _explanations(row: dict[str, Any], rarest_of: Callable[[str], Ngram | None]) -> Iterator[str]:
     """Yield what is behind the corpus signals."""
     images, texts = row.get("images_per_text"), row.get("texts_per_image")
     if images is not None:
@@ -225,7 +233,7 @@ def _explanations(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     if texts is not None:
         yield f"{texts:,} pairs of the pool have this URL" if texts > 1 else "no other pair has this URL"
     if row.get("rarest_ngram") is not None:
-        (ngram,) = rarest(dataset, [row["alt_text"]])
+        ngram = rarest_of(row["alt_text"])
         if ngram is None:
             yield "the text has no words, so it has no rare n-gram"
         else:
