@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from align_data.common.progress import Silent, ignore
 from align_data.data.layout import Dataset
-from align_data.engines.executor import SCHEMA, Counting, Message, Moving, batches, messages, pack, unpack
+from align_data.engines.executor import SCHEMA, Counting, Message, Moved, Moving, batches, messages, pack, unpack
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
 from align_data.stages.ingest import Parts, ingest
@@ -61,10 +61,19 @@ class ByHand:
     def shuffle(self, shuffle: Any, units: Sequence[Any], progress: Any) -> Any:
         moving = Moving(shuffle, units, self.memory)
         accounts = [moving.account(unit) for unit in range(len(units))]
-        edges = [0, *shuffle.split(accounts), 2**64]
-        sent = [m for unit in range(len(units)) for m in self._twice(lambda unit=unit: moving.send(unit, edges))]
-        inboxes = self._routed(sent, len(edges) - 1)
-        return accounts, [moving.write(part, inbox, edges) for part, inbox in enumerate(inboxes)]
+        starts = shuffle.split(accounts)
+        # Rows that were sent to other parts than the accounts tell are not written.
+        guess = self._chance.choice([[*starts, 2**64 - 1], [2**63 + 1]])
+        assert all(part.misplaced and part.accounts == accounts for part in self._moved(moving, guess, tell=True))
+        moved = self._moved(moving, starts, tell=self._chance.random() < 0.5)
+        assert not any(part.misplaced for part in moved)
+        return accounts, [part.written for part in moved]
+
+    def _moved(self, moving: Moving, starts: Sequence[int], tell: bool) -> list[Moved]:
+        edges = [0, *starts, 2**64]
+        units = range(len(moving.units))
+        sent = [m for unit in units for m in self._twice(lambda unit=unit: moving.send(unit, edges, tell=tell))]
+        return [moving.write(part, inbox, edges) for part, inbox in enumerate(self._routed(sent, len(edges) - 1))]
 
 
 @given(

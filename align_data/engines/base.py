@@ -64,6 +64,9 @@ class Shuffle(Generic[U, A, T]):
     write: Callable[[int, Iterator[pl.DataFrame], Tick], T]
     rows: int | None = None
     """How many rows all units have; None where only reading tells."""
+    foreseen: Sequence[int] | None = None
+    """What `split` will return, as far as that can be told before reading; None where it cannot. An engine that cannot
+    hold the rows until all accounts are known may send them by it, and must see in the end whether it was right."""
 
 
 class Engine(Protocol):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from align_data.common.progress import ignore
 from align_data.engines import local_shuffle
 from align_data.engines.base import Answers, Exchange, Shuffle
-from align_data.engines.exchange import SLICE, Counts, SortedRun, bounds, cut
+from align_data.engines.exchange import SLICE, Counts, Memo, SortedRun, bounds, cut
 from align_data.engines.local_exchange import SpilledRun, expect, sum_range
 from align_data.engines.spill import Batches, Budget, SpilledArray
 from align_data.storage.tables import frame
@@ -109,20 +109,24 @@ class Counting:
         return [(kind, number) for kind, ranges in self.ranges.items() for number in range(ranges)]
 
     def ask(self, part: int) -> Iterator[Message]:
-        """Ask for one part: every run's keys to their ranges, in pieces of bounded size."""
+        """Ask for one part: every run's keys to their ranges, and by way of any range its memo to the part's answer."""
         first_task = dict(zip(self.ranges, accumulate(self.ranges.values(), initial=0), strict=False))
         at = {kind: bounds(number) for kind, number in self.ranges.items()}
         for block_number, block in enumerate(self.exchange.ask(part, ignore, map)):
+            way = (part + block_number) % len(self.tasks)
             for run_number, run in enumerate(block):
+                place = (part, block_number, run_number)
                 # The smallest type that holds them: what is sent is what an exchange costs.
                 counts = run.counts.astype(np.min_scalar_type(int(run.counts.max(initial=0))))
                 cuts = cut(run.keys, at[run.kind])
                 for number, (start, stop) in enumerate(pairwise(cuts)):
-                    for begin in range(start, stop, BLOB // 8):
-                        piece = slice(begin, min(stop, begin + BLOB // 8))
-                        place = (part, block_number, run_number, begin, int(run.memo is not None))
+                    for piece in _pieces(start, stop):
                         to = first_task[run.kind] + number
-                        yield Message(to, place, pack(run.keys[piece]), pack(counts[piece]))
+                        what = _UNANSWERED if run.memo is None else _TOTALS
+                        yield Message(to, (*place, what, piece.start), pack(run.keys[piece]), pack(counts[piece]))
+                for what, memo in enumerate(run.memo or (), _MEMO):
+                    for piece in _pieces(0, max(1, len(memo))):
+                        yield Message(way, (*place, what, piece.start), pack(memo[piece]))
 
     def count(self, task: int, received: Iterable[Message]) -> Iterator[Message]:
         """Sum one range; send its summary to the driver, and the totals to the parts that asked."""
@@ -131,40 +135,64 @@ class Counting:
             budget = Budget(self.memory // 2)
             places, runs = [], []
             for i, message in enumerate(received):
-                run = SortedRun(kind, unpack(message.keys), unpack(message.values), () if message.place[-1] else None)
+                part, *place, what, begin = message.place
+                if what >= _MEMO:
+                    yield Message(part, (*place, what, begin), message.keys)
+                    continue
+                memo = None if what == _UNANSWERED else ()
+                run = SortedRun(kind, unpack(message.keys), unpack(message.values), memo)
                 runs.append(SpilledRun(run, folder / str(i), bounds(1), budget))
-                places.append(message.place)
+                places.append((part, (*place, what, begin)))
             expect(runs)
             summary = self.exchange.keep(kind, number, sum_range(runs, 0, min(SLICE, max(1, self.memory // 128)), map))
             yield Message(self.parts, (task,), pickle.dumps(summary))
-            for (part, *place, _), spilled in zip(places, runs, strict=True):
+            for (part, whole_place), spilled in zip(places, runs, strict=True):
                 if spilled.totals is not None:
-                    yield Message(part, tuple(place), pack(spilled.totals.read()))
+                    yield Message(part, whole_place, pack(spilled.totals.read()))
 
     def answer(self, task: int, received: Iterable[Message]) -> Iterator[Message]:
-        """Answer one part, which asks again for its memos; the task behind the parts passes on what was kept."""
+        """Answer one part; the task behind the parts passes on what was kept."""
         if task == self.parts:
             yield from (Message(0, (1, *message.place), message.keys) for message in received)
             return
         with scratch() as folder:
             budget = Budget(self.memory // 2)
-            totals: dict[tuple[int, ...], list[tuple[int, SpilledArray]]] = {}
-            for i, message in enumerate(received):  # a part is as large as its hottest image: its totals may be too
-                *run, begin = message.place
-                totals.setdefault(tuple(run), []).append(
-                    (begin, SpilledArray(unpack(message.keys), folder / str(i), budget))
-                )
+            # A part is as large as its hottest image: what comes for it may be too.
+            blocks: dict[int, dict[int, dict[int, list[_Piece]]]] = {}
+            for i, message in enumerate(received):
+                block, run, what, begin = message.place
+                piece = begin, SpilledArray(unpack(message.keys), folder / str(i), budget)
+                blocks.setdefault(block, {}).setdefault(run, {}).setdefault(what, []).append(piece)
 
             def answers() -> Iterator[Answers]:
-                for number, block in enumerate(self.exchange.ask(task, ignore, map)):
-                    memos = [(i, run.memo) for i, run in enumerate(block) if run.memo is not None]
-                    yield tuple((memo, _joined(totals.pop((number, i), []))) for i, memo in memos)
+                for block in sorted(blocks):
+                    runs = blocks.pop(block)
+                    yield tuple(_answered(runs.pop(run)) for run in sorted(runs))
 
             yield Message(0, (0, task), pickle.dumps(self.exchange.answer(task, answers(), ignore)))
 
 
-def _joined(pieces: list[tuple[int, SpilledArray]]) -> Counts:
-    """Join the pieces of a run's totals in order, and free them."""
+_UNANSWERED, _TOTALS, _MEMO = range(3)
+"""What a message of an exchange holds: keys that need no answer, keys that do or their totals, the first memo or,
+counting on, a later one."""
+_Piece = tuple[int, SpilledArray]
+"""Where a piece of an array begins, and the piece."""
+
+
+def _pieces(start: int, stop: int) -> Iterator[slice]:
+    """Cut a stretch of numbers into pieces that a message may hold."""
+    for begin in range(start, stop, BLOB // 8):
+        yield slice(begin, min(stop, begin + BLOB // 8))
+
+
+def _answered(pieces: dict[int, list[_Piece]]) -> tuple[Memo, Counts]:
+    """Return a run's memo and its totals, of which there are none where it has no keys."""
+    totals = _joined(pieces.pop(_TOTALS, []))
+    return tuple(_joined(pieces[what]) for what in sorted(pieces)), totals
+
+
+def _joined(pieces: list[_Piece]) -> NDArray[Any]:
+    """Join the pieces of an array in order, and free them."""
     pieces.sort(key=lambda piece: piece[0])
     whole = np.concatenate([array.read() for _, array in pieces] or [np.empty(0, np.int64)])
     for _, array in pieces:
@@ -182,23 +210,24 @@ class Moving:
 
     def account(self, task: int) -> Any:
         """Read one unit for its account alone."""
-        rows = self.shuffle.prepare(self.units[task], ignore)
-        try:
-            while True:
-                next(rows)
-        except StopIteration as end:
-            return end.value
+        accounts: list[Any] = []
+        for _ in _returning(self.shuffle.prepare(self.units[task], ignore), accounts):
+            pass
+        return accounts[0]
 
-    def send(self, task: int, edges: Sequence[int]) -> Iterator[Message]:
-        """Read one unit again and send its rows to their parts, sorted and merged in runs."""
+    def send(self, task: int, edges: Sequence[int], *, tell: bool = False) -> Iterator[Message]:
+        """Read one unit and send its rows to their parts, sorted and merged in runs; with `tell` its account to all."""
         starts = np.array(edges[1:-1], dtype=np.uint64)
-        for rows in self._runs(self.shuffle.prepare(self.units[task], ignore)):
+        accounts: list[Any] = []
+        for rows in self._runs(_returning(self.shuffle.prepare(self.units[task], ignore), accounts)):
             run = self.shuffle.merge(rows)
             cuts = [0, *np.searchsorted(run["url_key"].to_numpy(), starts).tolist(), len(run)]
             rows_of_a_blob = max(1, len(run) * BLOB // max(1, int(run.estimated_size())))
             for part, (start, stop) in enumerate(pairwise(cuts)):
                 for begin in range(start, stop, rows_of_a_blob):
                     yield Message(part, (task,), _to_bytes(run[begin : min(stop, begin + rows_of_a_blob)]))
+        for part in range(len(edges) - 1) if tell else ():
+            yield Message(part, (task, _ACCOUNT), pickle.dumps(accounts[0]))
 
     def _runs(self, rows: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         limit = min(RUN, self.memory // 8)
@@ -213,20 +242,46 @@ class Moving:
         if waiting:
             yield pl.concat(waiting)
 
-    def write(self, part: int, sent: Iterable[Message], edges: Sequence[int]) -> Any:
-        """Write one part of all that was sent to it."""
+    def write(self, part: int, sent: Iterable[Message], edges: Sequence[int]) -> Moved:
+        """Write one part of all that was sent to it, unless accounts that came with it say that parts are others."""
         with scratch() as folder:
             spilled = Batches(folder / "rows.arrow", Budget(self.memory // 2))
+            told: dict[int, Any] = {}
 
             def rows() -> Generator[pl.DataFrame, None, None]:
                 for message in sent:
-                    yield _from_bytes(message.keys)
+                    if message.place[1:] == (_ACCOUNT,):
+                        told[message.place[0]] = pickle.loads(message.keys)  # noqa: S301 - made by our own tasks
+                    else:
+                        yield _from_bytes(message.keys)
 
             local_shuffle.hold(rows(), self.shuffle.merge, spilled, min(RUN, self.memory // 8))
             spilled.close()
+            accounts = [told[unit] for unit in sorted(told)]
+            if accounts and [*self.shuffle.split(accounts)] != [*edges[1:-1]]:
+                return Moved(accounts, misplaced=True)
             limit = min(local_shuffle.WINDOW, self.memory // 4)
             frames = local_shuffle.windows([spilled], self.shuffle.merge, edges[part], edges[part + 1], limit)
-            return self.shuffle.write(part, frames, ignore)
+            return Moved(accounts, self.shuffle.write(part, frames, ignore))
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of a part."""
+
+    accounts: Sequence[Any]
+    """Of all units, if they were told."""
+    written: Any = None
+    misplaced: bool = False
+    """Whether the rows were sent by edges that the accounts do not bear out, so that nothing was written."""
+
+
+_ACCOUNT = 1
+
+
+def _returning(frames: Generator[pl.DataFrame, None, Any], returned: list[Any]) -> Iterator[pl.DataFrame]:
+    """Yield frames, and append what their generator returns."""
+    returned.append((yield from frames))
 
 
 def _to_bytes(rows: pl.DataFrame) -> bytes:

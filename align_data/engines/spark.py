@@ -26,7 +26,7 @@ from align_data.common.errors import AlignDataError, EngineError, arrived, depar
 from align_data.common.progress import Progress, Tick, ignore
 from align_data.common.secrets import secret
 from align_data.engines.base import A, Exchange, K, Shuffle, T, U
-from align_data.engines.executor import Counting, Message, Moving, batches, messages
+from align_data.engines.executor import Counting, Message, Moved, Moving, batches, messages
 from align_data.engines.java import in_a_file, java_home
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ _COLUMNS = "to int, place array<bigint>, keys binary, values binary"
 _POLL = 0.5
 """Seconds between two looks at how many tasks are done."""
 
+_TOLD = 100_000
+"""Accounts that are told to parts at most: of each unit to each part."""
+
 SETTINGS = {
     "spark.sql.adaptive.enabled": "false",  # a partition is a part: none may be joined with another
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
@@ -46,6 +49,8 @@ SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.ui.enabled": "false",
     "spark.log.level": "WARN",
+    # A JVM that moves bytes for a minute spends more on compiling twice than it wins; a user's extraJavaOptions win.
+    "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1",
     # One task, one core: what is parallel are the tasks.
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
@@ -118,26 +123,36 @@ class SparkEngine:
         return summaries, [results[0, part] for part in range(len(rows))]
 
     def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
-        """Run a shuffle: read for the accounts, which say what the parts are; read again and send."""
+        """Run a shuffle: send rows to the parts that are foreseen, or that a first reading, for the accounts, tells."""
         moving = Moving(shuffle, list(units), self.memory)
+        if shuffle.foreseen is not None and 0 < len(units) * (len(shuffle.foreseen) + 1) <= _TOLD:
+            moved = self._moved(moving, [0, *shuffle.foreseen, 2**64], progress, tell=True)
+            accounts = list(moved[0].accounts)
+            if not any(part.misplaced for part in moved):
+                return accounts, [part.written for part in moved]
+        else:
 
-        def account(unit: int, _: Iterator[Message]) -> Iterator[Message]:
-            yield Message(0, (0, unit), pickle.dumps(moving.account(unit)))
+            def account(unit: int, _: Iterator[Message]) -> Iterator[Message]:
+                yield Message(0, (0, unit), pickle.dumps(moving.account(unit)))
 
-        read = self._collect("ingest: account", self._tasks(len(units), account), len(units), progress)
-        accounts = [read[0, unit] for unit in range(len(units))]
-        edges = [0, *shuffle.split(accounts), 2**64]
-        parts = len(edges) - 1
+            read = self._collect("ingest: account", self._tasks(len(units), account), len(units), progress)
+            accounts = [read[0, unit] for unit in range(len(units))]
+        moved = self._moved(moving, [0, *shuffle.split(accounts), 2**64], progress)
+        return accounts, [part.written for part in moved]
+
+    def _moved(self, moving: Moving, edges: Sequence[int], progress: Progress, *, tell: bool = False) -> list[Moved]:
+        """Send all rows to their parts, and write these."""
+        units, parts = len(moving.units), len(edges) - 1
 
         def send(unit: int, _: Iterator[Message]) -> Iterable[Message]:
-            return moving.send(unit, edges)
+            return moving.send(unit, edges, tell=tell)
 
         def write(part: int, sent: Iterator[Message]) -> Iterator[Message]:
             yield Message(0, (0, part), pickle.dumps(moving.write(part, sent, edges)))
 
-        sent = self._tasks(len(units), send)
-        written = self._collect("ingest: write", self._sent(sent, parts, write), len(units) + parts, progress)
-        return accounts, [written[0, part] for part in range(parts)]
+        sent = self._tasks(units, send)
+        moved = self._collect("ingest: write", self._sent(sent, parts, write), units + parts, progress)
+        return [moved[0, part] for part in range(parts)]
 
     def _tasks(self, number: int, step: Step) -> DataFrame:
         """Run a step in `number` tasks whose only input is their number."""

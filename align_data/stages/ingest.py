@@ -28,6 +28,8 @@ PART_ROWS = 500_000
 PART_BYTES = 256 * 2**20
 HASHED = 4 * 2**30
 """Bytes of lists on this machine that are hashed whole."""
+_ACCEPTED = 0.97
+"""Of a usual list's rows, those that are accepted."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def ingest(
         split=lambda accounts: _split(accounts, parts),
         write=lambda part, frames, tick: _write(dataset.pairs, part, frames, tick),
         rows=_rows(todo),
+        foreseen=_foreseen(_rows(todo), parts),
     )
     accounts, written = engine.shuffle(shuffle, range(len(todo)), progress)
     account = _account(accounts, written)
@@ -287,7 +290,18 @@ def _joined(waiting: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFr
 def _split(accounts: Sequence[_UnitAccount], parts: Parts) -> list[int]:
     """Return the URL keys at which the parts begin, after the first: equal ranges, as many as the size asks for."""
     rows, size = sum(a.accepted for a in accounts), sum(a.bytes for a in accounts)
-    number = max(1, -(-rows // parts.rows), -(-size // parts.bytes))
+    return _edges(max(1, -(-rows // parts.rows), -(-size // parts.bytes)))
+
+
+def _foreseen(rows: int | None, parts: Parts) -> list[int] | None:
+    """Return what _split will, if texts are of usual length and few rows are rejected; None where a few change it."""
+    if rows is None:
+        return None
+    most, least = max(1, -(-rows // parts.rows)), max(1, -(-int(rows * _ACCEPTED) // parts.rows))
+    return _edges(most) if most == least else None
+
+
+def _edges(number: int) -> list[int]:
     return [(i << 64) // number for i in range(1, number)]
 
 
