@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from conftest import EVERY_RULE, HOSTILE, SPARK, tree, write_list
+from conftest import EVERY_RULE, HOSTILE, SCHEMA, SPARK, tree, write_list
 
-from align_data.common.progress import Silent
+from align_data.common.progress import Silent, Tick, ignore
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
@@ -76,6 +78,46 @@ def test_hostile_texts_in_many_small_parts_give_the_same_files(tmp_path: Path, s
     assert ours.rows == 4_400
     assert min(ours.merged, ours.rejected) > 100
     assert tree(tmp_path / "spark", *TABLES) == tree(tmp_path / "local", *TABLES)
+
+
+class Titles(Silent):
+    """Remembers the steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    @contextmanager
+    def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:
+        self.steps.append(title)
+        yield ignore
+
+
+@pytest.mark.parametrize(
+    ("unusable", "steps"),
+    [
+        (0, ["ingest: write"]),  # 5 parts, foreseen from the 1,000 rows of the lists
+        (500, ["ingest: write", "ingest: write"]),  # 5 were foreseen, and the accounts say 3
+        (None, ["ingest: account", "ingest: write"]),  # a list that does not say how many rows it has
+    ],
+)
+def test_lists_are_read_once_where_the_parts_are_as_foreseen(
+    tmp_path: Path, spark: SparkEngine, unusable: int | None, steps: list[str]
+) -> None:
+    found = [
+        {"url": f"http://a.example/{n}" if n >= (unusable or 0) else "none", "alt_text": f"text {n}"}
+        for n in range(1_000)
+    ]
+    inputs = write_list(tmp_path / "lists", [{**dict.fromkeys(SCHEMA), **row} for row in found], files=2)
+    if unusable is None:
+        inputs = [str(tmp_path / "list.csv")]
+        pl.DataFrame(found).write_csv(inputs[0])
+    titles, accounts = Titles(), []
+    for name, engine, progress in (("local", LocalEngine(tmp_path / "work"), Silent()), ("spark", spark, titles)):
+        accounts.append(ingest(inputs, Dataset(Store(tmp_path / name)), engine, progress, parts=Parts(rows=200)))
+    assert titles.steps == steps
+    assert accounts[0] == accounts[1]
+    assert accounts[0].pairs == 1_000 - (unusable or 0)
+    assert tree(tmp_path / "spark", "pairs", "rejected") == tree(tmp_path / "local", "pairs", "rejected")
 
 
 def test_either_engine_goes_on_with_the_others_dataset(tmp_path: Path, spark: SparkEngine) -> None:
