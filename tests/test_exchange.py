@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from align_data.engines.exchange import bounds, count, cut, merge, place
+from align_data.stages.measure.counting import classes_of
 
 extremes = st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1])
 keys = st.lists(st.integers(-5, 5) | extremes | st.integers(-(2**63), 2**63 - 1), max_size=60)
@@ -68,3 +69,10 @@ def test_ranges_cut_all_keys_in_order(found: list[int], ranges: int) -> None:
     for number, (i, j) in enumerate(pairwise(cuts)):
         for key in distinct[i:j].tolist():
             assert min(ranges - 1, (key + 2**63) // (2**64 // ranges)) == number
+
+
+@given(st.lists(st.integers(1, 3) | st.integers(4_090, 4_100) | st.integers(1, 2**62), max_size=40))
+def test_counts_of_counts(found: list[int]) -> None:
+    classes = list(classes_of(array(found)))
+    assert len(classes) == len(dict(classes))
+    assert dict(classes) == Counter(found)

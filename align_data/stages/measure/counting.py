@@ -200,6 +200,18 @@ Kept = tuple[PartInfo, Classes] | None
 """A range of a counts table, with its counts of counts; None for a kind that has no table."""
 
 
+def classes_of(counts: Counts) -> Iterator[tuple[int, int]]:
+    """Yield how many keys have each count: the many small ones without sorting."""
+    frequencies = np.bincount(np.minimum(counts, _SMALL))
+    large, times = np.unique(counts[counts >= _SMALL], return_counts=True)
+    small = np.flatnonzero(frequencies[:_SMALL])
+    yield from zip(small.tolist(), frequencies[small].tolist(), strict=True)
+    yield from zip(large.tolist(), times.tolist(), strict=True)
+
+
+_SMALL = 4096
+
+
 def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, Counts]]) -> Kept:
     """Write one range of a counts table."""
     if kind == "rows":  # what its totals say of the pool, nobody asks
@@ -212,8 +224,7 @@ def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, 
         for keys, counts in totals:
             if not counts.all():  # the empty text, where only tombstones have it
                 keys, counts = keys[counts > 0], counts[counts > 0]  # noqa: PLW2901
-            values, frequencies = np.unique(counts, return_counts=True)
-            for value, times in zip(values.tolist(), frequencies.tolist(), strict=True):
+            for value, times in classes_of(counts):
                 classes[value] = classes.get(value, 0) + times
             yield pl.DataFrame({"key": keys, "count": counts})
 
