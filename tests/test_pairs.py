@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import oracle
 import polars as pl
+import pytest
 from conftest import SCHEMA, Built, rows, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align_data.common import flat_texts
 from align_data.common.sorting import argsort
 from align_data.data.pairs import clean, keyed, merge, normalise, pieces
 from align_data.stages.ingest import Parts
@@ -59,9 +61,13 @@ def test_merging_some_first_changes_nothing(found: list[dict[str, Any]], data: s
     assert merge(some).equals(merge(pairs))
 
 
-def test_every_character_up_to_u_3100_is_normalised_as_the_oracle_does_wherever_it_stands() -> None:
+@pytest.mark.parametrize(("block", "step"), [(3, 50), (2**16, 1)])
+def test_every_character_up_to_u_3100_is_normalised_as_the_oracle_does_wherever_it_stands(
+    block: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flat_texts, "BLOCK", block)
     characters = [chr(point) for point in [*range(0x3100), 0xFEFF, 0xFF21, 0x1F600, 0x2F800]]
-    texts = [form.format(c) for c in characters for form in ("{}", "a{}b", "{}b", "a{}", "a {} b", "\xe9{}e\u0301")]
+    texts = [form.format(c) for c in characters[::step] for form in ("{}", "a{}b", "{}b", "a{}", "a {} b", "\xe9{}e\u0301")]
     texts += ["", " ", "  ", "a ", " b", "a  b", "a b"]
     expected = [oracle.normalise(text) for text in texts]
     # One by one too: what stands in other rows must not decide.

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.common.flat_texts import Rows, flat_bytes, rows_with
+from align_data.common.flat_texts import Bytes, Rows, flat_bytes, odd_bytes, rows_with
 from align_data.common.hashing import Hashes, uid, xxh3
 from align_data.common.sorting import argsort
 from align_data.sources.lists.batches import COLUMNS, MAX_BYTES
@@ -17,6 +17,7 @@ from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, recut
 DECLARED = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")
 """What the input says beside URL and text; of equal pairs the smallest tuple of these is kept, nulls last."""
 
+_BLANK = np.uint8(0x20)
 _CONTROL = r"[\x00-\x1f\x7f]"
 # White space is what Python's str.isspace says: Unicode's, and the four separators of ASCII.
 _CONTROL_NOT_SPACE = r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"
@@ -50,23 +51,33 @@ def _odd_texts(texts: pl.Series) -> Rows:
     with single spaces inside.
     """
     content, ends = flat_bytes(texts)
-    shifted = content - np.uint8(0x20)
-    odd = shifted >= 0xAC  # below a space, or a first byte of U+0300 and more
-    odd |= shifted == 0x7F - 0x20
-    odd |= shifted == 0xC2 - 0x20  # U+0080 to U+00BF
-    space = content == 0x20
-    odd[1:] |= space[1:] & space[:-1]
-    edges = np.concatenate([ends[:-1], ends[1:] - 1])[np.tile(ends[:-1] < ends[1:], 2)]
-    odd[edges] |= space[edges]
+    odd = odd_bytes(content, _is_odd_in_text)
+    filled = ends[:-1] < ends[1:]
+    for edges in (ends[:-1][filled], ends[1:][filled] - 1):
+        odd[edges[content[edges] == _BLANK]] = True
     return rows_with(odd, ends)
+
+
+def _is_odd_in_text(content: Bytes) -> NDArray[np.bool_]:
+    above = content - _BLANK
+    odd = above >= 0xCC - _BLANK  # a first byte of U+0300 and more, or below a blank
+    odd |= above == 0x7F - _BLANK
+    odd |= above == 0xC2 - _BLANK  # of U+0080 to U+00BF
+    blank = above == 0
+    odd[1:] |= blank[1:] & blank[:-1]
+    return odd
 
 
 def _odd_urls(urls: pl.Series) -> Rows:
     """Return the rows of URLs that hold anything but visible ASCII, or an @."""
     content, ends = flat_bytes(urls)
+    return rows_with(odd_bytes(content, _is_odd_in_url), ends)
+
+
+def _is_odd_in_url(content: Bytes) -> NDArray[np.bool_]:
     odd = content - np.uint8(0x21) >= 0x7F - 0x21
     odd |= content == ord("@")
-    return rows_with(odd, ends)
+    return odd
 
 
 def clean(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
