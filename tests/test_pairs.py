@@ -67,7 +67,9 @@ def test_every_character_up_to_u_3100_is_normalised_as_the_oracle_does_wherever_
 ) -> None:
     monkeypatch.setattr(flat_texts, "BLOCK", block)
     characters = [chr(point) for point in [*range(0x3100), 0xFEFF, 0xFF21, 0x1F600, 0x2F800]]
-    texts = [form.format(c) for c in characters[::step] for form in ("{}", "a{}b", "{}b", "a{}", "a {} b", "\xe9{}e\u0301")]
+    texts = [
+        form.format(c) for c in characters[::step] for form in ("{}", "a{}b", "{}b", "a{}", "a {} b", "\xe9{}e\u0301")
+    ]
     texts += ["", " ", "  ", "a ", " b", "a  b", "a b"]
     expected = [oracle.normalise(text) for text in texts]
     # One by one too: what stands in other rows must not decide.
