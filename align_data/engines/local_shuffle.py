@@ -114,4 +114,4 @@ def _halve(slices: list[Slice]) -> tuple[list[Slice], list[Slice]] | None:
 
 
 def _keys(batch: pa.RecordBatch, column: str) -> Hashes:
-    return batch.column(column).to_numpy()  # type: ignore[no-any-return]
+    return pl.Series(batch.column(column)).to_numpy()

@@ -83,9 +83,9 @@ def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
         keep = np.ones(len(rows), dtype=bool)
         keep[list(rejected)] = False
         rows = rows[keep]
-        columns = {name: column.filter(pa.array(keep)) for name, column in columns.items()}
+        columns = {name: column.filter(pl.Series(keep).to_arrow()) for name, column in columns.items()}
     plain = {n: _text(c) if COLUMNS[n] == pl.String or is_text(c.type) else c for n, c in columns.items()}
-    frame = pl.from_arrow(pa.table({"row": rows, **plain}))
+    frame = pl.from_arrow(pa.table({"row": pl.Series(rows).to_arrow(), **plain}))
     assert isinstance(frame, pl.DataFrame)
     declared = [name for name in columns if COLUMNS[name] == pl.String and name not in NEEDED]
     return frame.with_columns(
@@ -152,7 +152,7 @@ def _emptied(column: pa.Array, places: list[int]) -> pa.Array:
     mask = np.zeros(len(column), dtype=bool)
     mask[places] = True
     column = column.cast(pa.large_binary())
-    return pc.if_else(pa.array(mask), pa.scalar(None, column.type), column)
+    return pc.if_else(pl.Series(mask).to_arrow(), pa.scalar(None, column.type), column)
 
 
 def valid_utf8(raw: bytes) -> bool:
