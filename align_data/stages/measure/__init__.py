@@ -36,7 +36,7 @@ class MeasureReport:
 
     measured: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
-    """MeasureReport already, from the same pairs and by the same definitions."""
+    """Measured already, from the same pairs and by the same definitions."""
     missing: dict[str, str] = field(default_factory=dict)
     """Cannot be measured here, and what they need."""
 
