@@ -91,7 +91,7 @@ lint: $(VENV)/.installed-check  ## ruff and the floors of the architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/.installed-check  ## mypy, strict
+types: $(VENV)/.installed-test $(VENV)/.installed-check  ## mypy, strict, over what needs every extra
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-bench  ## the main job against hand-written DuckDB SQL; BENCH_PAIRS=1000000 for a quick look
