@@ -16,8 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from align_data.common.errors import InputError
-from align_data.fetching.client import opt_out, wait_asked
+from align_data.fetching.client import wait_asked
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver
+from align_data.fetching.opt_outs import robots_tag
 from align_data.fetching.outcome import STATUSES, Outcome
 from align_data.fetching.target import target
 from align_data.fetching.worker import row
@@ -358,14 +359,14 @@ def test_a_name_is_judged_at_each_look_up(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_opt_out(headers: list[str], found: str | None) -> None:
-    assert opt_out(headers) == found
+    assert robots_tag(headers) == found
 
 
 @given(st.lists(st.text() | st.text("noaidexmg:,- *;", max_size=30), max_size=4))
 def test_opt_out_takes_whatever_comes(headers: list[str]) -> None:
-    found = opt_out(headers)
+    found = robots_tag(headers)
     assert found is None or any(found in header.lower() for header in headers)
-    assert opt_out([*headers, "noai"]) is not None
+    assert robots_tag([*headers, "noai"]) is not None
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,11 @@ policy_options = together(
         help="Never connect to addresses in this network, even if public or allowed.",
     ),
     click.option("--contact", metavar="TEXT", help="Contact address to send to every server with each request."),
-    click.option("--ignore-opt-out", is_flag=True, help="Also store images whose X-Robots-Tag opts out of such use."),
+    click.option(
+        "--ignore-opt-out",
+        is_flag=True,
+        help="Also store images whose server opts out of such use (X-Robots-Tag, Content-Usage, tdm-reservation).",
+    ),
     click.option(
         "--proxy",
         metavar="URL",

@@ -30,17 +30,13 @@ from align_data.common.errors import AlignDataError
 from align_data.fetching.connection import Connector
 from align_data.fetching.connection_slots import Free
 from align_data.fetching.guard import Guard, RefusedAddressError, Resolver, Socket, plain
+from align_data.fetching.opt_outs import opt_out
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.response_body import ResponseBody
 from align_data.fetching.target import LONGEST, origin, resolved, target
 
 MAX_BYTES = 20 * 2**20
 DEADLINE = 30.0
-OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-"""Directives that ask not to be used so; 'none' is short for 'noindex, nofollow'."""
-_WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
-_AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
-_FOR_US = frozenset({"*", "robots", "align-data"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PAUSE = 5.0
 """Seconds for which a host that is busy is left alone where it does not say how long."""
@@ -198,9 +194,9 @@ class Visit:
             return Outcome("connect", "the proxy refuses this user (407)")
         if not succeeds(response.status, headers.get("Content-Length"), headers.get("Content-Range")):
             return _no_success(url, response)
-        directive = None if self._policy.ignore_opt_out else opt_out(headers.getall("X-Robots-Tag", []))
-        if directive is not None:
-            return Outcome("opted_out", f"X-Robots-Tag: {directive}")
+        said = None if self._policy.ignore_opt_out else opt_out(lambda name: headers.getall(name, []))
+        if said is not None:
+            return Outcome("opted_out", said)
         announced = headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > max_bytes:
             return Outcome("too_large", f"{int(announced):,} bytes announced")
@@ -333,20 +329,6 @@ def _failure(error: Exception) -> Outcome:
     if status is None:
         return Outcome("bad_response", f"unforeseen, {type(error).__name__}: {message}", retry=True)
     return Outcome(status, message)
-
-
-def opt_out(values: list[str]) -> str | None:
-    """Return the directive of X-Robots-Tag headers that asks not to be used, for everyone or for us; None without."""
-    for value in values:
-        for_us = True
-        for word in value.lower().split(","):
-            name, colon, directive = (word_part.strip() for word_part in word.partition(":"))
-            if colon and name not in _WITH_VALUES | OPT_OUTS and _AGENT.fullmatch(name):
-                # 'googlebot: noindex, nofollow' speaks to that one until another is named.
-                for_us, name = name.partition("/")[0] in _FOR_US, directive
-            if for_us and name in OPT_OUTS:
-                return name
-    return None
 
 
 def wait_asked(value: str | None) -> float:

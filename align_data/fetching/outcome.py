@@ -24,7 +24,8 @@ STATUSES: Mapping[str, str] = {
     "truncated": "the body ended before its announced end",
     "not_an_image": "the body does not begin like any image format that is known here",
     "taken_down": "these bytes were taken down by their SHA-256; they are not stored again",
-    "opted_out": "X-Robots-Tag says noai, noimageai, noindex, noimageindex or none",
+    "opted_out": "its server asks not to use it so: X-Robots-Tag (noai, noimageai, noindex, noimageindex, none), "
+    "Content-Usage (train-ai=n, also in robots.txt) or tdm-reservation (1)",
 }
 """Every status of the table `images`, and what it means."""
 

@@ -14,7 +14,10 @@ from align_data.fetching.chunked_body import ChunkedBody
 MAX_HEAD = 2**18
 """Bytes of a head, as browsers have it."""
 READ = frozenset(
-    {b"connection", b"content-range", b"location", b"proxy-authenticate", b"retry-after", b"upgrade", b"x-robots-tag"}
+    {
+        *(b"connection", b"content-range", b"location", b"proxy-authenticate", b"retry-after", b"upgrade"),
+        *(b"content-usage", b"tdm-policy", b"tdm-reservation", b"x-robots-tag"),
+    }
 )
 """The headers that are handed on, beside those that say how the body comes."""
 _END = re.compile(rb"\n\r?\n")

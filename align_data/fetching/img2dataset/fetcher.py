@@ -24,11 +24,12 @@ import polars as pl
 from align_data.common.errors import EngineError
 from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of
-from align_data.fetching.client import OPT_OUTS, Policy
+from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.img2dataset_messages import judged, outcome
+from align_data.fetching.opt_outs import DIRECTIVES
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.worker import ChunkTask, FetchSettings, Row, make_room, send_rows, store
 from align_data.sources import img2dataset as shards
@@ -106,7 +107,7 @@ def download(policy: Policy, limits: Limits, lists: Path, out: Path, rows: int) 
         enable_wandb=False,
         timeout=math.ceil(policy.deadline),
         user_agent_token="align-data",  # noqa: S106 - what a robots directive calls us
-        disallowed_header_directives=[] if policy.ignore_opt_out else sorted(OPT_OUTS),
+        disallowed_header_directives=[] if policy.ignore_opt_out else sorted(DIRECTIVES),
     )
 
 

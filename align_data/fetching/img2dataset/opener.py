@@ -19,9 +19,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from align_data.fetching.chunked_body import NoChunkError
-from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, opt_out, succeeds
+from align_data.fetching.client import MOST_REDIRECTS, REDIRECTS, Policy, succeeds
 from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset_messages import ours
+from align_data.fetching.opt_outs import opt_out
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.response_body import ResponseBody
 from align_data.fetching.response_head import Head, NoHeadError
@@ -281,9 +282,9 @@ class _Judge(urllib.request.BaseHandler):
     def _wrong(self, code: int, reason: str, headers: http.client.HTTPMessage) -> Outcome | None:
         if not succeeds(code, headers.get("Content-Length"), headers.get("Content-Range")):
             return _no_success(code, reason, headers)
-        directive = None if self._policy.ignore_opt_out else opt_out(headers.get_all("X-Robots-Tag", []))
-        if directive is not None:
-            return Outcome("opted_out", f"X-Robots-Tag: {directive}")
+        said = None if self._policy.ignore_opt_out else opt_out(lambda name: headers.get_all(name, []))
+        if said is not None:
+            return Outcome("opted_out", said)
         announced = int(headers.get("Content-Length", "0"))
         return None if announced <= self._policy.max_bytes else _announced(announced)
 
