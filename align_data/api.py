@@ -86,7 +86,7 @@ class Opened:
         """Return every pair with its verdicts, lazily: what is not asked for is not read.
 
         The columns are uid, url, alt_text, all measured signals, the masks `failed` and `unknown` (a rule's bit is its
-        place in the recipe; a negative `failed` says that the pair was taken down), a column `fails.RULE` for each rule
+        place in the recipe; a negative `failed` says that the pair was taken down), a column `fails_RULE` for each rule
         that was not taken out (true, false, or null for unknown), and `outcome`: kept, dropped or pending.
         """
         plan = open_current(self.dataset, ledger).plan
@@ -97,7 +97,7 @@ class Opened:
         frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
         failed, unknown = pl.col("failed"), pl.col("unknown")
         rules = [
-            pl.when(unknown & rule.bit == 0).then(failed & rule.bit != 0).alias(f"fails.{rule.name}")
+            pl.when(unknown & rule.bit == 0).then(failed & rule.bit != 0).alias(f"fails_{rule.name}")
             for rule in plan.in_force
         ]
         undecided = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))

@@ -95,7 +95,7 @@ rules:
   - {signal: aspect, lt: 3}
   - {signal: script, in: [Latin, Han]}
   - {signal: n_chars, ge: 3}
-  - {signal: n_words.whitespace, ge: 1}
+  - {signal: n_words_whitespace, ge: 1}
   - {signal: nsfw, lt: 0.5}
 """
 

@@ -356,7 +356,7 @@ def signals(pairs: Sequence[Row], scripts: Sequence[str]) -> list[Row]:
             "aspect": aspect(pair["declared_width"], pair["declared_height"]),
             "script": script(pair["alt_text"], scripts),
             "n_chars": n_chars(pair["alt_text"]),
-            "n_words.whitespace": n_words_whitespace(pair["alt_text"]),
+            "n_words_whitespace": n_words_whitespace(pair["alt_text"]),
             "nsfw": None,
         }
         for pair, images, appearances, texts in corpus

@@ -42,7 +42,7 @@ from align_data.storage.tables import digest
 NONE = 2**63 - 1
 """What rarest_ngram is of a text without words."""
 MEASURED = ["n_words", "images_per_text", "texts_per_image", "rarest_ngram", "min_side", "aspect", "script", "n_chars"]
-MEASURED += ["n_words.whitespace", "host", "rows_per_text"]
+MEASURED += ["n_words_whitespace", "host", "rows_per_text"]
 DIMENSIONS = ["language", "script", "host", "text length", "image size", "format"]
 
 
@@ -421,7 +421,7 @@ def recipe_of(name: str, rules: Sequence[Mapping[str, Any]]) -> Recipe:
     return Recipe.model_validate({"name": name, "rules": [{"name": f"r{i}", **rule} for i, rule in enumerate(rules)]})
 
 
-INTEGERS = ["n_words", "n_chars", "images_per_text", "texts_per_image", "rarest_ngram", "n_words.whitespace"]
+INTEGERS = ["n_words", "n_chars", "images_per_text", "texts_per_image", "rarest_ngram", "n_words_whitespace"]
 INTEGERS += ["rows_per_text"]
 small = st.integers(-1, 6) | st.integers(-2, 12).map(lambda n: n / 2)
 sides = st.sampled_from([0, 1, 199.5, 200, 200.0, 201, 200.5, 600, 601])

@@ -205,7 +205,7 @@ def test_recipes_and_signals(tmp_path: Path) -> None:
     assert [recipe["name"] for recipe in answer("recipes")] == ["align", "coyo", "datacomp-basic"]
     assert answer("recipes", "align")["rules"][0]["between"] == [3, 20]
     assert "100,000,000 most frequent" in " ".join(call("recipes", "align").stdout.split())
-    assert [signal["name"] for signal in answer("signals")] == [*SIGNALS, "similarity.NAME"]
+    assert [signal["name"] for signal in answer("signals")] == [*SIGNALS, "similarity_NAME"]
     assert answer("signals", "aspect")["unit"] == "ratio"
     assert "Number of pairs in the raw pool" in call("signals", "images_per_text").stdout
     (tmp_path / "mine.yaml").write_text(RECIPE)

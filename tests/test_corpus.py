@@ -181,7 +181,7 @@ def test_nothing_is_measured_twice_and_stale_signals_are_measured_again(
 
     more = measure(dataset, engine, Silent(), ["host", "n_words"])
     assert (more.measured, more.before) == (["host"], ["n_words"])
-    assert set(built.table("measured/text").columns) == {"n_words", "n_words.whitespace", "n_chars", "script", "host"}
+    assert set(built.table("measured/text").columns) == {"n_words", "n_words_whitespace", "n_chars", "script", "host"}
 
     # A definition that has changed: the group's column is stale, the others stay.
     monkeypatch.setitem(SIGNALS, "n_chars", dataclasses.replace(SIGNALS["n_chars"], version=2))

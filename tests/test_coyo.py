@@ -38,7 +38,7 @@ def fails(job: Callable[..., Built], recipe: str, found: Sequence[dict[str, Any]
 @pytest.mark.parametrize(
     ("rule", "passing", "failing"),
     [
-        ("n_words.whitespace", [3, 256], [2, 257]),
+        ("n_words_whitespace", [3, 256], [2, 257]),
         ("n_chars", [6, 1000], [5, 1001]),
         ("rows_per_text", [1, 10], [11]),
         ("language", ["en"], ["de", "und"]),
@@ -105,19 +105,19 @@ def test_a_text_in_eleven_rows_of_one_url_is_too_frequent_for_coyo_and_not_for_a
 
 def test_a_texts_length_in_words_and_characters(job: Callable[..., Built]) -> None:
     planted = {
-        "a photo": {"n_words.whitespace"},
-        "a, b": {"n_words.whitespace", "n_chars"},
+        "a photo": {"n_words_whitespace"},
+        "a, b": {"n_words_whitespace", "n_chars"},
         "a b c": {"n_chars"},
         "a b cd": set(),
         "a b  \n c": {"n_chars"},  # counted when white space is collapsed
         " ".join(["dog"] * 250 + ["a"] * 6): {"n_chars"},
         " ".join(["dog"] * 244 + ["a"] * 12): set(),
-        " ".join(["dog"] * 200 + ["a"] * 57): {"n_words.whitespace"},
+        " ".join(["dog"] * 200 + ["a"] * 57): {"n_words_whitespace"},
         "dogs or " + "x" * 992: set(),
         "dogs or " + "x" * 993: {"n_chars"},
     }
     found = fails(job, "coyo", [row(f"http://a/{i}", text) for i, text in enumerate(planted)])
-    assert [found[f"http://a/{i}"] & {"n_words.whitespace", "n_chars"} for i in range(len(planted))] == [
+    assert [found[f"http://a/{i}"] & {"n_words_whitespace", "n_chars"} for i in range(len(planted))] == [
         *planted.values()
     ]
 

@@ -39,7 +39,7 @@ from align_data.stages.takedown import takedown
 from align_data.stages.takedown.lists import TakedownLists
 from align_data.storage.store import Store
 
-SCORE = "similarity.made_up"
+SCORE = "similarity_made_up"
 RECIPE = f"""
 name: new
 rules:

@@ -40,7 +40,7 @@ from align_data.train.ablate.pool import Pool
 PAIRS = 24
 WORDS = ("red", "blue", "cat", "dog", "日本", "x")
 SIGNALS = ["n_words", "images_per_text", "texts_per_image", "rarest_ngram", "min_side", "aspect", "script", "n_chars"]
-SCORES = ["similarity.a", "similarity.b"]
+SCORES = ["similarity_a", "similarity_b"]
 UNMEASURED = "nsfw"
 
 
@@ -272,12 +272,12 @@ def test_all_who_take_a_plan_agree(
 def test_what_was_measured_since_is_swept_and_drawn_as_filtering_again_would_decide(measured: Dataset) -> None:
     rules: list[plain.Rule] = [
         ("words", "n_words", "ge", 1),
-        ("top", "similarity.late", "top_fraction", 0.5),
-        ("high", "similarity.late", "ge", 0.0),
+        ("top", "similarity_late", "top_fraction", 0.5),
+        ("high", "similarity_late", "ge", 0.0),
     ]
     engine = engine_of(measured)
     before = decide(measured, "late", rules, set())
-    assert before.plan.unmeasured == ("similarity.late",)
+    assert before.plan.unmeasured == ("similarity_late",)
     assert before.plan.rule("top").threshold is None
     plant(measured, "late", [number / PAIRS - 0.4 for number in range(PAIRS)])
     surveyed = survey(measured, "late", engine, Silent(), samples=1)
@@ -285,10 +285,10 @@ def test_what_was_measured_since_is_swept_and_drawn_as_filtering_again_would_dec
     assert surveyed.plan == before.plan  # the page shows how the ledger was decided
     assert surveyed.curves["top"].rule.op == "ge"
     swept = {
-        fraction: sweep(measured, "late", SweepRequest("similarity.late", [fraction], "top"), engine, Silent())
+        fraction: sweep(measured, "late", SweepRequest("similarity_late", [fraction], "top"), engine, Silent())
         for fraction in (0.2, 0.5)
     }
-    assert "similarity.late" in audit_html(surveyed, measured, Silent(), pictures=False)
+    assert "similarity_late" in audit_html(surveyed, measured, Silent(), pictures=False)
     # The rule `high` was unknown when the ledger was decided, and what it would say now does not change that.
     again = decide(measured, "again", [rules[0], rules[1]], set())
     for fraction, result in swept.items():

@@ -37,7 +37,7 @@ GOLDEN = {
         ("eval_distance", "gt 6", True),
     ],
     "coyo": [
-        ("n_words.whitespace", "between 3,256", False),
+        ("n_words_whitespace", "between 3,256", False),
         ("n_chars", "between 6,1000", False),
         ("rows_per_text", "le 10", False),
         ("language", "eq en", False),
@@ -50,7 +50,7 @@ GOLDEN = {
     ],
     "datacomp-basic": [
         ("language", "eq en", False),
-        ("n_words.whitespace", "gt 2", False),
+        ("n_words_whitespace", "gt 2", False),
         ("n_chars", "gt 5", False),
         ("min_side", "ge 200", False),
         ("aspect", "le 3", False),
@@ -135,7 +135,7 @@ def test_an_override_replaces_the_rules_test_whole(assignment: str, test: str) -
 
 
 def test_an_override_finds_rules_whose_names_have_dots() -> None:
-    assert override(load("datacomp-basic"), "n_words.whitespace.ge=4").rules[1].test == "ge 4"
+    assert override(load("datacomp-basic"), "n_words_whitespace.ge=4").rules[1].test == "ge 4"
 
 
 @pytest.mark.parametrize(

@@ -343,7 +343,7 @@ def test_the_python_door(pictured: Dataset) -> None:
     stored = pairs.hstack(read(pictured, "verdicts/some"))
     kept = stored.filter((pl.col("failed") == 0) & (pl.col("unknown") == 0))["uid"].to_list()
     assert verdicts.filter(pl.col("outcome") == "kept")["uid"].to_list() == kept
-    assert verdicts["fails.width"].to_list() == (pl.Series(verdicts["width"]) < 200).to_list()
+    assert verdicts["fails_width"].to_list() == (pl.Series(verdicts["width"]) < 200).to_list()
     report = opened.audit("some")
     frame = report._repr_html_()
     assert report.survey.audit.kept == len(kept) > 0

@@ -159,7 +159,7 @@ def run(dataset: Dataset, model: Any, name: str = "eye", threads: int = 2) -> Sc
 
 
 def stored(dataset: Dataset, name: str = "eye") -> dict[str, Score]:
-    scores = read(dataset, f"measured/score.{name}")[f"similarity.{name}"]
+    scores = read(dataset, f"measured/score.{name}")[f"similarity_{name}"]
     return dict(zip(read(dataset, "pairs")["uid"], scores, strict=True))
 
 
@@ -174,7 +174,7 @@ def test_scores_are_cosines_and_null_where_there_is_no_image(copy: World) -> Non
     done = run(copy.dataset, eye)
     is_expected(stored(copy.dataset), copy.expected)
     there = sum(value is not None for value in copy.expected.values())
-    assert done == Scored("similarity.eye", "eye", len(copy.expected), there, there)
+    assert done == Scored("similarity_eye", "eye", len(copy.expected), there, there)
     assert len(eye.texts_read) == there
     urls = read(copy.dataset, "pairs").filter(
         pl.col("uid").is_in([u for u, v in copy.expected.items() if v is not None])
@@ -182,7 +182,7 @@ def test_scores_are_cosines_and_null_where_there_is_no_image(copy: World) -> Non
     assert eye.images_seen == urls["url"].n_unique()  # each once, whatever texts it has
     for value in stored(copy.dataset).values():
         assert value is None or value == round(value, 6)
-    assert "similarity.eye" in available(copy.dataset, copy.dataset.ingested())
+    assert "similarity_eye" in available(copy.dataset, copy.dataset.ingested())
 
 
 def test_the_same_model_again_computes_nothing_and_another_one_all(copy: World) -> None:
@@ -243,7 +243,7 @@ def test_a_killed_run_goes_on_and_what_it_left_is_not_taken_for_a_score(
     there = sum(value is not None for value in copy.expected.values())
     with pytest.raises(KeyboardInterrupt):
         run(copy.dataset, Eye(fails_after=there // 2))
-    assert "similarity.eye" not in available(copy.dataset, copy.dataset.ingested())
+    assert "similarity_eye" not in available(copy.dataset, copy.dataset.ingested())
     rest = Eye()
     done = run(copy.dataset, rest)
     assert 0 < done.computed == len(rest.texts_read) < there
@@ -259,7 +259,7 @@ def test_two_models_are_never_mixed(copy: World) -> None:
     run(copy.dataset, Eye())
     with pytest.raises(KeyboardInterrupt):
         run(copy.dataset, Eye(digest="other", sign=-1, fails_after=40))
-    assert "similarity.eye" not in available(copy.dataset, copy.dataset.ingested())
+    assert "similarity_eye" not in available(copy.dataset, copy.dataset.ingested())
     run(copy.dataset, Eye())
     is_expected(stored(copy.dataset), copy.expected)
 
@@ -289,7 +289,7 @@ def test_another_detector_leaves_scores_what_they_are_and_other_images_do_not(co
         run(dataset, Eye())
     measure(dataset, engine_of(dataset), Silent(), ["decodable", "width", "height", "sha256"])
     said = (
-        r"similarity.eye of .* were measured before the last fetch.*align-data score MODEL .* --as eye; or do without"
+        r"similarity_eye of .* were measured before the last fetch.*align-data score MODEL .* --as eye; or do without"
     )
     for work in (lambda: decided(dataset, "ge: 0"), lambda: available(dataset, dataset.ingested())):
         with pytest.raises(DatasetError, match=said):
@@ -315,7 +315,7 @@ def test_after_a_takedown_nothing_is_scored_again_and_nobody_else_is_decided_oth
     assert after.tops == before.tops
     found = dict(zip(read(dataset, "pairs")["uid"], read(dataset, "verdicts/mine")["failed"], strict=True))
     assert all(found[uid] < 0 for uid in dead)
-    top = before.tops["similarity.eye"]
+    top = before.tops["similarity_eye"]
     for uid, value in copy.expected.items():
         if uid not in dead and value is not None:
             assert bool(found[uid] & 1) == (stored(dataset)[uid] < top.threshold)  # type: ignore[operator]
@@ -331,7 +331,7 @@ def recipe_of(*rules: str, name: str = "mine") -> Recipe:
 
 def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) -> Plan:
     """Decide by a rule of the eye's score, and others; return how."""
-    recipe = recipe_of(f"signal: similarity.eye, {test}", *others)
+    recipe = recipe_of(f"signal: similarity_eye, {test}", *others)
     manifest = decide_ledger(Decision(recipe, off=off), dataset, engine_of(dataset), Silent())
     return Plan.model_validate(manifest.meta.plan)
 
@@ -343,7 +343,7 @@ def decided(dataset: Dataset, test: str, *others: str, off: Sequence[str] = ()) 
 def test_a_name_that_is_none(name: str, copy: World) -> None:
     with pytest.raises(SignalError, match="is not a valid score name: use lower-case letters, digits, '-' and '_'"):
         run(copy.dataset, Eye(), name)
-    assert not is_signal(f"similarity.{name}")
+    assert not is_signal(f"similarity_{name}")
 
 
 def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: World) -> None:
@@ -368,28 +368,28 @@ def test_what_cannot_be_scored_is_a_sentence(job: Callable[..., Built], copy: Wo
 
 def test_measure_says_who_scores(copy: World) -> None:
     with pytest.raises(
-        SignalError, match=r"similarity\.eye cannot be measured: it would need a model: align-data score"
+        SignalError, match=r"similarity_eye cannot be measured: it would need a model: align-data score"
     ):
-        measure(copy.dataset, engine_of(copy.dataset), Silent(), ["similarity.eye"])
+        measure(copy.dataset, engine_of(copy.dataset), Silent(), ["similarity_eye"])
     decided(copy.dataset, "top_fraction: 0.5")
-    assert any("similarity.eye needs a model: align-data score" in note for note in audit(copy.dataset, "mine").notes)
+    assert any("similarity_eye needs a model: align-data score" in note for note in audit(copy.dataset, "mine").notes)
 
 
 # --- the family of signals ---
 
 
 def test_the_names_of_the_family_are_open() -> None:
-    assert find("similarity.base").name == "similarity.base"
-    assert find("similarity.base") == similarity("base")
+    assert find("similarity_base").name == "similarity_base"
+    assert find("similarity_base") == similarity("base")
     for name in ("similarity", "similarity.", "similarities.base", "n_words.base"):
         assert not is_signal(name)
-    with pytest.raises(SignalError, match=r"there are: n_words, .*, similarity.NAME"):
+    with pytest.raises(SignalError, match=r"there are: n_words, .*, similarity_NAME"):
         find("similarty.base")
-    assert ordered(["similarity.b", "nsfw", "similarity.a", "n_words"]) == [
+    assert ordered(["similarity_b", "nsfw", "similarity_a", "n_words"]) == [
         "n_words",
         "nsfw",
-        "similarity.a",
-        "similarity.b",
+        "similarity_a",
+        "similarity_b",
     ]
 
 
@@ -407,42 +407,42 @@ def test_the_names_of_the_family_are_open() -> None:
 )
 def test_a_fraction_that_is_none_is_a_sentence_with_its_line(test: str, said: str) -> None:
     with pytest.raises(RecipeError) as error:
-        recipe_of("signal: n_words, ge: 3", f"signal: similarity.base, {test}")
+        recipe_of("signal: n_words, ge: 3", f"signal: similarity_base, {test}")
     assert str(error.value).startswith(f"mine.yaml, line 4: {said}")
 
 
 def test_a_fraction_is_of_scores_alone() -> None:
     for signal in ("n_words", "language", "rarest_ngram", "decodable"):
-        with pytest.raises(RecipeError, match=r"line 3: top_fraction is a test of similarity\.NAME alone"):
+        with pytest.raises(RecipeError, match=r"line 3: top_fraction is a test of similarity_NAME alone"):
             recipe_of(f"signal: {signal}, top_fraction: 0.3")
     with pytest.raises(RecipeError, match="line 3: 'Base' is not a valid score name"):
-        recipe_of("signal: similarity.Base, ge: 0.3")
+        recipe_of("signal: similarity_Base, ge: 0.3")
     with pytest.raises(RecipeError, match="top_k is a test of rarest_ngram alone"):
-        recipe_of("signal: similarity.base, top_k: 3")
+        recipe_of("signal: similarity_base, top_k: 3")
 
 
 def test_overrides_phrases_and_the_schema() -> None:
-    recipe = recipe_of("signal: similarity.base, top_fraction: 0.3")
+    recipe = recipe_of("signal: similarity_base, top_fraction: 0.3")
     assert (recipe.rules[0].test, recipe.rules[0].phrase()) == ("top_fraction 0.3", "among the highest 30%")
     assert Recipe.model_validate(recipe.model_dump(mode="json", by_alias=True, exclude_none=True)) == recipe
-    assert override(recipe, "similarity.base.ge=0.25").rules[0].test == "ge 0.25"
-    assert override(recipe, "similarity.base.top_fraction=1").rules[0].test == "top_fraction 1.0"
+    assert override(recipe, "similarity_base.ge=0.25").rules[0].test == "ge 0.25"
+    assert override(recipe, "similarity_base.top_fraction=1").rules[0].test == "top_fraction 1.0"
     with pytest.raises(RecipeError, match="less than or equal to 1"):
-        override(recipe, "similarity.base.top_fraction=2")
+        override(recipe, "similarity_base.top_fraction=2")
     rule = json_schema()["$defs"]["Rule"]["properties"]
     assert (rule["top_fraction"]["exclusiveMinimum"], rule["top_fraction"]["maximum"]) == (0, 1)
     patterns = [one["pattern"] for one in rule["signal"]["anyOf"] if "pattern" in one]
-    assert patterns == [r"^similarity\.[a-z0-9][a-z0-9_-]{0,63}$"]
+    assert patterns == [r"^similarity_[a-z0-9][a-z0-9_-]{0,63}$", r"^similarity\.[a-z0-9][a-z0-9_-]{0,63}$"]
 
 
 def test_a_plan_goes_through_json_and_one_without_fractions_is_what_it_was() -> None:
-    recipe = recipe_of("signal: similarity.base, top_fraction: 0.3")
+    recipe = recipe_of("signal: similarity_base, top_fraction: 0.3")
     top = TopFraction(fraction=0.3, threshold=0.123456, used=4, pool=10)
-    plan = Plan.unresolved(recipe).with_thresholds({"similarity.base": top})
+    plan = Plan.unresolved(recipe).with_thresholds({"similarity_base": top})
     assert Plan.model_validate(json.loads(json.dumps(plan.dump()))) == plan
     assert [rule.deciding.test for rule in plan.rules] == ["ge 0.123456"]
-    assert plan.rule("similarity.base").threshold == top
-    assert plan.dump()["tops"] == {"similarity.base": {"asked": 0.3, "threshold": 0.123456, "used": 4, "pool": 10}}
+    assert plan.rule("similarity_base").threshold == top
+    assert plan.dump()["tops"] == {"similarity_base": {"asked": 0.3, "threshold": 0.123456, "used": 4, "pool": 10}}
     assert "tops" not in Plan.unresolved(recipe).dump()
 
 
@@ -482,8 +482,8 @@ rules_of = st.lists(
         st.tuples(st.just("n_words"), st.just("ge"), st.integers(0, 5)),
         st.tuples(st.just("n_words"), st.just("lt"), st.integers(0, 5)),
         st.tuples(st.just("nsfw"), st.just("lt"), st.just(0.5)),
-        st.tuples(st.sampled_from(["similarity.a", "similarity.b"]), st.just("ge"), grid),
-        st.tuples(st.sampled_from(["similarity.a", "similarity.b"]), st.just("top_fraction"), fractions),
+        st.tuples(st.sampled_from(["similarity_a", "similarity_b"]), st.just("ge"), grid),
+        st.tuples(st.sampled_from(["similarity_a", "similarity_b"]), st.just("top_fraction"), fractions),
     ),
     max_size=4,
 )
@@ -516,14 +516,14 @@ def oracle(
 def test_a_fraction_is_the_oracles(
     unscored: Dataset, a: list[Score], b: list[Score], fraction: float, more: list[tuple[str, str, Any]], data: Any
 ) -> None:
-    tests = [("similarity.a", "top_fraction", fraction), *more]
+    tests = [("similarity_a", "top_fraction", fraction), *more]
     off = data.draw(st.sets(st.integers(0, len(tests) - 1), max_size=2))
     plant(unscored, "a", a)
     plant(unscored, "b", b)
     rules = [{"name": f"r{n}", "signal": s, op: v} for n, (s, op, v) in enumerate(tests)]
     recipe = Recipe.model_validate({"name": "mine", "rules": rules})  # YAML takes 1e-06 for a text
     words = read(unscored, "measured/text")["n_words"]
-    rows = [{"n_words": n, "similarity.a": x, "similarity.b": y} for n, x, y in zip(words, a, b, strict=True)]
+    rows = [{"n_words": n, "similarity_a": x, "similarity_b": y} for n, x, y in zip(words, a, b, strict=True)]
     manifest = decide_ledger(
         Decision(recipe, off=[f"r{n}" for n in sorted(off)]), unscored, engine_of(unscored), Silent()
     )
@@ -546,17 +546,17 @@ def test_a_sweep_of_fractions_keeps_what_filtering_by_each_would(
     unscored: Dataset, a: list[Score], asked: list[float], least: int
 ) -> None:
     plant(unscored, "a", a)
-    rules = ("name: top, signal: similarity.a, top_fraction: 0.5", f"signal: n_words, ge: {least}")
+    rules = ("name: top, signal: similarity_a, top_fraction: 0.5", f"signal: n_words, ge: {least}")
     engine = engine_of(unscored)
     decide_ledger(Decision(recipe_of(*rules)), unscored, engine, Silent())
-    swept = sweep(unscored, "mine", SweepRequest("similarity.a", asked), engine, Silent())
+    swept = sweep(unscored, "mine", SweepRequest("similarity_a", asked), engine, Silent())
     assert (swept.op, [point.value for point in swept.values]) == ("top_fraction", asked)
     for point in swept.values:
         other = Decision(recipe_of(*rules), [f"top.top_fraction={point.value!r}"], name="other")
         decide_ledger(other, unscored, engine, Silent())
         counts = audit(unscored, "other")
         assert (point.kept, point.pending) == (counts.kept, counts.pending)
-    ours = sweep(unscored, "mine", SweepRequest("similarity.a"), engine, Silent())
+    ours = sweep(unscored, "mine", SweepRequest("similarity_a"), engine, Silent())
     threshold = audit_plan(unscored).tops["top"].threshold
     assert ours.op == "ge"
     kept = {point.value: point.kept for point in ours.values}
@@ -578,15 +578,15 @@ def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
         chance = np.random.default_rng(number)
         values = np.rint(chance.normal(0.2, 0.1, number).clip(-1, 1) * 1e6) / 1e6
         plant(dataset, "a", values.tolist())
-        scan = _ScoreScan(dataset, (), frozenset(["similarity.a"]), ("similarity.a",))
+        scan = _ScoreScan(dataset, (), frozenset(["similarity_a"]), ("similarity_a",))
         coarse, fine = scan.coarse(0, ignore), scan.fine([(0, 1200)], 0, ignore)
         assert coarse.sum() == number
         sizes.add((coarse.nbytes, fine.nbytes))
-        plan = Plan.unresolved(recipe_of("signal: similarity.a, top_fraction: 0.5"))
-        asked = {"similarity.a": [0.001, 0.1, 0.5, 0.9]}
+        plan = Plan.unresolved(recipe_of("signal: similarity_a, top_fraction: 0.5"))
+        asked = {"similarity_a": [0.001, 0.1, 0.5, 0.9]}
         found = resolve(dataset, plan, asked, engine_of(dataset), Silent())
         down = np.sort(values)[::-1]
-        for top in found["similarity.a"]:
+        for top in found["similarity_a"]:
             assert top.threshold == down[math.ceil(Fraction(repr(top.fraction)) * number) - 1]
             assert top.used == int((values >= top.threshold).sum())
     assert len(sizes) == 1
@@ -598,19 +598,19 @@ def test_taking_a_rule_out_resolves_again_and_the_sentence_says_it(unscored: Dat
     plant(unscored, "eye", values)
     words = read(unscored, "measured/text")["n_words"].to_list()
     some = [value for value, n in zip(values, words, strict=True) if n >= 2]
-    with_rule = decided(unscored, "top_fraction: 0.3", "signal: n_words, ge: 2").tops["similarity.eye"]
-    alone = decided(unscored, "top_fraction: 0.3", "signal: n_words, ge: 2", off=["n_words"]).tops["similarity.eye"]
+    with_rule = decided(unscored, "top_fraction: 0.3", "signal: n_words, ge: 2").tops["similarity_eye"]
+    alone = decided(unscored, "top_fraction: 0.3", "signal: n_words, ge: 2", off=["n_words"]).tops["similarity_eye"]
     assert (with_rule.pool, alone.pool) == (len(some), POOL)
     assert with_rule.threshold == sorted(some)[-math.ceil(len(some) * 3 / 10)]
     assert alone.threshold == 0.08
     assert audit(unscored, "mine").notes[0] == (
-        "similarity.eye: top_fraction 0.3 became ge 0.08, which 4 of the 12 pairs reach that have a score and that no "
+        "similarity_eye: top_fraction 0.3 became ge 0.08, which 4 of the 12 pairs reach that have a score and that no "
         "other rule fails (33.33%)"
     )
     plant(unscored, "eye", [0.5] * POOL)
     assert (
         decided(unscored, "top_fraction: 0.3")
-        .tops["similarity.eye"]
+        .tops["similarity_eye"]
         .sentence("r")
         .endswith("(100.00%); warning: 4 were requested; the others tie with the lowest of them")
     )
@@ -636,7 +636,7 @@ def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: D
     decided(unscored, "top_fraction: 0.5")
     engine = engine_of(unscored)
     uid = read(unscored, "pairs")["uid"][0]
-    asked = SweepRequest("similarity.eye", ("0.5",))
+    asked = SweepRequest("similarity_eye", ("0.5",))
     readers: list[Callable[[], object]] = [
         lambda: why(unscored, "mine", uid=uid),
         lambda: sweep(unscored, "mine", asked, engine, Silent()),
@@ -650,18 +650,18 @@ def test_a_ledger_of_older_scores_is_read_by_nobody_as_one_of_todays(unscored: D
     plant(unscored, "eye", [0.2, 0.1] * (POOL // 2))
     for reads in readers:
         with pytest.raises(
-            DatasetError, match=r"decided before similarity\.eye was measured again; filter again: align-d"
+            DatasetError, match=r"decided before similarity_eye was measured again; filter again: align-d"
         ):
             reads()
     assert (
-        audit(unscored, "mine").notes[-1] == "decided before these were measured again, so filter again: similarity.eye"
+        audit(unscored, "mine").notes[-1] == "decided before these were measured again, so filter again: similarity_eye"
     )
 
 
 @pytest.mark.spark
 def test_spark_decides_alike(unscored: Dataset, spark: Engine) -> None:
     plant(unscored, "eye", [None if n % 5 == 0 else n / 1000 for n in range(POOL)])
-    recipe = recipe_of("signal: n_words, ge: 1", "signal: similarity.eye, top_fraction: 0.4")
+    recipe = recipe_of("signal: n_words, ge: 1", "signal: similarity_eye, top_fraction: 0.4")
     for name, engine in (("of-local", engine_of(unscored)), ("of-spark", spark)):
         decide_ledger(Decision(recipe, name=name), unscored, engine, Silent())
     assert audit_plan(unscored, "of-spark") == audit_plan(unscored, "of-local")
@@ -680,7 +680,7 @@ def decided_world(made: World, tmp_path_factory: pytest.TempPathFactory) -> Worl
     run(dataset, Eye())
     decided(dataset, "top_fraction: 0.4", "signal: decodable, eq: true")
     decide_ledger(
-        Decision(recipe_of("signal: similarity.eye, ge: 0.0"), name="loose"), dataset, engine_of(dataset), Silent()
+        Decision(recipe_of("signal: similarity_eye, ge: 0.0"), name="loose"), dataset, engine_of(dataset), Silent()
     )
     return World(dataset, made.expected)
 
@@ -697,16 +697,16 @@ def test_every_report_reads_such_a_ledger(decided_world: World) -> None:
     assert f"top_fraction 0.4 became ge {threshold}" in page
     uid = min(kept)
     (found,) = why(dataset, "mine", uid=uid)
-    assert found.values["similarity.eye"] == scores[uid]
+    assert found.values["similarity_eye"] == scores[uid]
     assert found.verdicts[0].sentence == (
-        f"similarity.eye is {scores[uid]}; mine asks for among the highest 40%, here those of at least {threshold}: pass"
+        f"similarity_eye is {scores[uid]}; mine asks for among the highest 40%, here those of at least {threshold}: pass"
     )
     verdicts = align_data.open(dataset.store.url).verdicts("mine").collect()
     assert set(verdicts.filter(pl.col("outcome") == "kept")["uid"]) == kept
-    assert dict(verdicts.select("uid", "similarity.eye").iter_rows()) == scores
+    assert dict(verdicts.select("uid", "similarity_eye").iter_rows()) == scores
     both = diff(dataset, "mine", "loose", engine, Silent())
     assert both.both == len([uid for uid in kept if scores[uid] >= 0])  # type: ignore[operator]
-    assert all("similarity.eye" in sample.values for sample in both.only_b.samples)
+    assert all("similarity_eye" in sample.values for sample in both.only_b.samples)
 
 
 def test_every_export_has_the_score(decided_world: World, tmp_path: Path) -> None:
@@ -718,11 +718,11 @@ def test_every_export_has_the_score(decided_world: World, tmp_path: Path) -> Non
     assert len({one.pairs for one in done}) == 1
     told = {uid: json.loads(members["json"]) for uid, members in samples(tmp_path / "webdataset")}
     assert len(told) == done[0].pairs
-    assert all(one["signals"]["similarity.eye"] == scores[uid] for uid, one in told.items())
+    assert all(one["signals"]["similarity_eye"] == scores[uid] for uid, one in told.items())
     for form in ("parquet", "metadata"):
         files = sorted(set((tmp_path / form).glob("*.parquet")) - {tmp_path / form / "index.parquet"})
         rows = [row for file in files for row in pq.read_table(file).to_pylist()]
-        assert {row["uid"]: row["similarity.eye"] for row in rows} == {uid: scores[uid] for uid in told}
+        assert {row["uid"]: row["similarity_eye"] for row in rows} == {uid: scores[uid] for uid in told}
 
 
 def test_another_models_scores_are_another_export(copy: World, tmp_path: Path) -> None:
@@ -760,28 +760,28 @@ def test_the_command(copy: World, tmp_path: Path) -> None:
     url, there = copy.dataset.store.url, sum(value is not None for value in copy.expected.values())
     done = call("score", "eye", url, "--as", "eye")
     nothing = len(copy.expected) - there
-    said = f"similarity.eye: {there} of {there + nothing} pairs have a score, {nothing} have no decodable image"
+    said = f"similarity_eye: {there} of {there + nothing} pairs have a score, {nothing} have no decodable image"
     assert done.stdout.splitlines() == [said]
     assert "score: " in done.stderr
     assert f"next: align-data filter {url}" in done.stderr
     assert call("score", "eye", url, "--as", "eye").stdout.splitlines() == [f"{said} (all scored before)"]
     again = answer("score", "eye", url, "--as", "eye", "--device", "cuda", "--workers", "3")
     assert again == {
-        "signal": "similarity.eye",
+        "signal": "similarity_eye",
         "model": "cuda",
         "pairs": there + nothing,
         "scored": there,
         "computed": there,
     }
     is_expected(stored(copy.dataset), copy.expected)
-    (tmp_path / "mine.yaml").write_text("name: mine\nrules:\n  - {signal: similarity.eye, top_fraction: 0.25}\n")
+    (tmp_path / "mine.yaml").write_text("name: mine\nrules:\n  - {signal: similarity_eye, top_fraction: 0.25}\n")
     shown = call("filter", url, "--recipe", tmp_path / "mine.yaml")
-    assert "similarity.eye: top_fraction 0.25 became ge " in shown.stderr
+    assert "similarity_eye: top_fraction 0.25 became ge " in shown.stderr
     assert "top_fraction 0.25 *" in call("audit", url, "--recipe", "mine").stdout
-    swept = answer("sweep", url, "--recipe", "mine", "--signal", "similarity.eye", "--values", "0.25,1")
+    swept = answer("sweep", url, "--recipe", "mine", "--signal", "similarity_eye", "--values", "0.25,1")
     assert [point["kept"] for point in swept["values"]] == [math.ceil(there / 4), there]
     assert "among the highest 25%" in call("why", url, "--recipe", "mine", min(copy.expected)).stdout
-    assert call("signals", "similarity.eye").stdout.startswith("name        similarity.eye")
+    assert call("signals", "similarity_eye").stdout.startswith("name        similarity_eye")
 
 
 @pytest.mark.usefixtures("loads")

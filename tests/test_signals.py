@@ -68,7 +68,7 @@ def test_text_signals_are_the_oracles(found: list[str]) -> None:
     # n_words counts the lower-cased words, which are as many.
     for name, expected in {
         "n_words": oracle.n_words,
-        "n_words.whitespace": oracle.n_words_whitespace,
+        "n_words_whitespace": oracle.n_words_whitespace,
         "n_chars": oracle.n_chars,
         "script": lambda text: oracle.script(text, SCRIPTS),
     }.items():

@@ -9,7 +9,16 @@ import click
 
 from align_data.cli import render
 from align_data.cli.model_options import extra, setting_options, settings_of
-from align_data.cli.options import dataset_argument, json_option, ledger_option, names, note, print_json, progress
+from align_data.cli.options import (
+    dataset_argument,
+    former_names,
+    json_option,
+    ledger_option,
+    names,
+    note,
+    print_json,
+    progress,
+)
 from align_data.cli.pages import write_page
 from align_data.cli.tables import console
 from align_data.common.errors import AlignDataError
@@ -98,6 +107,7 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
     settings = settings_of(options)
     with extra():
         side = trainer.side(settings)
+    former_names(arm.partition(":")[2] for arm in options["arms"])
     picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "jobs")}
     design = AblationRequest(
         ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=side,

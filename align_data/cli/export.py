@@ -11,6 +11,7 @@ import click
 
 from align_data.cli.options import (
     dataset_argument,
+    former_names,
     json_option,
     ledger_option,
     names,
@@ -122,6 +123,7 @@ def command(
       align-data export commonpool --recipe datacomp-basic --format uids --uid source --out subset
     """
     _check(options["form"])
+    former_names(without)
     form = Form(
         format=options.pop("form"),
         how=How(options.pop("resize"), options.pop("size"), options.pop("quality")),

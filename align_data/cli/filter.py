@@ -18,9 +18,9 @@ from align_data.cli.options import (
     resources,
     tell,
 )
-from align_data.cli.recipe_argument import recipe_of
+from align_data.cli.recipe_argument import decision_of
 from align_data.stages.audit import audit
-from align_data.stages.decision import Decision, decide_ledger
+from align_data.stages.decision import decide_ledger
 from align_data.stages.session import session
 
 
@@ -48,7 +48,7 @@ def command(
       align-data filter laion --recipe align
       align-data filter laion --recipe align --set n_words.between=2,30 --without nsfw --as loose
     """
-    decision = Decision(recipe_of(recipe, dataset), overrides, off, name)
+    decision = decision_of(recipe, dataset, overrides, off, name)
     with session(dataset, resources(options)) as (opened, engine):
         decide_ledger(decision, opened, engine, progress())
         result = audit(opened, decision.ledger)

@@ -11,6 +11,7 @@ import click
 from align_data.cli.options import (
     Number,
     dataset_argument,
+    former_names,
     json_option,
     names,
     note,
@@ -100,6 +101,7 @@ def command(
       align-data measure laion --signals n_words,images_per_text
       align-data measure laion --eval-index coco.parquet --nsfw-model nudenet --only-open align
     """
+    former_names(signals)
     sight = _sight(options)
     with session(dataset, resources(options)) as (opened, engine):
         opened.ingested()

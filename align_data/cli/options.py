@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
@@ -180,6 +180,17 @@ def progress() -> Progress:
     from align_data.cli.bars import LiveBars  # noqa: PLC0415 - for a terminal
 
     return LiveBars()
+
+
+def former_names(names: Iterable[str]) -> None:
+    """Note, once a command, what signals are called now that are named as earlier versions called them."""
+    from align_data.signals import current_name  # noqa: PLC0415 - --help needs none of it
+
+    told = click.get_current_context().meta.setdefault("align_data.former", set())
+    for name in names:
+        if name not in told and (now := current_name(name)) != name:
+            told.add(name)
+            note(f"{name} is called {now} now: write it so; the name with a dot is understood for a while")
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from align_data.cli.options import json_option, print_json
+from align_data.cli.options import former_names, json_option, print_json
 from align_data.cli.tables import console
 from align_data.recipes.model import Recipe
 from align_data.recipes.reading import builtin, load
@@ -20,7 +20,7 @@ def command(name: str | None, as_json: bool) -> None:
 
     NAME may also be a file that ends in .yaml: use it to check a recipe of your own.
     """
-    recipes = [load(recipe) for recipe in ([name] if name else builtin())]
+    recipes = [load(recipe, former_names) for recipe in ([name] if name else builtin())]
     if as_json:
         dumps = [recipe.model_dump(mode="json", by_alias=True, exclude_none=True) for recipe in recipes]
         print_json(dumps[0] if name else dumps)

@@ -20,10 +20,9 @@ from align_data.cli.options import (
     resources,
     tell,
 )
-from align_data.cli.recipe_argument import recipe_of
+from align_data.cli.recipe_argument import decision_of
 from align_data.cli.tables import console
 from align_data.sources.lists import Choice
-from align_data.stages.decision import Decision
 from align_data.stages.ingest import Parts, example
 from align_data.stages.pipeline import Intake, run
 from align_data.stages.session import session
@@ -56,7 +55,7 @@ def command(
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
     intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options))
-    decision = Decision(recipe_of(recipe, out), overrides, off, name)
+    decision = decision_of(recipe, out, overrides, off, name)
     with session(out, resources(options), create=True) as (dataset, engine):
         summary = run(intake, decision, dataset, engine, progress())
         rejected = example(dataset, summary.account)

@@ -17,14 +17,14 @@ from align_data.train.score import check, score
 @click.command("score", short_help="Score each fetched pair with a model, for use in a rule.")
 @model_argument
 @dataset_argument
-@click.option("--as", "name", required=True, metavar="NAME", help="Name of the signal: similarity.NAME.")
+@click.option("--as", "name", required=True, metavar="NAME", help="Name of the signal: similarity_NAME.")
 @device_option
 @click.option(
     "--workers", type=click.IntRange(1, 1024), help="Threads that decode images (default: one per processor)."
 )
 @json_option
 def command(model: str, dataset: str, name: str, device: str | None, workers: int | None, as_json: bool) -> None:
-    """Score each fetched pair: similarity.NAME is the cosine similarity of its image and its text under MODEL.
+    """Score each fetched pair: similarity_NAME is the cosine similarity of its image and its text under MODEL.
 
     MODEL is a folder that align-data train wrote, a checkpoint of transformers' AlignModel, or its name on the Hugging
     Face hub. Pairs without a decodable image have no score. Nothing is scored twice: scores stay unless the model, the
@@ -33,7 +33,7 @@ def command(model: str, dataset: str, name: str, device: str | None, workers: in
     \b
     Examples:
       align-data score my-model laion --as base
-      align-data filter laion --recipe mine.yaml    # with a rule {signal: similarity.base, top_fraction: 0.3}
+      align-data filter laion --recipe mine.yaml    # with a rule {signal: similarity_base, top_fraction: 0.3}
     """
     with session(dataset, Resources(workers=1)) as (opened, engine):
         check(opened, name)

@@ -9,6 +9,7 @@ import click
 from align_data.cli import render
 from align_data.cli.options import (
     dataset_argument,
+    former_names,
     json_option,
     ledger_option,
     names,
@@ -59,6 +60,7 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
       align-data sweep laion --recipe align --signal images_per_text --values 5,10,20
       align-data sweep laion --recipe align --signal n_words --end lower --values 2,3,4 --moved 5
     """
+    former_names(filter(None, (options["signal"], options["rule"])))
     request = SweepRequest(
         options.pop("signal"), options.pop("values"), options.pop("rule"), (end := options.pop("end")) != "lower"
     )

@@ -10,10 +10,10 @@ import polars as pl
 
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
-from align_data.data.meta import PairsMeta
+from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.decoding.inspected import identities as looks
 from align_data.decoding.nsfw import NsfwModel
-from align_data.signals import Signal, checks, find, is_signal
+from align_data.signals import Signal, by_current_name, checks, find, is_signal
 from align_data.signals.contracts import groups
 from align_data.storage.tables import MANIFEST, Manifest, Table
 
@@ -123,6 +123,12 @@ def scored(dataset: Dataset) -> bool:
     """Tell whether a detector has scored images of this dataset."""
     manifest = dataset.content.committed()
     return manifest is not None and manifest.meta.looks.get("nsfw") is not None
+
+
+def part_facts(table: Table[SignalsMeta], part: int) -> dict[str, Any]:
+    """Return what the footer of a part of measured signals says, these under their names of now; {} for no part."""
+    facts = table.facts(part) or {}
+    return {**facts, "signals": by_current_name(facts["signals"])} if "signals" in facts else facts
 
 
 def fresh(dataset: Dataset, group: str, pairs: Manifest[PairsMeta], *, anew: bool = False) -> list[str]:

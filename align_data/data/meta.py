@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from align_data.signals import by_current_name
 from align_data.storage.manifests import HASH, NUMBER, XXH3, Meta
 
+_Identities = Annotated[dict[str, dict[str, Any]], AfterValidator(by_current_name)]
+"""What signals were measured by, each under its name of now, whatever version wrote it."""
 _Mask = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -75,7 +78,7 @@ class ContentMeta(Meta):
 class SignalsMeta(Meta):
     """Of a group of signals: what each was measured by, and of which pairs."""
 
-    signals: dict[str, dict[str, Any]]
+    signals: _Identities
     pairs: HASH
     scored: NUMBER = 0
 
@@ -91,7 +94,7 @@ class LedgerMeta(Meta):
 
     plan: dict[str, Any]
     pairs: HASH
-    signals: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    signals: _Identities = Field(default_factory=dict)
     ledger: HASH
     tombstones: str | None = None
     masks: list[Annotated[list[_Mask], Field(min_length=3, max_length=3)]]

@@ -20,7 +20,7 @@ from pydantic import (
 
 from align_data.common.errors import RecipeError, SignalError, encodable, nearest
 from align_data.recipes.operators import OPERATORS, Bound, Operator, text
-from align_data.signals import Signal, find
+from align_data.signals import Signal, current_name, find
 
 MAX_RULES = 63
 """Bits of a signed 64-bit mask that are not its sign."""
@@ -64,9 +64,12 @@ class Rule(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("name") and isinstance(data.get("signal"), str):
-            return {**data, "name": data["signal"]}
-        return data
+        """Call the signal as it is called now, and the rule by default like its signal."""
+        if not isinstance(data, dict) or not isinstance(data.get("signal"), str):
+            return data
+        signal = current_name(data["signal"])
+        by_default = data.get("name") in (None, "", data["signal"])
+        return {**data, "signal": signal, "name": signal if by_default else data["name"]}
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:
@@ -186,9 +189,14 @@ class Recipe(BaseModel):
     def position(self, name: str) -> int:
         """Return the position of the rule `name`; RecipeError lists the names of the rules."""
         names = [rule.name for rule in self.rules]
-        if name not in names:
-            raise RecipeError(f"{self.name} has no rule {name}{nearest(name, names)}; it has: {', '.join(names)}")
-        return names.index(name)
+        for spelling in (name, current_name(name)):
+            if spelling in names:
+                return names.index(spelling)
+        raise RecipeError(f"{self.name} has no rule {name}{nearest(name, names)}; it has: {', '.join(names)}")
+
+    def rule_name(self, name: str) -> str:
+        """Return the name of a rule that may be spelled as earlier versions did; RecipeError for none."""
+        return self.rules[self.position(name)].name
 
     def with_test(self, name: str, op: str, value: Any) -> Recipe:
         """Return the recipe with the test of one rule replaced; what its source states it no longer is."""

@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from align_data.recipes.model import Recipe, Rule
 from align_data.recipes.operators import Bound
 from align_data.recipes.reading import overridden_rule
 from align_data.recipes.thresholds import Threshold, TopFraction, Vocabulary
+from align_data.signals import current_name
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,31 @@ class Plan(BaseModel):
     """Signals of the rules in force that are not measured."""
     tops: Mapping[str, TopFraction] = {}
     """Rule → what its top_fraction became, or would become of a rule that is taken out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_as_now(cls, data: Any) -> Any:
+        """Call the rules as the recipe calls them now: a plan may be an earlier version's, or overrides a user's."""
+        if not isinstance(data, dict) or "recipe" not in data:
+            return data
+        recipe = Recipe.model_validate(data["recipe"])
+        names = {rule.name for rule in recipe.rules}
+
+        def now(name: str) -> str:
+            return name if name in names else current_name(name)
+
+        def test(assignment: str) -> str:
+            name = overridden_rule(assignment)
+            return now(name) + assignment.removeprefix(name)
+
+        spelled: dict[str, Any] = {**data, "recipe": recipe}
+        for field, spelling in (("overrides", test), ("off", now), ("unmeasured", current_name)):
+            if isinstance(of := data.get(field), list | tuple) and all(isinstance(name, str) for name in of):
+                spelled[field] = tuple(map(spelling, of))
+        for field in ("vocabularies", "tops"):
+            if isinstance(of := data.get(field), dict):
+                spelled[field] = {now(rule): threshold for rule, threshold in of.items()}
+        return spelled
 
     @staticmethod
     def unresolved(recipe: Recipe, overrides: Sequence[str] = (), off: Iterable[str] = ()) -> Plan:

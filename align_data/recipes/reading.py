@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from align_data.signals.score import NAME as SCORE
 from align_data.signals.score import SIMILARITY
 
 
-def load(name: str) -> Recipe:
+def load(name: str, spelled: Callable[[Sequence[str]], None] = lambda _: None) -> Recipe:
     """Load a recipe by the name it has in filters/, or from a file.
+
+    `spelled` is called with the names of its signals as they are written, which may be earlier versions'.
 
     Raises RecipeError with file, line, what is wrong and what is allowed.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(name)
         try:
-            return parse(path.read_text(encoding="utf-8"), name)
+            return parse(path.read_text(encoding="utf-8"), name, spelled)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise RecipeError(f"cannot read the recipe {name}: {why}") from error
@@ -44,14 +46,16 @@ def builtin() -> list[str]:
     return resources.names("filters", ".yaml")
 
 
-def parse(text: str, file: str) -> Recipe:
-    """Make a recipe of YAML text; `file` is what an error calls it."""
+def parse(text: str, file: str, spelled: Callable[[Sequence[str]], None] = lambda _: None) -> Recipe:
+    """Make a recipe of YAML text; `file` is what an error calls it, and `spelled` as `load` has it."""
     data, line = load_yaml(text, file)
     try:
-        return Recipe.model_validate(data)
+        recipe = Recipe.model_validate(data)
     except ValidationError as error:
         allowed = {"Recipe": _keys(Recipe), "Rule": _keys(Rule)}
         raise RecipeError("\n".join(sentences(error, file, line, allowed))) from None
+    spelled([written["signal"] for written in data["rules"]])
+    return recipe
 
 
 def overridden_rule(assignment: str) -> str:
@@ -80,12 +84,11 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
 
 def override_all(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -> Recipe:
     """Apply all overrides; RecipeError for one that contradicts another, or that is of a rule in `off`."""
-    for name in off:
-        recipe.position(name)
+    off = [recipe.rule_name(name) for name in off]
     changed: set[str] = set()
     for assignment in overrides:
         recipe = override(recipe, assignment)
-        name = overridden_rule(assignment)
+        name = recipe.rule_name(overridden_rule(assignment))
         if name in changed:
             raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
         if name in off:
@@ -98,8 +101,13 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the recipe format, for editors."""
     schema = Recipe.model_json_schema()
     rule = schema["$defs"]["Rule"]
-    open_names = {"pattern": rf"^{SIMILARITY}\.{SCORE}$"}
-    rule["properties"]["signal"]["anyOf"] = [{"enum": list(SIGNALS)}, open_names]
+    former = [signal.former for signal in SIGNALS.values() if signal.former is not None]
+    rule["properties"]["signal"]["anyOf"] = [
+        {"enum": list(SIGNALS)},
+        {"pattern": rf"^{SIMILARITY}_{SCORE}$"},
+        {"enum": former, "deprecated": True},
+        {"pattern": rf"^{SIMILARITY}\.{SCORE}$", "deprecated": True},
+    ]
     rule["oneOf"] = [{"required": [op]} for op in OPERATORS]
     for op in OPERATORS:  # null is how the model marks a test that is absent; in a file it would be a mistake
         choices = [c for c in rule["properties"][op].pop("anyOf") if c != {"type": "null"}]

@@ -1,19 +1,36 @@
 """Every signal there is: one definition each, in the module of its family.
 
 A signal is a value measured for a pair. Its name is its column, its key in a recipe and its heading in the docs. The
-names of one family are open: `similarity.NAME` is whatever model its user called so.
+names of one family are open: `similarity_NAME` is whatever model its user called so. Earlier versions wrote them with a
+dot, `n_words.whitespace` and `similarity.NAME`; these are understood wherever a name is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from align_data.common.errors import SignalError, nearest
 from align_data.common.registry import registry
 from align_data.signals import corpus, image, language, score, text
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 
-__all__ = ["SIGNALS", "Kind", "Measure", "Piece", "Signal", "checks", "find", "is_signal", "ordered"]
+__all__ = [
+    "SIGNALS",
+    "Kind",
+    "Measure",
+    "Piece",
+    "Signal",
+    "by_current_name",
+    "checks",
+    "current_name",
+    "find",
+    "is_signal",
+    "ordered",
+]
+
+T = TypeVar("T")
 
 SIGNALS: dict[str, Signal] = registry(
     "signals", ((signal.name, signal) for family in (text, language, corpus, image) for signal in family.SIGNALS)
@@ -21,12 +38,30 @@ SIGNALS: dict[str, Signal] = registry(
 """All but those of the open family."""
 
 
+_FORMER = {signal.former: signal.name for signal in SIGNALS.values() if signal.former is not None}
+_SCORES = (f"{score.SIMILARITY}_", f"{score.SIMILARITY}.")
+_FORMER_SCORE = re.compile(rf"{score.SIMILARITY}\.({score.NAME})")
+
+
+def current_name(name: str) -> str:
+    """Return what a signal is called now that earlier versions called `name`; any other name as it is."""
+    if name in _FORMER:
+        return _FORMER[name]
+    former = _FORMER_SCORE.fullmatch(name)
+    return name if former is None else f"{score.SIMILARITY}_{former[1]}"
+
+
+def by_current_name(values: Mapping[str, T]) -> dict[str, T]:
+    """Return values by signal, each under its name of now."""
+    return {current_name(name): value for name, value in values.items()}
+
+
 def find(name: str) -> Signal:
-    """Return the signal called `name`; SignalError lists all names."""
+    """Return the signal called `name`, now or formerly; SignalError lists all names."""
+    name = current_name(name)
     if name in SIGNALS:
         return SIGNALS[name]
-    family, _, model = name.partition(".")
-    if family == score.SIMILARITY and model:
+    if name.startswith(_SCORES) and (model := name[len(score.SIMILARITY) + 1 :]):
         return score.similarity(model)
     names = [*SIGNALS, score.SHOWN.name]
     raise SignalError(f"there is no signal {name}{nearest(name, names)}; there are: {', '.join(names)}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # images are decoded in processes of their own
     from PIL.Image import Image
 
 Kind = Literal["row", "corpus", "image", "score"]
-_NAME = re.compile(r"[a-z][a-z0-9_]*(?:\..+)?")
+_NAME = re.compile(r"(?!similarity_)[a-z][a-z0-9_]*")
 _GROUP = re.compile(r"text|corpus|image|score\..+")
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
@@ -135,6 +135,8 @@ class Signal:
     """Why a value can be missing where the signal is measured, as the end of a sentence."""
     none: int | None = None
     """The stored value that stands for 'has none', shown so."""
+    former: str | None = None
+    """What earlier versions called it, with a dot: old tables and recipes still do."""
     erased_by_takedown: bool | None = None
     """Whether a takedown takes the value out: it holds, or tells, what identifies a pair. Text must say it."""
 
@@ -151,9 +153,10 @@ class Signal:
         for name, (word, known_words) in words.items():
             if word not in known_words:
                 raise DefinitionError(f"the signal {self.name} has the {name} {word!r}, not {', '.join(known_words)}")
-        if not _NAME.fullmatch(self.name):
+        if self.kind != "score" and not _NAME.fullmatch(self.name):
             raise DefinitionError(
-                f"{self.name!r} is not a signal's name: lower-case letters, digits and _, as a column"
+                f"{self.name!r} is not a signal's name: lower-case letters, digits and _, as a column, so without a "
+                "dot; and not similarity_…, which scores are called"
             )
         if not _GROUP.fullmatch(self.group):
             raise DefinitionError(f"the signal {self.name} has the group {self.group!r}, not text, corpus or image")
@@ -172,6 +175,7 @@ class Signal:
             self.about,
             erased=bool(self.erased_by_takedown),
             dictionary=self.repeats and self.type != "float64",
+            former=self.former,
         )
 
     @property

@@ -32,7 +32,7 @@ def similarity(name: str) -> Signal:
 
 def _signal(name: str) -> Signal:
     return Signal(
-        name=f"{SIMILARITY}.{name}",
+        name=f"{SIMILARITY}_{name}",
         kind="score",
         group=f"{GROUP}.{name}",
         type="float64",
@@ -45,6 +45,7 @@ def _signal(name: str) -> Signal:
         repeats=False,
         lacks=f"need a model: align-data score MODEL DATASET --as {name}",
         null="they have no image that could be had and decoded when it was scored",
+        former=f"{SIMILARITY}.{name}",
     )
 
 

@@ -54,7 +54,7 @@ SIGNALS = (
         measure=n_words,
     ),
     Signal(
-        name="n_words.whitespace",
+        name="n_words_whitespace",
         kind="row",
         group="text",
         type="int32",
@@ -63,6 +63,7 @@ SIGNALS = (
         source="DataComp, baselines/apply_filter.py",
         needs=("alt_text",),
         measure=n_words_whitespace,
+        former="n_words.whitespace",
     ),
     Signal(
         name="n_chars",

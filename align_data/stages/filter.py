@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from align_data.common.errors import AlignDataError
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import available, columns, identities
 from align_data.data.layout import Dataset
@@ -33,9 +36,11 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     committed = table.committed()
     if committed is not None:
         before = committed.meta
-        if (before.ledger, before.tombstones) == (facts["ledger"], tombstones) and table.whole(committed):
+        plan_before = _as_now(before.plan)
+        same = facts["ledger"] in (before.ledger, digest({**origin, "plan": plan_before, "signals": before.signals}))
+        if same and before.pairs == pairs.fingerprint and before.tombstones == tombstones and table.whole(committed):
             return committed
-        if _request(before.plan) != _request(origin["plan"]):
+        if _request(plan_before) != _request(origin["plan"]):
             progress.say(f"the ledger {name} was decided differently and is replaced; --as keeps both")
     table.retract()
 
@@ -53,6 +58,14 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(total.items())]
     meta = LedgerMeta.model_validate({**origin, **facts, "masks": counts})
     return table.commit([info for info, _ in parts], meta)
+
+
+def _as_now(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a dumped plan with the names of now, so that what an earlier version decided is known again."""
+    try:
+        return Plan.model_validate(plan).dump()
+    except (ValidationError, AlignDataError):
+        return plan
 
 
 def _request(plan: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from align_data.common.progress import Progress
 from align_data.data.columns import lacking
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
+from align_data.recipes.plan import Plan
 from align_data.recipes.reading import override_all
 from align_data.signals import find
 from align_data.sources.lists import Choice, Reading
@@ -39,10 +40,10 @@ class Intake:
 
 def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> PipelineResult:
     """Ingest, measure what the recipe needs, filter, audit; finished work is not repeated."""
-    override_all(decision.recipe, decision.overrides, decision.off)  # before hours of work
+    overridden = override_all(decision.recipe, decision.overrides, decision.off)  # before hours of work
     dataset.ledger(decision.ledger)
     account = ingest(intake.inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading)
-    signals = [rule.signal for rule in decision.recipe.rules if rule.name not in decision.off]
+    signals = Plan.unresolved(overridden, decision.overrides, decision.off).signals
     able = [name for name in signals if lacking(dataset, find(name)) is None]
     measured = measure(dataset, engine, progress, able)
     decide_ledger(decision, dataset, engine, progress)

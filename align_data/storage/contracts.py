@@ -5,9 +5,9 @@ Where the columns are signals it follows from these (`signals.contracts`); of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import polars as pl
 import pyarrow as pa
@@ -45,6 +45,8 @@ class Column:
     """Whether whole numbers are stored as differences, in as few bits as these take: for many values that lie near."""
     statistics: bool = False
     """Whether each row group says its least and greatest value: where rows are sorted, so that readers skip some."""
+    former: str | None = None
+    """What earlier versions called it."""
 
     @property
     def compressed(self) -> bool:
@@ -72,6 +74,16 @@ class Contract:
                 if names is None or c.name in names
             ]
         )
+
+    @cached_property
+    def renamed(self) -> frozenset[str]:
+        """The columns that earlier versions called otherwise."""
+        return frozenset(column.name for column in self.columns if column.former is not None)
+
+    def stored(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the columns of a file by their names of now, in the file's order."""
+        now = {column.former: column.name for column in self.columns if column.former is not None}
+        return {now.get(name, name): name for name in names}
 
     def polars(self, *names: str) -> pl.Schema:
         """Return the Polars schema of all columns, or of the named ones, in the order of the names."""

@@ -120,7 +120,7 @@ class Table(Generic[M]):
 
     def columns(self, part: int) -> list[str]:
         """Return the columns that an existing part has."""
-        return list(self._open(part)[1].schema_arrow.names)
+        return list(self.contract.stored(self._open(part)[1].schema_arrow.names))
 
     def piece_rows(self, part: int) -> list[int]:
         """Return the rows of each piece of a part."""
@@ -161,10 +161,12 @@ class Table(Generic[M]):
             self._belongs(part, footer)
             needed = self.contract.arrow(list(columns))
             schema = footer.metadata.schema.to_arrow_schema()
+            stored = self.contract.stored(schema.names)
             for field in needed:
-                if field.name not in schema.names or not same_type(schema.field(field.name).type, field.type):
+                name = stored.get(field.name)
+                if name is None or not same_type(schema.field(name).type, field.type):
                     raise ValueError(f"it has no column {field.name} of the type {field.type}")
-            texts = [field.name for field in needed if encoded and pa.types.is_large_string(field.type)]
+            texts = [stored[field.name] for field in needed if encoded and pa.types.is_large_string(field.type)]
             options = {"page_checksum_verification": True, "read_dictionary": texts}
             return footer, pq.ParquetFile(source, metadata=footer.metadata, **options)
 
@@ -178,7 +180,11 @@ class Table(Generic[M]):
 
     def _read(self, part: int, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> pa.Table:
         with self._damage(part):
-            return file.read_row_group(group, columns=list(columns), use_threads=False)
+            if self.contract.renamed.isdisjoint(columns):
+                return file.read_row_group(group, columns=list(columns), use_threads=False)
+            stored = self.contract.stored(file.schema_arrow.names)
+            table = file.read_row_group(group, columns=[stored[name] for name in columns], use_threads=False)
+            return table.rename_columns(list(self.contract.stored(table.column_names)))
 
     @contextmanager
     def _damage(self, part: int) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Score: how near a model sees each fetched pair's image and text, as the signal similarity.NAME.
+"""Score: how near a model sees each fetched pair's image and text, as the signal similarity_NAME.
 
 Parts are scored one after another, for there is one model; while it computes, threads decode what comes next.
 """
@@ -19,7 +19,7 @@ from PIL import Image
 
 from align_data.common.errors import DatasetError, InputError
 from align_data.common.progress import Progress, Tick
-from align_data.data.columns import fresh, scored_by
+from align_data.data.columns import fresh, part_facts, scored_by
 from align_data.data.image_table import PLACE, image_places, with_images
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta, PairsMeta, SignalsMeta
@@ -78,7 +78,7 @@ def _images(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Manifest[ImagesMeta
 
 
 def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress: Progress, threads: int = 1) -> Scored:
-    """Write similarity.NAME of every pair; null where there is no image that can be decoded.
+    """Write similarity_NAME of every pair; null where there is no image that can be decoded.
 
     What is stored of the same model and images stays. Part by part: what a killed run has finished stays too.
     """
@@ -135,7 +135,7 @@ class _ScoreRun:
     def part(self, number: int, tick: Tick) -> tuple[int, int]:
         """Score one part, if it is not there; return how many pairs have a score, and how many were computed now."""
         facts, name = self.facts(number), self.signal.name
-        if self.table.facts(number) == facts:
+        if part_facts(self.table, number) == facts:
             tick(self.pairs.parts[number].rows)
             return sum(len(piece[name].drop_nulls()) for piece in self.table.pieces(number, [name])), 0
         scored = 0

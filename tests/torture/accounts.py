@@ -34,7 +34,7 @@ RULES: Sequence[oracle.Rule] = (
     ("aspect", "aspect", "lt", 3),
     ("script", "script", "in", ["Latin", "Han"]),
     ("n_chars", "n_chars", "ge", 3),
-    ("n_words.whitespace", "n_words.whitespace", "ge", 1),
+    ("n_words_whitespace", "n_words_whitespace", "ge", 1),
     ("nsfw", "nsfw", "lt", 0.5),
 )
 _LIKE = "name: counted\nrules:\n" + "".join(

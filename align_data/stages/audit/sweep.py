@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from align_data.recipes.model import Rule
 from align_data.recipes.operators import OPERATORS, Bound
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import Classes, vocabulary_size
-from align_data.signals import Signal, find
+from align_data.signals import Signal, current_name, find
 from align_data.stages.audit import sampling
 from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
 from align_data.stages.audit.mask_codes import DROPPED, OPEN, Codes, Populations
@@ -126,6 +126,7 @@ def sweep(
     Raises RecipeError for a signal that no rule of the ledger tests, or a value that it cannot be compared with.
     """
     opened = open_current(dataset, ledger)
+    request = replace(request, signal=current_name(request.signal))
     plan = opened.plan
     name = _rule_name(plan, request)
     measured = request.signal in available(dataset, dataset.ingested(), [*plan.signals, request.signal])

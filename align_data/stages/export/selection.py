@@ -80,7 +80,8 @@ class Selection:
 
 def select(dataset: Dataset, ledger: str, without: Sequence[str], drop_pending: bool) -> Selection:
     """Return what of a ledger is exported; DatasetError while pairs are pending, and where none is kept."""
-    selection = Selection(open_current(dataset, ledger), tuple(without))
+    opened = open_current(dataset, ledger)
+    selection = Selection(opened, tuple(opened.plan.rule(name).name for name in without))
     passed, pending = selection.counts()
     if pending and not drop_pending:
         raise DatasetError(_pending(selection, selection.ledger.masks, pending, passed))

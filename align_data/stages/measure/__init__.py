@@ -21,7 +21,7 @@ from align_data.data.layout import Dataset
 from align_data.data.references import lists
 from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Each, Engine, Exchange
-from align_data.signals import SIGNALS, Piece, Signal, find
+from align_data.signals import SIGNALS, Piece, Signal, current_name, find
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import Sight, measure_content
 from align_data.stages.measure.counting import Asking, PieceKeys, Ranges, answer, commit_counts, keep
@@ -54,7 +54,7 @@ def measure(
     Raises SignalError for a signal named that does not exist or cannot be measured.
     """
     pairs = dataset.ingested()
-    signals = list(SIGNALS.values()) if names is None else [find(name) for name in dict.fromkeys(names)]
+    signals = list(SIGNALS.values()) if names is None else [find(n) for n in dict.fromkeys(map(current_name, names))]
     detector = sight.nsfw is not None
 
     def up_to_date(*, anew: bool = False) -> set[str]:

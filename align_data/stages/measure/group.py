@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from align_data.data.columns import fresh, identities
+from align_data.data.columns import fresh, identities, part_facts
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.data.tombstones import fingerprint
@@ -47,7 +47,7 @@ class SignalGroup:
         # What is counted over the pool depends on all of it, what is measured on a pair on its own part alone.
         source = self.pairs.fingerprint if self.name == "corpus" else self.pairs.parts[number].identity
         facts = {"signals": self._identities, "pairs": source}
-        stored = self.table.facts(number) or {}
+        stored = part_facts(self.table, number)
         same_pairs = stored.get("pairs") == source
         present = [n for n in self.columns if same_pairs and stored["signals"].get(n) == self._identities[n]]
         return GroupPart(self, number, facts, present, finished=digest(stored) == digest(facts))

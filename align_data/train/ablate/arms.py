@@ -55,9 +55,10 @@ def _arms(name: str, plan: Plan) -> list[Arm]:
 
 
 def _rule(name: str, plan: Plan) -> str:
-    if not plan.rule(name).in_force:
-        raise RecipeError(f"the ledger was decided without the rule {name}, so it cannot define an arm")
-    return name
+    rule = plan.rule(name)
+    if not rule.in_force:
+        raise RecipeError(f"the ledger was decided without the rule {rule.name}, so it cannot define an arm")
+    return rule.name
 
 
 def _fraction(name: str, text: str) -> Arm:
