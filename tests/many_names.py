@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from align_data.common.workers import Handler
-from align_data.fetching import worker
+from align_data.fetching import client, worker
 
 HOMES = [f"127.0.0.{number}" for number in range(2, 10)]
 
@@ -31,5 +30,5 @@ class ManyNames(AbstractResolver):
 
 def handler(setup: Any) -> Handler:
     """What the children run: the worker, with names of our own."""
-    aiohttp.ThreadedResolver = ManyNames  # type: ignore[misc, assignment]
+    client.NameLookup = ManyNames  # type: ignore[misc, assignment]
     return worker.handler(setup)

@@ -36,8 +36,8 @@ from align_data.engines import spark
 from align_data.exports.shard import How, Shard
 from align_data.exports.shard_format import ShardJob
 from align_data.fetching.client import Policy
-from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
+from align_data.fetching.limits import Limits
 from align_data.fetching.worker import ChunkTask, FetchSettings, Row
 from align_data.fetching.worker_replies import replies
 from align_data.report.thumbnails import of_images

@@ -37,6 +37,7 @@ from hostile_web import HOME, PAGES, Web, jpeg, serve
 from hypothesis import example, given
 from hypothesis import strategies as st
 from in_process import child_of
+from name_server import name_server
 
 from align_data.cli import main
 from align_data.common.errors import DatasetError, OutputError
@@ -48,9 +49,10 @@ from align_data.engines.local import LocalEngine
 from align_data.fetching import crawl as crawling
 from align_data.fetching import worker_replies
 from align_data.fetching.client import Client, Policy
-from align_data.fetching.crawl import Crawl, Limits
+from align_data.fetching.crawl import Crawl
 from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.guard import Guard
+from align_data.fetching.limits import Limits
 from align_data.fetching.outcome import STATUSES, Outcome
 from align_data.fetching.worker import ChunkTask, FetchSettings, handler, make_room, row
 from align_data.stages.fetch import FetchReport, fetch
@@ -301,7 +303,7 @@ def test_a_body_belongs_to_its_url() -> None:
 
 
 def test_a_name_of_forbidden_addresses_is_refused_at_each_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("align_data.fetching.guard._REMEMBERED", -1)
+    monkeypatch.setattr("align_data.fetching.resolver.REMEMBERED", -1)
     with serve() as web, forbidden(web.port):
         names = Names(
             {
@@ -332,7 +334,7 @@ def test_a_name_of_forbidden_addresses_is_refused_at_each_look_up(monkeypatch: p
 
 
 def test_a_guard_holds_where_a_resolver_lets_everything_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("align_data.fetching.guard.Resolver._let_through", lambda self, host, found: found)
+    monkeypatch.setattr("align_data.fetching.resolver.Resolver._let_through", lambda self, host, found: found)
     with serve() as web, forbidden(web.port):
         for addresses in (["127.0.0.1"], ["::1"], ["127.0.0.1", "::1"], ["::ffff:127.0.0.1", "127.0.0.1"]):
             found = ask(f"http://lying.example:{web.port}/good.jpg", names=Names({"lying.example": [addresses]}))
@@ -663,29 +665,17 @@ def test_more_connections_than_files_are_a_sentence() -> None:
 
 
 def test_a_name_server_that_keeps_one_waiting_does_not_hold_up_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    real, over = socket.getaddrinfo, [False]
-
-    def hangs(host: Any, *arguments: Any, **options: Any) -> Any:
-        until = time.monotonic() + 30
-        while str(host).endswith(".hangs.example") and not over[0] and time.monotonic() < until:
-            time.sleep(0.01)
-        return real("127.0.0.1", *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", hangs)
-    with serve() as web:
+    with serve() as web, name_server(lambda _: None) as names:
         urls = [f"http://h{number}.hangs.example/" for number in range(100)] + [
             web.url(f"/good/{n}") for n in range(20)
         ]
-        settings = FetchSettings(replace(POLICY, deadline=1.0), Limits(64, 4), Store(tmp_path))
-        sent: list[Any] = []
+        policy = replace(POLICY, deadline=1.0, dns=(names.address,))
+        settings = FetchSettings(policy, Limits(64, 4), Store(tmp_path))
         began = time.monotonic()
-        try:
-            sent += said(settings, ChunkTask(0, "bytes/x", [f"n{n}" for n in range(120)], urls))
-            assert time.monotonic() - began < 20
-        finally:
-            over[0] = True
+        sent = said(settings, ChunkTask(0, "bytes/x", [f"n{n}" for n in range(120)], urls))
+        assert time.monotonic() - began < 20
     rows = next(rows for number, rows in (message for message in sent if isinstance(message, tuple)) if number == 0)
     assert [each.status for each in rows] == ["timeout"] * 100 + ["ok"] * 20
     assert sum((message for message in sent if isinstance(message, Counter)), Counter()).total() == 120
@@ -700,7 +690,7 @@ MEMORY_CODE = """
 import sys
 from pathlib import Path
 from align_data.fetching.client import Policy
-from align_data.fetching.crawl import Limits
+from align_data.fetching.limits import Limits
 from align_data.fetching.guard import Guard
 from align_data.fetching.worker import ChunkTask, FetchSettings, handler
 from align_data.common.workers.frames import LENGTH, frame, value

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from align_data.common.errors import InputError
 from align_data.fetching.client import wait_asked
-from align_data.fetching.guard import Guard, RefusedAddressError, Resolver
+from align_data.fetching.guard import Guard, RefusedAddressError
 from align_data.fetching.opt_outs import robots_tag
 from align_data.fetching.outcome import STATUSES, Outcome
+from align_data.fetching.resolver import Resolver
 from align_data.fetching.target import target
 from align_data.fetching.worker import row
 
@@ -304,7 +305,7 @@ def test_a_name_is_judged_at_each_look_up(monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(RefusedAddressError):
             await resolver.resolve("rebinding.example", 80)
 
-    monkeypatch.setattr("align_data.fetching.guard._REMEMBERED", -1)
+    monkeypatch.setattr("align_data.fetching.resolver.REMEMBERED", -1)
     asyncio.run(main())
 
 

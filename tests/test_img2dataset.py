@@ -46,11 +46,11 @@ from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
 from align_data.fetching import img2dataset as package
 from align_data.fetching.client import Policy
-from align_data.fetching.crawl import Limits
 from align_data.fetching.fetchers import handler_of
 from align_data.fetching.guard import Guard
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.img2dataset_messages import ours, outcome
+from align_data.fetching.limits import Limits
 from align_data.fetching.worker import ChunkTask, FetchSettings
 from align_data.fetching.worker_replies import replies
 from align_data.sources import img2dataset as shards

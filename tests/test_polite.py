@@ -25,8 +25,8 @@ from align_data.fetching import backoff
 from align_data.fetching.backoff import NOTICES_FILE, Notice, Notices, dumped, keep, loaded
 from align_data.fetching.client import Policy
 from align_data.fetching.connection_slots import Slots
-from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
+from align_data.fetching.limits import Limits
 from align_data.stages.fetch import FetchReport, fetch
 from align_data.stages.ingest import Parts
 from align_data.storage.store import Store

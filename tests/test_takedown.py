@@ -35,8 +35,8 @@ from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.exports.formats import FORMATS
 from align_data.fetching.client import Policy
-from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
+from align_data.fetching.limits import Limits
 from align_data.recipes.reading import load
 from align_data.stages import takedown as stage
 from align_data.stages.audit import audit, examples

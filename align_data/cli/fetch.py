@@ -29,9 +29,9 @@ from align_data.common.errors import InputError, nearest
 from align_data.common.user_files import read_lines
 from align_data.data.references import FORMS
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
-from align_data.fetching.crawl import CONNECTIONS, PER_ADDRESS, PER_HOST, Limits
 from align_data.fetching.fetchers import FETCHERS, OWN, described, handler_of
-from align_data.fetching.guard import Guard
+from align_data.fetching.guard import Guard, name_servers
+from align_data.fetching.limits import CONNECTIONS, PER_ADDRESS, PER_HOST, Limits
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
 from align_data.stages.fetch import CHUNK, FetchReport, fetch
@@ -103,6 +103,13 @@ policy_options = together(
         multiple=True,
         metavar="CIDR",
         help="Never connect to addresses in this network, even if public or allowed.",
+    ),
+    click.option(
+        "--dns",
+        "servers",
+        multiple=True,
+        metavar="ADDRESS[:PORT]",
+        help="Look names up at this name server, not at those of the system; several are asked in turn.",
     ),
     click.option("--contact", metavar="TEXT", help="Contact address to send to every server with each request."),
     click.option(
@@ -196,6 +203,7 @@ def _policy(options: dict[str, Any]) -> Policy:
         contact=contact,
         proxy=proxy,
         formats=formats,
+        dns=name_servers(options.pop("servers")),
     )
 
 

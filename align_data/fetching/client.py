@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
-import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
@@ -22,18 +20,22 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from align_data import __version__
 from align_data.common.errors import AlignDataError
 from align_data.fetching.connection import Connector
 from align_data.fetching.connection_slots import Free
-from align_data.fetching.guard import Guard, RefusedAddressError, Resolver, Socket, plain
+from align_data.fetching.failures import failure, no_name
+from align_data.fetching.guard import Guard, RefusedAddressError, Socket, plain
+from align_data.fetching.name_cache import NameCache, Remembered
+from align_data.fetching.name_lookup import NameLookup
 from align_data.fetching.opt_outs import opt_out
 from align_data.fetching.outcome import Outcome
+from align_data.fetching.resolver import Pinned, Resolver
 from align_data.fetching.response_body import ResponseBody
-from align_data.fetching.target import LONGEST, origin, resolved, target
+from align_data.fetching.target import LONGEST, is_address, origin, resolved, target
 
 MAX_BYTES = 20 * 2**20
 DEADLINE = 30.0
@@ -44,7 +46,6 @@ _SUCCESSES = frozenset({201, 202, 203, 206})
 _RANGE = re.compile(r"bytes[ =]0-(\d{1,18})/(\d{1,18})", re.IGNORECASE)
 MOST_REDIRECTS = 10
 """One more ends a URL."""
-_NAMES_UNKNOWN = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 Room = Callable[[str], Free | None]
@@ -63,6 +64,8 @@ class Policy:
     proxy: str | None = None
     formats: tuple[str, ...] = ()
     """Optional ones that are kept as images."""
+    dns: tuple[str, ...] = ()
+    """Name servers, as ADDRESS or ADDRESS:PORT; the system's if there are none."""
 
     @property
     def agent(self) -> str:
@@ -78,22 +81,45 @@ class Client:
 
     @staticmethod
     @asynccontextmanager
-    async def of(policy: Policy, inner: AbstractResolver | None = None) -> AsyncIterator[Client]:
-        """Open a client; `inner` resolves names, the system's resolver unless given."""
+    async def of(
+        policy: Policy, inner: AbstractResolver | None = None, names: NameCache | None = None
+    ) -> AsyncIterator[Client]:
+        """Open a client; `inner` looks names up, by DNS unless given, and `names` has what is known of them."""
         # A proxy's address is the user's own choice, and the only one connected to.
-        resolver = Resolver(inner or aiohttp.ThreadedResolver(), None if policy.proxy else policy.guard)
+        resolver = Resolver(inner or NameLookup(policy.dns), None if policy.proxy else policy.guard, names)
         try:
             yield Client(policy, resolver)
         finally:
             await resolver.close()
 
+    def target(self, url: str) -> URL | Outcome:
+        """Return a URL as it is requested, or the outcome of one that cannot be."""
+        return target(url, self._policy.guard)
+
+    def has_name(self, host: str) -> bool:
+        """Tell whether a host must be looked up here before it can be connected to."""
+        return self._policy.proxy is None and not is_address(host)
+
+    async def name(self, host: str, seconds: float) -> Remembered | Outcome:
+        """Look a host's name up; return its addresses that may be connected to, or what its URLs come to without."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._resolver.addresses(host)
+        except TimeoutError:
+            return Outcome("timeout", f"the name was not looked up after {seconds:g} s")
+        except RefusedAddressError as error:
+            return Outcome("refused_address", str(error))
+        except OSError as error:
+            return no_name(error)
+
     @asynccontextmanager
-    async def visit(self, room: Room | None = None) -> AsyncIterator[Visit]:
+    async def visit(self, room: Room | None = None, named: Remembered | None = None) -> AsyncIterator[Visit]:
         """Open what asks one URL after another; whatever connection it has is closed at the end.
 
-        `room` is asked for each address that is to be connected to.
+        `room` is asked for each address that is to be connected to; `named` has the addresses of the only host that is
+        asked, if they are known.
         """
-        visit = Visit(self._policy, self._resolver, room)
+        visit = Visit(self._policy, self._resolver if named is None else Pinned(named.addresses), room)
         try:
             yield visit
         finally:
@@ -106,7 +132,7 @@ class Visit:
     A pool that all share would keep connections that no limit counts, open to servers that nobody listens to.
     """
 
-    def __init__(self, policy: Policy, resolver: Resolver, room: Room | None) -> None:
+    def __init__(self, policy: Policy, resolver: AbstractResolver, room: Room | None) -> None:
         self._policy, self._resolver, self._room = policy, resolver, room
         self.addresses: set[str] = set()
         """What it was connected to."""
@@ -117,16 +143,19 @@ class Visit:
         self._protocol: ResponseHandler | None = None
         """Of the connection that was last asked on."""
 
-    async def get(self, url: str, body: BinaryIO, seconds: float) -> Outcome:
-        """Ask for a URL once; what it sends is in `body` if the status is ok. Never raises for what a host does."""
-        request_url = target(url, self._policy.guard)
-        if isinstance(request_url, Outcome):
-            return request_url
+    async def get(self, url: str, body: BinaryIO, seconds: float, request_url: URL | None = None) -> Outcome:
+        """Ask for a URL once; what it sends is in `body` if the status is ok. Never raises for what a host does.
+
+        `request_url` is the URL as it is requested, where that is known.
+        """
+        checked = request_url or target(url, self._policy.guard)
+        if isinstance(checked, Outcome):
+            return checked
         self._full = None
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                session = await self._session_with(request_url)
-                async with session.get(request_url, allow_redirects=False, proxy=self._policy.proxy) as response:
+                session = await self._session_with(checked)
+                async with session.get(checked, allow_redirects=False, proxy=self._policy.proxy) as response:
                     assert isinstance(response, _Response)
                     self._protocol = response.protocol
                     return await self._judge(url, response, body)
@@ -135,7 +164,7 @@ class Visit:
         except AlignDataError:
             raise
         except Exception as error:  # of a client that meets what nobody has thought of: one URL, not the run
-            failed = _failure(error)
+            failed = failure(error)
             full = self._full if failed.status == "connect" else None
             return failed if full is None else Outcome("", f"{full} has no free connection", full=full)
 
@@ -296,39 +325,6 @@ def _no_success(url: str, response: aiohttp.ClientResponse) -> Outcome:
         reason = f"HTTP {status}" if retry_after is None else f"HTTP {status}, Retry-After: {retry_after[:60]}"
         return Outcome("rate_limited", reason, retry_after=wait_asked(retry_after))
     return Outcome(f"http_{status}", response.reason or None)
-
-
-_FAILURES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
-    ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
-    ((aiohttp.ClientPayloadError,), "truncated"),
-    ((aiohttp.InvalidURL,), "bad_url"),
-    ((aiohttp.ClientResponseError, ValueError), "bad_response"),
-    ((aiohttp.ClientError, OSError), "connect"),
-)
-"""What a client raises, and what it is to us."""
-
-
-def _failure(error: Exception) -> Outcome:
-    """Return the outcome of a request that raised."""
-    cause = getattr(error, "os_error", None) or error
-    message = str(cause) or type(cause).__name__
-    if isinstance(cause, RefusedAddressError):
-        return Outcome("refused_address", message)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        unknown = isinstance(cause, socket.gaierror) and cause.errno in _NAMES_UNKNOWN
-        return Outcome("dns", message, retry=not unknown)
-    # Of a body too, and not for want of more of it.
-    http_error = error.__cause__ if isinstance(error, aiohttp.ClientPayloadError) else error
-    if isinstance(http_error, HttpProcessingError) and not isinstance(http_error, PayloadEncodingError):
-        return Outcome("bad_response", http_error.message)
-    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words have the proxy's password in them
-        return Outcome("connect", f"the proxy answered {error.status} {error.message}")
-    if isinstance(error, aiohttp.ClientResponseError):
-        message = error.message
-    status = next((status for kinds, status in _FAILURES if isinstance(error, kinds)), None)
-    if status is None:
-        return Outcome("bad_response", f"unforeseen, {type(error).__name__}: {message}", retry=True)
-    return Outcome(status, message)
 
 
 def wait_asked(value: str | None) -> float:

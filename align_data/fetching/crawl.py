@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,14 @@ from align_data.fetching.backoff import Notice, Notices
 from align_data.fetching.client import MOST_REDIRECTS, Client, Visit
 from align_data.fetching.connection_slots import Free, Slots
 from align_data.fetching.crawl_state import IN_MEMORY, BodySpool, FetchedChunk, Host, QueuedUrl, UrlChunk, shut
+from align_data.fetching.limits import Limits
+from align_data.fetching.name_cache import Remembered
+from align_data.fetching.naming import Naming
 from align_data.fetching.outcome import Outcome
 from align_data.storage.store import writing
 
 SLOTS = "connections"
 LOG = "hosts.log"
-CONNECTIONS = 128
-PER_HOST = 4
-PER_ADDRESS = 16
-"""As many as four hosts may have: a small server with hundreds of names bears it, and it is enough for the address of a
-network that serves thousands of them: a hundred images a second, and there it has many addresses."""
 PATIENCE = 60.0
 """Seconds that a run waits for a host that asks to be left alone; what waits longer is for another run."""
 _PATIENCE_IN_ALL = 5 * PATIENCE
@@ -52,36 +51,6 @@ _OPEN = 8
 """Chunks that are open at once, at most."""
 _IN_MEMORY_IN_ALL = 2**27
 _WRITERS = 2
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many connections there may be: in all, to a host, to an address."""
-
-    connections: int | None = None
-    """By all processes on the machine together; None for CONNECTIONS by each."""
-    per_host: int = PER_HOST
-    hosts: Mapping[str, int] = field(default_factory=dict)
-    """Hosts that bear another number."""
-    per_address: int = PER_ADDRESS
-
-    @property
-    def in_process(self) -> int:
-        """How many connections there may be in all, in one process."""
-        return self.connections or CONNECTIONS
-
-    def shared(self, processes: int) -> Limits:
-        """Return the limits of each of `processes`: what all of them count together stays as it is."""
-        connections = None if self.connections is None else max(1, self.connections // processes)
-        return replace(self, connections=connections)
-
-    def of(self, host: str) -> int:
-        """Return how many connections a host may have."""
-        return self.hosts.get(host, self.per_host)
-
-    def at(self, host: str) -> int:
-        """Return how many connections its address may have when a host wants one: never fewer than the host may."""
-        return max(self.per_address, self.of(host))
 
 
 class Crawl:
@@ -116,6 +85,7 @@ class Crawl:
         self._chunks, self._finish = chunks, finish
         self._loop = asyncio.get_running_loop()
         self._finished = self._loop.create_future()
+        self._naming = Naming(self._client, self._deadline, self._named, self._fail, self._fill)
         # Not the loop's own threads: those may all be waiting for names.
         with ExitStack() as self._spools, ThreadPoolExecutor(_WRITERS) as self._writers:
             with writing(self._work):
@@ -135,6 +105,7 @@ class Crawl:
             return
         try:
             self._next_chunks()
+            self._naming.ask(len(self._ready))
             while self._ready and len(self._active) < self._limits.in_process:
                 self._connect(self._ready.popitem(last=False)[0])
         except Exception as error:  # raised in a callback it would be lost, and the run would never end
@@ -153,9 +124,12 @@ class Crawl:
             chunk = UrlChunk(number, [None] * len(urls), spool, pending=len(urls))
             self._open += 1
             for place, url in enumerate(urls):
-                self._queue(QueuedUrl(chunk, place, url, self._deadline))
+                self._queue(QueuedUrl(chunk, place, url, self._client.target(url), self._deadline))
 
     def _queue(self, job: QueuedUrl) -> None:
+        if isinstance(job.target, Outcome):
+            self._settle(job, job.target)
+            return
         host = self._hosts.setdefault(job.host, Host())
         if host.closed is not None and backoff.now() < host.closed_until:
             self._settle(job, host.closed)
@@ -169,8 +143,28 @@ class Crawl:
 
     def _offer(self, name: str, host: Host) -> None:
         """Let a host have a turn for each connection that it may open and has work for; it stands in line once."""
-        if self._may_have_turn(name, host):
+        if not self._may_have_turn(name, host):
+            return
+        if self._client.has_name(name) and (host.named is None or host.named.until < backoff.now()):
+            self._naming.want(name)
+        else:
             self._ready[name] = None
+
+    def _named(self, name: str, named: Remembered | Outcome, seconds: float) -> None:
+        """Let a host have its turn, or give what its name came to to all URLs that wait for it."""
+        host = self._hosts.get(name)
+        if host is None or not host.jobs:
+            return
+        host.first.seconds -= seconds
+        if isinstance(named, Remembered):
+            host.named = named
+            if self._may_have_turn(name, host):
+                self._ready[name] = None
+        else:
+            while host.jobs:
+                self._come_to(name, host, host.take(), named)
+            self._go_on(name, host)
+        self._fill()
 
     def _connect(self, name: str) -> None:
         self._heed(self._notices.news())
@@ -178,7 +172,7 @@ class Crawl:
         if host is None or not self._may_have_turn(name, host):
             return
         limit = self._limits.of(name)
-        leave = self._slots.take(f"host {name}", limit) if name else _nothing  # none: URLs that are none
+        leave = self._slots.take(f"host {name}", limit)
         if leave is None:
             self._bar(name, host, f"host {name}", limit)
             return
@@ -236,7 +230,8 @@ class Crawl:
     async def _visit(self, name: str, host: Host, job: QueuedUrl, leave: Free) -> None:
         """Ask a host for one URL after another, on one connection while its scheme and port stay the same."""
         limit, requests = self._limits.at(name), 0
-        async with self._client.visit(lambda address: self._slots.take(f"address {address}", limit)) as visit:
+        room = partial(self._room, limit)
+        async with self._client.visit(room, host.named) as visit:
             while await self._ask(visit, name, host, job):
                 requests += 1
                 self._heed(self._notices.news())
@@ -249,6 +244,9 @@ class Crawl:
             self._admit(f"address {address}")
         self._go_on(name, host)
 
+    def _room(self, limit: int, address: str) -> Free | None:
+        return self._slots.take(f"address {address}", limit)
+
     def _go_on(self, name: str, host: Host) -> None:
         """Let a host have its next turn, or forget it: a crawl meets millions of them."""
         self._offer(name, host)
@@ -259,7 +257,7 @@ class Crawl:
         """Ask for a URL; tell whether the visit can go on, as it cannot where its address is full."""
         began = self._loop.time()
         with BodySpool(self._in_memory, self._work) as body:
-            outcome = await visit.get(job.url, body, job.seconds)  # type: ignore[arg-type]
+            outcome = await visit.get(job.url, body, job.seconds, job.target)  # type: ignore[arg-type]
             if outcome.status == "ok":
                 with writing(self._work):
                     job.chunk.keep(job.place, body)  # type: ignore[arg-type]
@@ -268,6 +266,12 @@ class Crawl:
             self._bar(name, host, f"address {outcome.full}", self._limits.at(name))
             return False
         job.seconds -= self._loop.time() - began
+        self._come_to(name, host, job, outcome)
+        self._fill()
+        return True
+
+    def _come_to(self, name: str, host: Host, job: QueuedUrl, outcome: Outcome) -> None:
+        """Do what an answer asks for: another URL, another time, or none."""
         host.silent = host.silent + 1 if outcome.status in _SILENT else 0
         if outcome.location is not None:
             self._follow(job, outcome.location)
@@ -279,8 +283,6 @@ class Crawl:
             reason = f"not requested: {host.silent} URLs of the host failed in a row, the last one: {outcome.reason}"
             until = backoff.now() + _GIVEN_UP_FOR
             self._leave_alone(host, Notice(name, until, outcome.status, reason, outcome.retryable, asked=False))
-        self._fill()
-        return True
 
     def _put_back(self, host: Host, job: QueuedUrl) -> None:
         if host.closed is None:
@@ -293,7 +295,7 @@ class Crawl:
         if job.redirects > MOST_REDIRECTS:
             self._settle(job, Outcome("too_many_redirects", f"the last one to {mask_url(location)[:200]}"))
             return
-        job.lead(location)
+        job.lead(location, self._client.target(location))
         self._queue(job)
 
     def _wait(self, name: str, host: Host, job: QueuedUrl, outcome: Outcome) -> None:
@@ -372,7 +374,3 @@ class Crawl:
             fetched = FetchedChunk(chunk.number, outcomes, chunk.spool, chunk.places)
             await self._loop.run_in_executor(self._writers, self._finish, fetched)
         self._open -= 1
-
-
-def _nothing() -> None:
-    """Free no slot."""

@@ -8,8 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from yarl import URL
+
+from align_data.fetching.name_cache import Remembered
 from align_data.fetching.outcome import Outcome
-from align_data.fetching.target import host_of, origin, target
+from align_data.fetching.target import host_of, origin
 from align_data.storage.store import writing
 
 IN_MEMORY = 2**20
@@ -19,19 +22,18 @@ IN_MEMORY = 2**20
 class QueuedUrl:
     """One URL on its way."""
 
-    def __init__(self, chunk: UrlChunk, place: int, url: str, seconds: float) -> None:
+    def __init__(self, chunk: UrlChunk, place: int, url: str, target: URL | Outcome, seconds: float) -> None:
         self.chunk, self.place = chunk, place
         self.seconds = seconds
         """Seconds of its deadline that are not used up."""
         self.redirects = self.tries = 0
-        self.lead(url)
+        self.lead(url, target)
 
-    def lead(self, url: str) -> None:
+    def lead(self, url: str, target: URL | Outcome) -> None:
         """Let it be a URL's turn: the first one, or where a redirect leads."""
-        request_url = target(url)
-        self.url = url
+        self.url, self.target = url, target
         self.host, self.origin = (
-            ("", "") if isinstance(request_url, Outcome) else (host_of(request_url).rstrip("."), origin(request_url))
+            ("", "") if isinstance(target, Outcome) else (host_of(target).rstrip("."), origin(target))
         )
 
 
@@ -71,6 +73,8 @@ class Host:
     def __init__(self) -> None:
         self.jobs: dict[str, deque[QueuedUrl]] = {}
         """By origin: http and https of a host are asked on connections of their own."""
+        self.named: Remembered | None = None
+        """Its addresses, once its name is looked up."""
         self.busy = 0
         self.until = 0.0
         """Before this time of the loop it is left alone."""
@@ -84,6 +88,11 @@ class Host:
         """The outcome of all URLs of a host that is left alone for longer than this run waits."""
         self.closed_until = 0.0
         """Seconds since the epoch."""
+
+    @property
+    def first(self) -> QueuedUrl:
+        """The URL that waits in front."""
+        return next(iter(self.jobs.values()))[0]
 
     def put(self, job: QueuedUrl, at_front: bool = False) -> None:
         """Let a URL wait."""

@@ -6,16 +6,13 @@ resolved, wherever a redirect leads.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
+import re
 import socket
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from align_data.common.errors import InputError
 
@@ -49,10 +46,7 @@ _TRANSLATED = tuple(
     ipaddress.IPv6Network(prefix) for prefix in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 )
 """IPv6 addresses that end in the IPv4 address which they stand for."""
-_REMEMBERED = 60.0
-"""Seconds for which a name's addresses are remembered."""
-_MAX_NAMES = 10_000
-"""Names that are remembered, at most."""
+_WITH_PORT = re.compile(r"(?:\[(?P<six>[^]]+)\]|(?P<four>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 class Socket(socket.socket):
@@ -109,6 +103,26 @@ def networks(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(spelled))
 
 
+def name_servers(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return name servers as ADDRESS:PORT, in the order in which they are asked; InputError for an invalid one."""
+    return tuple(map(_name_server, texts))
+
+
+def _name_server(text: str) -> str:
+    address, port = text, "53"
+    if (spelled := _WITH_PORT.fullmatch(text)) is not None:
+        address, port = spelled["six"] or spelled["four"], spelled["port"] or port
+    try:
+        server = ipaddress.ip_address(address)
+        if not 1 <= int(port) <= 65535:
+            raise ValueError(f"port {port}")
+    except ValueError as error:
+        raise InputError(
+            f"{text} is not a name server: {error}; write it as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:5353"
+        ) from None
+    return f"[{server}]:{int(port)}" if server.version == 6 else f"{server}:{int(port)}"
+
+
 @dataclass(frozen=True)
 class Guard:
     """Lets through public addresses and the networks that are allowed by name, but none that is denied by name."""
@@ -157,44 +171,3 @@ class Guard:
         if why is not None:
             raise RefusedAddressError(why)
         return Socket(family, kind, protocol)
-
-
-class Resolver(AbstractResolver):
-    """Resolves names, and hands on the addresses that the guard lets through; remembers for a minute what it found.
-
-    The guard looks again where the socket is made; here it says so in plain words, and a name of which one address is
-    good is not given up.
-    """
-
-    def __init__(self, inner: AbstractResolver, guard: Guard | None) -> None:
-        self._inner, self._guard = inner, guard
-        self._cache: OrderedDict[tuple[str, int, int], tuple[float, list[ResolveResult]]] = OrderedDict()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host that may be connected to; RefusedAddressError if none may."""
-        key = (host, port, int(family))
-        resolved_at, addresses = self._cache.get(key, (float("-inf"), []))
-        now = asyncio.get_running_loop().time()
-        if now - resolved_at > _REMEMBERED:
-            addresses = self._let_through(host, await self._inner.resolve(host, port, family))
-            self._cache[key] = (now, addresses)
-            if len(self._cache) > _MAX_NAMES:
-                self._cache.popitem(last=False)
-        return addresses
-
-    def _let_through(self, host: str, addresses: list[ResolveResult]) -> list[ResolveResult]:
-        if not addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
-        if self._guard is None:
-            return addresses
-        reasons = [self._guard.why_not(result["host"]) for result in addresses]
-        allowed = [result for result, why in zip(addresses, reasons, strict=True) if why is None]
-        if not allowed:
-            raise RefusedAddressError(f"{host}: {reasons[0]}")
-        return allowed
-
-    async def close(self) -> None:
-        """Close the resolver behind."""
-        await self._inner.close()

@@ -11,7 +11,7 @@ STATUSES: Mapping[str, str] = {
     "http_404": "the server answered with this status; likewise every other one from 100 to 599 that brings no picture",
     "rate_limited": "the server asked to come back later than this run waits (429, or 503 with Retry-After)",
     "timeout": "not done within the deadline, which covers everything from the name look-up to the last byte",
-    "dns": "the host's name has no address",
+    "dns": "the host's name has no address (final), or no name server said which (retried)",
     "connect": "no connection, or one that broke before an answer; likewise a proxy that makes none",
     "tls": "the server's certificate is not valid for its name",
     "refused_address": "the host's address is not public, and no --allow-network allows it",

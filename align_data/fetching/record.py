@@ -15,7 +15,9 @@ CLIENT = 3
 
 def decisive(policy: Policy) -> dict[str, Any]:
     """Return what of a policy decides which outcomes are final."""
+    servers = {"dns": list(policy.dns)} if policy.dns else {}
     return {
+        **servers,
         "allowed": list(policy.guard.allowed),
         "client": CLIENT,
         "denied": list(policy.guard.denied),

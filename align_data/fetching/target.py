@@ -153,6 +153,15 @@ def _number_in_disguise(host: str, guard: Guard) -> Outcome | None:
     return Outcome("bad_url", f"{host} is {address} in disguise")
 
 
+def is_address(host: str) -> bool:
+    """Tell whether a host is an address, and no name that must be looked up."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def host_of(url: URL) -> str:
     """Return the host of a URL, in ASCII."""
     return (url.raw_host or "").lower()

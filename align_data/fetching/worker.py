@@ -7,7 +7,6 @@ import hashlib
 import resource
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -18,17 +17,16 @@ from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of, plain
 from align_data.fetching.backoff import loaded
 from align_data.fetching.client import Client, Policy
-from align_data.fetching.crawl import LOG, Crawl, Limits
+from align_data.fetching.crawl import LOG, Crawl
 from align_data.fetching.crawl_state import FetchedChunk
+from align_data.fetching.limits import Limits
+from align_data.fetching.name_cache import NAMES, NameCache, NameTable
 from align_data.fetching.outcome import Outcome
 from align_data.storage.image_formats import ALL, HEAD, sniff
-from align_data.storage.store import Store, make_work
+from align_data.storage.store import Store, make_work, writing
 from align_data.storage.tars import MAX_TAR, Place, TarWriter
 
 HANDLER = "align_data.fetching.worker:handler"
-_LOOKUPS = 64
-"""Names that are looked up at once, at least: the system's resolver holds a thread for each."""
-_MOST_LOOKUPS = 512
 _BANNED = Outcome("taken_down", "these bytes were taken down by their SHA-256")
 REASON = 300
 """Characters of a reason, at most."""
@@ -48,6 +46,8 @@ class FetchSettings:
     """The file in the work folder that tells the processes of a run which hosts are to be left alone."""
     notices: str = ""
     """Notices of hosts that are known before, as JSON."""
+    names: str = NAMES
+    """The file in the work folder that tells the processes of a run what names came to."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,6 @@ def row(outcome: Outcome, place: Place | None = None) -> Row:
     return Row(outcome.status, reason, outcome.retryable, *where)
 
 
-class _Lookups(ThreadPoolExecutor):
-    """Threads that look names up; one that a name server keeps waiting is not waited for at the end."""
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
-        """Abandon all threads."""
-        super().shutdown(wait=False, cancel_futures=True)
-
-
 def make_room(connections: int) -> None:
     """Let this process open as many files as the connections need; EngineError where the system does not allow it."""
     need = 2 * connections + 256  # a socket and the file of a large body each, and what else is open
@@ -134,7 +126,6 @@ def send_rows(send: Send, number: int, rows: Sequence[Row]) -> None:
 async def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send) -> None:
     loop = asyncio.get_running_loop()
     make_room(settings.limits.in_process)
-    loop.set_default_executor(_Lookups(min(_MOST_LOOKUPS, max(_LOOKUPS, settings.limits.in_process))))
     work = make_work(settings.store.work)
     by_number = {task.number: task for task in tasks}
 
@@ -149,7 +140,9 @@ async def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send
         send(dict(crawl.outcomes))
         crawl.outcomes = Counter()
 
-    async with Client.of(settings.policy) as client:
+    with writing(work):
+        names = NameCache(NameTable(work / settings.names))
+    async with Client.of(settings.policy, names=names) as client:
         notices = loaded(settings.notices).values()
         crawl = Crawl(client, settings.limits, settings.policy.deadline, str(work), settings.log, notices)
         await crawl.run(((task.number, task.urls) for task in tasks), finish, beat)

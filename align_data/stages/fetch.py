@@ -27,7 +27,7 @@ from align_data.data.tombstones import every
 from align_data.engines.base import Engine
 from align_data.fetching import backoff, record
 from align_data.fetching.client import Policy
-from align_data.fetching.crawl import Limits
+from align_data.fetching.limits import Limits
 from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, FetchSettings, Row
 from align_data.fetching.worker_replies import replies
 from align_data.storage.image_formats import optional
@@ -100,9 +100,12 @@ def fetch(
     scope = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
     number = len(pairs.parts)
     children = engine.children(number)
-    log = f"hosts-{uuid4().hex}.log"  # another run heeds what the dataset keeps, not what a killed one left
+    log, names = (f"{kind}-{uuid4().hex}.log" for kind in ("hosts", "names"))  # a killed run's are nobody's
     shared_limits = limits.shared(engine.at_once(number) * children)
-    settings = FetchSettings(policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log)
+    settings = FetchSettings(
+        policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log, names=names
+    )
+    settings = replace(settings, log=log, names=names)
     run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler), scope)
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
@@ -202,6 +205,8 @@ def _again(run: _FetchRun, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.D
         changed.append("refused_address")
     if before["proxy"] != now["proxy"]:
         changed += ["refused_address", "dns"]  # the proxy looks names up
+    if before.get("dns", []) != now.get("dns", []):
+        changed.append("dns")
     if now["ignore_opt_out"] and not before["ignore_opt_out"]:
         changed.append("opted_out")
     if now["max_bytes"] > before["max_bytes"]:

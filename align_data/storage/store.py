@@ -33,7 +33,7 @@ TABLES = (
 HIDDEN = ("_", ".")
 """Names that begin so are not data: readers of Parquet folders pass them over."""
 _WORK = re.compile(
-    r"(?:exchange|shuffle|fetcher)-[a-z0-9_]{8}/.+|tmp[a-z0-9_]{8}|connections|hosts(?:-[0-9a-f]{32})?\.log"
+    r"(?:exchange|shuffle|fetcher)-[a-z0-9_]{8}/.+|tmp[a-z0-9_]{8}|connections|(?:hosts|names)(?:-[0-9a-f]{32})?\.log"
 )
 """What is in a work folder."""
 
