@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 import forked
 import polars as pl
@@ -128,6 +129,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return _group(nodeid)
 
     return Groups(config, log) if config.option.dist == "loadfile" else None
+
+
+@pytest.fixture(autouse=True)
+def unshared(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no test know of hosts what another has learnt: their servers have the same addresses."""
+    monkeypatch.setenv("ALIGN_DATA_SHARED", str(tmp_path_factory.getbasetemp() / f"shared-{uuid4().hex}"))
 
 
 @dataclass

@@ -76,6 +76,8 @@ class Seen:
     """What a server saw."""
 
     asked: list[Asked] = field(default_factory=list)
+    """Requests, but for those for robots.txt."""
+    robots: list[Asked] = field(default_factory=list)
     connections: int = 0
     most_connections: int = 0
     """Connections that were open at once."""
@@ -95,7 +97,7 @@ class Seen:
         self._open -= 1
 
     def begins(self, asked: Asked) -> None:
-        self.asked.append(asked)
+        (self.robots if asked.path == "/robots.txt" else self.asked).append(asked)
         self._busy[asked.host] += 1
         self.most_busy = max(self.most_busy, self._busy.total())
         self.most_busy_of[asked.host] = max(self.most_busy_of[asked.host], self._busy[asked.host])
@@ -115,6 +117,7 @@ class Seen:
     def forget(self) -> None:
         """Begin anew."""
         self.asked.clear()
+        self.robots.clear()
 
 
 Page = Callable[["Talk"], Awaitable[None]]
@@ -176,6 +179,10 @@ class Web:
         self.seen = Seen()
         self.places: dict[str, str] = {}
         """Path → where it redirects to; set by tests."""
+        self.robots: dict[str, bytes | Page] = {}
+        """Host, as it is called → its robots.txt, or what answers for it; set by tests. Others have none."""
+        self.pages: dict[str, Page] = {}
+        """Path's beginning → what answers; set by tests."""
         self.raw = b""
         """What /raw answers; set by tests."""
 
@@ -203,18 +210,21 @@ class Web:
         talk = Talk(asked, writer, reader, self)
         self.seen.begins(asked)
         try:
-            await self._page(asked.path)(talk)
+            await self._page(asked.path, asked.host)(talk)
         finally:
             self.seen.ends(asked)
         return talk.keep
 
-    def _page(self, path: str) -> Page:
+    def _page(self, path: str, host: str) -> Page:
+        robots = self.robots.get(host) if path == "/robots.txt" else None
+        if robots is not None:
+            return robots if callable(robots) else lambda talk: talk.answer(robots)
         if path in self.places:
             return lambda talk: talk.answer(b"", f"Location: {self.places[path]}", status="302 Found")
         if not path.startswith("/"):  # a host and a port, of one who takes us for a proxy
             return stranger
         first = f"/{path.split('/')[1]}"
-        return PAGES.get(path) or PAGES.get(first) or PAGES["/missing"]
+        return self.pages.get(first) or PAGES.get(path) or PAGES.get(first) or PAGES["/missing"]
 
 
 @contextmanager

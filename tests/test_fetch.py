@@ -47,7 +47,7 @@ from align_data.data.image_table import names_of
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.fetching import crawl as crawling
-from align_data.fetching import worker_replies
+from align_data.fetching import patience, worker_replies
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl
 from align_data.fetching.crawl_state import FetchedChunk
@@ -609,7 +609,7 @@ def test_a_host_that_is_given_up_is_not_asked_by_what_was_on_its_way() -> None:
 
 
 def test_a_host_that_asks_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crawling, "_PATIENCE_IN_ALL", 1.5)
+    monkeypatch.setattr(patience, "_PATIENCE_IN_ALL", 1.5)
     with serve() as web:
         urls = [f"http://h.example:{web.port}/busy/{number}?times=99&status=429&after=1" for number in range(50)]
         outcomes, _ = crawl(urls, limits=Limits(64, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -118,6 +119,13 @@ policy_options = together(
         help="Also store images whose server opts out of such use (X-Robots-Tag, Content-Usage, tdm-reservation).",
     ),
     click.option(
+        "--robots",
+        type=click.Choice(["respect", "ignore"]),
+        default="respect",
+        show_default=True,
+        help="Whether a host's robots.txt is requested first and followed (RFC 9309), its Crawl-delay too.",
+    ),
+    click.option(
         "--proxy",
         metavar="URL",
         help="HTTP proxy. Checking addresses, including denied ones, is then up to the proxy.",
@@ -151,8 +159,8 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
 
     Images of pairs that the ledger drops are not requested. Every URL gets a status and a reason in DATASET/images; the
     bytes are stored unchanged in tars in DATASET/bytes. Repeating the command retries only what can have changed:
-    timeouts, server errors, and what a changed policy (--allow-network, --max-bytes, --formats, --ignore-opt-out) now
-    allows.
+    timeouts, server errors, and what a changed policy (--allow-network, --max-bytes, --formats, --ignore-opt-out,
+    --robots) now allows.
 
     \b
     Examples:
@@ -169,9 +177,24 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
         print_json(asdict(report))
         return
     _print(report)
+    if respected := _respected(report.statuses):
+        note(f"left out as their hosts ask: {respected}")
     if report.retryable:
         note(f"{report.retryable:,} can be retried: run the same command again")
     note(f"next: align-data measure {shlex.quote(dataset)}")
+
+
+_RESPECTED = {
+    "robots_disallowed": "disallowed by robots.txt",
+    "opted_out": "opted out",
+    "rate_limited": "to be asked later",
+}
+"""Statuses of URLs that are left out because their hosts ask for that."""
+
+
+def _respected(statuses: Mapping[str, int]) -> str:
+    """Say how many URLs are left out because their hosts ask for that."""
+    return ", ".join(f"{statuses[status]:,} {words}" for status, words in _RESPECTED.items() if status in statuses)
 
 
 def _able(fetcher: str) -> None:
@@ -200,6 +223,7 @@ def _policy(options: dict[str, Any]) -> Policy:
         max_bytes=options.pop("max_bytes"),
         deadline=options.pop("deadline"),
         ignore_opt_out=options.pop("ignore_opt_out"),
+        ignore_robots=options.pop("robots") == "ignore",
         contact=contact,
         proxy=proxy,
         formats=formats,

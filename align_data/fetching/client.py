@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -60,6 +60,8 @@ class Policy:
     max_bytes: int = MAX_BYTES
     deadline: float = DEADLINE
     ignore_opt_out: bool = False
+    ignore_robots: bool = False
+    """Whether to ask without a look at robots.txt."""
     contact: str | None = None
     proxy: str | None = None
     formats: tuple[str, ...] = ()
@@ -77,7 +79,7 @@ class Client:
     """Lets visits be made: what they share is the policy, and the names that are looked up."""
 
     def __init__(self, policy: Policy, resolver: Resolver) -> None:
-        self._policy, self._resolver = policy, resolver
+        self.policy, self._resolver = policy, resolver
 
     @staticmethod
     @asynccontextmanager
@@ -94,11 +96,11 @@ class Client:
 
     def target(self, url: str) -> URL | Outcome:
         """Return a URL as it is requested, or the outcome of one that cannot be."""
-        return target(url, self._policy.guard)
+        return target(url, self.policy.guard)
 
     def has_name(self, host: str) -> bool:
         """Tell whether a host must be looked up here before it can be connected to."""
-        return self._policy.proxy is None and not is_address(host)
+        return self.policy.proxy is None and not is_address(host)
 
     async def name(self, host: str, seconds: float) -> Remembered | Outcome:
         """Look a host's name up; return its addresses that may be connected to, or what its URLs come to without."""
@@ -119,7 +121,7 @@ class Client:
         `room` is asked for each address that is to be connected to; `named` has the addresses of the only host that is
         asked, if they are known.
         """
-        visit = Visit(self._policy, self._resolver if named is None else Pinned(named.addresses), room)
+        visit = Visit(self.policy, self._resolver if named is None else Pinned(named.addresses), room)
         try:
             yield visit
         finally:
@@ -143,10 +145,13 @@ class Visit:
         self._protocol: ResponseHandler | None = None
         """Of the connection that was last asked on."""
 
-    async def get(self, url: str, body: BinaryIO, seconds: float, request_url: URL | None = None) -> Outcome:
+    async def get(
+        self, url: str, body: BinaryIO, seconds: float, request_url: URL | None = None, judge: Judge | None = None
+    ) -> Outcome:
         """Ask for a URL once; what it sends is in `body` if the status is ok. Never raises for what a host does.
 
-        `request_url` is the URL as it is requested, where that is known.
+        `request_url` is the URL as it is requested, where that is known; `judge` makes the outcome of an answer, in
+        place of what looks for an image in it.
         """
         checked = request_url or target(url, self._policy.guard)
         if isinstance(checked, Outcome):
@@ -156,9 +161,11 @@ class Visit:
             async with asyncio.timeout(max(0.0, seconds)):
                 session = await self._session_with(checked)
                 async with session.get(checked, allow_redirects=False, proxy=self._policy.proxy) as response:
-                    assert isinstance(response, _Response)
+                    assert isinstance(response, Response)
                     self._protocol = response.protocol
-                    return await self._judge(url, response, body)
+                    if response.status == 407 and self._policy.proxy:
+                        return Outcome("connect", "the proxy refuses this user (407)")
+                    return await (judge or self._judge)(url, response, body)
         except TimeoutError:
             return Outcome("timeout", f"not finished after {self._policy.deadline:g} s")
         except AlignDataError:
@@ -197,7 +204,7 @@ class Visit:
             connector=connector,
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            response_class=_Response,
+            response_class=Response,
             auto_decompress=False,  # aiohttp would unpack without a limit
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
@@ -217,12 +224,10 @@ class Visit:
             self.addresses.add(address)
         return connection
 
-    async def _judge(self, url: str, response: _Response, body: BinaryIO) -> Outcome:
+    async def _judge(self, url: str, response: Response, body: BinaryIO) -> Outcome:
         headers, max_bytes = response.headers, self._policy.max_bytes
-        if response.status == 407 and self._policy.proxy:
-            return Outcome("connect", "the proxy refuses this user (407)")
         if not succeeds(response.status, headers.get("Content-Length"), headers.get("Content-Range")):
-            return _no_success(url, response)
+            return no_success(url, response)
         said = None if self._policy.ignore_opt_out else opt_out(lambda name: headers.getall(name, []))
         if said is not None:
             return Outcome("opted_out", said)
@@ -230,10 +235,10 @@ class Visit:
         if announced.isdecimal() and int(announced) > max_bytes:
             return Outcome("too_large", f"{int(announced):,} bytes announced")
         with closing(ResponseBody(headers.get("Content-Encoding", ""), max_bytes, self._policy.formats)) as content:
-            return await _read(response, content, body)
+            return await read_body(response, content, body)
 
 
-class _Response(aiohttp.ClientResponse):
+class Response(aiohttp.ClientResponse):
     """A response that remembers its connection after releasing it."""
 
     protocol: ResponseHandler | None = None
@@ -248,6 +253,10 @@ class _Response(aiohttp.ClientResponse):
             self.closed_by.remove_done_callback(_error)  # of the answer before
             self.closed_by.add_done_callback(_error)  # asyncio complains of an error that nobody has looked at
         return await super().start(connection)
+
+
+Judge = Callable[[str, Response, BinaryIO], Awaitable[Outcome]]
+"""Makes the outcome of an answer to a request for a URL, whose body may go to a file."""
 
 
 def _error(closed: asyncio.Future[None]) -> BaseException | None:
@@ -270,7 +279,7 @@ def succeeds(status: int, length: str | None, part: str | None) -> bool:
     return status in _SUCCESSES and length != "0" and whole
 
 
-async def _read(response: _Response, content: ResponseBody, body: BinaryIO) -> Outcome:
+async def read_body(response: Response, content: ResponseBody, body: BinaryIO) -> Outcome:
     """Take the body as far as it is wanted."""
     with _watched(response) as broken:
         async for chunk in response.content.iter_any():
@@ -286,7 +295,7 @@ async def _read(response: _Response, content: ResponseBody, body: BinaryIO) -> O
 
 
 @contextmanager
-def _watched(response: _Response) -> Iterator[list[str]]:
+def _watched(response: Response) -> Iterator[list[str]]:
     """Let a body end with its connection; give what then has the error, if the body does not know its end itself.
 
     For aiohttp such a body just ends there; and it waits on for one of which it could not understand a later piece.
@@ -313,7 +322,7 @@ def _watched(response: _Response) -> Iterator[list[str]]:
         closed.remove_done_callback(lost)
 
 
-def _no_success(url: str, response: aiohttp.ClientResponse) -> Outcome:
+def no_success(url: str, response: aiohttp.ClientResponse) -> Outcome:
     """Return the outcome of an answer that is not the image: an error, a redirect, or a wish to be asked later."""
     status, headers = response.status, response.headers
     if not 100 <= status <= 599:

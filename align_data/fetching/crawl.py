@@ -10,43 +10,38 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+from yarl import URL
 
 from align_data.common.secrets import mask_url
 from align_data.fetching import backoff
 from align_data.fetching.backoff import Notice, Notices
-from align_data.fetching.client import MOST_REDIRECTS, Client, Visit
+from align_data.fetching.client import MOST_REDIRECTS, Client, Room, Visit
 from align_data.fetching.connection_slots import Free, Slots
 from align_data.fetching.crawl_state import IN_MEMORY, BodySpool, FetchedChunk, Host, QueuedUrl, UrlChunk, shut
 from align_data.fetching.limits import Limits
+from align_data.fetching.machine import Machine
 from align_data.fetching.name_cache import Remembered
 from align_data.fetching.naming import Naming
 from align_data.fetching.outcome import Outcome
+from align_data.fetching.patience import GIVEN_UP_FOR, Patience
+from align_data.fetching.robots import Robots
+from align_data.fetching.slot_queue import LOOK, SlotQueue
 from align_data.storage.store import writing
 
 SLOTS = "connections"
 LOG = "hosts.log"
-PATIENCE = 60.0
-"""Seconds that a run waits for a host that asks to be left alone; what waits longer is for another run."""
-_PATIENCE_IN_ALL = 5 * PATIENCE
-"""Seconds that a run waits for one host, however often it asks."""
-_TRIES = 3
 _IN_A_ROW = 16
 """URLs that a connection asks for while other hosts wait for a turn."""
 _SILENT = frozenset({"timeout", "connect", "dns"})
 _GIVEN_UP = 16
 """Consecutive failures of a host's URLs before the host is left alone."""
-_GIVEN_UP_FOR = 3600.0
-"""Seconds for which it is; what comes until then is for another run."""
-_LOOK = 0.1
-"""Seconds between two looks for a slot that another process may have freed."""
 _OPEN = 8
 """Chunks that are open at once, at most."""
 _IN_MEMORY_IN_ALL = 2**27
@@ -57,16 +52,28 @@ class Crawl:
     """Asks for all URLs of some chunks."""
 
     def __init__(
-        self, client: Client, limits: Limits, deadline: float, work: str, log: str = LOG, notices: Iterable[Notice] = ()
+        self,
+        client: Client,
+        limits: Limits,
+        deadline: float,
+        work: str,
+        log: str = LOG,
+        notices: Iterable[Notice] = (),
+        shared: Path | None = None,
     ) -> None:
-        """Work in a folder; `log` is what the file is called in it that the processes of a run share."""
+        """Work in a folder; `log` is what the file is called in it that the processes of a run share.
+
+        `shared` is the folder of all runs on the machine, in which connections are counted; the work folder if there is
+        none.
+        """
         self._client, self._limits, self._deadline, self._work = client, limits, deadline, work
         self._in_memory = min(IN_MEMORY, max(1, _IN_MEMORY_IN_ALL // limits.in_process))
-        self._log, self._initial_notices = log, notices
+        self._log, self._initial_notices, self._shared = log, notices, shared or Path(work)
+        self._respects = not client.policy.ignore_robots
+        """Whether robots.txt is asked for."""
         self._hosts: dict[str, Host] = {}
-        self._barred: dict[str, deque[tuple[str, int]]] = {}
-        """Name of slots → hosts that wait for one, and of how many."""
-        self._looking: asyncio.TimerHandle | None = None
+        self._learning: dict[str, Free] = {}
+        """Origins whose robots.txt this process asks for, and what lets others do so."""
         self._ready: OrderedDict[str, None] = OrderedDict()
         self._active: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -89,10 +96,14 @@ class Crawl:
         # Not the loop's own threads: those may all be waiting for names.
         with ExitStack() as self._spools, ThreadPoolExecutor(_WRITERS) as self._writers:
             with writing(self._work):
-                self._slots, self._notices = Slots(Path(self._work) / SLOTS), Notices(Path(self._work) / self._log)
-            self._spools.callback(self._slots.close)
-            self._spools.callback(self._notices.close)
-            self._heed(self._initial_notices)
+                slots, notices = Slots(self._shared / SLOTS), Notices(Path(self._work) / self._log)
+            self._machine = Machine(self._shared, self._log)
+            self._robots = Robots(self._machine, self._client, self._deadline)
+            for opened in (slots, notices, self._machine):
+                self._spools.callback(opened.close)
+            self._queue = SlotQueue(slots, self._admit, self._fill)
+            self._patience = Patience(self._hosts, notices, self._settle, self._resume)
+            self._patience.heed(self._initial_notices)
             self._fill()
             while not self._finished.done():
                 await asyncio.wait({self._finished}, timeout=0.5)
@@ -124,9 +135,9 @@ class Crawl:
             chunk = UrlChunk(number, [None] * len(urls), spool, pending=len(urls))
             self._open += 1
             for place, url in enumerate(urls):
-                self._queue(QueuedUrl(chunk, place, url, self._client.target(url), self._deadline))
+                self._add(QueuedUrl(chunk, place, url, self._client.target(url), self._deadline))
 
-    def _queue(self, job: QueuedUrl) -> None:
+    def _add(self, job: QueuedUrl) -> None:
         if isinstance(job.target, Outcome):
             self._settle(job, job.target)
             return
@@ -139,7 +150,11 @@ class Crawl:
         self._offer(job.host, host)
 
     def _may_have_turn(self, name: str, host: Host) -> bool:
-        return bool(host.jobs) and not host.paused and not host.barred and host.busy < self._limits.of(name)
+        return bool(host.jobs) and not host.paused and not host.barred and host.busy < self._limit(name, host)
+
+    def _limit(self, name: str, host: Host) -> int:
+        """Return how many connections a host may have."""
+        return 1 if host.delay else self._limits.of(name)
 
     def _offer(self, name: str, host: Host) -> None:
         """Let a host have a turn for each connection that it may open and has work for; it stands in line once."""
@@ -167,44 +182,64 @@ class Crawl:
         self._fill()
 
     def _connect(self, name: str) -> None:
-        self._heed(self._notices.news())
+        self._patience.heed()
         host = self._hosts.get(name)  # its other connections may have done its work meanwhile
         if host is None or not self._may_have_turn(name, host):
             return
-        limit = self._limits.of(name)
-        leave = self._slots.take(f"host {name}", limit)
+        job = self._next(host)
+        if job is None:
+            self._go_on(name, host)
+            return
+        leave = self._enter(name, host, job)
         if leave is None:
-            self._bar(name, host, f"host {name}", limit)
+            self._put_back(host, job)
+            self._offer(name, host)
             return
         host.busy += 1
-        self._keep(self._visit(name, host, host.take(), leave), self._active)
+        self._keep(self._visit(name, host, job, leave), self._active)
         self._offer(name, host)
 
-    def _bar(self, name: str, host: Host, slots: str, limit: int) -> None:
-        """Let a host wait for one of `limit` slots."""
-        host.barred = True
-        self._barred.setdefault(slots, deque()).append((name, limit))
-        if self._looking is None:
-            self._looking = self._loop.call_later(_LOOK, self._look)
+    def _enter(self, name: str, host: Host, job: QueuedUrl) -> Free | None:
+        """Take what a URL of a host needs to be asked for, and return what frees it; None where the host must wait."""
+        limit = self._limit(name, host)
+        leave = self._queue.take(f"host {name}", limit)
+        if leave is None:
+            self._queue.bar(name, host, f"host {name}", limit)
+            return None
+        seconds = self._machine.wait(name) if host.delay else 0.0
+        if seconds:
+            leave()
+            self._patience.rest(name, host, seconds)
+            return None
+        if job.knows_robots:
+            return leave
+        asking = f"robots.txt of {job.origin}"
+        done = self._queue.take(asking, 1)
+        if done is not None and not self._robots.unknown(job.origin):  # another process has just learnt it
+            done()
+        elif done is None:  # others ask, and what they learn all will know
+            self._queue.bar(name, host, asking, 1)
+        else:
+            self._learning[job.origin] = done
+            return leave
+        leave()
+        return None
 
-    def _look(self) -> None:
-        """See whether other processes have freed slots that hosts wait for."""
-        self._looking = None
-        for slots, waiting in list(self._barred.items()):
-            for _ in range(self._slots.room(slots, waiting[0][1], len(waiting))):
-                self._admit(slots)
-        if self._barred and self._looking is None:
-            self._looking = self._loop.call_later(_LOOK, self._look)
-        self._fill()
+    def _next(self, host: Host, origin: str | None = None) -> QueuedUrl | None:
+        """Return the next URL that may be asked for; those before it that may not have their outcome then."""
+        while host.jobs:
+            job = host.take(origin)
+            assert isinstance(job.target, URL)
+            judged = self._robots.judge(job.target, job.origin) if self._respects else 0.0
+            if not isinstance(judged, Outcome):
+                job.knows_robots = judged is not None
+                host.delay = max(host.delay, judged or 0.0)
+                return job
+            self._settle(job, judged)
+        return None
 
-    def _admit(self, slots: str) -> None:
-        """Let the next host try that waits for one of these slots."""
-        waiting = self._barred.get(slots)
-        if not waiting:
-            return
-        name, _ = waiting.popleft()
-        if not waiting:
-            del self._barred[slots]
+    def _admit(self, name: str) -> None:
+        """Let a host try again that has waited for a slot."""
         host = self._hosts.get(name)
         if host is not None:
             host.barred = False
@@ -229,29 +264,75 @@ class Crawl:
 
     async def _visit(self, name: str, host: Host, job: QueuedUrl, leave: Free) -> None:
         """Ask a host for one URL after another, on one connection while its scheme and port stay the same."""
-        limit, requests = self._limits.at(name), 0
-        room = partial(self._room, limit)
-        async with self._client.visit(room, host.named) as visit:
-            while await self._ask(visit, name, host, job):
+        requests = 0
+        async with self._client.visit(self._room(name), host.named) as visit:
+            learns = job.origin in self._learning
+            next_job: QueuedUrl | None = await self._learn(visit, name, host, job) if learns else job
+            while next_job is not None and await self._ask(visit, name, host, next_job):
                 requests += 1
-                self._heed(self._notices.news())
-                if not host.jobs or host.paused or (requests >= _IN_A_ROW and self._ready):
+                self._patience.heed()
+                if host.paused or host.delay or (requests >= _IN_A_ROW and self._ready):
                     break
-                job = host.take(job.origin)
-        leave()
+                next_job = self._next(host, next_job.origin)
+                if next_job is not None and not next_job.knows_robots:
+                    self._put_back(host, next_job)
+                    break
+        if host.delay:
+            self._machine.rest(name, host.delay)
         host.busy -= 1
+        leave()
         for address in visit.addresses:
-            self._admit(f"address {address}")
+            self._queue.freed(f"address {address}")
         self._go_on(name, host)
 
-    def _room(self, limit: int, address: str) -> Free | None:
-        return self._slots.take(f"address {address}", limit)
+    async def _learn(self, visit: Visit, name: str, host: Host, job: QueuedUrl) -> QueuedUrl | None:
+        """Ask for a host's robots.txt; return the URL that may be asked for now."""
+        assert isinstance(job.target, URL)
+        undecided = await self._robots.learn(visit, job.target, self._elsewhere)
+        self._learning.pop(job.origin)()
+        self._queue.freed(f"robots.txt of {job.origin}")
+        next_job = None
+        if undecided is None:
+            self._put_back(host, job)
+            next_job = self._next(host, job.origin)
+            if next_job is not None and host.delay:
+                self._put_back(host, next_job)
+                next_job = None
+        elif undecided.full is not None:
+            self._put_back(host, job)
+            self._queue.bar(name, host, f"address {undecided.full}", self._limits.at(name))
+        else:
+            self._patience.wait(name, host, job, undecided)
+        self._fill()  # the host may have more connections now
+        return next_job
+
+    def _room(self, name: str) -> Room:
+        """Return what takes connections to the addresses of a host."""
+        limit = self._limits.at(name)
+        return lambda address: self._queue.take(f"address {address}", limit)
+
+    @asynccontextmanager
+    async def _elsewhere(self, name: str) -> AsyncIterator[Visit]:
+        """Open what asks another host, as soon as that may have one more connection."""
+        while (host := self._hosts.get(name)) is not None and host.paused:
+            await asyncio.sleep(LOOK)
+        while (leave := self._queue.take(f"host {name}", self._limits.of(name))) is None:
+            await asyncio.sleep(LOOK)
+        try:
+            async with self._client.visit(self._room(name)) as visit:
+                yield visit
+        finally:
+            leave()
 
     def _go_on(self, name: str, host: Host) -> None:
         """Let a host have its next turn, or forget it: a crawl meets millions of them."""
         self._offer(name, host)
         if not host.jobs and not host.busy and not host.paused and host.closed is None:
             self._hosts.pop(name, None)
+
+    def _resume(self, name: str, host: Host) -> None:
+        self._go_on(name, host)
+        self._fill()
 
     async def _ask(self, visit: Visit, name: str, host: Host, job: QueuedUrl) -> bool:
         """Ask for a URL; tell whether the visit can go on, as it cannot where its address is full."""
@@ -263,7 +344,7 @@ class Crawl:
                     job.chunk.keep(job.place, body)  # type: ignore[arg-type]
         if outcome.full is not None:  # which takes nothing from its deadline
             self._put_back(host, job)
-            self._bar(name, host, f"address {outcome.full}", self._limits.at(name))
+            self._queue.bar(name, host, f"address {outcome.full}", self._limits.at(name))
             return False
         job.seconds -= self._loop.time() - began
         self._come_to(name, host, job, outcome)
@@ -276,13 +357,15 @@ class Crawl:
         if outcome.location is not None:
             self._follow(job, outcome.location)
         elif outcome.retry_after is not None:
-            self._wait(name, host, job, outcome)
+            self._patience.wait(name, host, job, outcome)
         else:
             self._settle(job, outcome)
         if host.silent >= _GIVEN_UP:
             reason = f"not requested: {host.silent} URLs of the host failed in a row, the last one: {outcome.reason}"
-            until = backoff.now() + _GIVEN_UP_FOR
-            self._leave_alone(host, Notice(name, until, outcome.status, reason, outcome.retryable, asked=False))
+            until = backoff.now() + GIVEN_UP_FOR
+            self._patience.leave_alone(
+                host, Notice(name, until, outcome.status, reason, outcome.retryable, asked=False)
+            )
 
     def _put_back(self, host: Host, job: QueuedUrl) -> None:
         if host.closed is None:
@@ -296,68 +379,7 @@ class Crawl:
             self._settle(job, Outcome("too_many_redirects", f"the last one to {mask_url(location)[:200]}"))
             return
         job.lead(location, self._client.target(location))
-        self._queue(job)
-
-    def _wait(self, name: str, host: Host, job: QueuedUrl, outcome: Outcome) -> None:
-        """Leave a host alone for as long as it asks, or for the rest of the run."""
-        now, seconds = self._loop.time(), outcome.retry_after or 0.0
-        extension = max(0.0, now + seconds - max(now, host.until))
-        host.until, host.waited = max(host.until, now + seconds), host.waited + extension
-        job.tries += 1
-        notice = Notice(
-            name, backoff.now() + seconds, "rate_limited", f"not requested: the host answered before, {outcome.reason}"
-        )
-        if host.waited > _PATIENCE_IN_ALL and seconds <= PATIENCE:
-            notice = replace(notice, until=backoff.now() + _GIVEN_UP_FOR, asked=False)
-        if notice.until - backoff.now() > PATIENCE or host.closed is not None:
-            self._settle(job, outcome)
-            self._leave_alone(host, notice)
-            return
-        if extension:
-            self._notices.tell(notice)
-        if job.tries < _TRIES and job.seconds > 0:
-            host.put(job, at_front=True)
-        else:
-            self._settle(job, outcome)
-        self._pause(name, host)
-
-    def _heed(self, news: Iterable[Notice]) -> None:
-        """Leave hosts alone as others have learnt that they are to be."""
-        for notice in news:
-            seconds = notice.until - backoff.now()
-            host = self._hosts.setdefault(notice.host, Host())
-            if seconds > PATIENCE:
-                self._close_host(host, notice)
-            elif seconds > 0:
-                host.until = max(host.until, self._loop.time() + seconds)
-                self._pause(notice.host, host)
-
-    def _leave_alone(self, host: Host, notice: Notice) -> None:
-        """Leave a host alone, and let all others do so."""
-        if host.closed is None or notice.until > host.closed_until:
-            self._notices.tell(notice)
-        self._close_host(host, notice)
-
-    def _pause(self, name: str, host: Host) -> None:
-        if not host.paused:
-            host.paused = True
-            self._loop.call_at(host.until, self._resume, name, host)
-
-    def _resume(self, name: str, host: Host) -> None:
-        if self._loop.time() < host.until:  # it has asked for more since
-            self._loop.call_at(host.until, self._resume, name, host)
-            return
-        host.paused = False
-        self._go_on(name, host)
-        self._fill()
-
-    def _close_host(self, host: Host, notice: Notice) -> None:
-        """Give this outcome to all URLs that wait for a host, now and until the notice ends."""
-        if host.closed is None:
-            host.closed = notice.outcome
-        host.closed_until = max(host.closed_until, notice.until)
-        while host.jobs:
-            self._settle(host.take(), host.closed)
+        self._add(job)
 
     def _settle(self, job: QueuedUrl, outcome: Outcome) -> None:
         chunk = job.chunk

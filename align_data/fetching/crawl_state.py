@@ -27,6 +27,8 @@ class QueuedUrl:
         self.seconds = seconds
         """Seconds of its deadline that are not used up."""
         self.redirects = self.tries = 0
+        self.knows_robots = False
+        """Whether its host need not be asked for robots.txt first."""
         self.lead(url, target)
 
     def lead(self, url: str, target: URL | Outcome) -> None:
@@ -81,6 +83,8 @@ class Host:
         self.paused = False
         self.barred = False
         """Whether it waits for a slot: its own, or one of its address."""
+        self.delay = 0.0
+        """Seconds that it wants between two requests, and then one connection for all."""
         self.waited = 0.0
         self.silent = 0
         """How many of its URLs came to nothing since one came to something."""

@@ -9,7 +9,8 @@ STATUSES: Mapping[str, str] = {
     "untried": "not requested: no pair that the ledger keeps open needs it",
     "ok": "fetched; its bytes are in `bytes/`",
     "http_404": "the server answered with this status; likewise every other one from 100 to 599 that brings no picture",
-    "rate_limited": "the server asked to come back later than this run waits (429, or 503 with Retry-After)",
+    "rate_limited": "the server asked to come back later than this run waits (429, or 503 with Retry-After; or the "
+    "Crawl-delay of its robots.txt)",
     "timeout": "not done within the deadline, which covers everything from the name look-up to the last byte",
     "dns": "the host's name has no address (final), or no name server said which (retried)",
     "connect": "no connection, or one that broke before an answer; likewise a proxy that makes none",
@@ -24,12 +25,15 @@ STATUSES: Mapping[str, str] = {
     "truncated": "the body ended before its announced end",
     "not_an_image": "the body does not begin like any image format that is known here",
     "taken_down": "these bytes were taken down by their SHA-256; they are not stored again",
+    "robots_disallowed": "not requested: the host's robots.txt disallows it, and `--robots ignore` is not given",
+    "robots_unreachable": "not requested: the host's robots.txt could not be had (a server error, or no whole answer), "
+    "which forbids all for now",
     "opted_out": "its server asks not to use it so: X-Robots-Tag (noai, noimageai, noindex, noimageindex, none), "
     "Content-Usage (train-ai=n, also in robots.txt) or tdm-reservation (1)",
 }
 """Every status of the table `images`, and what it means."""
 
-_RETRYABLE = {"untried", "rate_limited", "timeout", "dns", "connect", "truncated"}
+_RETRYABLE = {"untried", "rate_limited", "timeout", "dns", "connect", "truncated", "robots_unreachable"}
 _RETRYABLE_HTTP = {408, 425, 429, *range(500, 600)} - {501, 505}
 
 

@@ -23,6 +23,7 @@ def decisive(policy: Policy) -> dict[str, Any]:
         "denied": list(policy.guard.denied),
         "formats": sorted(policy.formats),
         "ignore_opt_out": policy.ignore_opt_out,
+        "ignore_robots": policy.ignore_robots,
         "max_bytes": policy.max_bytes,
         "proxy": policy.proxy is not None,
     }

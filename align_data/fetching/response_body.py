@@ -188,7 +188,7 @@ class ResponseBody:
         looked_at = self._looked_at(remainder)
         if isinstance(looked_at, Outcome):
             return b"", looked_at
-        return remainder, Outcome("ok") if sniff(self._head, self._formats) else self._no_image()
+        return remainder, self._judged()
 
     def close(self) -> None:
         """Close open decoders, however much has arrived."""
@@ -204,6 +204,10 @@ class ResponseBody:
             if len(self._head) >= HEAD and sniff(self._head, self._formats) is None:
                 return self._no_image()
         return piece
+
+    def _judged(self) -> Outcome:
+        """Return the outcome of a body that is whole."""
+        return Outcome("ok") if sniff(self._head, self._formats) else self._no_image()
 
     def _too_large(self) -> Outcome:
         return Outcome("too_large", f"more than {self._max_bytes:,} bytes")

@@ -23,7 +23,7 @@ from align_data.fetching.limits import Limits
 from align_data.fetching.name_cache import NAMES, NameCache, NameTable
 from align_data.fetching.outcome import Outcome
 from align_data.storage.image_formats import ALL, HEAD, sniff
-from align_data.storage.store import Store, make_work, writing
+from align_data.storage.store import Store, make_shared, make_work, writing
 from align_data.storage.tars import MAX_TAR, Place, TarWriter
 
 HANDLER = "align_data.fetching.worker:handler"
@@ -144,7 +144,9 @@ async def _fetch(settings: FetchSettings, tasks: Sequence[ChunkTask], send: Send
         names = NameCache(NameTable(work / settings.names))
     async with Client.of(settings.policy, names=names) as client:
         notices = loaded(settings.notices).values()
-        crawl = Crawl(client, settings.limits, settings.policy.deadline, str(work), settings.log, notices)
+        crawl = Crawl(
+            client, settings.limits, settings.policy.deadline, str(work), settings.log, notices, make_shared()
+        )
         await crawl.run(((task.number, task.urls) for task in tasks), finish, beat)
     beat()
 

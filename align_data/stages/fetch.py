@@ -209,6 +209,10 @@ def _again(run: _FetchRun, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.D
         changed.append("dns")
     if now["ignore_opt_out"] and not before["ignore_opt_out"]:
         changed.append("opted_out")
+    if now["ignore_robots"] and not before.get("ignore_robots", True):
+        changed += ["robots_disallowed", "robots_unreachable"]
+        by_robots = (pl.col("status") == "opted_out") & pl.col("reason").str.starts_with("robots.txt: ")
+        rows = rows.with_columns(pl.col("retryable") | by_robots.fill_null(value=False))
     if now["max_bytes"] > before["max_bytes"]:
         changed.append("too_large")
     if not set(now["formats"]) <= set(before.get("formats", [])):

@@ -154,10 +154,11 @@ def _remove_empty(folders: list[str], at: int) -> None:
             os.rmdir(folder, dir_fd=at)
 
 
-def private(path: str) -> None:
+def private(path: str, options: str = "--work or TMPDIR") -> None:
     """Make a folder that nobody else can read or write; DatasetError where one is there that is not so.
 
-    Its place may be one where everybody can write: what somebody else has put there is not used.
+    Its place may be one where everybody can write: what somebody else has put there is not used. `options` are what
+    chooses another place.
     """
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)  # noqa: PTH102
@@ -165,5 +166,5 @@ def private(path: str) -> None:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise DatasetError(
             f"{path} is not a folder that is yours alone (mode 700), so nothing is written there: remove it, or choose "
-            "another place with --work or TMPDIR"
+            f"another place with {options}"
         )

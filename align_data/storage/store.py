@@ -22,7 +22,7 @@ from align_data.common.errors import DatasetError, OutputError
 from align_data.storage import confined
 from align_data.storage.confined import UNFINISHED
 
-__all__ = ["HIDDEN", "TABLES", "UNFINISHED", "Store", "make_work", "sha256_of", "writing"]
+__all__ = ["HIDDEN", "TABLES", "UNFINISHED", "Store", "make_shared", "make_work", "sha256_of", "writing"]
 
 TABLES = (
     *("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*"),
@@ -32,6 +32,8 @@ TABLES = (
 """Where files of a dataset can be."""
 HIDDEN = ("_", ".")
 """Names that begin so are not data: readers of Parquet folders pass them over."""
+SHARED = "ALIGN_DATA_SHARED"
+"""The environment's variable that names the folder in which a user's runs share what they know of hosts."""
 _WORK = re.compile(
     r"(?:exchange|shuffle|fetcher)-[a-z0-9_]{8}/.+|tmp[a-z0-9_]{8}|connections|(?:hosts|names)(?:-[0-9a-f]{32})?\.log"
 )
@@ -259,6 +261,21 @@ def make_work(work: Path) -> Path:
             with confined.folder(str(work.parent), work.name, make=True):
                 pass
     return work
+
+
+def make_shared() -> Path:
+    """Make the folder that all runs of a user on this machine share, whatever their datasets, and return it.
+
+    It is the same for all of them: a TMPDIR of a job's own would part it from others. DatasetError where it is a link,
+    or could be another's.
+    """
+    temporary = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else tempfile.gettempdir()  # noqa: S108 - a folder in it is made ours
+    above = Path(os.environ.get(SHARED) or temporary)
+    with writing(above):
+        above.mkdir(parents=True, exist_ok=True)
+        for folder in (above / _private(), above / _private() / "shared"):
+            confined.private(str(folder), f"the variable {SHARED}")
+    return above / _private() / "shared"
 
 
 @contextmanager
