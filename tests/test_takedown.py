@@ -477,7 +477,7 @@ def test_later_stages_do_nothing_again_and_bring_nothing_back(
     report = place.takedown(uids=uids)
     after = {name: content for name, content in place.tree().items() if "_log" not in name}
     dataset, engine = place.dataset, place.engine()
-    monkeypatch.setattr("align_data.stages.measure.content.Decoder", Closed)
+    monkeypatch.setattr("align_data.content.looking.Decoder", Closed)
     assert measure(dataset, engine, Silent()).measured == []
     for decision in (DECISION, LOOSE):
         decide_ledger(decision, dataset, engine, Silent())

@@ -25,22 +25,41 @@ from align_data.cli.options import (
     together,
     typed_options,
 )
+from align_data.cli.sight import SIGHT, sight_of, sight_options
 from align_data.cli.tables import console
 from align_data.common.errors import InputError, nearest
 from align_data.common.user_files import read_lines
+from align_data.content.plan import Sight
 from align_data.data.references import FORMS
+from align_data.decoding.inspected import Smaller
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
 from align_data.fetching.fetchers import FETCHERS, OWN, described, handler_of
 from align_data.fetching.guard import Guard, name_servers
+from align_data.fetching.keeping import Keeping
 from align_data.fetching.limits import CONNECTIONS, PER_ADDRESS, PER_HOST, Limits
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, target
 from align_data.stages.fetch import CHUNK, FetchReport, fetch
+from align_data.stages.pipeline import measure_images
 from align_data.stages.session import session
 from align_data.storage.image_formats import OPTIONAL
 
 _LARGEST = 900 * 2**20
 """Bytes of an image: no larger one fits into a tar."""
+
+
+class KeepType(click.ParamType[int | str]):
+    """What is stored of images: original, none, or pixels of the shorter side."""
+
+    name = "keep"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the word or the number of pixels."""
+        if value in ("original", "none"):
+            return str(value)
+        if not re.fullmatch(r"[0-9]{1,5}", str(value)) or not 1 <= int(value) <= 16_384:
+            self.fail(f"{value!r} is not original, none, or a number of pixels from 1 to 16384", param, ctx)
+        return int(value)
 
 
 policy_options = together(
@@ -134,6 +153,35 @@ policy_options = together(
 )
 """Options that say what a fetch may do."""
 
+look_options = together(
+    click.option("--look", is_flag=True, help="Also measure images, as they arrive: what align-data measure would do."),
+    click.option(
+        "--keep",
+        type=KeepType(),
+        default="original",
+        metavar="original|WIDTH|none",
+        help="What to store: the bytes as fetched (default); images shrunk to a shorter side of WIDTH pixels, "
+        "smaller ones as fetched; or nothing. The last two imply --look: what is measured is the original.",
+    ),
+    click.option(
+        "--keep-format",
+        type=click.Choice(["jpeg", "webp"]),
+        default="jpeg",
+        show_default=True,
+        help="Format of images that --keep WIDTH shrinks.",
+    ),
+    click.option(
+        "--keep-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of these."
+    ),
+    click.option(
+        "--drop-failing",
+        is_flag=True,
+        help="Do not store images that a rule of the ledger fails. Implies --look: what is measured stays, and so does "
+        "every verdict.",
+    ),
+)
+"""Options that say what becomes of the images."""
+
 
 @click.command("fetch", short_help="Fetch the images that pairs still need, politely and safely.")
 @dataset_argument
@@ -152,27 +200,42 @@ policy_options = together(
     help=described(),
 )
 @policy_options
+@look_options
+@sight_options
 @resource_options
 @json_option
 def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as_json: bool, **options: Any) -> None:
     """Fetch the images that pairs still need, politely and safely.
 
     Images of pairs that the ledger drops are not requested. Every URL gets a status and a reason in DATASET/images; the
-    bytes are stored unchanged in tars in DATASET/bytes. Repeating the command retries only what can have changed:
-    timeouts, server errors, and what a changed policy (--allow-network, --max-bytes, --formats, --ignore-opt-out,
-    --robots) now allows.
+    bytes are stored in tars in DATASET/bytes, unchanged unless --keep says otherwise. Repeating the command retries
+    only what can have changed: timeouts, server errors, and what a changed policy (--allow-network, --max-bytes,
+    --formats, --ignore-opt-out, --robots, --keep) now allows.
 
     \b
     Examples:
       align-data fetch laion --recipe align --contact me@example.org
       align-data fetch laion --all --connections 256
+      align-data fetch laion --recipe align --look --keep 384
     """
     if (ledger is None) == (not everything):
         raise click.UsageError("give either --recipe LEDGER or --all")
     _able(fetcher)
     chunk, policy, limits = options.pop("chunk"), _policy(options), _limits(options)
+    keeping = _keeping(options)
+    drop_failing = options.pop("drop_failing")
+    if drop_failing and ledger is None:
+        raise click.UsageError("--drop-failing needs --recipe LEDGER, whose rules images may fail")
+    sight = _looking(options, keeping.reduces or drop_failing)
     with session(dataset, resources(options)) as (opened, engine):
-        report = fetch(opened, ledger, policy, limits, engine, progress(), chunk, handler_of(fetcher))
+        shown = progress()
+        report = fetch(
+            *(opened, ledger, policy, limits, engine, shown, chunk, handler_of(fetcher)),
+            *(sight, keeping),
+            drop_failing=drop_failing,
+        )
+        if sight is not None:
+            measure_images(opened, engine, shown, sight)
     if as_json:
         print_json(asdict(report))
         return
@@ -181,7 +244,27 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
         note(f"left out as their hosts ask: {respected}")
     if report.retryable:
         note(f"{report.retryable:,} can be retried: run the same command again")
-    note(f"next: align-data measure {shlex.quote(dataset)}")
+    quoted = shlex.quote(dataset)
+    note(f"next: align-data {f'measure {quoted}' if sight is None else f'filter {quoted} --recipe NAME'}")
+
+
+def _keeping(options: dict[str, Any]) -> Keeping:
+    """Take out what is to be stored; a format or quality that nothing would have is refused."""
+    keep, form, quality = (options.pop(name) for name in ("keep", "keep_format", "keep_quality"))
+    if not isinstance(keep, int):
+        if idle := typed_options("keep_format", "keep_quality"):
+            raise click.UsageError(f"{idle[0]} needs --keep WIDTH; otherwise nothing is encoded")
+        return Keeping(keep)
+    return Keeping(Smaller(keep, form, quality))
+
+
+def _looking(options: dict[str, Any], implied: bool) -> Sight | None:
+    """Take out how images are looked at; None where they are not."""
+    looks, idle = options.pop("look") or implied, typed_options(*SIGHT)
+    if idle and not looks:
+        raise click.UsageError(f"{idle[0]} needs --look; otherwise nothing is measured")
+    sight = sight_of(options)
+    return sight if looks else None
 
 
 _RESPECTED = {

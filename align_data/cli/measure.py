@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from align_data.cli.options import (
-    Number,
     dataset_argument,
     former_names,
     json_option,
@@ -20,47 +19,14 @@ from align_data.cli.options import (
     resource_options,
     resources,
     tell,
-    together,
 )
-from align_data.common.errors import SignalError
+from align_data.cli.sight import sight_of, sight_options
 from align_data.common.secrets import mask
+from align_data.content.plan import CHUNK
 from align_data.data.columns import need
 from align_data.data.references import give_blocklist, give_evaluation
-from align_data.decoding.inspected import MAX_PIXELS, SECONDS
-from align_data.decoding.nsfw import NsfwModel
-from align_data.stages.measure import MeasureReport, Sight, measure
-from align_data.stages.measure.content import CHUNK
+from align_data.stages.measure import MeasureReport, measure
 from align_data.stages.session import session
-
-sight_options = together(
-    click.option(
-        "--nsfw-model", metavar="FILE|nudenet", help="Model for the signal nsfw: an ONNX classifier, or nudenet."
-    ),
-    click.option(
-        "--nsfw-card", metavar="NAME|FILE", help="Card that describes the model: gantman, opennsfw or a YAML file."
-    ),
-    click.option(
-        "--only-open",
-        metavar="LEDGER",
-        help="Measure the expensive signal nsfw only on pairs that this ledger does not drop.",
-    ),
-    click.option(
-        "--max-pixels",
-        type=click.IntRange(1),
-        default=MAX_PIXELS,
-        show_default=True,
-        help="Images with more pixels are not decoded, and count as not decodable.",
-    ),
-    click.option(
-        "--image-seconds",
-        type=Number(0.1, 3600),
-        default=SECONDS,
-        show_default=True,
-        help="Time limit for decoding one image, in seconds.",
-    ),
-    click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
-)
-"""Options that say how images are looked at."""
 
 
 @click.command("measure", short_help="Measure the signals that can be measured and are not yet.")
@@ -79,6 +45,7 @@ sight_options = together(
     help="File of lines with a kind (sha256, md5, phash, url or host) and the value to block.",
 )
 @sight_options
+@click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True)
 @resource_options
 @json_option
 def command(
@@ -102,7 +69,7 @@ def command(
       align-data measure laion --eval-index coco.parquet --nsfw-model nudenet --only-open align
     """
     former_names(signals)
-    sight = _sight(options)
+    sight = sight_of(options, options.pop("chunk"))
     with session(dataset, resources(options)) as (opened, engine):
         opened.ingested()
         if eval_index is not None:
@@ -116,22 +83,6 @@ def command(
         return
     _print(result)
     note(f"next: align-data filter {shlex.quote(dataset)} --recipe NAME")
-
-
-def _sight(options: dict[str, Any]) -> Sight:
-    model, card = options.pop("nsfw_model"), options.pop("nsfw_card")
-    if card is not None and model is None:
-        raise SignalError("--nsfw-card describes --nsfw-model: give that too")
-    choice = NsfwModel(model, card) if model is not None else None
-    if choice is not None:
-        choice.check()
-    return Sight(
-        nsfw=choice,
-        only_open=options.pop("only_open"),
-        max_pixels=options.pop("max_pixels"),
-        seconds=options.pop("image_seconds"),
-        chunk=options.pop("chunk"),
-    )
 
 
 def _print(result: MeasureReport) -> None:

@@ -11,6 +11,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.hashing import image_key
 from align_data.common.progress import Tick
 from align_data.data.layout import Dataset
+from align_data.signals.contracts import STORED
 from align_data.storage import names
 from align_data.storage.contracts import contract
 from align_data.storage.tables import Table
@@ -83,13 +84,43 @@ def _check_places(table: Table[Any], part: int, rows: pl.DataFrame) -> None:
 
 
 def image_places(dataset: Dataset, part: int) -> pl.DataFrame:
-    """Return url, tar, offset and size of the images of a part, and sha256: of the bytes, where they were measured."""
+    """Return url, tar, offset and size of the images of a part, and what was measured of them, null where nothing was.
+
+    `sha256` is of the bytes that lie there, the columns ORIGINAL are of the image as it was fetched, and `reduced` has
+    the shorter side of what lies there where that is a smaller image.
+    """
     place = ["url", "tar", "offset"]
     rows = sorted_rows(dataset.images, part, [*place, "size"])
     if not dataset.content.has(part):
-        return rows.with_columns(sha256=pl.lit(None, pl.String))
-    content = sorted_rows(dataset.content, part, [*place, "sha256"]).unique("url", keep="first")
-    return rows.join(content, on=place, how="left", maintain_order="left")
+        return rows.with_columns(pl.lit(None, type_).alias(name) for name, type_ in _MEASURED.items())
+    stored = set(dataset.content.columns(part))
+    needed = ["sha256", "width", "height", *STORED]
+    content = sorted_rows(dataset.content, part, [*place, *(name for name in needed if name in stored)])
+    content = content.with_columns(
+        pl.lit(None, content_type).alias(name)
+        for name, content_type in dataset.content.contract.polars(*needed).items()
+        if name not in stored
+    )
+    smaller = pl.min_horizontal("stored_width", "stored_height").cast(pl.Int32)
+    content = content.unique("url", keep="first").select(
+        *place,
+        pl.coalesce("stored_sha256", "sha256").alias("sha256"),
+        *(pl.col(name).alias(of) for of, name in ORIGINAL.items()),
+        pl.when(pl.col("stored_sha256").is_not_null()).then(smaller).alias("reduced"),
+    )
+    # Without bytes there is no place, which is the same of every image then.
+    return rows.join(content, on=place, how="left", maintain_order="left", nulls_equal=True)
+
+
+ORIGINAL = {"original_sha256": "sha256", "original_width": "width", "original_height": "height"}
+"""Column of `image_places` → what it is in `content`."""
+_MEASURED = {
+    "sha256": pl.String,
+    "original_sha256": pl.String,
+    "original_width": pl.Int32,
+    "original_height": pl.Int32,
+    "reduced": pl.Int32,
+}
 
 
 def with_images(rows: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:

@@ -61,6 +61,8 @@ class ImagesMeta(Meta):
     formats: list[str] = Field(default_factory=list)
     """The optional ones that this run or one before kept."""
     tombstones: str | None = None
+    reduced: bool = False
+    """Whether this run or one before may have stored images smaller than fetched, or not at all."""
 
 
 class ContentMeta(Meta):
@@ -73,6 +75,8 @@ class ContentMeta(Meta):
     open: str | None
     max_pixels: NUMBER
     seconds: float
+    reduced: bool = False
+    """Whether some images may be stored smaller than fetched, or not at all: then the columns stored_* say it."""
 
 
 class SignalsMeta(Meta):

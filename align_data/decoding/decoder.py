@@ -15,9 +15,21 @@ from typing import Any
 
 from align_data.common.errors import DatasetError, EngineError
 from align_data.common.workers import Child, ChildDiedError
-from align_data.common.workers.values import plain
-from align_data.decoding.inspected import MEMORY_REASON, Check, ImageChecks, ImageLimits, Inspected, answered
-from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, NsfwModel
+from align_data.common.workers.frames import MAX_ANSWER
+from align_data.common.workers.values import of, plain
+from align_data.decoding.inspected import (
+    MAX_SMALLER,
+    MEMORY_REASON,
+    Check,
+    ImageChecks,
+    ImageLimits,
+    Inspected,
+    Smaller,
+    SmallerImage,
+    answered,
+    made_smaller,
+)
+from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Model, NsfwModel
 from align_data.storage.store import Store
 from align_data.storage.tars import DAMAGED, Place, TarReader
 
@@ -31,6 +43,18 @@ _COPIES = 4
 
 
 @dataclass(frozen=True)
+class DecoderSetup:
+    """What the child has to know."""
+
+    limits: ImageLimits
+    model: Model | None
+    checks: tuple[Check, ...]
+    smaller: Smaller | None = None
+    seconds: float = TRIAL_SECONDS
+    """What a model may take to be opened."""
+
+
+@dataclass(frozen=True)
 class Decoding:
     """How images are decoded: where they are, what one may cost, and what scores it."""
 
@@ -40,72 +64,68 @@ class Decoding:
     checks: tuple[Check, ...] = ()
     """Further checks available for images."""
 
-    def setup(self) -> dict[str, Any]:
+    def setup(self) -> DecoderSetup:
         """Return what the child has to know."""
-        model = None if self.nsfw is None else plain(self.nsfw.loaded())
-        return {
-            "limits": plain(self.limits),
-            "model": model,
-            "seconds": TRIAL_SECONDS,
-            "checks": plain(self.checks),
-        }
+        return DecoderSetup(self.limits, None if self.nsfw is None else self.nsfw.loaded(), self.checks)
 
 
 Item = tuple[Place, ImageChecks]
 
 
-class Decoder:
+class Inspector:
     """Looks at images in a child process, and starts another where one ends by what it was given."""
 
-    def __init__(self, decoding: Decoding) -> None:
-        self._decoding = decoding
+    def __init__(self, setup: DecoderSetup) -> None:
+        self._setup = setup
         self._child: Child | None = None
         self._killed = 0
 
-    def look(self, items: Sequence[Item], check: Callable[[], None] = lambda: None) -> Iterator[Inspected]:
-        """Yield the inspection of each item, in their order."""
-        reader = TarReader(self._decoding.store)
-        try:
-            for place, looks in items:
-                if place.size > self._decoding.limits.memory // _COPIES:
-                    yield Inspected("memory", MEMORY_REASON, bytes=place.size, decodable=False)
-                else:
-                    yield self._inspected(_bytes(reader, place), looks)
-                check()
-        except BaseException:
-            self.close()  # what it still says would be taken for answers to the next question
-            raise
-        finally:
-            reader.close()
+    def inspect(self, content: bytes, looks: ImageChecks) -> tuple[Inspected, SmallerImage | None]:
+        """Return what is seen of an image, and what is to be stored in its place if it is to be smaller.
 
-    def _inspected(self, content: bytes, looks: ImageChecks) -> Inspected:
-        """Return what is seen of an image; it is tried again where it ended its child by anything but its slowness."""
+        It is tried again where it ended its child by anything but its slowness.
+        """
+        if len(content) > self.largest:
+            return too_large(len(content)), None
         for retried in (False, True):
             try:
-                inspected = self._ask(content, looks)
+                seen = self._ask(content, looks, keeps=self._setup.smaller is not None)
             except ChildDiedError as died:
                 self._bury(died)
                 if retried or died.slow:
-                    return self._less(content, looks, died)
+                    return self._less(content, looks, died), None
             else:
                 self._killed = 0
-                return inspected
+                return seen
         raise AssertionError
 
-    def _ask(self, content: bytes, looks: ImageChecks) -> Inspected:
-        """Return a child's inspection of an image; ChildDiedError also if its reply makes no sense."""
-        seconds = 2 * self._decoding.limits.seconds + SLACK
-        types = {check.name: check.type for check in self._decoding.checks if check.name in looks.checks}
-        return self._started().ask_once(
-            (content, plain(looks)), lambda reply: answered(reply, len(content), types), seconds
-        )
+    @property
+    def largest(self) -> int:
+        """Bytes of an image, at most."""
+        return self._setup.limits.memory // _COPIES
+
+    def _ask(self, content: bytes, looks: ImageChecks, *, keeps: bool = False) -> tuple[Inspected, SmallerImage | None]:
+        """Return what a child makes of an image; ChildDiedError also if its reply makes no sense."""
+        seconds = (4 if keeps else 2) * self._setup.limits.seconds + SLACK
+        types = {check.name: check.type for check in self._setup.checks if check.name in looks.checks}
+        smaller = self._setup.smaller
+
+        def make(reply: Any) -> tuple[Inspected, SmallerImage | None]:
+            if smaller is None or not keeps:
+                return answered(reply, len(content), types), None
+            inspected, image = of(tuple[Any, Any], reply)
+            original = answered(inspected, len(content), types)
+            return original, made_smaller(image, smaller, original)
+
+        task = (content, plain(looks), *(["smaller"] if keeps else []))
+        return self._started().ask_once(task, make, seconds)
 
     def _less(self, content: bytes, looks: ImageChecks, died: ChildDiedError) -> Inspected:
         """Return what can be seen of an image that ended its child: as much as does not end another one."""
         status, reason = self._verdict(died)
         for less, failed in _lesser(looks):
             try:
-                inspected = self._ask(content, less)
+                inspected, _ = self._ask(content, less)
             except ChildDiedError as again:
                 self._bury(again)
                 continue
@@ -119,7 +139,7 @@ class Decoder:
 
     def _verdict(self, died: ChildDiedError) -> tuple[str, str]:
         if died.slow:
-            return "hung", f"not finished after {self._decoding.limits.seconds:g} s"
+            return "hung", f"not finished after {self._setup.limits.seconds:g} s"
         return "crashed", f"the decoder ended by {died.how}"
 
     def _started(self) -> Child:
@@ -128,7 +148,7 @@ class Decoder:
             if self._child is not None:
                 return self._child
             try:
-                self._child = Child(HANDLER, self._decoding.setup())
+                self._child = self._new()
                 self._child.begin(2 * TRIAL_SECONDS + SLACK)
             except ChildDiedError as died:
                 how = died.how
@@ -136,6 +156,11 @@ class Decoder:
         if self._child is not None:
             return self._child
         raise EngineError(f"no child process can decode images here: each ends with {how}")
+
+    def _new(self) -> Child:
+        if self._setup.smaller is None:
+            return Child(HANDLER, plain(self._setup))
+        return Child(HANDLER, plain(self._setup), max_bytes=MAX_ANSWER + MAX_SMALLER)
 
     def _bury(self, died: ChildDiedError) -> None:
         self.close()
@@ -151,6 +176,35 @@ class Decoder:
         if self._child is not None:
             self._child.close()
             self._child = None
+
+
+class Decoder(Inspector):
+    """Looks at images that lie in tars."""
+
+    def __init__(self, decoding: Decoding) -> None:
+        super().__init__(decoding.setup())
+        self._store = decoding.store
+
+    def look(self, items: Sequence[Item], check: Callable[[], None] = lambda: None) -> Iterator[Inspected]:
+        """Yield the inspection of each item, in their order."""
+        reader = TarReader(self._store)
+        try:
+            for place, looks in items:
+                if place.size > self.largest:
+                    yield too_large(place.size)
+                else:
+                    yield self.inspect(_bytes(reader, place), looks)[0]
+                check()
+        except BaseException:
+            self.close()  # what it still says would be taken for answers to the next question
+            raise
+        finally:
+            reader.close()
+
+
+def too_large(size: int) -> Inspected:
+    """Return what is seen of an image that takes too much memory on its way already."""
+    return Inspected("memory", MEMORY_REASON, bytes=size, decodable=False)
 
 
 def _lesser(looks: ImageChecks) -> Iterator[tuple[ImageChecks, str]]:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from align_data.common.workers.values import WrongValueError, of
 from align_data.decoding.nsfw import NsfwModel
-from align_data.storage.image_formats import ALL
+from align_data.storage.image_formats import ALL, HEAD, sniff
 
 MAX_PIXELS = 89_478_485
 """What Pillow warns of, and LAION-5B dropped: 256 MB of pixels of three bytes."""
@@ -19,6 +19,10 @@ MAX_PIXELS = 89_478_485
 SECONDS = 30.0
 MEMORY = 2 * 2**30
 MEMORY_REASON = "takes more memory than an image may have"
+
+
+MAX_SMALLER = 2**25
+"""Bytes of an image made smaller, at most: one that would have more is stored as it was fetched."""
 
 
 STATUSES: Mapping[str, str] = {
@@ -75,6 +79,50 @@ class ImageLimits:
     """Optional ones that count as images."""
 
 
+@dataclass(frozen=True)
+class Smaller:
+    """What is stored in place of an image whose shorter side is longer."""
+
+    size: int
+    """Pixels of its shorter side."""
+    format: Literal["jpeg", "webp"] = "jpeg"
+    quality: int = 95
+
+    def replaces(self, inspected: Inspected) -> bool:
+        """Tell whether an image is larger, and can be decoded."""
+        width, height = inspected.width, inspected.height
+        return bool(inspected.decodable and width and height and min(width, height) > self.size)
+
+
+class SmallerImage(NamedTuple):
+    """An image made smaller."""
+
+    content: bytes
+    format: str
+    width: int
+    height: int
+
+
+class StoredFacts(NamedTuple):
+    """What the table `content` has of what is stored in place of an image."""
+
+    format: str
+    width: int
+    height: int
+    sha256: str
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """All values by column."""
+        return {f"stored_{name}": value for name, value in self._asdict().items()}
+
+    @property
+    def plausible(self) -> bool:
+        """Whether an image can be so."""
+        sides = (self.width, self.height)
+        return self.format in ALL and all(0 < side < 2**31 for side in sides) and _is_digest(self.sha256, 64)
+
+
 class Inspected(NamedTuple):
     """What the table `content` has of an image that was looked at."""
 
@@ -123,9 +171,16 @@ def answered(value: Any, size: int, types: Mapping[str, str] = {}) -> Inspected:
     Raises WrongValueError where no image can be so.
     """
     inspected = of(Inspected, value)
+    if not is_plausible(inspected, size, types):
+        raise WrongValueError("not what can be seen of an image")
+    return inspected
+
+
+def is_plausible(inspected: Inspected, size: int | None, types: Mapping[str, str]) -> bool:
+    """Tell whether an image of `size` bytes can be so; further checks are of these types."""
     sides = [side for side in (inspected.width, inspected.height) if side is not None]
     texts = (inspected.reason or "", inspected.format or "")
-    plausible = (
+    return (
         inspected.status in STATUSES
         and (inspected.reason is None) == (inspected.status == "ok")
         and all(text.isprintable() and len(text) <= _REASON for text in texts)
@@ -139,9 +194,23 @@ def answered(value: Any, size: int, types: Mapping[str, str] = {}) -> Inspected:
         and inspected.further.keys() <= types.keys()
         and all(fits(value, types[name]) for name, value in inspected.further.items())
     )
+
+
+def made_smaller(value: Any, smaller: Smaller, original: Inspected) -> SmallerImage | None:
+    """Return what a child has made of an image, None where it could not; WrongValueError where it is nothing such."""
+    if value is None:
+        return None
+    image = of(SmallerImage, value)
+    original_sides = (original.width or 0, original.height or 0)
+    plausible = (
+        image.format == smaller.format == sniff(image.content[:HEAD])
+        and min(image.width, image.height) == smaller.size
+        and all(side <= whole for side, whole in zip((image.width, image.height), original_sides, strict=True))
+        and len(image.content) <= MAX_SMALLER
+    )
     if not plausible:
-        raise WrongValueError("not what can be seen of an image")
-    return inspected
+        raise WrongValueError("not the image made smaller")
+    return image
 
 
 def _is_digest(text: str | None, length: int) -> bool:

@@ -1,4 +1,4 @@
-"""What is exported of an image: its own bytes where they will do, or else a JPEG of its upright sRGB pixels.
+"""What is exported of an image: its own bytes where they will do, or else a JPEG or WebP of its upright sRGB pixels.
 
 The same bytes come of the same input and the same Pillow. Whoever made the input may wish us ill, as for `look`: set
 what that needs (Pillow's limits, a child process, its memory) before.
@@ -25,8 +25,10 @@ RESAMPLING = Image.Resampling.BICUBIC
 """What CLIP's own preprocessing uses. Pillow's heeds every pixel when it shrinks; Lanczos is slower and rings more."""
 SUBSAMPLING = "4:2:0"
 """What nearly every JPEG of the web has already, and what img2dataset writes."""
-LONGEST = 65_500
-"""Pixels that a side of a JPEG can have."""
+METHOD = 4
+"""How long WebP's encoder searches, of 0 to 6: its own default."""
+LONGEST = {"jpeg": 65_500, "webp": 16_383}
+"""Pixels that a side can have, by format."""
 _REDUCING_GAP = 2
 """How much larger than needed a JPEG is decoded, at least.
 
@@ -48,7 +50,9 @@ class How:
     size: int = 256
     """Pixels."""
     quality: int = 95
-    """Of JPEG, where one has to be written."""
+    """Of what has to be encoded."""
+    encoder: Literal["jpeg", "webp"] = "jpeg"
+    """The format of what has to be encoded."""
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return the size that an image is exported in; the longer side is rounded, a half up."""
@@ -65,7 +69,8 @@ class How:
     def describe(self) -> dict[str, Any]:
         """Return all that decides the bytes, besides the image and Pillow."""
         sized = {} if self.resize == "keep" else {"size": self.size, "resampling": RESAMPLING.name.lower()}
-        encoded = {"format": "jpeg", "quality": self.quality, "subsampling": SUBSAMPLING}
+        encoded: dict[str, Any] = {"format": self.encoder, "quality": self.quality}
+        encoded |= {"subsampling": SUBSAMPLING} if self.encoder == "jpeg" else {"method": METHOD}
         colours = {"colour_space": "sRGB", "rendering_intent": "relative colorimetric", "background": "white"}
         return {"resize": self.resize, **sized, **encoded, **colours}
 
@@ -125,8 +130,10 @@ def _rendered(content: bytes, how: How) -> Rendered:
 def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rendered:
     original = upright_size(image, turn)
     target = how.target(*original)
-    if max(target) > LONGEST:
-        raise UnrenderableError(f"{target[0]:,} x {target[1]:,} pixels are more than a JPEG's {LONGEST:,} on a side")
+    longest = LONGEST[how.encoder]
+    if max(target) > longest:
+        name = {"jpeg": "JPEG", "webp": "WebP"}[how.encoder]
+        raise UnrenderableError(f"{target[0]:,} x {target[1]:,} pixels are more than a {name}'s {longest:,} on a side")
     conversion = _conversion(image)
     drafted = image.draft(None, (_REDUCING_GAP * how.size,) * 2) if scalable and target != original else None
     if image.mode == "L":
@@ -136,10 +143,17 @@ def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rend
     extent = picture.size if drafted is None else drafted[1][2:]  # the last pixels of a smaller one can be fractions
     srgb = _srgb(_fitted(opaque(picture), extent, 1 if upright else turn, target, how), conversion)
     srgb.info = {}  # Pillow would write a comment that it finds there
-    sampling = {"subsampling": SUBSAMPLING} if srgb.mode == "RGB" else {}
-    written = io.BytesIO()
-    srgb.save(written, "JPEG", quality=how.quality, **sampling)
-    return Rendered(written.getvalue(), EXTENSIONS["jpeg"], *srgb.size, *original, "encoded")
+    return Rendered(_written(srgb, how), EXTENSIONS[how.encoder], *srgb.size, *original, "encoded")
+
+
+def _written(image: Image.Image, how: How) -> bytes:
+    file = io.BytesIO()
+    if how.encoder == "webp":
+        image.save(file, "WEBP", quality=how.quality, method=METHOD)
+    else:
+        sampling = {"subsampling": SUBSAMPLING} if image.mode == "RGB" else {}
+        image.save(file, "JPEG", quality=how.quality, **sampling)
+    return file.getvalue()
 
 
 def opaque(image: Image.Image) -> Image.Image:

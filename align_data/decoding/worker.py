@@ -12,29 +12,50 @@ from PIL import AvifImagePlugin, Image
 from align_data.common.workers import Handler, Send
 from align_data.common.workers.confinement import at_most, confine, limit_memory
 from align_data.common.workers.values import of, plain
-from align_data.decoding.inspected import Check, ImageChecks, ImageLimits, fits
+from align_data.decoding.decoder import DecoderSetup
+from align_data.decoding.inspected import MAX_SMALLER, Check, ImageChecks, Smaller, SmallerImage, fits
 from align_data.decoding.inspection import Further, inspect, phash
 from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
+from align_data.decoding.render import How, UnrenderableError, render
 
 OPENING_MEMORY = 4 * 2**30
 """Bytes that a model may take to be opened, and for the first image."""
 
 
 def handler(setup: Mapping[str, Any]) -> Handler:
-    """Return what looks at an image: its bytes and ImageChecks in, Inspected out."""
-    limits, model = of(ImageLimits, setup["limits"]), of(Model | None, setup["model"])  # type: ignore[arg-type]
-    further = {check.name: _imported(check) for check in of(tuple[Check, ...], setup["checks"])}
-    scorer = opened(model, setup["seconds"])
+    """Return what looks at an image: its bytes and ImageChecks in, Inspected out.
+
+    With 'smaller' behind them, a SmallerImage is beside it, where there is to be one and can be.
+    """
+    decoding = of(DecoderSetup, setup)
+    limits, smaller = decoding.limits, decoding.smaller
+    further = {check.name: _imported(check) for check in decoding.checks}
+    scorer = opened(decoding.model, decoding.seconds)
     limit_memory(limits.memory)
 
-    def handle(task: tuple[bytes, Any], send: Send) -> None:
-        content, checks = task
+    def handle(task: tuple[Any, ...], send: Send) -> None:
+        content, checks, *asked = task
         looks = of(ImageChecks, checks)
         with at_most(limits.seconds):
             inspected = inspect(content, looks, limits.max_pixels, scorer, limits.formats, further)
-        send(plain(inspected))
+        if smaller is None or not asked:
+            send(plain(inspected))
+            return
+        with at_most(limits.seconds):
+            image = _smaller(content, smaller) if smaller.replaces(inspected) else None
+        send([plain(inspected), plain(image)])
 
     return handle
+
+
+def _smaller(content: bytes, smaller: Smaller) -> SmallerImage | None:
+    """Return an image made smaller; None where it cannot be, and is best stored as it is."""
+    try:
+        image = render(content, How("shortest", smaller.size, smaller.quality, smaller.format))
+    except (UnrenderableError, MemoryError):
+        return None
+    small = SmallerImage(image.content, smaller.format, image.width, image.height)
+    return small if len(small.content) <= MAX_SMALLER and min(image.width, image.height) == smaller.size else None
 
 
 def _imported(check: Check) -> Further:

@@ -22,7 +22,7 @@ from align_data.common.progress import Tick
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
 from align_data.exports.formats import format_called
 from align_data.exports.manifest import FileInfo, stats, stats_name
-from align_data.exports.shard_format import PLACE, RenderedPair, ShardJob
+from align_data.exports.shard_format import ORIGINAL_SIZE, PLACE, RenderedPair, ShardJob
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store
 from align_data.storage.tables import frame
@@ -141,6 +141,8 @@ def _pairs(out: Store, job: ShardJob, shard: Shard, tick: Tick) -> Iterator[Rend
 def _image(reader: TarReader, row: Mapping[str, Any], how: How) -> Rendered:
     place = Place(*(row[name] for name in PLACE))
     try:
-        return render(reader.read(place), how)
+        image = render(reader.read(place), how)
     except (OSError, UnrenderableError) as error:
         raise DatasetError(f"{place.tar}, at {place.offset:,}: {error}; {DAMAGED}") from error
+    fetched = {name: row[name] for name in ORIGINAL_SIZE if row[name] is not None}
+    return image._replace(**fetched)

@@ -19,6 +19,8 @@ from align_data.storage.store import Store, sha256_of
 DIGEST = "digest"
 """The column, while shards are made, with the SHA-256 of the image's bytes as it was measured."""
 PLACE = {"tar": pa.string(), "offset": pa.int64(), "size": pa.int64(), DIGEST: pa.string()}
+ORIGINAL_SIZE = ("original_width", "original_height")
+"""The columns, while shards are made, with an image's size as it was fetched, where a smaller one is stored."""
 IMAGES = frozenset({*EXTENSIONS.values(), "jpeg"})
 _PLAIN: dict[str, pa.DataType] = {"uid": pa.string(), "url": pa.string(), "alt_text": pa.string()}
 
@@ -139,7 +141,8 @@ class ExportFormat:
 
 def rows_schema(signals: Iterable[str]) -> pa.Schema:
     """Return what is kept of a row until its shard is made."""
-    return pa.unify_schemas([pa.schema(_PLAIN), measured_schema(list(signals)), pa.schema(PLACE)])
+    sizes = pa.schema([(name, pa.int32()) for name in ORIGINAL_SIZE])
+    return pa.unify_schemas([pa.schema(_PLAIN), measured_schema(list(signals)), pa.schema(PLACE), sizes])
 
 
 def sizes_of(image: Rendered) -> dict[str, int]:

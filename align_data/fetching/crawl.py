@@ -9,7 +9,6 @@ asks its server for some URLs one after another, then lets another host have a t
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from align_data.fetching import backoff
 from align_data.fetching.backoff import Notice, Notices
 from align_data.fetching.client import MOST_REDIRECTS, Client, Room, Visit
 from align_data.fetching.connection_slots import Free, Slots
-from align_data.fetching.crawl_state import IN_MEMORY, BodySpool, FetchedChunk, Host, QueuedUrl, UrlChunk, shut
+from align_data.fetching.crawl_state import IN_MEMORY, BodySpool, FetchedChunk, Host, Look, QueuedUrl, UrlChunk, shut
 from align_data.fetching.limits import Limits
 from align_data.fetching.machine import Machine
 from align_data.fetching.name_cache import Remembered
@@ -60,12 +59,13 @@ class Crawl:
         log: str = LOG,
         notices: Iterable[Notice] = (),
         shared: Path | None = None,
+        look: Look | None = None,
     ) -> None:
-        """Work in a folder; `log` is what the file is called in it that the processes of a run share.
+        """Work in a folder; `log` is the file in it that the processes of a run share; `look` is given each body.
 
-        `shared` is the folder of all runs on the machine, in which connections are counted; the work folder if there is
-        none.
+        `shared` is the folder of all runs on the machine, for counting connections; the work folder if there is none.
         """
+        self._look_at = look
         self._client, self._limits, self._deadline, self._work = client, limits, deadline, work
         self._in_memory = min(IN_MEMORY, max(1, _IN_MEMORY_IN_ALL // limits.in_process))
         self._log, self._initial_notices, self._shared = log, notices, shared or Path(work)
@@ -129,10 +129,8 @@ class Crawl:
                 if not self._open and not self._finished.done():
                     self._finished.set_result(None)
                 return
-            with writing(self._work):
-                spool = tempfile.TemporaryFile(dir=self._work)  # noqa: SIM115 - closed with its chunk, or with the run
-            self._spools.callback(shut, spool)
-            chunk = UrlChunk(number, [None] * len(urls), spool, pending=len(urls))
+            chunk = UrlChunk.begun(number, len(urls), self._work)
+            self._spools.callback(shut, chunk.spool)
             self._open += 1
             for place, url in enumerate(urls):
                 self._add(QueuedUrl(chunk, place, url, self._client.target(url), self._deadline))
@@ -384,15 +382,19 @@ class Crawl:
     def _settle(self, job: QueuedUrl, outcome: Outcome) -> None:
         chunk = job.chunk
         chunk.outcomes[job.place] = outcome
-        chunk.pending -= 1
         self.outcomes[outcome.status] += 1
+        if self._look_at is not None and job.place in chunk.places:
+            self._keep(self._look_at(chunk, job.place, self._count_down), self._closing)
+        else:
+            self._count_down(chunk)
+
+    def _count_down(self, chunk: UrlChunk) -> None:
+        chunk.pending -= 1
         if not chunk.pending:
             self._keep(self._close(chunk), self._closing)
 
     async def _close(self, chunk: UrlChunk) -> None:
         """Hand a chunk over; what that takes must not keep connections waiting."""
         with chunk.spool:
-            outcomes = [outcome for outcome in chunk.outcomes if outcome is not None]
-            fetched = FetchedChunk(chunk.number, outcomes, chunk.spool, chunk.places)
-            await self._loop.run_in_executor(self._writers, self._finish, fetched)
+            await self._loop.run_in_executor(self._writers, self._finish, chunk.fetched())
         self._open -= 1

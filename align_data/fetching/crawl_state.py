@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from yarl import URL
 
+from align_data.decoding.inspected import Inspected, StoredFacts
 from align_data.fetching.name_cache import Remembered
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.target import host_of, origin
@@ -49,6 +51,20 @@ class UrlChunk:
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
     """URL's place in the chunk → where its body begins in the spool, and how long it is."""
     pending: int = 0
+    looks: dict[int, BodyLook] = field(default_factory=dict)
+    """URL's place in the chunk → what was seen of its body."""
+
+    @staticmethod
+    def begun(number: int, urls: int, work: str) -> UrlChunk:
+        """Return a chunk of so many URLs without outcomes, with a file in the work folder."""
+        with writing(work):
+            spool = tempfile.TemporaryFile(dir=work)  # noqa: SIM115 - closed with the chunk, or with the run
+        return UrlChunk(number, [None] * urls, spool, pending=urls)
+
+    def fetched(self) -> FetchedChunk:
+        """Return a chunk that has all its outcomes as it is handed over."""
+        outcomes = [outcome for outcome in self.outcomes if outcome is not None]
+        return FetchedChunk(self.number, outcomes, self.spool, self.places, self.looks)
 
     def keep(self, place: int, body: BinaryIO) -> None:
         """Append a body to the spool."""
@@ -57,6 +73,27 @@ class UrlChunk:
         self.places[place] = (self.spool.seek(0, 2), size)
         while piece := body.read(IN_MEMORY):
             self.spool.write(piece)
+
+    def keep_smaller(self, content: bytes) -> tuple[int, int]:
+        """Append what is to be stored in place of a body; return where it begins, and how long it is."""
+        start = self.spool.seek(0, 2)
+        self.spool.write(content)
+        return start, len(content)
+
+
+Look = Callable[[UrlChunk, int, Callable[[UrlChunk], None]], Coroutine[Any, Any, None]]
+"""Looks at the body of a chunk's URL, and then says so."""
+
+
+@dataclass(frozen=True)
+class BodyLook:
+    """What was seen of a body."""
+
+    inspected: Inspected
+    stored: StoredFacts | None = None
+    """What is to be stored in its place."""
+    place: tuple[int, int] = (0, 0)
+    """Where that begins in the spool, and how long it is."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +104,7 @@ class FetchedChunk:
     outcomes: list[Outcome]
     spool: BinaryIO
     places: dict[int, tuple[int, int]]
+    looks: dict[int, BodyLook] = field(default_factory=dict)
 
 
 class Host:

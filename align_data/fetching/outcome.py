@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+NOT_KEPT = "not_kept"
+"""The status of a URL whose bytes were measured and then not stored: `content` has what was measured."""
 STATUSES: Mapping[str, str] = {
     "untried": "not requested: no pair that the ledger keeps open needs it",
     "ok": "fetched; its bytes are in `bytes/`",
@@ -25,6 +27,7 @@ STATUSES: Mapping[str, str] = {
     "truncated": "the body ended before its announced end",
     "not_an_image": "the body does not begin like any image format that is known here",
     "taken_down": "these bytes were taken down by their SHA-256; they are not stored again",
+    NOT_KEPT: "fetched and measured, and not stored: by --keep, or by --drop-failing; `reason` says which",
     "robots_disallowed": "not requested: the host's robots.txt disallows it, and `--robots ignore` is not given",
     "robots_unreachable": "not requested: the host's robots.txt could not be had (a server error, or no whole answer), "
     "which forbids all for now",

@@ -25,8 +25,25 @@ _IMAGE = (
     Column("reason", "string", nullable=True, about="What was seen, for people."),
     Column("tar", "string", nullable=True, about="The tar that the bytes were read from."),
     Column("offset", "int64", nullable=True, about="Where in the tar they began.", dictionary=False),
+    Column(
+        "stored_format",
+        "string",
+        nullable=True,
+        about="Where fetch --keep stored a smaller image in place of the fetched bytes: its format. Null otherwise.",
+    ),
+    Column("stored_width", "int32", nullable=True, about="Its width; the column width has that of the original."),
+    Column("stored_height", "int32", nullable=True, about="Its height."),
+    Column(
+        "stored_sha256",
+        "string",
+        nullable=True,
+        about="SHA-256 of its bytes; all other columns are of the original.",
+        dictionary=False,
+    ),
 )
 """The columns of `content` that are not signals."""
+STORED = tuple(column.name for column in _IMAGE if column.name.startswith("stored_"))
+"""What lies in the tars where it is not what was fetched; a dataset where that cannot be has none of these columns."""
 
 
 def groups() -> list[str]:

@@ -78,7 +78,7 @@ class _Run:
 
     def facts(self, part: int) -> dict[str, Any]:
         """Say what a part was made in."""
-        return record.facts(RUN, self.pairs, part, Policy(), CHUNK)
+        return record.facts(RUN, self.pairs, part, record.decisive(Policy()), CHUNK)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def adopt(sources: Sequence[Source], choice: Choice, dataset: Dataset, engine: E
     adopted = Adopted(statuses, sum(treatment.resized for treatment in treatments))
     if any(treatment.decoded for treatment in treatments):
         progress.say(_treated(adopted.resized))
-    dataset.images.commit([info for info, _ in written], record.meta(RUN, pairs, "all", Policy(), statuses))
+    meta = record.meta(RUN, pairs, "all", record.decisive(Policy()), statuses)
+    dataset.images.commit([info for info, _ in written], meta)
     dataset.store.clear_work()
     return adopted
 

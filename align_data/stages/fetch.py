@@ -15,10 +15,13 @@ from uuid import uuid4
 import polars as pl
 
 from align_data.common.errors import DatasetError, EngineError
-from align_data.common.progress import Progress, Tick
+from align_data.common.progress import Progress, Tick, ignore
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.pool import StopCheck, WorkerPool
 from align_data.common.workers.values import plain
+from align_data.content.arriving import SEEN, Arrivals
+from align_data.content.looking import CHUNKS, UNTRIED, write_part
+from align_data.content.plan import ContentRun, Sight, every_check, planned
 from align_data.data.image_table import IMAGES, chunks, image_urls, names_of, sorted_rows, untried
 from align_data.data.layout import FETCH, Dataset
 from align_data.data.ledger import open_ledger
@@ -27,8 +30,11 @@ from align_data.data.tombstones import every
 from align_data.engines.base import Engine
 from align_data.fetching import backoff, record
 from align_data.fetching.client import Policy
+from align_data.fetching.failing import image_rules
+from align_data.fetching.keeping import Keeping
 from align_data.fetching.limits import Limits
-from align_data.fetching.worker import ANSWER, HANDLER, ChunkTask, FetchSettings, Row
+from align_data.fetching.looking import LookSettings
+from align_data.fetching.worker import ANSWER, HANDLER, ROW, ChunkTask, FetchSettings, Row, SeenImage
 from align_data.fetching.worker_replies import replies
 from align_data.storage.image_formats import optional
 from align_data.storage.manifests import checked, unchecked
@@ -69,17 +75,22 @@ class _FetchRun:
     chunk: int
     children: int
     handler: str
+    keeping: Keeping = Keeping()  # noqa: RUF009 - frozen
     formats: tuple[str, ...] = ()
     """Optional ones that this run or one before kept."""
+    reduced: bool = False
+    """Whether this run or one before may have stored images smaller than fetched, or not at all."""
+    content: ContentRun | None = None
+    """How images are looked at as they come; None where they are not."""
 
     @property
     def policy(self) -> dict[str, Any]:
         """What of the policy decides which outcomes are final."""
-        return record.decisive(self.settings.policy)
+        return record.decisive(self.settings.policy, self.keeping)
 
     def facts(self, part: int) -> dict[str, Any]:
         """Say what a part, or a chunk of it, was made in."""
-        return record.facts(self.number, self.pairs, part, self.settings.policy, self.chunk)
+        return record.facts(self.number, self.pairs, part, self.policy, self.chunk)
 
 
 def fetch(
@@ -91,43 +102,78 @@ def fetch(
     progress: Progress,
     chunk: int = CHUNK,
     handler: str = HANDLER,
+    sight: Sight | None = None,
+    keeping: Keeping = Keeping(),  # noqa: B008 - frozen
+    *,
+    drop_failing: bool = False,
 ) -> FetchReport:
     """Fetch every URL that a pair not dropped by `ledger` needs (all URLs for None) and that has no final status.
 
-    `handler` is what the child processes run (`fetching.fetchers`).
+    `handler` is what the child processes run (`fetching.fetchers`). With `sight` images are looked at as they come,
+    which `keeping` anything but all of their bytes needs: the table `content` is then written beside `images`. With
+    `drop_failing` images that fail a rule of the ledger are not stored.
     """
     pairs = dataset.ingested()
     scope = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
+    keeping = _with_rules(keeping, dataset, ledger) if drop_failing else keeping
     number = len(pairs.parts)
     children = engine.children(number)
     log, names = (f"{kind}-{uuid4().hex}.log" for kind in ("hosts", "names"))  # a killed run's are nobody's
     shared_limits = limits.shared(engine.at_once(number) * children)
-    settings = FetchSettings(
-        policy, shared_limits, dataset.store, frozenset(every(dataset.banned)), log=log, names=names
-    )
-    settings = replace(settings, log=log, names=names)
-    run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler), scope)
+    banned = frozenset(every(dataset.banned))
+    settings = FetchSettings(policy, shared_limits, dataset.store, banned, log=log, names=names)
+    run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler, keeping), scope)
+    run = _with_sight(run, sight)
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
     before = dataset.images.committed()
     if before is not None and (absent := dataset.images.absent(before)):
         progress.say(f"missing, so all of their URLs are requested again: {', '.join(absent)}")
+    if before is not None and before.meta.statuses.get("ok") and record.keeps_otherwise(before.meta.policy, run.policy):
+        progress.say("what is stored of images already stays as it is: --keep holds for what is fetched from now on")
     same = before is not None and before.meta.pairs == pairs.fingerprint and dataset.images.whole(before)
     if before is not None and same and not any(todo):
         # Nothing is written anew: what is measured of the images stays what it is.
         _tidy(dataset, number)
         return FetchReport(statuses=dict(before.meta.statuses))
     dataset.images.retract()
+    if run.content is not None:
+        dataset.content.change()
     fetched = engine.map_parts("fetch", lambda part, tick: _part(run, part, tick), todo, progress, unit="images")
     report = FetchReport(asked=sum(todo))
-    for _, outcomes, statuses, retryable in fetched:
-        _add(report.outcomes, outcomes)
-        _add(report.statuses, statuses)
-        report.retryable += retryable
-    meta = record.meta(run.number, pairs, scope, policy, report.statuses, run.formats)
-    dataset.images.commit([info for info, *_ in fetched], meta)
+    for part in fetched:
+        _add(report.outcomes, part.outcomes)
+        _add(report.statuses, part.statuses)
+        report.retryable += part.retryable
+    meta = record.meta(run.number, pairs, scope, run.policy, report.statuses, run.formats, reduced=run.reduced)
+    images = dataset.images.commit([part.images for part in fetched], meta)
+    if run.content is not None:
+        infos = [part.content for part in fetched if part.content is not None]
+        dataset.content.commit(infos, run.content.meta(images.fingerprint))
     _tidy(dataset, number)
     return report
+
+
+def _with_rules(keeping: Keeping, dataset: Dataset, ledger: str | None) -> Keeping:
+    """Return what is kept by the rules of a ledger too; DatasetError where none can be decided by an image alone."""
+    rules = None if ledger is None else image_rules(dataset, open_ledger(dataset, ledger).plan)
+    if rules is None:
+        raise DatasetError(
+            "--drop-failing needs a ledger with a rule that an image alone decides, such as one on min_side, aspect, "
+            f"decodable, nsfw, eval_distance or blocked; {'none is given' if ledger is None else f'{ledger} has none'}"
+        )
+    return replace(keeping, rules=rules)
+
+
+def _with_sight(run: _FetchRun, sight: Sight | None) -> _FetchRun:
+    """Return the run with how it looks at images: what is not stored as fetched could not be looked at later."""
+    if sight is None and not run.reduced:
+        return run
+    sight, formats = sight or Sight(), optional(list(run.formats))
+    content = planned(run.dataset, every_check(sight), sight, run.children, formats, reduced=run.reduced).written()
+    setup = replace(content.decoding.setup(), smaller=run.keeping.smaller)
+    look = LookSettings(setup, content.checks(UNTRIED, is_open=True), run.keeping)
+    return replace(run, content=content, settings=replace(run.settings, look=look))
 
 
 def _tidy(dataset: Dataset, parts: int) -> None:
@@ -137,6 +183,8 @@ def _tidy(dataset: Dataset, parts: int) -> None:
         if re.fullmatch(PART, name):
             store.clear(f"bytes/{name}", TAR)
     store.clear("_images", CHUNKED)
+    store.clear(SEEN, CHUNKED)
+    store.clear(CHUNKS, CHUNKED)
     dataset.store.clear_work()
 
 
@@ -162,12 +210,15 @@ def _begin(run: _FetchRun, scope: str) -> _FetchRun:
     begun = _begun(store.read_bytes(FETCH))
     formats = sorted({*optional(begun.get("formats")), *run.settings.policy.formats})
     committed = run.dataset.images.committed()
+    reduced = begun.get("reduced") is True or run.keeping.reduces
+    reduced |= committed is not None and committed.meta.reduced
     over = committed is not None and committed.meta.run == begun.get("run")
     number = max(begun.get("run", 0), 0 if committed is None else committed.meta.run)
     if over or begun.get("plan") != plan:
         number += 1
-        store.write_bytes(FETCH, checked({"run": number, "plan": plan, "formats": formats}))
-    return replace(run, number=number, formats=tuple(formats))
+        beside = {"reduced": True} if reduced else {}
+        store.write_bytes(FETCH, checked({"run": number, "plan": plan, "formats": formats, **beside}))
+    return replace(run, number=number, formats=tuple(formats), reduced=reduced)
 
 
 def _chunk_table(run: _FetchRun, part: int) -> Table[Meta]:
@@ -192,42 +243,41 @@ def _state(run: _FetchRun, part: int, tick: Tick | None = None) -> pl.DataFrame:
         parts.append(stored.with_columns(chunk=pl.lit(number), done=pl.lit(fetched)))
     state = pl.concat(parts) if parts else earlier.with_columns(chunk=pl.lit(0), done=pl.lit(False))
     todo = urls["open"] & (state["retryable"]) & ~state["done"]
-    return state.with_columns(todo.alias("todo"), urls["key"], urls["open"])
+    scored = pl.repeat(True, len(urls), eager=True).alias("scored")
+    if run.content is not None and run.content.nsfw is not None and run.content.open is not None:
+        scored = image_urls(run.dataset, part, run.content.sight.only_open)["open"].alias("scored")
+    return state.with_columns(todo.alias("todo"), urls["key"], urls["open"], scored)
 
 
 def _again(run: _FetchRun, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
     """Make retryable what was final by a policy that is not today's."""
     before, now = facts["policy"], run.policy
-    changed = []
-    if before.get("client", 1) != now["client"]:
-        changed += ["bad_response", "bad_url", "http_201", "http_202", "http_203", "http_206"]
-    if (before["allowed"], before.get("denied", [])) != (now["allowed"], now["denied"]):
-        changed.append("refused_address")
-    if before["proxy"] != now["proxy"]:
-        changed += ["refused_address", "dns"]  # the proxy looks names up
-    if before.get("dns", []) != now.get("dns", []):
-        changed.append("dns")
-    if now["ignore_opt_out"] and not before["ignore_opt_out"]:
-        changed.append("opted_out")
+    again = pl.col("status").is_in(record.changed(before, now))
     if now["ignore_robots"] and not before.get("ignore_robots", True):
-        changed += ["robots_disallowed", "robots_unreachable"]
         by_robots = (pl.col("status") == "opted_out") & pl.col("reason").str.starts_with("robots.txt: ")
-        rows = rows.with_columns(pl.col("retryable") | by_robots.fill_null(value=False))
-    if now["max_bytes"] > before["max_bytes"]:
-        changed.append("too_large")
-    if not set(now["formats"]) <= set(before.get("formats", [])):
-        changed.append("not_an_image")
-    if not changed:
-        return rows
-    return rows.with_columns(pl.col("retryable") | pl.col("status").is_in(changed))
+        again |= by_robots.fill_null(value=False)
+    return rows.with_columns(pl.col("retryable") | again)
 
 
 def _count(run: _FetchRun, part: int, tick: Tick) -> int:
     return int(_state(run, part, tick)["todo"].sum())
 
 
-def _part(run: _FetchRun, part: int, tick: Tick) -> tuple[PartInfo, Counter[str], dict[str, int], int]:
-    """Fetch one part; return what it is, the outcomes of this run, the statuses of all of it, what can be retried."""
+@dataclass(frozen=True)
+class _FetchedPart:
+    """What one part came to; counts are of URLs."""
+
+    images: PartInfo
+    content: PartInfo | None
+    outcomes: Mapping[str, int]
+    """Of this run."""
+    statuses: Mapping[str, int]
+    """Of all of it."""
+    retryable: int
+
+
+def _part(run: _FetchRun, part: int, tick: Tick) -> _FetchedPart:
+    """Fetch one part."""
     table, facts = run.dataset.images, run.facts(part)
     outcomes: Counter[str] = Counter()
     if table.facts(part) == facts:
@@ -237,13 +287,26 @@ def _part(run: _FetchRun, part: int, tick: Tick) -> tuple[PartInfo, Counter[str]
         is_open = state["open"]
         outcomes = _fetch(run, part, state, tick)
         _fold(run, part, state)
-    rows = sorted_rows(table, part)
+    rows, info = sorted_rows(table, part), table.info(part)
+    content = None if run.content is None else _content(run, run.content, part, info, rows)
     store, folder = run.dataset.store, f"bytes/part-{part:05d}"
     for tar in {f"{folder}/{name}" for name in store.names(folder) if TAR.fullmatch(name)} - set(rows["tar"]):
         store.remove(tar)
     statuses = dict(rows.group_by("status").len().sort("status").iter_rows())
     again = rows.filter(is_open & pl.col("retryable") & (pl.col("status") != "untried"))
-    return table.info(part), outcomes, statuses, len(again)
+    return _FetchedPart(info, content, outcomes, statuses, len(again))
+
+
+def _arrivals(run: _FetchRun, content: ContentRun, part: int, rows: int) -> Arrivals:
+    return Arrivals(content, part, rows, run.chunk, run.facts(part))
+
+
+def _content(run: _FetchRun, content: ContentRun, part: int, info: PartInfo, rows: pl.DataFrame) -> PartInfo:
+    """Write a part of `content` of what was seen of the images as they came, and look at what came before that."""
+    table = run.dataset.content
+    if table.facts(part) == content.facts(info.identity):
+        return table.info(part)
+    return write_part(content, part, info.identity, rows, _arrivals(run, content, part, len(rows)).previous(), ignore)
 
 
 def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str]:
@@ -251,7 +314,9 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
     outcomes: Counter[str] = Counter()
     lock = Lock()
     tasks = list(_tasks(run, part, state))
-    table = _chunk_table(run, part)
+    table, content = _chunk_table(run, part), run.content
+    arrivals = None if content is None else _arrivals(run, content, part, len(state))
+    types = None if content is None else {check.name: check.type for check in content.further}
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
     settings = replace(
         run.settings, notices=backoff.dumped(backoff.loaded(store.read_bytes(backoff.NOTICES_FILE)).values())
@@ -260,7 +325,7 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
 
     def fetch_share(child: Child, share: Sequence[ChunkTask], check: StopCheck) -> None:
         try:
-            for answer in replies(child, share):
+            for answer in replies(child, share, types):
                 check()
                 if time.monotonic() - saved[0] > _KEEP:
                     saved[0] = time.monotonic()
@@ -271,7 +336,12 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
                     tick(answer.total(), answer)
                 else:
                     number, rows = answer
-                    _write_chunk(run, table, number, state.filter(pl.col("chunk") == number), rows, part)
+                    before = state.filter(pl.col("chunk") == number)
+                    merged = _with_fetched(before, rows)
+                    if arrivals is not None:  # first: what `images` has of a chunk is known of its images
+                        arrivals.write(number, merged, _arrived(before, rows), before["scored"].to_list())
+                    with table.writer(number, run.facts(part)) as writer:
+                        writer.write(merged)
         except ChildDiedError as died:
             raise EngineError(
                 f"the process that fetches ended: {died.how}; finished work is kept, run the command again to continue"
@@ -294,18 +364,22 @@ def _tasks(run: _FetchRun, part: int, state: pl.DataFrame) -> Iterator[ChunkTask
     todo = state.with_columns(name=names_of(state["key"])).filter("todo")
     for (number,), of_chunk in todo.group_by("chunk", maintain_order=True):
         tar = f"bytes/part-{part:05d}/{run.number:03d}-{number:05d}"
-        yield ChunkTask(int(number), tar, of_chunk["name"].to_list(), of_chunk["url"].to_list())
+        names, urls, scored = (of_chunk[name].to_list() for name in ("name", "url", "scored"))
+        yield ChunkTask(int(number), tar, names, urls, () if all(scored) else scored)
 
 
-def _write_chunk(
-    run: _FetchRun, table: Table[Meta], number: int, before: pl.DataFrame, rows: Sequence[Row], part: int
-) -> None:
-    """Write all rows of a chunk: what was known, with what was fetched put in."""
-    fetched = pl.DataFrame(rows, {name: IMAGES[name] for name in Row._fields}, orient="row")
+def _with_fetched(before: pl.DataFrame, rows: Sequence[Row]) -> pl.DataFrame:
+    """Return all rows of a chunk: what was known, with what was fetched put in."""
+    values = [row[: len(ROW)] for row in rows]
+    fetched = pl.DataFrame(values, {name: IMAGES[name] for name in ROW}, orient="row")
     at = before["todo"].arg_true()
-    merged = before.select(*IMAGES).with_columns(before[name].scatter(at, fetched[name]) for name in Row._fields)
-    with table.writer(number, run.facts(part)) as writer:
-        writer.write(merged)
+    return before.select(*IMAGES).with_columns(before[name].scatter(at, fetched[name]) for name in ROW)
+
+
+def _arrived(before: pl.DataFrame, rows: Sequence[Row]) -> dict[int, SeenImage]:
+    """Return what was seen of images, by row of their chunk."""
+    at = before["todo"].arg_true()
+    return {place: row.image for place, row in zip(at, rows, strict=True) if row.image is not None}
 
 
 def _fold(run: _FetchRun, part: int, state: pl.DataFrame) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from align_data.common.progress import Progress
+from align_data.content.plan import Sight
 from align_data.data.columns import lacking
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import override_all
-from align_data.signals import find
+from align_data.signals import SIGNALS, find
 from align_data.sources.lists import Choice, Reading
 from align_data.stages.audit import Audit, audit
 from align_data.stages.decision import Decision, decide_ledger
@@ -48,3 +49,10 @@ def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, pr
     measured = measure(dataset, engine, progress, able)
     decide_ledger(decision, dataset, engine, progress)
     return PipelineResult(account, measured, audit(dataset, decision.ledger))
+
+
+def measure_images(dataset: Dataset, engine: Engine, progress: Progress, sight: Sight) -> MeasureReport:
+    """Put what a fetch has seen of images, with this sight, beside the pairs: every signal of the image."""
+    detector = sight.nsfw is not None
+    able = [s.name for s in SIGNALS.values() if s.group == "image" and lacking(dataset, s, detector) is None]
+    return measure(dataset, engine, progress, able, sight=sight)

@@ -19,6 +19,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.data.ngrams import Ngram, rarest
 from align_data.data.pairs import normalise
+from align_data.fetching.outcome import NOT_KEPT
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import times
 from align_data.signals import find, ordered
@@ -242,7 +243,7 @@ def _explanations(row: dict[str, Any], rarest_of: Callable[[str], Ngram | None])
 
 def _image(dataset: Dataset, part: int, url: str) -> tuple[list[str], Place | None]:
     """Return what became of the image: fetched and where, or why not; and why it cannot be decoded."""
-    place = None
+    place, sentences = None, []
     for table, names in ((dataset.images, ["status", "reason", "tar", "offset", "size"]), (dataset.content, _STATUS)):
         if table.committed() is None:
             break
@@ -250,9 +251,14 @@ def _image(dataset: Dataset, part: int, url: str) -> tuple[list[str], Place | No
         _, status, reason, *where = rows[0]
         if status == "untried":
             return ["the image has not been requested"], None
+        if status == NOT_KEPT:
+            sentences.append(f"the image was measured and is not stored: {reason}")
+            continue
         if status != "ok":  # of fetching, which content repeats; or of decoding, and then there are bytes
-            return [f"the image is not usable: {status}" + (f" ({reason})" if reason else "")], place
+            unusable = f"the image is not usable: {status}" + (f" ({reason})" if reason else "")
+            return [*sentences, unusable], place
         if where:
             place = Place(*where)
-    sentences = [f"the image is {place.size:,} bytes at {place.offset:,} of {place.tar}"] if place is not None else []
+    if place is not None:
+        sentences.append(f"the image is {place.size:,} bytes at {place.offset:,} of {place.tar}")
     return sentences, place

@@ -88,6 +88,7 @@ def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress:
     before = table.committed()
     if before is not None and run.wrote(before.meta) and table.whole(before):
         return Scored(signal.name, run.digest, pairs.rows, before.meta.scored, 0)
+    _check_side(dataset, model.side, len(pairs.parts))
     # While parts are replaced no manifest may speak for them: the old model's scores would be mixed with the new one's.
     table.retract()
     Image.MAX_IMAGE_PIXELS = None  # measure has judged how many are too many
@@ -96,6 +97,20 @@ def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress:
     meta = SignalsMeta(signals={signal.name: run.identity}, pairs=pairs.fingerprint, scored=scored)
     table.commit([table.info(part) for part in range(len(pairs.parts))], meta)
     return Scored(signal.name, run.digest, pairs.rows, scored, sum(computed for _, computed in counts))
+
+
+def _check_side(dataset: Dataset, side: int, parts: int) -> None:
+    """Raise DatasetError where the model sees images larger than they are stored."""
+    if dataset.content.committed() is None:
+        return
+    for part in range(parts):
+        least = image_places(dataset, part)["reduced"].drop_nulls().to_list()
+        if least and min(least) < side:
+            raise DatasetError(
+                f"the model sees {side} x {side} pixels, and images of {dataset.store.url} are stored with a shorter "
+                f"side of {min(least)} (fetch --keep): score with a smaller model, or fetch them again into a dataset "
+                f"of their own, with --keep {side}"
+            )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,6 @@ FETCHER = Fetcher(
     "img2dataset (the extra img2dataset, Python 3.12 or older) uses the same guard, but has no per-host limits, does "
     "not retry hosts that send Retry-After, and cannot cut a name lookup short at the deadline; --per-host, "
     "--per-address, --host-limits and --proxy do not apply to it.",
-    ignored=("per_host", "per_address", "host_limits", "servers", "proxy"),
+    ignored=("per_host", "per_address", "host_limits", "servers", "proxy", "look", "keep", "drop_failing"),
     unavailable=_unavailable,
 )

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from align_data.data.layout import Dataset
+from align_data.fetching.outcome import NOT_KEPT
 from align_data.signals.text import HOST
 
 TOP = 20
 HELD = 20_000
 """Hosts with failures that a part hands on."""
+_NO_FAILURE = ("ok", NOT_KEPT, "untried")
 SIDES = ("declared_width", "declared_height", "width", "height")
 
 
@@ -34,7 +36,7 @@ def statuses(dataset: Dataset, part: int) -> PartStatuses:
     hosts: dict[str, Counter[str]] = {}
     for piece in dataset.images.pieces(part, ["url", "status"]):
         total.update(dict(piece.group_by("status").len().iter_rows()))
-        failed = piece.filter(~pl.col("status").is_in(["ok", "untried"]))
+        failed = piece.filter(~pl.col("status").is_in(_NO_FAILURE))
         host = pl.col("url").str.extract(HOST, 1).str.to_lowercase().fill_null("")
         for name, status, number in failed.group_by(host.alias("host"), "status").len().iter_rows():
             hosts.setdefault(name, Counter())[status] += number
@@ -65,7 +67,7 @@ class FetchOutcomes:
     @property
     def failures(self) -> int:
         """URLs that were requested without success."""
-        return self.urls - self.statuses.get("ok", 0) - self.statuses.get("untried", 0)
+        return self.urls - sum(self.statuses.get(status, 0) for status in _NO_FAILURE)
 
 
 def fetch_outcomes(parts: Sequence[PartStatuses]) -> FetchOutcomes:

@@ -25,7 +25,7 @@ from align_data.engines.base import Engine
 from align_data.exports.formats import FORMATS
 from align_data.exports.manifest import folders_of, sizes
 from align_data.exports.shard import Groups, Shard, rows_name, stored, write_index
-from align_data.exports.shard_format import DIGEST, ShardJob, rows_schema
+from align_data.exports.shard_format import DIGEST, ORIGINAL_SIZE, ShardJob, rows_schema
 from align_data.stages.export.making import Making, make_all
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
@@ -74,13 +74,21 @@ class ShardedExport:
         """Count what there is; DatasetError for kept pairs without an image."""
         rows = [part.rows for part in run.selection.ledger.manifest.parts]
         counts = engine.map_parts("export: plan", lambda part, tick: _count(run, part, tick), rows, progress)
-        pairs, size, missing = (sum(column) for column in zip(*(count[:3] for count in counts), strict=True))
+        missing, unstored = (sum(numbers) for numbers in zip(*((c.missing, c.unstored) for c in counts), strict=True))
         if missing and not drop_missing:
             raise DatasetError(
                 f"{missing:,} of the kept pairs have no decodable image: fetch and measure, require one with "
                 "the rule decodable, or leave them out: --pending drop"
             )
-        numbers = [count[3] for count in counts]
+        if unstored and not drop_missing:
+            raise DatasetError(
+                f"{unstored:,} of the kept pairs have an image that was measured and not stored (fetch --keep none, "
+                "--drop-failing): fetch again without these, which gets them, leave the pairs out: --pending drop, or "
+                "export without images: --format metadata"
+            )
+        _check_size(run, counts)
+        pairs, size = sum(sum(count.numbers) for count in counts), sum(count.size for count in counts)
+        missing, numbers = missing + unstored, [count.numbers for count in counts]
         shards = _plan(run, numbers)
         exported = Exported(pairs, run.selection.counts()[1], [shard.name for shard in shards], size, missing)
         return ShardedExport(run, exported, numbers, shards)
@@ -106,18 +114,36 @@ class ShardedExport:
         return {**counts, "index": index, "shards": [asdict(info) for info in infos]}
 
 
-def _selected(run: Run, part: int, signals: Sequence[str]) -> Iterator[tuple[pl.DataFrame, int, int]]:
-    """Yield the kept rows of each piece that have an image, with the split of each; rows read, and kept without one."""
+@dataclass(frozen=True)
+class _SelectedPiece:
+    """What is selected of a piece of pairs."""
+
+    rows: pl.DataFrame
+    """The kept pairs whose image can be exported, with its place and the split of each."""
+    read: int
+    """All pairs."""
+    missing: int
+    """Kept pairs without an image that can be decoded."""
+    unstored: int
+    """Kept pairs whose image can be, and is not stored."""
+
+
+def _selected(run: Run, part: int, signals: Sequence[str]) -> Iterator[_SelectedPiece]:
+    """Yield what is selected of each piece."""
     ledger = run.dataset.ledger(run.selection.ledger.name)
     masks = ledger.pieces(part, ["failed", "unknown"])
     images = image_places(run.dataset, part).rename({"sha256": DIGEST})
+    # What is stored as it was fetched says itself how large it was.
+    smaller = pl.col("reduced").is_not_null()
+    images = images.with_columns(pl.when(smaller).then(pl.col(*ORIGINAL_SIZE)))
     names = list(dict.fromkeys(["decodable", *signals]))
     for piece, mask in zip(columns(run.dataset, part, ["uid", "url", "alt_text"], names), masks, strict=True):
         passed = piece.filter(mask.select(run.selection.passes).to_series())
         decodable = passed.filter(pl.col("decodable").fill_null(False))
-        placed = with_images(decodable, images)
+        placed = with_images(decodable, images).filter(pl.col("tar").is_not_null())
         placed = stripped(placed) if run.job.strip_credentials else placed
-        yield placed.with_columns(_split(run.splits)), len(piece), len(passed) - len(decodable)
+        lost = len(passed) - len(decodable)
+        yield _SelectedPiece(placed.with_columns(_split(run.splits)), len(piece), lost, len(decodable) - len(placed))
 
 
 def _split(splits: Sequence[Split]) -> pl.Expr:
@@ -130,17 +156,50 @@ def _split(splits: Sequence[Split]) -> pl.Expr:
     return number.alias("split")
 
 
-def _count(run: Run, part: int, tick: Tick) -> tuple[int, int, int, list[int]]:
-    """Return pairs to export, bytes of their images, kept pairs without one, and the pairs of each split."""
-    size = missing = 0
+@dataclass(frozen=True)
+class _PartCount:
+    """What is to be exported of a part."""
+
+    size: int
+    """Bytes of the images."""
+    missing: int
+    unstored: int
+    numbers: list[int]
+    """Pairs of each split."""
+    larger: int
+    """Pairs whose image is asked for larger than it is stored."""
+    least: int | None
+    """The least shorter side among these."""
+
+
+def _count(run: Run, part: int, tick: Tick) -> _PartCount:
+    """Count what is to be exported of a part."""
+    size = missing = unstored = larger = 0
+    least: int | None = None
     numbers = [0] * len(run.folders)
-    for rows, read, lost in _selected(run, part, ()):
+    how = run.job.how
+    for piece in _selected(run, part, ()):
+        rows = piece.rows
         size += int(rows["size"].sum())
-        missing += lost
+        missing, unstored = missing + piece.missing, unstored + piece.unstored
         for split, number in rows.group_by("split").len().iter_rows():
             numbers[split] += number
-        tick(read)
-    return sum(numbers), size, missing, numbers
+        if how.resize != "keep" and len(short := rows.filter(pl.col("reduced") < how.size)["reduced"]):
+            larger, least = larger + len(short), min(int(short.to_numpy().min()), least or how.size)
+        tick(piece.read)
+    return _PartCount(size, missing, unstored, numbers, larger, least)
+
+
+def _check_size(run: Run, counts: Sequence[_PartCount]) -> None:
+    """Raise DatasetError where images are asked for larger than they are stored."""
+    if larger := sum(count.larger for count in counts):
+        least = min(count.least for count in counts if count.least is not None)
+        size = run.job.how.size
+        raise DatasetError(
+            f"--size {size} asks for more than is stored of the images of {larger:,} pairs, down to a shorter side of "
+            f"{least} (fetch --keep): export with --size {least}, or as they are stored with --resize keep, or fetch "
+            f"them again into a dataset of their own, with --keep {size}"
+        )
 
 
 def _plan(run: Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
@@ -181,7 +240,7 @@ def _rows(run: Run, part: int, starts: Sequence[int], numbers: Sequence[int], ti
                 path = stack.enter_context(run.out.create(rows_name(split, part)))
                 room = run.shard_size - starts[split] % run.shard_size
                 files[split] = stack.enter_context(Groups(path, rows_schema(run.job.signals), room, run.shard_size))
-        for rows, read, _ in _selected(run, part, run.job.signals):
+        for piece in _selected(run, part, run.job.signals):
             for split, file in files.items():
-                file.add(rows.filter(pl.col("split") == split))
-            tick(read)
+                file.add(piece.rows.filter(pl.col("split") == split))
+            tick(piece.read)

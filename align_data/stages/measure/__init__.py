@@ -15,6 +15,7 @@ import polars as pl
 
 from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
+from align_data.content.plan import Sight
 from align_data.data.columns import fresh, lacking
 from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
@@ -23,7 +24,7 @@ from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Each, Engine, Exchange
 from align_data.signals import SIGNALS, Piece, Signal, current_name, find
 from align_data.signals.contracts import groups as groups_of_signals
-from align_data.stages.measure.content import Sight, measure_content
+from align_data.stages.measure.content import measure_content
 from align_data.stages.measure.counting import Asking, PieceKeys, Ranges, answer, commit_counts, keep
 from align_data.stages.measure.group import SignalGroup
 

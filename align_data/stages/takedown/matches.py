@@ -200,13 +200,15 @@ def _by_bytes(search: _PairSearch, part: int) -> dict[str, set[str]]:
 
 
 def _hashes(dataset: Dataset, part: int) -> Iterator[tuple[str, str]]:
-    """Yield URL and SHA-256 of all images of a part that there are bytes of."""
+    """Yield URL and SHA-256, as fetched, of all images of a part that there are bytes of, or that were measured."""
     if not dataset.images.has(part):
         return
     reader = TarReader(dataset.store)
-    for row in image_places(dataset, part).filter(pl.col("tar").is_not_null()).iter_rows(named=True):
-        if row["sha256"] is not None:
-            yield row["url"], row["sha256"]
+    for row in image_places(dataset, part).iter_rows(named=True):
+        if row["original_sha256"] is not None:
+            yield row["url"], row["original_sha256"]
+            continue
+        if row["tar"] is None:
             continue
         try:
             data = reader.read(Place(row["tar"], row["offset"], row["size"]))

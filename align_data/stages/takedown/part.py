@@ -39,7 +39,7 @@ from align_data.storage.tars import copy_members, members
 _EMPTY: Mapping[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0.0, "bool": False}
 """What is left in a column that cannot be null."""
 _ENDING = re.compile(r"(?:-t\d{4,})?\.tar$")
-_WORKING = ("_images", "_content")
+_WORKING = ("_images", "_content", "_seen")
 """What runs that were killed have of a part, row for row with its URLs as they were."""
 
 Change = Callable[[Iterator[pl.DataFrame]], Iterator[pl.DataFrame]]

@@ -1,0 +1,1 @@
+"""The table `content`: what is measured of images' bytes, as they are fetched or from the tars."""

@@ -1,0 +1,95 @@
+"""Looking at bodies as they come, in decoding children beside the connections.
+
+What waits to be looked at waits in its chunk's file, and only some chunks are open: so nothing piles up in memory, and
+where decoding is slower than fetching, fetching waits for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field
+from queue import PriorityQueue
+from typing import NamedTuple
+
+from align_data.decoding.decoder import DecoderSetup, Inspector
+from align_data.decoding.inspected import ImageChecks, Inspected, SmallerImage
+from align_data.fetching.keeping import Keeping
+
+
+@dataclass(frozen=True)
+class LookSettings:
+    """How bodies are looked at, and what is stored of them."""
+
+    decoding: DecoderSetup
+    checks: ImageChecks
+    keeping: Keeping = Keeping()  # noqa: RUF009 - frozen
+    decoders: int = 1
+    """Processes that decode, for each that fetches."""
+
+
+class Seen(NamedTuple):
+    """What is seen of an image, and what is to be stored in its place."""
+
+    inspected: Inspected
+    smaller: SmallerImage | None
+
+
+class Span(NamedTuple):
+    """Where in a file a body lies."""
+
+    file: int
+    start: int
+    size: int
+
+
+@dataclass(order=True)
+class _Job:
+    """A body to be looked at: those of the oldest chunk first, so that it can be finished."""
+
+    turn: tuple[float, int]
+    span: Span = field(compare=False)
+    checks: ImageChecks = field(compare=False)
+    answer: Future[Seen] = field(compare=False, default_factory=Future)
+
+
+_LAST = float("inf")
+
+
+class Looker:
+    """Looks at bodies in threads, each with a child process that decodes."""
+
+    def __init__(self, settings: LookSettings) -> None:
+        self._settings = settings
+        self._jobs: PriorityQueue[_Job] = PriorityQueue()
+        self._numbers = itertools.count()
+        self._closed = False
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(settings.decoders)]
+        for thread in self._threads:
+            thread.start()
+
+    def look(self, chunk: int, span: Span, checks: ImageChecks) -> Future[Seen]:
+        """Return what will be seen of a body of some chunk."""
+        job = _Job((chunk, next(self._numbers)), span, checks)
+        self._jobs.put(job)
+        return job.answer
+
+    def _work(self) -> None:
+        with closing(Inspector(self._settings.decoding)) as inspector:
+            while not self._closed and (job := self._jobs.get()).turn[0] != _LAST:
+                try:
+                    content = os.pread(job.span.file, job.span.size, job.span.start)
+                    job.answer.set_result(Seen(*inspector.inspect(content, job.checks)))
+                except BaseException as error:  # it is raised where it is waited for
+                    job.answer.set_exception(error)
+
+    def close(self) -> None:
+        """End the processes; what waits is not looked at any more."""
+        self._closed = True
+        for _ in self._threads:
+            self._jobs.put(_Job((_LAST, next(self._numbers)), Span(-1, 0, 0), ImageChecks()))
+        for thread in self._threads:
+            thread.join()
