@@ -18,7 +18,7 @@ ABLATION_SIDE := 128
 
 SITE = $(BIN)/python -m sphinx -W --keep-going --quiet --nitpicky --fresh-env -b html docs docs/_build/html
 
-.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-audit bench-languages docs docs-check picture job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-languages docs docs-check picture job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -108,6 +108,10 @@ job-zip: $(VENV)/bin/python  ## the package for spark-submit --py-files: dist/al
 bench-images: $(VENV)/.installed-bench  ## fetching, measuring and export of images, against img2dataset and bare scripts
 	$(BIN)/python benchmarks/pictures.py
 	$(BIN)/python benchmarks/shards.py
+
+bench-web: $(VENV)/.installed-bench  ## fetching on a web of slow, silent and missing names, and from a list to shards, against img2dataset; as root
+	$(BIN)/python benchmarks/web.py --img2dataset $(BIN)/python $(if $(BENCH_URLS),--urls $(BENCH_URLS))
+	$(BIN)/python benchmarks/web.py --img2dataset $(BIN)/python $(if $(BENCH_URLS),--urls $(BENCH_URLS)) --end-to-end
 
 bench-audit: $(VENV)/.installed-bench  ## the audit page of ten million pairs against measuring them
 	$(BIN)/python benchmarks/audit.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
