@@ -22,9 +22,7 @@ from align_data.report import audit_html
 from align_data.signals import is_signal, ordered
 from align_data.stages.audit import SAMPLES, Survey, survey
 from align_data.storage.store import Store, writing
-from align_data.storage.tables import MANIFEST, Table
-
-_TABLES = ("pairs", "rejected", "images", "content", "tombstones")
+from align_data.storage.tables import Table
 
 
 class AuditReport:
@@ -68,7 +66,12 @@ class Opened:
     def __repr__(self) -> str:
         pairs, ledgers = self.dataset.ingested().rows, ", ".join(self.ledgers()) or "none yet"
         measured = [name for group in self.dataset.groups() for name in self._signals(group)]
-        tables = [name for name in _TABLES if self.dataset.store.exists(f"{name}/{MANIFEST}")]
+        of = self.dataset
+        tables = [
+            table.name
+            for table in (of.pairs, of.rejected, of.images, of.content, of.tombstones)
+            if table.committed() is not None
+        ]
         return (
             f"<align-data dataset {mask(self.dataset.store.url)}: {pairs:,} pairs; tables: {', '.join(tables)}; "
             f"measured: {', '.join(ordered(measured)) or 'nothing yet'}; ledgers: {ledgers}>"

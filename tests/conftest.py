@@ -241,6 +241,11 @@ def tree(folder: Path, *names: str) -> dict[str, bytes]:
     return found
 
 
+def manifest_of(dataset: Path, table: str) -> Path:
+    """Return the file of a table's manifest."""
+    return dataset / "_manifests" / f"{table}.json"
+
+
 class Crash(BaseException):
     """Stands for the end of the process at the moment when a file would have appeared or gone."""
 

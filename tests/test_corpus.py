@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import oracle
 import polars as pl
-from conftest import EVERY_RULE, SCHEMA, Built, rows, tree
+from conftest import EVERY_RULE, SCHEMA, Built, manifest_of, rows, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -194,4 +194,4 @@ def test_the_whole_dataset_is_the_same_bytes_on_one_thread_and_on_four(job: Call
     one = job(found, workers=1, parts=Parts(rows=500))
     four = job(found, workers=4, parts=Parts(rows=500), memory=200_000)
     assert tree(Path(one.dataset.store.root)) == tree(Path(four.dataset.store.root))
-    assert json.loads((Path(one.dataset.store.root) / "pairs/_manifest.json").read_text())["rows"] == one.account.pairs
+    assert json.loads(manifest_of(Path(one.dataset.store.root), "pairs").read_text())["rows"] == one.account.pairs

@@ -23,7 +23,7 @@ from align_data.engines.local import LocalEngine
 from align_data.stages.measure import measure
 from align_data.storage.manifests import digest
 from align_data.storage.store import Store
-from align_data.storage.tables import MANIFEST, Table
+from align_data.storage.tables import MANIFESTS, Table
 
 SEED = int(os.environ.get("DAMAGE_SEED", "12"))
 EACH = int(os.environ.get("DAMAGE_EACH", "1"))
@@ -106,8 +106,11 @@ FILES = (
     *(f"dataset/{table}/part-00001.parquet" for table in ("measured/corpus", "measured/image", "verdicts/some")),
     *(f"dataset/{table}/part-00000.parquet" for table in ("rejected", "counts/ngrams", "counts/ngrams-classes")),
     *(f"dataset/{table}/part-00000.parquet" for table in ("tombstones", "blocklist", "counts/texts")),
-    *(f"dataset/{table}/{MANIFEST}" for table in ("pairs", "images", "content", "measured/text", "rejected")),
-    *(f"dataset/{table}/{MANIFEST}" for table in ("measured/image", "verdicts/some", "counts/ngrams", "tombstones")),
+    *(f"dataset/{MANIFESTS}/{table}.json" for table in ("pairs", "images", "content", "measured/text", "rejected")),
+    *(
+        f"dataset/{MANIFESTS}/{table}.json"
+        for table in ("measured/image", "verdicts/some", "counts/ngrams", "tombstones")
+    ),
     *("dataset/_log/ingest.json", "dataset/_log/2*.json", "dataset/takedowns/0001.json", "dataset/bytes/*1/*.tar"),
     *("out/manifest.json", "out/index.parquet", "out/00000.tar", "out/00000_stats.json", "out/sizes.json"),
 )
@@ -137,7 +140,7 @@ def of_another_dataset(path: Path, theirs: Path, _: random.Random) -> None:
 def of_a_sibling(path: Path, _: Path, __: random.Random) -> None:
     siblings = [each for each in sorted(path.parent.iterdir()) if each != path and each.suffix == path.suffix]
     root = next(each for each in path.parents if (each / "dataset").is_dir())
-    instead = "pairs/part-00000.parquet" if path.suffix == ".parquet" else f"rejected/{MANIFEST}"
+    instead = "pairs/part-00000.parquet" if path.suffix == ".parquet" else f"{MANIFESTS}/rejected.json"
     shutil.copyfile(siblings[0] if siblings else root / "dataset" / instead, path)
 
 
@@ -216,7 +219,7 @@ def test_a_flipped_byte_is_said_or_changes_no_value(tmp_path: Path, whole: Path)
     shutil.copytree(whole / "dataset", root)
     before, chance, said = values(root), random.Random(SEED), 0
     assert len(before) > 40
-    files = sorted([*root.rglob("*.parquet"), *root.rglob(MANIFEST)])
+    files = sorted([*root.rglob("*.parquet"), *(root / MANIFESTS).rglob("*.json")])
     for path in files:
         content = path.read_bytes()
         for at in (chance.randrange(len(content)) for _ in range(FLIPS)):

@@ -16,6 +16,7 @@ NOT_RUN = {
     "docs/how-to/images.md": 2,
     "docs/how-to/install.md": 2,
     "docs/how-to/object-storage.md": 1,
+    "docs/how-to/other-tools.md": 1,
     "docs/how-to/own-list.md": 2,
     "docs/how-to/shards.md": 1,
     "docs/how-to/spark.md": 3,

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import manifest_of
 from test_cli import answer, call
 
 from align_data.storage.store import Store
@@ -238,7 +239,7 @@ def test_a_dataset_that_may_only_be_read_can_be_exported(tmp_path: Path, some: P
 
 def test_a_manifest_that_was_tampered_with_is_a_sentence(tmp_path: Path, some: Path) -> None:
     call("run", some, "--recipe", "align", "--out", tmp_path / "ds")
-    manifest = tmp_path / "ds" / "measured" / "text" / "_manifest.json"
+    manifest = manifest_of(tmp_path / "ds", "measured/text")
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "meta": {}}))
     said = call("filter", tmp_path / "ds", "--recipe", "align", "--as", "other", code=1).stderr
     assert f"{manifest} cannot be understood: its checksum does not match" in " ".join(said.split())

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from conftest import read, tree
+from conftest import manifest_of, read, tree
 from hostile_web import HOME, jpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -704,7 +704,7 @@ def test_its_folder_can_be_deleted(tmp_path: Path) -> None:
     assert said.returncode == 0
     assert "img2dataset" not in said.stdout
     assert call("ingest", "--from", "img2dataset", "shards", "--out", "dataset").returncode == 0
-    assert (tmp_path / "dataset" / "images" / "_manifest.json").exists()
+    assert manifest_of(tmp_path / "dataset", "images").exists()
     done = call("fetch", "dataset", "--all", "--json")
     assert (done.returncode, json.loads(done.stdout)["outcomes"]) == (0, {"refused_address": 1}), done.stderr
     refusal = call("fetch", "dataset", "--all", "--fetcher", "img2dataset")

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import build, read
+from conftest import build, manifest_of, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -266,7 +266,7 @@ def test_a_broken_file_is_a_sentence_and_leaves_nothing(tmp_path: Path, name: st
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=said):
         take(tmp_path / "out", tmp_path / name)
-    assert not (tmp_path / "out" / "pairs" / "_manifest.json").exists()
+    assert not manifest_of(tmp_path / "out", "pairs").exists()
 
 
 def test_a_truncated_parquet_is_a_sentence(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def commands(here: Path) -> Iterator[list[object]]:
         *(*TABLES, "measured", "counts", "verdicts", "bytes/part-00000", "_work", "_log", "_images", "_content"),
         *("_takedown", "takedowns", "tombstones", "banned", "_rejected", ".lock", "_log/ingest.json"),
         *(f"{table}/part-00000.parquet" for table in TABLES[:-1]),
-        *(f"{table}/_manifest.json" for table in TABLES[:-1]),
+        *(f"_manifests/{table}.json" for table in TABLES[:-1]),
+        *("pairs/_manifest.json", "measured/text/_manifest.json", "_manifests", "_manifests/measured"),
     ],
 )
 def test_no_link_in_a_dataset_is_followed(here: Path, place: str) -> None:

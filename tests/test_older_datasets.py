@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from conftest import SCHEMA, Built, read, tree
+from conftest import SCHEMA, Built, manifest_of, read, tree
 
 import align_data
 from align_data.cli import main
@@ -19,7 +19,7 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import LedgerMeta
 from align_data.storage.contracts import Column
 from align_data.storage.store import Store
-from align_data.storage.tables import MANIFEST, Table
+from align_data.storage.tables import MANIFESTS, Table
 
 RECIPE = """
 name: every
@@ -39,7 +39,8 @@ def aged(dataset: Path) -> None:
         table = pq.read_table(path)
         facts = (pq.read_metadata(path).metadata or {}).get(b"align_data.facts")
         pq.write_table(table.replace_schema_metadata({b"align_data": facts} if facts else None), path)
-    for path in dataset.rglob(MANIFEST):
+    beside_parts(dataset)
+    for path in dataset.rglob("_manifest.json"):
         manifest = json.loads(path.read_text())
         del manifest["checksum"]
         manifest["format"] = 1
@@ -51,9 +52,16 @@ def aged(dataset: Path) -> None:
         path.write_text(json.dumps(manifest))
 
 
+def beside_parts(dataset: Path) -> None:
+    """Put the manifests of a dataset into the folders of their tables, where earlier versions wrote them."""
+    for path in (dataset / MANIFESTS).rglob("*.json"):
+        path.rename(dataset / path.relative_to(dataset / MANIFESTS).with_suffix("") / "_manifest.json")
+    shutil.rmtree(dataset / MANIFESTS, ignore_errors=True)
+
+
 def to_come(dataset: Path) -> None:
     """Let all manifests be of a format that there is not yet."""
-    for path in dataset.rglob(MANIFEST):
+    for path in (dataset / MANIFESTS).rglob("*.json"):
         manifest = json.loads(path.read_text())
         path.write_text(json.dumps({**manifest, "format": 4, "align_data": "9.0", "meta": [], "parts": "elsewhere"}))
 
@@ -102,7 +110,7 @@ def test_every_command_on_a_dataset_of_the_first_commits_works_or_says_why(place
             assert result.exit_code == 0
         elif command[0] not in ("score", "takedown"):
             assert result.exit_code == 1
-            assert f"verdicts/every/{MANIFEST} is not a manifest as align-data" in result.output
+            assert "verdicts/every/_manifest.json is not a manifest as align-data" in result.output
             assert ": the entry is missing; " in result.output
             assert f"or remove {place}/verdicts/every and decide again: align-data filter" in result.output
     # What it says helps.
@@ -133,7 +141,7 @@ def test_every_command_on_a_dataset_of_a_later_format_says_which_version_reads_i
     ],
 )
 def test_a_manifest_that_lacks_an_entry_is_a_sentence(place: Path, tmp_path: Path, table: str, entry: str) -> None:
-    path = place / table / MANIFEST
+    path = manifest_of(place, table)
     manifest = json.loads(path.read_text())
     del manifest["meta"][entry]
     del manifest["checksum"]

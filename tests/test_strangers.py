@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from click import ClickException
-from conftest import read
+from conftest import manifest_of, read
 from test_img2dataset import Sample, planted, take, write_shard
 from test_shards import RECIPE, fetched, jpeg, run
 
@@ -449,7 +449,7 @@ def test_a_flipped_byte_of_a_hashed_table_is_looked_into_by_nothing(place: Place
 )
 def test_a_damaged_manifest_is_a_sentence_and_nothing_changes(place: Place, table: str, content: bytes) -> None:
     place.takedown(uids=place.pairs["uid"][-1:].to_list())
-    (place.folder / "dataset" / table / "_manifest.json").write_bytes(content)
+    manifest_of(place.folder / "dataset", table).write_bytes(content)
     before = place.tree()
     with pytest.raises(DatasetError):
         place.takedown(urls=place.pairs["url"][:1].to_list())
@@ -513,14 +513,14 @@ def test_a_table_that_has_lost_its_manifest_is_not_passed_over(place: Place) -> 
     export = ["export", "--recipe", "some", "--format", "metadata", "--out", str(folder / "m")]
     decide = ["filter", "--recipe", "coyo"]
     for table, said, line in (
-        ("measured/text", "has parts but no _manifest.json.*measure them again", export),
-        ("measured/text", "has parts but no _manifest.json.*measure them again", decide),
-        ("tombstones", "has lost its _manifest.json", decide),
-        ("banned", "has lost its _manifest.json", ["fetch", "--all"]),
+        ("measured/text", "has parts but no manifest.*measure them again", export),
+        ("measured/text", "has parts but no manifest.*measure them again", decide),
+        ("tombstones", "has lost its manifest, _manifests/tombstones.json", decide),
+        ("banned", "has lost its manifest, _manifests/banned.json", ["fetch", "--all"]),
         ("counts/texts", "has no manifest", []),
         ("counts/texts-classes", "has no manifest", []),
     ):
-        file = folder / table / "_manifest.json"
+        file = manifest_of(folder, table)
         content = file.read_bytes()
         file.unlink()
         before = place.tree("dataset")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xxhash
-from conftest import SCHEMA, Built
+from conftest import SCHEMA, Built, manifest_of
 
 from align_data.common.errors import DatasetError, OutputError
 from align_data.data.layout import BEGUN, Dataset, contracts
@@ -55,7 +55,8 @@ def test_a_table_is_there_only_when_committed_and_stray_parts_go(tmp_path: Path)
     manifest = table.commit([table.info(0)], Meta.model_validate({"m": 1}))
     assert table.committed() == manifest
     assert (manifest.rows, manifest.meta.dump()) == (3, {"m": 1})
-    assert sorted(p.name for p in (tmp_path / "verdicts/x").iterdir()) == ["_manifest.json", "part-00000.parquet"]
+    assert sorted(p.name for p in (tmp_path / "verdicts/x").iterdir()) == ["part-00000.parquet"]
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.json")] == ["_manifests/verdicts/x.json"]
 
 
 def test_the_contract_lists_every_mismatch_at_once() -> None:
@@ -87,7 +88,7 @@ def test_every_measurable_signal_has_a_column_of_its_type() -> None:
 
 def test_a_dataset_of_another_version_is_a_sentence(job: Callable[..., Built]) -> None:
     built = job(ONE)
-    path = Path(built.dataset.store.root) / "pairs/_manifest.json"
+    path = manifest_of(Path(built.dataset.store.root), "pairs")
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "format": 99, "align_data": "7.0"}))
     with pytest.raises(
@@ -274,7 +275,7 @@ def test_parts_carry_checksums_and_a_swapped_one_is_named(job: Callable[..., Bui
         table = {"pairs": dataset.pairs, "measured/corpus": dataset.measured("corpus")}.get(name) or Table(
             built.dataset.store, name, contract("verdicts"), Meta
         )
-        with pytest.raises(DatasetError, match=r"part-00000\.parquet: it is not the part that _manifest\.json names"):
+        with pytest.raises(DatasetError, match=r"part-00000\.parquet: it is not the part that the manifest names"):
             list(table.pieces(0, []))
         first.write_bytes(content)
         at = content.index(b"\0", 100)

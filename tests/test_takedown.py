@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from click import ClickException
-from conftest import Built, Crash, Crashes, read, write_list
+from conftest import Built, Crash, Crashes, manifest_of, read, write_list
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -528,6 +528,9 @@ def test_a_ledger_put_back_from_before_is_not_believed(base: Path, place: Place)
     marked = place.table("verdicts/loose")
     shutil.rmtree(place.folder / "dataset" / "verdicts" / "loose")
     shutil.copytree(base / "dataset" / "verdicts" / "loose", place.folder / "dataset" / "verdicts" / "loose")
+    shutil.copy(
+        manifest_of(base / "dataset", "verdicts/loose"), manifest_of(place.folder / "dataset", "verdicts/loose")
+    )
     for use in (lambda: audit(place.dataset, "loose"), lambda: export_all(place.dataset, place.folder / "again")):
         with pytest.raises(DatasetError, match="decided before the last takedown; filter again"):
             use()
@@ -688,6 +691,7 @@ def test_bytes_that_were_taken_down_are_not_stored_again(base: Path, place: Plac
         dataset = Dataset(Store(place.folder / "again"))
         ingest(write_list(place.folder / "list", rows), dataset, place.engine(), Silent())
         shutil.copytree(place.folder / "dataset" / "banned", place.folder / "again" / "banned")
+        shutil.copy(manifest_of(place.folder / "dataset", "banned"), manifest_of(place.folder / "again", "banned"))
         fetched = fetch_all(dataset, place.engine())
     images = read(dataset, "images")
     gone = images.filter(pl.col("status") == "taken_down")

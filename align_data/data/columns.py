@@ -15,7 +15,7 @@ from align_data.decoding.inspected import identities as looks
 from align_data.decoding.nsfw import NsfwModel
 from align_data.signals import Signal, by_current_name, checks, find, is_signal
 from align_data.signals.contracts import groups
-from align_data.storage.tables import MANIFEST, Manifest, Table
+from align_data.storage.tables import Manifest, Table
 
 
 def _fingerprint(table: Table[Any]) -> str | None:
@@ -179,7 +179,7 @@ def _unfinished(dataset: Dataset, group: str, required: Collection[str] | None) 
     names = [column.name for column in table.contract.columns if everything or column.name in (required or ())]
     if names and table.uncommitted:
         raise DatasetError(
-            f"{dataset.store.path(table.name)} has parts but no {MANIFEST}: it is lost, or measuring did not finish; "
+            f"{dataset.store.path(table.name)} has parts but no manifest: it is lost, or measuring did not finish; "
             f"{_again(dataset, group, names)}"
         )
 

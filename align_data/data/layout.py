@@ -28,7 +28,7 @@ from align_data.storage.contracts import Contract, contract
 from align_data.storage.contracts import contracts as in_schemas
 from align_data.storage.manifests import M
 from align_data.storage.store import Store
-from align_data.storage.tables import MANIFEST, Manifest, Meta, Table
+from align_data.storage.tables import Manifest, Meta, Table
 
 BEGUN = "_log/ingest.json"
 """The inputs of an ingest, written before anything else: parts beside it are of these."""
@@ -117,14 +117,15 @@ class Dataset:
         for table in (self.tombstones, self.banned):
             if table.uncommitted:
                 raise DatasetError(
-                    f"{self.store.path(table.name)} has lost its {MANIFEST}, which lists what was taken "
-                    "down; restore it"
+                    f"{self.store.path(table.name)} has lost its manifest, {table.manifest_names[0]}, which lists "
+                    "what was taken down; restore it"
                 )
         manifest = self.pairs.committed()
         if manifest is not None:
             if len(manifest.meta.splits) != len(manifest.parts) - 1:
                 raise DatasetError(
-                    f"{self.store.path('pairs')}/{MANIFEST} does not say where each of its parts begins; it is damaged"
+                    f"the manifest of {self.store.path('pairs')} does not say where each of its parts begins; "
+                    "it is damaged"
                 )
             return manifest
         if self.store.exists(BEGUN):

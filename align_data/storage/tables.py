@@ -25,14 +25,17 @@ from align_data.storage.manifests import M, Manifest, Meta, PartInfo, digest, du
 from align_data.storage.part_writer import PartWriter
 from align_data.storage.store import UNFINISHED, Store
 
-__all__ = ["CHUNK", "CHUNKED", "MANIFEST", "PART", "Manifest", "Meta", "PartInfo", "PartWriter", "Table", "digest"]
+__all__ = ["CHUNK", "CHUNKED", "PART", "Manifest", "Meta", "PartInfo", "PartWriter", "Table", "digest"]
 
 PIECE_ROWS = 100_000
 PIECE_BYTES = 32 * 2**20
-MANIFEST = "_manifest.json"
+MANIFESTS = "_manifests"
+"""The folder of the manifests of all tables: beside parts they would be data to whoever opens a table's folder."""
+BESIDE = "_manifest.json"
+"""What a manifest is called in the folder of its table, where earlier versions wrote it."""
 PART = r"part-\d{5,}"
 """What a part is called, without the ending."""
-CHUNK = re.compile(rf"{PART}\.parquet|{re.escape(MANIFEST)}")
+CHUNK = re.compile(rf"{PART}\.parquet|{re.escape(BESIDE)}")
 """What is in the folder of a table."""
 CHUNKED = re.compile(rf"\d{{5,}}/(?:{CHUNK.pattern})")
 """What is in a folder of tables, one a part."""
@@ -74,6 +77,12 @@ class Table(Generic[M]):
     def part_name(self, part: int) -> str:
         """Return the name of part number `part` in the store."""
         return f"{self.name}/part-{part:05d}.parquet"
+
+    @property
+    def manifest_names(self) -> tuple[str, ...]:
+        """Where the manifest is written, and where earlier versions wrote it; a working table has it inside."""
+        beside = f"{self.name}/{BESIDE}"
+        return (beside,) if self.name.startswith("_") else (f"{MANIFESTS}/{self.name}.json", beside)
 
     def has(self, part: int) -> bool:
         """Tell whether a part is there."""
@@ -176,7 +185,7 @@ class Table(Generic[M]):
         if manifest is not None and _differs(manifest, part, footer) is not None:
             manifest = self.committed()
         if manifest is not None and (why := _differs(manifest, part, footer)) is not None:
-            raise ValueError(f"it is not the part that {MANIFEST} names{why}")
+            raise ValueError(f"it is not the part that the manifest names{why}")
 
     def _read(self, part: int, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> pa.Table:
         with self._damage(part):
@@ -211,15 +220,22 @@ class Table(Generic[M]):
             stray = UNFINISHED.fullmatch(name)  # of a task whose machine died
             if stray or (re.fullmatch(rf"{PART}\.parquet", name) and name not in named):
                 self.store.remove(f"{self.name}/{name}")
-        self.store.write_bytes(f"{self.name}/{MANIFEST}", dump(self.name, parts, meta))
+        self._write_manifest(dump(self.name, parts, meta))
         return manifest
 
     def change(self) -> None:
         """Say in the manifest, if there is one, that parts are about to be replaced; `commit` takes it back."""
         manifest = self.committed()
-        if manifest is not None and not manifest.changing:
-            content = dump(self.name, manifest.parts, manifest.meta, changing=True)
-            self.store.write_bytes(f"{self.name}/{MANIFEST}", content)
+        if manifest is None:
+            self.retract()  # what speaks of parts that somebody removed
+        elif not manifest.changing:
+            self._write_manifest(dump(self.name, manifest.parts, manifest.meta, changing=True))
+
+    def _write_manifest(self, content: bytes) -> None:
+        name, *former = self.manifest_names
+        self.store.write_bytes(name, content)
+        for each in former:
+            self.store.remove(each)
 
     def whole(self, manifest: Manifest[M] | None) -> bool:
         """Tell whether the table is committed, by its manifest, and all of its parts are there."""
@@ -240,30 +256,41 @@ class Table(Generic[M]):
 
     def remove(self) -> None:
         """Remove all of the table that we have written."""
+        self.retract()
         self.store.clear(self.name, CHUNK)
         self._last = None
 
     def retract(self) -> None:
         """Take the manifest away: until the next commit the table is not there."""
-        self.store.remove(f"{self.name}/{MANIFEST}")
+        for name in reversed(self.manifest_names):  # the one that is read first goes last
+            self.store.remove(name)
 
     def committed(self) -> Manifest[M] | None:
-        """Return the manifest, or None if the table is not committed.
+        """Return the manifest, or None if the table is not committed, or somebody has removed its folder.
 
         Raises DatasetError if it is of another format version or cannot be understood.
         """
-        name = f"{self.name}/{MANIFEST}"
-        where = self.store.path(name)
-        try:
-            content = self.store.read_bytes(name)
-        except OSError as error:
-            raise DatasetError(f"cannot read {where}: {error.strerror or error}; the dataset is damaged") from error
-        if content is None:
+        where, content = self._stored_manifest()
+        changed = self._last is None or self._last[0] != content
+        look = changed or self.store.local  # elsewhere it is a request
+        if content is None or (look and not self.store.exists(self.name)):
             self._last = None
-        elif self._last is None or self._last[0] != content:
+        elif changed:
             redo = f"remove {self.store.path(self.name)} and {self._redo}" if self._redo else None
             self._last = (content, load(content, where, self.name, self.meta, redo or "ingest again into a new folder"))
         return None if self._last is None else self._last[1]
+
+    def _stored_manifest(self) -> tuple[str, bytes | None]:
+        """Return where the manifest lies, and what is in it."""
+        for name in self.manifest_names:
+            where = self.store.path(name)
+            try:
+                content = self.store.read_bytes(name)
+            except OSError as error:
+                raise DatasetError(f"cannot read {where}: {error.strerror or error}; the dataset is damaged") from error
+            if content is not None:
+                return where, content
+        return where, None
 
 
 def _differs(manifest: Manifest[Any], part: int, footer: PartFooter) -> str | None:

@@ -45,7 +45,7 @@ from align_data.stages.takedown.planning import Request, by_part, make_plan
 from align_data.stages.takedown.shards import ScrubbedExport, scrub_export
 from align_data.stages.takedown.shards import check as check_shards
 from align_data.storage.store import sha256_of
-from align_data.storage.tables import MANIFEST, Manifest, PartInfo, Table
+from align_data.storage.tables import Manifest, PartInfo, Table
 
 __all__ = ["KINDS", "Receipt", "TakedownLists", "TakedownReport", "not_read", "read", "takedown"]
 
@@ -162,9 +162,9 @@ def _foresee(
         files += [*notes.files, *(anew(tar, job.number) for tar, members in notes.tars.items() if members is not None)]
     files += [dataset.tombstones.part_name(0)] if parts else []
     files += [dataset.banned.part_name(0)] if receipt.banned else []
-    files += [
-        f"{table}/{MANIFEST}" for table in sorted({n.rpartition("/")[0] for n in files if n.endswith(".parquet")})
-    ]
+    touched = {name.rpartition("/")[0] for name in files if name.endswith(".parquet")}
+    known = (*tables(dataset), dataset.tombstones, dataset.banned)
+    files += [table.manifest_names[0] for table in sorted(known, key=lambda table: table.name) if table.name in touched]
     receipt.files = [Rewritten(name, None, None) for name in files]
 
 

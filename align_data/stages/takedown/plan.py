@@ -18,7 +18,7 @@ from align_data.stages.takedown.part import touchable
 from align_data.stages.takedown.shards import ScrubbedExport
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store, sha256_of
-from align_data.storage.tables import CHUNK, MANIFEST, Meta, Table, digest
+from align_data.storage.tables import CHUNK, Meta, Table, digest
 
 _NOTES = re.compile(
     rf"plan\.json|(?:part|rejected|shards|counts-(?:ngrams|texts))-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}"
@@ -186,7 +186,7 @@ def _whole(dataset: Dataset) -> list[str]:
     """Return all files that a takedown rewrites whatever part it works on."""
     own = (dataset.tombstones, dataset.banned)
     classes = (dataset.classes("ngrams"), dataset.classes("texts"))
-    names = [f"{table.name}/{MANIFEST}" for table in (*tables(dataset), *own)]
+    names = [name for table in (*tables(dataset), *own) for name in table.manifest_names]
     return [*names, *(table.part_name(0) for table in (*own, *classes))]
 
 
