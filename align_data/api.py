@@ -21,7 +21,8 @@ from align_data.engines.local import LocalEngine
 from align_data.report import audit_html
 from align_data.signals import is_signal, ordered
 from align_data.stages.audit import SAMPLES, Survey, survey
-from align_data.storage.store import Store, writing
+from align_data.storage.output_file import OutputFile
+from align_data.storage.store import Store
 from align_data.storage.tables import Table
 
 
@@ -45,9 +46,8 @@ class AuditReport:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the page to a file."""
-        with writing(path):
-            Path(path).write_text(self.html, encoding="utf-8")
+        """Write the page to a file, by its path or fsspec URL."""
+        OutputFile(path).write(self.html.encode())
 
     def _repr_html_(self) -> str:
         """Return the page in a frame of its own: the notebook's styles and the page's leave each other alone."""

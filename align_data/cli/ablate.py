@@ -14,6 +14,7 @@ from align_data.cli.options import (
     former_names,
     json_option,
     ledger_option,
+    local_folder,
     names,
     note,
     print_json,
@@ -79,7 +80,7 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Models to train in parallel.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("ablation"), show_default=True,
-    metavar="FOLDER", help="Folder for the results; finished runs in it are reused.",
+    metavar="FOLDER", callback=local_folder, help="Local folder for the results; finished runs in it are reused.",
 )  # fmt: skip
 @setting_options
 @json_option
@@ -117,7 +118,7 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
     with session(dataset, Resources(), reads=True) as (opened, engine):
         results = ablate(opened, design, out, engine, progress(), fit=trainer.fit, judge=trainer.judge)
     if drawn:
-        write_page(out / PAGE, ablation_html(results))
+        write_page(str(out / PAGE), ablation_html(results))
     if as_json:
         print_json(results.to_json())
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -33,7 +32,7 @@ def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options
       align-data diff laion align align-strict
       align-data diff laion align datacomp-basic --html diff.html
     """
-    html: Path | None = options.pop("html")
+    html: str | None = options.pop("html")
     pictures, samples, seed = options.pop("pictures"), options.pop("samples"), options.pop("seed")
     with session(dataset, resources(options), reads=True) as (opened, engine):
         if html is not None:

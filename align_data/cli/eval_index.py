@@ -16,7 +16,7 @@ _MAX_LISTED = 10
 
 @click.command("eval-index", short_help="Hash evaluation images, so that copies of them can be kept out.")
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|TAR...")
-@click.option("--out", required=True, metavar="FILE", help="Parquet file to write.")
+@click.option("--out", required=True, metavar="FILE", help="Parquet file to write, or fsspec URL.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Child processes (default: one per processor).")
 @json_option
 def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: bool) -> None:

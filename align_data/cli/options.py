@@ -17,6 +17,7 @@ from align_data.common.progress import Progress
 from align_data.common.secrets import mask
 from align_data.engines.resources import Resources
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -78,6 +79,13 @@ def names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     if values and not parts:
         raise click.BadParameter("is empty", ctx, param)
     return parts
+
+
+def local_folder(ctx: click.Context, param: click.Parameter, value: T) -> T:
+    """Refuse a URL where a folder must be on this machine: of its name a folder would be made here."""
+    if "://" in str(value) or re.match(r"[a-z][a-z0-9]+:/\w", str(value)):
+        raise click.BadParameter(f"{value} is a URL, and this must be a folder on this machine", ctx, param)
+    return value
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -149,7 +157,8 @@ resource_options = together(
     click.option(
         "--work",
         metavar="FOLDER",
-        help="Folder where the local engine spills what does not fit in memory (default: inside DATASET).",
+        callback=local_folder,
+        help="Local folder where the local engine spills what does not fit in memory (default: inside DATASET).",
     ),
     click.option(
         "--spark-conf",

@@ -38,12 +38,7 @@ from align_data.train.shards import Shards
     "--find", "kind", type=click.Choice(get_args(Kind)), default="images", show_default=True, help="What to search."
 )
 @click.option("--top", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of results.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a page with the pictures to this file.",
-)
+@click.option("--html", metavar="FILE", help="Write a page with the pictures to this file, or fsspec URL.")
 @device_option
 @json_option
 def command(
@@ -56,7 +51,7 @@ def command(
     text_weight: float,
     kind: Kind,
     top: int,
-    html: Path | None,
+    html: str | None,
     device: str | None,
     as_json: bool,
 ) -> None:

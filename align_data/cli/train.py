@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from align_data.cli.model_options import device_option, extra, setting_options, settings_of, shards_argument
-from align_data.cli.options import json_option, note, print_json, progress, tell
+from align_data.cli.options import json_option, local_folder, note, print_json, progress, tell
 from align_data.train.shards import Shards
 
 if TYPE_CHECKING:
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 @click.command("train", short_help="Train a small dual encoder on exported shards.")
 @shards_argument
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the model.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    callback=local_folder,
+    help="Folder for the model, on this machine: PyTorch's checkpoints are files.",
+)
 @setting_options
 @click.option("--workers", type=click.IntRange(1, 1024), help="Decoding threads (default: one per processor, up to 8).")
 @click.option(

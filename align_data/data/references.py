@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 
+import fsspec
 import idna
 import numpy as np
 import polars as pl
@@ -144,8 +146,9 @@ def give_evaluation(dataset: Dataset, file: str) -> None:
     """Keep the index of evaluation images that `align-data eval-index` wrote; InputError if the file is not one."""
     try:
         form = contract("evaluation")
-        table = form.check(pq.read_table(file, columns=form.arrow().names, page_checksum_verification=True))
-    except (OSError, pa.ArrowException, ValueError, KeyError, DatasetError) as error:
+        with fsspec.open(file, "rb") if "://" in file else nullcontext(file) as source:
+            table = form.check(pq.read_table(source, columns=form.arrow().names, page_checksum_verification=True))
+    except (OSError, ImportError, pa.ArrowException, ValueError, KeyError, DatasetError) as error:
         why = " ".join(str(error).split())[:200]
         raise InputError(
             f"{file} is not an index of evaluation images: {why}; make it with align-data eval-index"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import stat
 import tarfile
 from collections import Counter
@@ -20,7 +19,8 @@ from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.inspected import ImageChecks, Inspected
 from align_data.storage.contracts import contract
 from align_data.storage.image_formats import EXTENSIONS, HEAD, sniff
-from align_data.storage.store import UNFINISHED, Store, writing
+from align_data.storage.output_file import OutputFile
+from align_data.storage.store import Store
 from align_data.storage.tables import PartWriter
 from align_data.storage.tars import Place, ended, regular
 
@@ -54,11 +54,8 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
     Raises InputError for an input that is not there or holds no image, and where no image can be decoded; an image
     that cannot is skipped, and said so.
     """
-    target = Path(out)
-    with writing(target):  # before the work, not behind it
-        target.absolute().parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, out)
+    target = OutputFile(out)
+    target.check(make=True)
     if not all(inputs):
         raise InputError("an input without a name; give folders, tars or image files")
     images = _named([(source, item) for source in inputs for item in _images_of(Path(source))])
@@ -92,12 +89,8 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
     return result
 
 
-def _write(target: Path, rows: pl.DataFrame) -> None:
-    folder = Store(target.absolute().parent, own=False)
-    for name in folder.names():  # what a killed run was writing: beside an index there is no dataset that sweeps
-        if name.startswith(f".{target.name}.") and UNFINISHED.fullmatch(name):
-            folder.remove(name)
-    with writing(target), folder.create(target.name) as path:
+def _write(target: OutputFile, rows: pl.DataFrame) -> None:
+    with target.create() as path:
         writer = PartWriter(contract("evaluation"), None, path, hashed=False)
         writer.write(rows)
         writer.close({})
