@@ -10,7 +10,12 @@ from align_data.stages.audit import SAMPLES
 from align_data.storage.output_file import OutputFile
 
 page_options = together(
-    click.option("--html", metavar="FILE", help="Write a page for the browser to this file, or fsspec URL."),
+    click.option(
+        "--html",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Write a page for the browser to this file, or fsspec URL.",
+    ),
     click.option("--pictures/--no-pictures", default=True, help="Whether the page shows pictures of its samples."),
     click.option(
         "--samples",

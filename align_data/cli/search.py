@@ -38,7 +38,12 @@ from align_data.train.shards import Shards
     "--find", "kind", type=click.Choice(get_args(Kind)), default="images", show_default=True, help="What to search."
 )
 @click.option("--top", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of results.")
-@click.option("--html", metavar="FILE", help="Write a page with the pictures to this file, or fsspec URL.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write a page with the pictures to this file, or fsspec URL.",
+)
 @device_option
 @json_option
 def command(
