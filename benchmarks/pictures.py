@@ -1,9 +1,11 @@
 """Fetching against img2dataset, measuring images against bare decoding: in turn, as whole processes; prints a table.
 
     python benchmarks/pictures.py --images 5000 --runs 3
+    python benchmarks/pictures.py --images 20000 --photographs FOLDER --img2dataset none
 
-A server in a process of its own holds its pictures in memory and answers on 127.0.0.1. img2dataset writes webdataset
-with resizing, re-encoding and EXIF off; bare decoding reads the size and takes imagehash's pHash, in as many processes.
+A server in a process of its own holds its pictures in memory and answers on 127.0.0.1: drawn ones, which are hard to
+decode, or the JPEGs of a folder. img2dataset writes webdataset with resizing, re-encoding and EXIF off; bare decoding
+reads the size and takes imagehash's pHash, in as many processes.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ PROCESSES = 2
 CONNECTIONS = 16
 """To the one host that there is, for each process: img2dataset counts by process, we count all of them."""
 _KINDS = 64
+NONE = "none"
 
 IMG2DATASET = """
 import os, sys
@@ -104,9 +107,10 @@ class _Answers(asyncio.Protocol):
                 self._transport.close()
 
 
-def _serve(port: Any, ready: Event) -> None:
+def _serve(port: Any, ready: Event, photographs: Path | None) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
-    _Answers.answers = tuple(head % len(body) + body for body in pictures())
+    bodies = pictures() if photographs is None else [file.read_bytes() for file in sorted(photographs.glob("*.jpg"))]
+    _Answers.answers = tuple(head % len(body) + body for body in bodies)
 
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(_Answers, "127.0.0.1", 0)
@@ -118,11 +122,11 @@ def _serve(port: Any, ready: Event) -> None:
 
 
 @contextmanager
-def server() -> Iterator[int]:
+def server(photographs: Path | None = None) -> Iterator[int]:
     """Serve pictures until the end of the block; gives the port."""
     context = multiprocessing.get_context("spawn")
     port, ready = context.Value("i", 0), context.Event()
-    process = context.Process(target=_serve, args=(port, ready), daemon=True)
+    process = context.Process(target=_serve, args=(port, ready, photographs), daemon=True)
     process.start()
     ready.wait(120)
     try:
@@ -144,7 +148,8 @@ def once(folder: Path, source: Path, img2dataset: str, log: Path) -> dict[str, C
     for name, script in (("theirs", IMG2DATASET), ("bare", BARE)):
         (folder / f"{name}.py").write_text(script)
     line = [img2dataset, str(folder / "theirs.py"), str(source), str(theirs), str(CONNECTIONS), str(PROCESSES)]
-    costs["img2dataset"] = call(line, log)
+    if img2dataset != NONE:
+        costs["img2dataset"] = call(line, log)
     measure = [tool, "measure", str(dataset), "--workers", str(PROCESSES), "--signals", "decodable,width,height,phash"]
     costs["measure"] = call(measure, log)
     costs["bare decoding"] = call([sys.executable, str(folder / "bare.py"), str(dataset), str(PROCESSES)], log)
@@ -157,13 +162,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--work", type=Path, default=HERE / "data" / "pictures")
-    parser.add_argument("--img2dataset", default=sys.executable, help="a Python that has img2dataset")
+    parser.add_argument("--img2dataset", default=sys.executable, help=f"a Python that has img2dataset, or {NONE}")
+    parser.add_argument("--photographs", type=Path, help="a folder of JPEGs, in place of drawn pictures")
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True)
     source, log = options.work / "list.parquet", options.work / "log.txt"
     runs: list[dict[str, Cost]] = []
-    with server() as port:
+    with server(options.photographs) as port:
         urls = [f"http://127.0.0.1:{port}/{number}.jpg" for number in range(options.images)]
         texts = [f"a text of number {number}" for number in range(options.images)]
         pl.DataFrame({"url": urls, "alt_text": texts}).write_parquet(source)
@@ -175,8 +181,12 @@ def main() -> None:
         costs = [run[name] for run in runs]
         middle = statistics.median(c.seconds for c in costs)
         peak = max(c.memory for c in costs)
-        print(f"{name:14} {middle:6.2f} s, {options.images / middle:6,.0f} images/s, peak {peak:.2f} GB")
+        cpu = statistics.median(c.cpu for c in costs)
+        rate = f"{options.images / middle:6,.0f} images/s"
+        print(f"{name:14} {middle:6.2f} s, {cpu:6.2f} s of CPU, {rate}, peak {peak:.2f} GB")
     for ours, theirs in (("fetch", "img2dataset"), ("measure", "bare decoding")):
+        if theirs not in runs[0]:
+            continue
         ratio = statistics.median(run[theirs].seconds / run[ours].seconds for run in runs)
         print(f"{ours} at {ratio:.2f} x the rate of {theirs}, median of the runs' ratios")
 

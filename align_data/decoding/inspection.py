@@ -10,14 +10,13 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import imagehash
-import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from align_data.decoding.inspected import MAX_PIXELS, MEMORY_REASON, ImageChecks, Inspected
 from align_data.decoding.nsfw import Scorer
 from align_data.decoding.opening import PARSERS, TURNS, eight_bits, error_text, loaded, orientation, upright_size
+from align_data.decoding.phash import phash
 from align_data.decoding.repair import repaired
 from align_data.storage.image_formats import HEAD, sniff
 
@@ -146,9 +145,3 @@ def _canvas(content: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
     return 0, 0
-
-
-def phash(image: Image.Image) -> int:
-    """Return imagehash's 64-bit pHash of an upright image of 8 bits, as a signed integer."""
-    bits = np.packbits(imagehash.phash(image).hash.ravel())
-    return int.from_bytes(bits.tobytes(), "big", signed=True)

@@ -14,8 +14,9 @@ from align_data.common.workers.confinement import at_most, confine, limit_memory
 from align_data.common.workers.values import of, plain
 from align_data.decoding.decoder import DecoderSetup
 from align_data.decoding.inspected import MAX_SMALLER, Check, ImageChecks, Smaller, SmallerImage, fits
-from align_data.decoding.inspection import Further, inspect, phash
+from align_data.decoding.inspection import Further, inspect
 from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
+from align_data.decoding.phash import phash
 from align_data.decoding.render import How, UnrenderableError, render
 
 OPENING_MEMORY = 4 * 2**30
@@ -90,7 +91,7 @@ def opened(model: Model | None, seconds: float) -> Scorer | None:
     Image.MAX_IMAGE_PIXELS = None  # we look ourselves, before a pixel is decoded
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one process a core does the parallel work
     Image.init()
-    phash(Image.new("L", (32, 32)))  # loads scipy, whose threads take memory that is no image's
+    phash(Image.new("L", (64, 64)))  # loads numpy's and scipy's algebra, whose memory is no image's
     if model is None:
         confine(OPENING_MEMORY)
         return None
