@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -33,9 +33,12 @@ def child_of(handler: Callable[[Any], Any]) -> type:
             self._handle(wired(task), sent.append)
             yield from map(wired, sent)
 
-        def ask_once(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
-            (said,) = self.ask(task)
-            return make(said)
+        def ask_each(self, task: Any, makers: Sequence[Callable[[Any], Any]], seconds: float) -> Iterator[Any]:
+            for make, said in zip(makers, self.ask(task), strict=True):
+                yield make(said)
+
+        def lend(self, contents: Sequence[bytes]) -> Sequence[bytes]:
+            return contents
 
         def close(self) -> None:
             pass

@@ -213,7 +213,18 @@ def looked(folder: Path, names: list[str], **limits: Any) -> list[Inspected]:
         (folder / name.replace("/", "")).write_bytes(name.encode())
         items.append((Place(name, 0, len(name)), ImageChecks()))
     with closing(Decoder(Decoding(Store(folder), limits=ImageLimits(**limits)))) as one:
-        return list(one.look(items))
+        return [seen for item in items for seen in one.look([item])]
+
+
+@pytest.mark.parametrize("name", ["half a frame", "garbage", "nothing before the end", "status of no kind", "an error"])
+def test_what_a_child_has_said_of_the_images_before_stays(evil: Path, tmp_path: Path, name: str) -> None:
+    with closing(Decoder(Decoding(Store(tmp_path)))) as one:
+        seen = [
+            look for look, _ in one.inspect_each([(each, ImageChecks()) for each in (b"good", b"good", name.encode())])
+        ]
+        again = [look for look, _ in one.inspect_each([(b"good", ImageChecks()), (b"good", ImageChecks())])]
+    assert seen[:2] == again == [Inspected(**evil_child.seen(4))] * 2
+    assert (seen[2].status, seen[2].decodable) == ("crashed", False)
 
 
 def test_whatever_a_child_answers_is_the_status_of_one_image(evil: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from align_data.common.errors import DatasetError, EngineError, SignalError
-from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers import Child, ChildDiedError, lending
 from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding, Item
 from align_data.decoding.inspected import MAX_PIXELS, STATUSES, Check, ImageChecks, ImageLimits, Inspected
@@ -477,18 +477,20 @@ class Poisoned(Child):
     at: Callable[[ImageChecks], bool] = staticmethod(lambda looks: True)
     started = 0
 
-    def __init__(self, handler: str, setup: Any) -> None:
+    def __init__(self, handler: str, setup: Any, **options: Any) -> None:
         type(self).started += 1
-        super().__init__(handler, setup)
+        super().__init__(handler, setup, **{**options, "borrows": False})
 
-    def ask_once(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
-        content, looks = task
-        poison = content in [(self.folder / place).read_bytes() for place in self.places]
-        if poison and type(self).times and type(self).at(ImageChecks(**looks)):
-            type(self).times -= 1
-            os.kill(self._process.pid, self.how)
-            raise ChildDiedError(self._how())
-        return super().ask_once(task, make, seconds)
+    def ask_each(self, task: Any, makers: Any, seconds: float) -> Iterator[Any]:
+        bad = [(self.folder / place).read_bytes() for place in self.places]
+        for number, (content, looks) in enumerate(task):
+            if content in bad and type(self).times and type(self).at(ImageChecks(**looks)):
+                if number:
+                    yield from super().ask_each(task[:number], makers[:number], seconds)
+                type(self).times -= 1
+                os.kill(self._process.pid, self.how)
+                raise ChildDiedError(self._how())
+        yield from super().ask_each(task, makers, seconds)
 
 
 @pytest.fixture
@@ -659,3 +661,18 @@ def test_a_child_ends_with_its_parent(items: Any, tmp_path: Path) -> None:
             break
         ended.wait(0.05)
     assert not lives(child)
+
+
+@pytest.mark.parametrize("most", [lending.MOST, 20_000, 0])
+def test_bytes_that_are_lent_and_others_are_the_same(
+    items: Any, decoder: Any, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(lending, "MOST", most)
+    contents = [*list(hostile.good().values())[:20], b"", b"x"] * 2  # more than are asked of a child together
+    assert list(decoder().look(items(contents))) == [inspect(content, ALL, MAX_PIXELS) for content in contents]
+
+
+def test_a_large_image_is_asked_by_itself(items: Any, decoder: Any) -> None:
+    small, large = hostile.good()["png/rgb"], hostile.bmp(2000, 1500, bytes(9_000_000))
+    seen = list(decoder().look(items([small, large, small])))
+    assert seen == [inspect(content, ALL, MAX_PIXELS) for content in (small, large, small)]

@@ -2,8 +2,8 @@
 
 The child takes an image's bytes and returns values. It needs no file, no network and no credentials, and has none
 (`common.workers.confinement`). Each image has some seconds, after which the system ends the child, whatever a decoder
-is doing; the system limits memory too. We know which image it was, try it once more in another child unless it ran out
-of time, and go on with the next.
+is doing; the system limits memory too. A child gets some images at a time and answers for one after another, so that we
+know which image it was; we try that one once more in another child unless it ran out of time, and go on with the next.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from align_data.common.errors import DatasetError, EngineError
@@ -40,6 +41,8 @@ _KILLED = 20
 """Children killed one after another before it is no longer the images that are to blame: no image sends SIGKILL."""
 _COPIES = 4
 """How often an image's bytes may be held at once, on their way to the decoder."""
+_TOGETHER, _TOGETHER_BYTES = 16, 2**20
+"""Images of one question, and their bytes: each question wakes two processes, which find their caches cold."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ class Decoding:
 
 
 Item = tuple[Place, ImageChecks]
+Image = tuple[bytes, ImageChecks]
+Look = tuple[Inspected, SmallerImage | None]
+"""What is seen of an image, and what is to be stored in its place if it is to be smaller."""
 
 
 class Inspector:
@@ -80,52 +86,73 @@ class Inspector:
         self._child: Child | None = None
         self._killed = 0
 
-    def inspect(self, content: bytes, looks: ImageChecks) -> tuple[Inspected, SmallerImage | None]:
+    def inspect(self, content: bytes, looks: ImageChecks) -> Look:
         """Return what is seen of an image, and what is to be stored in its place if it is to be smaller.
 
         It is tried again where it ended its child by anything but its slowness.
         """
         if len(content) > self.largest:
             return too_large(len(content)), None
-        for retried in (False, True):
+        (look,) = self.inspect_each([(content, looks)])
+        return look
+
+    def inspect_each(self, images: Sequence[Image]) -> Iterator[Look]:
+        """Yield the same of each of a few images of at most `largest` bytes, which are held in memory at once."""
+        at, keeps = 0, self._setup.smaller is not None
+        while at < len(images):
             try:
-                seen = self._ask(content, looks, keeps=self._setup.smaller is not None)
+                for look in self._ask(images[at:], keeps=keeps):
+                    at, self._killed = at + 1, 0
+                    yield look
             except ChildDiedError as died:
                 self._bury(died)
-                if retried or died.slow:
-                    return self._less(content, looks, died), None
+                look = self._again(images[at], died, keeps=keeps)
+                at += 1
+                yield look
+
+    def _again(self, image: Image, died: ChildDiedError, *, keeps: bool) -> Look:
+        """Return what is seen of an image that has ended a child; another one tries unless it was too slow."""
+        if not died.slow:
+            try:
+                (look,) = self._ask([image], keeps=keeps)
+            except ChildDiedError as again:
+                self._bury(again)
+                died = again
             else:
                 self._killed = 0
-                return seen
-        raise AssertionError
+                return look
+        return self._less(*image, died), None
 
     @property
     def largest(self) -> int:
         """Bytes of an image, at most."""
         return self._setup.limits.memory // _COPIES
 
-    def _ask(self, content: bytes, looks: ImageChecks, *, keeps: bool = False) -> tuple[Inspected, SmallerImage | None]:
-        """Return what a child makes of an image; ChildDiedError also if its reply makes no sense."""
+    def _ask(self, images: Sequence[Image], *, keeps: bool = False) -> Iterator[Look]:
+        """Yield what a child makes of images; ChildDiedError also if an answer makes no sense."""
         seconds = (4 if keeps else 2) * self._setup.limits.seconds + SLACK
+        child, more = self._started(), ["smaller"] if keeps else []
+        lent = child.lend([content for content, _ in images])
+        task = [(content, plain(looks), *more) for content, (_, looks) in zip(lent, images, strict=True)]
+        return child.ask_each(task, [partial(self._look, image, keeps) for image in images], seconds)
+
+    def _look(self, image: Image, keeps: bool, reply: Any) -> Look:
+        """Return what an answer says of an image; ValueError where no answer can be so."""
+        content, looks = image
         types = {check.name: check.type for check in self._setup.checks if check.name in looks.checks}
         smaller = self._setup.smaller
-
-        def make(reply: Any) -> tuple[Inspected, SmallerImage | None]:
-            if smaller is None or not keeps:
-                return answered(reply, len(content), types), None
-            inspected, image = of(tuple[Any, Any], reply)
-            original = answered(inspected, len(content), types)
-            return original, made_smaller(image, smaller, original)
-
-        task = (content, plain(looks), *(["smaller"] if keeps else []))
-        return self._started().ask_once(task, make, seconds)
+        if smaller is None or not keeps:
+            return answered(reply, len(content), types), None
+        inspected, stored = of(tuple[Any, Any], reply)
+        original = answered(inspected, len(content), types)
+        return original, made_smaller(stored, smaller, original)
 
     def _less(self, content: bytes, looks: ImageChecks, died: ChildDiedError) -> Inspected:
         """Return what can be seen of an image that ended its child: as much as does not end another one."""
         status, reason = self._verdict(died)
         for less, failed in _lesser(looks):
             try:
-                inspected, _ = self._ask(content, less)
+                ((inspected, _),) = self._ask([(content, less)])
             except ChildDiedError as again:
                 self._bury(again)
                 continue
@@ -159,8 +186,8 @@ class Inspector:
 
     def _new(self) -> Child:
         if self._setup.smaller is None:
-            return Child(HANDLER, plain(self._setup))
-        return Child(HANDLER, plain(self._setup), max_bytes=MAX_ANSWER + MAX_SMALLER)
+            return Child(HANDLER, plain(self._setup), borrows=True)
+        return Child(HANDLER, plain(self._setup), max_bytes=MAX_ANSWER + MAX_SMALLER, borrows=True)
 
     def _bury(self, died: ChildDiedError) -> None:
         self.close()
@@ -189,17 +216,31 @@ class Decoder(Inspector):
         """Yield the inspection of each item, in their order."""
         reader = TarReader(self._store)
         try:
-            for place, looks in items:
-                if place.size > self.largest:
-                    yield too_large(place.size)
-                else:
-                    yield self.inspect(_bytes(reader, place), looks)[0]
-                check()
+            for batch in _batches(items, min(_TOGETHER_BYTES, self.largest)):
+                if batch[0][0].size > self.largest:  # these are by themselves
+                    yield too_large(batch[0][0].size)
+                    check()
+                    continue
+                for inspected, _ in self.inspect_each([(_bytes(reader, place), looks) for place, looks in batch]):
+                    yield inspected
+                    check()
         except BaseException:
             self.close()  # what it still says would be taken for answers to the next question
             raise
         finally:
             reader.close()
+
+
+def _batches(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
+    """Cut items into those that are asked of a child together, of at most so many bytes: a larger one by itself."""
+    start = size = 0
+    for at, (place, _) in enumerate(items):
+        size += place.size
+        if at > start and (at - start == _TOGETHER or size > most):
+            yield items[start:at]
+            start, size = at, place.size
+    if items:
+        yield items[start:]
 
 
 def too_large(size: int) -> Inspected:

@@ -1,9 +1,9 @@
-"""The child process of `measure`: an image's bytes in, its inspection out, one at a time."""
+"""The child process of `measure`: the bytes of some images in, one inspection after another out."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +24,7 @@ OPENING_MEMORY = 4 * 2**30
 
 
 def handler(setup: Mapping[str, Any]) -> Handler:
-    """Return what looks at an image: its bytes and ImageChecks in, Inspected out.
+    """Return what looks at images: bytes and ImageChecks of each in, one Inspected after another out.
 
     With 'smaller' behind them, a SmallerImage is beside it, where there is to be one and can be.
     """
@@ -34,17 +34,19 @@ def handler(setup: Mapping[str, Any]) -> Handler:
     scorer = opened(decoding.model, decoding.seconds)
     limit_memory(limits.memory)
 
-    def handle(task: tuple[Any, ...], send: Send) -> None:
-        content, checks, *asked = task
+    def look(content: bytes, checks: Any, *asked: str) -> Any:
         looks = of(ImageChecks, checks)
         with at_most(limits.seconds):
             inspected = inspect(content, looks, limits.max_pixels, scorer, limits.formats, further)
         if smaller is None or not asked:
-            send(plain(inspected))
-            return
+            return plain(inspected)
         with at_most(limits.seconds):
             image = _smaller(content, smaller) if smaller.replaces(inspected) else None
-        send([plain(inspected), plain(image)])
+        return [plain(inspected), plain(image)]
+
+    def handle(images: Sequence[tuple[Any, ...]], send: Send) -> None:
+        for image in images:
+            send(look(*image))
 
     return handle
 

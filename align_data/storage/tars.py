@@ -200,6 +200,9 @@ class TarReader:
 
 
 def _is_header(block: bytes, size: int) -> bool:
+    name = block[:100].rstrip(b"\0")
+    if name.isascii() and block == _header(name.decode(), size):  # as we write it: a fifth of tarfile's time
+        return True
     try:
         member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:

@@ -11,12 +11,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from align_data.common.errors import AlignDataError, arrived
 from align_data.common.workers.frames import MAX_ANSWER, frame, value
+from align_data.common.workers.lending import SharedMemory
 from align_data.common.workers.pipes import Pipes, SilentError
 from align_data.common.workers.values import of
 
@@ -62,15 +63,25 @@ class Child:
 
     `handler` is 'module:function': called once in the child with `setup`, a plain value, it returns the handler. An
     answer has at most `max_bytes` bytes. Only with `environment` has the child all variables of this process, and with
-    them the credentials of object stores.
+    them the credentials of object stores. One that `borrows` shares memory with this process.
     """
 
-    def __init__(self, handler: str, setup: Any, *, max_bytes: int = MAX_ANSWER, environment: bool = False) -> None:
+    def __init__(
+        self,
+        handler: str,
+        setup: Any,
+        *,
+        max_bytes: int = MAX_ANSWER,
+        environment: bool = False,
+        borrows: bool = False,
+    ) -> None:
+        self._memory = SharedMemory() if borrows else None
+        shared = None if self._memory is None else self._memory.file
         self._process = subprocess.Popen(  # noqa: S603 - this Python
             [sys.executable, "-P", "-c", _BOOT],  # -P: no module is taken from the folder that one happens to be in
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if shared is None else shared,  # which `serve` takes for its memory
             bufsize=0,
             env=_environment(whole=environment),
         )
@@ -104,13 +115,21 @@ class Child:
 
         Raises ChildDiedError also where the child has an error, or a result that `make` finds wrong (ValueError).
         """
+        (result,) = self.ask_each(task, [make], seconds)
+        return result
+
+    def ask_each(self, task: Any, makers: Sequence[Callable[[Any], T]], seconds: float) -> Iterator[T]:
+        """Yield the results of a task, of which it has as many as there are makers of them, as `ask_once` does."""
+        results = self.ask(task, seconds)
         try:
-            (result,) = self.ask(task, seconds)
+            for make, result in zip(makers[:-1], results, strict=False):
+                yield self.checked(make, result)
+            (last,) = results  # which counts once the child has said that there is no more
         except ChildDiedError:
             raise
         except (ValueError, AlignDataError):
             raise self.misbehaved() from None
-        return self.checked(make, result)
+        yield self.checked(makers[-1], last)
 
     def checked(self, make: Callable[[Any], T], result: Any) -> T:
         """Return what `make` makes of a result; ChildDiedError, the child being ended, where it finds it wrong."""
@@ -119,10 +138,16 @@ class Child:
         except ValueError:
             raise self.misbehaved() from None
 
+    def lend(self, contents: Sequence[bytes]) -> list[Any]:
+        """Return what stands for bytes in the next task: of a child that borrows, they are where both see them."""
+        return list(contents) if self._memory is None else self._memory.lend(contents)
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        if self._memory is not None:
+            self._memory.close()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import queue
+import select
 import signal
 import threading
 import traceback
@@ -23,8 +23,12 @@ def serve() -> None:
     no_new_privileges()
     source = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between our messages
-    (module, _, name), setup = _read_setup(source)
+    memory = os.dup(2)  # shared with the parent, where it lends
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # what a library prints must not get between our messages, nor into what is lent
+        os.dup2(nothing, stream)
+    handler, setup = _next(source)
+    module, _, name = handler.partition(":")
     handle: Handler | None = None
 
     def begin() -> None:
@@ -35,11 +39,10 @@ def serve() -> None:
     _answer(out, 0, begin)
     if handle is None:
         return
-    tasks: queue.Queue[Any] = queue.Queue(1)
-    threading.Thread(target=_read, args=(source, tasks), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(source.fileno(),), daemon=True).start()
     number = 0
     while True:
-        task, number = tasks.get(), number + 1
+        task, number = _next(source, memory), number + 1
 
         def work(handle: Handler = handle, task: Any = task, number: int = number) -> None:
             handle(task, lambda result: _put(out, (number, "result", result)))
@@ -47,12 +50,23 @@ def serve() -> None:
         _answer(out, number, work)
 
 
-def _read_setup(source: BinaryIO) -> tuple[tuple[str, str, str], Any]:
+def _next(source: BinaryIO, memory: int = -1) -> Any:
+    """Return what the parent says next; without it there is nothing left to do."""
     try:
-        handler, setup = read(source)
+        return read(source, memory)
     except EOFError:
         os._exit(0)
-    return handler.partition(":"), setup
+    except BaseException:  # such as a lack of memory: nothing that follows could be understood
+        os._exit(1)
+
+
+def _end_with_parent(source: int) -> None:
+    """End this process when the parent does, whatever it is doing."""
+    poll = select.poll()
+    poll.register(source, 0)  # that the other end is closed is always told
+    while not poll.poll():
+        continue
+    os._exit(0)
 
 
 def _answer(out: BinaryIO, number: int, work: Callable[[], None]) -> None:
@@ -62,17 +76,6 @@ def _answer(out: BinaryIO, number: int, work: Callable[[], None]) -> None:
         _put(out, (number, "end", None))
     except Exception as error:  # the parent hears of everything
         _put(out, (number, "error", _sendable(error)))
-
-
-def _read(source: BinaryIO, tasks: queue.Queue[Any]) -> None:
-    """Take tasks as they come; without a parent there is nothing left to do."""
-    try:
-        while True:
-            tasks.put(read(source))
-    except EOFError:
-        os._exit(0)
-    except BaseException:  # such as a lack of memory: without this thread nothing would go on
-        os._exit(1)
 
 
 def _put(out: BinaryIO, message: tuple[int, str, Any]) -> None:
