@@ -53,6 +53,8 @@ class How:
     """Of what has to be encoded."""
     encoder: Literal["jpeg", "webp"] = "jpeg"
     """The format of what has to be encoded."""
+    one_type: bool = False
+    """Whether images of any other format have to be: readers take the types of a few samples for those of all."""
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return the size that an image is exported in; the longer side is rounded, a half up."""
@@ -72,7 +74,8 @@ class How:
         encoded: dict[str, Any] = {"format": self.encoder, "quality": self.quality}
         encoded |= {"subsampling": SUBSAMPLING} if self.encoder == "jpeg" else {"method": METHOD}
         colours = {"colour_space": "sRGB", "rendering_intent": "relative colorimetric", "background": "white"}
-        return {"resize": self.resize, **sized, **encoded, **colours}
+        one_type = {"one_type": True} if self.one_type else {}
+        return {"resize": self.resize, **sized, **encoded, **colours, **one_type}
 
 
 class Rendered(NamedTuple):
@@ -109,7 +112,8 @@ def _rendered(content: bytes, how: How) -> Rendered:
     if format is None:
         raise UnrenderableError("does not begin like any image format")
     header = strip.header(content, format)
-    stays = header is not None and header.plain and how.target(header.width, header.height) == header[:2]
+    kept = header is not None and header.plain and (format == how.encoder or not how.one_type)
+    stays = kept and header is not None and how.target(header.width, header.height) == header[:2]
     bare = strip.strip(content, format) if stays else None
     if header is not None and bare is content:
         return Rendered(content, EXTENSIONS[format], *header[:2], *header[:2], "no")
@@ -131,11 +135,14 @@ def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rend
     original = upright_size(image, turn)
     target = how.target(*original)
     longest = LONGEST[how.encoder]
-    if max(target) > longest:
+    if max(target) > longest and how.one_type:
+        target = How("fit", longest).target(*target)
+    elif max(target) > longest:
         name = {"jpeg": "JPEG", "webp": "WebP"}[how.encoder]
         raise UnrenderableError(f"{target[0]:,} x {target[1]:,} pixels are more than a {name}'s {longest:,} on a side")
     conversion = _conversion(image)
-    drafted = image.draft(None, (_REDUCING_GAP * how.size,) * 2) if scalable and target != original else None
+    shrunk = max(target) if how.resize == "keep" else how.size
+    drafted = image.draft(None, (_REDUCING_GAP * shrunk,) * 2) if scalable and target != original else None
     if image.mode == "L":
         image.palette = None  # of a GIF, where it is other pictures' and would make this one's pixels unreadable
     upright = turn == 1 or isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
