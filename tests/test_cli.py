@@ -147,7 +147,7 @@ def test_export_refuses_while_pairs_are_pending(tmp_path: Path, dataset: Path) -
     assert "--pending drop, or take the rules out: --without min_side" in refused.stderr
     done = answer("export", dataset, "--recipe", "mine", "--out", tmp_path / "kept", "--pending", "drop", *METADATA)
     assert (done["pairs"], done["pending"]) == (1, 1)
-    kept = pl.read_parquet(tmp_path / "kept" / "*.parquet")
+    kept = pl.read_parquet(tmp_path / "kept" / "data" / "*.parquet")
     assert kept["url"].to_list() == ["http://a/3"]
     assert kept.select("n_words", "min_side", "images_per_text").rows() == [(4, 300, 1)]
     without = answer(

@@ -62,7 +62,7 @@ def make(folder: Path, rows: int) -> Path:
         ("measure", folder / "dataset", "--blocklist", folder / "blocked.txt"),
         ("filter", folder / "dataset", "--recipe", folder / "some.yaml"),
         ("filter", folder / "dataset", "--recipe", folder / "some.yaml", "--without", "decodable", "--as", "two"),
-        ("export", folder / "dataset", "--recipe", "some", "--out", folder / "out"),
+        ("export", folder / "dataset", "--recipe", "some", "--out", folder / "out", "--shard-names", "{:05d}"),
         ("takedown", folder / "dataset", "--hosts", folder / "hosts.txt"),
     ):
         assert call(*words).exit_code == 0, call(*words).output
@@ -88,7 +88,7 @@ def commands(here: Path) -> Iterator[list[object]]:
     yield ["takedown", dataset, "--hosts", here / "later.txt", "--dry-run"]
     yield ["takedown", dataset, "--hosts", here / "later.txt", "--shards", out, "--dry-run"]
     yield ["verify", out]
-    yield ["export", dataset, "--recipe", "some", "--out", here / "again"]
+    yield ["export", dataset, "--recipe", "some", "--out", here / "again", "--shard-names", "{:05d}"]
     yield ["export", dataset, "--recipe", "some", "--out", here / "ids", "--format", "uids"]
     yield ["ingest", here / "dataset-lists", "--out", dataset]
     yield ["filter", dataset, "--recipe", here / "some.yaml", "--without", "rarest_ngram", "--as", "three"]
@@ -112,7 +112,8 @@ FILES = (
         for table in ("measured/image", "verdicts/some", "counts/ngrams", "tombstones")
     ),
     *("dataset/_log/ingest.json", "dataset/_log/2*.json", "dataset/takedowns/0001.json", "dataset/bytes/*1/*.tar"),
-    *("out/manifest.json", "out/index.parquet", "out/00000.tar", "out/00000_stats.json", "out/sizes.json"),
+    *("out/manifest.json", "out/index.pq", "out/00000.tar", "out/00000_stats.json", "out/sizes.json"),
+    *("out/README.md", "out/croissant.json", "out/wids-train.json"),
 )
 
 

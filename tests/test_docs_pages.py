@@ -18,6 +18,7 @@ NOT_RUN = {
     "docs/how-to/object-storage.md": 1,
     "docs/how-to/other-tools.md": 1,
     "docs/how-to/own-list.md": 2,
+    "docs/how-to/readers.md": 7,  # test_readers.py runs five where the library is installed
     "docs/how-to/shards.md": 1,
     "docs/how-to/spark.md": 3,
     "docs/how-to/train.md": 2,
@@ -26,6 +27,7 @@ NOT_RUN = {
 """Blocks of each page that a comment keeps from being run: a change here is seen by a reviewer."""
 
 ONLY_SHOWN = {
+    "docs/how-to/shards.md": 1,  # what an export looks like
     "docs/how-to/own-list.md": 1,  # test_docs.py runs it on the real list
 }
 """Blocks that are neither run nor written as a file."""

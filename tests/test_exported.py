@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from click import UsageError
 from conftest import read
-from test_shards import fetched, jpeg, run, samples
+from test_shards import fetched, flat, jpeg, run, samples
 
 from align_data.cli import main
 from align_data.common.errors import DatasetError, OutputError
@@ -38,8 +38,8 @@ rules:
   - {signal: decodable, eq: true, source: chosen}
   - {signal: eval_distance, gt: 0, source: chosen}
 """
-SHARDED = [Form(name, shard_size=4) for name, format_ in FORMATS.items() if format_.images]
-FORMS = [*SHARDED, *(Form(name) for name, format_ in FORMATS.items() if not format_.images)]
+SHARDED = [flat(name, shard_size=4) for name, format_ in FORMATS.items() if format_.images]
+FORMS = [*SHARDED, *(flat(name) for name, format_ in FORMATS.items() if not format_.images)]
 
 
 def form_name(form: Form) -> str:
@@ -74,7 +74,7 @@ def uids(folder: Path, form: Form) -> set[str]:
     if form.format == "webdataset":
         return {key for key, _ in samples(folder)}
     if form.format == "files":
-        return {path.name.partition(".")[0] for path in folder.glob("0*/*")}
+        return {path.name.partition(".")[0] for path in folder.glob("0*/*.txt")}
     if form.format == "uids":
         return {f"{first:016x}{second:016x}" for first, second in np.load(folder / "uids.npy").tolist()}
     return set(pl.concat([pl.read_parquet(file, columns=["uid"]) for file in folder.glob("[0p]*.parquet")])["uid"])
@@ -150,7 +150,7 @@ def test_a_failure_without_a_change_is_told_as_it_was(
 
 
 def test_what_a_killed_export_was_writing_goes_from_every_split(dataset: Dataset, tmp_path: Path) -> None:
-    form = Form(shard_size=3, splits=(Split("val", 0.4),))
+    form = flat(shard_size=3, splits=(Split("val", 0.4),))
     run(dataset, tmp_path / "out", form)
     (tmp_path / "out" / MANIFEST).rename(tmp_path / MANIFEST)
     left = [tmp_path / "out" / folder / ".00000.tar.0123abcd.tmp" for folder in ("", "train", "val")]
@@ -161,7 +161,7 @@ def test_what_a_killed_export_was_writing_goes_from_every_split(dataset: Dataset
             shutil.copy(tmp_path / MANIFEST, tmp_path / "out" / MANIFEST)
         else:
             what = json.loads((tmp_path / MANIFEST).read_text())
-            made = ("exported", "without_image", "index", "shards")
+            made = ("exported", "without_image", "index", "shards", "files")
             mark = {"export": selection.digest({key: value for key, value in what.items() if key not in made})}
             (tmp_path / "out" / selection.BEGUN).write_text(json.dumps(mark))
         run(dataset, tmp_path / "out", form)
@@ -252,7 +252,7 @@ def test_every_form_can_be_verified(exported: Path, tmp_path: Path, form: Form) 
         lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "bytes": "5"}]},
         lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "name": 5}]},
         lambda manifest: {**manifest, "index": None},
-        lambda manifest: {**manifest, "index": {"name": "index.parquet", "sha256": ""}},
+        lambda manifest: {**manifest, "index": {"name": "index.pq", "sha256": ""}},
         lambda manifest: {**manifest, "exported": True},
     ],
 )
@@ -285,7 +285,7 @@ def test_an_option_without_an_effect_is_refused(exported: Path, tmp_path: Path, 
 @pytest.mark.parametrize("form", FORMS, ids=form_name)
 def test_a_dry_run_foresees_the_files(exported: Path, tmp_path: Path, form: Form) -> None:
     foreseen = run(
-        Dataset(Store(exported / "dataset")), tmp_path / "out", Form(form.format, shard_size=4, dry_run=True)
+        Dataset(Store(exported / "dataset")), tmp_path / "out", flat(form.format, shard_size=4, dry_run=True)
     )
     manifest = json.loads((exported / form.format / MANIFEST).read_text())
     assert foreseen.files == [shard["name"] for shard in manifest["shards"]]

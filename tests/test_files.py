@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from test_shards import fetched, plain, run
+from test_shards import fetched, flat, plain, run
 
 from align_data.cli import main
 from align_data.common.errors import DatasetError
@@ -22,7 +22,7 @@ from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.exports import formats
 from align_data.exports.manifest import MANIFEST
-from align_data.stages.export import Form, Split
+from align_data.stages.export import Split
 from align_data.stages.export.metadata import _WRITERS
 from align_data.stages.takedown import TakedownLists, takedown
 from align_data.stages.verify import verify
@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = fetched(folder / "dataset", *plain(60))
     splits = (Split("val", 0.3),)
     for name in ("webdataset", "files"):
-        run(dataset, folder / name, Form(name, shard_size=10, splits=splits), drop_pending=True)
+        run(dataset, folder / name, flat(name, shard_size=10, splits=splits), drop_pending=True)
     return folder
 
 
@@ -48,7 +48,7 @@ def out(made: Path, tmp_path: Path) -> Path:
 
 
 def members(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*/[0-9]*/*")}
+    return {path.name: path.read_bytes() for path in folder.glob("*/[0-9]*/*") if path.name != "metadata.parquet"}
 
 
 def test_the_files_are_those_of_the_tars(made: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_files_are_those_of_the_tars(made: Path) -> None:
         subprocess.run(["tar", "xf", path, "-C", made / "unpacked"], check=True)
     expected = {path.name: path.read_bytes() for path in (made / "unpacked").iterdir()}
     assert stored == expected
-    index, other = (pl.read_parquet(made / name / "index.parquet") for name in ("files", "webdataset"))
+    index, other = (pl.read_parquet(made / name / "index.pq") for name in ("files", "webdataset"))
     assert index["uid"].equals(other["uid"])
     assert index["shard"].equals(other["shard"].str.strip_suffix(".tar"))
     assert set(index["offset"]) == {0}
@@ -140,7 +140,7 @@ def test_a_shard_that_is_not_as_written_is_named_and_not_scrubbed_or_trained_on(
     name = f"{shard.parent.name}/{shard.name}"
     assert list(verify(Store(out), 2, Silent()).differs) == [name]
     dataset = Dataset(Store(out.parent / "dataset"))
-    uid = pl.read_parquet(out / "index.parquet").filter(pl.col("shard") == name)["uid"][0]
+    uid = pl.read_parquet(out / "index.pq").filter(pl.col("shard") == name)["uid"][0]
     before = {path: path.stat().st_size for path in out.rglob("*")}
     with pytest.raises(DatasetError, match=f"nothing is removed from .*{name}"):
         takedown(
@@ -188,7 +188,7 @@ def test_a_manifest_whose_shard_leads_elsewhere_is_refused(out: Path) -> None:
 
 def test_a_takedown_that_is_killed_between_two_files_goes_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = Dataset(Store(out.parent / "dataset"))
-    index = pl.read_parquet(out / "index.parquet")
+    index = pl.read_parquet(out / "index.pq")
     uids = index["uid"].gather([0, 1, len(index) - 1]).to_list()
     before, removed = members(out), Store.remove
 
@@ -210,7 +210,7 @@ def test_a_takedown_that_is_killed_between_two_files_goes_on(out: Path, monkeypa
 
 def test_a_shard_that_was_killed_in_the_making_is_made_anew(out: Path, tmp_path: Path) -> None:
     dataset = Dataset(Store(tmp_path / "dataset"))
-    form = Form("files", shard_size=10, splits=(Split("val", 0.3),))
+    form = flat("files", shard_size=10, splits=(Split("val", 0.3),))
     whole, done = members(out), 0
 
     def kill(store: Store, name: str, content: bytes) -> None:

@@ -218,7 +218,10 @@ def test_an_export_that_failed_or_was_killed_leaves_a_folder_that_can_be_used(tm
     assert "source_uid" in call(*export, "--format", "uids", "--uid", "source", code=1).stderr
     (tmp_path / "kept" / ".part-00000.parquet.0123abcd.tmp").write_text("half")
     call(*export, "--format", "metadata")
-    assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == ["manifest.json", "part-00000.parquet"]
+    assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == [
+        *("README.md", "croissant.json", "data", "manifest.json")
+    ]
+    assert [p.name for p in (tmp_path / "kept" / "data").iterdir()] == ["train-00000-of-00001.parquet"]
     for content in ("not json", "[1]", "null", '{"name": "x"}'):
         (tmp_path / "theirs").mkdir(exist_ok=True)
         (tmp_path / "theirs" / "manifest.json").write_text(content)

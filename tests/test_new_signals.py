@@ -153,7 +153,7 @@ def use(dataset: Dataset, engine: Engine, folder: Path) -> dict[str, bytes]:
         out = Store(folder / format_)
         off = list(tests)  # keep some pairs, whatever they are
         export(dataset, "new", out, Form(format_), engine, Silent(), without=off, drop_pending=True)
-        shards = [pl.read_parquet(file) for file in sorted((folder / format_).glob("*.parquet"))]
+        shards = [pl.read_parquet(file) for file in sorted((folder / format_).rglob("*.parquet"))]
         rows = pl.concat([shard for shard in shards if "url" in shard.columns])
         assert {*values, SCORE} <= {*rows.columns}
         by_uid = dict(zip(read(dataset, "pairs")["uid"], zip(*values.values(), strict=True), strict=True))

@@ -17,7 +17,7 @@ import pytest
 from conftest import tree
 from hypothesis import given
 from hypothesis import strategies as st
-from test_shards import fetched, jpeg, plain, run
+from test_shards import fetched, flat, jpeg, plain, run
 
 from align_data.common.errors import DatasetError, EngineError
 from align_data.common.progress import Silent
@@ -54,7 +54,7 @@ class Counting(Silent):
         return nullcontext(lambda done, *_: said.append(done))
 
 
-@pytest.mark.parametrize("form", [Form(shard_size=7), Form("parquet", How("crop", 16), shard_size=7)])
+@pytest.mark.parametrize("form", [flat(shard_size=7), flat("parquet", How("crop", 16), shard_size=7)])
 def test_the_same_bytes_and_every_pair_said_once(dataset: Dataset, tmp_path: Path, children: None, form: Form) -> None:
     first = run(dataset, tmp_path / "one", form, workers=1)
     progress = Counting()

@@ -96,9 +96,14 @@ def plain(number: int, images: int | None = None) -> tuple[list[dict[str, Any]],
     return rows, content
 
 
+def flat(*arguments: Any, **options: Any) -> Form:
+    """Return a form whose shards are called 00000.tar or val/00000.tar, as they were before they had split and count."""
+    return Form(*arguments, **options, shard_names="{:05d}")
+
+
 def run(dataset: Dataset, out: Path, form: Form | None = None, workers: int = 2, **options: Any) -> Exported:
     engine = LocalEngine(out.parent / "_work", workers)
-    return export(dataset, "some", Store(out), form or Form(shard_size=20), engine, Silent(), **options)
+    return export(dataset, "some", Store(out), form or flat(shard_size=20), engine, Silent(), **options)
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ def test_every_kept_pair_is_there_once_and_no_other(made: Made, tmp_path: Path) 
 def test_index_sizes_and_manifest_say_what_is_there(made: Made, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(made.dataset, out)
-    index = pl.read_parquet(out / "index.parquet")
+    index = pl.read_parquet(out / "index.pq")
     assert set(index["uid"]) == set(made.kept)
     for uid, shard, offset, size in index.iter_rows():
         assert (out / shard).read_bytes()[offset : offset + size] == made.kept[uid][1]
@@ -215,7 +220,7 @@ def test_hugging_face_reads_both_formats(made: Made, tmp_path: Path, monkeypatch
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()
-    for name, form in (("webdataset", Form(shard_size=20)), ("parquet", Form("parquet", shard_size=20))):
+    for name, form in (("webdataset", flat(shard_size=20)), ("parquet", flat("parquet", shard_size=20))):
         out = tmp_path / name
         done = run(made.dataset, out, form)
         files = [str(out / file) for file in done.files]
@@ -231,7 +236,7 @@ def test_hugging_face_reads_both_formats(made: Made, tmp_path: Path, monkeypatch
 
 
 def test_duckdb_and_polars_read_parquet_shards(made: Made, tmp_path: Path) -> None:
-    run(made.dataset, tmp_path / "out", Form("parquet", shard_size=30))
+    run(made.dataset, tmp_path / "out", flat("parquet", shard_size=30))
     rows = pl.concat([pl.read_parquet(path) for path in sorted((tmp_path / "out").glob("[0-9]*.parquet"))])
     assert dict(zip(rows["uid"], rows["alt_text"], strict=True)) == {u: text for u, (text, _) in made.kept.items()}
     for uid, image in rows.select("uid", "image").iter_rows():
@@ -244,7 +249,7 @@ def test_duckdb_and_polars_read_parquet_shards(made: Made, tmp_path: Path) -> No
     assert verify(Store(tmp_path / "out"), 2, Silent()).whole
 
 
-@pytest.mark.parametrize("form", [Form(shard_size=7), Form("parquet", shard_size=7), Form(shard_size=1000)])
+@pytest.mark.parametrize("form", [flat(shard_size=7), flat("parquet", shard_size=7), flat(shard_size=1000)])
 def test_any_number_of_workers_and_a_second_run_give_the_same_bytes(made: Made, tmp_path: Path, form: Form) -> None:
     first = run(made.dataset, tmp_path / "one", form, workers=1)
     again = run(made.dataset, tmp_path / "one", form, workers=1)
@@ -284,7 +289,7 @@ def test_parts_of_which_nothing_is_kept_are_passed_over(
     ]
     between = in_parts[next(n for n, some in enumerate(in_parts) if some) :]
     assert 0 in between[: len(between) // 2]
-    run(sparse, tmp_path / "out", Form(shard_size=5, splits=splits))
+    run(sparse, tmp_path / "out", flat(shard_size=5, splits=splits))
     found = [key for key, _ in samples(tmp_path / "out")]
     assert sorted(found) == kept
     assert len(found) == 6
@@ -293,7 +298,7 @@ def test_parts_of_which_nothing_is_kept_are_passed_over(
 
 def test_splits_share_no_image_and_lose_no_pair(made: Made, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run(made.dataset, out, Form(shard_size=10, splits=(Split("val", 0.2), Split("test", 0.1))))
+    run(made.dataset, out, flat(shard_size=10, splits=(Split("val", 0.2), Split("test", 0.1))))
     keys = {name: [key for key, _ in samples(out / name)] for name in ("train", "val", "test")}
     assert sorted(key for some in keys.values() for key in some) == sorted(made.kept)
     images = {name: {key[:16] for key in some} for name, some in keys.items()}
@@ -317,14 +322,14 @@ def test_hostile_texts_come_back_byte_for_byte(
         with pytest.raises(DatasetError, match="keeps no pair"):
             run(dataset, folder / "out")
         return
-    run(dataset, folder / "out", Form(shard_size=size))
+    run(dataset, folder / "out", flat(shard_size=size))
     found = {key: members["txt"].decode() for key, members in samples(folder / "out")}
     assert found == dict(pairs.select("uid", "alt_text").iter_rows())
 
 
 @pytest.mark.parametrize("how", [How("shortest", 20), How("crop", 24), How("shortest", 100)])
 def test_sizes_are_what_was_asked_for_and_what_is_said(made: Made, tmp_path: Path, how: How) -> None:
-    run(made.dataset, tmp_path / "out", Form(how=how, shard_size=50))
+    run(made.dataset, tmp_path / "out", flat(how=how, shard_size=50))
     expected = {"shortest 20": (27, 20), "crop 24": (24, 24), "shortest 100": (40, 30)}[f"{how.resize} {how.size}"]
     for _, members in samples(tmp_path / "out"):
         known = json.loads(members["json"])
@@ -353,14 +358,14 @@ def test_a_kept_pair_without_an_image_is_a_sentence(tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path / "_work", 1)
     decide_ledger(Decision(loose), dataset, engine, Silent())
     with pytest.raises(DatasetError, match=r"2 of the kept pairs have no decodable image"):
-        export(dataset, "loose", Store(tmp_path / "out"), Form(), engine, Silent())
-    done = export(dataset, "loose", Store(tmp_path / "out"), Form(), engine, Silent(), drop_pending=True)
+        export(dataset, "loose", Store(tmp_path / "out"), flat(), engine, Silent())
+    done = export(dataset, "loose", Store(tmp_path / "out"), flat(), engine, Silent(), drop_pending=True)
     assert done.without_image == 2
     assert done.pairs == len(list(samples(tmp_path / "out")))
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(made: Made, tmp_path: Path) -> None:
-    told = run(made.dataset, tmp_path / "out", Form(shard_size=20, dry_run=True))
+    told = run(made.dataset, tmp_path / "out", flat(shard_size=20, dry_run=True))
     assert not (tmp_path / "out").exists()
     assert told == run(made.dataset, tmp_path / "out")
     assert told.bytes == sum(len(image) for _, image in made.kept.values())
@@ -370,7 +375,7 @@ def test_a_folder_of_another_export_is_refused(made: Made, tmp_path: Path) -> No
     run(made.dataset, tmp_path / "out")
     before = tree(tmp_path / "out")
     with pytest.raises(OutputError, match="not of this export"):
-        run(made.dataset, tmp_path / "out", Form(shard_size=30))
+        run(made.dataset, tmp_path / "out", flat(shard_size=30))
     assert tree(tmp_path / "out") == before
 
 
@@ -379,7 +384,7 @@ class Crash(BaseException):
 
 
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("form", [Form(shard_size=9), Form("parquet", shard_size=9, splits=(Split("val", 0.3),))])
+@pytest.mark.parametrize("form", [flat(shard_size=9), flat("parquet", shard_size=9, splits=(Split("val", 0.3),))])
 def test_a_crash_at_every_single_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool, form: Form
 ) -> None:
@@ -415,7 +420,7 @@ def test_a_crash_at_every_single_commit(
 def test_verify_names_what_differs(made: Made, tmp_path: Path, damage: str) -> None:
     out = tmp_path / "out"
     run(made.dataset, out)
-    shard = out / ("index.parquet" if damage == "index" else "00001.tar")
+    shard = out / ("index.pq" if damage == "index" else "00001.tar")
     content = bytearray(shard.read_bytes())
     if damage in ("flip", "index"):
         content[len(content) // 2] ^= 1
@@ -466,7 +471,7 @@ def test_stripped_urls_have_no_secret_and_the_same_uids(form: Any, tmp_path: Pat
     urls = [f"http://u:planted{n}@host/{n}.jpg?w=1&sig=planted{n}" for n in range(4)]
     rows = [{"url": url, "alt_text": f"text {n}"} for n, url in enumerate(urls)]
     dataset = fetched(tmp_path / "dataset", rows, {url: jpeg(n) for n, url in enumerate(urls)})
-    run(dataset, tmp_path / "out", Form(format=form, strip_credentials=True))
+    run(dataset, tmp_path / "out", flat(format=form, strip_credentials=True))
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and b"planted" in path.read_bytes()]
     shard = next(path for path in (tmp_path / "out").rglob("*0.*") if path.suffix in (".tar", ".parquet"))
     if form == "parquet":
@@ -479,4 +484,4 @@ def test_stripped_urls_have_no_secret_and_the_same_uids(form: Any, tmp_path: Pat
     assert found == {uid: url.replace(url[7 : url.index("@") + 1], "").partition("&")[0] for uid, url in wanted.items()}
     assert verify(Store(tmp_path / "out"), 2, Silent()).whole
     with pytest.raises(OutputError, match="not of this export"):
-        run(dataset, tmp_path / "out", Form(format=form))
+        run(dataset, tmp_path / "out", flat(format=form))

@@ -17,7 +17,7 @@ import pytest
 from click import ClickException
 from conftest import manifest_of, read
 from test_img2dataset import Sample, planted, take, write_shard
-from test_shards import RECIPE, fetched, jpeg, run
+from test_shards import RECIPE, fetched, flat, jpeg, run
 
 from align_data.cli import main
 from align_data.common.errors import AlignDataError, DatasetError, InputError, TrainError
@@ -31,7 +31,7 @@ from align_data.recipes.reading import parse
 from align_data.report.thumbnails import pictures
 from align_data.stages.audit import survey
 from align_data.stages.eval_index import index
-from align_data.stages.export import Form, Split
+from align_data.stages.export import Split
 from align_data.stages.measure import Sight, measure
 from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import TakedownLists, TakedownReport, takedown
@@ -68,9 +68,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"url": f"http://h/{n}.jpg", "alt_text": f"text of {n}"} for n in range(24)]
     dataset = fetched(folder / "dataset", rows, {row["url"]: jpeg(n) for n, row in enumerate(rows)}, parts=12)
     assert len(dataset.ingested().parts) == 2
-    run(dataset, folder / "webdataset", Form(shard_size=8))
-    run(dataset, folder / "parquet", Form("parquet", shard_size=8, splits=(Split("val", 0.3),)))
-    run(dataset, folder / "metadata", Form("metadata"))
+    run(dataset, folder / "webdataset", flat(shard_size=8))
+    run(dataset, folder / "parquet", flat("parquet", shard_size=8, splits=(Split("val", 0.3),)))
+    run(dataset, folder / "metadata", flat("metadata"))
     (folder / "sentinel").mkdir()
     shutil.copy(next((folder / "dataset" / "bytes").rglob("*.tar")), folder / "sentinel" / "secret.tar")
     (folder / "sentinel" / "own.txt").write_text("mine")
@@ -212,7 +212,7 @@ def test_a_member_that_we_never_write_is_a_sentence(place: Place, member: str) -
 def test_no_name_in_an_export_leads_out(place: Place, what: str, name: Any) -> None:
     folder = place.folder / "webdataset"
     manifest = json.loads((folder / "manifest.json").read_text())
-    index = pl.read_parquet(folder / "index.parquet")
+    index = pl.read_parquet(folder / "index.pq")
     if what == "shard":
         manifest["shards"][0]["name"] = name
     elif what == "split":
@@ -220,7 +220,7 @@ def test_no_name_in_an_export_leads_out(place: Place, what: str, name: Any) -> N
     elif what == "index":
         manifest["index"]["name"] = name
     else:
-        index.with_columns(shard=pl.lit(str(name))).write_parquet(folder / "index.parquet")
+        index.with_columns(shard=pl.lit(str(name))).write_parquet(folder / "index.pq")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     before = place.tree()
     with pytest.raises(DatasetError):
@@ -234,7 +234,7 @@ def test_no_name_in_an_export_leads_out(place: Place, what: str, name: Any) -> N
     assert place.tree() == before
 
 
-@pytest.mark.parametrize("name", ["00000.tar", "index.parquet", "sizes.json", "manifest.json", "_rows"])
+@pytest.mark.parametrize("name", ["00000.tar", "index.pq", "sizes.json", "manifest.json", "_rows"])
 def test_a_link_in_an_export_is_not_written_through(place: Place, name: str) -> None:
     folder, target = place.folder / "webdataset", place.folder / "sentinel" / name
     if name == "_rows":
@@ -243,7 +243,7 @@ def test_a_link_in_an_export_is_not_written_through(place: Place, name: str) -> 
     else:
         (folder / name).rename(target)
     (folder / name).symlink_to(target)
-    outside, uids = place.tree("sentinel"), pl.read_parquet(folder / "index.parquet")["uid"][:1].to_list()
+    outside, uids = place.tree("sentinel"), pl.read_parquet(folder / "index.pq")["uid"][:1].to_list()
     try:
         report = place.takedown([str(folder)], uids=uids)
     except DatasetError as error:
@@ -259,7 +259,7 @@ def test_a_split_that_is_a_link_is_not_swept(place: Place) -> None:
     folder.symlink_to(target)
     (target / ".own.00000000.tmp").write_text("mine")
     outside = place.tree("sentinel")
-    uids = pl.read_parquet(place.folder / "parquet" / "index.parquet")["uid"].to_list()
+    uids = pl.read_parquet(place.folder / "parquet" / "index.pq")["uid"].to_list()
     try:
         report = place.takedown([str(place.folder / "parquet")], uids=uids)
     except DatasetError as error:
@@ -460,7 +460,7 @@ def test_a_damaged_manifest_is_a_sentence_and_nothing_changes(place: Place, tabl
 def test_whatever_stands_beside_the_shards_verify_names_it_and_goes_on(place: Place, what: str) -> None:
     folder = place.folder / "parquet"
     (folder / "val" / "00000.parquet").write_bytes(b"of no use")
-    file = folder / "train" / "sizes.json"
+    file = folder / "train" / "00000_stats.json"
     file.unlink()
     if what == "nested":
         file.write_text("[" * 100_000)
@@ -471,9 +471,9 @@ def test_whatever_stands_beside_the_shards_verify_names_it_and_goes_on(place: Pl
     else:
         file.symlink_to(place.folder / "sentinel" / "own.txt")
     wrong = verify(Store(folder), 1, Silent()).differs
-    assert {"train/sizes.json", "val/00000.parquet"} <= set(wrong)
+    assert {"train/00000_stats.json", "val/00000.parquet"} <= set(wrong)
     uid = pl.read_parquet(folder / "train" / "*.parquet")["uid"][0]
-    with pytest.raises(DatasetError, match=r"train/sizes\.json"):
+    with pytest.raises(DatasetError, match=r"train/00000_stats\.json"):
         place.takedown([str(folder)], uids=[uid])
 
 

@@ -24,6 +24,7 @@ from click import ClickException
 from conftest import Built, Crash, Crashes, manifest_of, read, write_list
 from hypothesis import given
 from hypothesis import strategies as st
+from test_shards import flat
 
 from align_data.cli import main
 from align_data.common.errors import DatasetError, InputError, OutputError
@@ -41,7 +42,7 @@ from align_data.recipes.reading import load
 from align_data.stages import takedown as stage
 from align_data.stages.audit import audit, examples
 from align_data.stages.eval_index import index
-from align_data.stages.export import Form, Split, export
+from align_data.stages.export import Split, export
 from align_data.stages.fetch import FetchReport as Fetched
 from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Parts, ingest
@@ -75,7 +76,7 @@ def export_all(dataset: Dataset, folder: Path) -> None:
     engine = LocalEngine(dataset.store.work, 1)
     for form in (*FORMS, "uids"):
         splits = (Split("val", 0.3),) if form == "webdataset" else ()
-        how = Form(form, shard_size=9, splits=splits)
+        how = flat(form, shard_size=9, splits=splits)
         export(dataset, "loose", Store(folder / form), how, engine, Silent(), drop_pending=True)
 
 
@@ -198,10 +199,10 @@ def samples(folder: Path) -> dict[str, Any]:
                     found.setdefault(member.name.partition(".")[0], []).append((member.name, head, inside.read()))
         return found
     if folder.name == "files":
-        for path in sorted(folder.glob("0*/*")):
+        for path in sorted(set(folder.glob("0*/*")) - set(folder.glob("0*/metadata.parquet"))):
             found.setdefault(path.name.partition(".")[0], []).append((path.name, path.read_bytes()))
         return found
-    for file in sorted(set(folder.glob("*.parquet")) - {folder / "index.parquet"}):
+    for file in sorted(set(folder.glob("*.parquet")) - {folder / "index.pq"}):
         found |= {row["uid"]: row for row in pq.read_table(file).to_pylist()}
     return found
 
@@ -276,7 +277,7 @@ def check_export(folder: Path, pairs: int) -> None:
         return
     assert verify(Store(folder), 2, Silent()).differs == {}
     assert manifest["exported"] == pairs
-    rows = pl.read_parquet(folder / "index.parquet")
+    rows = pl.read_parquet(folder / "index.pq")
     shards = samples(folder)
     assert set(rows["uid"]) == set(shards)
     for uid, shard, offset, size in rows.iter_rows():
@@ -292,7 +293,8 @@ def check_export(folder: Path, pairs: int) -> None:
             assert (folder / shard).read_bytes()[offset : offset + size] == shards[uid][0][2]
     for shard in manifest["shards"]:
         file = folder / shard["name"]
-        assert json.loads((file.parent / "sizes.json").read_text())[file.name] == shard["pairs"]
+        if folder.name == "webdataset":
+            assert json.loads((file.parent / "sizes.json").read_text())[file.name] == shard["pairs"]
         stats = json.loads((file.parent / f"{file.stem}_stats.json").read_text())
         assert stats["count"] == stats["successes"] == stats["status_dict"]["success"] == shard["pairs"]
 
@@ -715,7 +717,7 @@ def damaged(folder: Path, shard: str, how: str) -> None:
     elif how == "sizes":
         (path.parent / "sizes.json").write_text("x")
     else:
-        (folder / "index.parquet").write_bytes(b"x")
+        (folder / "index.pq").write_bytes(b"x")
 
 
 DAMAGED = [
@@ -723,14 +725,14 @@ DAMAGED = [
     ("cut", r"has [\d,]+ bytes, not"),
     ("gone", r"is missing"),
     ("sizes", r"sizes.json is not JSON"),
-    ("index", r"cannot read .*index.parquet"),
+    ("index", r"cannot read .*index.pq"),
 ]
 
 
 @pytest.mark.parametrize(("how", "said"), DAMAGED)
 def test_a_damaged_shard_is_never_made_to_look_whole(base: Path, place: Place, how: str, said: str) -> None:
     uids = chosen(base, 4)["uid"].to_list()
-    held = pl.read_parquet(base / "webdataset" / "index.parquet").filter(pl.col("uid").is_in(uids))
+    held = pl.read_parquet(base / "webdataset" / "index.pq").filter(pl.col("uid").is_in(uids))
     damaged(place.folder / "webdataset", held["shard"][0], how)
     before = place.tree()
     for dry_run in (True, False):
@@ -741,10 +743,10 @@ def test_a_damaged_shard_is_never_made_to_look_whole(base: Path, place: Place, h
 
 def test_an_index_that_names_no_pair_any_more_is_not_believed(base: Path, place: Place) -> None:
     uids = chosen(base, 4)["uid"].to_list()
-    file = place.folder / "webdataset" / "index.parquet"
+    file = place.folder / "webdataset" / "index.pq"
     index = pl.read_parquet(file)
     index.filter(~pl.col("uid").is_in(uids)).write_parquet(file)
-    with pytest.raises(DatasetError, match=r"index.parquet has the SHA-256"):
+    with pytest.raises(DatasetError, match=r"index.pq has the SHA-256"):
         place.takedown(uids=uids)
 
 
@@ -753,7 +755,7 @@ def test_a_folder_that_is_damaged_on_the_way_holds_up_no_other(
     base: Path, place: Place, monkeypatch: pytest.MonkeyPatch, how: str, said: str
 ) -> None:
     uids = chosen(base, 4)["uid"].to_list()
-    held = pl.read_parquet(base / "webdataset" / "index.parquet").filter(pl.col("uid").is_in(uids))
+    held = pl.read_parquet(base / "webdataset" / "index.pq").filter(pl.col("uid").is_in(uids))
 
     def begin(*arguments: Any) -> None:
         stage_begin(*arguments)
@@ -879,7 +881,7 @@ def test_a_dataset_that_is_on_no_disk(base: Path, place: Place) -> None:
 def small(base: Path, place: Place) -> list[str]:
     """URLs of one part, of two shards; and one that is among the rejected rows."""
     pairs = Place(base).pairs().filter(pl.col("failed.loose") == 0, pl.col("unknown.loose") == 0, pl.col("part") == 2)
-    index = pl.read_parquet(base / "webdataset" / "index.parquet").select("uid", "shard")
+    index = pl.read_parquet(base / "webdataset" / "index.pq").select("uid", "shard")
     pairs = pairs.join(index, on="uid", maintain_order="left")
     some = pl.concat([pairs.head(1), pairs.filter(pl.col("shard") != pairs["shard"][0]).tail(1)])
     assert len(pairs) > 5

@@ -24,7 +24,9 @@ from align_data.cli.options import (
     together,
     typed_options,
 )
+from align_data.common.errors import DatasetError
 from align_data.exports.formats import FORMATS, described
+from align_data.exports.shard_names import DEFAULT, ShardNames
 from align_data.stages.export import SHARD, Exported, Form, How, Split, export
 from align_data.stages.session import session
 from align_data.storage.store import Store
@@ -44,6 +46,15 @@ def splits(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return tuple(parsed)
 
 
+def shard_names(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Refuse a pattern that names no shards."""
+    try:
+        ShardNames.of(value, (), next((ending for ending in (".tar", ".parquet") if value.endswith(ending)), ""))
+    except DatasetError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return value
+
+
 shard_options = together(
     click.option(
         "--size", type=click.IntRange(1, 16_384), default=256, show_default=True, help="Target size in pixels."
@@ -56,7 +67,19 @@ shard_options = together(
         help="shortest: shrink the shorter side to --size. crop: cut a square of --size from the centre.",
     ),
     click.option(
-        "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of re-encoded JPEGs."
+        "--encode",
+        type=click.Choice(["jpeg", "webp", "keep"]),
+        default="jpeg",
+        show_default=True,
+        help="The type of all images; what has it already is not encoded again. keep: each stays the type that it is, "
+        "which some readers of tars cannot read.",
+    ),
+    click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        default=95,
+        show_default=True,
+        help="Quality of what is encoded again.",
     ),
     click.option("--shard-size", type=click.IntRange(1), default=SHARD, show_default=True, help="Pairs per shard."),
     click.option(
@@ -65,7 +88,19 @@ shard_options = together(
         multiple=True,
         metavar="NAME=SHARE",
         callback=splits,
-        help="Put this share of the images, chosen by hash, into a folder of this name; the rest goes to train.",
+        help="Put this share of the images, chosen by hash, into shards of this name; the rest goes to train.",
+    ),
+    click.option(
+        "--shard-names",
+        default=DEFAULT,
+        show_default=True,
+        metavar="PATTERN",
+        callback=shard_names,
+        help="What shards are called, by split, number and count: {:08d} as DataComp does, {split}/{:05d} for a folder "
+        "a split. The default is what Hugging Face's libraries look for.",
+    ),
+    click.option(
+        "--license", metavar="NAME", default="", help="The licence of the set, for its card, such as cc-by-4.0."
     ),
     click.option(
         "--strip-credentials",
@@ -126,11 +161,13 @@ def command(
     former_names(without)
     form = Form(
         format=options.pop("form"),
-        how=How(options.pop("resize"), options.pop("size"), options.pop("quality")),
+        how=_how(options.pop("encode"), *(options.pop(name) for name in ("resize", "size", "quality"))),
         shard_size=options.pop("shard_size"),
         splits=options.pop("splits"),
         source_uid=options.pop("uid") == "source",
         dry_run=options.pop("dry_run"),
+        shard_names=options.pop("shard_names"),
+        license=options.pop("license"),
         strip_credentials=options.pop("strip_credentials"),
     )
     with session(dataset, resources(options), reads=True) as (opened, engine):
@@ -142,16 +179,30 @@ def command(
         print_json(asdict(result))
         return
     tell(_sentence(result, form, out))
+    if len(result.types) > 1:
+        note(
+            f"the images are of {len(result.types)} types ({', '.join(result.types)}): load_dataset(FOLDER) reads them "
+            "all, load_dataset('webdataset') only one; export with --encode jpeg for any reader"
+        )
     if not form.dry_run:
         note(f"next: align-data verify {shlex.quote(out)}")
 
 
+def _how(encode: str, resize: Any, size: int, quality: int) -> How:
+    """Return how images are exported; what is kept and cannot stay becomes JPEG."""
+    return How(resize, size, quality, "webp" if encode == "webp" else "jpeg", one_type=encode != "keep")
+
+
 def _check(form: str) -> None:
     """Refuse options that would have no effect: a user who gives one relies on it."""
-    if not FORMATS[form].images and (idle := typed_options("size", "resize", "quality", "shard_size", "splits")):
+    if not FORMATS[form].images and (
+        idle := typed_options("size", "resize", "quality", "encode", "shard_size", "splits")
+    ):
         raise click.UsageError(f"{idle[0]} applies to shards with images, which --format {form} does not write")
     if form == "uids" and typed_options("strip_credentials"):
         raise click.UsageError("--strip-credentials applies to URLs, which --format uids does not write")
+    if form == "uids" and (idle := typed_options("shard_names", "license")):
+        raise click.UsageError(f"{idle[0]} applies to shards and their card, which --format uids does not write")
     if form != "uids" and typed_options("uid"):
         raise click.UsageError(f"--uid applies to --format uids, not {form}")
     if click.get_current_context().params["resize"] == "keep" and typed_options("size"):

@@ -1,4 +1,6 @@
-"""A plain folder of files: each shard a folder with KEY.jpg, KEY.txt and KEY.json of each pair.
+"""A plain folder of files: each shard a folder with KEY.jpg, KEY.txt and KEY.json of each pair, and metadata.parquet.
+
+Hugging Face's imagefolder reads metadata.parquet, whose texts are exact: in a CSV file "NA" and "None" would be null.
 
 The SHA-256 of such a shard is that of what `sha256sum *` prints in it: a line for each file, in the order of the names.
 """
@@ -10,6 +12,10 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from align_data.exports.parquet import known, scrub
 from align_data.exports.shard_format import (
     ExportFormat,
     ImagePlace,
@@ -19,26 +25,35 @@ from align_data.exports.shard_format import (
     ShardJob,
     WrittenShard,
     check_sha256,
+    sizes_of,
 )
 from align_data.exports.webdataset import BESIDE, sample_files, sample_of
 from align_data.storage import names
+from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.store import HIDDEN, Store, sha256_of
 
-_MEMBER = re.compile(names.MEMBER.pattern)
+METADATA = "metadata.parquet"
+_MEMBER = re.compile(names.MEMBER_OR_METADATA.pattern)
 
 
 def _write(store: Store, name: str, pairs: Iterator[RenderedPair], job: ShardJob) -> WrittenShard:
     store.clear(name, _MEMBER)  # what a killed run has left of it
-    places, listing, size = [], {}, 0
+    places: list[ImagePlace] = []
+    listing, rows = {}, []
+    schema = pa.schema([pa.field("file_name", pa.string()), *known(job.signals)])
     for pair in pairs:
         key = pair.row["uid"]
+        row = {column: pair.row.get(column) for column in schema.names}
+        rows.append({**row, **sizes_of(pair.image), "file_name": f"{key}.{pair.image.extension}"})
         places.append(ImagePlace(key, 0, len(pair.image.content)))
         for extension, content in sample_files(pair, job):
             file = f"{key}.{extension}"
             store.write_bytes(f"{name}/{file}", content)
             listing[file] = hashlib.sha256(content).hexdigest()
-            size += len(content)
-    return WrittenShard(ShardFacts(size, _digest(listing)), places)
+    with store.create(f"{name}/{METADATA}") as path:
+        pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd")
+    listing[METADATA] = sha256_of(store, f"{name}/{METADATA}") or ""
+    return WrittenShard(ShardFacts(_size(store, name), _digest(listing)), places)
 
 
 def _digest(listing: dict[str, str]) -> str:
@@ -65,8 +80,10 @@ def _read(store: Store, name: str, sha256: str | None) -> Iterator[Sample]:
 def _scrub(store: Store, name: str, uids: set[str]) -> list[tuple[str, int]]:
     offsets = []
     for file in store.names(name):
-        key, _, extension = names.MEMBER.check(file, store.path(name)).partition(".")
-        if key in uids:
+        key, _, extension = names.MEMBER_OR_METADATA.check(file, store.path(name)).partition(".")
+        if file == METADATA:
+            scrub(store, f"{name}/{METADATA}", uids)
+        elif key in uids:
             store.remove(f"{name}/{file}")
         elif extension not in BESIDE:
             offsets.append((key, 0))
@@ -92,5 +109,7 @@ FORMAT = ExportFormat(
     _scrub,
     facts=_facts,
     size=_size,
-    member=names.MEMBER,
+    member=names.MEMBER_OR_METADATA,
+    loader="imagefolder",
+    loaded=(*(f"*.{ending}" for ending in sorted({*EXTENSIONS.values()})), METADATA),
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from align_data.common.errors import DatasetError
 from align_data.exports.formats import ENDINGS, format_called
 from align_data.exports.shard_format import Facts
+from align_data.exports.shard_names import TRAIN, ShardNames
 from align_data.storage import names
 from align_data.storage.store import Store
 
@@ -19,13 +20,14 @@ MANIFEST = "manifest.json"
 WORKING = ("_rows", "_index")
 """Folders that are there only while shards are made."""
 FILE = re.compile(
-    rf"(?:[^/]+/){{0,2}}(?:\d{{5,}}(?:{ENDINGS})(?:\.parquet)?|\d{{5,}}_stats\.json|sizes\.json|part-\d{{5,}}\.parquet)"
-    rf"|(?:[^/]+/)?\d{{5,}}/{names.MEMBER.pattern}"
-    r"|index\.parquet|uids\.npy|manifest\.json|_begun\.json"
+    rf"(?:(?:{'|'.join(WORKING)})/)?{names.SHARD_STEM.pattern}(?:(?:{ENDINGS})(?:\.parquet)?|/(?:{names.MEMBER_OR_METADATA.pattern}))"
+    rf"|{names.BESIDE.pattern}|index\.(?:pq|parquet)|uids\.npy|manifest\.json|_begun\.json"
 )
 """What export writes: shards and the like in the folders of splits, and its working folders the same."""
-_ENTRY: Mapping[str, type] = {"name": str, "pairs": int, "bytes": int, "sha256": str}
+_ENTRY: Mapping[str, type] = {"name": str, "pairs": int, "bytes": int, "sha256": str, "split": str}
 _INDEX: Mapping[str, type] = {"name": str, "rows": int, "sha256": str}
+_BESIDE: Mapping[str, type] = {"name": str, "bytes": int, "sha256": str}
+_CARD: Mapping[str, type] = {"license": str, "title": str, "paper": str, "rules": list, "columns": dict}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,21 @@ class FileInfo:
     pairs: int
     bytes: int
     sha256: str
+    split: str = TRAIN
+    types: tuple[str, ...] = ()
+    """What the images' names end in."""
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the manifest says of it."""
+        types = {"types": list(self.types)} if self.types else {}
+        return {
+            "name": self.name,
+            "pairs": self.pairs,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "split": self.split,
+            **types,
+        }
 
 
 def read_manifest(folder: Store) -> dict[str, Any]:
@@ -53,28 +70,86 @@ def parsed(content: bytes, where: str) -> dict[str, Any]:
     try:
         manifest = dict(json.loads(content))
         for shard in manifest["shards"]:
-            _check(shard, _ENTRY)
+            _check({"split": TRAIN, **shard}, _ENTRY)
         if "index" in manifest:
             _check(manifest["index"], _INDEX)
         _check(manifest, {"format": str, "of": str, "pairs": int, "exported": int})
-        _check({"without_image": 0, "takedowns": [], **manifest}, {"without_image": int, "takedowns": list})
+        for file in manifest.get("files", ()):
+            _check(file, _BESIDE)
+        optional = {"without_image": 0, "takedowns": [], "shard_names": "", **manifest}
+        _check(optional, {"without_image": int, "takedowns": list, "shard_names": str})
+        _check_card(manifest)
         splits = list(manifest.get("splits", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{where} is not a manifest of an export: {error!r}") from error
     form = format_called(manifest["format"], where).form
     for split in splits:
         names.SPLIT.check(split, where)
-    folders = set(folders_of(splits))
     entries = [shard["name"] for shard in manifest["shards"]]
     for name in entries:
         form.check(name, where)
-        if f"{name.rpartition('/')[0]}/".lstrip("/") not in folders:
-            raise DatasetError(f"{where}: {names.display(name)} is in no split of the export")
+    _check_places(manifest, splits, where)
+    entries += [names.BESIDE.check(file["name"], where) for file in manifest.get("files", ())]
     if len(set(entries)) < len(entries):
         raise DatasetError(f"{where} is not a manifest of an export: it names a file twice")
     if "index" in manifest:
         names.INDEX.check(manifest["index"]["name"], where)
     return manifest
+
+
+def _check_card(manifest: Mapping[str, Any]) -> None:
+    """Raise TypeError or KeyError where what the files beside the shards tell is not of their types."""
+    if "card" in manifest or "files" in manifest:
+        _check(manifest["card"], _CARD)
+        _check(manifest, {"ledger": str, "signals": dict, "shard_names": str})
+        _check_texts([*manifest["card"]["rules"], *manifest["card"]["columns"].values()])
+        _check_texts(type_ for shard in manifest["shards"] for type_ in shard.get("types", ()))
+        for entry in manifest.get("takedowns", ()):
+            _check(entry, {"pairs": int})
+
+
+def _check_texts(values: Iterable[Any]) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{names.display(value)} is not a text")
+
+
+def _check_places(manifest: Mapping[str, Any], splits: Sequence[str], where: str) -> None:
+    """Raise DatasetError for a shard that is not where shards of the export are."""
+    if not manifest.get("shard_names"):
+        folders = set(folders_of(splits))
+        for shard in manifest["shards"]:
+            if f"{shard['name'].rpartition('/')[0]}/".lstrip("/") not in folders:
+                raise DatasetError(f"{where}: {names.display(shard['name'])} is in no split of the export")
+        return
+    pattern, ending = ShardNames(manifest["shard_names"]), format_called(manifest["format"]).ending
+    by_split = shards_by_split(manifest)
+    strange = set(by_split) - {TRAIN, *splits} or (set(splits) if "{split}" not in pattern.pattern else set())
+    if strange:
+        raise DatasetError(f"{where}: {names.display(min(strange))} is not a split of the export")
+    for split, shards in by_split.items():
+        for number, shard in enumerate(shards):
+            if shard["name"] != (name := pattern.name(split, number, len(shards)) + ending):
+                raise DatasetError(f"{where}: {names.display(shard['name'])} should be {names.display(name)}")
+
+
+def shards_by_split(manifest: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the shards of each split that has some."""
+    by_split: dict[str, list[Mapping[str, Any]]] = {}
+    for shard in manifest["shards"]:
+        split = shard["split"] if "split" in shard else shard["name"].rpartition("/")[0] or TRAIN
+        by_split.setdefault(split, []).append(shard)
+    return by_split
+
+
+def loaded_files(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return for each split the patterns of the files that Hugging Face's datasets reads of it."""
+    format_, pattern = format_called(manifest["format"]), ShardNames(manifest["shard_names"])
+    inside = [f"/{file}" for file in format_.loaded] or [format_.ending]
+    return {
+        split: [f"{pattern.glob(split, len(shards))}{end}" for end in inside]
+        for split, shards in shards_by_split(manifest).items()
+    }
 
 
 def _check(entry: Mapping[str, Any], types: Mapping[str, type]) -> None:
@@ -112,8 +187,8 @@ def miscounts(manifest: Mapping[str, Any]) -> str | None:
 
 
 def beside(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands beside the shards for the readers of open_clip and img2dataset: file → the JSON in it."""
-    if "index" not in manifest:
+    """Return what an older export, whose manifest does not name it, has beside its shards: file → the JSON in it."""
+    if "index" not in manifest or "files" in manifest:
         return {}
     shards = {shard["name"]: shard["pairs"] for shard in manifest["shards"]}
     beside_shards = {stats_name(name): stats(pairs) for name, pairs in shards.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,10 +45,8 @@ def _write(store: Store, name: str, pairs: Iterator[RenderedPair], job: ShardJob
 
 
 def _rows(out: HashedWriter, pairs: Iterator[RenderedPair], job: ShardJob) -> Iterator[ImagePlace]:
-    stored = rows_schema(job.signals)
-    plain = [field for field in stored if field.name not in {*_SIZES, *PLACE}]
     image_type = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    fields = [pa.field("image", image_type), *plain, *(pa.field(n, t) for n, t in _SIZES.items())]
+    fields = [pa.field("image", image_type), *known(job.signals)]
     features = {field.name: _feature(field) for field in fields}
     schema = pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
     at = 0
@@ -57,6 +55,12 @@ def _rows(out: HashedWriter, pairs: Iterator[RenderedPair], job: ShardJob) -> It
             yield from (ImagePlace(row["uid"], at + n, len(image.content)) for n, (row, image) in enumerate(group))
             at += len(group)
             writer.write_table(pa.Table.from_pylist([_record(pair, schema) for pair in group], schema))
+
+
+def known(signals: Iterable[str]) -> list[pa.Field]:
+    """Return the columns of what is known of an exported pair, but for its image."""
+    plain = [field for field in rows_schema(signals) if field.name not in {*_SIZES, *PLACE}]
+    return [*plain, *(pa.field(name, type_) for name, type_ in _SIZES.items())]
 
 
 def _record(pair: RenderedPair, schema: pa.Schema) -> dict[str, Any]:
@@ -131,7 +135,8 @@ def _samples(file: Any, path: str) -> Iterator[Sample]:
             yield Sample(row["uid"], row["url"], row["alt_text"], row["image"]["bytes"])
 
 
-def _scrub(store: Store, name: str, uids: set[str]) -> list[tuple[str, int]]:
+def scrub(store: Store, name: str, uids: set[str]) -> list[tuple[str, int]]:
+    """Rewrite a Parquet file without some uids; return uid and row of each of the others."""
     file, dead = opened(store, name), pl.Series(sorted(uids), dtype=pl.String).implode()
     stored = frame(file.read(columns=["uid"]))["uid"]
     remaining = stored.filter(~stored.is_in(dead))
@@ -185,6 +190,15 @@ def _readable(store: Store, name: str) -> Iterator[None]:
 
 
 FORMAT = ExportFormat(
-    "parquet", "with images, as Hugging Face reads them", names.PARQUET_SHARD, _write, _read, _scrub, ".parquet"
+    "parquet",
+    "with images, as Hugging Face reads them",
+    names.PARQUET_SHARD,
+    _write,
+    _read,
+    scrub,
+    ".parquet",
+    loader="parquet",
 )
-METADATA = ExportFormat("metadata", "Parquet without images", names.PART, scrub=_scrub, ending=".parquet")
+METADATA = ExportFormat(
+    "metadata", "Parquet without images", names.PARQUET_SHARD, scrub=scrub, ending=".parquet", loader="parquet"
+)

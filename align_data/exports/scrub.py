@@ -19,6 +19,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Tick
 from align_data.data.meta import PairsMeta
 from align_data.exports import parquet
+from align_data.exports.beside import write_beside
 from align_data.exports.formats import format_called
 from align_data.exports.manifest import (
     FILE,
@@ -147,7 +148,9 @@ def refuse_damaged(export: ExportFolder, shards: Sequence[str], damage: Mapping[
     store, damage = export.store, dict(damage)
     for name in _beside(export, shards):
         try:
-            json.loads(store.read_bytes(name) or b"{}")
+            content = store.read_bytes(name)
+            if name.endswith(".json"):
+                json.loads(content or b"{}")
         except (OSError, DatasetError) as error:
             damage[name] = f"cannot be read: {error}"
         except (ValueError, RecursionError):
@@ -165,7 +168,10 @@ def refuse_damaged(export: ExportFolder, shards: Sequence[str], damage: Mapping[
 
 
 def _beside(export: ExportFolder, shards: Sequence[str]) -> list[str]:
-    """Return the files that say how many pairs some shards have."""
+    """Return the files that say what is in some shards."""
+    if "files" in export.manifest:
+        others = {stats_name(name) for name in export.shards if name not in set(shards)}
+        return [file["name"] for file in export.manifest["files"] if file["name"] not in others] if shards else []
     names = dict.fromkeys(name for shard in shards for name in (stats_name(shard), sizes_name(shard)))
     return list(names) if export.indexed else []
 
@@ -173,6 +179,9 @@ def _beside(export: ExportFolder, shards: Sequence[str]) -> list[str]:
 def contradicting(export: ExportFolder, shards: Sequence[str]) -> list[str]:
     """Return the files beside some shards that do not say what the manifest does."""
     around, store = beside(export.manifest), export.store
+    if "files" in export.manifest:
+        entries = {file["name"]: file for file in export.manifest["files"]}
+        return [name for name in _beside(export, shards) if differs(store, entries[name], facts_of_file) is not None]
     return [
         name
         for name in _beside(export, shards)
@@ -196,8 +205,7 @@ def rewritten_files(export: ExportFolder, shards: Sequence[str]) -> list[str]:
 
 def sweep(export: ExportFolder) -> None:
     """Remove what killed runs were writing."""
-    files = export.shards if export.indexed else []
-    for folder in {"", *(name.rpartition("/")[0] for name in files)}:
+    for folder in {"", *(name.rpartition("/")[0] for name in export.shards)}:
         for name in export.store.names(folder):
             if UNFINISHED.fullmatch(name):
                 export.store.remove(f"{folder}/{name}".lstrip("/"))
@@ -246,14 +254,17 @@ def finish(
         for shard in before["shards"]
     ]
     manifest["exported"] = before["exported"] - removed
-    around = beside(manifest)
-    for name in _beside(export, list(scrubbed)):
-        _update(store, name, around[name])
     if export.indexed:
         manifest["index"] = _write_index(export, scrubbed)
     manifest["pairs"] = before["pairs"] - removed
     entry = {"tombstones": tombstones, "pairs": removed, "files": list(scrubbed)}
     manifest["takedowns"] = [*before.get("takedowns", []), entry]
+    if "files" in before:
+        manifest["files"] = write_beside(store, manifest)
+    else:
+        around = beside(manifest)
+        for name in _beside(export, list(scrubbed)):
+            _update(store, name, around[name])
     store.write_bytes(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 

@@ -21,14 +21,15 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Tick
 from align_data.decoding.render import How, Rendered, UnrenderableError, render
 from align_data.exports.formats import format_called
-from align_data.exports.manifest import FileInfo, stats, stats_name
+from align_data.exports.manifest import FileInfo
 from align_data.exports.shard_format import ORIGINAL_SIZE, PLACE, RenderedPair, ShardJob
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store
 from align_data.storage.tables import frame
 from align_data.storage.tars import DAMAGED, Place, TarReader
 
-INDEX = "index.parquet"
+INDEX = "index.pq"
+"""Parquet, but not called so: DuckDB, Polars and others take every *.parquet below a folder for data."""
 _FACTS = b"align_data"
 _TICK = 32
 """Pairs that are said to be done at a time: a child says it by a message."""
@@ -84,14 +85,21 @@ def write_shard(out: Store, job: ShardJob, shard: Shard, export: str, tick: Tick
     Image.MAX_IMAGE_PIXELS = None  # measure has judged how many are too many
     format_ = format_called(job.format)
     assert format_.write is not None
-    written = format_.write(out, shard.name, _pairs(out, job, shard, tick), job)
+    types: set[str] = set()
+    written = format_.write(out, shard.name, _noting(_pairs(out, job, shard, tick), types), job)
     rows = [(place.uid, shard.name, place.offset, place.size) for place in written.places]
-    out.write_bytes(stats_name(shard.name), (json.dumps(stats(len(rows))) + "\n").encode())
-    facts = {"export": export, "pairs": len(rows), **written.facts._asdict()}
+    facts = {"export": export, "pairs": len(rows), "types": sorted(types), **written.facts._asdict()}
     table = pl.DataFrame(rows, contract("index").polars(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
     table = contract("index").check(table).replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
     with out.create(_index_name(shard)) as path:
         pq.write_table(table, path, compression="zstd")
+
+
+def _noting(pairs: Iterator[RenderedPair], types: set[str]) -> Iterator[RenderedPair]:
+    """Yield pairs, and note what their images' names end in."""
+    for pair in pairs:
+        types.add(pair.image.extension)
+        yield pair
 
 
 def _index_name(shard: Shard) -> str:
@@ -104,9 +112,10 @@ def stored(out: Store, shard: Shard, export: str) -> FileInfo | None:
         return None
     try:
         facts = json.loads(pq.read_schema(out.open(_index_name(shard))).metadata[_FACTS])
-        return (
-            FileInfo(shard.name, facts["pairs"], facts["bytes"], facts["sha256"]) if facts["export"] == export else None
-        )
+        if facts["export"] != export:
+            return None
+        types = tuple(facts["types"])
+        return FileInfo(shard.name, facts["pairs"], facts["bytes"], facts["sha256"], types=types)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # it is damaged: the shard is made again
         return None
 

@@ -123,6 +123,12 @@ class ExportFormat:
     size: Callable[[Store, str], int] = size_of_file
     member: names.NamePattern | None = None
     """Of the names of the files in a shard that is a folder."""
+    loader: str | None = None
+    """What Hugging Face's datasets calls its reader of these shards; None where it has none."""
+    loaded: tuple[str, ...] = ()
+    """What that reads of a shard that is a folder, as patterns."""
+    tars: bool = False
+    """Whether a shard is a tar: open_clip and wids know from a file beside tars how many samples each has."""
 
     def __post_init__(self) -> None:
         if self.images and not self.form.fits(shard := f"00000{self.ending}"):

@@ -121,4 +121,6 @@ def _scrub(store: Store, name: str, uids: set[str]) -> list[tuple[str, int]]:
     return offsets
 
 
-FORMAT = ExportFormat("webdataset", "tars", names.TAR_SHARD, _write, _read, _scrub, ".tar")
+FORMAT = ExportFormat(
+    "webdataset", "tars", names.TAR_SHARD, _write, _read, _scrub, ".tar", loader="webdataset", tars=True
+)

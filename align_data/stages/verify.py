@@ -12,7 +12,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
 from align_data.exports.formats import format_called
 from align_data.exports.manifest import MANIFEST, beside, differs, miscounts, read_manifest
-from align_data.exports.shard_format import ExportFormat, Facts, facts_of_file
+from align_data.exports.shard_format import ExportFormat, Facts, ShardFacts, facts_of_file
 from align_data.storage.store import Store
 
 
@@ -40,6 +40,7 @@ def verify(folder: Store, workers: int, progress: Progress) -> ExportCheck:
     hashed = [(shard, format_.facts) for shard in shards]
     if "index" in manifest:
         hashed.append((manifest["index"], facts_of_file))
+    hashed += [(file, _facts_beside) for file in manifest.get("files", ())]
     check = ExportCheck(len(shards), manifest["exported"], sum(shard["bytes"] for shard in shards))
 
     def compare(entry: Mapping[str, Any], facts: Facts) -> str | None:
@@ -61,6 +62,14 @@ def verify(folder: Store, workers: int, progress: Progress) -> ExportCheck:
     return check
 
 
+def _facts_beside(folder: Store, name: str) -> ShardFacts:
+    """Return bytes and SHA-256 of a file beside the shards; OSError for a link, too: it is named with the others."""
+    try:
+        return facts_of_file(folder, name)
+    except DatasetError as error:
+        raise OSError(str(error)) from error
+
+
 def _contradiction(folder: Store, name: str, expected: Any) -> str | None:
     """Say in what a file beside the shards is not what follows from the manifest."""
     try:
@@ -80,7 +89,12 @@ def _strangers(
 ) -> list[str]:
     """Return the files in an export, whatever they are, that its manifest does not name."""
     files = {str(path).removeprefix(f"{folder.root}/") for path in folder.fs.find(folder.root)}
-    files -= {MANIFEST, *around, *([manifest["index"]["name"]] if "index" in manifest else [])}
+    files -= {
+        MANIFEST,
+        *around,
+        *(file["name"] for file in manifest.get("files", ())),
+        *([manifest["index"]["name"]] if "index" in manifest else []),
+    }
     shards = {shard["name"] for shard in manifest["shards"]}
     return sorted(file for file in files if not any(format_.holds(shard, file) for shard in _candidates(file) & shards))
 

@@ -48,14 +48,25 @@ TAR_STEM = r"[0-9]{3,9}-[0-9]{5,9}(?:-[0-9]{1,9})?(?:-t[0-9]{4,9})?\.tar"
 
 TAR = NamePattern(rf"bytes/part-[0-9]{{5,9}}/{TAR_STEM}", "a tar of images, such as bytes/part-00000/001-00000.tar")
 SPLIT = NamePattern(_SPLIT, "a split, such as val")
-TAR_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.tar", "a WebDataset shard, such as 00000.tar")
-PARQUET_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}\.parquet", "a Parquet shard, such as 00000.parquet")
-FOLDER_SHARD = NamePattern(rf"(?:{_SPLIT}/)?[0-9]{{5,12}}", "a shard that is a folder of files, such as 00000")
-PART = NamePattern(r"part-[0-9]{5,9}\.parquet", "a part, such as part-00000.parquet")
+_WORD = "[A-Za-z0-9_=-]{0,99}"
+_STEM = rf"(?:[A-Za-z0-9]{_WORD}/){{0,3}}(?:[A-Za-z0-9]{_WORD}?)?[0-9]{{5,12}}{_WORD}"
+SHARD_STEM = NamePattern(_STEM, "a shard, such as data/train-00000-of-00003")
+"""A shard without its ending; it has no dot."""
+TAR_SHARD = NamePattern(rf"{_STEM}\.tar", "a WebDataset shard, such as 00000.tar")
+PARQUET_SHARD = NamePattern(rf"{_STEM}\.parquet", "a Parquet shard, such as 00000.parquet")
+FOLDER_SHARD = NamePattern(_STEM, "a shard that is a folder of files, such as 00000")
 UIDS = NamePattern(r"uids\.npy", "the file of uids, uids.npy")
-INDEX = NamePattern(r"index\.parquet", "the index, index.parquet")
+INDEX = NamePattern(r"index\.(?:pq|parquet)", "the index, index.pq")
 IMAGE = NamePattern(r"[0-9a-f]{16}(?:-[0-9]{1,9})?\.[a-z0-9]{2,5}", "an image: 16 hex digits and its format's ending")
 MEMBER = NamePattern(r"[0-9a-f]{32}\.[a-z0-9]{2,5}", "a sample's member: 32 hex digits and an ending")
+MEMBER_OR_METADATA = NamePattern(
+    rf"{MEMBER.pattern}|metadata\.parquet", "a file of a shard: 32 hex digits and an ending, or metadata.parquet"
+)
+BESIDE = NamePattern(
+    rf"README\.md|croissant\.json|wids-{_SPLIT}\.json|{_SPLIT}\.tsv"
+    rf"|(?:[A-Za-z0-9]{_WORD}/){{0,3}}sizes\.json|{_STEM}_stats\.json",
+    "a file beside the shards, such as README.md",
+)
 
 
 def tar_of(part: int) -> NamePattern:

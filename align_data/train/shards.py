@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from align_data.common.errors import DatasetError
 from align_data.exports.formats import SHARD, format_of
-from align_data.exports.manifest import MANIFEST
-from align_data.exports.shard import INDEX
+from align_data.exports.manifest import MANIFEST, parsed, shards_by_split
 from align_data.exports.shard_format import CorruptShardError, Sample
 from align_data.storage import names
 from align_data.storage.store import HIDDEN, Store
@@ -44,7 +43,12 @@ class Shards:
         Of an export, only what its manifest names is there; else every tar or Parquet file is a shard.
         """
         store = Store(url, own=False)  # they are only read: links are the user's
-        entries = _named(store) or {name: _ShardEntry() for name in store.names() if _is_shard(name)}
+        manifest = store.read_bytes(MANIFEST)
+        if manifest is not None:
+            entries = {name: entry for name, _, entry in sorted(_entries(manifest, store.path(MANIFEST)))}
+        else:
+            store, entries = _of_split(store)
+        entries = entries or {name: _ShardEntry() for name in store.names() if _is_shard(name)}
         if not entries:
             raise DatasetError(
                 f"{url} has no shards: give the folder that `align-data export` wrote, one of its splits, or one of "
@@ -110,7 +114,7 @@ class Shards:
 
 
 def _is_shard(name: str) -> bool:
-    return format_of(name) is not None and not name.startswith(HIDDEN) and name != INDEX
+    return format_of(name) is not None and not name.startswith(HIDDEN) and name != "index.parquet"
 
 
 def _size(store: Store, name: str) -> int:
@@ -119,28 +123,35 @@ def _size(store: Store, name: str) -> int:
     return format_.size(store, name)
 
 
-def _named(store: Store) -> dict[str, _ShardEntry]:
-    """Return the shards that a manifest names: its folder's, or its parent's if that is a split."""
-    manifest = store.read_bytes(MANIFEST)
-    if manifest is not None:
-        return dict(sorted(_sizes(manifest, store.path(MANIFEST))))
+def _of_split(store: Store) -> tuple[Store, dict[str, _ShardEntry]]:
+    """Return where the shards are, and those that a manifest names, of one split of an export, called EXPORT/SPLIT."""
     parent, _, split = store.url.rpartition("/")
-    above = Store(parent, own=False).read_bytes(MANIFEST) if parent and split else None
-    if above is None:
-        return {}
-    entries = _sizes(above, parent)
-    return dict(sorted((n.removeprefix(f"{split}/"), entry) for n, entry in entries if n.startswith(f"{split}/")))
+    above = Store(parent, own=False) if parent and split else store
+    manifest = above.read_bytes(MANIFEST)
+    if manifest is None or above is store:
+        return store, {}
+    own = sorted((name, entry) for name, of, entry in _entries(manifest, above.path(MANIFEST)) if of == split)
+    if all(name.startswith(f"{split}/") for name, _ in own):  # it is a folder too
+        return store, {name.removeprefix(f"{split}/"): entry for name, entry in own}
+    return above, dict(own)
 
 
-def _sizes(manifest: bytes, where: str) -> list[tuple[str, _ShardEntry]]:
+def _entries(manifest: bytes, where: str) -> list[tuple[str, str, _ShardEntry]]:
+    """Return name, split and facts of the shards that a manifest names."""
     try:
-        shards: list[dict[str, Any]] = json.loads(manifest)["shards"]
-        return [(SHARD.check(shard["name"], where), _entry(shard)) for shard in shards]
+        content = json.loads(manifest)
+        if "shard_names" in content:
+            parsed(manifest, where)
+        else:
+            for shard in content["shards"]:
+                SHARD.check(shard["name"], where)
+        shards = shards_by_split(content)
+        return [(str(shard["name"]), split, _entry(shard)) for split, own in shards.items() for shard in own]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{where} is not a manifest of shards: {error!r}") from error
 
 
-def _entry(shard: dict[str, Any]) -> _ShardEntry:
+def _entry(shard: Mapping[str, Any]) -> _ShardEntry:
     entry = _ShardEntry(*(shard.get(key) for key in _ShardEntry._fields))
     for value, kind in zip(entry, (int, int, str), strict=True):
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):

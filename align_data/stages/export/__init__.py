@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -16,10 +16,14 @@ from align_data.data.columns import available, identities
 from align_data.data.layout import Dataset
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
+from align_data.exports.beside import write_beside
 from align_data.exports.formats import format_called
+from align_data.exports.manifest import read_manifest
+from align_data.exports.parquet import known
 from align_data.exports.shard_format import ShardJob
+from align_data.exports.shard_names import DEFAULT, ShardNames
 from align_data.signals import ordered
-from align_data.stages.export.metadata import Files
+from align_data.stages.export.metadata import Files, schema_of
 from align_data.stages.export.selection import STRIPPED, Exported, Selection, begin, finish, select, unchanged
 from align_data.stages.export.shards import Run, ShardedExport, Split
 from align_data.storage.store import Store
@@ -35,7 +39,7 @@ class Form:
     """In what form pairs are exported."""
 
     format: str = "webdataset"
-    how: How = field(default_factory=How)
+    how: How = field(default_factory=lambda: How(one_type=True))
     shard_size: int = SHARD
     """Pairs of a shard."""
     splits: Sequence[Split] = ()
@@ -44,6 +48,16 @@ class Form:
     dry_run: bool = False
     strip_credentials: bool = False
     """Whether URLs lose user, password and what signs them."""
+    shard_names: str = DEFAULT
+    """A pattern (`shard_names.ShardNames`)."""
+    license: str = ""
+    """Of the set, for its card; empty where it is not known."""
+
+    @property
+    def names(self) -> ShardNames:
+        """The names of the shards."""
+        ending = format_called(self.format).ending
+        return ShardNames.of(self.shard_names, [split.name for split in self.splits], ending)
 
 
 def export(
@@ -72,17 +86,27 @@ def export(
     if format_called(form.format).images:
         signals = tuple(identity["signals"])
         job = ShardJob(dataset.store, form.format, form.how, signals, ledger, form.strip_credentials)
-        run = Run(dataset, selection, out, job, form.shard_size, tuple(form.splits), digest(identity))
+        run = Run(dataset, selection, out, job, form.shard_size, tuple(form.splits), form.names, digest(identity))
         output = ShardedExport.plan(run, engine, progress, drop_missing=drop_pending)
     else:
         signals = tuple(identity.get("signals", ()))
-        output = Files(dataset, selection, out, signals, form.format, form.source_uid, form.strip_credentials)
-    if form.dry_run or begin(out, identity, output.folders):
+        names = form.names if "shard_names" in identity else None
+        output = Files(dataset, selection, out, signals, form.format, form.source_uid, form.strip_credentials, names)
+    if form.dry_run:
         return output.exported
+    if begin(out, identity, output.folders):
+        return _of_types(output.exported, read_manifest(out))
     with unchanged(out, identity, lambda: identified()[1]):
         facts = output.write(engine, progress)
+        if "card" in identity:
+            facts["files"] = write_beside(out, {**identity, **facts})
     finish(out, identity, facts)
-    return output.exported
+    return _of_types(output.exported, facts)
+
+
+def _of_types(exported: Exported, manifest: Mapping[str, Any]) -> Exported:
+    """Return what was exported, with the types of the images that a manifest says."""
+    return replace(exported, types=sorted({type_ for shard in manifest["shards"] for type_ in shard.get("types", ())}))
 
 
 def _identity(dataset: Dataset, selection: Selection, form: Form) -> dict[str, Any]:
@@ -94,6 +118,7 @@ def _identity(dataset: Dataset, selection: Selection, form: Form) -> dict[str, A
         identity[STRIPPED] = True
     measured = available(dataset, dataset.ingested())
     identity["signals"] = identities(dataset, ordered(measured))
+    identity |= {"shard_names": form.names.pattern, "card": _card(selection, form, list(identity["signals"]))}
     if not format_called(form.format).images:
         return identity
     content = dataset.content.committed()
@@ -109,4 +134,18 @@ def _identity(dataset: Dataset, selection: Selection, form: Form) -> dict[str, A
         "splits": {split.name: split.share for split in form.splits},
         "versions": {"align_data": __version__, "pillow": version("pillow"), "pyarrow": pa.__version__},
         "content": content.fingerprint,
+    }
+
+
+def _card(selection: Selection, form: Form, signals: Sequence[str]) -> dict[str, Any]:
+    """Return what the card of an export tells people, besides numbers."""
+    recipe = selection.ledger.plan.recipe
+    asked = [rule for rule in selection.ledger.plan.in_force if rule.name not in selection.without]
+    schema = known(signals) if format_called(form.format).images else schema_of(signals)
+    return {
+        "license": form.license,
+        "title": recipe.title,
+        "paper": recipe.paper,
+        "rules": [f"`{rule.name}`: {rule.signal} {rule.request} ({rule.deciding.source})" for rule in asked],
+        "columns": {column.name: str(column.type) for column in schema},
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from align_data.data.layout import Dataset, measured_schema
 from align_data.engines.base import Engine
 from align_data.exports import parquet, uids
 from align_data.exports.manifest import FileInfo
+from align_data.exports.shard_names import TRAIN, ShardNames
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
 from align_data.storage.contracts import contract
@@ -41,8 +43,13 @@ class Files:
     source_uid: bool
     """For uids: the input's own instead of ours."""
     strip_credentials: bool = False
+    names: ShardNames | None = None
+    """Of the files; None for uids."""
 
-    folders = ()
+    @property
+    def folders(self) -> list[str]:
+        """Where in the export files are."""
+        return sorted({posixpath.dirname(name) for name in _WRITERS[self.format].names(self)})
 
     @property
     def exported(self) -> Exported:
@@ -53,11 +60,12 @@ class Files:
     def write(self, engine: Engine, progress: Progress) -> dict[str, Any]:
         """Write the files; return what the manifest says of them."""
         files = _WRITERS[self.format].write(self, engine, progress)
-        return {"exported": self.exported.pairs, "shards": [asdict(file) for file in files]}
+        return {"exported": self.exported.pairs, "shards": [file.entry() for file in files]}
 
 
-def _name(part: int) -> str:
-    return f"part-{part:05d}.parquet"
+def _name(files: Files, part: int) -> str:
+    assert files.names is not None
+    return f"{files.names.name(TRAIN, part, len(files.selection.ledger.manifest.parts))}.parquet"
 
 
 def _file(name: str, pairs: int, path: str) -> FileInfo:
@@ -65,13 +73,18 @@ def _file(name: str, pairs: int, path: str) -> FileInfo:
         return FileInfo(name, pairs, Path(path).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
+def schema_of(signals: Iterable[str]) -> pa.Schema:
+    """Return the columns of what is known of a pair."""
+    return pa.unify_schemas([contract("pairs").arrow(), measured_schema(signals)])
+
+
 def _part(files: Files, part: int, tick: Tick) -> FileInfo:
     """Write the kept pairs of one part with all that is known of them."""
     dataset, selection = files.dataset, files.selection
     names = contract("pairs").arrow().names
-    schema = pa.unify_schemas([contract("pairs").arrow(), measured_schema(files.signals)])
-    rows = 0
-    with files.out.create(_name(part)) as path:
+    schema, rows = schema_of(files.signals), 0
+    name = _name(files, part)
+    with files.out.create(name) as path:
         with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
             masks = dataset.ledger(selection.ledger.name).pieces(part, ["failed", "unknown"])
             for piece, mask in zip(columns(dataset, part, names, files.signals), masks, strict=True):
@@ -82,7 +95,7 @@ def _part(files: Files, part: int, tick: Tick) -> FileInfo:
                     writer.write_table(table.combine_chunks(), row_group_size=len(selected))
                     rows += len(selected)
                 tick(len(piece))
-        return _file(_name(part), rows, path)
+        return _file(name, rows, path)
 
 
 def _uids(files: Files) -> FileInfo:
@@ -132,7 +145,7 @@ class _Writer(NamedTuple):
 
 _WRITERS: Mapping[str, _Writer] = {
     parquet.METADATA.name: _Writer(
-        lambda files: [_name(n) for n in range(len(files.selection.ledger.manifest.parts))], _parts
+        lambda files: [_name(files, n) for n in range(len(files.selection.ledger.manifest.parts))], _parts
     ),
     uids.FORMAT.name: _Writer(lambda _: [UIDS], lambda files, *_: [_uids(files)]),
 }

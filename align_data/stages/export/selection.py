@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -34,6 +34,8 @@ class Exported:
     """Of the images, as fetched; 0 where none are written."""
     without_image: int = 0
     """Kept pairs left out because their image cannot be had or decoded."""
+    types: Sequence[str] = field(default=(), compare=False)
+    """What the names of the images end in; not known of a dry run."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ down with their row groups cut where shards end; then every shard is made from i
 
 from __future__ import annotations
 
-import json
+import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -23,9 +23,9 @@ from align_data.data.image_table import image_places, with_images
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.exports.formats import FORMATS
-from align_data.exports.manifest import folders_of, sizes
 from align_data.exports.shard import Groups, Shard, rows_name, stored, write_index
 from align_data.exports.shard_format import DIGEST, ORIGINAL_SIZE, ShardJob, rows_schema
+from align_data.exports.shard_names import TRAIN, ShardNames
 from align_data.stages.export.making import Making, make_all
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
@@ -50,13 +50,14 @@ class Run:
     job: ShardJob
     shard_size: int
     splits: tuple[Split, ...]
+    names: ShardNames
     export: str
     """The digest of all that was asked: files of another export are never taken for this one's."""
 
     @property
-    def folders(self) -> list[str]:
-        """The folder of each split, and of what is in none, which comes first."""
-        return folders_of([split.name for split in self.splits])
+    def split_names(self) -> list[str]:
+        """The name of what is in no split, which comes first, and of each split."""
+        return [TRAIN, *(split.name for split in self.splits)]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class ShardedExport:
     @property
     def folders(self) -> list[str]:
         """Where in the export files are."""
-        return self.run.folders
+        return sorted({posixpath.dirname(shard.name) for shard in self.shards})
 
     def write(self, engine: Engine, progress: Progress) -> dict[str, Any]:
         """Make the shards and their index; return what the manifest says of them."""
@@ -106,12 +107,14 @@ class ShardedExport:
             "export: rows", lambda part, tick: _rows(run, part, starts[part], self.numbers[part], tick), rows, progress
         )
         make_all(Making(run.out, run.job, run.export), self.shards, engine, progress)
-        infos = [info for shard in self.shards if (info := stored(run.out, shard, run.export)) is not None]
-        for name, inside in sizes(run.folders, {info.name: info.pairs for info in infos}).items():
-            run.out.write_bytes(name, (json.dumps(inside, indent=1) + "\n").encode())
+        entries = [
+            replace(info, split=run.split_names[shard.split]).entry()
+            for shard in self.shards
+            if (info := stored(run.out, shard, run.export)) is not None
+        ]
         index = write_index(run.out, self.shards)
         counts = {"exported": self.exported.pairs, "without_image": self.exported.without_image}
-        return {**counts, "index": index, "shards": [asdict(info) for info in infos]}
+        return {**counts, "index": index, "shards": entries}
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def _count(run: Run, part: int, tick: Tick) -> _PartCount:
     """Count what is to be exported of a part."""
     size = missing = unstored = larger = 0
     least: int | None = None
-    numbers = [0] * len(run.folders)
+    numbers = [0] * len(run.split_names)
     how = run.job.how
     for piece in _selected(run, part, ()):
         rows = piece.rows
@@ -205,10 +208,9 @@ def _check_size(run: Run, counts: Sequence[_PartCount]) -> None:
 def _plan(run: Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
     """Return all shards: of each split, the parts that it has rows of, and where in them these begin."""
     shards = []
-    for split, folder in enumerate(run.folders):
+    for split, split_name in enumerate(run.split_names):
         total = sum(number[split] for number in numbers)
         count = -(-total // run.shard_size)
-        width = max(5, len(str(count - 1)))
         ends = list(accumulate(number[split] for number in numbers))
         for n in range(count):
             start, stop = n * run.shard_size, min(total, (n + 1) * run.shard_size)
@@ -217,14 +219,14 @@ def _plan(run: Run, numbers: Sequence[Sequence[int]]) -> list[Shard]:
                 for part, (number, end) in enumerate(zip(numbers, ends, strict=True))
                 if number[split] and end > start and end - number[split] < stop
             )
-            name = f"{folder}{n:0{width}d}{FORMATS[run.job.format].ending}"
+            name = f"{run.names.name(split_name, n, count)}{FORMATS[run.job.format].ending}"
             shards.append(Shard(name, split, stop - start, groups))
     return shards
 
 
 def _starts(run: Run, numbers: Sequence[Sequence[int]]) -> list[list[int]]:
     """Return for each part how many pairs of each split are before it."""
-    starts, so_far = [], [0] * len(run.folders)
+    starts, so_far = [], [0] * len(run.split_names)
     for number in numbers:
         starts.append(list(so_far))
         so_far = [a + b for a, b in zip(so_far, number, strict=True)]
