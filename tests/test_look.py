@@ -290,7 +290,7 @@ def test_what_is_not_stored_at_all_is_measured_and_comes_when_it_is_wanted(make:
 def sizes(out: Path) -> dict[str, tuple[bytes, dict[str, Any]]]:
     """Return image and facts of each sample of exported tars, by its file's name, read without our code."""
     samples: dict[str, dict[str, bytes]] = {}
-    for path in sorted(out.glob("*.tar")):
+    for path in sorted(out.rglob("*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
                 key, _, ending = member.name.partition(".")

@@ -720,7 +720,7 @@ def test_every_export_has_the_score(decided_world: World, tmp_path: Path) -> Non
     assert len(told) == done[0].pairs
     assert all(one["signals"]["similarity_eye"] == scores[uid] for uid, one in told.items())
     for form in ("parquet", "metadata"):
-        files = sorted(set((tmp_path / form).glob("*.parquet")) - {tmp_path / form / "index.pq"})
+        files = sorted((tmp_path / form).rglob("*.parquet"))
         rows = [row for file in files for row in pq.read_table(file).to_pylist()]
         assert {row["uid"]: row["similarity_eye"] for row in rows} == {uid: scores[uid] for uid in told}
 

@@ -108,7 +108,7 @@ def export_pool(dataset: Dataset, ledger: str, out: Store, side: int, engine: En
     rules = [rule.name for rule in opened.plan.rules]
     # Without any rule, all pairs with an image: that is the pool.
     export(
-        dataset, ledger, folder, Form(how=how(side), shard_size=SHARD), engine, progress,
+        dataset, ledger, folder, Form(how=how(side), shard_size=SHARD, shard_names="{:05d}"), engine, progress,
         without=rules, drop_pending=True,
     )  # fmt: skip
     return folder.url
