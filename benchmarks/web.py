@@ -189,16 +189,16 @@ def from_list_to_shards(row: Row, folder: Path, source: Path, log: Path, options
     where = [str(dataset)]
     keep = ["--look", "--keep", str(SIZE)]
     resizing = ["--resize", "shortest", "--size", str(SIZE)]
-    costs = [
-        call(command, log)
-        for command in (
-            [TOOL, "ingest", str(source), "--out", *where],
-            [TOOL, "fetch", *where, "--all", *keep, *_policy(row), *options],
-            [TOOL, "filter", *where, "--recipe", recipe],
-            [TOOL, "export", *where, "--recipe", "decodable", "--pending", "drop", *resizing, "--out", str(shards)],
-            [TOOL, "verify", str(shards)],
-        )
-    ]
+    commands = (
+        [TOOL, "ingest", str(source), "--out", *where],
+        [TOOL, "fetch", *where, "--all", *keep, *_policy(row), *options],
+        [TOOL, "filter", *where, "--recipe", recipe],
+        [TOOL, "export", *where, "--recipe", "decodable", "--pending", "drop", *resizing, "--out", str(shards)],
+        [TOOL, "verify", str(shards)],
+    )
+    costs = [call(command, log) for command in commands]
+    stages = zip(commands, costs, strict=True)
+    print("  " + ", ".join(f"{words[1]} {c.seconds:.1f} s ({c.cpu:.1f} of CPU)" for words, c in stages), flush=True)
     total = Cost(sum(c.seconds for c in costs), sum(c.cpu for c in costs), max(c.memory for c in costs))
     return total, _size(dataset) + _size(shards)
 
