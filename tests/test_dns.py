@@ -37,14 +37,14 @@ from name_server import (
 )
 
 from align_data.common.errors import InputError
-from align_data.fetching import naming, resolver
+from align_data.fetching import name_lookup, naming, resolver
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl
 from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.guard import Guard, name_servers
 from align_data.fetching.limits import Limits
 from align_data.fetching.name_cache import MOST_ADDRESSES, NameCache, NameTable, Remembered
-from align_data.fetching.name_lookup import NameLookup, families
+from align_data.fetching.name_lookup import NameChannel, NameLookup, families
 from align_data.fetching.outcome import Outcome
 
 POLICY = Policy(guard=Guard.of([HOME]), deadline=20.0)
@@ -478,18 +478,35 @@ def test_ipv6_is_asked_for_where_it_leads_somewhere(tmp_path: Path) -> None:
 
 
 def test_a_channel_is_left_for_another_after_some_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("align_data.fetching.name_lookup._CHANNEL_NAMES", 10)
+    """It remembers answers without a limit, so channels come and go, and what was asked of them is still answered."""
+    made, left, closed = [0], [0], NameChannel.close
 
-    async def main(server: str) -> list[str]:
+    class Counted(NameChannel):
+        def __init__(self, servers: Sequence[str]) -> None:
+            made[0] += 1
+            super().__init__(servers)
+
+        def close(self) -> None:
+            left[0] += 1
+            closed(self)
+
+    monkeypatch.setattr(name_lookup, "_CHANNEL_NAMES", 10)
+    monkeypatch.setattr(name_lookup, "NameChannel", Counted)
+
+    async def work(server: str) -> list[str]:
         lookup = NameLookup([server])
         found = await asyncio.gather(*(lookup.resolve(f"h{number}.example") for number in range(95)))
+        await asyncio.sleep(0)  # the last of a channel has its answer before that closes
+        assert (made[0], left[0]) == (10, 9)
         await lookup.close()
         return [answer[0]["host"] for answer in found]
 
-    with name_server(
-        lambda query: replace(of_kind(query, f"10.0.0.{query.name[1:].partition('.')[0]}"), later=0.05)
-    ) as names:
-        assert asyncio.run(main(names.address)) == [f"10.0.0.{number}" for number in range(95)]
+    def zone(query: Query) -> Answer:
+        return replace(of_kind(query, f"10.0.0.{query.name[1:].partition('.')[0]}"), later=0.05)
+
+    with name_server(zone) as names:
+        assert asyncio.run(work(names.address)) == [f"10.0.0.{number}" for number in range(95)]
+    assert made == left
 
 
 # What the system says: in a network of its own, where its files are ours.

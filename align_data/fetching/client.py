@@ -114,18 +114,13 @@ class Client:
         except OSError as error:
             return no_name(error)
 
-    @asynccontextmanager
-    async def visit(self, room: Room | None = None, named: Remembered | None = None) -> AsyncIterator[Visit]:
-        """Open what asks one URL after another; whatever connection it has is closed at the end.
+    def visit(self, room: Room | None = None, named: Remembered | None = None) -> Visit:
+        """Return what asks one URL after another; whatever connection it has is closed at its end.
 
         `room` is asked for each address that is to be connected to; `named` has the addresses of the only host that is
         asked, if they are known.
         """
-        visit = Visit(self.policy, self._resolver if named is None else Pinned(named.addresses), room)
-        try:
-            yield visit
-        finally:
-            await visit.close()
+        return Visit(self.policy, self._resolver if named is None else Pinned(named.addresses), room)
 
 
 class Visit:
@@ -144,6 +139,12 @@ class Visit:
         self._origin = ""
         self._protocol: ResponseHandler | None = None
         """Of the connection that was last asked on."""
+
+    async def __aenter__(self) -> Visit:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def get(
         self, url: str, body: BinaryIO, seconds: float, request_url: URL | None = None, judge: Judge | None = None

@@ -54,7 +54,7 @@ class NameLookup(AbstractResolver):
     def __init__(self, servers: Sequence[str] = ()) -> None:
         self._servers = servers
         self._family = families()
-        self._channel: _Channel | None = None
+        self._channel: NameChannel | None = None
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -82,7 +82,7 @@ class NameLookup(AbstractResolver):
             if self._channel is None or self._channel.asked >= _CHANNEL_NAMES:
                 if self._channel is not None:
                     self._channel.retire()
-                self._channel = _Channel(self._servers)
+                self._channel = NameChannel(self._servers)
             try:
                 return await self._channel.ask(host, family)
             except SilenceError:
@@ -96,7 +96,7 @@ class NameLookup(AbstractResolver):
             self._channel = None
 
 
-class _Channel:
+class NameChannel:
     """A channel of c-ares on the event loop: its sockets are watched, and a timer lets it ask again."""
 
     def __init__(self, servers: Sequence[str]) -> None:
