@@ -84,7 +84,7 @@ def test_every_url_of_a_slow_web_comes_to_what_was_planted(tmp_path: Path, monke
         )
         run("ingest", str(tmp_path / "list.parquet"), "--out", str(tmp_path / "ds"))
         network = ["--allow-network", "127.0.0.0/8", "--dns", f"127.0.0.1:{names}", "--workers", "2"]
-        run("fetch", str(tmp_path / "ds"), "--all", "--deadline", "3", *network)
+        run("fetch", str(tmp_path / "ds"), "--all", "--deadline", "6", *network)
     images = read(Dataset(Store(tmp_path / "ds")), "images").select("url", "status", "reason")
     by_url = {at: (status, reason) for at, status, reason in images.iter_rows()}
     wrong = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from align_data.fetching.resolver import TimedResult
 _CHANNEL_NAMES = 10_000
 """Names that are asked for on one channel: it remembers their answers itself, without a limit."""
 _PATIENCE = 5.0
-"""Seconds for which a silent name server is asked again: c-ares itself gives up in one or two where answers were quick
-so far, and it is the rare names that are slow."""
+"""Seconds for which a silent name server is asked: c-ares itself gives up in one or two where answers were quick so
+far, though it is the rare names that are slow, and in a quarter of a minute where they were slow."""
 _RECEIVE_BUFFER = 2**22
 """Bytes of answers that may wait while this process is busy."""
 _FLAGS = pycares.ARES_FLAG_EDNS | 1 << 10
@@ -76,18 +77,18 @@ class NameLookup(AbstractResolver):
         ]
 
     async def _ask(self, host: str, family: int) -> list[Any]:
-        loop = asyncio.get_running_loop()
-        patient_until = loop.time() + _PATIENCE
-        while True:
-            if self._channel is None or self._channel.asked >= _CHANNEL_NAMES:
-                if self._channel is not None:
-                    self._channel.retire()
-                self._channel = NameChannel(self._servers)
-            try:
-                return await self._channel.ask(host, family)
-            except SilenceError:
-                if loop.time() > patient_until:
-                    raise
+        """Ask until somebody answers, or for as long as it is worth."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while True:
+                    if self._channel is None or self._channel.asked >= _CHANNEL_NAMES:
+                        if self._channel is not None:
+                            self._channel.retire()
+                        self._channel = NameChannel(self._servers)
+                    with suppress(SilenceError):
+                        return await self._channel.ask(host, family)
+        except TimeoutError:
+            raise _error(codes.ARES_ETIMEOUT) from None
 
     async def close(self) -> None:
         """Abandon all that is under way."""
