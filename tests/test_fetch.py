@@ -46,7 +46,6 @@ from align_data.common.workers.values import plain
 from align_data.data.image_table import names_of
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.fetching import crawl as crawling
 from align_data.fetching import patience, worker_replies
 from align_data.fetching.client import Client, Policy
 from align_data.fetching.crawl import Crawl
@@ -637,11 +636,11 @@ def test_what_cannot_be_written_is_not_the_hosts_fault(monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     with serve() as web:
-        monkeypatch.setattr(crawling.tempfile.SpooledTemporaryFile, "write", full)
+        monkeypatch.setattr(tempfile.SpooledTemporaryFile, "write", full)
         with pytest.raises(OutputError, match=r"cannot write .*: No space left on device; finished work is kept"):
             ask(web.url("/good.jpg"))
         monkeypatch.undo()
-        monkeypatch.setattr(crawling.tempfile, "TemporaryFile", full)
+        monkeypatch.setattr(tempfile, "TemporaryFile", full)
         with pytest.raises(OutputError, match="No space left on device"):
             ask(web.url("/good.jpg"))
 
