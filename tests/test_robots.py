@@ -17,13 +17,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from conftest import read
-from hostile_web import Page, Talk, Web, serve
+from hostile_web import Page, Talk, Web, jpeg, serve
 from many_names import HOMES
 from test_fetch import POLICY, ask, crawl, dataset_of, forbidden
 from test_polite import fetched
 
 from align_data.cli import main
 from align_data.common.errors import DatasetError
+from align_data.common.progress import Silent
+from align_data.engines.local import LocalEngine
 from align_data.fetching import backoff, patience
 from align_data.fetching.client import Policy
 from align_data.fetching.guard import Guard
@@ -31,6 +33,7 @@ from align_data.fetching.limits import Limits
 from align_data.fetching.machine import Machine
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.robots_txt import MAX_ROBOTS
+from align_data.stages.fetch import fetch
 from align_data.stages.ingest import Parts
 from align_data.storage.store import make_shared
 
@@ -435,6 +438,59 @@ def test_ignoring_robots_asks_again_for_what_robots_txt_kept_out_and_nothing_els
         assert report.outcomes == {"ok": 2}
         assert set(web.seen.targets()) == {"/good/1", "/good/2"}
         assert not web.seen.robots
+
+
+def test_headers_that_opt_out_are_respected_and_quoted() -> None:
+    said = {
+        "Content-Usage: train-ai=n": "Content-Usage: train-ai=n",
+        "content-usage: search=y,\ttrain-ai=n;why=1": "Content-Usage: search=y,\ttrain-ai=n;why=1",
+        "TDM-Reservation: 1": "tdm-reservation: 1",
+        "tdm-reservation: 1\r\ntdm-policy: https://a.example/p": "tdm-reservation: 1, tdm-policy: https://a.example/p",
+        "Content-Usage: train-ai=y": None,
+        "tdm-reservation: 0": None,
+    }
+
+    async def with_header(talk: Talk) -> None:
+        header = list(said)[int(talk.asked.path.rpartition("/")[2])]
+        await talk.answer(jpeg(), header)
+
+    with serve() as web:
+        web.pages["/header"] = with_header
+        urls = [web.url(f"/header/{number}") for number in range(len(said))]
+        outcomes, _ = crawl(urls)
+        assert [(each.status, each.reason) for each in outcomes] == [
+            ("ok", None) if reason is None else ("opted_out", reason) for reason in said.values()
+        ]
+        outcomes, _ = crawl(urls, Policy(HERE, ignore_opt_out=True))
+        assert {each.status for each in outcomes} == {"ok"}
+
+
+class Cluster(LocalEngine):
+    """Says that it has more machines."""
+
+    spread = True
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_where_machines_count_each_for_itself_it_is_said(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, ["http://10.0.0.1/x"])
+    for engine, sentences in (
+        (LocalEngine, []),
+        (Cluster, ["up to 3 connections, one address up to 7, from each"]),
+    ):
+        heard = Heard()
+        fetch(dataset, None, POLICY, Limits(None, 3, per_address=7), engine(dataset.store.work, 1), heard)
+        assert len(heard.said) == len(sentences)
+        assert all(words in said for words, said in zip(sentences, heard.said, strict=True))
 
 
 # Crawl-delay.

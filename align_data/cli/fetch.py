@@ -285,6 +285,8 @@ def _able(fetcher: str) -> None:
     handler_of(fetcher)
     if ignored := typed_options(*FETCHERS[fetcher].ignored):
         raise click.UsageError(f"the fetcher {fetcher} does not support {ignored[0]}")
+    if "robots" in FETCHERS[fetcher].ignored:
+        note(f"the fetcher {fetcher} requests no robots.txt")
 
 
 def _policy(options: dict[str, Any]) -> Policy:

@@ -87,6 +87,10 @@ class Engine(Protocol):
     def at_once(self, parts: int) -> int:
         """Return how many of `parts` tasks run at once on one machine, as far as the engine knows."""
 
+    @property
+    def spread(self) -> bool:
+        """Whether tasks may run on several machines."""
+
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
     ) -> tuple[dict[str, list[K]], list[T]]:

@@ -81,6 +81,11 @@ class LocalEngine:
         """Return how many tasks run at once: as many as there are workers, or parts if these are fewer."""
         return max(1, min(self.workers, parts))
 
+    @property
+    def spread(self) -> bool:
+        """Whether tasks may run on several machines: no."""
+        return False
+
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
     ) -> tuple[dict[str, list[K]], list[T]]:

@@ -105,6 +105,11 @@ class SparkEngine:
         """Return how many tasks run at once on one machine: one, as far as is known here."""
         return 1
 
+    @property
+    def spread(self) -> bool:
+        """Whether tasks may run on several machines, as they do wherever Spark has a cluster."""
+        return not str(self.session.sparkContext.master).startswith("local")
+
     def exchange(
         self, exchange: Exchange[K, T], rows: Sequence[int], ranges: Mapping[str, int], progress: Progress
     ) -> tuple[dict[str, list[K]], list[T]]:

@@ -124,6 +124,11 @@ def fetch(
     settings = FetchSettings(policy, shared_limits, dataset.store, banned, log=log, names=names)
     run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler, keeping), scope)
     run = _with_sight(run, sight)
+    if engine.spread:
+        progress.say(
+            f"hosts are counted machine by machine: one may get up to {limits.per_host:,} connections, one address up "
+            f"to {limits.per_address:,}, from each machine that tasks run on, and each keeps a Crawl-delay for itself"
+        )
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
     before = dataset.images.committed()

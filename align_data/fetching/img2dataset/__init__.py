@@ -19,9 +19,9 @@ def _unavailable() -> str | None:
 FETCHER = Fetcher(
     "img2dataset",
     "align_data.fetching.img2dataset.fetcher:handler",
-    "img2dataset (the extra img2dataset, Python 3.12 or older) uses the same guard, but has no per-host limits, does "
-    "not retry hosts that send Retry-After, and cannot cut a name lookup short at the deadline; --per-host, "
-    "--per-address, --host-limits and --proxy do not apply to it.",
-    ignored=("per_host", "per_address", "host_limits", "servers", "proxy", "look", "keep", "drop_failing"),
+    "img2dataset (the extra img2dataset, Python 3.12 or older) uses the same guard, but requests no robots.txt, has no "
+    "per-host limits, does not retry hosts that send Retry-After, and cannot cut a name lookup short at the deadline; "
+    "--robots, --per-host, --per-address, --host-limits and --proxy do not apply to it.",
+    ignored=("per_host", "per_address", "host_limits", "servers", "proxy", "robots", "look", "keep", "drop_failing"),
     unavailable=_unavailable,
 )
