@@ -264,8 +264,7 @@ class Crawl:
         """Ask a host for one URL after another, on one connection while its scheme and port stay the same."""
         requests = 0
         async with self._client.visit(self._room(name), host.named) as visit:
-            learns = job.origin in self._learning
-            next_job: QueuedUrl | None = await self._learn(visit, name, host, job) if learns else job
+            next_job: QueuedUrl | None = job if job.knows_robots else await self._learn(visit, name, host, job)
             while next_job is not None and await self._ask(visit, name, host, next_job):
                 requests += 1
                 self._patience.heed()
