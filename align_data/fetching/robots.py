@@ -156,7 +156,7 @@ class _Asking:
             host = host_of(request_url).rstrip(".")
             home = host if home is None else home
             if request_url.raw_path_qs == "/robots.txt":
-                known = self._known(origin(request_url))
+                known = self._known(origin(request_url)) if self.answered else None
                 if isinstance(known, RobotsRules):
                     self.lines = known.lines
                     return Outcome("ok")
