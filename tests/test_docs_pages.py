@@ -13,7 +13,7 @@ TUTORIAL = DOCS / "tutorial.md"
 NOT_RUN = {
     "CONTRIBUTING.md": 2,
     "README.md": 2,
-    "docs/how-to/images.md": 3,
+    "docs/how-to/images.md": 4,
     "docs/how-to/install.md": 2,
     "docs/how-to/object-storage.md": 1,
     "docs/how-to/other-tools.md": 1,

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import shutil
+import signal
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from conftest import Crashes, read, tree, write_list
 from in_process import child_of, decode_here
 from onnx_models import magenta_model
 from PIL import Image
+from test_fetch import children, gone, marked, needs_proc, wait_for
 
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Silent
@@ -59,6 +62,7 @@ from align_data.storage.store import Store
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 from tiny_server import serve
 
+__all__ = ["marked"]
 POLICY = Policy(guard=Guard.of(["127.0.0.0/8"]), deadline=20.0)
 SIDE = 48
 RULES = """
@@ -496,6 +500,30 @@ def test_a_crash_at_every_single_commit(
     for number in Crashes(monkeypatch, before).everywhere(work, least=20):
         assert tree(tmp_path / f"{number}", *TABLES) == tree(tmp_path / "0", *TABLES), number
         assert not (tmp_path / f"{number}" / "_seen").exists()
+
+
+@needs_proc
+def test_killed_it_leaves_no_process_and_goes_on_to_the_same_bytes(make: Make, marked: None) -> None:
+    options = ["--keep", str(SIDE), "--chunk", "5", "--all", "--allow-network", "127.0.0.0/8"]
+    whole, killed = make(), make()
+
+    def start(made: Made) -> subprocess.Popen[bytes]:
+        # Not forked: what is forked cannot be told by its environment.
+        command = [sys.executable, "-c", "from align_data.cli import main; main()", "fetch", str(made.folder)]
+        return subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    for made, chunks in ((killed, 1), (killed, 3), (killed, None), (whole, None)):
+        process = start(made)
+        if chunks is not None:
+            wait_for(lambda chunks=chunks: len(list(killed.folder.glob("_seen/*/part-*"))) >= chunks, process)
+            assert children()
+            process.kill()
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == (0 if chunks is None else -signal.SIGKILL), said
+        assert gone()  # those that decode too, which are children of children
+    assert tree(killed.folder, *TABLES) == tree(whole.folder, *TABLES)
+    assert not [path for path in killed.folder.rglob("*") if path.name.endswith(".tmp")]
+    assert not (killed.folder / "_seen").exists()
 
 
 # What a child says.

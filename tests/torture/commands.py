@@ -34,6 +34,7 @@ STAGES = (
     Command("measure", "measure dataset"),
     Command("run", "run ../web/pairs.parquet --recipe align --out again"),
     Command("fetch", f"fetch dataset --all {_FETCH}"),
+    Command("fetch-keep", f"fetch again --recipe align --keep 48 --drop-failing {_FETCH}"),
     Command("eval-index", "eval-index ../web/evaluation --out index.parquet"),
     Command("measure-images", "measure dataset --eval-index index.parquet --chunk 10"),
     Command("filter", f"filter dataset {_ALIGN}"),
