@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,7 +35,9 @@ from align_data.content import looking as content_looking
 from align_data.content.plan import Sight
 from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist, give_evaluation
-from align_data.decoding.inspected import ImageChecks, Inspected, Smaller, StoredFacts
+from align_data.decoding import decoder
+from align_data.decoding.decoder import DecoderSetup, Inspector
+from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected, Smaller, StoredFacts
 from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.local import LocalEngine
 from align_data.fetching import looking, worker_replies
@@ -578,6 +580,26 @@ def plain_row(row: Row) -> Any:
     return tuples(plain(row))
 
 
+def test_what_ends_its_child_only_when_it_is_made_smaller_is_measured_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decode_here(monkeypatch)
+
+    class Dying(decoder.Child):  # type: ignore[misc, valid-type]
+        def ask_each(self, task: Any, makers: Any, seconds: float) -> Iterator[Any]:
+            if any(len(image) == 3 for image in task):
+                raise ChildDiedError("SIGSEGV")
+            return super().ask_each(task, makers, seconds)
+
+    monkeypatch.setattr(decoder, "Child", Dying)
+    setup = DecoderSetup(ImageLimits(), None, (), Smaller(SIDE))
+    content = jpeg(100, 80, 1)
+    with closing(Inspector(setup)) as inspector:
+        ((inspected, smaller),) = inspector.inspect([(content, ImageChecks())])
+    assert (inspected.status, inspected.decodable, inspected.width, smaller) == ("ok", True, 100, None)
+    assert inspected.phash is not None
+
+
 def test_the_oldest_chunk_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[bytes] = []
 
@@ -585,14 +607,15 @@ def test_the_oldest_chunk_is_looked_at_first(tmp_path: Path, monkeypatch: pytest
         def __init__(self, _: Any) -> None:
             pass
 
-        def inspect(self, content: bytes, _: ImageChecks) -> tuple[Inspected, None]:
-            order.append(content)
-            if content == b"0":
-                begun.set_result(None)
-                gate.result(30)
-            if content == b"4":
-                raise DatasetError("as may be")
-            return SOUND, None
+        def inspect(self, images: Sequence[tuple[bytes, ImageChecks]]) -> Iterator[tuple[Inspected, None]]:
+            for content, _ in images:
+                order.append(content)
+                if content == b"0":
+                    begun.set_result(None)
+                    gate.result(30)
+                if content == b"4":
+                    raise DatasetError("as may be")
+                yield SOUND, None
 
         def close(self) -> None:
             order.append(b"closed")

@@ -41,7 +41,7 @@ _KILLED = 20
 """Children killed one after another before it is no longer the images that are to blame: no image sends SIGKILL."""
 _COPIES = 4
 """How often an image's bytes may be held at once, on their way to the decoder."""
-_TOGETHER, _TOGETHER_BYTES = 16, 2**20
+TOGETHER, TOGETHER_BYTES = 16, 2**20
 """Images of one question, and their bytes: each question wakes two processes, which find their caches cold."""
 
 
@@ -86,15 +86,14 @@ class Inspector:
         self._child: Child | None = None
         self._killed = 0
 
-    def inspect(self, content: bytes, looks: ImageChecks) -> Look:
-        """Return what is seen of an image, and what is to be stored in its place if it is to be smaller.
+    def inspect(self, images: Sequence[Image]) -> Iterator[Look]:
+        """Yield what is seen of each of a few images, and what is to be stored in its place if it is to be smaller.
 
-        It is tried again where it ended its child by anything but its slowness.
+        One is tried again where it ended its child by anything but its slowness.
         """
-        if len(content) > self.largest:
-            return too_large(len(content)), None
-        (look,) = self.inspect_each([(content, looks)])
-        return look
+        looks = self.inspect_each([image for image in images if len(image[0]) <= self.largest])
+        for content, _ in images:
+            yield next(looks) if len(content) <= self.largest else (too_large(len(content)), None)
 
     def inspect_each(self, images: Sequence[Image]) -> Iterator[Look]:
         """Yield the same of each of a few images of at most `largest` bytes, which are held in memory at once."""
@@ -121,7 +120,7 @@ class Inspector:
             else:
                 self._killed = 0
                 return look
-        return self._less(*image, died), None
+        return self._less(*image, died, keeps=keeps), None
 
     @property
     def largest(self) -> int:
@@ -147,10 +146,10 @@ class Inspector:
         original = answered(inspected, len(content), types)
         return original, made_smaller(stored, smaller, original)
 
-    def _less(self, content: bytes, looks: ImageChecks, died: ChildDiedError) -> Inspected:
+    def _less(self, content: bytes, looks: ImageChecks, died: ChildDiedError, *, keeps: bool) -> Inspected:
         """Return what can be seen of an image that ended its child: as much as does not end another one."""
         status, reason = self._verdict(died)
-        for less, failed in _lesser(looks):
+        for less, failed in [*([(looks, "")] if keeps else []), *_lesser(looks)]:
             try:
                 ((inspected, _),) = self._ask([(content, less)])
             except ChildDiedError as again:
@@ -216,7 +215,7 @@ class Decoder(Inspector):
         """Yield the inspection of each item, in their order."""
         reader = TarReader(self._store)
         try:
-            for batch in _batches(items, min(_TOGETHER_BYTES, self.largest)):
+            for batch in _batches(items, min(TOGETHER_BYTES, self.largest)):
                 if batch[0][0].size > self.largest:  # these are by themselves
                     yield too_large(batch[0][0].size)
                     check()
@@ -236,7 +235,7 @@ def _batches(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
     start = size = 0
     for at, (place, _) in enumerate(items):
         size += place.size
-        if at > start and (at - start == _TOGETHER or size > most):
+        if at > start and (at - start == TOGETHER or size > most):
             yield items[start:at]
             start, size = at, place.size
     if items:

@@ -12,10 +12,10 @@ import threading
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
-from queue import PriorityQueue
+from queue import Empty, PriorityQueue
 from typing import NamedTuple
 
-from align_data.decoding.decoder import DecoderSetup, Inspector
+from align_data.decoding.decoder import TOGETHER, TOGETHER_BYTES, DecoderSetup, Inspector
 from align_data.decoding.inspected import ImageChecks, Inspected, SmallerImage
 from align_data.fetching.keeping import Keeping
 
@@ -79,12 +79,31 @@ class Looker:
 
     def _work(self) -> None:
         with closing(Inspector(self._settings.decoding)) as inspector:
-            while not self._closed and (job := self._jobs.get()).turn[0] != _LAST:
+            while not self._closed and (jobs := self._next_jobs()):
                 try:
-                    content = os.pread(job.span.file, job.span.size, job.span.start)
-                    job.answer.set_result(Seen(*inspector.inspect(content, job.checks)))
+                    images = [(os.pread(job.span.file, job.span.size, job.span.start), job.checks) for job in jobs]
+                    for job, look in zip(jobs, inspector.inspect(images), strict=True):
+                        job.answer.set_result(Seen(*look))
                 except BaseException as error:  # it is raised where it is waited for
-                    job.answer.set_exception(error)
+                    for job in jobs:
+                        if not job.answer.done():
+                            job.answer.set_exception(error)
+
+    def _next_jobs(self) -> list[_Job]:
+        """Wait for a job; return it with those that wait behind it, as many as a child is asked for together."""
+        jobs, size = [self._jobs.get()], 0
+        while jobs[-1].turn[0] != _LAST:
+            size += jobs[-1].span.size
+            if size > TOGETHER_BYTES and len(jobs) > 1:
+                break
+            if len(jobs) == TOGETHER:
+                return jobs
+            try:
+                jobs.append(self._jobs.get_nowait())
+            except Empty:
+                return jobs
+        self._jobs.put(jobs.pop())
+        return jobs
 
     def close(self) -> None:
         """End the processes; what waits is not looked at any more."""
