@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,26 @@ def test_datasets_reads_a_folder_of_images(exports: Exports, load: Any, tmp_path
     }
     for uid, (_, image) in seen["train"].items():
         same_picture(image, exports.truth[uid][1])
+
+
+def test_a_signal_that_is_null_of_some_is_read_by_the_card(exports: Exports, load: Any, tmp_path: Path) -> None:
+    """datasets takes the types of tars from five samples, and fails where one of them has null: the card says them."""
+    out = shutil.copytree(exports.of("webdataset"), tmp_path / "out")
+    number = 0
+    for path in sorted((out / "data").glob("*.tar")):
+        with tarfile.open(path) as old, tarfile.open(tmp_path / "new.tar", "w") as new:
+            for member in old:
+                inside = old.extractfile(member)
+                assert inside is not None
+                data = inside.read()
+                if member.name.endswith(".json"):
+                    facts, number = json.loads(data), number + 1
+                    facts["signals"]["n_words"] = None if number % 10 < 8 else 5
+                    data = json.dumps(facts).encode()
+                    member.size = len(data)
+                new.addfile(member, io.BytesIO(data))
+        shutil.move(tmp_path / "new.tar", path)
+    exports.check("webdataset", load(str(out)))
 
 
 def test_the_card_says_what_is_there(exports: Exports) -> None:

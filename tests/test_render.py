@@ -823,3 +823,16 @@ def test_what_is_recorded_is_so() -> None:
             assert found == image.quantization
     with Image.open(io.BytesIO(render(written(noise(64, 64, "L"), "PNG"), How("crop", 32)).content)) as image:
         assert [layer[1:3] for layer in image.layer] == [(1, 1)]
+
+
+@pytest.mark.parametrize(("encoder", "longest"), [("webp", 16_383), ("jpeg", 65_500)])
+def test_what_is_too_long_for_the_one_type_is_made_smaller(encoder: str, longest: int) -> None:
+    wide = written(Image.new("RGB", (longest + 400, 40), (200, 30, 60)), "PNG")
+    rendered = render(wide, How(encoder=encoder, one_type=True))
+    assert (rendered.width, rendered.original_width, rendered.extension) == (
+        longest,
+        longest + 400,
+        {"webp": "webp", "jpeg": "jpg"}[encoder],
+    )
+    assert near(pixels(rendered.content), np.tile([200, 30, 60], (rendered.height, longest, 1)), lossy=True)
+    assert How(encoder=encoder, one_type=True).describe()["one_type"]
