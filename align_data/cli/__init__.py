@@ -19,6 +19,7 @@ from align_data.common.secrets import mask
 GROUPS = {
     "Build a dataset": {
         "run": "Ingest, measure, filter and audit in one go.",
+        "build": "Go from lists to verified shards in one go.",
         "ingest": "Read lists of image URLs and alt-texts into a dataset.",
         "measure": "Measure the signals that can be measured and are not yet.",
         "filter": "Apply a recipe: decide every pair, and record why.",

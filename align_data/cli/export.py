@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
 
 from align_data.cli.options import (
+    F,
     dataset_argument,
     former_names,
     json_option,
@@ -108,26 +110,26 @@ shard_options = together(
         help="Remove user:password@ and signing parameters (X-Amz-Signature, sig, token, ...) from the exported URLs. "
         "They may then differ from the dataset's, so join by uid: uids stay the same.",
     ),
-    click.option(
-        "--dry-run", is_flag=True, help="Report how many pairs, shards and bytes would be written; write nothing."
-    ),
 )
 """Options that say how shards are made."""
+
+
+def format_option(*formats: str) -> Callable[[F], F]:
+    """Return the option that chooses among these formats."""
+    return click.option(
+        "--format", "form", type=click.Choice(formats), default="webdataset", show_default=True, help=described(formats)
+    )
 
 
 @click.command("export", short_help="Write the kept pairs: shards with images, metadata, or uids.")
 @dataset_argument
 @ledger_option
 @click.option("--out", required=True, metavar="FOLDER", help="New or empty folder, or fsspec URL.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(FORMATS)),
-    default="webdataset",
-    show_default=True,
-    help=described(),
-)
+@format_option(*FORMATS)
 @shard_options
+@click.option(
+    "--dry-run", is_flag=True, help="Report how many pairs, shards and bytes would be written; write nothing."
+)
 @click.option(
     "--uid",
     type=click.Choice(["align-data", "source"]),
@@ -157,19 +159,10 @@ def command(
       align-data export laion --recipe align-text --format metadata --out kept
       align-data export commonpool --recipe datacomp-basic --format uids --uid source --out subset
     """
-    _check(options["form"])
+    _check_uids(options["form"])
     former_names(without)
-    form = Form(
-        format=options.pop("form"),
-        how=_how(options.pop("encode"), *(options.pop(name) for name in ("resize", "size", "quality"))),
-        shard_size=options.pop("shard_size"),
-        splits=options.pop("splits"),
-        source_uid=options.pop("uid") == "source",
-        dry_run=options.pop("dry_run"),
-        shard_names=options.pop("shard_names"),
-        license=options.pop("license"),
-        strip_credentials=options.pop("strip_credentials"),
-    )
+    chosen = form_of(options)
+    form = replace(chosen, source_uid=options.pop("uid") == "source", dry_run=options.pop("dry_run"))
     with session(dataset, resources(options), reads=True) as (opened, engine):
         target = Store(out, options.get("work"))
         result = export(
@@ -178,12 +171,7 @@ def command(
     if as_json:
         print_json(asdict(result))
         return
-    tell(_sentence(result, form, out))
-    if len(result.types) > 1:
-        note(
-            f"the images are of {len(result.types)} types ({', '.join(result.types)}): load_dataset(FOLDER) reads them "
-            "all, load_dataset('webdataset') only one; export with --encode jpeg for any reader"
-        )
+    print_exported(result, form, out)
     if not form.dry_run:
         note(f"next: align-data verify {shlex.quote(out)}")
 
@@ -193,27 +181,51 @@ def _how(encode: str, resize: Any, size: int, quality: int) -> How:
     return How(resize, size, quality, "webp" if encode == "webp" else "jpeg", one_type=encode != "keep")
 
 
+def form_of(options: dict[str, Any]) -> Form:
+    """Take the options on shards out of a command's; one that would have no effect is refused."""
+    _check(options["form"])
+    return Form(
+        format=options.pop("form"),
+        how=_how(options.pop("encode"), *(options.pop(name) for name in ("resize", "size", "quality"))),
+        shard_size=options.pop("shard_size"),
+        splits=options.pop("splits"),
+        shard_names=options.pop("shard_names"),
+        license=options.pop("license"),
+        strip_credentials=options.pop("strip_credentials"),
+    )
+
+
 def _check(form: str) -> None:
     """Refuse options that would have no effect: a user who gives one relies on it."""
     if not FORMATS[form].images and (
         idle := typed_options("size", "resize", "quality", "encode", "shard_size", "splits")
     ):
         raise click.UsageError(f"{idle[0]} applies to shards with images, which --format {form} does not write")
+    if click.get_current_context().params["resize"] == "keep" and typed_options("size"):
+        raise click.UsageError("--size needs --resize shortest or crop; otherwise images keep their size")
+
+
+def _check_uids(form: str) -> None:
+    """Refuse options that only exports of uids have, or do not have."""
     if form == "uids" and typed_options("strip_credentials"):
         raise click.UsageError("--strip-credentials applies to URLs, which --format uids does not write")
     if form == "uids" and (idle := typed_options("shard_names", "license")):
         raise click.UsageError(f"{idle[0]} applies to shards and their card, which --format uids does not write")
     if form != "uids" and typed_options("uid"):
         raise click.UsageError(f"--uid applies to --format uids, not {form}")
-    if click.get_current_context().params["resize"] == "keep" and typed_options("size"):
-        raise click.UsageError("--size needs --resize shortest or crop; otherwise images keep their size")
 
 
-def _sentence(result: Exported, form: Form, out: str) -> str:
+def print_exported(result: Exported, form: Form, out: str) -> None:
+    """Say what was written, or would be, and what was left out."""
     sentence = f"{result.pairs:,} pairs in {len(result.files):,} files in {out}"
     if form.dry_run:
         sentence = f"would write {result.pairs:,} pairs, {len(result.files):,} files"
         sentence += f", {result.bytes:,} bytes as fetched" if result.bytes else ""
     omitted = [f"{result.pending:,} pending ones left out"] if result.pending else []
     omitted += [f"{result.without_image:,} without a usable image left out"] if result.without_image else []
-    return "; ".join([sentence, *omitted])
+    tell("; ".join([sentence, *omitted]))
+    if len(result.types) > 1:
+        note(
+            f"the images are of {len(result.types)} types ({', '.join(result.types)}): load_dataset(FOLDER) reads them "
+            "all, load_dataset('webdataset') only one; export with --encode jpeg for any reader"
+        )

@@ -221,7 +221,7 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
     if (ledger is None) == (not everything):
         raise click.UsageError("give either --recipe LEDGER or --all")
     _able(fetcher)
-    chunk, policy, limits = options.pop("chunk"), _policy(options), _limits(options)
+    chunk, policy, limits = options.pop("chunk"), policy_of(options), limits_of(options)
     keeping = _keeping(options)
     drop_failing = options.pop("drop_failing")
     if drop_failing and ledger is None:
@@ -239,9 +239,7 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
     if as_json:
         print_json(asdict(report))
         return
-    _print(report)
-    if respected := _respected(report.statuses):
-        note(f"left out as their hosts ask: {respected}")
+    print_fetched(report)
     if report.retryable:
         note(f"{report.retryable:,} can be retried: run the same command again")
     quoted = shlex.quote(dataset)
@@ -289,7 +287,8 @@ def _able(fetcher: str) -> None:
         note(f"the fetcher {fetcher} requests no robots.txt")
 
 
-def _policy(options: dict[str, Any]) -> Policy:
+def policy_of(options: dict[str, Any]) -> Policy:
+    """Take these options out of a command's: whom a fetch may ask, and how."""
     proxy = options.pop("proxy")
     if proxy is not None and isinstance(target(proxy), Outcome):
         raise click.BadParameter(f"{proxy!r} is not a proxy; write it as http://HOST:PORT", param_hint="--proxy")
@@ -316,7 +315,8 @@ def _policy(options: dict[str, Any]) -> Policy:
     )
 
 
-def _limits(options: dict[str, Any]) -> Limits:
+def limits_of(options: dict[str, Any]) -> Limits:
+    """Take these options out of a command's: how many connections there may be."""
     file = options.pop("host_limits")
     hosts = {} if file is None else _hosts(file)
     return Limits(options.pop("connections"), options.pop("per_host"), hosts, options.pop("per_address"))
@@ -337,10 +337,13 @@ def _hosts(file: str) -> dict[str, int]:
     return limits
 
 
-def _print(report: FetchReport) -> None:
+def print_fetched(report: FetchReport) -> None:
+    """Print what became of the URLs, and say what was left out as hosts ask."""
     table = Table("status", title=f"{report.asked:,} images requested", title_justify="left")
     table.add_column("now", justify="right")
     table.add_column("all images", justify="right")
     for status, number in sorted(report.statuses.items(), key=lambda item: -item[1]):
         table.add_row(status, f"{report.outcomes.get(status, 0):,}", f"{number:,}")
     console().print(table)
+    if respected := _respected(report.statuses):
+        note(f"left out as their hosts ask: {respected}")

@@ -19,14 +19,30 @@ from align_data.cli.options import (
     resource_options,
     resources,
     tell,
+    together,
 )
 from align_data.cli.sight import sight_of, sight_options
 from align_data.common.secrets import mask
 from align_data.content.plan import CHUNK
 from align_data.data.columns import need
-from align_data.data.references import give_blocklist, give_evaluation
+from align_data.data.references import ReferenceFiles
 from align_data.stages.measure import MeasureReport, measure
 from align_data.stages.session import session
+
+reference_options = together(
+    click.option("--eval-index", metavar="FILE", help="Index of evaluation images, written by align-data eval-index."),
+    click.option(
+        "--blocklist",
+        metavar="FILE",
+        help="File of lines with a kind (sha256, md5, phash, url or host) and the value to block.",
+    ),
+)
+"""Options that say what images are compared with."""
+
+
+def references_of(options: dict[str, Any]) -> ReferenceFiles:
+    """Take these options out of a command's."""
+    return ReferenceFiles(options.pop("eval_index"), options.pop("blocklist"))
 
 
 @click.command("measure", short_help="Measure the signals that can be measured and are not yet.")
@@ -38,12 +54,7 @@ from align_data.stages.session import session
     callback=names,
     help="Measure only these signals; `align-data signals` lists them.",
 )
-@click.option("--eval-index", metavar="FILE", help="Index of evaluation images, written by align-data eval-index.")
-@click.option(
-    "--blocklist",
-    metavar="FILE",
-    help="File of lines with a kind (sha256, md5, phash, url or host) and the value to block.",
-)
+@reference_options
 @sight_options
 @click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True)
 @resource_options
@@ -51,8 +62,6 @@ from align_data.stages.session import session
 def command(
     dataset: str,
     signals: tuple[str, ...],
-    eval_index: str | None,
-    blocklist: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -69,13 +78,10 @@ def command(
       align-data measure laion --eval-index coco.parquet --nsfw-model nudenet --only-open align
     """
     former_names(signals)
-    sight = sight_of(options, options.pop("chunk"))
+    sight, references = sight_of(options, options.pop("chunk")), references_of(options)
     with session(dataset, resources(options)) as (opened, engine):
         opened.ingested()
-        if eval_index is not None:
-            give_evaluation(opened, eval_index)
-        if blocklist is not None:
-            give_blocklist(opened, blocklist)
+        references.give(opened)
         result = measure(opened, engine, progress(), list(signals) or None, sight=sight)
     if as_json:
         missing = {name: mask(why) for name, why in result.missing.items()}

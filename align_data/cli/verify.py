@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from align_data.cli.options import json_option, note, print_json, progress, tell
 from align_data.common.errors import DatasetError
-from align_data.stages.verify import verify
+from align_data.stages.verify import ExportCheck, verify
 from align_data.storage.store import Store
 
 _MAX_LISTED = 20
@@ -29,13 +30,33 @@ def command(folder: str, workers: int | None, as_json: bool) -> None:
     Example:
       align-data verify shards
     """
-    check = verify(Store(folder), workers or len(os.sched_getaffinity(0)), progress())
+    check = verify(Store(folder), readers(workers), progress())
     if as_json:
-        print_json({**asdict(check), "whole": check.whole})
+        print_json(check_json(check))
     else:
-        for name, problem in list(check.differs.items())[:_MAX_LISTED]:
-            note(f"{name} {problem}")
-        if check.whole:
-            tell(f"{check.pairs:,} pairs in {check.shards:,} files, {check.bytes:,} bytes: all as written")
+        print_check(check)
+    require_whole(check, folder)
+
+
+def readers(workers: int | None) -> int:
+    """Return how many files are read at once: one per processor unless that is said."""
+    return workers or len(os.sched_getaffinity(0))
+
+
+def check_json(check: ExportCheck) -> dict[str, Any]:
+    """Return what was verified, for JSON."""
+    return {**asdict(check), "whole": check.whole}
+
+
+def print_check(check: ExportCheck) -> None:
+    """Say what is wrong with an export, or that nothing is."""
+    for name, problem in list(check.differs.items())[:_MAX_LISTED]:
+        note(f"{name} {problem}")
+    if check.whole:
+        tell(f"{check.pairs:,} pairs in {check.shards:,} files, {check.bytes:,} bytes: all as written")
+
+
+def require_whole(check: ExportCheck, folder: str) -> None:
+    """Raise DatasetError where an export is not as it was written."""
     if not check.whole:
         raise DatasetError(f"{len(check.differs):,} files of {folder} are not as they were written")

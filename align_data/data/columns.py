@@ -95,10 +95,10 @@ def _model(dataset: Dataset, signal: Signal) -> str | None:
     return identity.get("model")
 
 
-def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
+def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: bool = False) -> str | None:
     """Say why a signal cannot be measured in this dataset, as the end of a sentence; None if it can.
 
-    `nsfw` tells whether a detector is given.
+    `nsfw` tells whether a detector is given, `to_fetch` that the images will be there.
     """
     why = signal.missing()
     if signal.kind == "score":
@@ -107,7 +107,7 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False) -> str | None:
         return why
     if signal.reference is not None and dataset.reference(signal.reference).committed() is None:
         return signal.lacks
-    if not signal.without_images and dataset.images.committed() is None:
+    if not (to_fetch or signal.without_images) and dataset.images.committed() is None:
         return f"need the images: align-data fetch {shlex.quote(dataset.store.url)} --recipe LEDGER"
     if signal.check == "nsfw" and not nsfw and not scored(dataset):
         return signal.lacks

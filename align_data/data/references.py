@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import fsspec
 import idna
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from align_data.common.errors import DatasetError, InputError
 from align_data.common.user_files import read_lines
 from align_data.data.layout import Dataset
-from align_data.signals.base import Piece
+from align_data.signals.base import Piece, Signal
 from align_data.signals.text import host
 from align_data.storage.contracts import contract
 from align_data.storage.tables import Meta, Table, digest, frame
@@ -140,6 +141,25 @@ def lists(dataset: Dataset) -> LoadedReferences:
 def _rows(table: Table[Meta]) -> pl.DataFrame:
     none = pl.DataFrame(schema=table.contract.polars())
     return none if table.committed() is None else pl.concat([none, *table.pieces(0, none.columns)])
+
+
+@dataclass(frozen=True)
+class ReferenceFiles:
+    """Files that images are compared with."""
+
+    evaluation: str | None = None
+    blocklist: str | None = None
+
+    def give(self, dataset: Dataset) -> None:
+        """Keep what they name with a dataset."""
+        if self.evaluation is not None:
+            give_evaluation(dataset, self.evaluation)
+        if self.blocklist is not None:
+            give_blocklist(dataset, self.blocklist)
+
+    def have(self, signal: Signal) -> bool:
+        """Tell whether a signal's file is among them."""
+        return {"evaluation": self.evaluation, "blocklist": self.blocklist}.get(signal.reference or "") is not None
 
 
 def give_evaluation(dataset: Dataset, file: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from align_data.common.errors import DatasetError, nearest
 from align_data.common.registry import registry
@@ -39,6 +39,6 @@ def format_of(name: str) -> ExportFormat | None:
     return format_ if format_ is not None and (ending or format_.form.fits(name)) else None
 
 
-def described() -> str:
-    """Return what a help text says of the formats."""
-    return " ".join(f"{format_.name}: {format_.about}." for format_ in _ALL)
+def described(names: Iterable[str]) -> str:
+    """Return what a help text says of formats."""
+    return " ".join(f"{name}: {FORMATS[name].about}." for name in names)
