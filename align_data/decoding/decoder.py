@@ -215,6 +215,7 @@ class Decoder(Inspector):
         """Yield the inspection of each item, in their order."""
         reader = TarReader(self._store)
         try:
+            reader.foretell([place for place, _ in items])
             for batch in _batches(items, min(TOGETHER_BYTES, self.largest)):
                 if batch[0][0].size > self.largest:  # these are by themselves
                     yield too_large(batch[0][0].size)

@@ -140,7 +140,9 @@ def _pairs(out: Store, job: ShardJob, shard: Shard, tick: Tick) -> Iterator[Rend
     with closing(TarReader(job.store)) as reader:
         for part, group in shard.groups:
             table = pq.ParquetFile(out.open(rows_name(shard.split, part))).read_row_group(group)
-            rows = frame(table).iter_rows(named=True)
+            kept = frame(table)
+            reader.foretell(Place(*row) for row in kept.select(PLACE).iter_rows())
+            rows = kept.iter_rows(named=True)
             while batch := list(islice(rows, _TICK)):
                 for row in batch:
                     yield RenderedPair(row, _image(reader, row, job.how))

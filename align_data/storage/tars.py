@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from align_data.common.errors import DatasetError
 from align_data.storage import names
+from align_data.storage.ahead import SPAN, ReadAhead, Span
 from align_data.storage.store import Store
 
 MAX_TAR = 10**9
@@ -157,12 +158,23 @@ def regular(member: tarfile.TarInfo) -> bool:
 
 
 class TarReader:
-    """Reads members by place; keeps the last tar open, as places mostly come in its order."""
+    """Reads members by place; keeps the last tar open, as places mostly come in its order.
+
+    Of an object store, the places that are foretold are read ahead, in large ranges, and each other one by itself.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tar, self._end = "", 0
         self._file: BinaryIO | None = None
+        self._ahead: ReadAhead | None = None
+
+    def foretell(self, places: Iterable[Place]) -> None:
+        """Say which places are going to be read, in their order: of an object store they are read ahead from now on."""
+        if not self._store.local:
+            self._forget()
+            spans = (_span(place) for place in places if place.offset >= 0 and 0 <= place.size <= SPAN)
+            self._ahead = ReadAhead(self._store, spans)
 
     def read(self, place: Place) -> bytes:
         """Return the bytes at a place.
@@ -170,17 +182,12 @@ class TarReader:
         Raises OSError for a tar that cannot be read, and DatasetError where no member's bytes lie there, or others than
         were measured.
         """
-        if self._file is None or self._tar != place.tar:
-            self.close()
-            self._file = self._store.read(place.tar)
-            self._tar, self._end = place.tar, self._file.seek(0, 2)
-        assert self._file is not None
-        header = BLOCK if place.offset else 0  # a file that is an image itself has none
+        self._open(place.tar)
+        header = place.offset - _span(place).start
         if place.offset + place.size > self._end:  # looked at first: what cannot be there could fill the memory
             where = f"{place.tar}, at {place.offset:,}: the tar" if header else place.tar
             raise DatasetError(f"{where} ends before byte {place.offset + place.size:,}; {DAMAGED}")
-        self._file.seek(place.offset - header)
-        block = self._file.read(header + place.size)
+        block = self._bytes(_span(place))
         content = block[header:]
         if len(content) < place.size:
             fault = "the tar was cut short while it was read"
@@ -192,11 +199,43 @@ class TarReader:
             return content
         raise DatasetError(f"{place.tar}, at {place.offset:,}: {fault}; {DAMAGED}")
 
-    def close(self) -> None:
-        """Close the tar that is open."""
+    def _open(self, tar: str) -> None:
+        if self._tar == tar:
+            return
+        self._close_file()
+        if self._store.local:
+            self._file = self._store.read(tar)
+            self._end = self._file.seek(0, 2)
+        else:
+            self._end = self._store.size(tar)
+        self._tar = tar
+
+    def _bytes(self, span: Span) -> bytes:
+        if self._file is not None:
+            self._file.seek(span.start)
+            return self._file.read(span.stop - span.start)
+        ahead = self._ahead.read(span) if self._ahead is not None else None
+        return self._store.range(*span) if ahead is None else ahead
+
+    def _forget(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def _close_file(self) -> None:
         if self._file is not None:
             self._file.close()
-        self._file = None
+        self._file, self._tar = None, ""
+
+    def close(self) -> None:
+        """Close the tar that is open."""
+        self._forget()
+        self._close_file()
+
+
+def _span(place: Place) -> Span:
+    """Return where a member's header and bytes lie; a file that is an image itself has no header."""
+    return Span(place.tar, max(0, place.offset - BLOCK), place.offset + place.size)
 
 
 def _is_header(block: bytes, size: int) -> bool:
