@@ -141,7 +141,7 @@ def _pairs(out: Store, job: ShardJob, shard: Shard, tick: Tick) -> Iterator[Rend
         for part, group in shard.groups:
             table = pq.ParquetFile(out.open(rows_name(shard.split, part))).read_row_group(group)
             kept = frame(table)
-            reader.foretell(Place(*row) for row in kept.select(PLACE).iter_rows())
+            reader.foretell(Place(*row) for row in kept.select(list(PLACE)).iter_rows())
             rows = kept.iter_rows(named=True)
             while batch := list(islice(rows, _TICK)):
                 for row in batch:

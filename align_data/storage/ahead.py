@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from align_data.storage.store import Store
 
-SPAN = 2**23
+SPAN = 2**25
 """Bytes that are asked for at once, at most, unless one place has more."""
 _GAP = 2**18
 """Bytes that nobody wants, at most, that are read with those on both sides."""
-_REQUESTS = 3
+_REQUESTS = 2
 """Ranges that are held or on their way: the one that is read from, and those behind it."""
 
 
