@@ -95,7 +95,7 @@ def once(work: Path, dataset: Path, images: int, log: Path) -> dict[str, Cost]:
         shutil.rmtree(out, ignore_errors=True)
     export = [tool, "export", str(dataset), "--recipe", "all", "--shard-size", shard, "--workers", str(PROCESSES)]
     bare = [str(dataset / "bytes"), "{out}", str(PROCESSES)]
-    settings = [str(SIZE), str(int(RESAMPLING)), str(How().quality), SUBSAMPLING]
+    settings = [str(SIZE), str(int(RESAMPLING[How().resampling])), str(How().quality), SUBSAMPLING]
     lines = {
         "export": [*export, "--out", str(outs["export"])],
         "copy": [sys.executable, str(work / "bare_copy.py"), *bare],

@@ -55,7 +55,7 @@ ROWS: Mapping[str, Row] = {
     "300 ms, 100 ms, 5 % mute": Row("even:0.3", "even:0.1", {"mute": 0.05}),
     "real-like": Row(
         "lognormal:0.126:0.61",
-        "lognormal:0.184:0.83",
+        "lognormal:0.1:0.84",
         {
             "gone": 0.09,
             "mute": 0.05,
@@ -185,22 +185,10 @@ def from_list_to_shards(row: Row, folder: Path, source: Path, log: Path, options
     """Make verified shards of a list; return what that took, and the bytes of dataset and shards together."""
     dataset, shards = folder / "dataset", folder / "shards"
     _forget(folder, dataset, shards)
-    recipe = str(HERE / "decodable.yaml")
-    where = [str(dataset)]
-    keep = ["--look", "--keep", str(SIZE)]
-    resizing = ["--resize", "shortest", "--size", str(SIZE)]
-    commands = (
-        [TOOL, "ingest", str(source), "--out", *where],
-        [TOOL, "fetch", *where, "--all", *keep, *_policy(row), *options],
-        [TOOL, "filter", *where, "--recipe", recipe],
-        [TOOL, "export", *where, "--recipe", "decodable", "--pending", "drop", *resizing, "--out", str(shards)],
-        [TOOL, "verify", str(shards)],
-    )
-    costs = [call(command, log) for command in commands]
-    stages = zip(commands, costs, strict=True)
-    print("  " + ", ".join(f"{words[1]} {c.seconds:.1f} s ({c.cpu:.1f} of CPU)" for words, c in stages), flush=True)
-    total = Cost(sum(c.seconds for c in costs), sum(c.cpu for c in costs), max(c.memory for c in costs))
-    return total, _size(dataset) + _size(shards)
+    where = ["--recipe", str(HERE / "decodable.yaml"), "--out", str(dataset), "--shards", str(shards)]
+    resizing = ["--resize", "shortest", "--size", str(SIZE), "--resample", "area"]  # as img2dataset
+    cost = call([TOOL, "build", str(source), *where, *resizing, *_policy(row), *options], log)
+    return cost, _size(dataset) + _size(shards)
 
 
 def _size(folder: Path) -> int:
@@ -251,7 +239,7 @@ def main() -> None:
     parser.add_argument("--end-to-end", action="store_true", help="from the list to verified shards")
     parser.add_argument("--work", type=Path, default=HERE / "data" / "web")
     parser.add_argument("--img2dataset", help="a Python that has img2dataset; without, only ours is run")
-    parser.add_argument("--options", default="", help="more options of align-data fetch, as one argument")
+    parser.add_argument("--options", default="", help="more options of align-data fetch or build, as one argument")
     options = parser.parse_args()
     _enter(sys.argv)
     with suppress(FileNotFoundError):

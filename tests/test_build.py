@@ -69,7 +69,8 @@ def images(shards: Path) -> dict[str, bytes]:
     return {parts["txt"].decode(): parts["jpg"] for parts in members.values()}
 
 
-def test_build_comes_to_what_the_stages_come_to(web: Web, tmp_path: Path) -> None:
+@pytest.mark.parametrize("resample", ["bicubic", "area"])
+def test_build_comes_to_what_the_stages_come_to(web: Web, tmp_path: Path, resample: str) -> None:
     inputs, recipe = lists(tmp_path, web), tmp_path / "small.yaml"
     built = call(
         "build",
@@ -81,6 +82,8 @@ def test_build_comes_to_what_the_stages_come_to(web: Web, tmp_path: Path) -> Non
         "--shards",
         tmp_path / "sa",
         *SHAPE,
+        "--resample",
+        resample,
         *NETWORK,
         "--json",
     )
@@ -94,7 +97,19 @@ def test_build_comes_to_what_the_stages_come_to(web: Web, tmp_path: Path) -> Non
         ["fetch", tmp_path / "b", "--recipe", "small", *NETWORK],
         ["measure", tmp_path / "b"],
         ["filter", tmp_path / "b", "--recipe", recipe],
-        ["export", tmp_path / "b", "--recipe", "small", "--out", tmp_path / "sb", *SHAPE, "--pending", "drop"],
+        [
+            "export",
+            tmp_path / "b",
+            "--recipe",
+            "small",
+            "--out",
+            tmp_path / "sb",
+            *SHAPE,
+            "--resample",
+            resample,
+            "--pending",
+            "drop",
+        ],
     ]
     for stage in stages:
         done = call(*stage)

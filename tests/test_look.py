@@ -45,7 +45,7 @@ from align_data.fetching.client import Policy
 from align_data.fetching.crawl import Limits
 from align_data.fetching.guard import Guard
 from align_data.fetching.keeping import Keeping
-from align_data.fetching.looking import Looker, LookSettings, Span
+from align_data.fetching.looking import BodySpan, Looker, LookSettings
 from align_data.fetching.worker import ChunkTask, Row, SeenImage, handler
 from align_data.recipes.reading import parse
 from align_data.signals.contracts import STORED
@@ -625,10 +625,10 @@ def test_the_oldest_chunk_is_looked_at_first(tmp_path: Path, monkeypatch: pytest
     path.write_bytes(b"01234")
     begun, gate = Future[None](), Future[None]()
     with path.open("rb") as file, closing(Looker(LookSettings(None, ImageChecks()))) as looker:  # type: ignore[arg-type]
-        jobs = [looker.look(9, Span(file.fileno(), 0, 1), ImageChecks())]
+        jobs = [looker.look(9, BodySpan(file.fileno(), 0, 1), ImageChecks())]
         begun.result(30)
         jobs += [
-            looker.look(chunk, Span(file.fileno(), n, 1), ImageChecks()) for n, chunk in enumerate((5, 2, 2, 7), 1)
+            looker.look(chunk, BodySpan(file.fileno(), n, 1), ImageChecks()) for n, chunk in enumerate((5, 2, 2, 7), 1)
         ]
         gate.set_result(None)
         for job in jobs[:4]:

@@ -21,7 +21,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from align_data.decoding import strip
 from align_data.decoding.inspected import ImageChecks
 from align_data.decoding.inspection import inspect
-from align_data.decoding.render import How, Rendered, UnrenderableError, render
+from align_data.decoding.render import RESAMPLING, How, Rendered, UnrenderableError, render
 from align_data.storage.image_formats import HEAD, sniff
 
 SECRET = b"48.8584N 2.2945E by Jane"
@@ -151,6 +151,18 @@ def test_crop_is_the_middle(width: int, height: int, format: str) -> None:
         if size == side:
             wanted = Image.fromarray(upright[int(top) :, int(left) :][:side, :side])
         assert near(pixels(checked(content, How("crop", size)).content), np.asarray(wanted), lossy=format in LOSSY)
+
+
+def test_area_is_the_mean_of_what_a_pixel_covers() -> None:
+    grey = np.random.default_rng(5).integers(0, 256, (80, 120), dtype=np.uint8)
+    means = grey.reshape(40, 2, 60, 2).mean((1, 3)).round().astype(np.uint8)
+    wanted = pixels(written(Image.fromarray(means), "JPEG", quality=100))
+    errors = {}
+    for resampling in RESAMPLING:
+        found = checked(written(Image.fromarray(grey), "PNG"), How("shortest", 40, 100, resampling=resampling))
+        assert found[2:4] == (60, 40)
+        errors[resampling] = np.abs(pixels(found.content) - wanted).mean()
+    assert errors["area"] < 1 < 5 < errors["bicubic"]
 
 
 @pytest.mark.parametrize("size", [(1203, 801), (800, 600), (1001, 2003)])

@@ -100,4 +100,4 @@ def _keeping(form: Form) -> Keeping:
     how = form.how
     # What is cut out of an image afterwards would be encoded twice.
     smaller = how.resize == "shortest"
-    return Keeping(Smaller(how.size, how.encoder, how.quality)) if smaller else Keeping()
+    return Keeping(Smaller(how.size, how.encoder, how.quality, how.resampling)) if smaller else Keeping()

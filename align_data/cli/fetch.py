@@ -171,6 +171,13 @@ look_options = together(
         help="Format of images that --keep WIDTH shrinks.",
     ),
     click.option(
+        "--keep-resample",
+        type=click.Choice(["bicubic", "area"]),
+        default="bicubic",
+        show_default=True,
+        help="What shrinks them, as in align-data export --resample.",
+    ),
+    click.option(
         "--keep-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of these."
     ),
     click.option(
@@ -181,6 +188,8 @@ look_options = together(
     ),
 )
 """Options that say what becomes of the images."""
+_SHRINKING = ("keep_format", "keep_quality", "keep_resample")
+"""Names of those that only --keep WIDTH heeds."""
 
 
 @click.command("fetch", short_help="Fetch the images that pairs still need, politely and safely.")
@@ -248,12 +257,12 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
 
 def _keeping(options: dict[str, Any]) -> Keeping:
     """Take out what is to be stored; a format or quality that nothing would have is refused."""
-    keep, form, quality = (options.pop(name) for name in ("keep", "keep_format", "keep_quality"))
+    keep, form, quality, resampling = (options.pop(name) for name in ("keep", *_SHRINKING))
     if not isinstance(keep, int):
-        if idle := typed_options("keep_format", "keep_quality"):
+        if idle := typed_options(*_SHRINKING):
             raise click.UsageError(f"{idle[0]} needs --keep WIDTH; otherwise nothing is encoded")
         return Keeping(keep)
-    return Keeping(Smaller(keep, form, quality))
+    return Keeping(Smaller(keep, form, quality, resampling))
 
 
 def _looking(options: dict[str, Any], implied: bool) -> Sight | None:

@@ -87,6 +87,7 @@ class Smaller:
     """Pixels of its shorter side."""
     format: Literal["jpeg", "webp"] = "jpeg"
     quality: int = 95
+    resampling: Literal["bicubic", "area"] = "bicubic"
 
     def replaces(self, inspected: Inspected) -> bool:
         """Tell whether an image is larger, and can be decoded."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, product
@@ -21,8 +22,13 @@ from align_data.decoding.opening import LYING, PARSERS, TURNS, eight_bits, error
 from align_data.decoding.repair import repaired
 from align_data.storage.image_formats import EXTENSIONS, HEAD, OPTIONAL, sniff
 
-RESAMPLING = Image.Resampling.BICUBIC
-"""What CLIP's own preprocessing uses. Pillow's heeds every pixel when it shrinks; Lanczos is slower and rings more."""
+Resampling = Literal["bicubic", "area"]
+RESAMPLING: Mapping[Resampling, Image.Resampling] = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+}
+"""How images are shrunk. Bicubic is what CLIP's own preprocessing uses; Pillow's heeds every pixel when it shrinks, and
+Lanczos is slower and rings more. The mean of an area is what img2dataset shrinks by, softer and in 0.4 of the time."""
 SUBSAMPLING = "4:2:0"
 """What nearly every JPEG of the web has already, and what img2dataset writes."""
 METHOD = 4
@@ -53,6 +59,8 @@ class How:
     """Of what has to be encoded."""
     encoder: Literal["jpeg", "webp"] = "jpeg"
     """The format of what has to be encoded."""
+    resampling: Resampling = "bicubic"
+    """What shrinks images."""
     one_type: bool = False
     """Whether images of any other format have to be: readers take the types of a few samples for those of all."""
 
@@ -70,7 +78,7 @@ class How:
 
     def describe(self) -> dict[str, Any]:
         """Return all that decides the bytes, besides the image and Pillow."""
-        sized = {} if self.resize == "keep" else {"size": self.size, "resampling": RESAMPLING.name.lower()}
+        sized = {} if self.resize == "keep" else {"size": self.size, "resampling": self.resampling}
         encoded: dict[str, Any] = {"format": self.encoder, "quality": self.quality}
         encoded |= {"subsampling": SUBSAMPLING} if self.encoder == "jpeg" else {"method": METHOD}
         colours = {"colour_space": "sRGB", "rendering_intent": "relative colorimetric", "background": "white"}
@@ -199,7 +207,7 @@ def _fitted(
     if how.resize == "crop":
         x, y = ((length - side) / 2 for length in extent)
         box = (x, y, x + side, y + side)
-    return turned(image.resize(target[::-1] if turn in LYING else target, RESAMPLING, box), turn)
+    return turned(image.resize(target[::-1] if turn in LYING else target, RESAMPLING[how.resampling], box), turn)
 
 
 def turned(image: Image.Image, turn: int) -> Image.Image:

@@ -54,7 +54,8 @@ def handler(setup: Mapping[str, Any]) -> Handler:
 def _smaller(content: bytes, smaller: Smaller) -> SmallerImage | None:
     """Return an image made smaller; None where it cannot be, and is best stored as it is."""
     try:
-        image = render(content, How("shortest", smaller.size, smaller.quality, smaller.format))
+        how = How("shortest", smaller.size, smaller.quality, smaller.format, smaller.resampling)
+        image = render(content, how)
     except (UnrenderableError, MemoryError):
         return None
     small = SmallerImage(image.content, smaller.format, image.width, image.height)

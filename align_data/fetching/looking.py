@@ -38,7 +38,7 @@ class Seen(NamedTuple):
     smaller: SmallerImage | None
 
 
-class Span(NamedTuple):
+class BodySpan(NamedTuple):
     """Where in a file a body lies."""
 
     file: int
@@ -51,7 +51,7 @@ class _Job:
     """A body to be looked at: those of the oldest chunk first, so that it can be finished."""
 
     turn: tuple[float, int]
-    span: Span = field(compare=False)
+    span: BodySpan = field(compare=False)
     checks: ImageChecks = field(compare=False)
     answer: Future[Seen] = field(compare=False, default_factory=Future)
 
@@ -71,7 +71,7 @@ class Looker:
         for thread in self._threads:
             thread.start()
 
-    def look(self, chunk: int, span: Span, checks: ImageChecks) -> Future[Seen]:
+    def look(self, chunk: int, span: BodySpan, checks: ImageChecks) -> Future[Seen]:
         """Return what will be seen of a body of some chunk."""
         job = _Job((chunk, next(self._numbers)), span, checks)
         self._jobs.put(job)
@@ -109,6 +109,6 @@ class Looker:
         """End the processes; what waits is not looked at any more."""
         self._closed = True
         for _ in self._threads:
-            self._jobs.put(_Job((_LAST, next(self._numbers)), Span(-1, 0, 0), ImageChecks()))
+            self._jobs.put(_Job((_LAST, next(self._numbers)), BodySpan(-1, 0, 0), ImageChecks()))
         for thread in self._threads:
             thread.join()

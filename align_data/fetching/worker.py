@@ -24,7 +24,7 @@ from align_data.fetching.crawl import LOG, Crawl
 from align_data.fetching.crawl_state import BodyLook, FetchedChunk, Look, UrlChunk
 from align_data.fetching.keeping import Keeping
 from align_data.fetching.limits import Limits
-from align_data.fetching.looking import Looker, LookSettings, Seen, Span
+from align_data.fetching.looking import BodySpan, Looker, LookSettings, Seen
 from align_data.fetching.name_cache import NAMES, NameCache, NameTable
 from align_data.fetching.outcome import NOT_KEPT, Outcome
 from align_data.storage.image_formats import ALL, HEAD, sniff
@@ -188,7 +188,7 @@ def _looking(settings: LookSettings, looker: Looker, tasks: Mapping[int, ChunkTa
             checks = replace(checks, nsfw=False)
         with writing(work):
             chunk.spool.flush()
-        span = Span(chunk.spool.fileno(), *chunk.places[place])
+        span = BodySpan(chunk.spool.fileno(), *chunk.places[place])
         inspection = await asyncio.wrap_future(looker.look(chunk.number, span, checks))
         with writing(work):
             chunk.looks[place] = _body_look(chunk, inspection)
