@@ -35,6 +35,8 @@ CONNECTIONS = 16
 """To the one host that there is, for each process: img2dataset counts by process, we count all of them."""
 _KINDS = 64
 NONE = "none"
+_NOT_THERE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+"""The answer for all but pictures, such as robots.txt."""
 
 IMG2DATASET = """
 import os, sys
@@ -101,8 +103,9 @@ class _Answers(asyncio.Protocol):
         self._asked += data
         while b"\r\n\r\n" in self._asked:
             head, _, self._asked = self._asked.partition(b"\r\n\r\n")
-            number = int(head.split(b" ", 2)[1].rpartition(b"/")[2].partition(b".")[0])
-            self._transport.write(self.answers[number % len(self.answers)])
+            number = head.split(b" ", 2)[1].rpartition(b"/")[2].partition(b".")[0]
+            answer = self.answers[int(number) % len(self.answers)] if number.isdigit() else _NOT_THERE
+            self._transport.write(answer)
             if b"connection: close" in head.lower():
                 self._transport.close()
 
