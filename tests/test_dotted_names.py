@@ -156,7 +156,7 @@ def test_every_command_takes_the_dotted_names_of_an_older_dataset(old: Path, tmp
         told = done("export", place, "--recipe", "dotted", *export)
         assert told.output.count("similarity.base is called similarity_base now") == (1 if without else 0)
         done("verify", out / form)
-    rows = pl.read_parquet(out / "metadata" / "*.parquet")
+    rows = pl.read_parquet(out / "metadata" / "data" / "*.parquet")
     assert {*NOW.values()} <= {*rows.columns}
     assert not [name for name in rows.columns if "." in name]
     assert run("takedown", place, "--uids", tmp_path / "uids.txt", "--dry-run").exit_code in (0, 1)
