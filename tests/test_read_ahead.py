@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from align_data.common.errors import DatasetError
 from align_data.storage import ahead
-from align_data.storage.ahead import Span, merged
+from align_data.storage.ahead import FileRange, merged
 from align_data.storage.store import Store
 from align_data.storage.tars import Place, TarReader, TarWriter
 
@@ -106,5 +106,16 @@ def test_damage_is_told_as_without_it(tar: Any) -> None:
 
 
 def test_neighbours_are_one_range() -> None:
-    spans = [Span("a", 0, 10), Span("a", 20, 30), Span("a", 2**19, 2**19 + 5), Span("b", 0, 3), Span("a", 0, 1)]
-    assert list(merged(spans)) == [Span("a", 0, 30), Span("a", 2**19, 2**19 + 5), Span("b", 0, 3), Span("a", 0, 1)]
+    spans = [
+        FileRange("a", 0, 10),
+        FileRange("a", 20, 30),
+        FileRange("a", 2**19, 2**19 + 5),
+        FileRange("b", 0, 3),
+        FileRange("a", 0, 1),
+    ]
+    assert list(merged(spans)) == [
+        FileRange("a", 0, 30),
+        FileRange("a", 2**19, 2**19 + 5),
+        FileRange("b", 0, 3),
+        FileRange("a", 0, 1),
+    ]

@@ -16,21 +16,21 @@ _REQUESTS = 2
 """Ranges that are held or on their way: the one that is read from, and those behind it."""
 
 
-class Span(NamedTuple):
+class FileRange(NamedTuple):
     """A range of a file."""
 
     file: str
     start: int
     stop: int
 
-    def has(self, other: Span) -> bool:
+    def has(self, other: FileRange) -> bool:
         """Tell whether another one is inside."""
         return self.file == other.file and self.start <= other.start and other.stop <= self.stop
 
 
-def merged(spans: Iterable[Span]) -> Iterator[Span]:
+def merged(spans: Iterable[FileRange]) -> Iterator[FileRange]:
     """Yield neighbours as one, in their order."""
-    current: Span | None = None
+    current: FileRange | None = None
     for span in spans:
         if current is not None and current.file == span.file and current.start <= span.start <= current.stop + _GAP:
             longer = current._replace(stop=max(current.stop, span.stop))
@@ -47,13 +47,13 @@ def merged(spans: Iterable[Span]) -> Iterator[Span]:
 class ReadAhead:
     """Reads ranges that were foretold from memory, into which the next ones are read meanwhile."""
 
-    def __init__(self, store: Store, foretold: Iterable[Span]) -> None:
+    def __init__(self, store: Store, foretold: Iterable[FileRange]) -> None:
         self._store, self._coming = store, merged(foretold)
         self._threads = ThreadPoolExecutor(_REQUESTS - 1)
-        self._held: list[tuple[Span, Future[bytes]]] = []
+        self._held: list[tuple[FileRange, Future[bytes]]] = []
         self._fill()
 
-    def read(self, wanted: Span) -> bytes | None:
+    def read(self, wanted: FileRange) -> bytes | None:
         """Return the bytes of a range, None where it is not among those that come next."""
         at = next((at for at, (span, _) in enumerate(self._held) if span.has(wanted)), None)
         if at is None:

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from align_data.common.errors import DatasetError
 from align_data.storage import names
-from align_data.storage.ahead import SPAN, ReadAhead, Span
+from align_data.storage.ahead import SPAN, FileRange, ReadAhead
 from align_data.storage.store import Store
 
 MAX_TAR = 10**9
@@ -210,7 +210,7 @@ class TarReader:
             self._end = self._store.size(tar)
         self._tar = tar
 
-    def _bytes(self, span: Span) -> bytes:
+    def _bytes(self, span: FileRange) -> bytes:
         if self._file is not None:
             self._file.seek(span.start)
             return self._file.read(span.stop - span.start)
@@ -233,9 +233,9 @@ class TarReader:
         self._close_file()
 
 
-def _span(place: Place) -> Span:
+def _span(place: Place) -> FileRange:
     """Return where a member's header and bytes lie; a file that is an image itself has no header."""
-    return Span(place.tar, max(0, place.offset - BLOCK), place.offset + place.size)
+    return FileRange(place.tar, max(0, place.offset - BLOCK), place.offset + place.size)
 
 
 def _is_header(block: bytes, size: int) -> bool:
