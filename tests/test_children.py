@@ -33,6 +33,7 @@ from align_data.decoding import decoder as decoding
 from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected, answered
 from align_data.engines import spark
+from align_data.exports.making import Making
 from align_data.exports.shard import How, Shard
 from align_data.exports.shard_format import ShardJob
 from align_data.fetching.client import Policy
@@ -41,7 +42,6 @@ from align_data.fetching.limits import Limits
 from align_data.fetching.worker import ChunkTask, FetchSettings, Row
 from align_data.fetching.worker_replies import replies
 from align_data.report.thumbnails import of_images
-from align_data.stages.export.making import Making
 from align_data.storage.store import Store
 from align_data.storage.tars import Place
 

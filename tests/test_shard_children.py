@@ -22,6 +22,7 @@ from test_shards import fetched, flat, jpeg, plain, run
 from align_data.common.errors import DatasetError, EngineError
 from align_data.common.progress import Silent
 from align_data.common.workers import Handler, Send
+from align_data.data.columns import identities
 from align_data.data.layout import Dataset
 from align_data.decoding import strip
 from align_data.decoding.render import How
@@ -77,6 +78,21 @@ def test_a_damaged_tar_is_the_same_sentence(tmp_path: Path, children: None) -> N
     for workers in (1, 2):
         with pytest.raises(DatasetError, match=r"bytes/part-.*at [\d,]+: .*; the dataset is damaged"):
             run(made, tmp_path / str(workers), workers=workers)
+
+
+def test_a_manifest_is_read_as_often_for_many_signals_as_for_one(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    read = Store.read_bytes
+    monkeypatch.setattr(Store, "read_bytes", lambda self, name: asked.append(name) or read(self, name))
+
+    def manifests(*signals: str) -> list[str]:
+        asked.clear()
+        assert set(identities(dataset, signals)) == set(signals)
+        return sorted(asked)
+
+    assert manifests("width") == manifests("width", "height", "phash", "decodable") != []
 
 
 def dying(_: Any) -> Handler:

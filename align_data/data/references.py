@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
-import fsspec
 import idna
 import numpy as np
 import polars as pl
@@ -22,7 +22,8 @@ from align_data.data.layout import Dataset
 from align_data.signals.base import Piece, Signal
 from align_data.signals.text import host
 from align_data.storage.contracts import contract
-from align_data.storage.tables import Meta, Table, digest, frame
+from align_data.storage.frames import frame
+from align_data.storage.tables import Meta, Table, digest
 
 _BLOCK = 2**22
 """Distances that are held at once."""
@@ -162,11 +163,21 @@ class ReferenceFiles:
         return {"evaluation": self.evaluation, "blocklist": self.blocklist}.get(signal.reference or "") is not None
 
 
+def _opened(file: str) -> AbstractContextManager[Any]:
+    """Return what gives a file to read, by its path or fsspec URL."""
+    if "://" not in file:
+        return nullcontext(file)
+    import fsspec  # noqa: PLC0415 - for those who need it
+
+    opened: AbstractContextManager[Any] = fsspec.open(file, "rb")
+    return opened
+
+
 def give_evaluation(dataset: Dataset, file: str) -> None:
     """Keep the index of evaluation images that `align-data eval-index` wrote; InputError if the file is not one."""
     try:
         form = contract("evaluation")
-        with fsspec.open(file, "rb") if "://" in file else nullcontext(file) as source:
+        with _opened(file) as source:
             table = form.check(pq.read_table(source, columns=form.arrow().names, page_checksum_verification=True))
     except (OSError, ImportError, pa.ArrowException, ValueError, KeyError, DatasetError) as error:
         why = " ".join(str(error).split())[:200]

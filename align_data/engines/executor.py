@@ -27,7 +27,7 @@ from align_data.engines.base import Answers, Exchange, Shuffle
 from align_data.engines.exchange import SLICE, Counts, Memo, SortedRun, bounds, cut
 from align_data.engines.local_exchange import SpilledRun, expect, sum_range
 from align_data.engines.spill import Batches, Budget, SpilledArray
-from align_data.storage.tables import frame
+from align_data.storage.frames import frame
 
 SCHEMA = pa.schema(
     {"to": pa.int32(), "place": pa.list_(pa.int64()), "keys": pa.large_binary(), "values": pa.large_binary()}

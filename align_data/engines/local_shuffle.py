@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from align_data.common.hashing import Hashes
 from align_data.engines.base import A
 from align_data.engines.spill import Batches
-from align_data.storage.tables import frame
+from align_data.storage.frames import frame
 
 Slice = tuple[pa.RecordBatch, int, int]
 """The rows of a batch from one position up to another."""

@@ -29,8 +29,8 @@ from align_data.exports.shard_format import (
     sizes_of,
 )
 from align_data.storage import names
+from align_data.storage.frames import frame
 from align_data.storage.store import Store
-from align_data.storage.tables import frame
 
 _GROUP_BYTES = 64 * 2**20
 """Bytes of images in a row group."""

@@ -35,8 +35,9 @@ from align_data.exports.manifest import (
 from align_data.exports.shard_format import ExportFormat, facts_of_file
 from align_data.storage import names
 from align_data.storage.contracts import contract
+from align_data.storage.frames import frame
 from align_data.storage.store import UNFINISHED, Store, sha256_of
-from align_data.storage.tables import Manifest, frame
+from align_data.storage.tables import Manifest
 
 
 @dataclass(frozen=True)

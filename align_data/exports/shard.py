@@ -24,8 +24,8 @@ from align_data.exports.formats import format_called
 from align_data.exports.manifest import FileInfo
 from align_data.exports.shard_format import ORIGINAL_SIZE, PLACE, RenderedPair, ShardJob
 from align_data.storage.contracts import contract
+from align_data.storage.frames import frame
 from align_data.storage.store import Store
-from align_data.storage.tables import frame
 from align_data.storage.tars import DAMAGED, Place, TarReader
 
 INDEX = "index.pq"

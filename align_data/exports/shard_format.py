@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from align_data.common.errors import DatasetError, DefinitionError
-from align_data.data.layout import measured_schema
 from align_data.decoding.render import How, Rendered
 from align_data.exports.hashing_files import HashedReader
 from align_data.storage import names
@@ -147,6 +146,8 @@ class ExportFormat:
 
 def rows_schema(signals: Iterable[str]) -> pa.Schema:
     """Return what is kept of a row until its shard is made."""
+    from align_data.data.layout import measured_schema  # noqa: PLC0415 - a child that makes tars starts in half the time
+
     sizes = pa.schema([(name, pa.int32()) for name in ORIGINAL_SIZE])
     return pa.unify_schemas([pa.schema(_PLAIN), measured_schema(list(signals)), pa.schema(PLACE), sizes])
 

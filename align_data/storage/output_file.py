@@ -11,9 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from align_data.common.errors import OutputError
 from align_data.common.secrets import mask
 from align_data.storage import confined
@@ -26,12 +23,15 @@ class OutputFile:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = os.fspath(url)
         self._fs: Any = None
-        self._path = self.url
+        self._path, self.local = self.url, True
         if "://" in self.url:
             with self._reaching():
-                self._fs, path = fsspec.core.url_to_fs(self.url)
+                from fsspec.core import url_to_fs  # noqa: PLC0415 - for those who need it
+                from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415
+
+                self._fs, path = url_to_fs(self.url)
                 self._path = str(path)
-        self.local = self._fs is None or isinstance(self._fs, LocalFileSystem)
+                self.local = isinstance(self._fs, LocalFileSystem)
 
     def check(self, *, make: bool = False) -> None:
         """Raise OutputError, before any work is done, if the file cannot be written; `make` makes its local folder."""

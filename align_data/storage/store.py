@@ -9,14 +9,13 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
-import fsspec
 import pyarrow as pa
-from fsspec.implementations.local import LocalFileSystem
 
 from align_data.common.errors import DatasetError, OutputError
 from align_data.storage import confined
@@ -34,6 +33,8 @@ HIDDEN = ("_", ".")
 """Names that begin so are not data: readers of Parquet folders pass them over."""
 SHARED = "ALIGN_DATA_SHARED"
 """The environment's variable that names the folder in which a user's runs share what they know of hosts."""
+_PATH = re.compile(r"[/\w][^:]*", re.DOTALL)
+"""A path of which nothing but the current folder has to be known: no URL, and no ~."""
 _WORK = re.compile(
     r"(?:exchange|shuffle|fetcher)-[a-z0-9_]{8}/.+|tmp[a-z0-9_]{8}|connections|(?:hosts|names)(?:-[0-9a-f]{32})?\.log"
 )
@@ -53,14 +54,31 @@ class Store:
         if not os.fspath(url):
             raise DatasetError("the name of the folder is empty")
         self.url = os.fspath(url).rstrip("/") or "/"
-        try:
-            self.fs, root = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError) as error:
-            raise DatasetError(f"cannot use {self.url}: {error}") from error
-        self.root = str(root).rstrip("/")
-        self.local = isinstance(self.fs, LocalFileSystem)
+        if _PATH.fullmatch(self.url):  # fsspec is not asked: to load it takes as long as to load numpy
+            absolute = self.url if self.url.startswith("/") else f"{Path.cwd()}/{self.url}"
+            self.root, self.local = absolute.rstrip("/"), True
+        else:
+            self.root, self.local = self._resolved()
         self.own = own
         self._work = Path(work) if work is not None else None
+
+    def _resolved(self) -> tuple[str, bool]:
+        """Return the root, and whether it is on a disk of this machine, as fsspec says."""
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - for those who need it
+        from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415
+
+        try:
+            self.fs, root = url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise DatasetError(f"cannot use {self.url}: {error}") from error
+        return str(root).rstrip("/"), isinstance(self.fs, LocalFileSystem)
+
+    @cached_property
+    def fs(self) -> Any:
+        """The file system, as fsspec has it."""
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - for those who need it
+
+        return url_to_fs(self.url)[0]
 
     def plain(self) -> list[Any]:
         """Return what `of_plain` makes the same store of, in another process."""

@@ -21,6 +21,7 @@ from align_data.common.hashing import xxh3_of
 from align_data.storage import footers
 from align_data.storage.contracts import Contract, same_type
 from align_data.storage.footers import PartFooter
+from align_data.storage.frames import frame
 from align_data.storage.manifests import M, Manifest, Meta, PartInfo, digest, dump, load
 from align_data.storage.part_writer import PartWriter
 from align_data.storage.store import UNFINISHED, Store
@@ -321,10 +322,3 @@ def recut(frames: Iterable[pl.DataFrame], end: Callable[[pl.DataFrame], int | No
 def cut(frames: Iterable[pl.DataFrame], rows: int = PIECE_ROWS) -> Iterator[pl.DataFrame]:
     """Yield the rows of all frames in pieces of so many rows."""
     return recut(frames, lambda piece: rows if len(piece) >= rows else None)
-
-
-def frame(table: pa.Table) -> pl.DataFrame:
-    """Return an Arrow table as a Polars frame."""
-    result = pl.from_arrow(table)
-    assert isinstance(result, pl.DataFrame)
-    return result

@@ -23,10 +23,11 @@ from align_data.data.image_table import image_places, with_images
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.exports.formats import FORMATS
+from align_data.exports.making import Making
 from align_data.exports.shard import Groups, Shard, rows_name, stored, write_index
 from align_data.exports.shard_format import DIGEST, ORIGINAL_SIZE, ShardJob, rows_schema
 from align_data.exports.shard_names import TRAIN, ShardNames
-from align_data.stages.export.making import Making, make_all
+from align_data.stages.export.making import make_all
 from align_data.stages.export.selection import Exported, Selection
 from align_data.stages.export.urls import stripped
 from align_data.storage.store import Store
