@@ -177,7 +177,7 @@ def test_stripped_exports_keep_their_uids(
             tmp_path / out,
             *options,
         )
-    whole, stripped = (pl.read_parquet(tmp_path / name / "*.parquet") for name in ("as-is", "stripped"))
+    whole, stripped = (pl.read_parquet(tmp_path / name / "data" / "*.parquet") for name in ("as-is", "stripped"))
     assert stripped["url"].to_list() == [strip(url) for url in whole["url"]]
     assert stripped.drop("url", "page_url").equals(whole.drop("url", "page_url"))
     assert not any(KEY.encode() in path.read_bytes() for path in (tmp_path / "stripped").rglob("*") if path.is_file())
