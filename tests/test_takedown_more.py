@@ -100,7 +100,7 @@ def test_rows_of_every_piece_go_and_no_other(tmp_path: Path, monkeypatch: pytest
         manifest, columns = table.committed(), table.columns(0)
         assert manifest is not None
         whole = pl.concat(list(table.pieces(0, columns)))
-        with table.writer(0, table.facts(0) or {}) as writer:
+        with table.writer(0, table.facts(0) or {}, columns) as writer:
             for start in range(0, only.rows, 7):
                 writer.write(whole[start : start + 7])
         table.commit([writer.info], manifest.meta)
