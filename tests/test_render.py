@@ -21,7 +21,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from align_data.decoding import strip
 from align_data.decoding.inspected import ImageChecks
 from align_data.decoding.inspection import inspect
-from align_data.decoding.render import RESAMPLING, How, Rendered, UnrenderableError, render
+from align_data.decoding.render import RESAMPLING, How, Rendered, UnrenderableError, render, render_decoded
 from align_data.storage.image_formats import HEAD, sniff
 
 SECRET = b"48.8584N 2.2945E by Jane"
@@ -151,6 +151,20 @@ def test_crop_is_the_middle(width: int, height: int, format: str) -> None:
         if size == side:
             wanted = Image.fromarray(upright[int(top) :, int(left) :][:side, :side])
         assert near(pixels(checked(content, How("crop", size)).content), np.asarray(wanted), lossy=format in LOSSY)
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(90, 61), (127, 129), (130, 128), (600, 31), (640, 480)])
+def test_what_is_decoded_already_comes_to_the_same_bytes(size: tuple[int, int], mode: str, turn: int) -> None:
+    exif = Image.Exif()
+    exif[274] = turn
+    content = written(noise(*size).convert(mode), "JPEG", exif=exif)
+    for how in (How("shortest", 30), How("shortest", 30, 80, "webp", "area")):
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            found = render_decoded(image, turn, how)
+        assert found == (None if min(size) >= 120 else render(content, how))
 
 
 def test_area_is_the_mean_of_what_a_pixel_covers() -> None:

@@ -7,7 +7,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -25,6 +25,9 @@ _LONGEST = 2**31 - 1
 Further = Callable[[Image.Image], Any]
 """A further check: an image, upright and in RGB, to a value."""
 
+Decoded = Callable[[Image.Image, int], None]
+"""Takes a JPEG once its pixels are decoded, and how it has to be turned, and raises nothing."""
+
 
 @dataclass(frozen=True)
 class _Tools:
@@ -34,6 +37,7 @@ class _Tools:
     max_pixels: int
     scorer: Scorer | None
     further: Mapping[str, Further]
+    decoded: Decoded | None = None
 
 
 def inspect(
@@ -43,9 +47,10 @@ def inspect(
     scorer: Scorer | None = None,
     formats: Container[str] = (),
     further: Mapping[str, Further] = {},
+    decoded: Decoded | None = None,
 ) -> Inspected:
     """Measure an image; missing values are None, and `status` says why. Raises nothing."""
-    tools = _Tools(looks, max_pixels, scorer, further)
+    tools = _Tools(looks, max_pixels, scorer, further, decoded)
     inspected = Inspected("ok", bytes=len(content), format=sniff(content[:HEAD], formats))
     if looks.header:
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -57,7 +62,7 @@ def inspect(
         return partial
     better = repaired(content, inspected.format)
     if better is not None:
-        again, still = _opened(inspected, better, tools)
+        again, still = _opened(inspected, better, replace(tools, decoded=None))
         if still is None:
             return again
     memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
@@ -103,6 +108,8 @@ def _decoded(inspected: Inspected, image: Image.Image, turn: int, tools: _Tools)
     looks = tools.looks
     turns = turn in TURNS and not isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
     picture = loaded(image)
+    if tools.decoded is not None and inspected.format == "jpeg":
+        tools.decoded(image, turn)
     upright = eight_bits(picture.transpose(TURNS[turn]) if turns else picture)
     inspected = inspected._replace(decodable=True, phash=phash(upright) if looks.pixels else None)
     if tools.scorer is not None and looks.nsfw:

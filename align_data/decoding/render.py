@@ -115,6 +115,16 @@ def render(content: bytes, how: How) -> Rendered:
         return rendered._replace(changed="stripped") if rendered.changed == "no" else rendered
 
 
+def render_decoded(image: Image.Image, turn: int, how: How) -> Rendered | None:
+    """Return what `render` makes of a larger JPEG whose pixels are decoded already; None where it goes another way."""
+    if min(side // (_REDUCING_GAP * how.size) for side in image.size) >= 2:  # it would decode it smaller
+        return None
+    try:
+        return _encoded(image, turn, how, scalable=False)
+    except Exception:  # it says what is wrong
+        return None
+
+
 def _rendered(content: bytes, how: How) -> Rendered:
     format = sniff(content[:HEAD], OPTIONAL)
     if format is None:

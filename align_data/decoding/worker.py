@@ -13,11 +13,11 @@ from align_data.common.workers import Handler, Send
 from align_data.common.workers.confinement import at_most, confine, limit_memory
 from align_data.common.workers.values import of, plain
 from align_data.decoding.decoder import DecoderSetup
-from align_data.decoding.inspected import MAX_SMALLER, Check, ImageChecks, Smaller, SmallerImage, fits
+from align_data.decoding.inspected import MAX_SMALLER, Check, ImageChecks, Inspected, Smaller, SmallerImage, fits
 from align_data.decoding.inspection import Further, inspect
 from align_data.decoding.nsfw import EXTRAS, NUDENET, Model, Scorer, tried
 from align_data.decoding.phash import phash
-from align_data.decoding.render import How, UnrenderableError, render
+from align_data.decoding.render import How, Rendered, UnrenderableError, render, render_decoded
 
 OPENING_MEMORY = 4 * 2**30
 """Bytes that a model may take to be opened, and for the first image."""
@@ -36,12 +36,14 @@ def handler(setup: Mapping[str, Any]) -> Handler:
 
     def look(content: bytes, checks: Any, *asked: str) -> Any:
         looks = of(ImageChecks, checks)
+        shrinking = _Shrinking(smaller) if smaller is not None and asked else None
+        decoded = None if shrinking is None else shrinking.take
         with at_most(limits.seconds):
-            inspected = inspect(content, looks, limits.max_pixels, scorer, limits.formats, further)
-        if smaller is None or not asked:
+            inspected = inspect(content, looks, limits.max_pixels, scorer, limits.formats, further, decoded)
+        if shrinking is None:
             return plain(inspected)
         with at_most(limits.seconds):
-            image = _smaller(content, smaller) if smaller.replaces(inspected) else None
+            image = shrinking.image(content, inspected)
         return [plain(inspected), plain(image)]
 
     def handle(images: Sequence[tuple[Any, ...]], send: Send) -> None:
@@ -51,15 +53,30 @@ def handler(setup: Mapping[str, Any]) -> Handler:
     return handle
 
 
-def _smaller(content: bytes, smaller: Smaller) -> SmallerImage | None:
-    """Return an image made smaller; None where it cannot be, and is best stored as it is."""
-    try:
-        how = How("shortest", smaller.size, smaller.quality, smaller.format, smaller.resampling)
-        image = render(content, how)
-    except (UnrenderableError, MemoryError):
-        return None
-    small = SmallerImage(image.content, smaller.format, image.width, image.height)
-    return small if len(small.content) <= MAX_SMALLER and min(image.width, image.height) == smaller.size else None
+class _Shrinking:
+    """Makes one image smaller: from the pixels that are decoded to look at it, where that comes to the same bytes."""
+
+    def __init__(self, smaller: Smaller) -> None:
+        self._smaller = smaller
+        self._how = How("shortest", smaller.size, smaller.quality, smaller.format, smaller.resampling)
+        self._rendered: Rendered | None = None
+
+    def take(self, image: Image.Image, turn: int) -> None:
+        """Use a decoded image."""
+        if min(image.size) > self._smaller.size:
+            self._rendered = render_decoded(image, turn, self._how)
+
+    def image(self, content: bytes, inspected: Inspected) -> SmallerImage | None:
+        """Return the smaller image; None where it cannot be made, and the image is best stored as it is."""
+        smaller = self._smaller
+        if not smaller.replaces(inspected):
+            return None
+        try:
+            image = self._rendered or render(content, self._how)
+        except (UnrenderableError, MemoryError):
+            return None
+        small = SmallerImage(image.content, smaller.format, image.width, image.height)
+        return small if len(small.content) <= MAX_SMALLER and min(image.width, image.height) == smaller.size else None
 
 
 def _imported(check: Check) -> Further:
