@@ -53,6 +53,7 @@ def cli() -> str:
     lines += [*table(["command", "what it does"], short), ""]
     for name, command in commands.items():
         assert command is not None
+        command._help_option = None  # click keeps it as it was first asked for, perhaps by a command without a parent
         inner = click.Context(command, info_name=name, parent=context)
         lines += [f"## align-data {name}", "", "```text", command.get_help(inner), "```", ""]
     return "\n".join(lines)

@@ -670,7 +670,7 @@ def test_a_name_server_that_keeps_one_waiting_does_not_hold_up_the_end(
         urls = [f"http://h{number}.hangs.example/" for number in range(100)] + [
             web.url(f"/good/{n}") for n in range(20)
         ]
-        policy = replace(POLICY, deadline=1.0, dns=(names.address,))
+        policy = replace(POLICY, deadline=4.0, dns=(names.address,))
         settings = FetchSettings(policy, Limits(64, 4), Store(tmp_path))
         began = time.monotonic()
         sent = said(settings, ChunkTask(0, "bytes/x", [f"n{n}" for n in range(120)], urls))
