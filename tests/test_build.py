@@ -149,3 +149,17 @@ def test_rules_that_no_image_decides_are_refused_before_the_work(web: Web, tmp_p
     assert "--without nsfw,eval_distance" in refused.output
     assert not web.seen.asked
     assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_of_something_else_is_refused_before_the_work(web: Web, tmp_path: Path) -> None:
+    inputs = lists(tmp_path, web)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "thesis.txt").write_text("mine")
+    web.seen.forget()
+    words = ["build", *inputs, "--recipe", tmp_path / "small.yaml", "--out", tmp_path / "d", "--shards", tmp_path / "s"]
+    refused = call(*words, *NETWORK)
+    assert refused.exit_code == 1
+    assert "is not empty, and no export" in refused.output
+    assert not web.seen.asked
+    assert not (tmp_path / "d" / "pairs").exists()
+    assert "a folder of its own" in call(*words[:-1], f"{tmp_path / 'd'}/", *NETWORK).output

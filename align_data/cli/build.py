@@ -72,6 +72,8 @@ def command(
       align-data build 'laion/*.parquet' --recipe align --without nsfw,near_eval --out laion \\
         --shards shards --resize shortest --size 256
     """
+    if shards.rstrip("/") == out.rstrip("/"):
+        raise click.UsageError("--shards needs a folder of its own, not the dataset's")
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
     intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options))
     decision = decision_of(recipe, out, overrides, off, name)

@@ -17,7 +17,7 @@ from align_data.fetching.limits import Limits
 from align_data.signals import find
 from align_data.stages.audit import Audit, audit
 from align_data.stages.decision import Decision, decide_ledger
-from align_data.stages.export import Exported, Form, export
+from align_data.stages.export import Exported, Form, check_free, export
 from align_data.stages.fetch import FetchReport, fetch
 from align_data.stages.ingest import Account
 from align_data.stages.pipeline import Intake, measure_images, run
@@ -67,9 +67,10 @@ def build(
 ) -> BuildResult:
     """Go from lists to verified shards; finished work is not repeated.
 
-    Pairs whose image could not be had are left out. Raises RecipeError, before anything is read, for a rule that
-    would leave every pair pending.
+    Pairs whose image could not be had are left out. Before anything is read, raises RecipeError for a rule that would
+    leave every pair pending, and OutputError for a folder that holds something else than an export.
     """
+    check_free(exporting.out)
     _check_decidable(decision, dataset, fetching)
     account = run(intake, decision, dataset, engine, progress).account
     fetching.references.give(dataset)

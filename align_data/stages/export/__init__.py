@@ -24,12 +24,21 @@ from align_data.exports.shard_format import ShardJob
 from align_data.exports.shard_names import DEFAULT, ShardNames
 from align_data.signals import ordered
 from align_data.stages.export.metadata import Files, schema_of
-from align_data.stages.export.selection import STRIPPED, Exported, Selection, begin, finish, select, unchanged
+from align_data.stages.export.selection import (
+    STRIPPED,
+    Exported,
+    Selection,
+    begin,
+    check_free,
+    finish,
+    select,
+    unchanged,
+)
 from align_data.stages.export.shards import Run, ShardedExport, Split
 from align_data.storage.store import Store
 from align_data.storage.tables import digest
 
-__all__ = ["Exported", "Form", "How", "Split", "export"]
+__all__ = ["Exported", "Form", "How", "Split", "check_free", "export"]
 
 SHARD = 10_000
 

@@ -114,6 +114,14 @@ def _pending(selection: Selection, masks: Masks, pending: int, passed: int) -> s
     )
 
 
+def check_free(out: Store) -> None:
+    """Raise OutputError for a folder that holds something, and no export, finished or not: before hours of work."""
+    if any(out.exists(name) for name in (MANIFEST, BEGUN)):
+        return
+    if any(not UNFINISHED.fullmatch(name) for name in out.names()):
+        raise OutputError(f"{out.url} is not empty, and no export: choose another folder")
+
+
 def begin(out: Store, identity: Mapping[str, Any], folders: Sequence[str]) -> bool:
     """Mark the folder as this export's; return whether it is done already. OutputError if the folder is another's.
 
