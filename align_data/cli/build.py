@@ -69,7 +69,7 @@ def command(
 
     \b
     Example:
-      align-data build 'laion/*.parquet' --recipe align --without nsfw,near_eval --out laion \\
+      align-data build 'laion/*.parquet' --recipe align --without nsfw,eval_distance --out laion \\
         --shards shards --resize shortest --size 256
     """
     if shards.rstrip("/") == out.rstrip("/"):
