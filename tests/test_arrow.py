@@ -23,10 +23,10 @@ from test_inputs import pairs, rejected, take
 
 from align_data.cli import main
 from align_data.common.errors import InputError
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists import FORMATS, Choice, find, registry, units
 from align_data.sources.lists import read as rows_of
 from align_data.sources.lists.flatbuffers import FlatTable
-from align_data.sources.lists.thrift import DamagedError
 
 ROWS = 500
 TABLE = pa.table(

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from test_inputs import pairs, rejected, take, zst
 
 from align_data.common.errors import InputError
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists import (
     decompression,
     find,
@@ -33,7 +34,6 @@ from align_data.sources.lists import (
 from align_data.sources.lists import read as rows_of
 from align_data.sources.lists.column_names import Choice
 from align_data.sources.lists.parquet_long_values import Unread
-from align_data.sources.lists.thrift import DamagedError
 
 BIG = 2**28
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists.arrow_columns import BatchColumns
 from align_data.sources.lists.arrow_messages import (
     BATCH,
@@ -24,7 +25,6 @@ from align_data.sources.lists.encodings import Reading
 from align_data.sources.lists.input_format import InputFormat, Unit
 from align_data.sources.lists.pieces import bounded, columns_of, numbered
 from align_data.sources.lists.source import Source
-from align_data.sources.lists.thrift import DamagedError
 
 _ROWS = 2**14
 """Rows that are read at once, at most."""

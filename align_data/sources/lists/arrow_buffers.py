@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists.arrow_messages import StoredBuffer
-from align_data.sources.lists.thrift import DamagedError
 
 _SKIP = 2**20
 _LIMIT = 2**62

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists.arrow_buffers import BitsAhead, BufferReader, NumbersAhead
 from align_data.sources.lists.arrow_messages import StoredBatch
 from align_data.sources.lists.batches import MAX_BYTES, is_text
 from align_data.sources.lists.captions import is_list
 from align_data.sources.lists.pieces import Unread, Value
-from align_data.sources.lists.thrift import DamagedError
 
 _CHILDREN = 2**16
 """Captions of a row, at most."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists.flatbuffers import FlatTable
-from align_data.sources.lists.thrift import DamagedError
 
 FILE_MAGIC = b"ARROW1"
 _FEATHER_1 = b"FEA1"

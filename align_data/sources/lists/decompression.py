@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.thrift import DamagedError
+from align_data.sources.files.damage import DamagedError
 
 _BLOCK = 2**20
 _ALWAYS = 2**28

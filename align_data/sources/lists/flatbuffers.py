@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from align_data.sources.lists.thrift import DamagedError
+from align_data.sources.files.damage import DamagedError
 
 
 class FlatTable:

@@ -10,9 +10,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from align_data.common.errors import InputError, encodable
 from align_data.common.secrets import mask
+from align_data.sources.files.fs_errors import reaching
+from align_data.sources.files.patterns import expand, plain
 from align_data.sources.lists import registry
-from align_data.sources.lists.fs_errors import reaching
-from align_data.sources.lists.patterns import expand, plain
 from align_data.sources.lists.source import Source
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists import parquet_footer, parquet_long_values
 from align_data.sources.lists.batches import Batch, Rejects
 from align_data.sources.lists.column_names import Choice
@@ -21,7 +22,6 @@ from align_data.sources.lists.parquet_footer import Group
 from align_data.sources.lists.parquet_pages import PAGE, Bounds, pages
 from align_data.sources.lists.pieces import Unread, Value, bounded, columns_of, numbered
 from align_data.sources.lists.source import Source
-from align_data.sources.lists.thrift import DamagedError
 
 _UNIT_ROWS = 1_000_000
 _FEW, _MANY = 2**10, 2**14

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from align_data.common.errors import encodable
-from align_data.sources.lists.thrift import DamagedError, structure
+from align_data.sources.files.damage import DamagedError
+from align_data.sources.lists.thrift import structure
 
 _MAGIC = b"PAR1"
 _FOOTER = 2**28

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists.batches import MAX_BYTES
 from align_data.sources.lists.parquet_footer import BYTE_ARRAY, Chunk
 from align_data.sources.lists.parquet_pages import CODECS, DICTIONARY, PAGE, PLAIN, Numbers, Page, hybrid
 from align_data.sources.lists.pieces import Unread, Value
-from align_data.sources.lists.thrift import DamagedError
 
 _WORDS = 64 * 2**20
 """Bytes of a dictionary that are held."""

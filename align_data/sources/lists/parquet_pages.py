@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists.parquet_footer import BYTE_ARRAY, FIXED, Chunk
-from align_data.sources.lists.thrift import DamagedError, TruncatedError, structure
+from align_data.sources.lists.thrift import TruncatedError, structure
 
 PAGE = 16 * 2**20
 """Bytes of a page that is always decoded whole."""

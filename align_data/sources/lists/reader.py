@@ -10,13 +10,13 @@ import polars as pl
 import pyarrow as pa
 
 from align_data.common.errors import InputError
+from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists import registry
 from align_data.sources.lists.batches import COLUMNS, Rejects, size, texts
 from align_data.sources.lists.column_names import NEEDED, Choice, usual
 from align_data.sources.lists.encodings import Reading
 from align_data.sources.lists.input_format import Unit
 from align_data.sources.lists.source import Source
-from align_data.sources.lists.thrift import DamagedError
 
 
 def units(

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from align_data.common.errors import InputError, nearest
 from align_data.common.registry import registry
+from align_data.sources.files.patterns import plain
 from align_data.sources.lists import arrow, delimited, jsonl, parquet
 from align_data.sources.lists.input_format import InputFormat
-from align_data.sources.lists.patterns import plain
 
 _ALL = (parquet.FORMAT, delimited.CSV, delimited.TSV, jsonl.FORMAT, arrow.FORMAT)
 FORMATS: Mapping[str, InputFormat] = registry("formats of lists", ((format_.name, format_) for format_ in _ALL))

@@ -12,9 +12,9 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from align_data.common.hashing import xxh3_of
+from align_data.sources.files.fs_errors import reaching
+from align_data.sources.files.patterns import plain
 from align_data.sources.lists.decompression import Unpacked
-from align_data.sources.lists.fs_errors import reaching
-from align_data.sources.lists.patterns import plain
 
 _SAMPLE = 65_536
 _XXH3 = "xxh3:"

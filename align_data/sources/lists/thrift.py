@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from align_data.sources.files.damage import DamagedError
+
 _DEPTH = 64
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = range(1, 14)
-
-
-class DamagedError(ValueError):
-    """Bytes that are not what a format says."""
 
 
 class TruncatedError(DamagedError):

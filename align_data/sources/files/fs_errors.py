@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from align_data.common.errors import AlignDataError, InputError
 from align_data.common.secrets import mask
-from align_data.sources.lists.thrift import DamagedError
+from align_data.sources.files.damage import DamagedError
 
 _STEPS = {
     "gated restricted": "ask for access on the dataset's page, and set HF_TOKEN",

@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.fs_errors import reaching
+from align_data.sources.files.fs_errors import reaching
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
