@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-"""Of X-Robots-Tag, those that ask not to be used so; 'none' is short for 'noindex, nofollow'."""
+from align_data.common.opt_outs import DIRECTIVES, FOR_US
+
 _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
-_FOR_US = frozenset({"*", "robots", "align-data"})
 
 _TRAINING = ("train-ai", "train-genai", "genai")
 """Uses of a training set; the last two are those of earlier drafts."""
@@ -53,7 +52,7 @@ def robots_tag(values: list[str]) -> str | None:
             name, colon, directive = (word_part.strip() for word_part in word.partition(":"))
             if colon and name not in _WITH_VALUES | DIRECTIVES and _AGENT.fullmatch(name):
                 # 'googlebot: noindex, nofollow' speaks to that one until another is named.
-                for_us, name = name.partition("/")[0] in _FOR_US, directive
+                for_us, name = name.partition("/")[0] in FOR_US, directive
             if for_us and name in DIRECTIVES:
                 return name
     return None

@@ -22,6 +22,7 @@ from typing import Any
 import polars as pl
 
 from align_data.common.errors import EngineError
+from align_data.common.opt_outs import DIRECTIVES
 from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of
 from align_data.fetching.client import Policy
@@ -29,7 +30,6 @@ from align_data.fetching.crawl_state import FetchedChunk
 from align_data.fetching.img2dataset.opener import opener
 from align_data.fetching.img2dataset_messages import judged, outcome
 from align_data.fetching.limits import Limits
-from align_data.fetching.opt_outs import DIRECTIVES
 from align_data.fetching.outcome import Outcome
 from align_data.fetching.worker import ChunkTask, FetchSettings, Row, make_room, send_rows, store
 from align_data.sources import img2dataset as shards
