@@ -11,6 +11,10 @@ also draws the pictures, into web/pictures, for `python examples/tiny_server.py 
 list, and evaluation pictures into web/evaluation, of scenes that no caption of the web is about; the list of these,
 each with a flawless caption, is web/evaluation.parquet. Then there are also the noises that only a picture can have,
 and the truth says how large each picture truly is.
+
+    python examples/tiny_web.py --out web --images 2000 --archives
+
+also puts the images on pages, and the pages in archives as a crawl of the web has them: web/warc and web/wat.
 """
 
 from __future__ import annotations
@@ -398,6 +402,7 @@ def main() -> None:
     parser.add_argument("--rate", type=_rate, action="append", default=[], help="a noise's share, as boilerplate=0.1")
     parser.add_argument("--pictures", metavar="BASE", help="also draw the pictures, for a server at this address")
     parser.add_argument("--evaluation", type=int, help="how many evaluation pictures (default a hundredth of --images)")
+    parser.add_argument("--archives", action="store_true", help="also put the images on pages in WARC and WAT files")
     options = parser.parse_args()
     rates = NOISE | (PICTURE_NOISE if options.pictures else {}) | dict(options.rate)
     if not options.pictures and (unseen := rates.keys() & PICTURE_NOISE.keys()):
@@ -414,6 +419,12 @@ def main() -> None:
     rows = make(options.images, options.seed, rates, served_at, options.evaluation)
     write(rows, options.out, sizes=bool(served_at))
     print(f"{len(rows):,} rows about {options.images:,} images in {options.out / 'pairs.parquet'}")
+    if options.archives:
+        from tiny_crawl import write_archives  # noqa: PLC0415  archives are for those who ask
+
+        pages, archives = write_archives(rows, options.seed, served_at, options.out)
+        folders = f"{options.out / 'warc'}, and their WATs in {options.out / 'wat'}"
+        print(f"{pages:,} pages with them in {archives} archives in {folders}")
     if served_at:
         evaluation = make_evaluation(options.images, options.seed, options.evaluation)
         write_evaluation(evaluation, options.seed, served_at, options.out)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import html5lib
 import polars as pl
 import pytest
 from conftest import Built, build
+from warcio.archiveiterator import ArchiveIterator
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = str(ROOT / "examples" / "tiny_web.py")
@@ -85,3 +89,25 @@ def test_rates_are_options(tmp_path: Path) -> None:
     )
     assert refused.returncode == 2
     assert "cats=1: one of boilerplate, " in refused.stderr
+
+
+def test_its_archives_have_the_rows_of_the_list_on_pages(tmp_path: Path) -> None:
+    make(tmp_path, "--images", "500", "--archives")
+    listed = Counter(pl.read_parquet(tmp_path / "pairs.parquet").rows())
+    names = gzip.decompress((tmp_path / "warc.paths.gz").read_bytes()).decode().split()
+    assert len(names) > 1
+    assert [path.name for path in sorted((tmp_path / "warc").iterdir())] == [Path(name).name for name in names]
+    assert len(list((tmp_path / "wat").iterdir())) == len(names)
+    shown: Counter[tuple[object, ...]] = Counter()
+    for name in names:
+        with (tmp_path / name).open("rb") as file:
+            for record in ArchiveIterator(file, check_digests="raise"):
+                if record.rec_type == "response":
+                    figures = html5lib.parse(record.content_stream().read()).iter(
+                        "{http://www.w3.org/1999/xhtml}figure"
+                    )
+                    images = [figure[0] for figure in figures]
+                    shown.update(
+                        (i.get("src"), i.get("alt"), int(i.get("width")), int(i.get("height"))) for i in images
+                    )
+    assert shown == listed
