@@ -1,0 +1,31 @@
+"""Why a record is not a page, and why an image makes no row: each reason's word, and the sentence it stands for."""
+
+from __future__ import annotations
+
+DAMAGED = {
+    "encoding": "the page's bytes are not what its Content-Encoding says, nor are they plain",
+    "gzip": "a gzip member that cannot be inflated, or whose checksum is wrong",
+    "header": "no WARC header where a record should begin, or one without an end or WARC-Type",
+    "http_header": "a response that does not begin as HTTP does",
+    "json": "a record of a WAT that is not JSON, or whose values are not of the types that a WAT has",
+    "junk": "bytes between two gzip members that belong to neither",
+    "length": "Content-Length is absent, not a number, or not where the record ends",
+    "record_too_large": "a record of more than 16 MiB, which is passed over",
+    "truncated": "the record that the archive breaks off in",
+}
+"""Reasons of records that cannot be read."""
+
+SKIPPED = {
+    "conversion": "a record of another form of a page, such as its text",
+    "metadata": "a record of what the crawler noted",
+    "not_200": "a response with another status than 200",
+    "not_html": "a response that is neither HTML nor XHTML",
+    "page_crashed": "a page on which the process that parsed it broke down",
+    "page_too_costly": "a page that took too much time or memory to parse",
+    "page_too_large": "a page of more than 16 MiB when it is decoded",
+    "request": "a record of the crawler's request",
+    "resource": "a record of a file that is not from an HTTP response",
+    "revisit": "a record of a page that the crawler had already",
+    "warcinfo": "the record that describes the archive",
+}
+"""Reasons of records that are not pages."""
