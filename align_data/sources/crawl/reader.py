@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from align_data.common.errors import InputError
 from align_data.sources.crawl.members import GZIP, BrokenMember, GzipMembers, Inflated
-from align_data.sources.crawl.records import ArchiveRecord, Damage, RecordPlace, RecordParser
+from align_data.sources.crawl.records import ArchiveRecord, Damage, RecordParser, RecordPlace
 
 _WARC = b"WARC/"
 _ARC = b"filedesc://"
@@ -52,9 +52,9 @@ class ArchiveReader:
 
     Each event is an `ArchiveRecord`, or a `Damage` for a record that cannot be read: both count as one record. Places
     are the member's first byte in a gzip file; records of one member have the same `place.offset`, and `place.inside`
-    tells them apart. Behind an event, `resume_point` says where another reader may begin to yield what follows it:
-    `ArchiveReader(name, resume_point)`, fed from the byte `resume_point.offset` on. What is read depends on neither blocks nor
-    positions. Memory is bounded, whatever is in the file: about 16 MiB stored and three times as much inflated.
+    tells them apart. Behind an event, `resume_point` says where another reader may begin, to yield what follows it:
+    `ArchiveReader(name, resume_point)`, fed from the byte `resume_point.offset` on. What is read depends on neither
+    blocks nor resumptions. Memory is bounded, whatever is in the file: 16 MiB stored, three times as much inflated.
 
     Raises InputError for what is not WARC: of a foreign format that its first bytes show at once, else at the end, if
     there was no record.
