@@ -18,7 +18,7 @@ ABLATION_SIDE := 128
 
 SITE = $(BIN)/python -m sphinx -W --keep-going --quiet --nitpicky --fresh-env -b html docs docs/_build/html
 
-.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-languages docs docs-check picture job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-crawl bench-languages docs docs-check picture job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ bench-web: $(VENV)/.installed-bench  ## fetching on a web of slow, silent and mi
 
 bench-audit: $(VENV)/.installed-bench  ## the audit page of ten million pairs against measuring them
 	$(BIN)/python benchmarks/audit.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
+
+bench-crawl: $(VENV)/.installed-bench  ## from WARC and WAT archives to rows, against cc2dataset's algorithm, gunzip and parsing alone; BENCH_MEGABYTES=375
+	$(BIN)/python benchmarks/crawl.py $(if $(BENCH_MEGABYTES),--megabytes $(BENCH_MEGABYTES))
 
 bench-languages: $(VENV)/.installed-bench  ## languages of a column of texts at once, and of one text at a time
 	$(BIN)/python benchmarks/languages.py
