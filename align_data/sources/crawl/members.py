@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from isal import isal_zlib
 
-_InflateError: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # which its types take for an exception
+InflateError: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # which its types take for an exception
+"""What isal raises for damaged bytes."""
 GZIP = b"\x1f\x8b\x08"
 """How a member begins: gzip, deflate."""
 LARGEST_PIECE = 16 * 2**20
@@ -147,7 +148,7 @@ class GzipMembers:
             try:
                 if isal_zlib.decompressobj(31).decompress(probe, 5) == b"WARC/":
                     return at
-            except _InflateError:
+            except InflateError:
                 pass
             at += 1
         self._begin(max(at, len(self._stored) - len(GZIP)))
@@ -169,7 +170,7 @@ class GzipMembers:
         most = _STRETCH if self._begun else LARGEST_PIECE - self._inflated
         try:
             piece = self._member.decompress(window, most)
-        except _InflateError:
+        except InflateError:
             return self._break("gzip")
         self._full = len(piece) == most
         self._pieces.append(piece)

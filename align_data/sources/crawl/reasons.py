@@ -16,10 +16,12 @@ DAMAGED = {
 """Reasons of records that cannot be read."""
 
 SKIPPED = {
+    "continuation": "a further piece of a record, which is not put together",
     "conversion": "a record of another form of a page, such as its text",
     "metadata": "a record of what the crawler noted",
     "not_200": "a response with another status than 200",
     "not_html": "a response that is neither HTML nor XHTML",
+    "other_kind": "a record of a WARC-Type that the standard does not have",
     "page_crashed": "a page on which the process that parsed it broke down",
     "page_too_costly": "a page that took too much time or memory to parse",
     "page_too_large": "a page of more than 16 MiB when it is decoded",
