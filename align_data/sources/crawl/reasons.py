@@ -31,3 +31,28 @@ SKIPPED = {
     "warcinfo": "the record that describes the archive",
 }
 """Reasons of records that are not pages."""
+
+REFUSED = {
+    "about_url": "its address begins with about:, which names no image",
+    "alt_empty": "its alt is empty or white space, as for decoration",
+    "alt_missing": "it has no alt",
+    "alt_too_long": "its alt has more than 2,097,152 characters",
+    "blob_url": "its address begins with blob:, which holds in the browser that made it alone",
+    "caption_empty": "its figure's figcaption has no text",
+    "caption_missing": "it is in no figure, or in one without a figcaption",
+    "caption_too_long": "its figure's figcaption has more than 10,000 characters",
+    "cid_url": "its address begins with cid:, which is a part of an e-mail",
+    "data_url": "its address begins with data: and is a picture itself, nearly always a placeholder",
+    "images_over_limit": "10,000 images are before it on its page",
+    "javascript_url": "its address begins with javascript:, which is a program",
+    "not_http": "its address is neither http nor https",
+    "srcset_as_url": "its address is a list of candidates, as srcset has them",
+    "template_url": "its address has {{ in it, which a template should have filled in",
+    "title_empty": "its title is empty or white space",
+    "title_missing": "it has no title",
+    "title_too_long": "its title has more than 2,097,152 characters",
+    "url_invalid": "its address is not a URL, by the standard that browsers follow",
+    "url_missing": "it has no address, or a blank one",
+    "url_too_long": "its address has more than 2,048 characters",
+}
+"""Reasons of images that make no row; alt, title and caption where rows are made of that text."""

@@ -1,0 +1,122 @@
+"""What a page's image elements become: rows, repeated ones, or a reason why one makes none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from align_data.sources.crawl.account import CrawlAccount
+from align_data.sources.crawl.rows import ImageRow
+from align_data.sources.crawl.srcset import largest
+from align_data.sources.crawl.texts import collapsed
+from align_data.sources.crawl.urls import Base
+
+TEXTS = ("alt", "title", "caption")
+"""Texts that an image can have; it makes a row for each that is asked for."""
+
+MAX_IMAGES = 10_000
+"""Images of a page that can make rows: each row repeats what the page says of all of them."""
+MAX_TEXT = 2**21
+"""Characters of alt and title, which belong to one image; in UTF-8 no more than what ingest takes."""
+MAX_CAPTION = 10_000
+"""Characters of a caption, which all images of its figure share."""
+
+_LIMITS = {"alt": MAX_TEXT, "title": MAX_TEXT, "caption": MAX_CAPTION}
+_WHOLE = re.compile(r"[ \t\n\f\r]*\+?([0-9]{1,10})[ \t\n\f\r]*")
+_MAX_SIZE = 2**31 - 1
+
+
+class PageImages:
+    """The images of a page, judged in the order of the document; `rows` are what they make."""
+
+    __slots__ = ("_further_texts", "_images", "_refused", "_repeated", "_resolve", "_seen", "_wanted", "rows")
+
+    def __init__(self, base: Base, texts: Sequence[str]) -> None:
+        self.rows: list[ImageRow] = []
+        self._resolve = base.resolve
+        self._wanted = [(TEXTS.index(kind), kind, _LIMITS[kind]) for kind in texts]
+        self._seen: set[tuple[str, str]] = set()
+        self._refused: list[str] = []
+        self._images = self._further_texts = self._repeated = 0
+
+    def add(
+        self,
+        url: str | None,
+        alt: str | None,
+        title: str | None = None,
+        caption: str | None = None,
+        *,
+        url_from: str = "src",
+        width: str | None = None,
+        height: str | None = None,
+        srcset: str | None = None,
+    ) -> None:
+        """Judge the next image: its text, then its URL. Attributes are as they stand there, None where it has none."""
+        position = self._images
+        self._images = position + 1
+        texts = self._chosen((alt, title, caption))
+        if not texts:
+            return
+        if position >= MAX_IMAGES:
+            self._refused.append("images_over_limit")
+            return
+        absolute, reason = self._resolve(url)
+        if reason:
+            self._refused.append(reason)
+            return
+        self._further_texts += len(texts) - 1
+        further = None
+        for text, kind in texts:
+            key = (absolute, text)
+            if key in self._seen:
+                self._repeated += 1
+                continue
+            self._seen.add(key)
+            if further is None:
+                best = self._resolve(largest(srcset))[0] if srcset else None
+                further = (
+                    _text(title, MAX_TEXT),
+                    _text(caption, MAX_CAPTION),
+                    _size(width) if width else None,
+                    _size(height) if height else None,
+                    url_from,
+                    best or None,
+                    position,
+                )
+            self.rows.append(ImageRow(absolute, text, kind, *further))
+
+    def _chosen(self, values: tuple[str | None, ...]) -> list[tuple[str, str]]:
+        """Return the texts that are asked for, and their kinds; refuse an image without, for the first of them."""
+        texts: list[tuple[str, str]] = []
+        for place, kind, limit in self._wanted:
+            value = values[place]
+            if value and len(value) <= limit and (text := collapsed(value)):
+                texts.append((text, kind))
+        if not texts:
+            place, kind, limit = self._wanted[0]
+            value = values[place]
+            fault = "missing" if value is None else "too_long" if len(value) > limit else "empty"
+            self._refused.append(f"{kind}_{fault}")
+        return texts
+
+    def count_into(self, account: CrawlAccount) -> None:
+        """Add what became of the images, when all of them have been judged."""
+        account.images += self._images
+        account.further_texts += self._further_texts
+        account.rows += len(self.rows)
+        account.refused.update(self._refused)
+        account.repeated += self._repeated
+
+
+def _text(value: str | None, limit: int) -> str | None:
+    """Return an attribute's text; None for none, an empty one, and one of more characters than the limit."""
+    if not value or len(value) > limit:
+        return None
+    return collapsed(value) or None
+
+
+def _size(value: str) -> int | None:
+    """Return a whole number of pixels; None for all else, such as 50% and 100px."""
+    whole = _WHOLE.fullmatch(value)
+    size = int(whole[1]) if whole else _MAX_SIZE + 1
+    return size if size <= _MAX_SIZE else None
