@@ -20,6 +20,9 @@ SPACELESS_EXTRAS = ("\u30fc", "\uff70")  # the prolonged sound marks: kana in us
 JOINERS = ("'", "\u2019", "-", "\u2010", "\u2011")
 MAX_BYTES = 8 * 2**20
 OTHER_COLUMNS = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")
+PROVENANCE = ("crawl_file", "crawl_offset", "text_from", "robots")
+OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex", "none")
+AGENTS = ("*", "robots", "align-data")
 NO_RARE_NGRAM = 2**63 - 1
 
 
@@ -238,13 +241,23 @@ def sort_key(value: int | str | None) -> tuple[bool, int | bytes]:
     return (False, value.encode() if isinstance(value, str) else value)
 
 
-def smallest_others(rows: list[Row]) -> Row:
-    """The other six columns of the row whose tuple of them is the smallest."""
-    first = min(rows, key=lambda row: tuple(sort_key(row[column]) for column in OTHER_COLUMNS))
-    return {column: first[column] for column in OTHER_COLUMNS}
+def opts_out(robots: str | None) -> bool:
+    """Whether directives parted by commas hold one that asks not to be used, of everyone or of us."""
+    for directive in (robots or "").lower().split(","):
+        agent, _, word = (part.strip() for part in directive.partition(":"))
+        if agent in OPT_OUTS or (word in OPT_OUTS and agent.split("/")[0] in AGENTS):
+            return True
+    return False
 
 
-def merge(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+def smallest_others(rows: list[Row], columns: Sequence[str]) -> Row:
+    """The other columns of the row whose tuple of them is the smallest, of those that opt out where any does."""
+    rows = [row for row in rows if opts_out(row.get("robots"))] or rows
+    first = min(rows, key=lambda row: tuple(sort_key(row[column]) for column in columns))
+    return {column: first[column] for column in columns}
+
+
+def merge(rows: Iterable[Row], columns: Sequence[str] = OTHER_COLUMNS) -> tuple[list[Row], list[Row]]:
     """The unique pairs sorted by uid, and the rejected rows as they came, each with its `reason`."""
     groups: dict[tuple[str, str], list[Row]] = {}
     rejected = []
@@ -259,7 +272,7 @@ def merge(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     pairs = []
     for (url, alt_text), group in groups.items():
         keys = {"uid": uid(url, alt_text), "url": url, "alt_text": alt_text, "copies": len(group)}
-        pairs.append({**keys, **smallest_others(group)})
+        pairs.append({**keys, **smallest_others(group, columns)})
     return sorted(pairs, key=lambda pair: pair["uid"]), rejected
 
 

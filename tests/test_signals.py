@@ -140,7 +140,8 @@ def test_languages_of_plain_sentences() -> None:
 @given(many, st.data())
 def test_splitting_the_input_never_changes_a_row_signal(found: list[str], data: st.DataObject) -> None:
     frame = pl.DataFrame({name: pl.Series(name, [None] * len(found), dtype) for name, dtype in SCHEMA.items()})
-    frame = frame.with_columns(alt_text=normalise(series(found)), url=pl.lit("http://a/1"))
+    robots = pl.Series([[None, "", "noai", "noarchive"][len(text) % 4] for text in found], dtype=pl.String)
+    frame = frame.with_columns(alt_text=normalise(series(found)), url=pl.lit("http://a/1"), robots=robots)
     cut = data.draw(st.integers(0, len(found)))
     for signal in SIGNALS.values():
         if signal.kind == "row" and signal.measure is not None:

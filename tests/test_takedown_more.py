@@ -83,7 +83,8 @@ def test_every_text_of_a_pair_says_whether_it_goes() -> None:
     columns = yaml.safe_load(resources.text("schemas", "pairs.yaml"))["columns"]
     assert [name for name, said in columns.items() if said["type"] == "string" and "erased" not in said] == []
     assert set(erased(contract("pairs"))) == {
-        "url", "alt_text", "page_url", "declared_language", "license", "source_uid"
+        "url", "alt_text", "page_url", "declared_language", "license", "source_uid",
+        "crawl_file", "crawl_offset", "robots",
     }  # fmt: skip
     assert set(erased(measured("image"))) == {"sha256", "md5", "phash", "eval_nearest"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,6 +17,8 @@ if TYPE_CHECKING:  # each command needs one of them
     from align_data.stages.why import Why
     from align_data.train.ablate import Ablation
 
+_ALT = "alt"
+"""What a text is from that needs no word."""
 _DETAIL = 80
 """Characters of an example that are shown."""
 _COLORS = {"pass": "green", "fail": "red", "unknown": "yellow", "off": "dim"}
@@ -35,12 +38,17 @@ def account(account: Account) -> str:
 
 def rejected(url: str, account: Account, row: Rejected) -> str:
     """Return where the rejected rows lie, and one of the most frequent reason, as a sentence."""
-    detail = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in mask(row.detail))
+    detail = _visible(mask(row.detail))
     cause = f": {detail[:_DETAIL]}{'…' if len(detail) > _DETAIL else ''}" if detail else ""
     return (
         f"the rejected rows are in {mask(url.rstrip('/'))}/rejected; most frequent is {row.reason} "
         f"({account.reasons[row.reason]:,}), such as row {row.row:,} of {row.source}{cause}"
     )
+
+
+def _visible(text: str) -> str:
+    """Return a stranger's text without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _share(number: int, whole: int) -> str:
@@ -185,11 +193,26 @@ def examples(out: Console, by_rule: dict[str, list[dict[str, Any]]]) -> None:
             out.print(f"              [dim]{escape(row['uid'])}  {escape(row['url'][:90])}[/dim]", soft_wrap=True)
 
 
+def _provenance(origin: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where a pair is from."""
+    if origin.get("text_from", _ALT) != _ALT:
+        yield f"text from {origin['text_from']}"
+    if "page_url" in origin:
+        yield f"page      {origin['page_url']}"
+    if "crawl_file" in origin:
+        at = f"byte {origin['crawl_offset']} of " if "crawl_offset" in origin else ""
+        yield f"record    {at}{origin['crawl_file']}"
+    if origin.get("robots"):
+        yield f"robots    {origin['robots']}"
+
+
 def why(out: Console, why: Why) -> None:
     """Print what is known of one pair."""
     out.print(f"[bold]{escape(why.uid)}[/bold]  [{_COLORS.get(why.outcome, 'dim')}]{why.outcome}[/]", soft_wrap=True)
     out.print(escape(f"  url       {why.url}"), soft_wrap=True)
     out.print(escape(f"  alt_text  {why.alt_text!r}"), soft_wrap=True)
+    for line in _provenance(why.provenance):
+        out.print(escape(f"  {_visible(line)}"), soft_wrap=True)
     values = ", ".join(f"{name} {value}" for name, value in why.values.items() if value is not None)
     if values:
         out.print(escape(f"  measured  {values}"), soft_wrap=True)

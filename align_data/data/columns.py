@@ -105,7 +105,7 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: b
     `nsfw` tells whether a detector is given, `to_fetch` that the images will be there.
     """
     why = signal.missing()
-    if signal.kind == "score":
+    if signal.kind == "score" or not _declared(dataset, signal):
         return signal.lacks
     if why is not None or signal.kind != "image":
         return why
@@ -116,6 +116,13 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: b
     if signal.check == "nsfw" and not nsfw and not scored(dataset):
         return signal.lacks
     return None
+
+
+def _declared(dataset: Dataset, signal: Signal) -> bool:
+    """Tell whether the pairs have the columns that a signal needs: some are there only where an input has them."""
+    optional = {column.name for column in dataset.pairs.contract.columns if column.optional}
+    needed = optional.intersection(signal.needs)
+    return not needed or needed <= set(dataset.ingested().meta.provenance)
 
 
 def need(names: Sequence[str], why: str) -> str:

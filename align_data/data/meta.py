@@ -33,6 +33,8 @@ class PairsMeta(Meta):
 
     account: AccountMeta
     splits: list[Annotated[str, Field(pattern="^[0-9a-f]{16}$")]]
+    provenance: list[str] = Field(default_factory=list)
+    """The optional columns that it has."""
 
 
 class InputMeta(Meta):

@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 from align_data.common.flat_texts import Bytes, Rows, flat_bytes, odd_bytes, rows_with
 from align_data.common.hashing import Hashes, uid, xxh3
 from align_data.common.sorting import argsort
+from align_data.signals.page import opts_out
 from align_data.sources.lists.batches import COLUMNS, MAX_BYTES
+from align_data.sources.lists.column_names import PROVENANCE
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, recut
 
 DECLARED = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")
-"""What the input says beside URL and text; of equal pairs the smallest tuple of these is kept, nulls last."""
+"""What the input says beside URL and text."""
+BESIDE = (*DECLARED, *PROVENANCE)
+"""And what a crawl says: of equal pairs one row's tuple of all these is kept.
 
+That of a row whose page opts out, if there is one; of several the smallest, nulls last.
+"""
+
+_OPEN = "open"
+"""Whether a row's page does not opt out, while equal pairs are compared."""
 _BLANK = np.uint8(0x20)
 _CONTROL = r"[\x00-\x1f\x7f]"
 # White space is what Python's str.isspace says: Unicode's, and the four separators of ASCII.
@@ -138,14 +147,14 @@ def keyed(rows: pl.DataFrame, declared: Sequence[str] = DECLARED) -> pl.DataFram
         "url",
         "alt_text",
         pl.lit(1, pl.Int64).alias("copies"),
-        *declared,
+        *(name if name in rows.columns else pl.lit(None, COLUMNS[name]).alias(name) for name in declared),
     )
 
 
 def merge(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return keyed rows sorted by their keys, equal pairs made one: copies added, the smallest declared tuple kept.
+    """Return keyed rows sorted by their keys, equal pairs made one: copies added, one row's declared tuple kept.
 
-    Merging is associative: some rows can be merged before all are.
+    An opt-out is never lost so. Merging is associative: some rows can be merged before all are.
     """
     rows = rows.rechunk()  # gathering from many small chunks takes five times as long
     url_key, pair_key = rows["url_key"].to_numpy(), rows["pair_key"].to_numpy()
@@ -161,9 +170,12 @@ def merge(rows: pl.DataFrame) -> pl.DataFrame:
     # Only the groups of several rows are compared column by column.
     group = np.repeat(np.arange(len(starts)), sizes)
     several = np.flatnonzero(sizes[group] > 1)
-    declared = [name for name in DECLARED if name in rows.columns]
+    declared = [name for name in BESIDE if name in rows.columns]
     members = pl.DataFrame({"group": group[several], "row": order[several]})
     members = members.hstack([rows[name][order[several]] for name in declared])
+    if "robots" in declared:
+        members = members.with_columns((~opts_out(members["robots"])).fill_null(True).alias(_OPEN))
+        declared = [_OPEN, *declared]
     best = members.sort("group", *declared, nulls_last=True).unique("group", keep="first", maintain_order=True)
     chosen[best["group"].to_numpy()] = best["row"].to_numpy()
     return rows[chosen].with_columns(copies=copies)
@@ -180,10 +192,19 @@ def _order(url_key: Hashes, pair_key: Hashes) -> NDArray[np.intp]:
 
 
 def finished(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return merged rows as the table `pairs` has them: the uid for the keys, nulls for what no input declares."""
+    """Return merged rows as the table `pairs` has them: the uid for the keys, nulls for what no input declares.
+
+    What no input says of a crawl has no column.
+    """
     ids = uid(rows["url_key"].to_numpy(), rows["pair_key"].to_numpy())
     absent = [pl.lit(None, COLUMNS[name]).alias(name) for name in DECLARED if name not in rows.columns]
-    return rows.with_columns(ids, *absent).select("uid", "url", "alt_text", "copies", *DECLARED)
+    return rows.with_columns(ids, *absent).select(table_columns(rows.columns))
+
+
+def table_columns(declared: Iterable[str]) -> list[str]:
+    """Return the columns of `pairs` where inputs declare these, in their order."""
+    names = set(declared)
+    return ["uid", "url", "alt_text", "copies", *DECLARED, *(name for name in PROVENANCE if name in names)]
 
 
 def pieces(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -196,7 +217,7 @@ _BYTES = (pl.col("url").str.len_bytes() + pl.col("alt_text").str.len_bytes()).ca
 
 def size(rows: pl.DataFrame, columns: Sequence[str] = ()) -> int:
     """Return the bytes of all URLs and texts, and of the texts in other columns."""
-    texts = [pl.col(name).str.len_bytes().sum() for name in columns if rows.schema[name] == pl.String]
+    texts = [pl.col(name).str.len_bytes().sum() for name in columns if rows.schema.get(name) == pl.String]
     return int(rows.select(pl.sum_horizontal(_BYTES.sum(), *texts)).item())
 
 

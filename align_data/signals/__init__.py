@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from align_data.common.errors import SignalError, nearest
 from align_data.common.registry import registry
-from align_data.signals import corpus, image, language, score, text
+from align_data.signals import corpus, image, language, page, score, text
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 T = TypeVar("T")
 
 SIGNALS: dict[str, Signal] = registry(
-    "signals", ((signal.name, signal) for family in (text, language, corpus, image) for signal in family.SIGNALS)
+    "signals", ((signal.name, signal) for family in (text, language, page, corpus, image) for signal in family.SIGNALS)
 )
 """All but those of the open family."""
 

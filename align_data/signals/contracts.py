@@ -6,7 +6,7 @@ from align_data.signals import SIGNALS, Signal, checks, score
 from align_data.storage.contracts import Column, Contract
 
 _ABOUT = {
-    "text": "What is measured from the text and the URL alone; row for row with pairs.",
+    "text": "What is measured from what the list says: the text, the URL, what the page asks; row for row with pairs.",
     "corpus": "What is counted over the whole pool; row for row with pairs.",
     "image": "What is known of the image; row for row with pairs. Null where nobody has measured or declared it.",
 }

@@ -20,6 +20,7 @@ from align_data.data.layout import BEGUN, Dataset
 from align_data.data.meta import AccountMeta, PairsMeta, RejectedMeta
 from align_data.engines.base import Engine, Shuffle
 from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, find, read, units
+from align_data.sources.lists.column_names import PROVENANCE
 from align_data.storage.manifests import checked, unchecked
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, Meta, PartInfo, PartWriter, Table, digest
 
@@ -99,14 +100,12 @@ def ingest(
         progress.say(note)
     _begin(dataset, made_of, modified, _contents(sources))
     unit_rejects = _unit_rejects(dataset)
-    declared = [
-        name for name in pair.DECLARED if any(name in {**unit.columns, **dict(unit.constants)} for unit in todo)
-    ]
+    declared = [name for name in pair.BESIDE if any(name in {**unit.columns, **dict(unit.constants)} for unit in todo)]
     shuffle: Shuffle[int, _UnitAccount, PartInfo] = Shuffle(
         prepare=lambda number, tick: _prepare(number, todo[number], declared, unit_rejects, tick),
         merge=pair.merge,
         split=lambda accounts: _split(accounts, parts),
-        write=lambda part, frames, tick: _write(dataset.pairs, part, frames, tick),
+        write=lambda part, frames, tick: _write(dataset.pairs, part, declared, frames, tick),
         rows=_rows(todo),
         foreseen=_foreseen(_rows(todo), parts),
     )
@@ -116,7 +115,11 @@ def ingest(
     dataset.rejected.commit(rejected, RejectedMeta.model_validate(made_of))
     unit_rejects.remove()
     splits = [f"{key:016x}" for key in _split(accounts, parts)]
-    dataset.pairs.commit(written, PairsMeta(account=AccountMeta(**asdict(account)), splits=splits))
+    provenance = [name for name in PROVENANCE if name in declared]
+    meta = PairsMeta(
+        account=AccountMeta(**asdict(account)), splits=splits, **({"provenance": provenance} if provenance else {})
+    )
+    dataset.pairs.commit(written, meta)
     dataset.store.clear_work()
     for name, values in sorted(sum((a.emptied for a in accounts), Counter[str]()).items()):
         progress.say(f"{name}: {values:,} values are not UTF-8, and are left empty; their rows stay")
@@ -273,7 +276,7 @@ def _cleaned(unit: Unit, emptied: Counter[str]) -> Iterator[tuple[pl.DataFrame, 
             {"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, rejected.schema
         )
         waiting.append((accepted, pl.concat([early, rejected]).sort("row") if len(early) else rejected))
-        rows, size = rows + len(frame) + len(rejects.rows), size + pair.size(accepted, pair.DECLARED)
+        rows, size = rows + len(frame) + len(rejects.rows), size + pair.size(accepted, pair.BESIDE)
         if rows > PIECE_ROWS // 2 or size > PIECE_BYTES // 4:
             yield _joined(waiting)
             waiting, rows, size = [], 0, 0
@@ -305,11 +308,13 @@ def _edges(number: int) -> list[int]:
     return [(i << 64) // number for i in range(1, number)]
 
 
-def _write(table: Table[PairsMeta], part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> PartInfo:
+def _write(
+    table: Table[PairsMeta], part: int, declared: Sequence[str], frames: Iterator[pl.DataFrame], tick: Tick
+) -> PartInfo:
     """Write one part of `pairs`, if a killed run has not."""
     if table.facts(part) is not None:
         return table.info(part)
-    with table.writer(part, {}) as writer:
+    with table.writer(part, {}, pair.table_columns(declared)) as writer:
         for piece in ahead(pair.pieces(map(pair.finished, frames))):
             writer.write(piece)
             tick(len(piece))

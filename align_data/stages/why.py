@@ -24,12 +24,14 @@ from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import times
 from align_data.signals import find, ordered
 from align_data.sources.lists.batches import DETAIL
+from align_data.sources.lists.column_names import PROVENANCE
 from align_data.storage.tables import Table
 from align_data.storage.tars import Place
 
 OTHERS = 5
 """URLs of other images with the text that are listed."""
 _STATUS = ["status", "reason"]
+_PAGE = "page_url"
 _GONE = "the pair was taken down: its URL, its text and what else identified it are gone, what was counted stays"
 
 
@@ -60,6 +62,8 @@ class Why:
     """Where the image's bytes lie: tar, offset and size; None where there are none."""
     others: list[str]
     """URLs of other images with the same text, at most as many as requested."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Where the pair is from, as far as its list says: page_url, crawl_file, crawl_offset, text_from, robots."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -136,7 +140,8 @@ def _rows(
     sought = dataset.pairs.piece(part, group, list(query))
     if not sought.select(pl.all_horizontal(pl.col(name) == value for name, value in query.items()).any()).item():
         return
-    piece = dataset.pairs.piece(part, group, ["uid", "url", "alt_text", "copies"])
+    names = ["uid", "url", "alt_text", "copies", _PAGE, *dataset.ingested().meta.provenance]
+    piece = dataset.pairs.piece(part, group, names)
     piece = piece.with_row_index("_row").filter(_matching(query))
     if not len(piece):
         return
@@ -212,7 +217,14 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, bac
         explanations=background.explanations,
         picture=background.picture,
         others=[mask_url(url) for url in background.others],
+        provenance=_provenance(row),
     )
+
+
+def _provenance(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a pair is from, as far as its list says."""
+    origin = {name: row[name] for name in (_PAGE, *PROVENANCE) if row.get(name) is not None}
+    return {**origin, **({_PAGE: mask_url(origin[_PAGE])} if _PAGE in origin else {})}
 
 
 def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any]) -> RuleVerdict:

@@ -47,6 +47,8 @@ class Column:
     """Whether each row group says its least and greatest value: where rows are sorted, so that readers skip some."""
     former: str | None = None
     """What earlier versions called it."""
+    optional: bool = False
+    """Whether a table may be without it: it is written only where an input has it."""
 
     @property
     def compressed(self) -> bool:
@@ -98,7 +100,8 @@ class Contract:
         defined = {c.name: c for c in self.columns}
         mismatches = [f"column {name} is not in the contract" for name in table.column_names if name not in defined]
         if not self.partial:
-            mismatches += [f"column {c.name} is missing" for c in self.columns if c.name not in table.column_names]
+            needed = [c.name for c in self.columns if not c.optional]
+            mismatches += [f"column {name} is missing" for name in needed if name not in table.column_names]
         for name in set(table.column_names) & set(defined):
             column, definition = table[name], defined[name]
             if _plain(column.type) != TYPES[definition.type]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.column_names import NEEDED
+from align_data.sources.lists.column_names import NEEDED, PROVENANCE
 
 COLUMNS: dict[str, Any] = {
     "url": pl.String,
@@ -23,12 +24,18 @@ COLUMNS: dict[str, Any] = {
     "declared_language": pl.String,
     "license": pl.String,
     "source_uid": pl.String,
+    "crawl_file": pl.String,
+    "crawl_offset": pl.Int64,
+    "text_from": pl.String,
+    "robots": pl.String,
 }
 """What is read of an input."""
 MAX_BYTES = 8 * 2**20
 """A longer URL or text is not an alt-text but an accident, and is rejected; any other value is left out."""
 DETAIL = 200
 """Characters of a rejected row's detail."""
+_EMPTY_SAYS = ("robots",)
+"""Columns whose empty text says something: that there is nothing of it."""
 
 
 @dataclass
@@ -63,8 +70,11 @@ class Batch:
     rows: Any
 
 
-def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
-    """Return the batch as a frame of text and size columns; rows whose URL or text is not UTF-8 go to `rejects`."""
+def texts(batch: Batch, rejects: Rejects, *, nulls: bool = True) -> pl.DataFrame:
+    """Return the batch as a frame of text and size columns; rows whose URL or text is not UTF-8 go to `rejects`.
+
+    `nulls` tells whether its format has a null beside the empty text.
+    """
     columns = {name: _stored(column, name) for name, column in batch.columns.items()}
     rejected: set[int] = set()
     for name, column in columns.items():
@@ -89,10 +99,12 @@ def texts(batch: Batch, rejects: Rejects) -> pl.DataFrame:
     assert isinstance(frame, pl.DataFrame)
     declared = [name for name in columns if COLUMNS[name] == pl.String and name not in NEEDED]
     return frame.with_columns(
-        *(size(name) for name in columns if COLUMNS[name] == pl.Int32),
+        *numbers(columns),
         # In CSV nothing and the empty text are one; so they are everywhere.
         *(
-            pl.when(pl.col(name).str.len_bytes().is_between(1, MAX_BYTES)).then(pl.col(name)).alias(name)
+            pl.when(pl.col(name).str.len_bytes().is_between(0 if nulls and name in _EMPTY_SAYS else 1, MAX_BYTES))
+            .then(pl.col(name))
+            .alias(name)
             for name in declared
         ),
     )
@@ -122,9 +134,15 @@ def not_text(kind: pa.DataType, role: str) -> None:
         raise InputError(f"the column for {role} holds {kind}, not text; choose another with --url-col or --text-col")
 
 
-def plain_type(kind: pa.DataType) -> bool:
-    """Tell whether a type can be a size, an id or the like: not a list, a struct or a map."""
+def fits(role: str, kind: pa.DataType) -> bool:
+    """Tell whether a type can be a declared column: a size, an id or the like, not a list, a struct or a map.
+
+    What a crawl says is of one type: a column that is only called so may say anything.
+    """
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if role in PROVENANCE:
+        right = pa.types.is_integer(kind) if COLUMNS[role] == pl.Int64 else is_text(kind)
+        return right or pa.types.is_null(kind)
     return not pa.types.is_nested(kind)
 
 
@@ -178,7 +196,17 @@ def _text(column: pa.Array) -> pa.Array:
     )
 
 
-def size(name: str) -> pl.Expr:
+def numbers(names: Iterable[str]) -> Iterator[pl.Expr]:
+    """Yield those of our columns that are numbers, from what stands for them."""
+    for name in names:
+        if COLUMNS[name] == pl.Int32:
+            yield _size(name)
+        elif COLUMNS[name] == pl.Int64:
+            place = pl.col(name).cast(pl.Int64, strict=False)
+            yield pl.when(place >= 0).then(place).alias(name)
+
+
+def _size(name: str) -> pl.Expr:
     """Return a declared size as a positive Int32, null if it is none."""
     pixels = pl.col(name).cast(pl.Float64, strict=False).cast(pl.Int32, strict=False)
     return pl.when(pixels > 0).then(pixels).alias(name)

@@ -19,8 +19,17 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "declared_language": ("declared_language", "language", "lang"),
     "license": ("license", "licence"),
     "source_uid": ("source_uid", "uid", "id", "sample_id", "key"),
+    # As align-data crawl calls them, and nobody else.
+    "crawl_file": ("crawl_file",),
+    "crawl_offset": ("crawl_offset",),
+    "text_from": ("text_from",),
+    "robots": ("robots",),
 }
 NEEDED = ("url", "alt_text")
+PROVENANCE = ("crawl_file", "crawl_offset", "text_from", "robots")
+"""What a crawl says of a row, and few other lists do: a dataset has these columns where an input has them."""
+_BESIDE_TEXT = ("title", "caption")
+"""Columns of a crawl that hold other texts of the image."""
 _BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>)$")
 _BETWEEN = re.compile(r"[ \t\xa0_-]+")
 _SEPARATORS = {
@@ -88,6 +97,8 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
             roles[role] = named or names[role]
             if columns.count(roles[role]) > 1:
                 raise InputError(f"{where} has {columns.count(roles[role])} columns named {roles[role]}: keep one")
+    if roles.get("alt_text") != names.get("alt_text"):
+        roles.pop("text_from", None)  # it speaks of the usual column of texts
     missing = [role for role in NEEDED if role not in roles]
     if missing:
         option = {"url": "--url-col", "alt_text": "--text-col"}
@@ -115,8 +126,11 @@ def _sentence(roles: Mapping[str, str], columns: Sequence[str], choice: Choice) 
         for column in columns
         if _folded(column) in _FOLDED[role] and column != roles[role]
     ]
-    return f"columns: {taken}" + (
-        f" (not {', '.join(alternatives)}: --url-col and --text-col choose)" if alternatives else ""
+    untaken = [name for name in _BESIDE_TEXT if "text_from" in roles and name in columns and name not in alternatives]
+    return (
+        f"columns: {taken}"
+        + (f" (not {', '.join(alternatives)}: --url-col and --text-col choose)" if alternatives else "")
+        + (f" (not {', '.join(untaken)}: align-data crawl --text makes rows of them)" if untaken else "")
     )
 
 

@@ -198,8 +198,8 @@ def _read(unit: Unit) -> Iterator[tuple[Batch, Rejects]]:
 
 
 _OPTIONS = frozenset({"delimiter", "encoding", "multiline"})
-CSV = InputFormat("csv", "CSV", (".csv",), _units, _read, options=_OPTIONS, compressed=True)
-TSV = InputFormat("tsv", "TSV", (".tsv", ".tab"), _units, _read, options=_OPTIONS, compressed=True)
+CSV = InputFormat("csv", "CSV", (".csv",), _units, _read, options=_OPTIONS, compressed=True, nulls=False)
+TSV = InputFormat("tsv", "TSV", (".tsv", ".tab"), _units, _read, options=_OPTIONS, compressed=True, nulls=False)
 
 
 def _refusal(source: Source, lines: Lines, line: int, error: RunsOnError) -> InputError:

@@ -46,6 +46,8 @@ class InputFormat:
     """The fields of `Reading` that say how it is read."""
     compressed: bool = False
     """Whether the ending of a codec may follow its own."""
+    nulls: bool = True
+    """Whether a value can be missing, and not only empty."""
     ambiguous: tuple[str, ...] = ()
     """Endings that other files have too: in a folder these are not taken for lists."""
 

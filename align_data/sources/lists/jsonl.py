@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from align_data.common.errors import InputError
 from align_data.sources.lists.batches import Batch, Rejects, valid_utf8
-from align_data.sources.lists.column_names import NAMES, Choice, by_name, usual
+from align_data.sources.lists.column_names import NAMES, PROVENANCE, Choice, by_name, usual
 from align_data.sources.lists.encodings import Reading
 from align_data.sources.lists.input_format import InputFormat, Unit
 from align_data.sources.lists.json_elements import TooLong, lines
@@ -48,11 +48,12 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
             f"{source.path} is not JSON lines: none of its first lines is a whole object; write one row a line, "
             "for example with: jq -c '.[]' FILE > FILE.jsonl"
         )
-    _, note = by_name(list(keys), choice, source.path)
+    roles, note = by_name(list(keys), choice, source.path)
     if several:
         note += f" ({several} is a list: each of its captions is a row)"
     # Lines further down may have other keys: each line's own are looked at, but for those that the user names.
-    return {role: choice.named().get(role, "") for role in NAMES}, note
+    sought = [role for role in NAMES if role in roles or role not in PROVENANCE]
+    return {role: choice.named().get(role, "") for role in sought}, note
 
 
 def read(source: Source, named: dict[str, str]) -> Iterator[tuple[Batch, Rejects]]:

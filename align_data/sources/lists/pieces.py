@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from align_data.common.errors import InputError
-from align_data.sources.lists.batches import MAX_BYTES, Batch, Rejects, is_text, not_text, plain_type
+from align_data.sources.lists.batches import MAX_BYTES, Batch, Rejects, fits, is_text, not_text
 from align_data.sources.lists.captions import is_list, spread
 from align_data.sources.lists.column_names import NEEDED, Choice, by_name
 from align_data.sources.lists.source import Source
@@ -46,7 +46,7 @@ def columns_of(schema: pa.Schema, choice: Choice, where: str) -> tuple[dict[str,
     for role in NEEDED:
         if not (is_list(types[role]) and role == "alt_text"):
             not_text(types[role], role)
-    for role in [role for role, kind in types.items() if role not in NEEDED and not plain_type(kind)]:
+    for role in [role for role, kind in types.items() if role not in NEEDED and not fits(role, kind)]:
         note += f" ({columns.pop(role)} is {types[role]}, so {role} is left empty)"
     return columns, note
 

@@ -12,11 +12,13 @@ import pyarrow as pa
 from align_data.common.errors import InputError
 from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists import registry
-from align_data.sources.lists.batches import COLUMNS, Rejects, size, texts
-from align_data.sources.lists.column_names import NEEDED, Choice, usual
+from align_data.sources.lists.batches import COLUMNS, Rejects, numbers, texts
+from align_data.sources.lists.column_names import NEEDED, PROVENANCE, Choice, usual
 from align_data.sources.lists.encodings import Reading
 from align_data.sources.lists.input_format import Unit
 from align_data.sources.lists.source import Source
+
+_EVERYWHERE = {name: dtype for name, dtype in COLUMNS.items() if name not in PROVENANCE}
 
 
 def units(
@@ -64,26 +66,28 @@ def _applies(reading: Reading, sources: Sequence[Source]) -> None:
 def read(unit: Unit) -> Iterator[tuple[pl.DataFrame, Rejects]]:
     """Yield frames of COLUMNS and `row`, the row's number in the file from 1; beside each the rows rejected on the way.
 
-    Texts are valid UTF-8, sizes positive integers or null. Raises InputError if the file breaks off or is damaged.
+    Texts are valid UTF-8, sizes positive integers or null. Of what a crawl says a frame has the unit's columns alone.
+    Raises InputError if the file breaks off or is damaged.
     """
     with _sentence(unit.source):
-        for batch, rejects in registry.FORMATS[unit.source.format].read(unit):
-            frame = texts(batch, rejects)
+        format_ = registry.FORMATS[unit.source.format]
+        for batch, rejects in format_.read(unit):
+            frame = texts(batch, rejects, nulls=format_.nulls)
             yield _whole(frame, dict(unit.constants)), rejects
 
 
 def _whole(frame: pl.DataFrame, constants: Mapping[str, str | None]) -> pl.DataFrame:
-    """Return a frame with all of COLUMNS: what the rows do not say the folders do, or nobody."""
+    """Return a frame with all columns: what the rows do not say the folders do, or nobody."""
     partition = [pl.lit(value or None, pl.String).alias(name) for name, value in constants.items()]
-    sizes = [size(name) for name in constants if COLUMNS[name] == pl.Int32]
     # Lines of JSON may each have another key: one without it is of its folder.
     own = [name for name in constants if name in frame.columns]
     own_values = frame.select(pl.col(name).alias(f"own {name}") for name in own)
-    frame = frame.with_columns(partition).with_columns(sizes)
+    frame = frame.with_columns(partition).with_columns(numbers(constants))
     if own:
         frame = frame.hstack(own_values).with_columns(pl.coalesce(f"own {name}", name).alias(name) for name in own)
-    absent = [pl.lit(None, dtype).alias(name) for name, dtype in COLUMNS.items() if name not in frame.columns]
-    return frame.with_columns(absent).select("row", *COLUMNS)
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in _EVERYWHERE.items() if name not in frame.columns]
+    frame = frame.with_columns(absent)
+    return frame.select("row", *(name for name in COLUMNS if name in frame.columns))
 
 
 @contextmanager

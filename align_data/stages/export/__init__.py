@@ -127,7 +127,7 @@ def _identity(dataset: Dataset, selection: Selection, form: Form) -> dict[str, A
         identity[STRIPPED] = True
     measured = available(dataset, dataset.ingested())
     identity["signals"] = identities(dataset, ordered(measured))
-    identity |= {"shard_names": form.names.pattern, "card": _card(selection, form, list(identity["signals"]))}
+    identity |= {"shard_names": form.names.pattern, "card": _card(dataset, selection, form, list(identity["signals"]))}
     if not format_called(form.format).images:
         return identity
     content = dataset.content.committed()
@@ -146,11 +146,12 @@ def _identity(dataset: Dataset, selection: Selection, form: Form) -> dict[str, A
     }
 
 
-def _card(selection: Selection, form: Form, signals: Sequence[str]) -> dict[str, Any]:
+def _card(dataset: Dataset, selection: Selection, form: Form, signals: Sequence[str]) -> dict[str, Any]:
     """Return what the card of an export tells people, besides numbers."""
     recipe = selection.ledger.plan.recipe
     asked = [rule for rule in selection.ledger.plan.in_force if rule.name not in selection.without]
-    schema = known(signals) if format_called(form.format).images else schema_of(signals)
+    images = format_called(form.format).images
+    schema = pa.schema(known(signals)) if images else schema_of(dataset, signals)
     return {
         "license": form.license,
         "title": recipe.title,

@@ -19,6 +19,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import columns
 from align_data.data.layout import Dataset, measured_schema
+from align_data.data.pairs import table_columns
 from align_data.engines.base import Engine
 from align_data.exports import parquet, uids
 from align_data.exports.manifest import FileInfo
@@ -73,16 +74,20 @@ def _file(name: str, pairs: int, path: str) -> FileInfo:
         return FileInfo(name, pairs, Path(path).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def schema_of(signals: Iterable[str]) -> pa.Schema:
-    """Return the columns of what is known of a pair."""
-    return pa.unify_schemas([contract("pairs").arrow(), measured_schema(signals)])
+def schema_of(dataset: Dataset, signals: Iterable[str]) -> pa.Schema:
+    """Return the columns of what is known of a pair: those of `pairs`, and signals."""
+    return pa.unify_schemas([contract("pairs").arrow(_pair_columns(dataset)), measured_schema(signals)])
+
+
+def _pair_columns(dataset: Dataset) -> list[str]:
+    return table_columns(dataset.ingested().meta.provenance)
 
 
 def _part(files: Files, part: int, tick: Tick) -> FileInfo:
     """Write the kept pairs of one part with all that is known of them."""
     dataset, selection = files.dataset, files.selection
-    names = contract("pairs").arrow().names
-    schema, rows = schema_of(files.signals), 0
+    names = _pair_columns(dataset)
+    schema, rows = schema_of(dataset, files.signals), 0
     name = _name(files, part)
     with files.out.create(name) as path:
         with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
