@@ -9,7 +9,8 @@ from ada_url import check_url, join_url, normalize_url
 MAX_URL = 2_048
 """Characters; what is longer is hardly ever an address."""
 
-_ENDS = "".join(map(chr, range(0x21)))
+# What browsers strip, and all other white space, as ingest does.
+_ENDS = "".join(letter for letter in map(chr, range(0x3001)) if letter <= " " or letter.isspace())
 _DROPPED = str.maketrans("", "", "\t\n\r")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _REFUSED_SCHEMES = {scheme: f"{scheme}_url" for scheme in ("data", "javascript", "blob", "cid", "about")}
