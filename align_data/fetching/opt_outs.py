@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from align_data.common.opt_outs import DIRECTIVES, FOR_US
-
-_WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
-_AGENT = re.compile(r"\*|[a-z][a-z0-9._/-]*")
+from align_data.common.opt_outs import DIRECTIVES, FOR_US, directives
 
 _TRAINING = ("train-ai", "train-genai", "genai")
 """Uses of a training set; the last two are those of earlier drafts."""
@@ -47,13 +44,8 @@ def opt_out(values: Callable[[str], list[str]]) -> str | None:
 def robots_tag(values: list[str]) -> str | None:
     """Return the directive of X-Robots-Tag headers that asks not to be used, for everyone or for us; None without."""
     for value in values:
-        for_us = True
-        for word in value.lower().split(","):
-            name, colon, directive = (word_part.strip() for word_part in word.partition(":"))
-            if colon and name not in _WITH_VALUES | DIRECTIVES and _AGENT.fullmatch(name):
-                # 'googlebot: noindex, nofollow' speaks to that one until another is named.
-                for_us, name = name.partition("/")[0] in FOR_US, directive
-            if for_us and name in DIRECTIVES:
+        for agent, name, _ in directives(value):
+            if name in DIRECTIVES and (not agent or agent.partition("/")[0] in FOR_US):
                 return name
     return None
 

@@ -1,0 +1,48 @@
+"""What a page asks of robots, as one text: from its meta elements and from its X-Robots-Tag headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from align_data.common.opt_outs import DIRECTIVES, Directive, directives
+from align_data.sources.crawl.texts import collapsed
+
+MAX_DIRECTIVES = 50
+"""Different ones of a page, and characters of one, that are kept."""
+MAX_DIRECTIVE = 100
+
+# Meta elements that speak to robots: to all, or to the one that they name.
+_SPEAKS = re.compile(r"robots|align-data|[a-z0-9_-]*bot(?:-[a-z]+)?|slurp|yandex|baiduspider|teoma")
+
+
+def robots_text(headers: Iterable[str], metas: Iterable[tuple[str | None, str | None]]) -> str:
+    """Return the directives of X-Robots-Tag headers, and of meta elements by name and content; "" if there are none.
+
+    In lower case, each once, parted by commas, in their order, headers first. One for a robot stands behind its name,
+    each by itself: 'noai, googlebot: noindex, googlebot: nofollow'.
+    """
+    spoken: dict[str, Directive] = {}
+    for header in headers:
+        for directive in directives(collapsed(header)):
+            _keep(spoken, directive)
+    for name, content in metas:
+        speaks = _SPEAKS.fullmatch(name.strip().lower()) if name and content else None
+        if speaks and content:
+            agent = "" if speaks[0] == "robots" else speaks[0]
+            for word in collapsed(content).lower().split(","):
+                # Between directives that have no values, some pages write white space for a comma.
+                for part in [word] if ":" in word else word.split():
+                    _keep(spoken, Directive(agent, *(side.strip() for side in part.partition(":")[::2])))
+    if len(spoken) > MAX_DIRECTIVES:  # those that ask not to be used are kept first
+        spoken = dict(sorted(spoken.items(), key=lambda item: item[1].name not in DIRECTIVES)[:MAX_DIRECTIVES])
+    return ", ".join(spoken)
+
+
+def _keep(spoken: dict[str, Directive], directive: Directive) -> None:
+    """Keep a directive by its text; one that is empty, or far longer than any that there is, says nothing."""
+    agent, name, value = directive
+    text = f"{agent}: {name}" if agent else name
+    text = f"{text}: {value}" if value else text
+    if name and len(text) <= MAX_DIRECTIVE:
+        spoken.setdefault(text, directive)
