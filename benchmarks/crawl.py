@@ -2,7 +2,7 @@
 
     python benchmarks/crawl.py --megabytes 60 --runs 3 [--cc2dataset /venv/bin/python]
 
-Archives are of our own making, with planted truth; --megabytes is the size of each WAT, and its WARC has about three
+Archives are of our own making, with planted truth; --megabytes is the size of each WAT, and its WARC has two to four
 times that. All run in turn, as whole processes on one core; then two archives by two workers against by one. The rows
 are compared with the truth, row for row, and with the baseline's, where that is right.
 """
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
-from crawl_corpus import COMPARED, truths, write
+from crawl_corpus import COMPARED, MIXES, truths, write
 from text_half import machine
 
 HERE = Path(__file__).resolve().parent
@@ -209,15 +209,16 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=60, help="of each WAT (default 60)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kinds", nargs="*", choices=("wat", "warc"), default=("wat", "warc"))
+    parser.add_argument("--mix", choices=MIXES, default="mixed", help="kinds of pages (default mixed)")
     parser.add_argument("--work", type=Path, default=HERE / "data" / "crawl")
     parser.add_argument("--keep", action="store_true", help="use the archives that an earlier run has left")
     parser.add_argument("--cc2dataset", help="a Python that has cc2dataset; without, only its algorithm is run")
     options = parser.parse_args()
     if not (options.keep and options.work.exists()):
-        write(options.work, options.megabytes, files=2)
+        write(options.work, options.megabytes, files=2, mix=options.mix)
     shutil.rmtree(options.work / "out", ignore_errors=True)
     (options.work / "out").mkdir()
-    print(f"{machine()}; medians of {options.runs}", flush=True)
+    print(f"{machine()}; medians of {options.runs}; pages: {options.mix}", flush=True)
     races = [Race(kind, options.work, options.work / "log.txt") for kind in options.kinds]
     for race in races:
         for _ in range(options.runs):

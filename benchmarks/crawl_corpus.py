@@ -3,7 +3,7 @@
     python benchmarks/crawl_corpus.py FOLDER --megabytes 60 --files 2
 
 A few hundred pages of our own making (benchmarks/crawled_pages.py) are repeated at new URLs. --megabytes is what each
-WAT is to have; its WARC then has about three and a half times that. Beside them is what is to come of them: the rows,
+WAT is to have; its WARC then has two to four times that. Beside them is what is to come of them: the rows,
 in order, and the account.
 """
 
@@ -26,7 +26,11 @@ from crawl_archives import Archive
 from crawled_pages import pages, repeated
 from planted_truth import Expected, PlantedPage
 
-MIX = {"modern": 6, "plain": 3, "other": 1}
+MIXES = {
+    "mixed": {"modern": 14, "linked": 58, "plain": 20, "other": 8},
+    "modern": {"modern": 1},
+}
+"""Shares of kinds of pages. Mixed has as many images a MB of WAT as 37 real pages have, 2,200; modern twice as many."""
 DISTINCT = 300
 COMPARED = {
     "url": pl.String,
@@ -50,12 +54,12 @@ COMPARED = {
 """Columns that the truth decides to the byte."""
 
 
-def write(folder: Path, megabytes: float, files: int, seed: int = 7) -> None:
+def write(folder: Path, megabytes: float, files: int, mix: str = "mixed", seed: int = 7) -> None:
     """Write so many archives with their WATs, and what is to come of them."""
     shutil.rmtree(folder, ignore_errors=True)
     for kind in ("warc", "wat", "truth"):
         (folder / kind).mkdir(parents=True)
-    distinct = list(pages(seed, MIX, DISTINCT))
+    distinct = list(pages(seed, MIXES[mix], DISTINCT))
     for number in range(files):
         _write_file(folder, number, distinct, megabytes * 1e6)
 
@@ -125,9 +129,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--megabytes", type=float, default=60, help="of each WAT (default 60)")
     parser.add_argument("--files", type=int, default=2)
+    parser.add_argument("--mix", choices=MIXES, default="mixed", help="kinds of pages")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    write(options.folder, options.megabytes, options.files, options.seed)
+    write(options.folder, options.megabytes, options.files, options.mix, options.seed)
     for kind in ("warc", "wat"):
         for truth in truths(options.folder, kind):
             print(f"{kind}: {truth[kind] / 1e6:.1f} MB, {truth['pages']:,} pages, {truth['rows']:,} rows")

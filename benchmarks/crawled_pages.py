@@ -1,9 +1,9 @@
 """Pages of our own making with planted truth: of every image element, what row it makes, or why it makes none.
 
 `modern` pages are as a content management system writes them, about 95 kB with 36 images, lazily loaded and responsive
-ones among them; `plain` pages have text and few images; `odd` pages have one image of everything that is refused or
-unusual. Words are drawn from lists of our own making in several scripts. Nothing is parsed: a page's truth is written
-down as the page is, so it shares no code with what reads it.
+ones among them; `linked` pages have many links, `plain` ones text, and both few images; `odd` pages have one image of
+everything that is refused or unusual. Words are drawn from lists of our own making in several scripts. Nothing is
+parsed: a page's truth is written down as the page is, so it shares no code with what reads it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PageMaker:
         self._pages = 0
 
     def page(self, kind: str) -> PlantedPage:
-        """Make a page of a kind: modern, plain or odd."""
+        """Make a page of a kind: modern, linked, plain or odd."""
         self._pages += 1
         language = self._random.choice(_LANGUAGES)
         writing = _Writing(self._random, self._words[language], f"site{self._pages}.example", language)
@@ -176,6 +176,14 @@ class _Writing:
             self._html.element("p", self._words.text(self._random.randint(20, 120)))
             if self._random.random() < 0.2:
                 getattr(self, self._random.choice(("_uploaded", "_figure", "_pixel")))()
+        self._html.markup("</body></html>")
+
+    def linked(self) -> None:
+        """Write a page of many links and few images, as the front of a newspaper or a shop has."""
+        self._head(styles=120, scripts=30)
+        self._menu(self._random.randint(60, 260))
+        for number in range(self._random.randint(2, 12)):
+            self._card(number, self._random.choice(("_uploaded", "_lazy", "_figure", "_decorative", "_pixel")))
         self._html.markup("</body></html>")
 
     def odd(self) -> None:
