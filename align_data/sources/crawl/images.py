@@ -29,10 +29,11 @@ _MAX_SIZE = 2**31 - 1
 class PageImages:
     """The images of a page, judged in the order of the document; `rows` are what they make."""
 
-    __slots__ = ("_further_texts", "_images", "_refused", "_repeated", "_resolve", "_seen", "_wanted", "rows")
+    __slots__ = ("_further_texts", "_images", "_refused", "_repeated", "_resolve", "_seen", "_wanted", "rows", "texts")
 
     def __init__(self, base: Base, texts: Sequence[str]) -> None:
         self.rows: list[ImageRow] = []
+        self.texts = tuple(texts)
         self._resolve = base.resolve
         self._wanted = [(TEXTS.index(kind), kind, _LIMITS[kind]) for kind in texts]
         self._seen: set[tuple[str, str]] = set()
