@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
-from align_data.cli.lines import summary
+from align_data.cli.lines import amount, further, summary, units
 from align_data.common.progress import NONE, Tick
 from align_data.common.secrets import mask
 
@@ -32,7 +32,8 @@ class _Line(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the line."""
         width = self._console.width
-        columns = [_counted(task), _rate(task), _clock(task), summary(task.fields["seen"]).removeprefix("; ")]
+        also = further(task.fields.get("also", {})).removeprefix(", ")
+        columns = [_counted(task), _rate(task), _clock(task), also, summary(task.fields["seen"]).removeprefix("; ")]
         parts = [part for part in columns if part]
         head = task.description
         while len(parts) > 1 and len(head) + 1 + len(", ".join(parts)) > width:
@@ -45,15 +46,16 @@ class _Line(ProgressColumn):
 
 
 def _counted(task: Task) -> str:
-    total = f" of {task.total:,.0f}" if task.total is not None else ""
-    return f"{task.completed:,.0f}{total} {task.fields['unit']}"
+    unit = task.fields["unit"]
+    total = f" of {amount(task.total, unit)}" if task.total is not None else ""
+    return f"{amount(task.completed, unit)}{total}{units(unit)}"
 
 
 def _rate(task: Task) -> str:
     """Return how fast it goes, once there has been time enough to tell."""
     elapsed = task.finished_time if task.finished else task.elapsed
     speed = task.finished_speed if task.finished else task.speed
-    return f"{speed:,.0f}/s" if speed and elapsed is not None and elapsed >= _TELLING else ""
+    return f"{amount(speed, task.fields['unit'])}/s" if speed and elapsed is not None and elapsed >= _TELLING else ""
 
 
 def _clock(task: Task) -> str:
@@ -81,13 +83,14 @@ class LiveBars:
     @contextmanager
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:
         """Show a bar while the context is open."""
-        totals: Counter[str] = Counter()
+        totals, also = Counter[str](), Counter[str]()
         with Progress(_Line(self._console), console=self._console) as bars:
-            task = bars.add_task(title, total=total, unit=unit, seen=totals)
+            task = bars.add_task(title, total=total, unit=unit, seen=totals, also=also)
 
-            def tick(units: int, outcomes: Mapping[str, int] = NONE, /) -> None:
+            def tick(number: int, outcomes: Mapping[str, int] = NONE, counts: Mapping[str, int] = NONE, /) -> None:
                 totals.update(outcomes)
-                bars.update(task, advance=units)
+                also.update(counts)
+                bars.update(task, advance=number)
 
             yield tick
             if total is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
 
 from align_data.cli import render
+from align_data.cli.crawl import archive_options, crawled_json, intake_of, print_crawled
 from align_data.cli.export import form_of, format_option, print_exported, shard_options
 from align_data.cli.fetch import limits_of, policy_of, policy_options, print_fetched
 from align_data.cli.ingest import intake_options, reading
@@ -32,7 +33,6 @@ from align_data.sources.lists import Choice
 from align_data.stages.build import Exporting, Fetching, build
 from align_data.stages.export import Form
 from align_data.stages.ingest import Parts
-from align_data.stages.pipeline import Intake
 from align_data.stages.session import session
 from align_data.storage.store import Store
 
@@ -42,6 +42,7 @@ from align_data.storage.store import Store
 @click.option("--out", required=True, metavar="DATASET", help="The dataset's folder or fsspec URL.")
 @click.option("--shards", required=True, metavar="FOLDER", help="New or empty folder, or fsspec URL, for the shards.")
 @intake_options
+@archive_options
 @decision_options
 @reference_options
 @policy_options
@@ -75,7 +76,7 @@ def command(
     if shards.rstrip("/") == out.rstrip("/"):
         raise click.UsageError("--shards needs a folder of its own, not the dataset's")
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
-    intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options))
+    intake = intake_of(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options), options)
     decision = decision_of(recipe, out, overrides, off, name)
     form = form_of(options)
     options.pop("chunk")
@@ -87,8 +88,12 @@ def command(
     with session(out, spent, create=True) as (dataset, engine):
         built = build(intake, decision, fetching, exporting, dataset, engine, progress())
     if as_json:
-        print_json({**asdict(built), "audit": built.audit.to_json(), "check": check_json(built.check)})
+        stages = asdict(replace(built, crawled=None)) | {"audit": built.audit.to_json()}
+        crawled = None if built.crawled is None else crawled_json(built.crawled)
+        print_json({**stages, "crawled": crawled, "check": check_json(built.check)})
     else:
+        if built.crawled is not None:
+            print_crawled(built.crawled.total)
         tell(render.account(built.account))
         print_fetched(built.fetched)
         render.audit(console(), built.audit)

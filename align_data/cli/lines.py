@@ -15,6 +15,7 @@ from align_data.common.secrets import mask
 
 LINE_SECONDS = 10.0
 """Seconds between two plain lines of a step."""
+_SIZES = (("TB", 2**40), ("GB", 2**30), ("MB", 2**20), ("KB", 2**10))
 
 
 def summary(outcomes: Mapping[str, int], limit: int = 3) -> str:
@@ -26,6 +27,26 @@ def summary(outcomes: Mapping[str, int], limit: int = 3) -> str:
     return f"; {outcomes.get('ok', 0) / whole:.1%} ok" + "".join(f", {end} {n / whole:.1%}" for n, end in failures)
 
 
+def amount(number: float, unit: str) -> str:
+    """Say how many units: bytes as people have them."""
+    if unit != "bytes":
+        return f"{number:,.0f}"
+    for name, size in _SIZES:
+        if number >= size:
+            return f"{number / size:,.1f} {name}"
+    return f"{number:,.0f} B"
+
+
+def units(unit: str) -> str:
+    """Return what stands behind an amount: nothing behind bytes, which say it themselves."""
+    return "" if unit == "bytes" else f" {unit}"
+
+
+def further(counts: Mapping[str, int]) -> str:
+    """Say what else was counted; '' where nothing was."""
+    return "".join(f", {number:,} {name}" for name, number in counts.items())
+
+
 class PlainLines:
     """A line now and then, and one at the end of a step."""
 
@@ -35,24 +56,27 @@ class PlainLines:
         began = printed_at = time.monotonic()
         completed = 0
         lock = Lock()
-        totals: Counter[str] = Counter()
+        totals, also = Counter[str](), Counter[str]()
 
-        def tick(units: int, outcomes: Mapping[str, int] = NONE, /) -> None:
+        def tick(number: int, outcomes: Mapping[str, int] = NONE, counts: Mapping[str, int] = NONE, /) -> None:
             nonlocal completed, printed_at
             with lock:
-                completed += units
+                completed += number
                 totals.update(outcomes)
+                also.update(counts)
                 now = time.monotonic()
                 if now - printed_at < LINE_SECONDS:
                     return
                 printed_at = now
             rate = completed / (now - began)
-            of = f" of {total:,}" if total is not None else ""
+            of = f" of {amount(total, unit)}" if total is not None else ""
             remaining = f", {(total - completed) / rate:,.0f} s left" if total is not None and rate else ""
-            click.echo(f"{title}: {completed:,}{of} {unit}, {rate:,.0f}/s{remaining}{summary(totals)}", err=True)
+            done = f"{amount(completed, unit)}{of}{units(unit)}{further(also)}"
+            click.echo(f"{title}: {done}, {amount(rate, unit)}/s{remaining}{summary(totals)}", err=True)
 
         yield tick
-        click.echo(f"{title}: {completed:,} {unit} in {time.monotonic() - began:.1f} s{summary(totals)}", err=True)
+        done = f"{amount(completed, unit)}{units(unit)}{further(also)}"
+        click.echo(f"{title}: {done} in {time.monotonic() - began:.1f} s{summary(totals)}", err=True)
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""

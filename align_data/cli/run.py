@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from align_data.cli import render
+from align_data.cli.crawl import archive_options, crawled_json, intake_of, print_crawled
 from align_data.cli.ingest import intake_options, reading
 from align_data.cli.options import (
     decision_options,
@@ -24,7 +25,7 @@ from align_data.cli.recipe_argument import decision_of
 from align_data.cli.tables import console
 from align_data.sources.lists import Choice
 from align_data.stages.ingest import Parts, example
-from align_data.stages.pipeline import Intake, run
+from align_data.stages.pipeline import run
 from align_data.stages.session import session
 
 
@@ -32,6 +33,7 @@ from align_data.stages.session import session
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--out", required=True, metavar="DATASET", help="The dataset's folder or fsspec URL.")
 @intake_options
+@archive_options
 @decision_options
 @resource_options
 @json_option
@@ -54,14 +56,17 @@ def command(
       align-data run 'laion/*.parquet' --recipe align --out laion
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
-    intake = Intake(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options))
+    intake = intake_of(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options), options)
     decision = decision_of(recipe, out, overrides, off, name)
     with session(out, resources(options), create=True) as (dataset, engine):
         summary = run(intake, decision, dataset, engine, progress())
         rejected = example(dataset, summary.account)
     if as_json:
-        print_json({"account": asdict(summary.account), "audit": summary.audit.to_json()})
+        crawled = {} if summary.crawled is None else {"crawl": crawled_json(summary.crawled)}
+        print_json({**crawled, "account": asdict(summary.account), "audit": summary.audit.to_json()})
         return
+    if summary.crawled is not None:
+        print_crawled(summary.crawled.total)
     tell(render.account(summary.account))
     if rejected is not None:
         note(render.rejected(out, summary.account, rejected))

@@ -8,16 +8,17 @@ from types import MappingProxyType
 from typing import Protocol
 
 NONE: Mapping[str, int] = MappingProxyType({})
-"""No outcomes."""
+"""No outcomes, and no counts."""
 
 
 class Tick(Protocol):
     """Called from any thread with the number of units done since the last call.
 
-    Where units can come to different ends, `outcomes` says how many came to which; 'ok' is the good one.
+    Where units can come to different ends, `outcomes` says how many came to which; 'ok' is the good one. `counts` is
+    what else there is more of since, such as pairs where the units are bytes.
     """
 
-    def __call__(self, units: int, outcomes: Mapping[str, int] = ..., /) -> None:
+    def __call__(self, units: int, outcomes: Mapping[str, int] = ..., counts: Mapping[str, int] = ..., /) -> None:
         """Count."""
 
 
@@ -25,13 +26,13 @@ class Progress(Protocol):
     """What a stage reports to while it runs."""
 
     def step(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Tick]:
-        """Show one step of `total` units (None if unknown) while the context is open."""
+        """Show one step of `total` units (None if unknown) while the context is open; `unit` is what they are."""
 
     def say(self, sentence: str) -> None:
         """Tell the user one thing that matters."""
 
 
-def ignore(_: int, __: Mapping[str, int] = NONE, /) -> None:
+def ignore(_: int, __: Mapping[str, int] = NONE, ___: Mapping[str, int] = NONE, /) -> None:
     """Ignore ticks."""
 
 

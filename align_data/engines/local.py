@@ -157,10 +157,10 @@ class LocalEngine:
     def _checked(self, tick: Tick) -> Tick:
         """Return a tick that also ends the task if another has failed."""
 
-        def checked(units: int, outcomes: Mapping[str, int] = NONE, /) -> None:
+        def checked(units: int, outcomes: Mapping[str, int] = NONE, counts: Mapping[str, int] = NONE, /) -> None:
             if self._stop.is_set():
                 raise StoppedError("stopped because another task failed")
-            tick(units, outcomes)
+            tick(units, outcomes, counts)
 
         return checked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress
@@ -23,6 +24,9 @@ from align_data.stages.ingest import Account
 from align_data.stages.pipeline import Intake, measure_images, run
 from align_data.stages.verify import ExportCheck, verify
 from align_data.storage.store import Store
+
+if TYPE_CHECKING:
+    from align_data.stages.crawl import CrawlReport
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class BuildResult:
     """What each stage from lists to shards returned."""
 
     account: Account
+    crawled: CrawlReport | None
     fetched: FetchReport
     audit: Audit
     exported: Exported
@@ -72,7 +77,7 @@ def build(
     """
     check_free(exporting.out)
     _check_decidable(decision, dataset, fetching)
-    account = run(intake, decision, dataset, engine, progress).account
+    ran = run(intake, decision, dataset, engine, progress)
     fetching.references.give(dataset)
     fetched = fetch(
         dataset,
@@ -89,7 +94,7 @@ def build(
     decide_ledger(decision, dataset, engine, progress)
     exported = export(dataset, decision.ledger, exporting.out, exporting.form, engine, progress, drop_pending=True)
     check = verify(exporting.out, exporting.verifiers, progress)
-    return BuildResult(account, fetched, audit(dataset, decision.ledger), exported, check)
+    return BuildResult(ran.account, ran.crawled, fetched, audit(dataset, decision.ledger), exported, check)
 
 
 def _check_decidable(decision: Decision, dataset: Dataset, fetching: Fetching) -> None:

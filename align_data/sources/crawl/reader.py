@@ -201,7 +201,7 @@ class ArchiveReader:
             yield self._parser.drop("record_too_large")
 
     def _note_foreign(self, data: bytes) -> None:
-        """Notice how the file begins, if not as WARC does; InputError for ARC."""
+        """LostRecord how the file begins, if not as WARC does; InputError for ARC."""
         if self._parser.recognized or self._foreign is not None:
             return
         if data.startswith(_ARC):

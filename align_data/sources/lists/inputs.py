@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import takewhile
 from typing import Any
 
-from fsspec.implementations.local import LocalFileSystem
-
-from align_data.common.errors import InputError, encodable
-from align_data.common.secrets import mask
+from align_data.common.errors import InputError
 from align_data.sources.files.fs_errors import reaching
+from align_data.sources.files.names import public, relative
 from align_data.sources.files.patterns import expand, plain
 from align_data.sources.lists import registry
 from align_data.sources.lists.source import Source
@@ -28,13 +25,7 @@ def find(patterns: Iterable[str], but: str | None = None) -> list[Source]:
         if not any(name in files for name in matches):
             raise InputError(f"{pattern} is inside the dataset that would contain it")
     names = sorted(files)
-    for name in names:
-        if not encodable(name):
-            raise InputError(f"a file's name is not UTF-8: {name.encode('utf-8', 'backslashreplace').decode()}")
-    paths = [plain(name) for name in names]  # what signs a URL is not its name
-    parents = [path.split("/")[:-1] for path in paths]
-    shared = sum(1 for _ in takewhile(lambda folders: len(set(folders)) == 1, zip(*parents, strict=False)))
-    return [_source(*files[name], "/".join(path.split("/")[shared:])) for name, path in zip(names, paths, strict=True)]
+    return [_source(*files[name], path) for name, path in zip(names, relative(names), strict=True)]
 
 
 def _source(fs: Any, path: str, name: str) -> Source:
@@ -51,6 +42,5 @@ def _source(fs: Any, path: str, name: str) -> Source:
         raise InputError(f"{plain(path)}: its server does not report its size; download it first")
     if not size:
         raise InputError(f"{path} is empty, not even a header: leave it out")
-    # It goes into the dataset, and is how rows are named.
-    public = name if isinstance(fs, LocalFileSystem) else mask(name)
-    return Source(fs, path, public, format_.name, codec, int(size))
+    # Its name goes into the dataset, and is how rows are named.
+    return Source(fs, path, public(fs, name), format_.name, codec, int(size))

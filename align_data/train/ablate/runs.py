@@ -160,7 +160,7 @@ class _Forward:
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Tick]:  # noqa: ARG002
         """Forward what is trained."""
 
-        def tick(pairs: int, _: Mapping[str, int] = NONE, /) -> None:
+        def tick(pairs: int, _: Mapping[str, int] = NONE, __: Mapping[str, int] = NONE, /) -> None:
             self._send(pairs if title == "train" else 0)
 
         yield tick

@@ -1,0 +1,81 @@
+"""How a record of each kind of archive becomes a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from align_data.sources.crawl.account import CrawlAccount
+from align_data.sources.crawl.html import read_page
+from align_data.sources.crawl.http import page_of
+from align_data.sources.crawl.kinds import Kind
+from align_data.sources.crawl.reasons import DAMAGED
+from align_data.sources.crawl.records import ArchiveRecord
+from align_data.sources.crawl.rows import ImageRow, PageFacts
+
+MAX_CRAWL = 200
+"""Characters of the name of a crawl."""
+_PART_OF = re.compile(rb"(?:^|\n)isPartOf:[ \t]*([^\r\n]+)", re.IGNORECASE)
+
+Page = tuple[PageFacts, Sequence[ImageRow]]
+
+
+class PageReader(Protocol):
+    """Reads the records of one archive."""
+
+    crawl: str | None
+    """The crawl that the archive says it is part of, once one of its records has said it."""
+
+    def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> Page | None:
+        """Count a record, as a page with its images, as skipped or damaged; return the rows of a page."""
+
+
+Readers = Callable[[str, Sequence[str]], Mapping[Kind, PageReader]]
+"""Of what rows call the archive and the texts that rows are made of: what reads its records, by its kind."""
+
+
+def page_readers(crawl_file: str, texts: Sequence[str]) -> Mapping[Kind, PageReader]:
+    """Return what reads the records of an archive."""
+    return {"warc": WarcReader(crawl_file, texts)}
+
+
+def kind_of(record: ArchiveRecord) -> Kind | None:
+    """Return what archive begins with this record; None where the next one has to tell."""
+    if record.kind == "warcinfo":
+        return None
+    is_wat = record.kind == "metadata" and record.content[:1] == b"{" and b'"Envelope"' in record.content
+    return "wat" if is_wat else "warc"
+
+
+class WarcReader:
+    """Reads the records of a WARC, which rows call `crawl_file`."""
+
+    def __init__(self, crawl_file: str, texts: Sequence[str]) -> None:
+        self._file, self._texts = crawl_file, texts
+        self.crawl: str | None = None
+
+    def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> Page | None:
+        """Count a record, and return its page."""
+        account.records += 1
+        if record.kind == "warcinfo" and (part_of := _PART_OF.search(record.content)):
+            self.crawl = part_of[1].decode("utf-8", "replace").strip()[:MAX_CRAWL] or None
+        page = page_of(record)
+        if isinstance(page, str):
+            (account.damaged if page in DAMAGED else account.skipped)[page] += 1
+            return None
+        html = read_page(page, self._texts)
+        account.pages += 1
+        html.images.count_into(account)
+        facts = PageFacts(
+            page_url=page.url,
+            declared_language=html.declared_language,
+            charset=html.charset,
+            status=page.status,
+            license=html.license,
+            robots=html.robots,
+            crawl=self.crawl,
+            crawl_file=self._file,
+            crawl_offset=record.place.offset,
+        )
+        return facts, html.images.rows

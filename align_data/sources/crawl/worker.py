@@ -1,0 +1,163 @@
+"""The child process of `crawl`: an archive's bytes in, block by block, and rows and accounts out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow  # noqa: F401 - with what else is imported here, before the process is confined
+
+from align_data.common.workers import Handler, Send
+from align_data.common.workers.confinement import at_most, confine
+from align_data.common.workers.values import of, plain
+from align_data.sources.crawl.account import CrawlAccount
+from align_data.sources.crawl.answers import MAX_LOST, PAGE_ROWS, buffers
+from align_data.sources.crawl.kinds import Kind
+from align_data.sources.crawl.page_readers import PageReader, Readers, kind_of, page_readers
+from align_data.sources.crawl.reader import ArchiveReader
+from align_data.sources.crawl.records import ArchiveRecord, Damage
+from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
+from align_data.sources.crawl.settings import NO_MEMORY, Block, CrawlSettings, Start
+
+_ROWS, _SIZE = 8_192, 4 * 2**20
+"""Rows, and characters of them, that are gathered for an answer."""
+_SECONDS = 1.0
+"""After which an answer is given, so that the parent knows that work goes on."""
+GIVEN_UP = ("page_too_costly", "page_crashed")
+"""Why a page is skipped that was to be read."""
+
+
+def handler(setup: Mapping[str, Any]) -> Handler:
+    """Return what reads archives: a Block in, answers out."""
+    return crawling(of(CrawlSettings, setup), page_readers)
+
+
+def crawling(settings: CrawlSettings, readers: Readers) -> Handler:
+    """Confine this process, and return what reads archives."""
+    RowBuilder().take()  # loads what must be read from files
+    confine(settings.memory)
+    crawler: ArchiveCrawler | None = None
+
+    def handle(task: Any, send: Send) -> None:
+        nonlocal crawler
+        block = of(Block, task)
+        if block.start is not None:
+            crawler = ArchiveCrawler(
+                block.start, readers(block.start.crawl_file, settings.texts), settings.page_seconds
+            )
+        assert crawler is not None
+        try:
+            crawler.feed(block, send)
+        except MemoryError:
+            os._exit(NO_MEMORY)  # what this process would say now could be of half a page
+
+    return handle
+
+
+class ArchiveCrawler:
+    """Reads one archive that is fed to it; `readers` read its records, by what the archive is."""
+
+    def __init__(self, start: Start, readers: Mapping[Kind, PageReader], seconds: float) -> None:
+        self._archive = ArchiveReader(start.name, start.position)
+        self._kind = start.kind
+        self._readers, self._seconds = readers, seconds
+        for reader in readers.values():
+            reader.crawl = start.crawl
+        self._position = start.position
+        """Where what is not answered for begins, but for what is gathered."""
+        self._gathered = RowBuilder()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._account = CrawlAccount()
+        self._lost: list[tuple[int, str]] = []
+        self._size = 0
+        self._answered = time.monotonic()
+
+    def feed(self, block: Block, send: Send) -> None:
+        """Read on, to the end of the file with its final bytes; if `careful`, each page is named before it is read."""
+        for event in self._archive.feed(block.data):
+            self._take(event, send, careful=block.careful)
+        if block.final:
+            for event in self._archive.end():
+                self._take(event, send, careful=block.careful)
+        self._position = None if block.final else self._archive.resume_point
+        self._answer(send, cut_short=block.final and self._archive.cut_short)
+
+    def _take(self, event: ArchiveRecord | Damage, send: Send, *, careful: bool) -> None:
+        behind = self._archive.resume_point
+        if isinstance(event, Damage):
+            self._account.records += 1
+            self._account.damaged[event.reason] += 1
+            self._lost.append((event.place.offset, event.reason))
+        else:
+            if careful:
+                self._answer(send)
+                send(("page", event.place.offset, plain(behind)))
+            self._read(event, send)
+        self._position = behind
+        full = self._gathered.rows >= _ROWS or self._size >= _SIZE or len(self._lost) > MAX_LOST // 2
+        if full or time.monotonic() - self._answered > _SECONDS:
+            self._answer(send)
+
+    def _read(self, record: ArchiveRecord, send: Send) -> None:
+        """Read a record, and take its rows if it is a page."""
+        if self._kind is None:
+            self._kind = kind_of(record)
+        account, page = CrawlAccount(), None
+        try:
+            with at_most(self._seconds):
+                page = self._readers[self._kind or "warc"](record, account)
+        except MemoryError:
+            raise
+        except Exception:  # a page is a stranger's: what comes of it costs no other one
+            page, account = None, _skipped("page_crashed")
+        size = 0 if page is None else _size(*page)
+        if size > PAGE_ROWS:
+            page, account = None, _skipped("page_too_costly")
+        lost = (*account.damaged, *(reason for reason in GIVEN_UP if account.skipped[reason]))
+        self._lost += [(record.place.offset, reason) for reason in lost]
+        if page is not None:
+            self._gather(*page, size, send)
+        self._account.add(account)
+
+    def _gather(self, facts: PageFacts, images: Sequence[ImageRow], size: int, send: Send) -> None:
+        """Take a page's rows; most of a large one's are sent at once, in answers that say that more comes."""
+        step = max(1, len(images))
+        if size > _SIZE:
+            self._answer(send)
+            step = max(1, len(images) * _SIZE // size)
+        for at in range(0, len(images), step):
+            self._gathered.add(facts, images[at : at + step])
+            if at + step < len(images):
+                self._send(send, None)
+        self._size += size
+
+    def _answer(self, send: Send, *, cut_short: bool = False) -> None:
+        """Say what became of all records since the last answer, and where what follows begins."""
+        self._send(send, self._account.to_json(), cut_short=cut_short)
+        self._clear()
+
+    def _send(self, send: Send, account: Mapping[str, Any] | None, *, cut_short: bool = False) -> None:
+        rows = self._gathered.rows
+        columns = buffers(self._gathered.take()) if rows else []
+        ends = account is not None
+        position = plain(self._position) if ends else None
+        crawl = self._readers[self._kind or "warc"].crawl
+        send((rows, columns, account, self._lost if ends else [], position, self._kind, cut_short, crawl))
+
+
+def _skipped(reason: str) -> CrawlAccount:
+    """Return the account of a page that was given up."""
+    account = CrawlAccount(records=1)
+    account.skipped[reason] = 1
+    return account
+
+
+def _size(facts: PageFacts, images: Sequence[ImageRow]) -> int:
+    """Return about how many characters a page's rows have."""
+    once = 64 + sum(len(value) for name in PageFacts.__slots__ if isinstance(value := getattr(facts, name), str))
+    texts = (len(image.url) + len(image.alt_text) + len(image.caption or "") for image in images)
+    return once * len(images) + sum(texts) + sum(len(i.title or "") + len(i.url_best or "") for i in images)
