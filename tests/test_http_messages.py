@@ -35,7 +35,8 @@ def response(
         "warc-target-uri": "<http://a.example/>",
         **(warc or {}),
     }
-    return page_of(ArchiveRecord(RecordPlace(0, 0), kind, fields, content))
+    head = "\r\n".join(["WARC/1.0", *(f"{name}: {value}" for name, value in fields.items())]).encode()
+    return page_of(ArchiveRecord(RecordPlace(0, 0), kind, head, content))
 
 
 def body_of(page: WebPage | str) -> bytes:
@@ -209,7 +210,7 @@ def test_any_bytes_are_a_page_or_have_a_reason(content: bytes, headers: list[str
     for body in (content, b"\x28\xb5\x2f\xfd" + content, b"\x1f\x8b\x08" + content, b"3\r\nabc\r\n" + content):
         page = response(*headers, body=body)
         assert isinstance(page, WebPage) or page in DAMAGED.keys() | SKIPPED.keys()
-    record = ArchiveRecord(RecordPlace(0, 0), "response", {}, content)
+    record = ArchiveRecord(RecordPlace(0, 0), "response", b"", content)
     assert isinstance(page_of(record), (WebPage, str))
     assert all(isinstance(value, list) for value in http_headers(content).values())
 

@@ -48,8 +48,9 @@ class _Response(NamedTuple):
 
 def page_of(record: ArchiveRecord) -> WebPage | str:
     """Return the page of a record, or the reason why it is none: one of reasons.DAMAGED or reasons.SKIPPED."""
-    reason = not_a_response(record.kind, record.headers.get("content-type", ""))
-    response = reason or _response(record)
+    fields = record.headers if record.kind == "response" else {}
+    reason = not_a_response(record.kind, fields.get("content-type", ""))
+    response = reason or _response(record.content, fields.get("warc-identified-payload-type"))
     if isinstance(response, str):
         return response
     body = decoded(unchunked(response.body, response.headers), response.headers)
@@ -68,8 +69,7 @@ def not_a_response(kind: str, content_type: str) -> str:
     return "" if not content_type or content_type.lower().startswith("application/http") else "not_html"
 
 
-def _response(record: ArchiveRecord) -> _Response | str:
-    content = record.content
+def _response(content: bytes, identified: str | None) -> _Response | str:
     begins = _STATUS.match(content)
     if begins is None:
         return "http_header"
@@ -78,7 +78,7 @@ def _response(record: ArchiveRecord) -> _Response | str:
     blank = _BLANK_LINE.search(content, begins.end())
     end, body = blank.span() if blank else (len(content), len(content))
     headers = http_headers(content[begins.end() : min(end, begins.end() + _LONGEST_HEADER)])
-    is_html = says_html(headers.get("content-type", ()), record.headers.get("warc-identified-payload-type"))
+    is_html = says_html(headers.get("content-type", ()), identified)
     return "not_html" if is_html is False else _Response(headers, content[body:], is_html)
 
 

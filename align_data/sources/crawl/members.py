@@ -61,7 +61,7 @@ class GzipMembers:
     def __init__(self, offset: int = 0, *, lost: bool = False) -> None:
         self.lost = lost
         """Whether a member is being looked for, from `next` on."""
-        self._stored = bytearray()
+        self._stored = b""
         self._first = self._base = offset  # of the first byte fed, and of the first one still stored
         self._at = 0  # the first stored byte that is not inflated
         self._final = self._starved = False
@@ -101,15 +101,36 @@ class GzipMembers:
             if self.lost:
                 self._search()
             elif self._member is None:
+                yield from self._short_members()
                 yield from self._open()
             else:
                 yield from self._inflate()
         # A damaged member is searched for another one, so the member being read is stored, up to a limit.
         start = self.next - self._base
         unneeded = max(0, start, self._at - LARGEST_PIECE)
-        del self._stored[:unneeded]
+        self._stored = self._stored[unneeded:]
         self._base += unneeded
         self._at -= unneeded
+
+    def _short_members(self) -> Iterator[Inflated]:
+        """Yield members that one window holds, as nearly all are, as `_open` and `_inflate` would."""
+        stored, base, at = self._stored, self._base, self._at
+        size = _WINDOWS[0]
+        last = len(stored) - (0 if self._final else size)
+        view = memoryview(stored)
+        while at <= last and stored.startswith(GZIP, at):
+            member = isal_zlib.decompressobj(31)
+            window = view[at : at + size]
+            try:
+                data = member.decompress(window, LARGEST_PIECE)
+            except InflateError:
+                break
+            if not member.eof:
+                break
+            offset = base + at
+            at += len(window) - len(member.unused_data)
+            self._at, self.next = at, base + at
+            yield Inflated(offset, data, begins=True, ends=True)
 
     def _open(self) -> Sequence[BrokenMember]:
         """Begin the member that follows, behind the zeros with which tapes and some tools fill a block."""
@@ -141,7 +162,7 @@ class GzipMembers:
         """Return the first stored byte of a member in which a record begins; None, having gone on, if there is none."""
         while magic := _MEMBER.search(self._stored, at):
             at = magic.start()
-            probe = bytes(self._stored[at : at + _PROBE])
+            probe = self._stored[at : at + _PROBE]
             if len(probe) < _PROBE and not self._final:
                 self._begin(at)
                 return None
@@ -156,10 +177,10 @@ class GzipMembers:
 
     def _inflate(self) -> Sequence[Inflated | BrokenMember]:
         """Inflate a window of the member, or what is left of one."""
-        window: bytes | memoryview = self._member.unconsumed_tail
+        window: bytes = self._member.unconsumed_tail
         if not window and not self._full:
             size = _WINDOWS[min(self._windows, 1)]
-            window = bytes(self._stored[self._at : self._at + size])
+            window = self._stored[self._at : self._at + size]
             if len(window) < size and not self._final:
                 self._starved = True
                 return ()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from align_data.common.errors import InputError
 from align_data.sources.crawl.members import GZIP, BrokenMember, GzipMembers, Inflated
-from align_data.sources.crawl.records import ArchiveRecord, Damage, RecordParser, RecordPlace
+from align_data.sources.crawl.records import ArchiveRecord, Damage, RecordParser, RecordPlace, only_record
 
 _WARC = b"WARC/"
 _ARC = b"filedesc://"
@@ -109,16 +109,13 @@ class ArchiveReader:
             if len(self._head) < _ENOUGH:
                 return
             data = self._recognize()
-        for event in self._read(data):
-            yield self._noted(event)
+        yield from self._read(data)
 
     def end(self) -> Iterator[ArchiveRecord | Damage]:
         """Yield what remains once the whole file was fed."""
         if self._head:
-            for event in self._read(self._recognize()):
-                yield self._noted(event)
-        for event in self._ended():
-            yield self._noted(event)
+            yield from self._read(self._recognize())
+        yield from self._ended()
         if self._foreign is not None and not self._parser.recognized:
             raise InputError(
                 f"{self._name} is not a WARC archive: it has no record, and begins as {_kind(self._foreign)}"
@@ -152,22 +149,35 @@ class ArchiveReader:
     def _read(self, data: bytes) -> Iterator[ArchiveRecord | Damage]:
         if self._members is None:
             at, self._fed = self._fed, self._fed + len(data)
-            yield from self._parser.feed(data, RecordPlace(at, 0))
+            yield from map(self._noted, self._parser.feed(data, RecordPlace(at, 0)))
             return
-        for event in self._members.feed(data):
-            yield from self._inflated(event) if isinstance(event, Inflated) else self._broken(event)
+        yield from self._of_members(self._members.feed(data))
+
+    def _of_members(self, events: Iterator[Inflated | BrokenMember]) -> Iterator[ArchiveRecord | Damage]:
+        quick = False
+        for event in events:
+            if isinstance(event, BrokenMember):
+                yield from map(self._noted, self._broken(event))
+            elif quick and event.begins and event.ends and (record := only_record(event.data, event.offset)):
+                self._latest = event.offset
+                self.cut_short = False
+                yield record
+                continue
+            else:
+                yield from map(self._noted, self._inflated(event))
+            # Behind a member that ended with a record, a member of one record needs no parser.
+            quick = self._parser.idle and self._parser.recognized and not (self._open or self._inside or self._empty)
 
     def _ended(self) -> Iterator[ArchiveRecord | Damage]:
         if self._members is None:
-            yield from self._parser.end()
+            yield from map(self._noted, self._parser.end())
             if not self._parser.idle:
                 self.cut_short = True
-                yield self._parser.drop("truncated")
+                yield self._noted(self._parser.drop("truncated"))
             return
-        for event in self._members.end():
-            yield from self._inflated(event) if isinstance(event, Inflated) else self._broken(event)
+        yield from self._of_members(self._members.end())
         if not self._parser.idle:
-            yield self._parser.drop()
+            yield self._noted(self._parser.drop())
 
     def _inflated(self, event: Inflated) -> Iterator[ArchiveRecord | Damage]:
         """Yield the records of a member's bytes."""

@@ -12,6 +12,7 @@ LARGEST_RECORD = 16 * 2**20
 LONGEST_HEADER = 64 * 2**10
 """Bytes of a record's header, at most."""
 _WARC = b"WARC/"
+_TYPE, _LENGTH = b"\r\nWARC-Type: ", b"\r\nContent-Length: "
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _NOT_BLANK = re.compile(rb"[^\r\n\0]")
 _START = re.compile(rb"\nWARC/[01]\.\d{1,2}[ \t]*\r?\n[A-Za-z][\w-]*[ \t]*:")
@@ -28,16 +29,23 @@ class RecordPlace(NamedTuple):
     inside: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ArchiveRecord:
     """A record whose content is whole."""
 
     place: RecordPlace
     kind: str
     """Its WARC-Type in lower case, such as response."""
-    headers: dict[str, str]
-    """By names in lower case; the first of those that are repeated. What is not UTF-8 in them is U+FFFD."""
+    head: bytes
     content: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its fields by their names in lower case, the first of those that are repeated; parsed at each call.
+
+        What is not UTF-8 in them is U+FFFD.
+        """
+        return _headers(self.head)
 
     @property
     def url(self) -> str:
@@ -50,6 +58,23 @@ class Damage(NamedTuple):
 
     place: RecordPlace
     reason: str
+
+
+def only_record(member: bytes, offset: int) -> ArchiveRecord | None:
+    """Return the record that a gzip member is, if it is written as nearly all are; None says nothing."""
+    blank = member.find(b"\r\n\r\n", 0, LONGEST_HEADER)
+    kind, length = member.find(_TYPE, 0, blank), member.find(_LENGTH, 0, blank)
+    if blank < 0 or kind < 0 or length < 0 or not member.startswith(_WARC) or member.find(b"\n\n", 0, blank) >= 0:
+        return None
+    digits = member[length + len(_LENGTH) : member.find(b"\r", length + 2)]
+    if not digits.isdigit() or len(digits) > 9:
+        return None
+    begin = blank + 4
+    end = begin + int(digits)
+    if end + 4 != len(member) or not member.endswith(b"\r\n\r\n") or end - begin > LARGEST_RECORD:
+        return None
+    word = member[kind + len(_TYPE) : member.find(b"\r", kind + 2)].decode("latin-1").strip().lower()
+    return ArchiveRecord(RecordPlace(offset, 0), word, member[:blank], member[begin:end])
 
 
 class _Mark(NamedTuple):
@@ -185,7 +210,7 @@ class RecordParser:
         self.recognized = True
         blank = _BLANK_LINE.search(data, at, at + LONGEST_HEADER)
         if blank is not None:
-            return self._headed(at, bytes(data[at : blank.start()]), blank.end(), closed=closed)
+            return self._headed(at, bytes(data[at : blank.start()]).removesuffix(b"\r"), blank.end(), closed=closed)
         if len(data) - at >= LONGEST_HEADER:
             return self._lose("header", self._place(at), at + 1)
         return self._unfinished(at, at + 1, closed=closed)
@@ -220,7 +245,7 @@ class RecordParser:
         if kind is None:
             return Damage(place, "header")
         content = data[begin:end] if isinstance(data, bytes) else bytes(memoryview(data)[begin:end])
-        return ArchiveRecord(place, kind.lower(), headers, content)
+        return ArchiveRecord(place, kind.lower(), head, content)
 
     def _converted(self, begin: int, length: int, *, closed: bool) -> int | None:
         """Return where a content ends whose CR LF became LF after its length was written; None for another fault."""
