@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -66,14 +66,28 @@ class RowBuilder:
     def take(self) -> pa.Table:
         """Return all rows as the contract has them, and forget them."""
         schema = CONTRACT.arrow()
-        per_image = list(zip(*chain.from_iterable(self._images), strict=True)) or [()] * len(ImageRow._fields)
+        images = list(zip(*chain.from_iterable(self._images), strict=True)) or [()] * len(ImageRow._fields)
         arrays = {
-            name: pa.array(values, schema.field(name).type)
-            for name, values in zip(ImageRow._fields, per_image, strict=True)
+            name: _array(values, schema.field(name).type) for name, values in zip(ImageRow._fields, images, strict=True)
         }
-        at = pa.array(np.repeat(np.arange(len(self._pages)), [len(images) for images in self._images]))
+        at = pa.array(np.repeat(np.arange(len(self._pages)), [len(rows) for rows in self._images]))
         for name in PageFacts.__slots__:
-            once = pa.array([getattr(page, name) for page in self._pages], schema.field(name).type)
-            arrays[name] = once.take(at)
+            values = [getattr(page, name) for page in self._pages]
+            kind = schema.field(name).type
+            same = _same(values)
+            arrays[name] = _repeated(values[0], len(at), kind) if same else _array(values, kind).take(at)
         self._clear()
-        return pa.table(arrays).select(schema.names).cast(schema)
+        return pa.table([arrays[name] for name in schema.names], schema=schema)
+
+
+def _same(values: Sequence[Any]) -> bool:
+    """Tell whether there are values, all equal: many columns have one."""
+    return len(values) > 0 and values.count(values[0]) == len(values)
+
+
+def _repeated(value: Any, times: int, kind: pa.DataType) -> pa.Array:
+    return pa.nulls(times, kind) if value is None else pa.repeat(pa.scalar(value, kind), times)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    return _repeated(values[0], len(values), kind) if _same(values) else pa.array(values, kind)
