@@ -3,9 +3,10 @@
 import pytest
 
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.html import MAX_LANGUAGE, read_page
+from align_data.sources.crawl.html import read_page
 from align_data.sources.crawl.http import WebPage
 from align_data.sources.crawl.images import MAX_CAPTION
+from align_data.sources.crawl.texts import MAX_LANGUAGE
 
 URL = "https://a.example/b/page.html"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from align_data.common.opt_outs import DIRECTIVES, Directive, directives
 from align_data.sources.crawl.texts import collapsed
@@ -27,9 +28,9 @@ def robots_text(headers: Iterable[str], metas: Iterable[tuple[str | None, str | 
         for directive in directives(collapsed(header)):
             _keep(spoken, directive)
     for name, content in metas:
-        speaks = _SPEAKS.fullmatch(name.strip().lower()) if name and content else None
+        speaks = _speaks(name) if name and content and len(name) <= MAX_DIRECTIVE else None
         if speaks and content:
-            agent = "" if speaks[0] == "robots" else speaks[0]
+            agent = "" if speaks == "robots" else speaks
             for word in collapsed(content).lower().split(","):
                 # Between directives that have no values, some pages write white space for a comma.
                 for part in [word] if ":" in word else word.split():
@@ -37,6 +38,13 @@ def robots_text(headers: Iterable[str], metas: Iterable[tuple[str | None, str | 
     if len(spoken) > MAX_DIRECTIVES:  # those that ask not to be used are kept first
         spoken = dict(sorted(spoken.items(), key=lambda item: item[1].name not in DIRECTIVES)[:MAX_DIRECTIVES])
     return ", ".join(spoken)
+
+
+@lru_cache(4096)
+def _speaks(name: str) -> str | None:
+    """Return the name of a meta element that speaks to robots, in lower case; None for another."""
+    speaks = _SPEAKS.fullmatch(name.strip().lower())
+    return speaks[0] if speaks else None
 
 
 def _keep(spoken: dict[str, Directive], directive: Directive) -> None:

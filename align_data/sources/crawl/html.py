@@ -13,15 +13,11 @@ from align_data.sources.crawl.directives import robots_text
 from align_data.sources.crawl.http import WebPage
 from align_data.sources.crawl.images import PageImages
 from align_data.sources.crawl.surroundings import SRCSETS, Surroundings, candidate, is_placeholder
-from align_data.sources.crawl.texts import collapsed
+from align_data.sources.crawl.texts import language_of
 from align_data.sources.crawl.urls import Base
 
 LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-img-src")
 """Attributes that scripts take an image's URL from, where its src holds its place."""
-MAX_LANGUAGE = 100
-"""Characters of a page's attribute lang; a tag of BCP 47 is far shorter."""
-
-
 _LINKS = frozenset({"a", "area", "link"})
 
 
@@ -47,9 +43,8 @@ def read_page(page: WebPage, texts: Sequence[str]) -> HtmlPage:
     for image in surroundings.elements("img"):
         _add(image, images, surroundings)
     metas = ((meta.attr("name"), meta.attr("content")) for meta in surroundings.elements("meta"))
-    language = collapsed(document.root.attr("lang") or "") if document.root else ""
     return HtmlPage(
-        declared_language=language if 0 < len(language) <= MAX_LANGUAGE else None,
+        declared_language=language_of(document.root.attr("lang") if document.root else None),
         charset=charset,
         license=_license(document, surroundings, base),
         robots=robots_text(page.headers.get("x-robots-tag", ()), metas),

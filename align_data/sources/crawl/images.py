@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.rows import ImageRow
@@ -22,8 +23,17 @@ MAX_CAPTION = 10_000
 """Characters of a caption, which all images of its figure share."""
 
 _LIMITS = {"alt": MAX_TEXT, "title": MAX_TEXT, "caption": MAX_CAPTION}
+_row = tuple.__new__  # which takes half the time that ImageRow does
 _WHOLE = re.compile(r"[ \t\n\f\r]*\+?([0-9]{1,10})[ \t\n\f\r]*")
 _MAX_SIZE = 2**31 - 1
+
+
+class Attributes(Protocol):
+    """What a WAT has of an image element."""
+
+    url: str | None
+    alt: str | None
+    title: str | None
 
 
 class PageImages:
@@ -86,6 +96,32 @@ class PageImages:
                 )
             self.rows.append(ImageRow(absolute, text, kind, *further))
 
+    def add_all(self, images: Sequence[Attributes]) -> None:
+        """Judge images as `add` does, in a third of the time where rows are made of alt alone."""
+        add, resolve, seen, rows, refused = self.add, self._resolve, self._seen, self.rows, self._refused
+        quick = MAX_IMAGES if self.texts == ("alt",) and not self._images else 0
+        for position, image in enumerate(images[:quick]):
+            alt = image.alt
+            if not alt or len(alt) > MAX_TEXT or not (text := collapsed(alt)):
+                refused.append("alt_missing" if alt is None else "alt_too_long" if len(alt) > MAX_TEXT else "alt_empty")
+                continue
+            key = (image.url or "", text)
+            if key not in seen:  # what is in there resolves to itself
+                absolute, reason = resolve(image.url)
+                if reason:
+                    refused.append(reason)
+                    continue
+                key = (absolute, text)
+            if key in seen:
+                self._repeated += 1
+                continue
+            seen.add(key)
+            title = _text(image.title, MAX_TEXT) if image.title else None
+            rows.append(_row(ImageRow, (key[0], text, "alt", title, None, None, None, "src", None, position)))
+        self._images += min(len(images), quick)
+        for image in images[quick:]:
+            add(image.url, image.alt, image.title)
+
     def _chosen(self, values: tuple[str | None, ...]) -> list[tuple[str, str]]:
         """Return the texts that are asked for, and their kinds; refuse an image without, for the first of them."""
         texts: list[tuple[str, str]] = []
@@ -105,7 +141,8 @@ class PageImages:
         account.images += self._images
         account.further_texts += self._further_texts
         account.rows += len(self.rows)
-        account.refused.update(self._refused)
+        for reason in self._refused:
+            account.refused[reason] += 1
         account.repeated += self._repeated
 
 

@@ -6,6 +6,8 @@ import re
 
 # As data/pairs.normalise has it: control characters that are not white space are dropped.
 _DROPPED = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+MAX_LANGUAGE = 100
+"""Characters of a page's attribute lang; a tag of BCP 47 is far shorter."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -19,3 +21,9 @@ def collapsed(text: str) -> str:
         return text.strip(" ") if "  " not in text else " ".join(text.split())
     text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _DROPPED.sub("", text))
     return " ".join(text.split())
+
+
+def language_of(lang: str | None) -> str | None:
+    """Return a page's attribute lang; None for none, an empty one, and one far longer than any tag of BCP 47."""
+    language = collapsed(lang) if lang else ""
+    return language if 0 < len(language) <= MAX_LANGUAGE else None

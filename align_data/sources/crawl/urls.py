@@ -57,6 +57,8 @@ class Base:
         """
         if value is None:
             return "", "url_missing"
+        if value.startswith("data:"):
+            return "", "data_url"
         if len(value) <= MAX_URL and _PUNYCODE not in value:
             if _PLAIN_ABSOLUTE.fullmatch(value):
                 return value, ""
