@@ -24,6 +24,7 @@ from align_data.engines.spark import SparkEngine
 from align_data.fetching.opt_outs import robots_tag
 from align_data.signals import find
 from align_data.signals.page import opts_out
+from align_data.sources.crawl.directives import robots_text
 from align_data.sources.lists import Choice, units
 from align_data.sources.lists.inputs import find as find_lists
 
@@ -64,6 +65,26 @@ def test_a_page_opts_out_by_the_words_that_the_oracle_knows(robots: str | None) 
     # What one directive says to all or to us, the header that fetching reads says too.
     if robots is not None and "," not in robots:
         assert found == (robots_tag([robots]) is not None)
+
+
+@given(
+    st.lists(st.lists(st.builds("{}{}".format, agents, words), max_size=3).map(", ".join), max_size=3),
+    st.lists(
+        st.tuples(st.sampled_from(["robots", "Robots ", "googlebot", "align-data", "author", None]),
+                  st.lists(words, max_size=3).map(", ".join) | st.none()),
+        max_size=3,
+    ),
+)  # fmt: skip
+@settings(max_examples=300)
+def test_what_a_page_says_in_several_places_is_read_from_its_one_text(
+    headers: list[str], metas: list[tuple[str | None, str | None]]
+) -> None:
+    """Whoever a header spoke to, what a meta element says behind it is not said to that one."""
+    said = robots_tag(headers) is not None
+    for name, content in metas:
+        for_us = (name or "").strip().lower() in ("robots", "align-data")
+        said |= for_us and any(word.split(":")[0].strip() in DIRECTIVES for word in (content or "").lower().split(","))
+    assert opts_out(pl.Series([robots_text(headers, metas)], dtype=pl.String)).item() == said
 
 
 def test_the_signal_says_its_words() -> None:
