@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 
 from align_data.cli import main
 from align_data.common.opt_outs import DIRECTIVES
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
 from align_data.data.pairs import BESIDE, clean, keyed, merge
+from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
 from align_data.fetching.opt_outs import robots_tag
 from align_data.signals import find
@@ -27,6 +30,8 @@ from align_data.signals.page import opts_out
 from align_data.sources.crawl.directives import robots_text
 from align_data.sources.lists import Choice, units
 from align_data.sources.lists.inputs import find as find_lists
+from align_data.stages.ingest import Parts, ingest
+from align_data.storage.store import Store
 
 RECIPE = "name: open\nrules:\n  - {signal: n_words, ge: 2}\n  - {signal: page_opt_out, eq: false}\n"
 PROVENANCE = ("crawl_file", "crawl_offset", "text_from", "robots")
@@ -180,7 +185,7 @@ def test_other_texts_of_an_image_never_become_its_alt_text_in_silence(tmp_path: 
     sources = find_lists([str(folder)])
     (unit,), notes = units(sources, Choice())
     assert unit.columns["alt_text"] == "alt_text"
-    assert "(not caption: --url-col and --text-col choose) (not title: align-data crawl --text makes" in notes[0]
+    assert "(not title, caption: align-data crawl --text makes rows of them)" in notes[0]
     built = build(tmp_path / "dataset", [str(folder)], RECIPE)
     assert built.table("pairs").select("alt_text", "text_from").rows() == [("an alt", "alt")]
     # Who takes another column's texts has none that say to be of alt.
@@ -233,6 +238,12 @@ def test_other_lists_may_have_columns_that_are_only_called_so(
         assert pairs.sort("url")[name].to_list() == kept
 
 
+def test_a_list_may_have_two_columns_that_are_called_so(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("url,alt_text,robots,robots\nhttp://a/1,a dog,noai,1\n")
+    built = build(tmp_path / "dataset", [str(tmp_path / "list.csv")], RECIPE)
+    assert "robots" not in built.table("pairs").columns
+
+
 def test_spark_keeps_the_same_of_a_crawl(tmp_path: Path, spark: SparkEngine) -> None:
     rows = [
         row(
@@ -242,12 +253,10 @@ def test_spark_keeps_the_same_of_a_crawl(tmp_path: Path, spark: SparkEngine) -> 
     ]
     folder = write_rows(tmp_path / "rows", {"a": rows[::3], "b": rows[1::3], "c": rows[2::3]})
     trees = []
-    for engine in ("local", "spark"):
-        out = tmp_path / engine
-        options = ["--engine", "spark", "--conf", "spark.master=local[2]"] if engine == "spark" else []
-        shown = CliRunner().invoke(main, ["ingest", str(folder), "--out", str(out), "--part-rows", "20", *options])
-        assert shown.exit_code == 0, shown.output
-        trees.append(tree(out, "pairs"))
+    for name, engine in (("local", LocalEngine(tmp_path / "_work", 2)), ("spark", spark)):
+        dataset = Dataset(Store(tmp_path / name))
+        ingest([str(folder)], dataset, engine, Silent(), parts=Parts(rows=20))
+        trees.append(tree(tmp_path / name, "pairs", "_manifests"))
     assert trees[0] == trees[1]
     assert len(trees[0]) > 3
 

@@ -96,7 +96,7 @@ def command(
             print_crawled(built.crawled.total)
         tell(render.account(built.account))
         print_fetched(built.fetched)
-        render.audit(console(), built.audit)
+        render.audit(console(), built.audit, told=built.crawled is not None)
         print_exported(built.exported, form, shards)
         print_check(built.check)
     require_whole(built.check, shards)

@@ -12,7 +12,9 @@ from rich.table import Table
 from align_data.common.secrets import mask, mask_url
 
 if TYPE_CHECKING:  # each command needs one of them
+    from align_data.data.meta import AccountMeta
     from align_data.stages.audit import Audit, Diff, Swept
+    from align_data.stages.audit.origin import CrawlOrigin
     from align_data.stages.ingest import Account, Rejected
     from align_data.stages.why import Why
     from align_data.train.ablate import Ablation
@@ -25,15 +27,27 @@ _COLORS = {"pass": "green", "fail": "red", "unknown": "yellow", "off": "dim"}
 _COLORS |= {"kept": "green", "dropped": "red", "pending": "yellow"}
 
 
-def account(account: Account) -> str:
+def account(account: Account | AccountMeta) -> str:
     """Return the account of an ingest as a sentence."""
-    reasons = ", ".join(f"{number:,} {reason}" for reason, number in account.reasons.items())
     return (
         f"{account.rows:,} rows in = {account.pairs:,} pairs + {account.merged:,} merged"
-        f" + {account.rejected:,} rejected"
-        + (f" ({reasons})" if reasons else "")
+        f" + {account.rejected:,} rejected{_reasons(account.reasons)}"
         + (" (already ingested)" if account.already else "")
     )
+
+
+def _reasons(reasons: Mapping[str, int]) -> str:
+    return f" ({', '.join(f'{number:,} {reason}' for reason, number in reasons.items())})" if reasons else ""
+
+
+def _origin(out: Console, origin: CrawlOrigin) -> None:
+    """Print what became of a crawl, and then of its rows and those of other lists."""
+    from align_data.cli.crawl import account_lines  # noqa: PLC0415 - for those who have archives
+
+    other = f", {origin.other_rows:,} of them of other lists" if origin.other_rows else ""
+    crawled = account_lines(origin.crawl.archives, origin.crawl.account)
+    for line in [*crawled, account(origin.ingested) + other]:
+        out.print(escape(line), soft_wrap=True)
 
 
 def rejected(url: str, account: Account, row: Rejected) -> str:
@@ -55,12 +69,17 @@ def _share(number: int, whole: int) -> str:
     return f"{number / whole:.1%}" if whole else "-"
 
 
-def audit(out: Console, audit: Audit) -> None:
-    """Print an audit: the rules in order, what remains, and the notes."""
+def audit(out: Console, audit: Audit, *, told: bool = False) -> None:
+    """Print an audit: the rules in order, what remains, and the notes.
+
+    And before it where the rows are from, unless the accounts have been `told`.
+    """
     table = Table(
         title=f"{escape(audit.title)}: ledger {escape(audit.recipe)}, {audit.pairs:,} pairs",
         title_justify="left",
     )
+    if audit.origin is not None and not told:
+        _origin(out, audit.origin)
     table.add_column("rule", no_wrap=True)
     table.add_column("test", overflow="fold")
     for name in ("fail", "fail only this", "unknown", "left after"):

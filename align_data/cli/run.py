@@ -70,5 +70,5 @@ def command(
     tell(render.account(summary.account))
     if rejected is not None:
         note(render.rejected(out, summary.account, rejected))
-    render.audit(console(), summary.audit)
+    render.audit(console(), summary.audit, told=summary.crawled is not None)
     note(f"next: align-data audit {shlex.quote(out)} --recipe {decision.ledger} --examples 5")

@@ -5,11 +5,13 @@ Further entries may stand beside these: those of a later version, and they stay.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections import Counter
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from align_data.signals import by_current_name
+from align_data.sources.crawl.account import CrawlAccount
 from align_data.storage.manifests import HASH, NUMBER, XXH3, Meta
 
 _Identities = Annotated[dict[str, dict[str, Any]], AfterValidator(by_current_name)]
@@ -28,6 +30,51 @@ class AccountMeta(Meta):
     already: bool
 
 
+_Reasons = dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], NUMBER]
+
+
+class LostRecordMeta(Meta):
+    """A record of an archive that is damaged, or was given up."""
+
+    archive: str
+    offset: NUMBER
+    reason: str
+
+
+class CrawlMeta(Meta):
+    """Of the rows of a crawl: what became of the records of its archives, and of the images on their pages."""
+
+    archives: NUMBER
+    records: NUMBER
+    pages: NUMBER
+    skipped: _Reasons
+    damaged: _Reasons
+    images: NUMBER
+    further_texts: NUMBER
+    rows: NUMBER
+    refused: _Reasons
+    repeated: NUMBER
+    cut_short: NUMBER
+    """Archives that end before they are whole."""
+    unread: NUMBER
+    """Archives that could not be read, and are not among the others."""
+    lost: list[LostRecordMeta]
+    """The first of them."""
+
+    @property
+    def account(self) -> CrawlAccount:
+        """The account alone."""
+        stored = ((name, getattr(self, name)) for name in vars(CrawlAccount()))
+        counts: dict[str, Any] = {name: Counter(of) if isinstance(of, dict) else of for name, of in stored}
+        return CrawlAccount(**counts)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if not self.account.balanced():
+            raise ValueError("the account of the crawl does not add up")
+        return self
+
+
 class PairsMeta(Meta):
     """Of `pairs`: what became of the rows of the input, and the keys at which parts begin."""
 
@@ -35,6 +82,8 @@ class PairsMeta(Meta):
     splits: list[Annotated[str, Field(pattern="^[0-9a-f]{16}$")]]
     provenance: list[str] = Field(default_factory=list)
     """The optional columns that it has."""
+    crawl: CrawlMeta | None = None
+    """Of the rows that are of a crawl; None where there are none, and where no account tells of them."""
 
 
 class InputMeta(Meta):

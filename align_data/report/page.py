@@ -16,6 +16,7 @@ from markupsafe import Markup
 from align_data.common.secrets import mask_url
 from align_data.recipes.plan import Plan
 from align_data.report import ablation_charts, bundle, charts
+from align_data.report.crawl_steps import crawl_steps
 from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import find
 from align_data.stages.audit.curves import Curve
@@ -49,6 +50,7 @@ def page(survey: Survey, pictures: SamplePictures) -> str:
         survey=survey,
         audit=survey.audit,
         funnel=_funnel(survey),
+        crawled=crawl_steps(survey.audit.origin),
         overlaps=charts.overlaps(survey.overlaps, [rule.name for rule in survey.plan.recipe.rules]),
         shown=charts.COMBINATIONS,
         sections=rules,

@@ -16,8 +16,9 @@ from align_data.common.ahead import ahead
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data import pairs as pair
+from align_data.data.crawled import crawl_folders, crawl_of
 from align_data.data.layout import BEGUN, Dataset
-from align_data.data.meta import AccountMeta, PairsMeta, RejectedMeta
+from align_data.data.meta import AccountMeta, CrawlMeta, PairsMeta, RejectedMeta
 from align_data.engines.base import Engine, Shuffle
 from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, find, read, units
 from align_data.sources.lists.column_names import PROVENANCE
@@ -96,6 +97,8 @@ def ingest(
     if earlier is not None:
         return earlier
     todo, notes = units(sources, choice, reading)
+    crawled = {unit.source.path: unit.source for unit in todo if "crawl_file" in unit.columns}
+    folders = crawl_folders(crawled.values(), inputs)
     for note in notes:
         progress.say(note)
     _begin(dataset, made_of, modified, _contents(sources))
@@ -115,17 +118,37 @@ def ingest(
     dataset.rejected.commit(rejected, RejectedMeta.model_validate(made_of))
     unit_rejects.remove()
     splits = [f"{key:016x}" for key in _split(accounts, parts)]
-    provenance = [name for name in PROVENANCE if name in declared]
-    meta = PairsMeta(
-        account=AccountMeta(**asdict(account)), splits=splits, **({"provenance": provenance} if provenance else {})
-    )
-    dataset.pairs.commit(written, meta)
+    crawl, notes = crawl_of(folders, _rows_read(todo, accounts))
+    dataset.pairs.commit(written, _meta(account, splits, declared, crawl))
     dataset.store.clear_work()
-    for name, values in sorted(sum((a.emptied for a in accounts), Counter[str]()).items()):
-        progress.say(f"{name}: {values:,} values are not UTF-8, and are left empty; their rows stay")
+    notes += _left_empty(accounts)
     if account.reasons.get("invalid_utf8") and any("encoding" in FORMATS[source.format].options for source in sources):
-        progress.say(_not_utf8(account.reasons["invalid_utf8"], reading))
+        notes.append(_not_utf8(account.reasons["invalid_utf8"], reading))
+    for note in notes:
+        progress.say(note)
     return account
+
+
+def _meta(account: Account, splits: list[str], declared: Sequence[str], crawl: CrawlMeta | None) -> PairsMeta:
+    """Return what the manifest of `pairs` says: of a crawl only where there is one."""
+    meta: dict[str, Any] = {"account": AccountMeta(**asdict(account)), "splits": splits}
+    if provenance := [name for name in PROVENANCE if name in declared]:
+        meta["provenance"] = provenance
+    return PairsMeta(**meta) if crawl is None else PairsMeta(**meta, crawl=crawl)
+
+
+def _left_empty(accounts: Sequence[_UnitAccount]) -> Iterator[str]:
+    """Yield which declared values could not be read."""
+    for name, values in sorted(sum((a.emptied for a in accounts), Counter[str]()).items()):
+        yield f"{name}: {values:,} values are not UTF-8, and are left empty; their rows stay"
+
+
+def _rows_read(todo: Sequence[Unit], accounts: Sequence[_UnitAccount]) -> dict[str, int]:
+    """Return how many rows each input had, by its path."""
+    rows: Counter[str] = Counter()
+    for unit, account in zip(todo, accounts, strict=True):
+        rows[unit.source.path] += account.rows
+    return rows
 
 
 def _not_utf8(rows: int, reading: Reading) -> str:

@@ -140,7 +140,8 @@ def _rows(
     sought = dataset.pairs.piece(part, group, list(query))
     if not sought.select(pl.all_horizontal(pl.col(name) == value for name, value in query.items()).any()).item():
         return
-    names = ["uid", "url", "alt_text", "copies", _PAGE, *dataset.ingested().meta.provenance]
+    provenance = dataset.ingested().meta.provenance
+    names = ["uid", "url", "alt_text", "copies", _PAGE, *(name for name in PROVENANCE if name in provenance)]
     piece = dataset.pairs.piece(part, group, names)
     piece = piece.with_row_index("_row").filter(_matching(query))
     if not len(piece):

@@ -25,6 +25,8 @@ TOTAL = "_account.json"
 """The account of all archives; there once all of them have been tried."""
 MARK = "_crawl.json"
 """What was asked for of the archives, which marks a folder as that of a crawl."""
+_LOST = {"archive": str, "offset": int, "reason": str}
+"""The fields of a lost record of one of several archives, and their types."""
 NAMED_LOST = 20
 """Damages that an account names, at most."""
 
@@ -72,7 +74,7 @@ def load(content: bytes) -> ArchiveAccount:
         of(ArchiveVersion, {name: value.get(name) for name in ("name", "size", "modified")}),
         _read_as(value.get("read_as")),
         account_of({name: value.get(name) for name in vars(CrawlAccount())}),
-        tuple(LostRecord(of(int, each["offset"]), of(str, each["reason"])) for each in _list(value, "lost")),
+        tuple(LostRecord(*_fields(each, offset=int, reason=str)) for each in _list(value, "lost")),
         of(bool, value.get("cut_short")),
         of(StoredTable, value.get("table")),
     )
@@ -155,12 +157,15 @@ def _total(value: Mapping[str, Any]) -> CrawlTotal:
         of(int, value.get("archives")),
         account_of({name: value.get(name) for name in vars(CrawlAccount())}),
         [of(str, name) for name in _list(value, "cut_short")],
-        [
-            {"archive": of(str, each["archive"]), "offset": of(int, each["offset"]), "reason": of(str, each["reason"])}
-            for each in _list(value, "lost")
-        ],
-        [UnreadArchive(of(str, each["name"]), of(str, each["reason"])) for each in _list(value, "unread")],
+        [dict(zip(_LOST, _fields(each, **_LOST), strict=True)) for each in _list(value, "lost")],
+        [of(UnreadArchive, each) for each in _list(value, "unread")],
     )
+
+
+def _fields(value: Any, **kinds: type) -> list[Any]:
+    """Return fields of a JSON object, each of its type."""
+    record = of(dict[str, Any], value)
+    return [of(kind, record.get(name)) for name, kind in kinds.items()]
 
 
 def _list(value: Mapping[str, Any], name: str) -> Sequence[Any]:

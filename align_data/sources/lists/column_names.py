@@ -96,7 +96,9 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
         if named or role in names:
             roles[role] = named or names[role]
             if columns.count(roles[role]) > 1:
-                raise InputError(f"{where} has {columns.count(roles[role])} columns named {roles[role]}: keep one")
+                if role not in PROVENANCE:
+                    raise InputError(f"{where} has {columns.count(roles[role])} columns named {roles[role]}: keep one")
+                del roles[role]  # no crawl wrote these
     if roles.get("alt_text") != names.get("alt_text"):
         roles.pop("text_from", None)  # it speaks of the usual column of texts
     missing = [role for role in NEEDED if role not in roles]
@@ -126,11 +128,12 @@ def _sentence(roles: Mapping[str, str], columns: Sequence[str], choice: Choice) 
         for column in columns
         if _folded(column) in _FOLDED[role] and column != roles[role]
     ]
-    untaken = [name for name in _BESIDE_TEXT if "text_from" in roles and name in columns and name not in alternatives]
+    crawled = [name for name in _BESIDE_TEXT if "text_from" in roles and name in columns and name != roles["alt_text"]]
+    alternatives = [name for name in alternatives if name not in crawled]
     return (
         f"columns: {taken}"
         + (f" (not {', '.join(alternatives)}: --url-col and --text-col choose)" if alternatives else "")
-        + (f" (not {', '.join(untaken)}: align-data crawl --text makes rows of them)" if untaken else "")
+        + (f" (not {', '.join(crawled)}: align-data crawl --text makes rows of them)" if crawled else "")
     )
 
 

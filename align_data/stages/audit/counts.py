@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -15,6 +15,7 @@ from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, open_current, o
 from align_data.recipes.plan import Plan
 from align_data.signals import find
 from align_data.stages.audit.notes import DatasetState, notes, state_of
+from align_data.stages.audit.origin import CrawlOrigin, origin
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,14 @@ class Audit:
     overrides: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences that explain the counts."""
+    origin: CrawlOrigin | None = None
+    """Where the rows are from; None where none are of a crawl."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the audit as JSON data."""
-        return asdict(self)
+        """Return the audit as JSON data, with `crawl` where rows are of one."""
+        data = asdict(replace(self, origin=None))
+        del data["origin"]
+        return data if self.origin is None else {**data, "crawl": self.origin.to_json()}
 
 
 def audit(dataset: Dataset, name: str) -> Audit:
@@ -67,7 +72,7 @@ def audit(dataset: Dataset, name: str) -> Audit:
     audited = count(name, ledger.plan, ledger.masks, state_of(dataset, ledger.plan))
     if stale := outdated(dataset, ledger):
         audited.notes.append(f"decided before these were measured again, so filter again: {', '.join(stale)}")
-    return audited
+    return replace(audited, origin=origin(dataset))
 
 
 def count(name: str, plan: Plan, masks: Masks, state: DatasetState = DatasetState()) -> Audit:  # noqa: B008 - frozen
