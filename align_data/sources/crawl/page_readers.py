@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -13,10 +12,8 @@ from align_data.sources.crawl.kinds import Kind
 from align_data.sources.crawl.reasons import DAMAGED
 from align_data.sources.crawl.records import ArchiveRecord
 from align_data.sources.crawl.rows import ImageRow, PageFacts
-
-MAX_CRAWL = 200
-"""Characters of the name of a crawl."""
-_PART_OF = re.compile(rb"(?:^|\n)isPartOf:[ \t]*([^\r\n]+)", re.IGNORECASE)
+from align_data.sources.crawl.warcinfo import crawl_of
+from align_data.sources.crawl.wat import WatReader
 
 Page = tuple[PageFacts, Sequence[ImageRow]]
 
@@ -37,7 +34,7 @@ Readers = Callable[[str, Sequence[str]], Mapping[Kind, PageReader]]
 
 def page_readers(crawl_file: str, texts: Sequence[str]) -> Mapping[Kind, PageReader]:
     """Return what reads the records of an archive."""
-    return {"warc": WarcReader(crawl_file, texts)}
+    return {"warc": WarcReader(crawl_file, texts), "wat": WatReader(crawl_file, texts)}
 
 
 def kind_of(record: ArchiveRecord) -> Kind | None:
@@ -58,8 +55,8 @@ class WarcReader:
     def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> Page | None:
         """Count a record, and return its page."""
         account.records += 1
-        if record.kind == "warcinfo" and (part_of := _PART_OF.search(record.content)):
-            self.crawl = part_of[1].decode("utf-8", "replace").strip()[:MAX_CRAWL] or None
+        if record.kind == "warcinfo":
+            self.crawl = crawl_of(record.content) or self.crawl
         page = page_of(record)
         if isinstance(page, str):
             (account.damaged if page in DAMAGED else account.skipped)[page] += 1

@@ -20,6 +20,7 @@ from align_data.sources.crawl.records import ArchiveRecord
 from align_data.sources.crawl.rows import ImageRow, PageFacts
 from align_data.sources.crawl.texts import language_of
 from align_data.sources.crawl.urls import Base
+from align_data.sources.crawl.warcinfo import crawl_name, crawl_of
 
 _RESPONSE, _KIND = b'"HTTP-Response-Metadata"', b'"WARC-Type":"'
 """No text has these bytes: quotation marks in it are escaped."""
@@ -105,12 +106,12 @@ class WatReader:
     def __init__(self, crawl_file: str, texts: Sequence[str]) -> None:
         self._file, self._texts = crawl_file, texts
         self._decode = Decoder(_WatRecord).decode
-        self._crawl: str | None = None
+        self.crawl: str | None = None
 
     def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> tuple[PageFacts, Sequence[ImageRow]] | None:
         """Count a record, and return its page."""
-        account.records += 1
         page = self._page(record)
+        account.records += 1
         if isinstance(page, str):
             (account.damaged if page in DAMAGED else account.skipped)[page] += 1
             return None
@@ -120,6 +121,8 @@ class WatReader:
         return facts, images.rows
 
     def _page(self, record: ArchiveRecord) -> tuple[PageFacts, PageImages] | str:
+        if record.kind == "warcinfo":
+            self.crawl = crawl_of(record.content) or self.crawl
         if record.kind != "metadata":
             return not_a_response(record.kind, "") or "other_kind"
         content = record.content
@@ -131,7 +134,7 @@ class WatReader:
             return "json"
         header, payload = wat.envelope.header, wat.envelope.payload or _Payload()
         if payload.info is not None:
-            self._crawl = payload.info.crawl or self._crawl
+            self.crawl = crawl_name(payload.info.crawl or "") or self.crawl
         reason = not_a_response(header.kind, header.content_type or "") or _refusal(payload.response)
         if reason:
             return reason
@@ -160,7 +163,7 @@ class WatReader:
             status=200,
             license=_license(base, (*(head.links or ()), *links)) if licensed else None,
             robots=robots_text(robots, metas),
-            crawl=self._crawl,
+            crawl=self.crawl,
             crawl_file=place[0].rpartition("/")[2] or self._file,
             crawl_offset=place[1],
         )

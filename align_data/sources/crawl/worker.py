@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pyarrow  # noqa: F401 - with what else is imported here, before the process is confined
@@ -23,6 +24,8 @@ from align_data.sources.crawl.settings import NO_MEMORY, Block, CrawlSettings, S
 
 _ROWS, _SIZE = 8_192, 4 * 2**20
 """Rows, and characters of them, that are gathered for an answer."""
+_QUICK = 2**18
+"""Bytes of a record that is no HTML which can be read in no time."""
 _SECONDS = 1.0
 """After which an answer is given, so that the parent knows that work goes on."""
 GIVEN_UP = ("page_too_costly", "page_crashed")
@@ -68,6 +71,7 @@ class ArchiveCrawler:
         self._position = start.position
         """Where what is not answered for begins, but for what is gathered."""
         self._gathered = RowBuilder()
+        self._record = CrawlAccount()  # of the record that is being read
         self._clear()
 
     def _clear(self) -> None:
@@ -104,24 +108,31 @@ class ArchiveCrawler:
 
     def _read(self, record: ArchiveRecord, send: Send) -> None:
         """Read a record, and take its rows if it is a page."""
-        if self._kind is None:
-            self._kind = kind_of(record)
-        account, page = CrawlAccount(), None
+        if self._kind is None and (kind := kind_of(record)):
+            self._readers[kind].crawl = self._readers["warc"].crawl  # which has read what came before
+            self._kind = kind
+        reader, page = self._readers[self._kind or "warc"], None
+        account = self._record
         try:
-            with at_most(self._seconds):
-                page = self._readers[self._kind or "warc"](record, account)
+            # Setting a limit takes longer than to read most records; those with HTML, or large ones, can be costly.
+            limited = record.kind == "response" or len(record.content) > _QUICK
+            with at_most(self._seconds) if limited else nullcontext():
+                page = reader(record, account)
         except MemoryError:
             raise
         except Exception:  # a page is a stranger's: what comes of it costs no other one
             page, account = None, _skipped("page_crashed")
-        size = 0 if page is None else _size(*page)
-        if size > PAGE_ROWS:
-            page, account = None, _skipped("page_too_costly")
-        lost = (*account.damaged, *(reason for reason in GIVEN_UP if account.skipped[reason]))
-        self._lost += [(record.place.offset, reason) for reason in lost]
         if page is not None:
-            self._gather(*page, size, send)
+            size = _size(*page)
+            if size > PAGE_ROWS:
+                account = _skipped("page_too_costly")
+            else:
+                self._gather(*page, size, send)
+        if account.damaged or account.skipped:
+            lost = (*account.damaged, *(reason for reason in GIVEN_UP if reason in account.skipped))
+            self._lost += [(record.place.offset, reason) for reason in lost]
         self._account.add(account)
+        self._record.clear()
 
     def _gather(self, facts: PageFacts, images: Sequence[ImageRow], size: int, send: Send) -> None:
         """Take a page's rows; most of a large one's are sent at once, in answers that say that more comes."""
@@ -159,5 +170,7 @@ def _skipped(reason: str) -> CrawlAccount:
 def _size(facts: PageFacts, images: Sequence[ImageRow]) -> int:
     """Return about how many characters a page's rows have."""
     once = 64 + sum(len(value) for name in PageFacts.__slots__ if isinstance(value := getattr(facts, name), str))
-    texts = (len(image.url) + len(image.alt_text) + len(image.caption or "") for image in images)
-    return once * len(images) + sum(texts) + sum(len(i.title or "") + len(i.url_best or "") for i in images)
+    size = once * len(images)
+    for url, text, _, title, caption, _, _, _, best, _ in images:
+        size += len(url) + len(text) + len(title or "") + len(caption or "") + len(best or "")
+    return size
