@@ -1,8 +1,8 @@
 """What the images of a page become: rows, repeated ones, refused ones."""
 
-import re
 import unicodedata
 
+import html_oracle
 import polars as pl
 import pytest
 import test_crawl_urls
@@ -206,53 +206,6 @@ def test_the_largest_candidate_is_resolved_or_none():
     assert [row.url_best for row in images.rows] == ["http://a.b/y,1.jpg", None, None]
 
 
-def reference_candidates(text):
-    """The standard's algorithm, letter by letter: URL and descriptors."""
-    space, at = " \t\n\f\r", 0
-    while True:
-        while at < len(text) and text[at] in space + ",":
-            at += 1
-        if at >= len(text):
-            return
-        start = at
-        while at < len(text) and text[at] not in space:
-            at += 1
-        url, descriptors = text[start:at], []
-        if url.endswith(","):
-            yield url.rstrip(","), []
-            continue
-        current, state = "", "in"
-        while at < len(text):
-            char = text[at]
-            if state == "parens":
-                current += char
-                state = "in" if char == ")" else state
-            elif char in space:
-                descriptors += [current] if current else []
-                current = ""
-            elif char == ",":
-                break
-            else:
-                current += char
-                state = "parens" if char == "(" else state
-            at += 1
-        at += 1
-        yield url, descriptors + ([current] if current else [])
-
-
-def reference_size(descriptors):
-    words = sorted((word[-1], word[:-1]) for word in descriptors)
-    whole = all(number.isdigit() and int(number) for _, number in words)
-    match [unit for unit, _ in words]:
-        case []:
-            return False, 1.0
-        case ["w"] | ["h", "w"] if whole:
-            return True, float(words[-1][1])
-        case ["x"] if re.fullmatch(r"\d+|\d*\.\d+", words[0][1]):
-            return False, float(words[0][1])
-    return None
-
-
 SRCSETS = st.lists(
     st.sampled_from([*" ,()\n", "a", "b.jpg", " 2x", " 3x", " 100w", " 200w", " 9h", "1.5", "x", "w", ", "]),
     max_size=25,
@@ -261,9 +214,7 @@ SRCSETS = st.lists(
 
 @given(SRCSETS)
 def test_candidates_are_those_of_the_standard(srcset):
-    sizes = [(size, url) for url, descriptors in reference_candidates(srcset) if (size := reference_size(descriptors))]
-    best = max(sizes, key=lambda candidate: candidate[0], default=(None, None))
-    assert largest(srcset) == best[1]
+    assert largest(srcset) == html_oracle.largest(srcset)
 
 
 LINES = st.text(
