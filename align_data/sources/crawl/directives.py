@@ -31,7 +31,7 @@ def robots_text(headers: Iterable[str], metas: Iterable[tuple[str | None, str | 
         speaks = _speaks(name) if name and content and len(name) <= MAX_DIRECTIVE else None
         if speaks and content:
             agent = "" if speaks == "robots" else speaks
-            for word in collapsed(content).lower().split(","):
+            for word in dict.fromkeys(collapsed(content).lower().split(",")):
                 # Between directives that have no values, some pages write white space for a comma.
                 for part in [word] if ":" in word else word.split():
                     _keep(spoken, Directive(agent, *(side.strip() for side in part.partition(":")[::2])))

@@ -29,6 +29,8 @@ _BLOCKS = frozenset(
     )
 )
 """Elements that begin a line of their own, or a cell."""
+MAX_CAPTIONS = 1_000_000
+"""Nodes and characters of all captions of a page: they can stand in each other, and each has what is inside."""
 _OVERLONG = " " * (MAX_CAPTION + 1)
 
 
@@ -60,6 +62,7 @@ class Surroundings:
             if figure is not None:
                 self._figcaptions.setdefault(figure, figcaption)
         self._captions: dict[Node, str] = {}
+        self._looked_at = 0
         self._sources: dict[Node, dict[Node, str | None]] = {}
 
     def elements(self, tag: str) -> list[Element]:
@@ -76,7 +79,7 @@ class Surroundings:
     def caption(self, image: Element) -> str | None:
         """Return the text of the first figcaption of the nearest figure, with white space between lines and cells.
 
-        None where that has no figcaption; an overlong text for one of more than MAX_CAPTION nodes.
+        None where that has no figcaption; an overlong text for one of more nodes than are looked at.
         """
         figure = self._figures.of(image) if self._figcaptions else None
         if figure is None or figure not in self._figcaptions:
@@ -89,7 +92,8 @@ class Surroundings:
         texts: list[str] = []
         size, block = 0, None
         for number, node in enumerate(figcaption.descendants, start=1):
-            if number > MAX_CAPTION or size > MAX_CAPTION:
+            self._looked_at += 1
+            if max(number, size) > MAX_CAPTION or self._looked_at > MAX_CAPTIONS:
                 return _OVERLONG
             if _is(node, "br"):
                 texts.append("\n")
@@ -99,8 +103,9 @@ class Surroundings:
             if texts and block is not before:
                 texts.append("\n")
             texts.append(node.data)
-            size += len(node.data)
-        return "".join(texts)
+            size += len(texts[-1])
+            self._looked_at += len(texts[-1])
+        return "".join(texts) if size <= MAX_CAPTION else _OVERLONG
 
     def source(self, image: Element) -> str | None:
         """Return the candidate of the first source before an image in its picture that has one."""
