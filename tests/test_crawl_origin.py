@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import oracle
 import pytest
 from click.testing import CliRunner, Result
-from conftest import SCHEMA, Built, manifest_of, write_list
+from conftest import SCHEMA, Built, manifest_of, read, write_list
 from crawled_rows import row, write_crawl
+from made_archives import make_archives
 
 from align_data.cli import main
 from align_data.common.progress import Silent
@@ -88,6 +91,49 @@ def test_the_account_goes_from_records_to_pairs(tmp_path: Path) -> None:
         "9 alt_empty, 6 data_url) + 36 repeated on their page"
     )
     assert lines[3].startswith("35 rows in = ")
+
+
+def _planted(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a planted row as a list has it that ingest reads; the truth about robots is words."""
+    values = {name: row.get(name) for name in (*SCHEMA, *oracle.PROVENANCE)}
+    return values | {"robots": ", ".join(row["robots"])}
+
+
+def test_from_archives_to_pairs_all_is_as_it_was_planted(tmp_path: Path) -> None:
+    """Of pages that two archives have, and some that one has alone."""
+    names = [f"CC-MAIN-20251127010000-20251127040000-0000{n}.warc.gz" for n in range(3)]
+    made = [
+        make_archives(tmp_path / "archives", pages, seed=seed, name=name)
+        for name, pages, seed in zip(names, (12, 8, 6), (5, 5, 9), strict=True)
+    ]
+    call("crawl", *(archives.warc for archives in made), "--out", tmp_path / "rows", "--engine", "local")
+    call("ingest", tmp_path / "rows", "--out", tmp_path / "dataset")
+    data, _ = audited(tmp_path)
+    planted = [_planted(row) for archives in made for row in archives.of_warc.rows]
+    columns = (*oracle.OTHER_COLUMNS, *oracle.PROVENANCE)
+    expected, rejected = oracle.merge(planted, columns)
+    assert rejected == []
+    pairs = read(Dataset(Store(tmp_path / "dataset")), "pairs").to_dicts()
+    compared = [name for name in ("uid", "url", "alt_text", "copies", *columns) if name != "robots"]
+    assert [[pair[name] for name in compared] for pair in pairs] == [
+        [pair[name] for name in compared] for pair in expected
+    ]
+    opted_out = [oracle.opts_out(pair["robots"]) for pair in expected]
+    assert read(Dataset(Store(tmp_path / "dataset")), "measured/text")["page_opt_out"].to_list() == opted_out
+    assert any(opted_out)
+    assert any(pair["copies"] > 1 for pair in pairs)
+    refused, skipped = Counter[str](), Counter[str]()
+    for archives in made:
+        refused.update(archives.of_warc.refused)
+        skipped.update(archives.of_warc.skipped)
+    of = data["crawl"]
+    assert of["records"] == sum(archives.records for archives in made)
+    assert of["pages"] == sum(archives.of_warc.pages for archives in made)
+    assert of["images"] == sum(archives.of_warc.images for archives in made)
+    assert (of["rows"], of["pairs"], of["merged"]) == (len(planted), len(pairs), len(planted) - len(pairs))
+    assert (of["refused"], of["repeated"]) == (dict(refused), sum(archives.of_warc.repeated for archives in made))
+    assert {reason: of["skipped"][reason] for reason in skipped} == dict(skipped)
+    assert of["damaged"] == {}
 
 
 def test_rows_of_a_crawl_beside_lists_are_told_apart(tmp_path: Path) -> None:
