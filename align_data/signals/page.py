@@ -41,7 +41,7 @@ SIGNALS = (
         needs=("robots",),
         nullable=True,
         measure=page_opt_out,
-        lacks="need a list that says what its pages ask of robots, as align-data crawl makes it",
+        lacks="need a list that says what its pages ask of robots, such as the rows of align-data crawl",
         null="the list does not say what their pages ask of robots",
     ),
 )
