@@ -149,7 +149,9 @@ def test_lists_that_cannot_be(tmp_path: Path, content: bytes, prefix: str | None
 
 def test_a_prefix_without_a_list(tmp_path: Path) -> None:
     (tmp_path / "a.warc.gz").write_bytes(CONTENT)
-    with pytest.raises(InputError, match=r"--prefix is for lists of paths, such as warc\.paths\.gz, and no input is one"):
+    with pytest.raises(
+        InputError, match=r"--prefix is for lists of paths, such as warc\.paths\.gz, and no input is one"
+    ):
         find_archives([str(tmp_path / "a.warc.gz")], ArchiveSelection(prefix="s3://x"))
 
 
