@@ -163,3 +163,27 @@ def test_a_folder_of_something_else_is_refused_before_the_work(web: Web, tmp_pat
     assert not web.seen.asked
     assert not (tmp_path / "d" / "pairs").exists()
     assert "a folder of its own" in call(*words[:-1], f"{tmp_path / 'd'}/", *NETWORK).output
+
+
+def test_pages_that_opt_out_are_left_out_where_the_list_tells_them_and_else_refused(web: Web, tmp_path: Path) -> None:
+    (inputs,) = lists(tmp_path, web)
+    recipe = tmp_path / "open.yaml"
+    recipe.write_text(f"{RECIPE}  - {{signal: page_opt_out, eq: false}}\n".replace("name: small", "name: open"))
+    web.seen.forget()
+    refused = call("build", inputs, "--recipe", recipe, "--out", tmp_path / "a", "--shards", tmp_path / "sa", *NETWORK)
+    assert refused.exit_code == 1
+    assert "no pair could pass: page_opt_out needs a list that says what its pages ask of robots" in refused.output
+    assert not web.seen.asked
+    told = (
+        pl.read_parquet(inputs)
+        .with_row_index("n")
+        .with_columns(robots=pl.when(pl.col("n") < 2).then(pl.lit("noai")).otherwise(pl.lit("")))
+    )
+    told.drop("n").write_parquet(tmp_path / "told.parquet")
+    built = call(
+        "build", tmp_path / "told.parquet", "--recipe", recipe, "--out", tmp_path / "b", "--shards", tmp_path / "sb",
+        *NETWORK,
+    )  # fmt: skip
+    assert built.exit_code == 0, built.output
+    assert sorted(images(tmp_path / "sb")) == [f"a picture of number {n}" for n in TRUTH["kept"] if n >= 2]
+    assert not {"/image/0", "/image/1"} & {asked.path for asked in web.seen.asked}

@@ -119,10 +119,14 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: b
 
 
 def _declared(dataset: Dataset, signal: Signal) -> bool:
-    """Tell whether the pairs have the columns that a signal needs: some are there only where an input has them."""
+    """Tell whether the pairs have the columns that a signal needs: some are there only where an input has them.
+
+    Before there are pairs they may come to have them.
+    """
     optional = {column.name for column in dataset.pairs.contract.columns if column.optional}
     needed = optional.intersection(signal.needs)
-    return not needed or needed <= set(dataset.ingested().meta.provenance)
+    pairs = dataset.pairs.committed() if needed else None
+    return pairs is None or needed <= set(pairs.meta.provenance)
 
 
 def need(names: Sequence[str], why: str) -> str:

@@ -78,6 +78,7 @@ def build(
     check_free(exporting.out)
     _check_decidable(decision, dataset, fetching)
     ran = run(intake, decision, dataset, engine, progress)
+    _check_decidable(decision, dataset, fetching)  # and what only the lists could tell
     fetching.references.give(dataset)
     fetched = fetch(
         dataset,
