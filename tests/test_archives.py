@@ -19,6 +19,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from align_data.common.errors import InputError
+from align_data.sources.crawl import reader as archive_reader
 from align_data.sources.crawl.reader import ArchiveReader, ResumePoint
 from align_data.sources.crawl.reasons import DAMAGED
 from align_data.sources.crawl.records import LARGEST_RECORD, ArchiveRecord, Damage
@@ -317,3 +318,15 @@ def test_a_record_too_large_is_passed_over(size: int, member: bool) -> None:
     reader = ArchiveReader("a.warc.gz" if member else "a.warc")
     events = [event for piece in big(size, member) for event in reader.feed(piece)] + list(reader.end())
     assert numbers(events) == [0, "record_too_large", 1]
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\r\n", b"x"])
+def test_a_member_that_inflates_on_and_on_is_left_and_counted(filling: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether what is in it could be padding or nothing at all."""
+    monkeypatch.setattr(archive_reader, "_FRUITLESS", 2**20)
+    bomb = gz(filling * 2**26)
+    events, _ = read(b"".join(map(gz, GOOD[:5])) + bomb + b"".join(map(gz, GOOD[5:])), block=4096)
+    assert numbers(events) == [0, 1, 2, 3, 4, "header" if filling == b"x" else "junk", *range(5, 10)]
+    damage = events[5]
+    assert damage.place.offset == len(b"".join(map(gz, GOOD[:5])))
+    assert numbers(read(gz(GOOD[0]) + gz(filling * 2**10) * (filling != b"x") + gz(GOOD[1]))[0]) == [0, 1]

@@ -93,7 +93,8 @@ class GzipMembers:
     def abandon(self) -> None:
         """Leave the member that is being read, and look for another one behind what was read of it."""
         self.lost = True
-        self._begin(self._at)
+        # What was taken of the file for it, and not inflated, may hold the next one.
+        self._begin(self._at - len(b"" if self._member is None else self._member.unconsumed_tail))
 
     def _read(self) -> Iterator[Inflated | BrokenMember]:
         self._starved = False

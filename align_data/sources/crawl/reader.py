@@ -203,10 +203,14 @@ class ArchiveReader:
     def _give_up(self) -> Iterator[Damage]:
         """Leave a member that inflates on and on without a record; the next one is looked for."""
         assert self._members is not None
+        begins = self._members.next
         self._members.abandon()
         self._open = False
         if self._parser.lost:
             self._parser.clear()
+        elif self._parser.idle:
+            self._parser.clear()
+            yield Damage(RecordPlace(begins, 0), "junk")
         else:
             yield self._parser.drop("record_too_large")
 

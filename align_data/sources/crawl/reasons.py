@@ -8,7 +8,7 @@ DAMAGED = {
     "header": "no WARC header where a record should begin, or one without an end or WARC-Type",
     "http_header": "a response that does not begin as HTTP does",
     "json": "a record of a WAT that is not JSON, or whose values are not of the types that a WAT has",
-    "junk": "bytes between two gzip members that belong to neither",
+    "junk": "bytes between two gzip members that belong to neither, or a member of more than 1 GiB without a record",
     "length": "Content-Length is absent, not a number, or not where the record ends",
     "record_too_large": "a record of more than 16 MiB, which is passed over",
     "truncated": "the record that the archive breaks off in",

@@ -104,7 +104,7 @@ class RecordParser:
         self._skipped: RecordPlace | None = None  # the record too large that is being passed over
         self._remaining = 0  # bytes of it
         self.fruitless = 0
-        """Bytes fed since the last record while one is looked for or passed over."""
+        """Bytes fed since the last record while one is looked for or passed over, and those that only fill up space."""
         self._starved = False
 
     @property
@@ -201,7 +201,9 @@ class RecordParser:
         """Return the record that begins here."""
         data = self._data
         begins = _NOT_BLANK.search(data, self._used)
-        at = self._used = begins.start() if begins else len(data)
+        at = begins.start() if begins else len(data)
+        self.fruitless = 0 if begins else self.fruitless + at - self._used
+        self._used = at
         if not data.startswith(_WARC, at):
             if not _WARC.startswith(data[at : at + len(_WARC)]):
                 return self._lose("header", self._place(at), at + 1)
