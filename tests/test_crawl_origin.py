@@ -238,7 +238,7 @@ def test_archives_without_an_image_are_an_empty_dataset_and_none_a_sentence(
     write_crawl(tmp_path / "rows", archives)
     told = call("ingest", tmp_path / "rows", "--out", tmp_path / "dataset", code=0 if archives else 1)
     if not archives:
-        assert "nothing matches" in told.output
+        assert "is of a crawl that could not read any archive: run align-data crawl again" in told.output
         return
     assert "0 rows in = 0 pairs + 0 merged + 0 rejected" in told.output
     data, _ = audited(tmp_path)
@@ -300,3 +300,11 @@ def test_the_page_of_lists_alone_is_without_a_crawl(tmp_path: Path, job: Callabl
     built = job([dict.fromkeys(SCHEMA) | {"url": "http://l.example/", "alt_text": "a dog"}])
     surveyed = survey(built.dataset, "every", LocalEngine(tmp_path / "_work", 1), Silent())
     assert "archives" not in audit_html(surveyed, built.dataset, Silent())
+
+
+@pytest.mark.parametrize("named", ["archives", "archives/*.warc.gz", "archives/a.warc.gz"])
+def test_archives_are_no_lists_and_a_sentence_says_what_makes_some(tmp_path: Path, named: str) -> None:
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / "a.warc.gz").write_bytes(b"\x1f\x8b")
+    told = call("ingest", tmp_path / named, "--out", tmp_path / "dataset", code=1)
+    assert "is of archives of a crawl, and not a list: align-data crawl makes rows of them" in told.output

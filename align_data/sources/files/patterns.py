@@ -74,7 +74,10 @@ def _matches(pattern: str, fs: Any, path: str, listed: Callable[[str], bool]) ->
     else:
         paths = [path] if fs.exists(path) else []
     if not paths:
-        raise InputError(f"nothing matches {pattern}; give files, a folder or a pattern such as 'lists/*.parquet'")
+        raise InputError(
+            f"nothing matches {pattern}; give files, a folder or a pattern such as 'lists/*.parquet' or "
+            "'crawl/*.warc.gz'"
+        )
     return [(fs, p) for p in paths]
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import fsspec
+
 from align_data.common.errors import InputError
+from align_data.sources.crawl.kinds import is_archive
 from align_data.sources.files.fs_errors import reaching
 from align_data.sources.files.names import public, relative
 from align_data.sources.files.patterns import expand, plain
@@ -20,12 +23,52 @@ def find(patterns: Iterable[str], but: str | None = None) -> list[Source]:
     """
     files: dict[str, tuple[Any, str]] = {}
     for pattern in patterns:
-        matches = {fs.unstrip_protocol(path): (fs, path) for fs, path in expand(pattern, registry.is_list)}
+        matches = {fs.unstrip_protocol(path): (fs, path) for fs, path in _expanded(pattern)}
         files |= {name: file for name, file in matches.items() if but is None or not name.startswith(but)}
         if not any(name in files for name in matches):
             raise InputError(f"{pattern} is inside the dataset that would contain it")
     names = sorted(files)
     return [_source(*files[name], path) for name, path in zip(names, relative(names), strict=True)]
+
+
+def _expanded(pattern: str) -> list[tuple[Any, str]]:
+    """Return the files that a pattern names; InputError where these are none, or archives of a crawl alone."""
+    try:
+        matches = expand(pattern, registry.is_list)
+    except InputError:
+        if _has_archives(pattern):
+            raise _archives(pattern) from None
+        if _is_of_crawl(pattern):
+            raise InputError(
+                f"{pattern} is of a crawl that could not read any archive: run align-data crawl again"
+            ) from None
+        raise
+    if all(is_archive(path) for _, path in matches):
+        raise _archives(pattern)
+    return matches
+
+
+def _has_archives(pattern: str) -> bool:
+    try:
+        return bool(expand(pattern, is_archive))
+    except InputError:
+        return False
+
+
+def _is_of_crawl(pattern: str) -> bool:
+    """Tell whether a folder is that of a crawl's rows."""
+    from align_data.sources.crawl.accounts import MARK  # noqa: PLC0415 - for a folder without lists alone
+
+    with reaching(pattern):
+        fs, path = fsspec.core.url_to_fs(pattern)
+        return bool(fs.exists(f"{path.rstrip('/')}/{MARK}"))
+
+
+def _archives(pattern: str) -> InputError:
+    return InputError(
+        f"{plain(pattern)} is of archives of a crawl, and not a list: align-data crawl makes rows of them, which are "
+        "one; align-data run does both"
+    )
 
 
 def _source(fs: Any, path: str, name: str) -> Source:
