@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 
 _URL = re.compile(r"[ \t\n\f\r,]*([^ \t\n\f\r]+)")
+# Nearly all candidates: a URL that no comma ends, and one size or none.
+_USUAL = re.compile(
+    r"[ \t\n\f\r,]*+([^ \t\n\f\r]++)(?<!,)(?:[ \t\n\f\r]++(?:([0-9]{1,9})w|([0-9]{1,9}(?:\.[0-9]{1,9})?)x))?+"
+    r"[ \t\n\f\r]*+(?:,|\Z)"
+)
 # What follows a URL up to a comma, of which there can be more within parentheses.
 _DESCRIPTORS = re.compile(r"(?:[^(,]++|\([^)]*+\)?+)*+")
 _DESCRIPTOR = re.compile(r"(?:[^ \t\n\f\r(]++|\([^)]*+\)?+)++")
@@ -19,15 +24,19 @@ def largest(srcset: str) -> str | None:
     best: str | None = None
     best_size = (False, -1.0)
     position = 0
-    while url := _URL.match(srcset, position):
-        address, position = url[1], url.end()
-        descriptors = ""
-        if address.endswith(","):
-            address = address.rstrip(",")
+    while candidate := _USUAL.match(srcset, position) or _URL.match(srcset, position):
+        address, position = candidate[1], candidate.end()
+        size: tuple[bool, float] | None
+        if candidate.re is _USUAL:
+            width, density = candidate[2], candidate[3]
+            size = (bool(width), float(width or density or 1))
+            size = None if width and not size[1] else size
+        elif address.endswith(","):
+            address, size = address.rstrip(","), (False, 1.0)
         else:
-            span = _DESCRIPTORS.match(srcset, position)
-            descriptors, position = (span[0], span.end()) if span else ("", position)
-        size = _size(descriptors)
+            descriptors = _DESCRIPTORS.match(srcset, position)
+            size = _size(descriptors[0]) if descriptors else None
+            position = descriptors.end() if descriptors else position
         if address and size is not None and size > best_size:
             best, best_size = address, size
     return best
