@@ -25,6 +25,7 @@ from align_data.recipes.operators import OPERATORS
 from align_data.recipes.reading import builtin, json_schema, load
 from align_data.signals import SIGNALS
 from align_data.signals.score import SHOWN
+from align_data.sources.crawl.reasons import DAMAGED, REFUSED, SKIPPED
 
 EVERYWHERE = (
     "Every command that reports has `--json`, on standard output.",
@@ -139,6 +140,21 @@ def _recipe(recipe: Recipe) -> list[str]:
     ]
 
 
+def crawl() -> str:
+    """Return the reference of what a crawl's account counts: every reason."""
+    lines = [
+        "# Reasons of a crawl's account",
+        "",
+        "Made by `make docs` from `align_data/sources/crawl/reasons.py`. A record is a page, skipped or damaged; an image",
+        "is a row, refused, or repeated on its page. [What a pair is](../explanation/pairs.md) says what is asked of them.",
+        "",
+    ]
+    for title, reasons in (("Damaged records", DAMAGED), ("Skipped records", SKIPPED), ("Refused images", REFUSED)):
+        rows = ((f"`{reason}`", about) for reason, about in reasons.items())
+        lines += [f"## {title}", "", *table(["reason", "meaning"], rows), ""]
+    return "\n".join(lines)
+
+
 def python() -> str:
     """Return the reference of the Python door: what `align_data.open` returns, and the errors."""
     opened = inspect.signature(align_data.open, eval_str=True).return_annotation
@@ -188,6 +204,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "reference" / "tables.md": tables(),
         ROOT / "docs" / "reference" / "recipes.md": recipes(),
         ROOT / "docs" / "reference" / "python.md": python(),
+        ROOT / "docs" / "reference" / "crawl.md": crawl(),
         ROOT / "schemas" / "recipe.schema.json": json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n",
     }
 
