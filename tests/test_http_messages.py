@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import resource
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ from align_data.sources.crawl.http import WebPage, http_headers, page_of
 from align_data.sources.crawl.reasons import DAMAGED, SKIPPED
 from align_data.sources.crawl.records import ArchiveRecord, RecordPlace
 
+STATM = Path("/proc/self/statm")
 HTML = b"<!DOCTYPE html><html><img src=a.jpg alt=x>" + b"<p>text " * 200
 TYPE = "Content-Type: text/html; charset=utf-8"
 
@@ -219,3 +222,17 @@ def test_a_header_without_end_costs_no_memory() -> None:
     page = response(TYPE, *["a: b"] * 1_000_000)
     assert isinstance(page, WebPage)
     assert len(page.headers["a"]) < 100_000
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="only Linux tells what memory a process has now")
+def test_bodies_that_cannot_be_decoded_leave_no_memory_behind() -> None:
+    chance = Random(1)
+    bodies = [by_arrow("brotli")(chance.randbytes(300))[3:] for _ in range(400)]
+
+    def pages_held() -> int:
+        for body in bodies:
+            response(TYPE, "Content-Encoding: br", body=body)
+        return int(STATM.read_text().split()[1])
+
+    before = pages_held()
+    assert (pages_held() - before) * resource.getpagesize() < 50_000_000

@@ -25,6 +25,8 @@ _LAYERS = 5
 """Encodings one over the other, at most; the others stay."""
 _CHECKED = re.compile("incorrect (?:data|length) check")
 _GZIP = b"\x1f\x8b"
+_STEP = 2**16
+"""Bytes that are unpacked at once."""
 _IN_MEMORY = 2**18
 """Bytes of a packed body that are held in memory, where it can be unpacked only as a whole."""
 
@@ -94,15 +96,19 @@ class _Arrow:
     def end(self) -> bytes:
         """Return what all of it is unpacked, and at most one byte too much."""
         self._come.seek(0)
+        content, piece = bytearray(), bytearray(_STEP)
         try:
             with (
                 self._come,
                 pa.CompressedInputStream(pa.PythonFile(self._come, mode="r"), _ARROW[self._coding]) as all_,
             ):
-                return bytes(all_.read(self._max_bytes + 1))
+                # Not `read`: where it fails, its memory is lost for as long as the process lives.
+                while len(content) <= self._max_bytes and (size := all_.readinto(piece)):
+                    content += memoryview(piece)[:size]
         except OSError as error:
             status = "truncated" if "Truncated" in str(error) else "bad_response"
             raise _OverError(status, f"Content-Encoding: {self._coding}, but {error}") from error
+        return bytes(content[: self._max_bytes + 1])
 
     def close(self) -> None:
         """Forget what has come."""

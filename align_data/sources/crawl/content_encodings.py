@@ -92,20 +92,19 @@ def _inflated(body: bytes, form: int) -> Iterator[bytes]:
 
 
 def _by_arrow(body: bytes, codec: str) -> bytes | None:
-    for step in (2**20, 1024):  # what is cut off is lost with the step that it ends in
+    for step in (2**16, 2**10):  # what is cut off is lost with the step that it ends in
         stream: Any = pa.CompressedInputStream(pa.BufferReader(body), codec)
-        pieces: list[bytes] = []
-        size = 0
+        content, piece = bytearray(), bytearray(step)
         try:
-            while size <= LARGEST_PAGE and (piece := stream.read(step)):
-                pieces.append(piece)
-                size += len(piece)
+            # Not `read`: where it fails, its memory is lost for as long as the process lives.
+            while len(content) <= LARGEST_PAGE and (size := stream.readinto(piece)):
+                content += memoryview(piece)[:size]
         except (OSError, pa.ArrowException) as error:
             if "Truncated" not in str(error):
                 return None
-            if step > 1024:
+            if step > 2**10:
                 continue
-        return b"".join(pieces) if pieces else None
+        return bytes(content) if content else None
     return None
 
 
