@@ -1,4 +1,4 @@
-"""Fuzz: mutated images, lists and recipes; every image has a status, every row is in the account, or a sentence says why.
+"""Fuzz: mutated images, lists, archives and recipes; each image, row and record is accounted for, or a sentence says why.
 
 A list under a megabyte takes no more memory than `--memory` and half a gigabyte, and nothing takes for ever.
 """
@@ -25,6 +25,7 @@ from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.inspected import STATUSES, ImageChecks, ImageLimits
 from align_data.storage.store import Store
 from align_data.storage.tars import Place
+from torture.archives import faults, mutated_archive
 from torture.lists import rows, write_list, write_recipe, write_swollen
 from torture.mutations import OF_IMAGES, mutated
 from torture.process import Ended, call, run
@@ -35,6 +36,8 @@ MORE = 500 * 2**20
 """Bytes beyond `--memory` that a small list may take."""
 BATCH = 60
 """Images of a trial."""
+ARCHIVES = 300
+"""Archives of a trial."""
 SECONDS = 3.0
 """For an image."""
 
@@ -143,6 +146,23 @@ def _miscounted(account: dict[str, int], between: tuple[int, float] | None, data
         yield f"{account['rows']} rows where {between[0]} to {between[1]} are"
 
 
+def _archives(place: Path, chance: Random) -> Outcome:
+    """Read archives with a mutated record each: all others come out."""
+    seed = chance.random()
+    ended = call(_read, (seed,), place, limit=600)
+    verdict = _ended_badly(ended) or ("accounted" if ended.code == 0 and not ended.out.strip() else "miscounted")
+    what = f"{ARCHIVES} archives of seed {seed}: {ended.code} {ended.out.strip()[-300:]} {ended.err.strip()[-300:]}"
+    return Outcome("archives", verdict, what)
+
+
+def _read(seed: float) -> None:
+    """Print what is wrong with how mutated archives are read."""
+    chance = Random(seed)
+    for number in range(ARCHIVES):
+        for fault in faults(mutated_archive(chance), chance.choice((100, 4096, 10**6))):
+            print(f"archive {number}: {fault}")
+
+
 def _recipe(place: Path, chance: Random) -> Outcome:
     """Show a mutated recipe."""
     file = write_recipe(place, chance)
@@ -162,7 +182,7 @@ def _ended_badly(ended: Ended) -> str | None:
     return "memory" if ended.peak > MEMORY + MORE else None
 
 
-_KINDS = (_images, _list, _list, _list, _list, _swollen, _recipe)
+_KINDS = (_images, _list, _list, _list, _list, _swollen, _archives, _recipe)
 
 
 @contextmanager

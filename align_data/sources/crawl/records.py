@@ -15,9 +15,9 @@ _WARC = b"WARC/"
 _TYPE, _LENGTH = b"\r\nWARC-Type: ", b"\r\nContent-Length: "
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _NOT_BLANK = re.compile(rb"[^\r\n\0]")
-_START = re.compile(rb"\nWARC/[01]\.\d{1,2}[ \t]*\r?\n[A-Za-z][\w-]*[ \t]*:")
+_START = re.compile(rb"WARC/[01]\.\d{1,2}[ \t]*\r?\n[A-Za-z][\w-]*[ \t]*:")
 _LONGEST_START = 256
-"""Bytes that show whether a line is a record's first."""
+"""Bytes that show whether a record begins; it need not begin a line, for the one before may have been cut off."""
 _BEHIND = 12
 """Bytes behind a record's content that show whether it ends there."""
 
@@ -211,6 +211,8 @@ class RecordParser:
             return None
         self.recognized = True
         blank = _BLANK_LINE.search(data, at, at + LONGEST_HEADER)
+        if blank is not None and _START.search(data, at + 1, blank.end()):  # the header of the record behind it
+            return self._lose("header", self._place(at), at + 1)
         if blank is not None:
             return self._headed(at, bytes(data[at : blank.start()]).removesuffix(b"\r"), blank.end(), closed=closed)
         if len(data) - at >= LONGEST_HEADER:
@@ -231,7 +233,7 @@ class RecordParser:
         if len(data) < end + behind and not closed:
             self._wait(end + behind)
             return None
-        if len(data) < end or not _ends(data, end):
+        if len(data) < end or not _ends(data, begin, end):
             shortened = None if b"\r" in head else self._converted(begin, length, closed=closed)
             if shortened is None:
                 return (
@@ -278,13 +280,13 @@ class RecordParser:
         `whole` is whether no more bytes belong to what is searched.
         """
         data, at = self._data, self._used
-        while (at := data.find(b"\nWARC/", at, stop)) >= 0:
+        while (at := data.find(_WARC, at, stop)) >= 0:
             if len(data) - at < _LONGEST_START and not closed:
                 break
             if _START.match(data, at):
-                return at + 1
+                return at
             at += 1
-        self._used = at if at >= 0 else max(self._used, stop if whole else stop - len(_WARC))
+        self._used = at if at >= 0 else max(self._used, stop if whole else stop - len(_WARC) + 1)
         self._wait()
         return None
 
@@ -305,10 +307,11 @@ class RecordParser:
         return Damage(place, "record_too_large")
 
 
-def _ends(data: bytes | bytearray, end: int) -> bool:
-    """Tell whether a record may end here, before another one or what fills up the file."""
-    behind = bytes(data[end : end + _BEHIND]).lstrip(b"\r\n\0")
-    return _WARC.startswith(behind[: len(_WARC)])
+def _ends(data: bytes | bytearray, begin: int, end: int) -> bool:
+    """Tell whether a record's content may end here, by what is behind it, else by what is in it."""
+    behind = bytes(data[end : end + _BEHIND])
+    apart, follows = behind.startswith(b"\r\n\r\n"), _WARC.startswith(behind.lstrip(b"\r\n\0")[: len(_WARC)])
+    return (apart and follows) or ((apart or follows) and not _START.search(data, begin, end))
 
 
 def _headers(head: bytes) -> dict[str, str]:
