@@ -145,8 +145,9 @@ def crawl() -> str:
     lines = [
         "# Reasons of a crawl's account",
         "",
-        "Made by `make docs` from `align_data/sources/crawl/reasons.py`. A record is a page, skipped or damaged; an image",
-        "is a row, refused, or repeated on its page. [What a pair is](../explanation/pairs.md) says what is asked of them.",
+        "Made by `make docs` from `align_data/sources/crawl/reasons.py`. A record is a page, skipped or damaged; an",
+        "image is a row, refused, or repeated on its page. [What a pair is](../explanation/pairs.md) says what is",
+        "asked of them.",
         "",
     ]
     for title, reasons in (("Damaged records", DAMAGED), ("Skipped records", SKIPPED), ("Refused images", REFUSED)):
