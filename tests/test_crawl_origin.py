@@ -308,3 +308,14 @@ def test_archives_are_no_lists_and_a_sentence_says_what_makes_some(tmp_path: Pat
     (tmp_path / "archives" / "a.warc.gz").write_bytes(b"\x1f\x8b")
     told = call("ingest", tmp_path / named, "--out", tmp_path / "dataset", code=1)
     assert "is of archives of a crawl, and not a list: align-data crawl makes rows of them" in told.output
+
+
+def test_a_takedown_leaves_the_account_as_it_was(tmp_path: Path) -> None:
+    write_crawl(tmp_path / "rows", {"a.warc": rows_of(20)})
+    call("ingest", tmp_path / "rows", "--out", tmp_path / "dataset")
+    before, _ = audited(tmp_path)
+    (tmp_path / "gone.txt").write_text("http://i.example/1\n")
+    call("takedown", tmp_path / "dataset", "--urls", tmp_path / "gone.txt")
+    after = json.loads(call("audit", tmp_path / "dataset", "--recipe", "open", "--json").stdout)
+    assert after["taken_down"] == 1
+    assert after["crawl"] == before["crawl"]
