@@ -44,9 +44,15 @@ def _origin(out: Console, origin: CrawlOrigin) -> None:
     """Print what became of a crawl, and then of its rows and those of other lists."""
     from align_data.cli.crawl import account_lines  # noqa: PLC0415 - for those who have archives
 
-    other = f", {origin.other_rows:,} of them of other lists" if origin.other_rows else ""
-    crawled = account_lines(origin.crawl.archives, origin.crawl.account)
-    for line in [*crawled, account(origin.ingested) + other]:
+    crawl, ingested = origin.crawl, origin.ingested
+    archives, *lines = account_lines(crawl.archives, crawl.account)
+    archives += f", {crawl.cut_short:,} of them cut short" if crawl.cut_short else ""
+    archives += f"; {crawl.unread:,} more could not be read" if crawl.unread else ""
+    if origin.other_rows:
+        lines.append(
+            f"{crawl.rows:,} rows of the crawl + {origin.other_rows:,} of other lists = {ingested.rows:,} rows in"
+        )
+    for line in [archives, *lines, account(ingested)]:
         out.print(escape(line), soft_wrap=True)
 
 
