@@ -207,6 +207,15 @@ def test_rows_of_a_crawl_are_known_in_any_format(tmp_path: Path, ending: str) ->
     assert pairs["robots"].to_list() == ["" if ending != "csv" else None, "noai", "noai"]
 
 
+def test_an_opt_out_that_few_lines_of_json_have_is_not_lost(tmp_path: Path) -> None:
+    lines = [{"url": f"http://i.example/{n}", "alt_text": "a dog", "crawl_file": "a.warc.gz"} for n in range(300)]
+    lines[250]["robots"] = "noai"
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    built = build(tmp_path / "dataset", [str(tmp_path / "rows.jsonl")], RECIPE)
+    opted_out = built.table("pairs").filter(built.table("measured/text")["page_opt_out"])
+    assert opted_out["url"].to_list() == ["http://i.example/250"]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "note"),
     [

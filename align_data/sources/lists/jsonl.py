@@ -52,7 +52,9 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
     if several:
         note += f" ({several} is a list: each of its captions is a row)"
     # Lines further down may have other keys: each line's own are looked at, but for those that the user names.
-    sought = [role for role in NAMES if role in roles or role not in PROVENANCE]
+    # Lists that are of no crawl do not pay for its columns; where a few lines have some, others may have more.
+    crawled = {*PROVENANCE} - {"text_from"} if roles.keys() & PROVENANCE else set()
+    sought = [role for role in NAMES if role in roles or role in crawled or role not in PROVENANCE]
     return {role: choice.named().get(role, "") for role in sought}, note
 
 
