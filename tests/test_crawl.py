@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from align_data.stages import crawl as stage
 from align_data.stages.crawl import CrawlReport, crawl, row_groups
 from align_data.storage.store import Store
 
-EVIL = CrawlSettings(page_seconds=0.5, handler="evil_crawler:handler")
+EVIL = CrawlSettings(page_seconds=60, handler="evil_crawler:handler")
 
 
 class Told(Silent):
@@ -82,7 +83,7 @@ ENDS = {
 @pytest.mark.parametrize("action", ENDS)
 def test_a_page_that_ends_its_process_costs_itself(tmp_path: Path, action: str) -> None:
     (tmp_path / "a.warc.gz").write_bytes(archive([b"images=2"] * 9 + [action.encode()] + [b"images=3"] * 5))
-    crawled([tmp_path / "a.warc.gz"], tmp_path / "out")
+    crawled([tmp_path / "a.warc.gz"], tmp_path / "out", replace(EVIL, page_seconds=1))
     of = account(tmp_path / "out", "a.warc")
     assert (of["records"], of["pages"], of["rows"]) == (15, 14, 33)
     assert of["skipped"] == {ENDS[action]: 1}
@@ -100,7 +101,7 @@ def test_many_such_pages_of_a_mixed_archive(tmp_path: Path) -> None:
         pages[at] = action
     (tmp_path / "a.warc.gz").write_bytes(archive(pages))
     for block in (200, 3_000, 10**6):
-        settings = CrawlSettings(page_seconds=5, handler=EVIL.handler, block=block)
+        settings = replace(EVIL, block=block)
         crawled([tmp_path / "a.warc.gz"], tmp_path / str(block), settings)
         of = account(tmp_path / str(block), "a.warc")
         assert (of["pages"], of["skipped"]) == (55, {"page_crashed": 5})

@@ -69,7 +69,7 @@ class ArchiveCrawler:
         for reader in readers.values():
             reader.crawl = start.crawl
         self._position = start.position
-        """Where what is not answered for begins, but for what is gathered."""
+        """Where what follows the records that were read begins; as of the latest block, unless an answer needs it."""
         self._gathered = RowBuilder()
         self._record = CrawlAccount()  # of the record that is being read
         self._clear()
@@ -91,7 +91,6 @@ class ArchiveCrawler:
         self._answer(send, cut_short=block.final and self._archive.cut_short)
 
     def _take(self, event: ArchiveRecord | Damage, send: Send, *, careful: bool) -> None:
-        behind = self._archive.resume_point
         if isinstance(event, Damage):
             self._account.records += 1
             self._account.damaged[event.reason] += 1
@@ -99,11 +98,13 @@ class ArchiveCrawler:
         else:
             if careful:
                 self._answer(send)
-                send(("page", event.place.offset, plain(behind)))
+                send(("page", event.place.offset, plain(self._archive.resume_point)))
             self._read(event, send)
-        self._position = behind
         full = self._gathered.rows >= _ROWS or self._size >= _SIZE or len(self._lost) > MAX_LOST // 2
-        if full or time.monotonic() - self._answered > _SECONDS:
+        late = full or time.monotonic() - self._answered > _SECONDS
+        if late or careful:
+            self._position = self._archive.resume_point
+        if late:
             self._answer(send)
 
     def _read(self, record: ArchiveRecord, send: Send) -> None:
@@ -138,7 +139,6 @@ class ArchiveCrawler:
         """Take a page's rows; most of a large one's are sent at once, in answers that say that more comes."""
         step = max(1, len(images))
         if size > _SIZE:
-            self._answer(send)
             step = max(1, len(images) * _SIZE // size)
         for at in range(0, len(images), step):
             self._gathered.add(facts, images[at : at + step])
