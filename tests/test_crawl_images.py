@@ -115,7 +115,7 @@ def test_a_row_for_each_text_that_is_asked_for():
 )
 def test_the_reason_names_the_first_text_that_is_asked_for(texts, reason):
     images = PageImages(BASE, texts)
-    images.add("x.jpg", "a dog", None, " ")
+    images.add("x.jpg", "a dog", None, "")
     assert account_of(images).refused == {reason: 1}
 
 

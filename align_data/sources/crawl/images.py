@@ -62,7 +62,10 @@ class PageImages:
         height: str | None = None,
         srcset: str | None = None,
     ) -> None:
-        """Judge the next image: its text, then its URL. Attributes are as they stand there, None where it has none."""
+        """Judge the next image: its text, then its URL.
+
+        Attributes are as they stand there, and the caption is as `collapsed` has it; None where there is none.
+        """
         position = self._images
         self._images = position + 1
         texts = self._chosen((alt, title, caption))
@@ -86,15 +89,15 @@ class PageImages:
             if further is None:
                 best = self._resolve(largest(srcset))[0] if srcset else None
                 further = (
-                    _text(title, MAX_TEXT),
-                    _text(caption, MAX_CAPTION),
+                    _text(title, MAX_TEXT) if title else None,
+                    caption if caption and len(caption) <= MAX_CAPTION else None,
                     _size(width) if width else None,
                     _size(height) if height else None,
                     url_from,
                     best or None,
                     position,
                 )
-            self.rows.append(ImageRow(absolute, text, kind, *further))
+            self.rows.append(_row(ImageRow, (absolute, text, kind, *further)))
 
     def add_all(self, images: Sequence[Attributes]) -> None:
         """Judge images as `add` does, in a third of the time where rows are made of alt alone."""
@@ -127,7 +130,10 @@ class PageImages:
         texts: list[tuple[str, str]] = []
         for place, kind, limit in self._wanted:
             value = values[place]
-            if value and len(value) <= limit and (text := collapsed(value)):
+            if not value or len(value) > limit:
+                continue
+            text = value if kind == "caption" else collapsed(value)
+            if text:
                 texts.append((text, kind))
         if not texts:
             place, kind, limit = self._wanted[0]
@@ -146,15 +152,15 @@ class PageImages:
         account.repeated += self._repeated
 
 
-def _text(value: str | None, limit: int) -> str | None:
-    """Return an attribute's text; None for none, an empty one, and one of more characters than the limit."""
-    if not value or len(value) > limit:
-        return None
-    return collapsed(value) or None
+def _text(value: str, limit: int) -> str | None:
+    """Return an attribute's text; None for an empty one, and one of more characters than the limit."""
+    return (collapsed(value) or None) if len(value) <= limit else None
 
 
 def _size(value: str) -> int | None:
     """Return a whole number of pixels; None for all else, such as 50% and 100px."""
+    if len(value) < 10 and value.isascii() and value.isdigit():
+        return int(value)
     whole = _WHOLE.fullmatch(value)
     size = int(whole[1]) if whole else _MAX_SIZE + 1
     return size if size <= _MAX_SIZE else None

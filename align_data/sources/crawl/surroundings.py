@@ -13,6 +13,7 @@ from turbohtml import Document, DocumentFragment, Element, Namespace, Node, Text
 
 from align_data.sources.crawl.images import MAX_CAPTION
 from align_data.sources.crawl.srcset import largest
+from align_data.sources.crawl.texts import collapsed
 
 SRCSETS = ("data-srcset", "srcset")
 """Attributes of candidates; scripts put the first in the place of the second."""
@@ -85,16 +86,18 @@ class Surroundings:
         if figure is None or figure not in self._figcaptions:
             return None
         if figure not in self._captions:
-            self._captions[figure] = self._text(self._figcaptions[figure])
+            text = self._text(self._figcaptions[figure])
+            self._captions[figure] = _OVERLONG if text is None else collapsed(text)
         return self._captions[figure]
 
-    def _text(self, figcaption: Element) -> str:
+    def _text(self, figcaption: Element) -> str | None:
+        """Return the text; None for one of more characters or nodes than are looked at."""
         texts: list[str] = []
         size, block = 0, None
         for number, node in enumerate(figcaption.descendants, start=1):
             self._looked_at += 1
             if max(number, size) > MAX_CAPTION or self._looked_at > MAX_CAPTIONS:
-                return _OVERLONG
+                return None
             if _is(node, "br"):
                 texts.append("\n")
             if not isinstance(node, Text) or self._in_template(node) or _is(node.parent, *_UNSEEN):
@@ -105,7 +108,7 @@ class Surroundings:
             texts.append(node.data)
             size += len(texts[-1])
             self._looked_at += len(texts[-1])
-        return "".join(texts) if size <= MAX_CAPTION else _OVERLONG
+        return "".join(texts) if size <= MAX_CAPTION else None
 
     def source(self, image: Element) -> str | None:
         """Return the candidate of the first source before an image in its picture that has one."""
