@@ -52,6 +52,7 @@ STAGES = (
     Command(
         "takedown-shards", "takedown dataset --uids ../web/uids.txt --shards tars --shards parquet --shards metadata"
     ),
+    Command("crawl", "crawl ../web/warc ../web/wat --out rows"),
 )
 """What is killed, in an order in which each finds what it needs."""
 

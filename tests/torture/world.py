@@ -22,6 +22,7 @@ from torture.commands import Command
 from torture.process import run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+import tiny_crawl
 import tiny_web
 from tiny_server import serve
 
@@ -111,6 +112,7 @@ def _write_web(web: Path, address: str) -> None:
         rows = tiny_web.make(IMAGES, SEED, _RATES, address, 5)
     tiny_web.write(rows, web, sizes=True)
     tiny_web.write_all_pictures(rows, evaluation, web)
+    tiny_crawl.write_archives(rows, SEED, address, web)
     paths = dict.fromkeys(row.picture.path for row in rows if row.picture and row.kind == "caption")
     urls = [row.url for path in paths for row in rows if row.picture and row.picture.path == path]
     _write_img2dataset(web / "img2dataset", {f"http://there.example/{path}": (web / path) for path in paths})
