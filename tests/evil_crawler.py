@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from align_data.common.workers import Handler, Send
@@ -20,6 +22,11 @@ from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
 from align_data.sources.crawl.settings import Block, CrawlSettings
 from align_data.sources.crawl.worker import crawling
 
+
+def recurse() -> None:
+    recurse()
+
+
 ACTIONS: dict[bytes, Callable[[], Any]] = {
     b"hang": lambda: time.sleep(1_000),
     b"burn": lambda: sum(1 for _ in iter(int, 1)),
@@ -27,13 +34,12 @@ ACTIONS: dict[bytes, Callable[[], Any]] = {
     b"exit": lambda: os._exit(7),
     b"eat": lambda: [bytearray(2**24) for _ in range(10_000)],
     b"raise": lambda: {}["x"],
-    b"recurse": lambda: recurse(),  # noqa: PLW0108 - it is below
+    b"connect": lambda: socket.socket(),
+    b"fork": os.fork,
+    b"write": lambda: Path("/tmp/evil_crawler").write_text("x"),
+    b"recurse": recurse,
 }
 """What a page does to whoever parses it, by its word."""
-
-
-def recurse() -> None:
-    recurse()
 
 
 def handler(setup: Mapping[str, Any]) -> Handler:

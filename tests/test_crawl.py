@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -92,6 +93,15 @@ def test_a_page_that_ends_its_process_costs_itself(tmp_path: Path, action: str) 
     assert (tmp_path / "a.warc.gz").read_bytes()[lost["offset"] :].startswith(member(9, action.encode()))
     urls = pl.read_parquet(tmp_path / "out" / "a.warc.parquet")["page_url"].unique(maintain_order=True)
     assert urls.to_list() == [f"http://a.example/{number}" for number in range(15) if number != 9]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+def test_a_page_that_takes_over_its_process_reaches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.warc.gz").write_bytes(archive([b"connect", b"fork", b"write"]))
+    crawled([tmp_path / "a.warc.gz"], tmp_path / "out")
+    assert account(tmp_path / "out", "a.warc")["skipped"] == {
+        "page_crashed": 3
+    }  # each is refused, which it does not catch
 
 
 def test_many_such_pages_of_a_mixed_archive(tmp_path: Path) -> None:
