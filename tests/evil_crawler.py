@@ -34,7 +34,7 @@ ACTIONS: dict[bytes, Callable[[], Any]] = {
     b"exit": lambda: os._exit(7),
     b"eat": lambda: [bytearray(2**24) for _ in range(10_000)],
     b"raise": lambda: {}["x"],
-    b"connect": lambda: socket.socket(),
+    b"connect": socket.socket,
     b"fork": os.fork,
     b"write": lambda: Path("/tmp/evil_crawler").write_text("x"),
     b"recurse": recurse,

@@ -72,6 +72,7 @@ print(json.dumps(seen))
     [
         ("ingest", set()),
         ("run", set()),
+        ("crawl", set()),
         ("export", {"PIL"}),
         ("verify", {"PIL"}),
         ("fetch", {"aiohttp"}),
