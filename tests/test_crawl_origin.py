@@ -220,6 +220,7 @@ DAMAGES = {
     "a reason": _changed(account_name("a.warc"), refused={"<script>": 11}),
     "huge": _changed(account_name("a.warc"), images=10**30),
     "lost": _changed(account_name("a.warc"), lost=[{"archive": 1}]),
+    "a lost reason": _changed(account_name("a.warc"), lost=[{"archive": "a", "offset": 1, "reason": "x" * 10**6}]),
     "no list": _changed(account_name("a.warc"), cut_short=7, lost=None, table=None),
 }
 

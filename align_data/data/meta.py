@@ -30,7 +30,8 @@ class AccountMeta(Meta):
     already: bool
 
 
-_Reasons = dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], NUMBER]
+_Reason = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
+_Reasons = dict[_Reason, NUMBER]
 
 
 class LostRecordMeta(Meta):
@@ -38,7 +39,7 @@ class LostRecordMeta(Meta):
 
     archive: str
     offset: NUMBER
-    reason: str
+    reason: _Reason
 
 
 class CrawlMeta(Meta):
