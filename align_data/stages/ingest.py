@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -16,7 +16,6 @@ from align_data.common.ahead import ahead
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data import pairs as pair
-from align_data.data.crawled import crawl_folders, crawl_of
 from align_data.data.layout import BEGUN, Dataset
 from align_data.data.meta import AccountMeta, CrawlMeta, PairsMeta, RejectedMeta
 from align_data.engines.base import Engine, Shuffle
@@ -24,6 +23,9 @@ from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, fin
 from align_data.sources.lists.column_names import PROVENANCE
 from align_data.storage.manifests import checked, unchecked
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, Meta, PartInfo, PartWriter, Table, digest
+
+if TYPE_CHECKING:
+    from align_data.data.crawled import CrawlFolder
 
 PART_ROWS = 500_000
 """Pairs of a part: few enough that a million keep two cores busy, and about 90 MB of Parquet."""
@@ -97,8 +99,7 @@ def ingest(
     if earlier is not None:
         return earlier
     todo, notes = units(sources, choice, reading)
-    crawled = {unit.source.path: unit.source for unit in todo if "crawl_file" in unit.columns}
-    folders = crawl_folders(crawled.values(), inputs)
+    folders = _crawl_folders(todo, inputs)
     for note in notes:
         progress.say(note)
     _begin(dataset, made_of, modified, _contents(sources))
@@ -117,9 +118,8 @@ def ingest(
     rejected = list(_gather_rejected(unit_rejects, len(todo), dataset.rejected))
     dataset.rejected.commit(rejected, RejectedMeta.model_validate(made_of))
     unit_rejects.remove()
-    splits = [f"{key:016x}" for key in _split(accounts, parts)]
-    crawl, notes = crawl_of(folders, _rows_read(todo, accounts))
-    dataset.pairs.commit(written, _meta(account, splits, declared, crawl))
+    crawl, notes = _crawl_of(folders, todo, accounts)
+    dataset.pairs.commit(written, _meta(account, _split(accounts, parts), declared, crawl))
     dataset.store.clear_work()
     notes += _left_empty(accounts)
     if account.reasons.get("invalid_utf8") and any("encoding" in FORMATS[source.format].options for source in sources):
@@ -129,9 +129,9 @@ def ingest(
     return account
 
 
-def _meta(account: Account, splits: list[str], declared: Sequence[str], crawl: CrawlMeta | None) -> PairsMeta:
+def _meta(account: Account, splits: Sequence[int], declared: Sequence[str], crawl: CrawlMeta | None) -> PairsMeta:
     """Return what the manifest of `pairs` says: of a crawl only where there is one."""
-    meta: dict[str, Any] = {"account": AccountMeta(**asdict(account)), "splits": splits}
+    meta: dict[str, Any] = {"account": AccountMeta(**asdict(account)), "splits": [f"{key:016x}" for key in splits]}
     if provenance := [name for name in PROVENANCE if name in declared]:
         meta["provenance"] = provenance
     return PairsMeta(**meta) if crawl is None else PairsMeta(**meta, crawl=crawl)
@@ -143,12 +143,28 @@ def _left_empty(accounts: Sequence[_UnitAccount]) -> Iterator[str]:
         yield f"{name}: {values:,} values are not UTF-8, and are left empty; their rows stay"
 
 
-def _rows_read(todo: Sequence[Unit], accounts: Sequence[_UnitAccount]) -> dict[str, int]:
-    """Return how many rows each input had, by its path."""
+def _crawl_folders(todo: Sequence[Unit], inputs: Sequence[str]) -> list[CrawlFolder]:
+    """Return the folders of a crawl's rows that inputs lie in."""
+    crawled = {unit.source.path: unit.source for unit in todo if "crawl_file" in unit.columns}
+    if not crawled:
+        return []
+    from align_data.data.crawled import crawl_folders  # noqa: PLC0415 - other lists do not wait for it
+
+    return crawl_folders(crawled.values(), inputs)
+
+
+def _crawl_of(
+    folders: Sequence[CrawlFolder], todo: Sequence[Unit], accounts: Sequence[_UnitAccount]
+) -> tuple[CrawlMeta | None, list[str]]:
+    """Return what became of the archives whose rows were read, and notes."""
+    if not folders:
+        return None, []
+    from align_data.data.crawled import crawl_of  # noqa: PLC0415 - other lists do not wait for it
+
     rows: Counter[str] = Counter()
     for unit, account in zip(todo, accounts, strict=True):
         rows[unit.source.path] += account.rows
-    return rows
+    return crawl_of(folders, rows)
 
 
 def _not_utf8(rows: int, reading: Reading) -> str:
