@@ -205,7 +205,9 @@ def _place(container: _Container | None) -> tuple[str, int] | None:
 def _license(base: Base, links: Iterable[_Link]) -> str | None:
     """Return where the first link with rel=license leads."""
     for link in links:
-        licenses = link.rel and "license" in link.rel.lower().split() and link.path in _LICENSING
-        if licenses and (url := base.resolve(link.url)[0]):
-            return url
+        rel = link.rel
+        if rel and "license" in rel.lower().split() and link.path in _LICENSING:
+            url, _ = base.resolve(link.url)
+            if url:
+                return url
     return None
