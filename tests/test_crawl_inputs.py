@@ -58,7 +58,7 @@ def test_folders_patterns_and_files(folder: Path) -> None:
     assert [each.size for each in archives] == [len(CONTENT)] * 4
     assert len(notes) == 1
     assert notes[0].startswith("passed over: ")
-    assert "and 1 others" in notes[0]
+    assert "and 1 more, which" in notes[0]
     assert names(["in/*.warc.gz"]) == ["a.warc.gz"]
     assert names(["in/**/*.warc.gz", "in/a.warc.gz"]) == ["a.warc.gz", "d/e.warc.gz"]
     assert names([f"file://{folder}/b.warc"]) == ["b.warc"]

@@ -130,7 +130,7 @@ def _begin(store: Store, selection: ArchiveSelection, settings: CrawlSettings, a
     stored = accounts & {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
     strange = sorted(stored - {archive.stem for archive in archives})
     if strange:
-        further = f" and {len(strange) - 1:,} others" if len(strange) > 1 else ""
+        further = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
         raise DatasetError(
             f"{store.url} has the rows of {strange[0]}{further}, which these inputs do not name: name all that are to "
             "be in it, or choose another --out"
@@ -162,7 +162,7 @@ def _looked_at(
     )
     changed = [archive.name for archive, (_, is_changed) in zip(archives, looked, strict=True) if is_changed]
     if changed:
-        further = f" and {len(changed) - _NAMED:,} others" if len(changed) > _NAMED else ""
+        further = f" and {len(changed) - _NAMED:,} more" if len(changed) > _NAMED else ""
         progress.say(f"changed since they were read, so read again: {', '.join(changed[:_NAMED])}{further}")
     return [content for content, _ in looked]
 

@@ -80,7 +80,7 @@ def _notable(path: str, passed_over: list[str]) -> bool:
 
 
 def _note(passed_over: Sequence[str]) -> str:
-    further = f" and {len(passed_over) - 1:,} others" if len(passed_over) > 1 else ""
+    further = f" and {len(passed_over) - 1:,} more" if len(passed_over) > 1 else ""
     why = refusal(passed_over[0]) or "is a list of paths: name it as an input of its own"
     return f"passed over: {passed_over[0]}{further}, which {why}" if further else f"passed over: {passed_over[0]} {why}"
 
