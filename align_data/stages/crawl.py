@@ -223,7 +223,7 @@ def _crawled(run: _CrawlRun, archive: Archive, tick: Tick) -> bytes:
         table = _write(path, accounting, lambda: _check_whole(archive, version, reading.read))
         account = accounting.account(version, table).dump()
         store.write_bytes(account_name(archive.stem), account)
-    tick(accounting.remaining(), NONE, {"archives": 1})
+    tick(accounting.remaining(), NONE, {"archives": 1} if run.sized else NONE)  # else the unit is archives already
     return account
 
 
