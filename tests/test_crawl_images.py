@@ -119,6 +119,15 @@ def test_the_reason_names_the_first_text_that_is_asked_for(texts, reason):
     assert account_of(images).refused == {reason: 1}
 
 
+def test_a_title_that_is_too_long_is_neither_a_row_nor_a_column():
+    images = PageImages(BASE, ("title",))
+    images.add("x.jpg", "a dog", "x" * (MAX_TEXT + 1))
+    assert account_of(images).refused == {"title_too_long": 1}
+    images = PageImages(BASE, ("alt",))
+    images.add("x.jpg", "a dog", "x" * (MAX_TEXT + 1))
+    assert [row.title for row in images.rows] == [None]
+
+
 def test_title_and_caption_never_stand_in_for_alt():
     images = PageImages(BASE, ("alt",))
     images.add("x.jpg", "", "a title", "a caption")
