@@ -24,7 +24,7 @@ from align_data.sources.crawl.reader import ArchiveReader, ResumePoint
 from align_data.sources.crawl.reasons import DAMAGED
 from align_data.sources.crawl.records import LARGEST_RECORD, ArchiveRecord, Damage
 
-REAL = Path("/work/shared/data/warc")
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "warc"
 Event = ArchiveRecord | Damage
 
 
