@@ -32,7 +32,7 @@ ImageOfPage = dict[str, Any]
 
 def row(**values: Any) -> ImageOfPage:
     """Return a row with these values, and usual ones besides."""
-    return {**_IMAGE._asdict(), **{name: getattr(_PAGE, name) for name in PageFacts.__slots__}, **values}
+    return {**_IMAGE._asdict(), **_PAGE._asdict(), **values}
 
 
 def write_rows(folder: Path, files: dict[str, Sequence[ImageOfPage]]) -> Path:
@@ -42,7 +42,7 @@ def write_rows(folder: Path, files: dict[str, Sequence[ImageOfPage]]) -> Path:
         builder = RowBuilder()
         for values in rows:
             image = ImageRow(*(values[field] for field in ImageRow._fields))
-            builder.add(PageFacts(*(values[field] for field in PageFacts.__slots__)), [image])
+            builder.add(PageFacts(*(values[field] for field in PageFacts._fields)), [image])
         pq.write_table(builder.take(), folder / f"{name}.parquet", store_schema=False)
     return folder
 

@@ -16,10 +16,12 @@ from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.answers import buffers
+from align_data.sources.crawl.images import PageImages
 from align_data.sources.crawl.page_readers import Page, PageReader
 from align_data.sources.crawl.records import ArchiveRecord
 from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
 from align_data.sources.crawl.settings import Block, CrawlSettings
+from align_data.sources.crawl.urls import Base
 from align_data.sources.crawl.worker import crawling
 
 
@@ -60,23 +62,31 @@ class WordReader:
         self._file = crawl_file
         self.crawl: str | None = None
 
-    def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> Page | None:
-        account.records += 1
+    def __call__(self, record: ArchiveRecord) -> Page | str:
         if record.kind != "response":
-            account.skipped[record.kind] += 1
-            return None
-        account.pages += 1
+            return record.kind
         for word in record.content.split():
             if word in ACTIONS:
                 ACTIONS[word]()
         numbers = dict(re.findall(rb"(images|text)=(\d+)", record.content))
         number, length = int(numbers.get(b"images", 1)), int(numbers.get(b"text", 5))
-        account.images += number
-        account.rows += number
         url = record.headers["warc-target-uri"]
         facts = PageFacts(url, None, None, 200, None, "", self.crawl, self._file, record.place.offset)
-        row = ImageRow(f"{url}.jpg", "x" * length, "alt", None, None, None, None, "src", None, 0)
-        return facts, [row._replace(position=at) for at in range(number)]
+        return facts, WordImages(url, number, "x" * length)
+
+
+class WordImages(PageImages):
+    """Images of one text, more and longer ones than a page may have."""
+
+    def __init__(self, url: str, number: int, text: str) -> None:
+        super().__init__(Base(url), ("alt",))
+        row = ImageRow(f"{url}.jpg", text, "alt", None, None, None, None, "src", None, 0)
+        self.rows = [row._replace(position=at) for at in range(number)]
+        self.size = number * (len(row.url) + len(text))
+
+    def count_into(self, account: CrawlAccount) -> None:
+        account.images += len(self.rows)
+        account.rows += len(self.rows)
 
 
 def archive(pages: Iterable[bytes]) -> bytes:

@@ -85,9 +85,13 @@ def faults(archive: Mutated, block: int) -> Iterator[str]:
         whole.append((event.place.offset, event.content))
         for read in pages.values():
             try:
-                read(event, account)
+                page = read(event)
             except Exception as error:
                 yield f"{type(error).__name__}: {error}"
+                continue
+            account.count(page if isinstance(page, str) else None)
+            if not isinstance(page, str):
+                page[1].count_into(account)
     swallowed = whole if archive.name == "a.warc" else []
     expected = [record for record in archive.untouched if not any(_inside(record[0], other) for other in swallowed)]
     offsets = {offset for offset, _ in expected}

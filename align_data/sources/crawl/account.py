@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from align_data.sources.crawl.reasons import DAMAGED
+
 
 @dataclass
 class CrawlAccount:
@@ -28,6 +30,16 @@ class CrawlAccount:
     repeated: int = 0
     """Rows that the page has already, by URL and text."""
 
+    def count(self, reason: str | None) -> None:
+        """Count a record: a page, or by the reason why it is none."""
+        self.records += 1
+        if reason is None:
+            self.pages += 1
+        elif reason in DAMAGED:
+            self.damaged[reason] += 1
+        else:
+            self.skipped[reason] += 1
+
     def balanced(self) -> bool:
         """Tell whether every record and every image is accounted for."""
         records = self.pages + self.skipped.total() + self.damaged.total()
@@ -38,19 +50,13 @@ class CrawlAccount:
         """Add what became of others."""
         self.records += other.records
         self.pages += other.pages
-        _add(self.skipped, other.skipped)
-        _add(self.damaged, other.damaged)
+        self.skipped.update(other.skipped)
+        self.damaged.update(other.damaged)
         self.images += other.images
         self.further_texts += other.further_texts
         self.rows += other.rows
-        _add(self.refused, other.refused)
+        self.refused.update(other.refused)
         self.repeated += other.repeated
-
-    def clear(self) -> None:
-        """Forget all."""
-        self.records = self.pages = self.images = self.further_texts = self.rows = self.repeated = 0
-        for reasons in (self.skipped, self.damaged, self.refused):
-            reasons.clear()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it, reasons in alphabetical order."""
@@ -58,9 +64,3 @@ class CrawlAccount:
             name: dict(sorted(value.items())) if isinstance(value, Mapping) else value
             for name, value in vars(self).items()
         }
-
-
-def _add(reasons: Counter[str], others: Counter[str]) -> None:
-    """Add counts, as `update` does, which takes longer than it takes to read most records."""
-    for reason, number in others.items():
-        reasons[reason] += number

@@ -39,10 +39,23 @@ class Attributes(Protocol):
 class PageImages:
     """The images of a page, judged in the order of the document; `rows` are what they make."""
 
-    __slots__ = ("_further_texts", "_images", "_refused", "_repeated", "_resolve", "_seen", "_wanted", "rows", "texts")
+    __slots__ = (
+        "_further_texts",
+        "_images",
+        "_refused",
+        "_repeated",
+        "_resolve",
+        "_seen",
+        "_wanted",
+        "rows",
+        "size",
+        "texts",
+    )
 
     def __init__(self, base: Base, texts: Sequence[str]) -> None:
         self.rows: list[ImageRow] = []
+        self.size = 0
+        """Characters of the rows."""
         self.texts = tuple(texts)
         self._resolve = base.resolve
         self._wanted = [(TEXTS.index(kind), kind, _LIMITS[kind]) for kind in texts]
@@ -98,11 +111,12 @@ class PageImages:
                     position,
                 )
             self.rows.append(_row(ImageRow, (absolute, text, kind, *further)))
+            self.size += len(absolute) + len(text) + sum(len(value) for value in further if isinstance(value, str))
 
     def add_all(self, images: Sequence[Attributes]) -> None:
         """Judge images as `add` does, in a third of the time where rows are made of alt alone."""
         add, resolve, seen, rows, refused = self.add, self._resolve, self._seen, self.rows, self._refused
-        quick = MAX_IMAGES if self.texts == ("alt",) and not self._images else 0
+        quick, size = MAX_IMAGES if self.texts == ("alt",) and not self._images else 0, 0
         for position, image in enumerate(images[:quick]):
             alt = image.alt
             if not alt or len(alt) > MAX_TEXT or not (text := collapsed(alt)):
@@ -120,8 +134,10 @@ class PageImages:
                 continue
             seen.add(key)
             title = _text(image.title, MAX_TEXT) if image.title else None
+            size += len(key[0]) + len(text) + (len(title) if title else 0)
             rows.append(_row(ImageRow, (key[0], text, "alt", title, None, None, None, "src", None, position)))
         self._images += min(len(images), quick)
+        self.size += size
         for image in images[quick:]:
             add(image.url, image.alt, image.title)
 

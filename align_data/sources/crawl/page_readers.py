@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.html import read_page
 from align_data.sources.crawl.http import page_of
+from align_data.sources.crawl.images import PageImages
 from align_data.sources.crawl.kinds import Kind
-from align_data.sources.crawl.reasons import DAMAGED
 from align_data.sources.crawl.records import ArchiveRecord
-from align_data.sources.crawl.rows import ImageRow, PageFacts
+from align_data.sources.crawl.rows import PageFacts
 from align_data.sources.crawl.warcinfo import crawl_of
 from align_data.sources.crawl.wat import WatReader
 
-Page = tuple[PageFacts, Sequence[ImageRow]]
+Page = tuple[PageFacts, PageImages]
+"""What all rows of a page say, and what its images became."""
 
 
 class PageReader(Protocol):
@@ -24,8 +24,8 @@ class PageReader(Protocol):
     crawl: str | None
     """The crawl that the archive says it is part of, once one of its records has said it."""
 
-    def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> Page | None:
-        """Count a record, as a page with its images, as skipped or damaged; return the rows of a page."""
+    def __call__(self, record: ArchiveRecord) -> Page | str:
+        """Return the page of a record, or the reason why it is none."""
 
 
 Readers = Callable[[str, Sequence[str]], Mapping[Kind, PageReader]]
@@ -52,18 +52,14 @@ class WarcReader:
         self._file, self._texts = crawl_file, texts
         self.crawl: str | None = None
 
-    def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> Page | None:
-        """Count a record, and return its page."""
-        account.records += 1
+    def __call__(self, record: ArchiveRecord) -> Page | str:
+        """Return the page of a record, or the reason why it is none."""
         if record.kind == "warcinfo":
             self.crawl = crawl_of(record.content) or self.crawl
         page = page_of(record)
         if isinstance(page, str):
-            (account.damaged if page in DAMAGED else account.skipped)[page] += 1
-            return None
+            return page
         html = read_page(page, self._texts)
-        account.pages += 1
-        html.images.count_into(account)
         facts = PageFacts(
             page_url=page.url,
             declared_language=html.declared_language,
@@ -75,4 +71,4 @@ class WarcReader:
             crawl_file=self._file,
             crawl_offset=record.place.offset,
         )
-        return facts, html.images.rows
+        return facts, html.images

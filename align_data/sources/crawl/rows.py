@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -30,8 +29,7 @@ class ImageRow(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class PageFacts:
+class PageFacts(NamedTuple):
     """What all rows of a page say."""
 
     page_url: str
@@ -71,8 +69,8 @@ class RowBuilder:
             name: _array(values, schema.field(name).type) for name, values in zip(ImageRow._fields, images, strict=True)
         }
         at = pa.array(np.repeat(np.arange(len(self._pages)), [len(rows) for rows in self._images]))
-        for name in PageFacts.__slots__:
-            values = [getattr(page, name) for page in self._pages]
+        pages = list(zip(*self._pages, strict=True)) or [()] * len(PageFacts._fields)
+        for name, values in zip(PageFacts._fields, pages, strict=True):
             kind = schema.field(name).type
             same = _same(values)
             arrays[name] = _repeated(values[0], len(at), kind) if same else _array(values, kind).take(at)

@@ -11,13 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import MsgspecError, Struct, field
 from msgspec.json import Decoder
 
-from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.directives import robots_text
 from align_data.sources.crawl.http import not_a_response, says_html
 from align_data.sources.crawl.images import PageImages
-from align_data.sources.crawl.reasons import DAMAGED
 from align_data.sources.crawl.records import ArchiveRecord
-from align_data.sources.crawl.rows import ImageRow, PageFacts
+from align_data.sources.crawl.rows import PageFacts
 from align_data.sources.crawl.texts import language_of
 from align_data.sources.crawl.urls import Base
 from align_data.sources.crawl.warcinfo import crawl_name, crawl_of
@@ -99,8 +97,7 @@ class _WatRecord(Struct, gc=False):
 class WatReader:
     """Reads the records of a WAT. `crawl_file` is what rows call a WARC that the WAT does not name.
 
-    Call it with a record and an account: it counts the record and the images of its page, and returns what the page's
-    rows say, and the rows; None if it is no page.
+    Call it with a record: it returns what the page's rows say, and its images; the reason, if it is no page.
     """
 
     def __init__(self, crawl_file: str, texts: Sequence[str]) -> None:
@@ -108,19 +105,8 @@ class WatReader:
         self._decode = Decoder(_WatRecord).decode
         self.crawl: str | None = None
 
-    def __call__(self, record: ArchiveRecord, account: CrawlAccount) -> tuple[PageFacts, Sequence[ImageRow]] | None:
-        """Count a record, and return its page."""
-        page = self._page(record)
-        account.records += 1
-        if isinstance(page, str):
-            (account.damaged if page in DAMAGED else account.skipped)[page] += 1
-            return None
-        account.pages += 1
-        facts, images = page
-        images.count_into(account)
-        return facts, images.rows
-
-    def _page(self, record: ArchiveRecord) -> tuple[PageFacts, PageImages] | str:
+    def __call__(self, record: ArchiveRecord) -> tuple[PageFacts, PageImages] | str:
+        """Return the page of a record, or the reason why it is none."""
         if record.kind == "warcinfo":
             self.crawl = crawl_of(record.content) or self.crawl
         if record.kind != "metadata":

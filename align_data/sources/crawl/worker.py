@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import pyarrow  # noqa: F401 - with what else is imported here, before the process is confined
@@ -15,9 +14,11 @@ from align_data.common.workers.confinement import at_most, confine
 from align_data.common.workers.values import of, plain
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.answers import MAX_LOST, PAGE_ROWS, buffers
+from align_data.sources.crawl.images import PageImages
 from align_data.sources.crawl.kinds import Kind
-from align_data.sources.crawl.page_readers import PageReader, Readers, kind_of, page_readers
+from align_data.sources.crawl.page_readers import Page, PageReader, Readers, kind_of, page_readers
 from align_data.sources.crawl.reader import ArchiveReader
+from align_data.sources.crawl.reasons import DAMAGED
 from align_data.sources.crawl.records import ArchiveRecord, Damage
 from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
 from align_data.sources.crawl.settings import NO_MEMORY, Block, CrawlSettings, Start
@@ -30,6 +31,7 @@ _SECONDS = 1.0
 """After which an answer is given, so that the parent knows that work goes on."""
 GIVEN_UP = ("page_too_costly", "page_crashed")
 """Why a page is skipped that was to be read."""
+_LOST = frozenset((*DAMAGED, *GIVEN_UP))
 
 
 def handler(setup: Mapping[str, Any]) -> Handler:
@@ -71,7 +73,6 @@ class ArchiveCrawler:
         self._position = start.position
         """Where what follows the records that were read begins; as of the latest block, unless an answer needs it."""
         self._gathered = RowBuilder()
-        self._record = CrawlAccount()  # of the record that is being read
         self._clear()
 
     def _clear(self) -> None:
@@ -92,9 +93,7 @@ class ArchiveCrawler:
 
     def _take(self, event: ArchiveRecord | Damage, send: Send, *, careful: bool) -> None:
         if isinstance(event, Damage):
-            self._account.records += 1
-            self._account.damaged[event.reason] += 1
-            self._lost.append((event.place.offset, event.reason))
+            self._leave(event.place.offset, event.reason)
         else:
             if careful:
                 self._answer(send)
@@ -112,39 +111,45 @@ class ArchiveCrawler:
         if self._kind is None and (kind := kind_of(record)):
             self._readers[kind].crawl = self._readers["warc"].crawl  # which has read what came before
             self._kind = kind
-        reader, page = self._readers[self._kind or "warc"], None
-        account = self._record
+        reader = self._readers[self._kind or "warc"]
+        page: Page | str
         try:
             # Setting a limit takes longer than to read most records; those with HTML, or large ones, can be costly.
-            limited = record.kind == "response" or len(record.content) > _QUICK
-            with at_most(self._seconds) if limited else nullcontext():
-                page = reader(record, account)
+            if record.kind == "response" or len(record.content) > _QUICK:
+                with at_most(self._seconds):
+                    page = reader(record)
+            else:
+                page = reader(record)
         except MemoryError:
             raise
         except Exception:  # a page is a stranger's: what comes of it costs no other one
-            page, account = None, _skipped("page_crashed")
-        if page is not None:
-            size = _size(*page)
-            if size > PAGE_ROWS:
-                account = _skipped("page_too_costly")
-            else:
-                self._gather(*page, size, send)
-        if account.damaged or account.skipped:
-            lost = (*account.damaged, *(reason for reason in GIVEN_UP if reason in account.skipped))
-            self._lost += [(record.place.offset, reason) for reason in lost]
-        self._account.add(account)
-        self._record.clear()
+            page = "page_crashed"
+        if isinstance(page, str):
+            self._leave(record.place.offset, page)
+        elif (size := _size(*page)) > PAGE_ROWS:
+            self._leave(record.place.offset, "page_too_costly")
+        else:
+            self._account.count(None)
+            page[1].count_into(self._account)
+            self._gather(page[0], page[1].rows, size, send)
+
+    def _leave(self, offset: int, reason: str) -> None:
+        """Count a record that is no page, and tell of it if it was to be one."""
+        self._account.count(reason)
+        if reason in _LOST:
+            self._lost.append((offset, reason))
 
     def _gather(self, facts: PageFacts, images: Sequence[ImageRow], size: int, send: Send) -> None:
         """Take a page's rows; most of a large one's are sent at once, in answers that say that more comes."""
-        step = max(1, len(images))
-        if size > _SIZE:
-            step = max(1, len(images) * _SIZE // size)
+        self._size += size
+        if size <= _SIZE:
+            self._gathered.add(facts, images)
+            return
+        step = max(1, len(images) * _SIZE // size)
         for at in range(0, len(images), step):
             self._gathered.add(facts, images[at : at + step])
             if at + step < len(images):
                 self._send(send, None)
-        self._size += size
 
     def _answer(self, send: Send, *, cut_short: bool = False) -> None:
         """Say what became of all records since the last answer, and where what follows begins."""
@@ -160,17 +165,7 @@ class ArchiveCrawler:
         send((rows, columns, account, self._lost if ends else [], position, self._kind, cut_short, crawl))
 
 
-def _skipped(reason: str) -> CrawlAccount:
-    """Return the account of a page that was given up."""
-    account = CrawlAccount(records=1)
-    account.skipped[reason] = 1
-    return account
-
-
-def _size(facts: PageFacts, images: Sequence[ImageRow]) -> int:
+def _size(facts: PageFacts, images: PageImages) -> int:
     """Return about how many characters a page's rows have."""
-    once = 64 + sum(len(value) for name in PageFacts.__slots__ if isinstance(value := getattr(facts, name), str))
-    size = once * len(images)
-    for url, text, _, title, caption, _, _, _, best, _ in images:
-        size += len(url) + len(text) + len(title or "") + len(caption or "") + len(best or "")
-    return size
+    once = 64 + len(facts.page_url) + sum(len(value) for value in facts[1:] if isinstance(value, str))
+    return once * len(images.rows) + images.size
