@@ -20,7 +20,7 @@ from align_data.sources.crawl.accounts import (
     write_total,
 )
 from align_data.sources.crawl.answers import LostRecord
-from align_data.sources.crawl.archive import ArchiveVersion
+from align_data.sources.crawl.archive import TABLES, ArchiveVersion
 from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
 from align_data.storage.manifests import checked
 from align_data.storage.store import Store
@@ -36,14 +36,14 @@ def row(**values: Any) -> ImageOfPage:
 
 
 def write_rows(folder: Path, files: dict[str, Sequence[ImageOfPage]]) -> Path:
-    """Write a folder of rows, a Parquet file a name."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the tables of a crawl's folder, a Parquet file a name; return the folder."""
+    (folder / TABLES).mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():
         builder = RowBuilder()
         for values in rows:
             image = ImageRow(*(values[field] for field in ImageRow._fields))
             builder.add(PageFacts(*(values[field] for field in PageFacts._fields)), [image])
-        pq.write_table(builder.take(), folder / f"{name}.parquet", store_schema=False)
+        pq.write_table(builder.take(), folder / TABLES / f"{name}.parquet", store_schema=False)
     return folder
 
 
@@ -77,7 +77,7 @@ def write_crawl(
             account_for(len(rows), seed),
             (LostRecord(77 * seed, "gzip"),),
             name in cut_short,
-            StoredTable(len(rows), (folder / f"{name}.parquet").stat().st_size, None),
+            StoredTable(len(rows), (folder / TABLES / f"{name}.parquet").stat().st_size, None),
         )
         store.write_bytes(account_name(name), account.dump())
         total.add(account)

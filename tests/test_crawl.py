@@ -71,7 +71,7 @@ def account(out: Path, name: str) -> dict[str, Any]:
     assert (
         value["images"] + value["further_texts"] == value["rows"] + sum(value["refused"].values()) + value["repeated"]
     )
-    assert value["rows"] == len(pl.read_parquet(out / f"{name}.parquet"))
+    assert value["rows"] == len(pl.read_parquet(out / "data" / f"{name}.parquet"))
     return dict(value)
 
 
@@ -91,7 +91,7 @@ def test_a_page_that_ends_its_process_costs_itself(tmp_path: Path, action: str) 
     (lost,) = of["lost"]
     assert lost["reason"] == ENDS[action]
     assert (tmp_path / "a.warc.gz").read_bytes()[lost["offset"] :].startswith(member(9, action.encode()))
-    urls = pl.read_parquet(tmp_path / "out" / "a.warc.parquet")["page_url"].unique(maintain_order=True)
+    urls = pl.read_parquet(tmp_path / "out" / "data" / "a.warc.parquet")["page_url"].unique(maintain_order=True)
     assert urls.to_list() == [f"http://a.example/{number}" for number in range(15) if number != 9]
 
 
@@ -148,7 +148,7 @@ def test_an_answer_of_a_wrong_form_ends_the_process(tmp_path: Path, name: str, m
     assert [unread.name for unread in report.total.unread] == [f"{name}.warc.gz"]
     assert "the process that reads it ends with an answer of the wrong form" in report.total.unread[0].reason
     assert report.total.account.rows == 3
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.parquet")) == ["b.warc.parquet"]
+    assert sorted(path.name for path in (tmp_path / "out" / "data").iterdir()) == ["b.warc.parquet"]
 
 
 def test_pages_of_many_rows_and_of_too_many(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_pages_of_many_rows_and_of_too_many(tmp_path: Path) -> None:
     crawled([tmp_path / "a.warc.gz"], tmp_path / "out")
     of = account(tmp_path / "out", "a.warc")
     assert of["skipped"] == {"page_too_costly": 1}
-    rows = pl.read_parquet(tmp_path / "out" / "a.warc.parquet")
+    rows = pl.read_parquet(tmp_path / "out" / "data" / "a.warc.parquet")
     assert rows["page_url"].value_counts(sort=True).rows() == [
         ("http://a.example/1", 40_000), ("http://a.example/0", 3), ("http://a.example/2", 2),
         ("http://a.example/4", 1), ("http://a.example/5", 1),
@@ -230,7 +230,7 @@ def test_an_archive_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(stage.ArchiveReading, "portions", portions)
     report = crawled([tmp_path], tmp_path / "out")
     assert report.total.unread[0].reason == "a.warc.gz has changed while it was read: run the command again"
-    assert not (tmp_path / "out" / "a.warc.parquet").exists()
+    assert not (tmp_path / "out" / "data" / "a.warc.parquet").exists()
     monkeypatch.undo()
     assert crawled([tmp_path], tmp_path / "out").total.account.rows == 5 + 4
 
@@ -242,13 +242,13 @@ def test_a_run_that_goes_on(tmp_path: Path) -> None:
     crawled([tmp_path], out)
     whole = tree(out)
     # What a killed run leaves: an account without a table, an unfinished file, and no account of all.
-    (out / "b.warc.parquet").unlink()
-    (out / ".c.warc.parquet.0123abcd.tmp").write_text("x")
+    (out / "data" / "b.warc.parquet").unlink()
+    (out / "data" / ".c.warc.parquet.0123abcd.tmp").write_text("x")
     (out / "_account.json").unlink()
     assert crawled([tmp_path], out).read == 1
     assert tree(out) == whole
     (out / "_accounts" / "c.warc.json").write_text("{}")
-    (out / "a.warc.parquet").write_text("PAR1")
+    (out / "data" / "a.warc.parquet").write_text("PAR1")
     assert crawled([tmp_path], out).read == 2
     assert tree(out) == whole
 
@@ -323,7 +323,7 @@ def test_many_small_archives_share_processes(tmp_path: Path, monkeypatch: pytest
     report = crawled([tmp_path / "in"], tmp_path / "out")
     assert started == {"archives": 300, "processes": 2}
     assert (report.total.archives, report.total.account.rows) == (300, 400)
-    assert len(list((tmp_path / "out").glob("*.parquet"))) == 300
+    assert len(list((tmp_path / "out" / "data").iterdir())) == 300
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_archives_of_nothing(tmp_path: Path, content: bytes, records: int) -> No
     of = account(tmp_path / "out", "a.warc")
     assert (of["records"], of["rows"]) == (records, 0)
     assert of["cut_short"] is not bool(records)
-    assert pq.read_schema(tmp_path / "out" / "a.warc.parquet").names == CONTRACT.arrow().names
+    assert pq.read_schema(tmp_path / "out" / "data" / "a.warc.parquet").names == CONTRACT.arrow().names
 
 
 def test_workers_and_blocks_change_nothing(tmp_path: Path) -> None:

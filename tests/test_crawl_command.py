@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeArchives:
 
 
 def rows(folder: Path, stem: str) -> list[dict[str, Any]]:
-    return pl.read_parquet(folder / f"{stem}.parquet").to_dicts()
+    return pl.read_parquet(folder / "data" / f"{stem}.parquet").to_dicts()
 
 
 def check(account: dict[str, Any], expected: Expected) -> None:
@@ -100,9 +100,9 @@ def test_texts_make_rows_of_their_own(tmp_path: Path, made: MadeArchives) -> Non
         call("crawl", made.warc, "--out", tmp_path / "all", "--text", "title,alt,caption", "--json").stdout
     )
     stem = made.warc.name.removesuffix(".gz")
-    everything = pl.read_parquet(tmp_path / "all" / f"{stem}.parquet")
+    everything = pl.read_parquet(tmp_path / "all" / "data" / f"{stem}.parquet")
     of_alt = everything.filter(pl.col("text_from") == "alt")
-    alone = pl.read_parquet(tmp_path / "alt" / f"{stem}.parquet")
+    alone = pl.read_parquet(tmp_path / "alt" / "data" / f"{stem}.parquet")
     key = ["crawl_offset", "position", "url", "alt_text"]
     assert of_alt.select(key).equals(alone.select(key))
     assert said["further_texts"] > 0
@@ -150,7 +150,7 @@ def test_a_dataset_of_archives_and_lists(tmp_path: Path, made: MadeArchives) -> 
     ran = json.loads(call("run", tmp_path / "in", "--recipe", "align", "--out", out, "--json").stdout)
     assert ran["crawl"]["rows"] == len(made.of_warc.rows)
     assert ran["account"]["rows"] == len(made.of_warc.rows) + 1
-    assert (tmp_path / "dataset-rows" / "a.warc.parquet").exists()
+    assert (tmp_path / "dataset-rows" / "data" / "a.warc.parquet").exists()
     before = tree(out)
     again = json.loads(call("run", tmp_path / "in", "--recipe", "align", "--out", out, "--json").stdout)
     assert (again["crawl"]["read"], again["account"]["already"]) == (0, True)

@@ -50,10 +50,10 @@ def test_folders_patterns_and_files(folder: Path) -> None:
     archives, notes = find_archives(["in"])
     assert [each.name for each in archives] == ["a.warc.gz", "b.warc", "c.warc.wat.gz", "d/e.warc.gz"]
     assert [each.table for each in archives] == [
-        "a.warc.parquet",
-        "b.warc.parquet",
-        "c.warc.wat.parquet",
-        "e.warc.parquet",
+        "data/a.warc.parquet",
+        "data/b.warc.parquet",
+        "data/c.warc.wat.parquet",
+        "data/e.warc.parquet",
     ]
     assert [each.size for each in archives] == [len(CONTENT)] * 4
     assert len(notes) == 1
@@ -101,15 +101,15 @@ def test_equal_base_names_have_tables_of_their_own(tmp_path: Path) -> None:
     patterns = [str(tmp_path / pattern) for pattern in ("one", "two", "a.warc", "d*.warc.gz", "_e.warc.gz")]
     archives, _ = find_archives(patterns)
     of = {each.name: each for each in archives}
-    assert of["two/b.warc.gz"].table == "b.warc.parquet"
+    assert of["two/b.warc.gz"].table == "data/b.warc.parquet"
     assert of["two/b.warc.gz"].crawl_file == "b.warc.gz"
     assert of["one/a.warc.gz"].crawl_file == "one/a.warc.gz"
-    tables = [each.table for each in archives]
+    tables = [each.table.removeprefix("data/") for each in archives]
     assert len(set(tables)) == 6
     assert all(table[0] not in "._" and table.isascii() for table in tables)
     assert sum(table.startswith("a.warc-") for table in tables) == 3
     crawled(patterns, tmp_path / "out")
-    rows = pl.concat([pl.read_parquet(path) for path in sorted((tmp_path / "out").glob("*.parquet"))])
+    rows = pl.concat([pl.read_parquet(path) for path in sorted((tmp_path / "out" / "data").iterdir())])
     assert rows["crawl_file"].unique().sort().to_list() == sorted(each.crawl_file for each in archives)
 
 
@@ -285,7 +285,7 @@ def test_a_server_that_says_slow_down(tmp_path: Path) -> None:
         (unread,) = report.total.unread
         assert unread.name == "missing.warc.gz"
         assert "see that the address is right" in unread.reason
-    local, remote = (pl.read_parquet(tmp_path / name / "a.warc.parquet") for name in ("local", "remote"))
+    local, remote = (pl.read_parquet(tmp_path / name / "data" / "a.warc.parquet") for name in ("local", "remote"))
     assert local.equals(remote)
 
 
@@ -308,11 +308,11 @@ def test_archives_and_rows_in_memory(tmp_path: Path) -> None:
     names = sorted(path.removeprefix("/out/") for path in memory.find("/out"))
     assert names == [
         "_account.json", "_accounts/a.warc.json", "_accounts/c.warc.json", "_crawl.json",
-        "a.warc.parquet", "c.warc.parquet",
+        "data/a.warc.parquet", "data/c.warc.parquet",
     ]  # fmt: skip
     for name in ("a.warc.gz", "b/c.warc.gz"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(CONTENT)
     crawled([tmp_path / "in"], tmp_path / "out")
-    assert memory.cat("/out/a.warc.parquet") == tree(tmp_path / "out")["a.warc.parquet"]
+    assert memory.cat("/out/data/a.warc.parquet") == tree(tmp_path / "out")["data/a.warc.parquet"]
     assert account(tmp_path / "out", "c.warc")["rows"] == 3

@@ -168,7 +168,7 @@ def test_a_dataset_of_lists_alone_says_nothing_of_a_crawl(tmp_path: Path) -> Non
 
 def test_single_tables_of_a_crawl_come_with_their_own_accounts(tmp_path: Path) -> None:
     write_crawl(tmp_path / "rows", {"a.warc": rows_of(10), "b.warc": rows_of(6, 50), "c.warc": rows_of(3, 90)})
-    files = [tmp_path / "rows" / f"{name}.parquet" for name in ("a.warc", "c.warc")]
+    files = [tmp_path / "rows" / "data" / f"{name}.parquet" for name in ("a.warc", "c.warc")]
     call("ingest", *files, "--out", tmp_path / "dataset")
     of = crawled(tmp_path / "dataset")
     assert of is not None
@@ -179,7 +179,7 @@ def test_a_crawl_that_has_not_finished_is_taken_only_by_its_files(tmp_path: Path
     write_crawl(tmp_path / "rows", {"a.warc": rows_of(10)}, finished=False)
     refused = call("ingest", f"{tmp_path / 'rows'}/", "--out", tmp_path / "dataset", code=1)
     assert "is of a crawl that has not finished: run align-data crawl again" in refused.output
-    told = call("ingest", tmp_path / "rows" / "*.parquet", "--out", tmp_path / "dataset")
+    told = call("ingest", tmp_path / "rows" / "data" / "*.parquet", "--out", tmp_path / "dataset")
     assert "its crawl has not finished" in told.output
     of = crawled(tmp_path / "dataset")
     assert of is not None
@@ -188,7 +188,7 @@ def test_a_crawl_that_has_not_finished_is_taken_only_by_its_files(tmp_path: Path
 
 def _other_rows(folder: Path) -> None:
     write_crawl(folder / "more", {"a.warc": rows_of(11)})
-    (folder / "more" / "a.warc.parquet").replace(folder / "a.warc.parquet")
+    (folder / "more" / "data" / "a.warc.parquet").replace(folder / "data" / "a.warc.parquet")
 
 
 def _changed(name: str, **values: Any) -> Callable[[Path], None]:
@@ -229,7 +229,7 @@ DAMAGES = {
 def test_an_account_that_is_not_of_these_rows_is_told_and_left_out(tmp_path: Path, damage: str) -> None:
     write_crawl(tmp_path / "rows", {"a.warc": rows_of(10)})
     DAMAGES[damage](tmp_path / "rows")
-    told = call("ingest", tmp_path / "rows" / "*.parquet", "--out", tmp_path / "dataset")
+    told = call("ingest", tmp_path / "rows" / "data" / "*.parquet", "--out", tmp_path / "dataset")
     assert "a.warc.parquet: no account of the crawl fits its rows" in told.output
     assert crawled(tmp_path / "dataset") is None
     assert Dataset(Store(tmp_path / "dataset")).ingested().rows > 0

@@ -121,9 +121,9 @@ def command(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) ->
     """Read WARC and WAT archives of a web crawl into rows of images, which align-data ingest takes.
 
     INPUT is a .warc, .warc.gz or .wat.gz file, a folder, a pattern, an fsspec URL, or a list of paths such as Common
-    Crawl's warc.paths.gz, with --prefix. ROWS gets a Parquet table and an account of each archive, and an account of
-    all: every record is a page, skipped or damaged, and every image a row, refused with a reason, or repeated on its
-    page.
+    Crawl's warc.paths.gz, with --prefix. ROWS/data gets a Parquet table of each archive; ROWS itself an account of
+    each, and one of all: every record is a page, skipped or damaged, and every image a row, refused with a reason, or
+    repeated on its page.
 
     If it is stopped, repeat the command: it continues with the archives that are not read. One that has changed is read
     again. One that cannot be read does not stop the others; the command then ends with exit code 1.

@@ -1,4 +1,4 @@
-"""Lists that are rows of a crawl: known by the mark beside them, and accounted for by the crawl's own accounts.
+"""Lists that are rows of a crawl: known by the mark above them, and accounted for by the crawl's own accounts.
 
 These are a stranger's, as lists are: what does not add up, or is of other rows than these, is told and left out.
 """
@@ -17,6 +17,7 @@ from align_data.common.errors import AlignDataError, InputError
 from align_data.common.secrets import mask
 from align_data.data.meta import CrawlMeta
 from align_data.sources.crawl.accounts import MARK, TOTAL, CrawlTotal, account_name, load, read_total
+from align_data.sources.crawl.archive import TABLES
 from align_data.sources.lists import Source
 from align_data.storage.store import Store
 
@@ -31,7 +32,7 @@ _NAME = 300
 
 @dataclass(frozen=True)
 class CrawlFolder:
-    """A folder of rows, and the lists of it that are inputs."""
+    """The folder of a crawl, and the lists of it that are inputs."""
 
     store: Store
     sources: Sequence[Source]
@@ -40,22 +41,28 @@ class CrawlFolder:
 
 
 def crawl_folders(sources: Iterable[Source], inputs: Iterable[str]) -> list[CrawlFolder]:
-    """Return the folders of rows that lists lie in; InputError for one that is named whole, and is not finished."""
+    """Return the folders of crawls that lists lie in; InputError for one that is named whole, and is not finished."""
     by_folder: dict[str, list[Source]] = {}
     for source in sources:
-        path = posixpath.dirname(source.path)
-        by_folder.setdefault(source.fs.unstrip_protocol(path) if source.remote else path, []).append(source)
+        path, name = posixpath.split(posixpath.dirname(source.path))
+        if name == TABLES and path:
+            by_folder.setdefault(source.fs.unstrip_protocol(path) if source.remote else path, []).append(source)
     stores = {url: Store(url, own=False) for url in by_folder}
     folders = [
         CrawlFolder(store, by_folder[url], store.exists(TOTAL)) for url, store in stores.items() if store.exists(MARK)
     ]
-    unfinished = {folder.store.fs.unstrip_protocol(folder.store.root): folder for folder in folders if not folder.whole}
+    unfinished: dict[str, str] = {}
+    for folder in folders:
+        if not folder.whole:
+            whole = folder.store.fs.unstrip_protocol(folder.store.root)
+            unfinished |= {whole: f"{TABLES}/*.parquet", f"{whole}/{TABLES}": "*.parquet"}
     for pattern in inputs if unfinished else ():
         fs, path = fsspec.core.url_to_fs(pattern)
-        if fs.unstrip_protocol(path.rstrip("/")) in unfinished:
+        lists = unfinished.get(fs.unstrip_protocol(path.rstrip("/")))
+        if lists is not None:
             raise InputError(
                 f"{pattern} is of a crawl that has not finished: run align-data crawl again; or take what it has read "
-                f"so far by the names of its lists, as in '{pattern.rstrip('/')}/*.parquet'"
+                f"so far by the names of its lists, as in '{pattern.rstrip('/')}/{lists}'"
             )
     return folders
 

@@ -28,7 +28,7 @@ from align_data.sources.crawl.accounts import (
 )
 from align_data.sources.crawl.accounts import TOTAL as TOTAL_NAME
 from align_data.sources.crawl.answers import LostRecord, Portion
-from align_data.sources.crawl.archive import Archive, ArchiveVersion
+from align_data.sources.crawl.archive import TABLES, Archive, ArchiveVersion
 from align_data.sources.crawl.blocks import patiently
 from align_data.sources.crawl.children import close_all
 from align_data.sources.crawl.inputs import ArchiveSelection, find_archives
@@ -41,7 +41,7 @@ from align_data.storage.store import Store
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 2**25
 """Rows of a row group, and bytes of their texts, at most: so its memory is bounded, whatever the rows are."""
-_FOLDERS = ("", ACCOUNTS)
+_FOLDERS = ("", TABLES, ACCOUNTS)
 _NAMED = 3
 """Archives that a sentence names, at most."""
 
@@ -115,9 +115,8 @@ def _begin(store: Store, selection: ArchiveSelection, settings: CrawlSettings, a
     """
     mark = {"texts": list(settings.texts), "from": selection.kind, "columns": CONTRACT.arrow().names}
     content = store.read_bytes(MARK)
-    names = store.names()
     if content is None:
-        foreign = [name for name in names if name not in (".lock", "_log", "_work")]
+        foreign = [name for name in store.names() if name not in (".lock", "_log", "_work")]
         if foreign:
             raise DatasetError(
                 f"{store.url} holds {foreign[0]}, and is not a folder of rows: choose an empty or a new --out"
@@ -126,8 +125,7 @@ def _begin(store: Store, selection: ArchiveSelection, settings: CrawlSettings, a
     else:
         _same_options(store, unchecked(content, store.path(MARK), "choose another --out"), mark)
     store.sweep(_FOLDERS)
-    accounts = {name.removesuffix(".json") for name in store.names(ACCOUNTS) if name.endswith(".json")}
-    stored = accounts & {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+    stored = _stems(store, ACCOUNTS, ".json") & _stems(store, TABLES, ".parquet")
     strange = sorted(stored - {archive.stem for archive in archives})
     if strange:
         further = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
@@ -137,6 +135,10 @@ def _begin(store: Store, selection: ArchiveSelection, settings: CrawlSettings, a
         )
     store.remove(TOTAL_NAME)
     return stored
+
+
+def _stems(store: Store, folder: str, ending: str) -> set[str]:
+    return {name.removesuffix(ending) for name in store.names(folder) if name.endswith(ending)}
 
 
 def _same_options(store: Store, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""The accounts of a crawl as they lie beside its rows: one an archive, and one for all of them.
+"""The accounts of a crawl as they lie above its rows: one an archive, and one for all of them.
 
-Their names begin with _, so that who reads the folder as a list passes over them. Nothing in them depends on when or
-how fast an archive was read: equal archives have equal accounts.
+They are not in the folder of the tables, which other tools open as it is; their names begin with _, so that who reads
+the folder above as a list passes over them. Nothing in them depends on when or how fast an archive was read: equal
+archives have equal accounts.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _read_as(value: Any) -> Kind | None:
 
 
 def account_name(stem: str) -> str:
-    """Return the name of an archive's account in the folder of its rows."""
+    """Return the name of an archive's account in the folder of a crawl."""
     return f"{ACCOUNTS}/{stem}.json"
 
 
@@ -137,7 +138,7 @@ def write_total(store: Store, total: CrawlTotal) -> None:
 
 
 def read_total(store: Store) -> CrawlTotal | None:
-    """Return the account of all archives that lies in a folder of rows, None without one.
+    """Return the account of all archives that lies in the folder of a crawl, None without one.
 
     Raises DatasetError for a damaged one.
     """

@@ -11,6 +11,8 @@ import fsspec
 from align_data.sources.crawl.kinds import Kind
 from align_data.sources.files.fs_errors import reaching
 
+TABLES = "data"
+"""The folder of the archives' tables in that of a crawl; nothing else is in it."""
 _CHANGES = ("mtime", "LastModified", "ETag", "etag", "mtime_ns", "md5", "version")
 
 
@@ -34,7 +36,7 @@ class Archive:
     @property
     def table(self) -> str:
         """The name of its table."""
-        return f"{self.stem}.parquet"
+        return f"{TABLES}/{self.stem}.parquet"
 
     @cached_property
     def located(self) -> tuple[Any, str]:
