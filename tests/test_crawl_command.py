@@ -136,10 +136,16 @@ def test_an_archive_that_cannot_be_read_is_told_at_the_end(tmp_path: Path, made:
     for _ in range(2):
         ended = call("crawl", tmp_path / "in", "--out", tmp_path / "out", code=1)
         assert f"{len(made.of_warc.rows):,} rows" in ended.stdout
-        assert "bad.warc.gz: bad.warc.gz is not a WARC archive" in ended.stderr
+        assert "\nbad.warc.gz is not a WARC archive: it has no record" in ended.stderr
         assert "1 of 2 archives could not be read: run the command again" in ended.stderr
     said = json.loads(call("crawl", tmp_path / "in", "--out", tmp_path / "out", "--json", code=1).stdout)
     assert [each["name"] for each in said["unread"]] == ["bad.warc.gz"]
+
+
+def test_an_archive_of_no_byte_is_counted_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.warc").write_bytes(b"")
+    told = call("crawl", tmp_path / "a.warc", "--out", tmp_path / "out")
+    assert "crawl: 0 B, 0 pairs, 1 archive in " in told.stderr
 
 
 def test_a_dataset_of_archives_and_lists(tmp_path: Path, made: MadeArchives) -> None:
@@ -172,7 +178,10 @@ def test_options_on_archives_without_one(tmp_path: Path) -> None:
 def test_a_run_stops_where_an_archive_cannot_be_read(tmp_path: Path, made: MadeArchives) -> None:
     (tmp_path / "bad.warc.gz").write_bytes(b"<html>404 Not Found</html>" * 10)
     words = ["run", made.warc, tmp_path / "bad.warc.gz", "--recipe", "align", "--out", tmp_path / "out"]
-    assert "1 of 2 archives could not be read, such as " in call(*words, code=1).stderr
+    told = call(*words, code=1).stderr
+    assert "1 of 2 archives could not be read: " in told
+    assert "bad.warc.gz is not a WARC archive: it has no record" in told
+    assert told.count("bad.warc.gz") == 1
     assert not (tmp_path / "out" / "pairs").exists()
 
 

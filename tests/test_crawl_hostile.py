@@ -11,7 +11,8 @@ from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.directives import MAX_DIRECTIVES
 from align_data.sources.crawl.html import read_page
 from align_data.sources.crawl.http import WebPage
-from align_data.sources.crawl.images import MAX_IMAGES, TEXTS
+from align_data.sources.crawl.images import MAX_IMAGES
+from align_data.sources.crawl.texts import TEXTS
 
 IMAGE = "<img src=1.jpg alt=x>"
 

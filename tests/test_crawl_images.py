@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from align_data.data import pairs
 from align_data.sources.crawl import reasons
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.images import MAX_CAPTION, MAX_IMAGES, MAX_TEXT, TEXTS, PageImages
+from align_data.sources.crawl.images import MAX_CAPTION, MAX_IMAGES, MAX_TEXT, PageImages
 from align_data.sources.crawl.rows import ImageRow
 from align_data.sources.crawl.srcset import largest
-from align_data.sources.crawl.texts import collapsed
+from align_data.sources.crawl.texts import TEXTS, collapsed
 from align_data.sources.crawl.urls import MAX_URL, Base
 from align_data.sources.lists.batches import MAX_BYTES
 

@@ -13,7 +13,7 @@ from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.charset import decoded
 from align_data.sources.crawl.html import read_page
 from align_data.sources.crawl.http import WebPage
-from align_data.sources.crawl.images import TEXTS
+from align_data.sources.crawl.texts import TEXTS
 
 ARCHIVES = sorted(
     path for above in Path(__file__).resolve().parents[2:4] for path in above.glob("shared/data/warc/*.warc.gz")

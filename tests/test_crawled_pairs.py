@@ -185,7 +185,7 @@ def test_other_texts_of_an_image_never_become_its_alt_text_in_silence(tmp_path: 
     sources = find_lists([str(folder)])
     (unit,), notes = units(sources, Choice())
     assert unit.columns["alt_text"] == "alt_text"
-    assert "(not title, caption: align-data crawl --text makes rows of them)" in notes[0]
+    assert "(not title, caption: a crawl with --text alt,title,caption makes rows of them)" in notes[0]
     built = build(tmp_path / "dataset", [str(folder)], RECIPE)
     assert built.table("pairs").select("alt_text", "text_from").rows() == [("an alt", "alt")]
     # Who takes another column's texts has none that say to be of alt.

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from align_data.cli.bars import LiveBars, _Line
+from align_data.cli.lines import counted, further
 from align_data.common.progress import Tick, ignore
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
@@ -72,6 +73,23 @@ def test_a_rate_is_said_when_there_is_one() -> None:
     assert "left" not in line(80, "read", 500_000, 1_000_000, 0.01)
     assert "/s" not in line(80, "read", 1000, 1000, 0.01)
     assert "20/s" in line(80, "read", 1000, 1000, 50)
+
+
+@pytest.mark.parametrize(
+    ("completed", "unit", "total", "sentence"),
+    [
+        (0, "archives", None, "0 archives"),
+        (1, "archives", None, "1 archive"),
+        (0, "archives", 1, "0 of 1 archive"),
+        (1, "archives", 2, "1 of 2 archives"),
+        (1_234, "pairs", None, "1,234 pairs"),
+        (0, "bytes", 0, "0 B of 0 B"),
+        (1, "bytes", 1_500, "1 B of 1.5 KB"),
+    ],
+)
+def test_a_count_says_its_unit(completed: int, unit: str, total: int | None, sentence: str) -> None:
+    assert counted(completed, unit, total) == sentence
+    assert further({unit: completed} if unit != "bytes" else {}) in ("", f", {counted(completed, unit)}")
 
 
 def test_a_step_without_a_total_ends() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
-from align_data.cli.lines import amount, further, summary, units
+from align_data.cli.lines import amount, counted, further, summary
 from align_data.common.progress import NONE, Tick
 from align_data.common.secrets import mask
 
@@ -33,7 +33,8 @@ class _Line(ProgressColumn):
         """Return the line."""
         width = self._console.width
         also = further(task.fields.get("also", {})).removeprefix(", ")
-        columns = [_counted(task), _rate(task), _clock(task), also, summary(task.fields["seen"]).removeprefix("; ")]
+        counts = counted(task.completed, task.fields["unit"], task.total)
+        columns = [counts, _rate(task), _clock(task), also, summary(task.fields["seen"]).removeprefix("; ")]
         parts = [part for part in columns if part]
         head = task.description
         while len(parts) > 1 and len(head) + 1 + len(", ".join(parts)) > width:
@@ -43,12 +44,6 @@ class _Line(ProgressColumn):
         line.append(", ".join(parts))
         line.truncate(width, overflow="ellipsis")
         return line
-
-
-def _counted(task: Task) -> str:
-    unit = task.fields["unit"]
-    total = f" of {amount(task.total, unit)}" if task.total is not None else ""
-    return f"{amount(task.completed, unit)}{total}{units(unit)}"
 
 
 def _rate(task: Task) -> str:

@@ -23,7 +23,8 @@ from align_data.cli.options import (
 from align_data.common.errors import InputError
 from align_data.sources.crawl.inputs import ArchiveSelection
 from align_data.sources.crawl.kinds import KINDS
-from align_data.sources.crawl.settings import TEXTS, CrawlSettings
+from align_data.sources.crawl.settings import CrawlSettings
+from align_data.sources.crawl.texts import TEXTS
 
 if TYPE_CHECKING:
     from align_data.sources.crawl.account import CrawlAccount
@@ -202,7 +203,7 @@ def require_read(total: CrawlTotal) -> None:
     if not total.unread:
         return
     for each in total.unread[:_NAMED]:
-        note(f"{each.name}: {each.reason}")
+        note(each.sentence)
     raise InputError(
         f"{len(total.unread):,} of {total.archives + len(total.unread):,} archives could not be read: run the command "
         "again to try these, or leave them out and choose another --out"

@@ -37,14 +37,19 @@ def amount(number: float, unit: str) -> str:
     return f"{number:,.0f} B"
 
 
-def units(unit: str) -> str:
-    """Return what stands behind an amount: nothing behind bytes, which say it themselves."""
-    return "" if unit == "bytes" else f" {unit}"
+def counted(completed: float, unit: str, total: float | None = None) -> str:
+    """Say how many units are done, of how many; bytes say themselves what they are."""
+    done = amount(completed, unit) + (f" of {amount(total, unit)}" if total is not None else "")
+    return done if unit == "bytes" else f"{done} {_word(completed if total is None else total, unit)}"
+
+
+def _word(number: float, unit: str) -> str:
+    return unit.removesuffix("s") if number == 1 else unit
 
 
 def further(counts: Mapping[str, int]) -> str:
     """Say what else was counted; '' where nothing was."""
-    return "".join(f", {number:,} {name}" for name, number in counts.items())
+    return "".join(f", {number:,} {_word(number, unit)}" for unit, number in counts.items())
 
 
 class PlainLines:
@@ -69,13 +74,12 @@ class PlainLines:
                     return
                 printed_at = now
             rate = completed / (now - began)
-            of = f" of {amount(total, unit)}" if total is not None else ""
             remaining = f", {(total - completed) / rate:,.0f} s left" if total is not None and rate else ""
-            done = f"{amount(completed, unit)}{of}{units(unit)}{further(also)}"
+            done = counted(completed, unit, total) + further(also)
             click.echo(f"{title}: {done}, {amount(rate, unit)}/s{remaining}{summary(totals)}", err=True)
 
         yield tick
-        done = f"{amount(completed, unit)}{units(unit)}{further(also)}"
+        done = counted(completed, unit) + further(also)
         click.echo(f"{title}: {done} in {time.monotonic() - began:.1f} s{summary(totals)}", err=True)
 
     def say(self, sentence: str) -> None:

@@ -193,7 +193,7 @@ def _read_all(run: _CrawlRun, engine: Engine, progress: Progress) -> list[_Outco
     """Read archives; return what became of each."""
     if not run.archives:
         return []
-    sizes = [max(1, archive.size or 0) if run.sized else 1 for archive in run.archives]
+    sizes = [(archive.size or 0) if run.sized else 1 for archive in run.archives]
     unit = "bytes" if run.sized else "archives"
     try:
         return engine.map_parts("crawl", lambda part, tick: _outcome(run, part, tick), sizes, progress, unit=unit)
@@ -281,7 +281,7 @@ class _ArchiveAccounting:
 
     def remaining(self) -> int:
         """Return what of the archive's progress was not counted yet."""
-        whole = max(1, self._archive.size or 0) if self._run.sized else 1
+        whole = (self._archive.size or 0) if self._run.sized else 1
         return max(0, whole - self._counted)
 
     def account(self, version: ArchiveVersion, table: StoredTable) -> ArchiveAccount:

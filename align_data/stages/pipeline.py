@@ -86,9 +86,10 @@ def crawl_inputs(
         crawled = crawl(archives, selection, rows, engine, progress, intake.crawling)
     if crawled.total.unread:
         unread = crawled.total.unread
+        first = "the first: " if len(unread) > 1 else ""
         raise InputError(
-            f"{len(unread):,} of {len(unread) + crawled.total.archives:,} archives could not be read, such as "
-            f"{unread[0].name}: {unread[0].reason}; run the command again to try these, or leave them out"
+            f"{len(unread):,} of {len(unread) + crawled.total.archives:,} archives could not be read: {first}"
+            f"{unread[0].sentence}; run the command again to try these, or leave them out"
         )
     return [*lists, rows.url], crawled
 

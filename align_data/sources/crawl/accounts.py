@@ -97,6 +97,11 @@ class UnreadArchive:
     name: str
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        """Why it could not be read, with its name, which most reasons have in them."""
+        return self.reason if self.name in self.reason else f"{self.name}: {self.reason}"
+
 
 @dataclass
 class CrawlTotal:

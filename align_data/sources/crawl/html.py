@@ -33,7 +33,7 @@ class HtmlPage:
 
 
 def read_page(page: WebPage, texts: Sequence[str]) -> HtmlPage:
-    """Read a page, whatever it holds; an image makes a row for each of `texts` (some of images.TEXTS) that it has."""
+    """Read a page, whatever it holds; an image makes a row for each of `texts` (some of texts.TEXTS) that it has."""
     text, charset = decoded(page.body, page.headers.get("content-type", ()))
     document = parse(text)
     surroundings = Surroundings(document)

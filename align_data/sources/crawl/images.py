@@ -9,11 +9,8 @@ from typing import Protocol
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.rows import ImageRow
 from align_data.sources.crawl.srcset import largest
-from align_data.sources.crawl.texts import collapsed
+from align_data.sources.crawl.texts import TEXTS, collapsed
 from align_data.sources.crawl.urls import Base
-
-TEXTS = ("alt", "title", "caption")
-"""Texts that an image can have; it makes a row for each that is asked for."""
 
 MAX_IMAGES = 10_000
 """Images of a page that can make rows: each row repeats what the page says of all of them."""

@@ -9,8 +9,6 @@ from align_data.sources.crawl.kinds import Kind
 from align_data.sources.crawl.reader import ResumePoint
 
 HANDLER = "align_data.sources.crawl.worker:handler"
-TEXTS = ("alt", "title", "caption")
-"""Texts of an image that can be made rows of."""
 NO_MEMORY = 86
 """The exit code of a process that reads and has no memory left."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+TEXTS = ("alt", "title", "caption")
+"""Texts that an image can have; it makes a row for each that is asked for."""
 # As data/pairs.normalise has it: control characters that are not white space are dropped.
 _DROPPED = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 MAX_LANGUAGE = 100

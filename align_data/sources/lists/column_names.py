@@ -130,10 +130,11 @@ def _sentence(roles: Mapping[str, str], columns: Sequence[str], choice: Choice) 
     ]
     crawled = [name for name in _BESIDE_TEXT if "text_from" in roles and name in columns and name != roles["alt_text"]]
     alternatives = [name for name in alternatives if name not in crawled]
+    texts = ",".join(("alt", *crawled))
     return (
         f"columns: {taken}"
         + (f" (not {', '.join(alternatives)}: --url-col and --text-col choose)" if alternatives else "")
-        + (f" (not {', '.join(crawled)}: align-data crawl --text makes rows of them)" if crawled else "")
+        + (f" (not {', '.join(crawled)}: a crawl with --text {texts} makes rows of them)" if crawled else "")
     )
 
 
