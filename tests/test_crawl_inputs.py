@@ -138,7 +138,11 @@ def test_lists_of_paths(tmp_path: Path) -> None:
         (b"a" * 5_000 + b"\n", "https://x.example", "line 1 of .* is not the path of an archive: it is too long"),
         (b"a.warc.wet.gz\n", "https://x.example", "a.warc.wet.gz is a WET file"),
         (b"\n", "https://x.example", "no archive is named by"),
-        (gzip.compress(PATHS.encode(), mtime=0)[:-9], "https://x.example", "cannot read .* to its end: .*; download it again"),
+        (
+            gzip.compress(PATHS.encode(), mtime=0)[:-9],
+            "https://x.example",
+            "cannot read .* to its end: .*; download it again",
+        ),
     ],
 )
 def test_lists_that_cannot_be(tmp_path: Path, content: bytes, prefix: str | None, sentence: str) -> None:

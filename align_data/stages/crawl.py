@@ -181,7 +181,7 @@ def _unchanged(run: _CrawlRun, part: int, tick: Tick) -> tuple[bytes | None, boo
         return None, False
     if account.table.bytes != size:
         return None, False
-    if archive.listed:  # a look would be a request, of which the lists of a crawl would make 90,000
+    if archive.listed:  # a look would be a request, of which the list of a crawl would make tens of thousands
         return content, False
     with suppress(InputError):
         if archive.version() != account.version:

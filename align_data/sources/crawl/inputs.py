@@ -47,7 +47,7 @@ def find_archives(
     """Return the archives that inputs name, each once, sorted by name, but for those below `but`; and notes on them.
 
     Raises InputError for a pattern that matches nothing, and for what is not an archive. No archive of a list of paths
-    is looked at: there may be 90,000.
+    is looked at: there may be tens of thousands.
     """
     files: dict[str, tuple[Any, str, int | None]] = {}
     passed_over: list[str] = []
