@@ -229,6 +229,18 @@ def test_urls_resolve_as_the_standard_says(page, href, value):
         assert not expected.startswith("http")
 
 
+@given(st.sampled_from(["http://", "https://", "http://a.b/", "https://a.b/c/"]), URLS)
+@example("http://", "a.b/c/../d")
+@example("https://", "a.b:443/")
+@example("http://a.b/", "c?d#e")
+def test_a_page_url_is_as_the_standard_writes_it(start, rest):
+    try:
+        written = ada_url.normalize_url(start + rest)
+    except ValueError:
+        written = ""
+    assert Base(start + rest).href == written
+
+
 @given(PAGES, URLS)
 def test_ingest_takes_what_resolves_as_it_is(page, value):
     url, _ = Base(page).resolve(value)

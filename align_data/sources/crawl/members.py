@@ -41,6 +41,9 @@ class Inflated(NamedTuple):
     """Whether they are its last, and its checksum is right."""
 
 
+_inflated = tuple.__new__  # which takes half the time that Inflated does
+
+
 class BrokenMember(NamedTuple):
     """A member, or what lies between two of them, that cannot be inflated."""
 
@@ -131,7 +134,7 @@ class GzipMembers:
             offset = base + at
             at += len(window) - len(member.unused_data)
             self._at, self.next = at, base + at
-            yield Inflated(offset, data, begins=True, ends=True)
+            yield _inflated(Inflated, (offset, data, True, True))
 
     def _open(self) -> Sequence[BrokenMember]:
         """Begin the member that follows, behind the zeros with which tapes and some tools fill a block."""

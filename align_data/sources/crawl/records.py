@@ -13,6 +13,7 @@ LONGEST_HEADER = 64 * 2**10
 """Bytes of a record's header, at most."""
 _WARC = b"WARC/"
 _TYPE, _LENGTH = b"\r\nWARC-Type: ", b"\r\nContent-Length: "
+_WORDS = {word.encode(): word for word in ("request", "response", "metadata")}
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _NOT_BLANK = re.compile(rb"[^\r\n\0]")
 _START = re.compile(rb"WARC/[01]\.\d{1,2}[ \t]*\r?\n[A-Za-z][\w-]*[ \t]*:")
@@ -27,6 +28,9 @@ class RecordPlace(NamedTuple):
 
     offset: int
     inside: int
+
+
+_place = tuple.__new__  # which takes half the time that RecordPlace does
 
 
 @dataclass(slots=True)
@@ -73,8 +77,9 @@ def only_record(member: bytes, offset: int) -> ArchiveRecord | None:
     end = begin + int(digits)
     if end + 4 != len(member) or not member.endswith(b"\r\n\r\n") or end - begin > LARGEST_RECORD:
         return None
-    word = member[kind + len(_TYPE) : member.find(b"\r", kind + 2)].decode("latin-1").strip().lower()
-    return ArchiveRecord(RecordPlace(offset, 0), word, member[:blank], member[begin:end])
+    written = member[kind + len(_TYPE) : member.find(b"\r", kind + 2)]
+    word = _WORDS.get(written) or written.decode("latin-1").strip().lower()
+    return ArchiveRecord(_place(RecordPlace, (offset, 0)), word, member[:blank], member[begin:end])
 
 
 class _Mark(NamedTuple):

@@ -29,6 +29,7 @@ _PLAIN_RELATIVE = re.compile(
     rf"(?:(?P<host>//{_HOST}{_PATH}+)|(?P<root>(?!//){_PATH}+)|[{_FIRST}][{_FIRST}.%]*{_PATH}*)"
     rf"(?:\?[{_FIRST}:.%/?]*)?"
 )
+_PLAIN_PAGE = re.compile(rf"https?://{_HOST}{_PATH}+(?:\?[{_FIRST}:.%/?]*)?")
 _PUNYCODE = "xn--"
 
 
@@ -103,6 +104,8 @@ def _http(url: str, base: str = "") -> str:
     """Return a URL as the standard writes it; "" if it is not http(s)."""
     if len(url) > MAX_URL:
         return ""
+    if _PLAIN_PAGE.fullmatch(url) and _PUNYCODE not in url:
+        return url
     try:
         href = join_url(base, url) if base else normalize_url(url)
     except ValueError:

@@ -25,6 +25,9 @@ _RESPONSE, _KIND = b'"HTTP-Response-Metadata"', b'"WARC-Type":"'
 _IMAGE = "IMG@/src"
 _LICENSING = frozenset({"A@/href", "AREA@/href", "LINK@/href"})
 _LANGUAGE = "HTML@/lang"
+_LENGTH = len("content-type")
+"""Of the names of both headers that are read: it leaves few to be made lower-case."""
+assert len("x-robots-tag") == _LENGTH
 
 
 class _Link(Struct, gc=False):
@@ -130,8 +133,8 @@ class WatReader:
     def _read(self, wat: _WatRecord, response: _HttpResponse, *, licensed: bool) -> tuple[PageFacts, PageImages] | str:
         """Return the page of a response of status 200, if it is HTML; `licensed` is whether to look for a license."""
         header, html, place = wat.envelope.header, response.html, _place(wat.container)
-        types, robots = _values(response.headers, "content-type"), _values(response.headers, "x-robots-tag")
-        is_html = says_html(types, header.identified)
+        headers = _headers(response.headers)
+        is_html = says_html(headers.get("content-type", ()), header.identified)
         if not (html is not None if is_html is None else is_html):
             return "not_html"
         if place is None:
@@ -148,7 +151,7 @@ class WatReader:
             charset=None,
             status=200,
             license=_license(base, (*(head.links or ()), *links)) if licensed else None,
-            robots=robots_text(robots, metas),
+            robots=robots_text(headers.get("x-robots-tag", ()), metas),
             crawl=self.crawl,
             crawl_file=place[0].rpartition("/")[2] or self._file,
             crawl_offset=place[1],
@@ -170,13 +173,13 @@ def _refusal(response: _HttpResponse | None) -> str:
     return "" if str(response.begins.status) == "200" else "not_200"
 
 
-def _values(headers: Mapping[str, str | list[str] | None] | None, name: str) -> list[str]:
-    """Return the values of a header by its name in lower case; they are a list where it is repeated."""
-    values: list[str] = []
-    for written, value in (headers or {}).items():
-        if len(written) == len(name) and written.lower() == name and value is not None:
-            values += [value] if isinstance(value, str) else value
-    return values
+def _headers(written: Mapping[str, str | list[str] | None] | None) -> dict[str, list[str]]:
+    """Return the values of Content-Type and X-Robots-Tag by name in lower case; they are lists where one is repeated."""
+    headers: dict[str, list[str]] = {}
+    for name, value in (written or {}).items():
+        if len(name) == _LENGTH and value is not None:
+            headers.setdefault(name.lower(), []).extend([value] if isinstance(value, str) else value)
+    return headers
 
 
 def _place(container: _Container | None) -> tuple[str, int] | None:
