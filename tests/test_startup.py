@@ -93,6 +93,15 @@ print(json.dumps([name for name in needless if name in sys.modules]))
     assert json.loads(loaded(code)) == []
 
 
+def test_a_child_that_reads_archives_loads_no_more_than_that_takes() -> None:
+    code = """
+import align_data.sources.crawl.worker
+needless = ("align_data.data.layout", "align_data.stages", "asyncio", "click", "fsspec", "polars", "pydantic", "ssl")
+print(json.dumps([name for name in needless if name in sys.modules]))
+"""
+    assert json.loads(loaded(code)) == []
+
+
 @given(st.text(st.sampled_from("/.~:ab c\\\n-é%*?#[]{}"), min_size=1, max_size=9))
 def test_a_path_is_what_fsspec_takes_it_for(url: str) -> None:
     try:

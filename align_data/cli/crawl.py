@@ -22,8 +22,7 @@ from align_data.cli.options import (
 )
 from align_data.common.errors import InputError
 from align_data.sources.crawl.inputs import ArchiveSelection
-from align_data.sources.crawl.kinds import KINDS
-from align_data.sources.crawl.settings import CrawlSettings
+from align_data.sources.crawl.settings import KINDS, CrawlSettings
 from align_data.sources.crawl.texts import TEXTS
 
 if TYPE_CHECKING:

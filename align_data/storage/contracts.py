@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 import yaml
 
 from align_data.common import resources
 from align_data.common.errors import DatasetError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Signed integers only: Spark has no unsigned ones. Strings have 64-bit offsets in memory; on disk all are the same.
 TYPES: Mapping[str, pa.DataType] = {
@@ -89,6 +92,8 @@ class Contract:
 
     def polars(self, *names: str) -> pl.Schema:
         """Return the Polars schema of all columns, or of the named ones, in the order of the names."""
+        import polars as pl  # noqa: PLC0415 - a process that reads archives needs none
+
         types = pl.Schema(self.arrow())
         return pl.Schema({name: types[name] for name in names or types})
 

@@ -16,7 +16,7 @@ from align_data.common.workers.values import of
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.answers import LostRecord, account_of
 from align_data.sources.crawl.archive import ArchiveVersion
-from align_data.sources.crawl.kinds import Kind
+from align_data.sources.crawl.settings import Kind
 from align_data.storage.manifests import checked, unchecked
 from align_data.storage.store import Store
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import fsspec
 
-from align_data.sources.crawl.kinds import Kind
+from align_data.sources.crawl.settings import Kind
 from align_data.sources.files.fs_errors import reaching
 
 TABLES = "data"

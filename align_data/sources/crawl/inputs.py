@@ -14,8 +14,9 @@ from xxhash import xxh3_64
 
 from align_data.common.errors import InputError
 from align_data.sources.crawl.archive import Archive
-from align_data.sources.crawl.kinds import Kind, is_archive, is_paths, refusal, refusal_of_content
+from align_data.sources.crawl.kinds import is_archive, is_paths, refusal, refusal_of_content
 from align_data.sources.crawl.path_lists import paths
+from align_data.sources.crawl.settings import Kind
 from align_data.sources.files.fs_errors import reaching
 from align_data.sources.files.names import public, relative
 from align_data.sources.files.patterns import expand, plain

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from align_data.sources.files.patterns import plain
-
-Kind = Literal["warc", "wat"]
-KINDS: tuple[Kind, ...] = ("warc", "wat")
 
 ARCHIVES = re.compile(r"\.(?:warc|wat)(?:\.gz)?$")
 """How the names of archives end that are read."""

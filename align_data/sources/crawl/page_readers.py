@@ -8,9 +8,9 @@ from typing import Protocol
 from align_data.sources.crawl.html import read_page
 from align_data.sources.crawl.http import page_of
 from align_data.sources.crawl.images import PageImages
-from align_data.sources.crawl.kinds import Kind
 from align_data.sources.crawl.records import ArchiveRecord
 from align_data.sources.crawl.rows import PageFacts
+from align_data.sources.crawl.settings import Kind
 from align_data.sources.crawl.warcinfo import crawl_of
 from align_data.sources.crawl.wat import WatReader
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from align_data.sources.crawl.kinds import Kind
 from align_data.sources.crawl.reader import ResumePoint
 
+Kind = Literal["warc", "wat"]
+"""What an archive is read as."""
+KINDS: tuple[Kind, ...] = ("warc", "wat")
 HANDLER = "align_data.sources.crawl.worker:handler"
 NO_MEMORY = 86
 """The exit code of a process that reads and has no memory left."""

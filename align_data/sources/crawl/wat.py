@@ -174,7 +174,7 @@ def _refusal(response: _HttpResponse | None) -> str:
 
 
 def _headers(written: Mapping[str, str | list[str] | None] | None) -> dict[str, list[str]]:
-    """Return the values of Content-Type and X-Robots-Tag by name in lower case; they are lists where one is repeated."""
+    """Return the values of Content-Type and X-Robots-Tag, by their names in lower case."""
     headers: dict[str, list[str]] = {}
     for name, value in (written or {}).items():
         if len(name) == _LENGTH and value is not None:
