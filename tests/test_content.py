@@ -63,7 +63,7 @@ class Counted(Silent):
 
     @contextmanager
     def step(self, title: str, total: int | None, unit: str) -> Iterator[Any]:
-        def tick(done: int, outcomes: Mapping[str, int] = NONE, /) -> None:
+        def tick(done: int, outcomes: Mapping[str, int] = NONE, *_: Mapping[str, int]) -> None:
             self.done[title] += done
             self.looked.update(outcomes)
 
