@@ -112,6 +112,25 @@ def test_another_ledger_beside_the_first(tmp_path: Path, dataset: Path) -> None:
     assert answer("audit", dataset, "--recipe", "mine")["kept"] == 1
 
 
+@pytest.mark.parametrize("command", ["ingest", "crawl", "run", "build"])
+@pytest.mark.parametrize("before", ["nothing", "an empty folder", "a file"])
+def test_what_is_refused_leaves_no_folder_behind(tmp_path: Path, command: str, before: str) -> None:
+    out = tmp_path / "new" / "out"
+    if before != "nothing":
+        out.mkdir(parents=True)
+    if before == "a file":
+        (out / "mine.txt").write_text("mine")
+    shards = f"--without nsfw,eval_distance --contact a@b.example --shards {tmp_path}/new/out-shards".split()
+    needed = {"run": ["--recipe", "align"], "build": ["--recipe", "align", *shards]}
+    words = [command, str(tmp_path / "missing.warc.gz"), "--out", str(out), *needed.get(command, [])]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 1, refused.output
+    assert "nothing matches" in refused.output
+    assert not list((tmp_path / "new").glob("out-*"))
+    assert out.exists() == (before != "nothing")
+    assert (out / "mine.txt").exists() == (before == "a file")
+
+
 def test_why_explains_a_pair(dataset: Path) -> None:
     (found,) = answer("why", dataset, "--url", "http://a/4")
     assert found["outcome"] == "dropped"

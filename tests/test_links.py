@@ -211,6 +211,41 @@ def test_the_lock_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_that_its_holder_removed_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process has opened the file when an error of the first removes it, and locks it after that."""
+    real, holder, error = confined.open_file, Store(tmp_path / "store").lock(), KeyError()
+    holder.__enter__()
+
+    def open_file(root: str, name: str, flags: int = os.O_RDONLY) -> int:
+        handle = real(root, name, flags)
+        assert not holder.__exit__(KeyError, error, None)
+        return handle
+
+    monkeypatch.setattr(confined, "open_file", open_file)
+    with pytest.raises(DatasetError, match="another align-data process"), Store(tmp_path / "store").lock():
+        pass
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_folder_made_for_a_lock_goes_only_if_it_is_empty(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+
+    def fail(*names: str) -> None:
+        with store.lock():
+            for name in names:
+                store.write_bytes(name, b"")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(KeyError):
+        fail("a")
+    with pytest.raises(KeyError):
+        fail()
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [".lock", "a"]
+
+
 def test_a_work_folder_in_a_place_for_all_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody else has put where it would be is not used, whatever it is."""
     shared = tmp_path / "shared"

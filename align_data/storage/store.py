@@ -231,23 +231,34 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Keep other processes from working on this folder; it is free again however this one ends.
 
-        Raises DatasetError if another process holds it. Only local folders can be locked.
+        A folder that was made for the lock, and that an error leaves empty, is removed. Raises DatasetError if another
+        process holds it. Only local folders can be locked.
         """
         if not self.local:
             yield
             return
         import fcntl  # noqa: PLC0415 - POSIX only, as are the local folders that are locked
 
+        new = not Path(self.root).exists()
         with writing(self.root):
             Path(self.root).mkdir(parents=True, exist_ok=True)
             handle = confined.open_file(self.root, ".lock", os.O_RDWR | os.O_CREAT)
         with os.fdopen(handle, "rb+"):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.fstat(handle).st_nlink:  # who held it has removed it, and perhaps another is in its place
+                    raise BlockingIOError
             except BlockingIOError:
                 raise DatasetError(f"another align-data process is working in {self.url}; wait for it to end") from None
             self.sweep()
-            yield
+            try:
+                yield
+            except BaseException:
+                if new and self.names() == [".lock"]:
+                    self.remove(".lock")
+                    with suppress(OSError):  # something was put there meanwhile
+                        Path(self.root).rmdir()
+                raise
 
     def sweep(self, folders: Iterable[str] = TABLES) -> None:
         """Remove what a killed process was writing, in the folders that are ours; DatasetError if one is a link."""
