@@ -16,12 +16,12 @@ from align_data.common.workers import Handler, Send
 from align_data.common.workers.values import of
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.answers import buffers
-from align_data.sources.crawl.images import PageImages
-from align_data.sources.crawl.page_readers import Page, PageReader
-from align_data.sources.crawl.records import ArchiveRecord
+from align_data.sources.crawl.pages.images import PageImages
+from align_data.sources.crawl.pages.page_readers import Page, PageReader
+from align_data.sources.crawl.pages.urls import Base
 from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
 from align_data.sources.crawl.settings import Block, CrawlSettings
-from align_data.sources.crawl.urls import Base
+from align_data.sources.crawl.warc.records import ArchiveRecord
 from align_data.sources.crawl.worker import crawling
 
 

@@ -19,10 +19,10 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from align_data.common.errors import InputError
-from align_data.sources.crawl import reader as archive_reader
-from align_data.sources.crawl.reader import ArchiveReader, ResumePoint
 from align_data.sources.crawl.reasons import DAMAGED
-from align_data.sources.crawl.records import LARGEST_RECORD, ArchiveRecord, Damage
+from align_data.sources.crawl.warc import reader as archive_reader
+from align_data.sources.crawl.warc.reader import ArchiveReader, ResumePoint
+from align_data.sources.crawl.warc.records import LARGEST_RECORD, ArchiveRecord, Damage
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "warc"
 Event = ArchiveRecord | Damage

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webencodings import labels, lookup
 
-from align_data.sources.crawl.charset import PRESCANNED, decoded
+from align_data.sources.crawl.pages.charset import PRESCANNED, decoded
 
 META = '<meta charset="{}">'
 TYPE = "<meta http-equiv=Content-Type content='text/html; charset={}'>"

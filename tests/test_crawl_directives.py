@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from align_data.common.opt_outs import DIRECTIVES, FOR_US
 from align_data.fetching.opt_outs import robots_tag
-from align_data.sources.crawl.directives import MAX_DIRECTIVE, MAX_DIRECTIVES, robots_text
+from align_data.sources.crawl.pages.directives import MAX_DIRECTIVE, MAX_DIRECTIVES, robots_text
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import faulthandler
 import pytest
 
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.directives import MAX_DIRECTIVES
-from align_data.sources.crawl.html import read_page
-from align_data.sources.crawl.http import WebPage
-from align_data.sources.crawl.images import MAX_IMAGES
-from align_data.sources.crawl.texts import TEXTS
+from align_data.sources.crawl.pages.directives import MAX_DIRECTIVES
+from align_data.sources.crawl.pages.html import read_page
+from align_data.sources.crawl.pages.images import MAX_IMAGES
+from align_data.sources.crawl.pages.texts import TEXTS
+from align_data.sources.crawl.warc.http import WebPage
 
 IMAGE = "<img src=1.jpg alt=x>"
 

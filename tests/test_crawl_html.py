@@ -3,10 +3,10 @@
 import pytest
 
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.html import read_page
-from align_data.sources.crawl.http import WebPage
-from align_data.sources.crawl.images import MAX_CAPTION
-from align_data.sources.crawl.texts import MAX_LANGUAGE
+from align_data.sources.crawl.pages.html import read_page
+from align_data.sources.crawl.pages.images import MAX_CAPTION
+from align_data.sources.crawl.pages.texts import MAX_LANGUAGE
+from align_data.sources.crawl.warc.http import WebPage
 
 URL = "https://a.example/b/page.html"
 

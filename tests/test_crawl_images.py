@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from align_data.data import pairs
 from align_data.sources.crawl import reasons
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.images import MAX_CAPTION, MAX_IMAGES, MAX_TEXT, PageImages
+from align_data.sources.crawl.pages.images import MAX_CAPTION, MAX_IMAGES, MAX_TEXT, PageImages
+from align_data.sources.crawl.pages.srcset import largest
+from align_data.sources.crawl.pages.texts import TEXTS, collapsed
+from align_data.sources.crawl.pages.urls import MAX_URL, Base
 from align_data.sources.crawl.rows import ImageRow
-from align_data.sources.crawl.srcset import largest
-from align_data.sources.crawl.texts import TEXTS, collapsed
-from align_data.sources.crawl.urls import MAX_URL, Base
 from align_data.sources.lists.batches import MAX_BYTES
 
 BASE = Base("http://a.b/c/")

@@ -10,10 +10,10 @@ from made_archives import MIX, pages
 from warcio.archiveiterator import ArchiveIterator
 
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.charset import decoded
-from align_data.sources.crawl.html import read_page
-from align_data.sources.crawl.http import WebPage
-from align_data.sources.crawl.texts import TEXTS
+from align_data.sources.crawl.pages.charset import decoded
+from align_data.sources.crawl.pages.html import read_page
+from align_data.sources.crawl.pages.texts import TEXTS
+from align_data.sources.crawl.warc.http import WebPage
 
 ARCHIVES = sorted(
     path for above in Path(__file__).resolve().parents[2:4] for path in above.glob("shared/data/warc/*.warc.gz")

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from align_data.data import pairs
-from align_data.sources.crawl.urls import MAX_URL, Base
+from align_data.sources.crawl.pages.urls import MAX_URL, Base
 
 PAGE = "https://www.site.example/blog/2023/index.html?p=1#top"
 ABSOLUTE = [

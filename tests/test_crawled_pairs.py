@@ -27,7 +27,7 @@ from align_data.engines.spark import SparkEngine
 from align_data.fetching.opt_outs import robots_tag
 from align_data.signals import find
 from align_data.signals.page import opts_out
-from align_data.sources.crawl.directives import robots_text
+from align_data.sources.crawl.pages.directives import robots_text
 from align_data.sources.lists import Choice, units
 from align_data.sources.lists.inputs import find as find_lists
 from align_data.stages.ingest import Parts, ingest

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align_data.sources.crawl.content_encodings import LARGEST_PAGE
-from align_data.sources.crawl.http import WebPage, http_headers, page_of
 from align_data.sources.crawl.reasons import DAMAGED, SKIPPED
-from align_data.sources.crawl.records import ArchiveRecord, RecordPlace
+from align_data.sources.crawl.warc.content_encodings import LARGEST_PAGE
+from align_data.sources.crawl.warc.http import WebPage, http_headers, page_of
+from align_data.sources.crawl.warc.records import ArchiveRecord, RecordPlace
 
 STATM = Path("/proc/self/statm")
 HTML = b"<!DOCTYPE html><html><img src=a.jpg alt=x>" + b"<p>text " * 200

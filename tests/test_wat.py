@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from made_archives import COMMON_CRAWL, STYLES, Style, make_archives
 
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.html import read_page
-from align_data.sources.crawl.http import WebPage, page_of
-from align_data.sources.crawl.images import MAX_IMAGES, PageImages
-from align_data.sources.crawl.reader import ArchiveReader
+from align_data.sources.crawl.pages.html import read_page
+from align_data.sources.crawl.pages.images import MAX_IMAGES, PageImages
+from align_data.sources.crawl.pages.urls import Base
+from align_data.sources.crawl.pages.wat import WatReader
 from align_data.sources.crawl.reasons import DAMAGED, SKIPPED
-from align_data.sources.crawl.records import ArchiveRecord, Damage, RecordPlace
 from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
-from align_data.sources.crawl.urls import Base
-from align_data.sources.crawl.wat import WatReader
+from align_data.sources.crawl.warc.http import WebPage, page_of
+from align_data.sources.crawl.warc.reader import ArchiveReader
+from align_data.sources.crawl.warc.records import ArchiveRecord, Damage, RecordPlace
 
 Row = dict[str, Any]
 

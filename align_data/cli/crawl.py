@@ -22,8 +22,8 @@ from align_data.cli.options import (
 )
 from align_data.common.errors import InputError
 from align_data.sources.crawl.inputs import ArchiveSelection
+from align_data.sources.crawl.pages.texts import TEXTS
 from align_data.sources.crawl.settings import KINDS, CrawlSettings
-from align_data.sources.crawl.texts import TEXTS
 
 if TYPE_CHECKING:
     from align_data.sources.crawl.account import CrawlAccount

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.page_readers import page_readers
-from align_data.sources.crawl.reader import ArchiveReader
-from align_data.sources.crawl.records import Damage
+from align_data.sources.crawl.pages.page_readers import page_readers
+from align_data.sources.crawl.warc.reader import ArchiveReader
+from align_data.sources.crawl.warc.records import Damage
 from torture.mutations import OF_ANYTHING, OF_TEXTS, Mutation, header_lies, mutated
 
 _NUMBERS = (b"0", b"1", b"-1", b"20", b"1e3", b"99999", b"3221225472", b"9" * 30, b"", b"0x10", b"\xc2\xb2")

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from align_data.common.workers.values import of
 from align_data.sources.crawl.account import CrawlAccount
-from align_data.sources.crawl.reader import ResumePoint
 from align_data.sources.crawl.rows import CONTRACT
 from align_data.sources.crawl.settings import Kind
+from align_data.sources.crawl.warc.reader import ResumePoint
 
 MAX_ANSWER = 2**25
 """Bytes of an answer."""

@@ -43,7 +43,7 @@ class Archive:
         """Its file system, and its path there."""
         if self.fs is not None:
             return self.fs, self.path
-        with reaching(self.path, "reach"):
+        with reaching(self.name, "reach"):
             fs, path = fsspec.core.url_to_fs(self.path)
         return fs, str(path)
 

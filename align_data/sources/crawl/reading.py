@@ -20,8 +20,8 @@ from align_data.sources.crawl.answers import Answers, InHand, LostRecord, Portio
 from align_data.sources.crawl.archive import Archive
 from align_data.sources.crawl.blocks import Pause, blocks
 from align_data.sources.crawl.children import borrow, give_back
-from align_data.sources.crawl.reader import ResumePoint
 from align_data.sources.crawl.settings import NO_MEMORY, CrawlSettings, Kind, Start
+from align_data.sources.crawl.warc.reader import ResumePoint
 
 _SLACK = 30.0
 """Seconds that an answer may take besides those of a page: to inflate, to find a record."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from align_data.sources.crawl.reader import ResumePoint
+from align_data.sources.crawl.warc.reader import ResumePoint
 
 Kind = Literal["warc", "wat"]
 """What an archive is read as."""

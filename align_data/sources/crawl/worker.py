@@ -14,13 +14,13 @@ from align_data.common.workers.confinement import at_most, confine
 from align_data.common.workers.values import of, plain
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.answers import MAX_LOST, PAGE_ROWS, buffers
-from align_data.sources.crawl.images import PageImages
-from align_data.sources.crawl.page_readers import Page, PageReader, Readers, kind_of, page_readers
-from align_data.sources.crawl.reader import ArchiveReader
+from align_data.sources.crawl.pages.images import PageImages
+from align_data.sources.crawl.pages.page_readers import Page, PageReader, Readers, kind_of, page_readers
 from align_data.sources.crawl.reasons import DAMAGED
-from align_data.sources.crawl.records import ArchiveRecord, Damage
 from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
 from align_data.sources.crawl.settings import NO_MEMORY, Block, CrawlSettings, Kind, Start
+from align_data.sources.crawl.warc.reader import ArchiveReader
+from align_data.sources.crawl.warc.records import ArchiveRecord, Damage
 
 _ROWS, _SIZE = 8_192, 4 * 2**20
 """Rows, and characters of them, that are gathered for an answer."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from align_data.common.opt_outs import DIRECTIVES, Directive, directives
-from align_data.sources.crawl.texts import collapsed
+from align_data.sources.crawl.pages.texts import collapsed
 
 MAX_DIRECTIVES = 50
 """Different ones of a page, and characters of one, that are kept."""

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from isal import isal_zlib
 
-from align_data.sources.crawl.members import GZIP, InflateError
+from align_data.sources.crawl.warc.members import GZIP, InflateError
 
 LARGEST_PAGE = 16 * 2**20
 """Bytes of a page, at most."""

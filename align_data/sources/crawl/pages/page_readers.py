@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from align_data.sources.crawl.html import read_page
-from align_data.sources.crawl.http import page_of
-from align_data.sources.crawl.images import PageImages
-from align_data.sources.crawl.records import ArchiveRecord
+from align_data.sources.crawl.pages.html import read_page
+from align_data.sources.crawl.pages.images import PageImages
+from align_data.sources.crawl.pages.wat import WatReader
 from align_data.sources.crawl.rows import PageFacts
 from align_data.sources.crawl.settings import Kind
-from align_data.sources.crawl.warcinfo import crawl_of
-from align_data.sources.crawl.wat import WatReader
+from align_data.sources.crawl.warc.http import page_of
+from align_data.sources.crawl.warc.records import ArchiveRecord
+from align_data.sources.crawl.warc.warcinfo import crawl_of
 
 Page = tuple[PageFacts, PageImages]
 """What all rows of a page say, and what its images became."""

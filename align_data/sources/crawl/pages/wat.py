@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import MsgspecError, Struct, field
 from msgspec.json import Decoder
 
-from align_data.sources.crawl.directives import robots_text
-from align_data.sources.crawl.http import not_a_response, says_html
-from align_data.sources.crawl.images import PageImages
-from align_data.sources.crawl.records import ArchiveRecord
+from align_data.sources.crawl.pages.directives import robots_text
+from align_data.sources.crawl.pages.images import PageImages
+from align_data.sources.crawl.pages.texts import language_of
+from align_data.sources.crawl.pages.urls import Base
 from align_data.sources.crawl.rows import PageFacts
-from align_data.sources.crawl.texts import language_of
-from align_data.sources.crawl.urls import Base
-from align_data.sources.crawl.warcinfo import crawl_name, crawl_of
+from align_data.sources.crawl.warc.http import not_a_response, says_html
+from align_data.sources.crawl.warc.records import ArchiveRecord
+from align_data.sources.crawl.warc.warcinfo import crawl_name, crawl_of
 
 _RESPONSE, _KIND = b'"HTTP-Response-Metadata"', b'"WARC-Type":"'
 """No text has these bytes: quotation marks in it are escaped."""

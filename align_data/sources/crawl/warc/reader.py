@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from align_data.common.errors import InputError
-from align_data.sources.crawl.members import GZIP, BrokenMember, GzipMembers, Inflated
-from align_data.sources.crawl.records import ArchiveRecord, Damage, RecordParser, RecordPlace, only_record
+from align_data.sources.crawl.warc.members import GZIP, BrokenMember, GzipMembers, Inflated
+from align_data.sources.crawl.warc.records import ArchiveRecord, Damage, RecordParser, RecordPlace, only_record
 
 _WARC = b"WARC/"
 _ARC = b"filedesc://"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from align_data.sources.crawl.content_encodings import decoded
-from align_data.sources.crawl.records import ArchiveRecord
+from align_data.sources.crawl.warc.content_encodings import decoded
+from align_data.sources.crawl.warc.records import ArchiveRecord
 
 HTML = frozenset({"text/html", "application/xhtml+xml"})
 NOT_PAGES = frozenset({"request", "metadata", "warcinfo", "revisit", "resource", "conversion", "continuation"})

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from align_data.sources.crawl.account import CrawlAccount
+from align_data.sources.crawl.pages.srcset import largest
+from align_data.sources.crawl.pages.texts import TEXTS, collapsed
+from align_data.sources.crawl.pages.urls import Base
 from align_data.sources.crawl.rows import ImageRow
-from align_data.sources.crawl.srcset import largest
-from align_data.sources.crawl.texts import TEXTS, collapsed
-from align_data.sources.crawl.urls import Base
 
 MAX_IMAGES = 10_000
 """Images of a page that can make rows: each row repeats what the page says of all of them."""

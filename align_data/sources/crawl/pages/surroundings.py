@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from turbohtml import Document, DocumentFragment, Element, Namespace, Node, Text
 
-from align_data.sources.crawl.images import MAX_CAPTION
-from align_data.sources.crawl.srcset import largest
-from align_data.sources.crawl.texts import collapsed
+from align_data.sources.crawl.pages.images import MAX_CAPTION
+from align_data.sources.crawl.pages.srcset import largest
+from align_data.sources.crawl.pages.texts import collapsed
 
 SRCSETS = ("data-srcset", "srcset")
 """Attributes of candidates; scripts put the first in the place of the second."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import turbohtml
 from turbohtml import Document, Element
 
-from align_data.sources.crawl.charset import decoded
-from align_data.sources.crawl.directives import robots_text
-from align_data.sources.crawl.http import WebPage
-from align_data.sources.crawl.images import PageImages
-from align_data.sources.crawl.surroundings import SRCSETS, Surroundings, candidate, is_placeholder
-from align_data.sources.crawl.texts import language_of
-from align_data.sources.crawl.urls import Base
+from align_data.sources.crawl.pages.charset import decoded
+from align_data.sources.crawl.pages.directives import robots_text
+from align_data.sources.crawl.pages.images import PageImages
+from align_data.sources.crawl.pages.surroundings import SRCSETS, Surroundings, candidate, is_placeholder
+from align_data.sources.crawl.pages.texts import language_of
+from align_data.sources.crawl.pages.urls import Base
+from align_data.sources.crawl.warc.http import WebPage
 
 LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-img-src")
 """Attributes that scripts take an image's URL from, where its src holds its place."""
