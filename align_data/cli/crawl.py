@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from align_data.cli import render
 from align_data.cli.options import (
     Number,
     json_option,
@@ -23,10 +24,10 @@ from align_data.cli.options import (
 from align_data.common.errors import InputError
 from align_data.sources.crawl.inputs import ArchiveSelection
 from align_data.sources.crawl.pages.texts import TEXTS
+from align_data.sources.crawl.reasons import GIVEN_UP
 from align_data.sources.crawl.settings import KINDS, CrawlSettings
 
 if TYPE_CHECKING:
-    from align_data.sources.crawl.account import CrawlAccount
     from align_data.sources.crawl.accounts import CrawlTotal
     from align_data.sources.lists import Choice, Reading
     from align_data.stages.crawl import CrawlReport
@@ -157,39 +158,17 @@ def crawled_json(report: CrawlReport) -> dict[str, Any]:
 
 def print_crawled(total: CrawlTotal) -> None:
     """Print what became of the archives, and what is wrong with some."""
-    for line in account_lines(total.archives, total.account):
+    for line in render.crawl_account(total.archives, total.account):
         tell(line)
     for record in total.lost[:_NAMED]:
         note(f"{record['archive']}: {record['reason']} at byte {record['offset']:,}")
-    number = total.account.damaged.total() + sum(
-        total.account.skipped[reason] for reason in ("page_too_costly", "page_crashed")
-    )
+    number = total.account.damaged.total() + sum(total.account.skipped[reason] for reason in GIVEN_UP)
     if number > _NAMED:
         note(f"and {number - _NAMED:,} more damaged records and pages; the account of each archive names its first")
     if total.cut_short:
         note(f"cut short, so perhaps not downloaded to the end: {_few(total.cut_short)}")
     if not total.account.rows:
         note("no image of these archives makes a row; the reasons are in the account")
-
-
-def account_lines(archives: int, account: CrawlAccount) -> list[str]:
-    """Return the account of archives as sentences."""
-    further = f" + {account.further_texts:,} further texts" if account.further_texts else ""
-    of_records = (
-        f"{account.records:,} records = {account.pages:,} pages + {account.skipped.total():,} skipped"
-        f"{_reasons(account.skipped)} + {account.damaged.total():,} damaged{_reasons(account.damaged)}"
-    )
-    of_images = (
-        f"{account.images:,} images{further} = {account.rows:,} rows + {account.refused.total():,} refused"
-        f"{_reasons(account.refused)} + {account.repeated:,} repeated on their page"
-    )
-    return [f"{archives:,} archives" if archives != 1 else "1 archive", of_records, of_images]
-
-
-def _reasons(reasons: Any) -> str:
-    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    counts = ", ".join(f"{number:,} {reason}" for reason, number in ordered)
-    return f" ({counts})" if counts else ""
 
 
 def _few(listed: list[str]) -> str:

@@ -13,6 +13,7 @@ from align_data.common.secrets import mask, mask_url
 
 if TYPE_CHECKING:  # each command needs one of them
     from align_data.data.meta import AccountMeta
+    from align_data.sources.crawl.account import CrawlAccount
     from align_data.stages.audit import Audit, Diff, Swept
     from align_data.stages.audit.origin import CrawlOrigin
     from align_data.stages.ingest import Account, Rejected
@@ -40,12 +41,28 @@ def _reasons(reasons: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{number:,} {reason}' for reason, number in reasons.items())})" if reasons else ""
 
 
+def crawl_account(archives: int, account: CrawlAccount) -> list[str]:
+    """Return the account of archives as sentences."""
+    further = f" + {account.further_texts:,} further texts" if account.further_texts else ""
+    of_records = (
+        f"{account.records:,} records = {account.pages:,} pages + {account.skipped.total():,} skipped"
+        f"{_frequent_first(account.skipped)} + {account.damaged.total():,} damaged{_frequent_first(account.damaged)}"
+    )
+    of_images = (
+        f"{account.images:,} images{further} = {account.rows:,} rows + {account.refused.total():,} refused"
+        f"{_frequent_first(account.refused)} + {account.repeated:,} repeated on their page"
+    )
+    return [f"{archives:,} archives" if archives != 1 else "1 archive", of_records, of_images]
+
+
+def _frequent_first(reasons: Mapping[str, int]) -> str:
+    return _reasons(dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))))
+
+
 def _origin(out: Console, origin: CrawlOrigin) -> None:
     """Print what became of a crawl, and then of its rows and those of other lists."""
-    from align_data.cli.crawl import account_lines  # noqa: PLC0415 - for those who have archives
-
     crawl, ingested = origin.crawl, origin.ingested
-    archives, *lines = account_lines(crawl.archives, crawl.account)
+    archives, *lines = crawl_account(crawl.archives, crawl.account)
     archives += f", {crawl.cut_short:,} of them cut short" if crawl.cut_short else ""
     archives += f"; {crawl.unread:,} more could not be read" if crawl.unread else ""
     if origin.other_rows:

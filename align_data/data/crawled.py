@@ -16,15 +16,13 @@ from pydantic import ValidationError
 from align_data.common.errors import AlignDataError, InputError
 from align_data.common.secrets import mask
 from align_data.data.meta import CrawlMeta
-from align_data.sources.crawl.accounts import MARK, TOTAL, CrawlTotal, account_name, load, read_total
+from align_data.sources.crawl.accounts import MARK, NAMED_LOST, TOTAL, CrawlTotal, account_name, load, read_total
 from align_data.sources.crawl.archive import TABLES
 from align_data.sources.lists import Source
 from align_data.storage.store import Store
 
 MAX_ACCOUNT = 2**26
 """Bytes of an account; of all archives of the largest crawl it has a tenth of that."""
-NAMED_LOST = 20
-"""Records that are damaged, or were given up, that a dataset names."""
 _NOT_AN_ACCOUNT = (AlignDataError, ValueError, TypeError, OSError)
 _NAME = 300
 """Characters of an archive's name."""

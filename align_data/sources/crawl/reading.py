@@ -34,7 +34,7 @@ _KILLED = 20
 
 
 class ArchiveReading:
-    """Reads one archive from its beginning to its end; `fed` says how many of its bytes were read so far."""
+    """Reads one archive from its beginning to its end; `read` says how many of its bytes were read so far."""
 
     def __init__(self, archive: Archive, settings: CrawlSettings, pause: Pause) -> None:
         self._archive, self._settings, self._pause = archive, settings, pause

@@ -31,6 +31,8 @@ SKIPPED = {
     "warcinfo": "the record that describes the archive",
 }
 """Reasons of records that are not pages."""
+GIVEN_UP = ("page_too_costly", "page_crashed")
+"""Of these, the reasons of pages that were to be read."""
 
 REFUSED = {
     "about_url": "its address begins with about:, which names no image",

@@ -16,7 +16,7 @@ from align_data.sources.crawl.account import CrawlAccount
 from align_data.sources.crawl.answers import MAX_LOST, PAGE_ROWS, buffers
 from align_data.sources.crawl.pages.images import PageImages
 from align_data.sources.crawl.pages.page_readers import Page, PageReader, Readers, kind_of, page_readers
-from align_data.sources.crawl.reasons import DAMAGED
+from align_data.sources.crawl.reasons import DAMAGED, GIVEN_UP
 from align_data.sources.crawl.rows import ImageRow, PageFacts, RowBuilder
 from align_data.sources.crawl.settings import NO_MEMORY, Block, CrawlSettings, Kind, Start
 from align_data.sources.crawl.warc.reader import ArchiveReader
@@ -28,8 +28,6 @@ _QUICK = 2**18
 """Bytes of a record that is no HTML which can be read in no time."""
 _SECONDS = 1.0
 """After which an answer is given, so that the parent knows that work goes on."""
-GIVEN_UP = ("page_too_costly", "page_crashed")
-"""Why a page is skipped that was to be read."""
 _LOST = frozenset((*DAMAGED, *GIVEN_UP))
 
 
