@@ -1,0 +1,1 @@
+"""Near-duplicates: which images are near which, by pHash and by embedding."""
