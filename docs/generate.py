@@ -23,8 +23,7 @@ from align_data.fetching.outcome import retryable
 from align_data.recipes.model import Recipe
 from align_data.recipes.operators import OPERATORS
 from align_data.recipes.reading import builtin, json_schema, load
-from align_data.signals import SIGNALS
-from align_data.signals.score import SHOWN
+from align_data.signals import SHOWN, SIGNALS
 from align_data.sources.crawl.reasons import DAMAGED, REFUSED, SKIPPED
 
 EVERYWHERE = (
@@ -63,7 +62,7 @@ def cli() -> str:
 def signals() -> str:
     """Return the reference of the signals, and of the statuses of an image."""
     rows = []
-    for signal in [*SIGNALS.values(), SHOWN]:
+    for signal in [*SIGNALS.values(), *SHOWN]:
         none = f" Without one: {signal.none}, shown as none." if signal.none is not None else ""
         rows.append((f"`{signal.name}`", signal.kind, signal.type, signal.unit, f"{signal.about}{none}", signal.source))
     lines = [

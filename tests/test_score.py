@@ -41,8 +41,8 @@ from align_data.recipes.plan import Plan
 from align_data.recipes.reading import json_schema, override, parse
 from align_data.recipes.thresholds import TopFraction
 from align_data.report import audit_html
-from align_data.signals import find, is_signal, ordered
-from align_data.signals.score import similarity
+from align_data.signals import FAMILIES, find, is_signal, ordered
+from align_data.signals.score import SIMILARITY
 from align_data.stages.audit import SweepRequest, audit, diff, survey, sweep
 from align_data.stages.export import Form, export
 from align_data.stages.measure import measure
@@ -380,10 +380,10 @@ def test_measure_says_who_scores(copy: World) -> None:
 
 def test_the_names_of_the_family_are_open() -> None:
     assert find("similarity_base").name == "similarity_base"
-    assert find("similarity_base") == similarity("base")
+    assert find("similarity_base") == FAMILIES[SIMILARITY].named("base")
     for name in ("similarity", "similarity.", "similarities.base", "n_words.base"):
         assert not is_signal(name)
-    with pytest.raises(SignalError, match=r"there are: n_words, .*, similarity_NAME"):
+    with pytest.raises(SignalError, match=r"there are: n_words, .*, similarity_NAME, .*eval_nearest_NAME"):
         find("similarty.base")
     assert ordered(["similarity_b", "nsfw", "similarity_a", "n_words"]) == [
         "n_words",
@@ -432,7 +432,9 @@ def test_overrides_phrases_and_the_schema() -> None:
     rule = json_schema()["$defs"]["Rule"]["properties"]
     assert (rule["top_fraction"]["exclusiveMinimum"], rule["top_fraction"]["maximum"]) == (0, 1)
     patterns = [one["pattern"] for one in rule["signal"]["anyOf"] if "pattern" in one]
-    assert patterns == [r"^similarity_[a-z0-9][a-z0-9_-]{0,63}$", r"^similarity\.[a-z0-9][a-z0-9_-]{0,63}$"]
+    families = [rf"^{prefix}_[a-z0-9][a-z0-9_-]{{0,63}}$" for prefix in FAMILIES]
+    assert families[0] == r"^similarity_[a-z0-9][a-z0-9_-]{0,63}$"
+    assert patterns == [*families, r"^similarity\.[a-z0-9][a-z0-9_-]{0,63}$"]
 
 
 def test_a_plan_goes_through_json_and_one_without_fractions_is_what_it_was() -> None:
@@ -453,7 +455,7 @@ POOL = 12
 
 def plant(dataset: Dataset, name: str, values: Sequence[Score]) -> None:
     """Write scores as if a model had given them, in the order of the pairs."""
-    signal, pairs = similarity(name), dataset.ingested()
+    signal, pairs = FAMILIES[SIMILARITY].named(name), dataset.ingested()
     table, column = dataset.measured(signal.group), pl.Series(signal.name, values, pl.Float64)
     at = 0
     table.retract()

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from align_data.cli.options import ByteSize, F, note
 from align_data.common.errors import TrainError
-from align_data.train.embed import Encoder
+from align_data.train.embed import TwoTowers
 from align_data.train.settings import PRESETS, TrainSettings
 
 _NAMED = 10
@@ -87,7 +87,7 @@ def settings_of(options: dict[str, Any]) -> TrainSettings:
         raise click.BadParameter(f"{mistake['input']}: {mistake['msg'].lower()}", param_hint=flag) from None
 
 
-def load_model(model: str, device: str | None) -> Encoder:
+def load_model(model: str, device: str | None) -> TwoTowers:
     """Open a trained model; raise an error with advice if there is none, or if the extra is not installed."""
     with extra():
         from align_data.train.model import Dual  # noqa: PLC0415 - PyTorch takes seconds to load

@@ -10,8 +10,7 @@ from rich.table import Table
 
 from align_data.cli.options import former_names, json_option, print_json
 from align_data.cli.tables import console
-from align_data.signals import SIGNALS, Signal, find
-from align_data.signals.score import SHOWN
+from align_data.signals import SHOWN, SIGNALS, Signal, find
 
 
 @click.command("signals", short_help="List the signals, or show one.")
@@ -20,7 +19,7 @@ from align_data.signals.score import SHOWN
 def command(name: str | None, as_json: bool) -> None:
     """List the signals, or show one: its unit, kind, definition and source."""
     former_names([name] if name else [])
-    listed = [find(name)] if name else [*SIGNALS.values(), SHOWN]
+    listed = [find(name)] if name else [*SIGNALS.values(), *SHOWN]
     if as_json:
         print_json(_data(listed[0]) if name else [_data(signal) for signal in listed])
         return

@@ -22,8 +22,6 @@ from align_data.data.meta import (
 from align_data.recipes.model import NAME
 from align_data.signals import contracts as of_signals
 from align_data.signals import find
-from align_data.signals.score import GROUP, SHOWN
-from align_data.signals.score import NAME as SCORE
 from align_data.storage.contracts import Contract, contract
 from align_data.storage.contracts import contracts as in_schemas
 from align_data.storage.manifests import M
@@ -40,7 +38,7 @@ TAKEDOWN = "_takedown/plan.json"
 
 def contracts() -> list[Contract]:
     """Return the contracts of all tables of a dataset and of an export, by name."""
-    groups = [*map(of_signals.measured, of_signals.groups()), of_signals.of_score(SHOWN)]
+    groups = map(of_signals.measured, [*of_signals.groups(), *of_signals.open_groups()])
     return sorted([*in_schemas(), of_signals.content(), *groups], key=lambda contract: contract.table)
 
 
@@ -80,9 +78,8 @@ class Dataset:
         return self._table(f"measured/{group}", SignalsMeta, of_signals.measured(group))
 
     def groups(self) -> list[str]:
-        """Return the groups of signals: those of every dataset, and one for each model that scored."""
-        scores = (name for name in self.store.names("measured") if re.fullmatch(rf"{GROUP}\.{SCORE}", name))
-        return [*of_signals.groups(), *scores]
+        """Return the groups of signals: those of every dataset, and those that are called as their user wants."""
+        return [*of_signals.groups(), *filter(of_signals.is_open, self.store.names("measured"))]
 
     def behind(self, signal: str) -> list[Table[CountsMeta]]:
         """Return the tables that must be whole, beside its own, for a measured signal to be of use."""

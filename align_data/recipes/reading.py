@@ -13,8 +13,8 @@ from align_data.common.errors import RecipeError, nearest
 from align_data.common.yaml_lines import load_yaml, sentences
 from align_data.recipes.model import Recipe, Rule
 from align_data.recipes.operators import OPERATORS
-from align_data.signals import SIGNALS
-from align_data.signals.score import NAME as SCORE
+from align_data.signals import FAMILIES, SIGNALS
+from align_data.signals.families import NAME
 from align_data.signals.score import SIMILARITY
 
 
@@ -104,9 +104,9 @@ def json_schema() -> dict[str, Any]:
     former = [signal.former for signal in SIGNALS.values() if signal.former is not None]
     rule["properties"]["signal"]["anyOf"] = [
         {"enum": list(SIGNALS)},
-        {"pattern": rf"^{SIMILARITY}_{SCORE}$"},
+        *({"pattern": family.pattern} for family in FAMILIES.values()),
         {"enum": former, "deprecated": True},
-        {"pattern": rf"^{SIMILARITY}\.{SCORE}$", "deprecated": True},
+        {"pattern": rf"^{SIMILARITY}\.{NAME}$", "deprecated": True},
     ]
     rule["oneOf"] = [{"required": [op]} for op in OPERATORS]
     for op in OPERATORS:  # null is how the model marks a test that is absent; in a file it would be a mistake

@@ -1,8 +1,8 @@
 """Every signal there is: one definition each, in the module of its family.
 
 A signal is a value measured for a pair. Its name is its column, its key in a recipe and its heading in the docs. The
-names of one family are open: `similarity_NAME` is whatever model its user called so. Earlier versions wrote them with a
-dot, `n_words.whitespace` and `similarity.NAME`; these are understood wherever a name is read.
+names of some families are open: `similarity_NAME` is whatever model its user called so. Earlier versions wrote names
+with a dot, `n_words.whitespace` and `similarity.NAME`; these are understood wherever a name is read.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import TypeVar
 
 from align_data.common.errors import SignalError, nearest
 from align_data.common.registry import registry
-from align_data.signals import corpus, image, language, page, score, text
+from align_data.signals import corpus, families, image, language, near, page, score, text
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
+from align_data.signals.families import Family
 
 __all__ = [
+    "FAMILIES",
+    "SHOWN",
     "SIGNALS",
     "Kind",
     "Measure",
@@ -35,12 +38,17 @@ T = TypeVar("T")
 SIGNALS: dict[str, Signal] = registry(
     "signals", ((signal.name, signal) for family in (text, language, page, corpus, image) for signal in family.SIGNALS)
 )
-"""All but those of the open family."""
+"""All but those of open families."""
+FAMILIES: dict[str, Family] = registry(
+    "families of signals", ((family.prefix, family) for module in (score, near) for family in module.FAMILIES)
+)
+"""The open families, by what their names begin with."""
+SHOWN = tuple(family.shown for family in FAMILIES.values())
+"""A signal of each open family, as lists of signals show it."""
 
 
 _FORMER = {signal.former: signal.name for signal in SIGNALS.values() if signal.former is not None}
-_SCORES = (f"{score.SIMILARITY}_", f"{score.SIMILARITY}.")
-_FORMER_SCORE = re.compile(rf"{score.SIMILARITY}\.({score.NAME})")
+_FORMER_SCORE = re.compile(rf"{score.SIMILARITY}\.({families.NAME})")
 
 
 def current_name(name: str) -> str:
@@ -61,9 +69,10 @@ def find(name: str) -> Signal:
     name = current_name(name)
     if name in SIGNALS:
         return SIGNALS[name]
-    if name.startswith(_SCORES) and (model := name[len(score.SIMILARITY) + 1 :]):
-        return score.similarity(model)
-    names = [*SIGNALS, score.SHOWN.name]
+    if (opened := families.split(name)) is not None:
+        prefix, of_user = opened
+        return FAMILIES[prefix].named(of_user)
+    names = [*SIGNALS, *(signal.name for signal in SHOWN)]
     raise SignalError(f"there is no signal {name}{nearest(name, names)}; there are: {', '.join(names)}")
 
 
@@ -77,7 +86,7 @@ def is_signal(name: str) -> bool:
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Return signals in the order of the docs, those of the open family last and by name."""
+    """Return signals in the order of the docs, those of open families last and by name."""
     unordered = set(names)
     return [*(name for name in SIGNALS if name in unordered), *sorted(unordered - SIGNALS.keys())]
 

@@ -18,9 +18,23 @@ from align_data.storage.contracts import Column
 if TYPE_CHECKING:  # images are decoded in processes of their own
     from PIL.Image import Image
 
-Kind = Literal["row", "corpus", "image", "score"]
-_NAME = re.compile(r"(?!similarity_)[a-z][a-z0-9_]*")
-_GROUP = re.compile(r"text|corpus|image|score\..+")
+Kind = Literal["row", "corpus", "image", "score", "near"]
+OPEN: tuple[Kind, ...] = ("score", "near")
+"""The kinds of signals whose names are open: a model's user chose them."""
+PREFIXES = {
+    "similarity": "score",
+    "itm": "itm",
+    "head": "head",
+    "earlier_similarity": "near",
+    "nearest_similarity": "near",
+    "nearest_duplicate": "near",
+    "near_duplicates": "near",
+    "eval_similarity": "eval",
+    "eval_nearest": "eval",
+}
+"""How the names of open families begin, before _NAME; and their groups, before .NAME."""
+_NAME = re.compile(rf"(?!(?:{'|'.join(PREFIXES)})_)[a-z][a-z0-9_]*")
+_GROUP = re.compile(rf"text|corpus|image|copies|(?:{'|'.join(sorted(set(PREFIXES.values())))})\..+")
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
@@ -98,7 +112,7 @@ class Signal:
     name: str
     kind: Kind
     group: str
-    """The columns that it is stored beside: text, corpus, image, or 'score.NAME'."""
+    """The columns that it is stored beside: text, corpus, image, copies, or one of NAME's such as 'score.NAME'."""
     type: Type
     unit: str
     about: str
@@ -153,13 +167,15 @@ class Signal:
         for name, (word, known_words) in words.items():
             if word not in known_words:
                 raise DefinitionError(f"the signal {self.name} has the {name} {word!r}, not {', '.join(known_words)}")
-        if self.kind != "score" and not _NAME.fullmatch(self.name):
+        if self.kind not in OPEN and not _NAME.fullmatch(self.name):
             raise DefinitionError(
                 f"{self.name!r} is not a signal's name: lower-case letters, digits and _, as a column, so without a "
-                "dot; and not similarity_…, which scores are called"
+                "dot; and not similarity_… or another that a model's user names"
             )
         if not _GROUP.fullmatch(self.group):
-            raise DefinitionError(f"the signal {self.name} has the group {self.group!r}, not text, corpus or image")
+            raise DefinitionError(
+                f"the signal {self.name} has the group {self.group!r}, not text, corpus, image or copies"
+            )
         if not isinstance(self.needs, tuple) or not isinstance(self.content, tuple):
             raise DefinitionError(f"the signal {self.name} needs tuples of columns: write ('alt_text',)")
         if self.kind in ("row", "image") and self.measure is None:

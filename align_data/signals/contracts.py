@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from align_data.signals import SIGNALS, Signal, checks, score
+from align_data.signals import FAMILIES, SIGNALS, checks
+from align_data.signals.families import of_group, open_group
 from align_data.storage.contracts import Column, Contract
 
 _ABOUT = {
@@ -10,9 +11,15 @@ _ABOUT = {
     "corpus": "What is counted over the whole pool; row for row with pairs.",
     "image": "What is known of the image; row for row with pairs. Null where nobody has measured or declared it.",
 }
-_SCORE = (
-    "What a model says of each pair, a table for each name that align-data score was given; row for row with pairs."
-)
+_OPEN = {
+    "score": "How near a model sees image and text, a table for each name that align-data score was given",
+    "itm": "What a pair scorer says of each pair, a table for each name that align-data score was given",
+    "head": "What a head says of each image, a table for each name that align-data score was given",
+    "near": "How near the nearest image is by an encoder, a table for each name that align-data neighbours was given",
+    "eval": "How near the nearest evaluation image is by an encoder, a table for each name that align-data neighbours "
+    "was given",
+}
+"""The groups of open families, by what stands before their NAME."""
 _IMAGE = (
     Column("url", "string", nullable=False, about="The image's URL.", dictionary=False),
     Column(
@@ -47,23 +54,30 @@ STORED = tuple(column.name for column in _IMAGE if column.name.startswith("store
 
 
 def groups() -> list[str]:
-    """Return the groups of signals, but for those of scores, in the order of the signals."""
+    """Return the groups of signals, but for those of open families, in the order of the signals."""
     return list(dict.fromkeys(signal.group for signal in SIGNALS.values()))
 
 
 def measured(group: str) -> Contract:
     """Return the contract of one group of signals: any subset of its columns can be in a table."""
-    family, _, name = group.partition(".")
-    if family == score.GROUP:
-        return of_score(score.similarity(name))
+    if "." in group:
+        columns = tuple(signal.column for signal in of_group(FAMILIES, group))
+        return Contract(
+            f"measured/{group}", f"{_OPEN[group.partition('.')[0]]}; row for row with pairs.", columns, partial=True
+        )
     columns = tuple(signal.column for signal in SIGNALS.values() if signal.group == group)
     about = _ABOUT.get(group, f"The signals of the group {group}; row for row with pairs.")
     return Contract(f"measured/{group}", about, columns, partial=True)
 
 
-def of_score(signal: Signal) -> Contract:
-    """Return the contract of the group of one score."""
-    return Contract(f"measured/{signal.group}", _SCORE, (signal.column,), partial=True)
+def open_groups() -> list[str]:
+    """Return a group of each open family, as lists of tables show it."""
+    return list(dict.fromkeys(family.shown.group for family in FAMILIES.values()))
+
+
+def is_open(group: str) -> bool:
+    """Tell whether a group is one of an open family."""
+    return open_group(group) is not None
 
 
 def content() -> Contract:

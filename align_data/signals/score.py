@@ -1,53 +1,86 @@
-"""Scores: what a model says of the pair. A family whose names are open: each model's is called by its user."""
+"""Scores: what a model says of the pair, or of its image. Their names are open: each is called by its user."""
 
 from __future__ import annotations
 
-import re
-
-from align_data.common.errors import SignalError
 from align_data.signals.base import Signal
+from align_data.signals.families import Family
 
 SIMILARITY = "similarity"
-GROUP = "score"
-"""What the groups are called that scores lie in, each in its own: 'score.NAME'."""
-NAME = "[a-z0-9][a-z0-9_-]{0,63}"
 DECIMALS = 6
-"""Of a stored similarity: so its distribution is a histogram of two million and one values, and is exact."""
+"""Of a stored score: so it is a whole number of millionths, and what is equal in them is equal."""
+_NO_IMAGE = "they have no image that could be had and decoded when it was scored"
 
 
-def check_name(name: str) -> str:
-    """Return a name that scores can be stored under; SignalError for any other."""
-    if not re.fullmatch(NAME, name):
-        raise SignalError(
-            f"{name!r} is not a valid score name: use lower-case letters, digits, '-' and '_', "
-            "64 at most, the first a letter or a digit"
-        )
-    return name
-
-
-def similarity(name: str) -> Signal:
-    """Return the signal of the scores that are stored under `name`; SignalError for what cannot be one."""
-    return _signal(check_name(name))
-
-
-def _signal(name: str) -> Signal:
-    return Signal(
-        name=f"{SIMILARITY}_{name}",
-        kind="score",
-        group=f"{GROUP}.{name}",
-        type="float64",
+def _similarity(name: str) -> Signal:
+    return _score(
+        SIMILARITY,
+        name,
+        group="score",
         unit="cosine",
         about="Cosine of the image's and the text's embedding by the model that align-data score was given with "
         f"--as {name}, rounded to {DECIMALS} decimals.",
         source="LAION-400M, which dropped pairs below 0.3 by CLIP ViT-B/32; DataComp",
         needs=("alt_text",),
-        nullable=True,
-        repeats=False,
         lacks=f"need a model: align-data score MODEL DATASET --as {name}",
-        null="they have no image that could be had and decoded when it was scored",
         former=f"{SIMILARITY}.{name}",
     )
 
 
-SHOWN = _signal("NAME")
-"""The family as lists of signals show it."""
+def _itm(name: str) -> Signal:
+    return _score(
+        "itm",
+        name,
+        group="itm",
+        unit="0 to 1",
+        about="Probability that the image and the text belong together by the pair scorer that align-data score was "
+        f"given with --as {name}, rounded to {DECIMALS} decimals.",
+        source="BLIP's CapFilt (Li et al. 2022), ViLT (Kim et al. 2021)",
+        needs=("alt_text",),
+        lacks=f"need a pair scorer: align-data score MODEL DATASET --as {name}",
+    )
+
+
+def _head(name: str) -> Signal:
+    return _score(
+        "head",
+        name,
+        group="head",
+        unit="the head's",
+        about="What a head says of the image's embedding, such as an aesthetics, NSFW or watermark score: the head "
+        f"that align-data score --head was given with --as {name}, rounded to {DECIMALS} decimals.",
+        source="LAION-Aesthetics; LAION-5B's NSFW and watermark detectors",
+        needs=(),
+        lacks=f"need a head: align-data score EMBEDDED DATASET --head FILE --as {name}",
+    )
+
+
+def _score(
+    prefix: str,
+    name: str,
+    *,
+    group: str,
+    unit: str,
+    about: str,
+    source: str,
+    needs: tuple[str, ...],
+    lacks: str,
+    former: str | None = None,
+) -> Signal:
+    return Signal(
+        name=f"{prefix}_{name}",
+        kind="score",
+        group=f"{group}.{name}",
+        type="float64",
+        unit=unit,
+        about=about,
+        source=source,
+        needs=needs,
+        nullable=True,
+        repeats=False,
+        lacks=lacks,
+        null=_NO_IMAGE,
+        former=former,
+    )
+
+
+FAMILIES = (Family(SIMILARITY, "score", _similarity), Family("itm", "itm", _itm), Family("head", "head", _head))

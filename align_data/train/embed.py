@@ -25,7 +25,7 @@ _AHEAD = 2
 _THREADS = 4
 
 
-class Encoder(Protocol):
+class TwoTowers(Protocol):
     """The methods that embedding needs of a model."""
 
     @property
@@ -72,7 +72,7 @@ class Embedded:
     """Damaged shards, and what is wrong with them."""
 
 
-def embed(model: Encoder, shards: Shards, progress: Progress, *, size: int = BATCH) -> Embedded:
+def embed(model: TwoTowers, shards: Shards, progress: Progress, *, size: int = BATCH) -> Embedded:
     """Embed all pairs; DatasetError if there are none."""
     identities: list[tuple[str, str, str]] = []
     images, texts = [], []
@@ -102,7 +102,13 @@ def nothing(skipped: Mapping[str, str], undecodable: Mapping[str, str]) -> str:
 
 
 def batches(
-    model: Encoder, shards: Shards, progress: Progress, *, images: bool = True, texts: bool = True, size: int = BATCH
+    model: TwoTowers,
+    shards: Shards,
+    progress: Progress,
+    *,
+    images: bool = True,
+    texts: bool = True,
+    size: int = BATCH,
 ) -> Iterator[EmbeddedBatch]:
     """Yield the pairs of shards in batches, embedded; what is not asked for costs nothing, and is an empty array.
 
@@ -124,7 +130,7 @@ def batches(
 
 
 def _embedded(
-    model: Encoder, pairs: list[tuple[Sample, Future[Pixels | str]]], images: bool, texts: bool
+    model: TwoTowers, pairs: list[tuple[Sample, Future[Pixels | str]]], images: bool, texts: bool
 ) -> EmbeddedBatch:
     decoded = [(sample, future.result()) for sample, future in pairs]
     samples = [sample for sample, pixels in decoded if not isinstance(pixels, str)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from align_data.common.progress import Progress
-from align_data.train.embed import BATCH, Embedded, Encoder, embed, image_key, sound
+from align_data.train.embed import BATCH, TwoTowers, Embedded, embed, image_key, sound
 from align_data.train.labels import TEMPLATES, numbers, of_images
 from align_data.train.metrics import (
     BootstrapEstimate,
@@ -90,7 +90,7 @@ class ModelEvaluation:
 
 
 def evaluate(
-    model: Encoder,
+    model: TwoTowers,
     shards: Shards,
     progress: Progress,
     *,
@@ -125,7 +125,7 @@ def evaluate(
 
 
 def _with_labels(
-    model: Encoder, embedded: Embedded, images: Vectors, image_of: Rows, classification: Classes, seed: int
+    model: TwoTowers, embedded: Embedded, images: Vectors, image_of: Rows, classification: Classes, seed: int
 ) -> tuple[Neighbours | None, ZeroShot | None]:
     labels = of_images(classification.labels, embedded.uids, embedded.urls, image_of.tolist())
     labelled = images[sorted(labels)]
@@ -140,7 +140,7 @@ def _with_labels(
     return Neighbours(len(names), len(same), share, chance), shot
 
 
-def _zero_shot(model: Encoder, images: Vectors, names: list[str], classification: Classes, seed: int) -> ZeroShot:
+def _zero_shot(model: TwoTowers, images: Vectors, names: list[str], classification: Classes, seed: int) -> ZeroShot:
     answers = np.array(numbers(names, classification.names), np.int64)
     prompts = [
         sound(model.texts([template.replace("{}", name) for template in classification.templates]))

@@ -25,11 +25,11 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta, PairsMeta, SignalsMeta
 from align_data.decoding.render import How, render
 from align_data.engines.base import Engine
-from align_data.signals import Signal
-from align_data.signals.score import DECIMALS, similarity
+from align_data.signals import FAMILIES, Signal
+from align_data.signals.score import DECIMALS, SIMILARITY
 from align_data.storage.tables import Manifest, Table
 from align_data.storage.tars import DAMAGED, Place, TarReader
-from align_data.train.embed import Encoder, sound
+from align_data.train.embed import TwoTowers, sound
 from align_data.train.preprocessing import centre
 
 BATCH = 64
@@ -58,7 +58,7 @@ class Scored:
 
 def check(dataset: Dataset, name: str) -> None:
     """Raise SignalError for a name that none can be scored under, DatasetError where no images are measured."""
-    similarity(name)
+    FAMILIES[SIMILARITY].named(name)
     _images(dataset, dataset.ingested())
 
 
@@ -77,12 +77,14 @@ def _images(dataset: Dataset, pairs: Manifest[PairsMeta]) -> Manifest[ImagesMeta
     return images
 
 
-def score(model: Encoder, dataset: Dataset, name: str, engine: Engine, progress: Progress, threads: int = 1) -> Scored:
+def score(
+    model: TwoTowers, dataset: Dataset, name: str, engine: Engine, progress: Progress, threads: int = 1
+) -> Scored:
     """Write similarity_NAME of every pair; null where there is no image that can be decoded.
 
     What is stored of the same model and images stays. Part by part: what a killed run has finished stays too.
     """
-    signal, pairs = similarity(name), dataset.ingested()
+    signal, pairs = FAMILIES[SIMILARITY].named(name), dataset.ingested()
     run = _ScoreRun(dataset, signal, model, model.digest, pairs, _images(dataset, pairs), threads)
     table = run.table
     before = table.committed()
@@ -119,7 +121,7 @@ class _ScoreRun:
 
     dataset: Dataset
     signal: Signal
-    model: Encoder
+    model: TwoTowers
     digest: str
     pairs: Manifest[PairsMeta]
     images: Manifest[ImagesMeta]

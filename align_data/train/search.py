@@ -12,7 +12,7 @@ from align_data.common.errors import DatasetError, InputError
 from align_data.common.progress import Progress
 from align_data.common.secrets import mask_url
 from align_data.decoding.render import How, UnrenderableError, render
-from align_data.train.embed import Encoder, batches, image_key, nothing, sound
+from align_data.train.embed import TwoTowers, batches, image_key, nothing, sound
 from align_data.train.metrics import Vectors, scores, unit
 from align_data.train.preprocessing import centre
 from align_data.train.shards import Sample, Shards
@@ -86,12 +86,12 @@ def combine(vectors: Vectors, weights: Sequence[float]) -> Vectors:
     return combined
 
 
-def query(model: Encoder, parts: Sequence[Part]) -> Vectors:
+def query(model: TwoTowers, parts: Sequence[Part]) -> Vectors:
     """Return the embedding (dim,) of a query; InputError for an image that cannot be decoded."""
     return combine(np.concatenate([_embedded(model, part) for part in parts]), [part.weight for part in parts])
 
 
-def _embedded(model: Encoder, part: Part) -> Vectors:
+def _embedded(model: TwoTowers, part: Part) -> Vectors:
     if part.image is None:
         return sound(model.texts([part.name]))
     try:
@@ -102,7 +102,13 @@ def _embedded(model: Encoder, part: Part) -> Vectors:
 
 
 def search(
-    model: Encoder, shards: Shards, parts: Sequence[Part], progress: Progress, *, kind: Kind = "images", top: int = 20
+    model: TwoTowers,
+    shards: Shards,
+    parts: Sequence[Part],
+    progress: Progress,
+    *,
+    kind: Kind = "images",
+    top: int = 20,
 ) -> SearchResults:
     """Return the images, or the texts, of shards that are nearest to a query; DatasetError where there is no pair.
 
