@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from align_data.common.progress import Progress
-from align_data.train.embed import BATCH, TwoTowers, Embedded, embed, image_key, sound
+from align_data.train.embed import BATCH, Embedded, TwoTowers, embed, image_key, sound
 from align_data.train.labels import TEMPLATES, numbers, of_images
 from align_data.train.metrics import (
     BootstrapEstimate,
