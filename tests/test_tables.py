@@ -74,7 +74,7 @@ def test_the_contract_lists_every_mismatch_at_once() -> None:
 def test_contracts_know_no_unsigned_and_no_wide_integers() -> None:
     for each in contracts():
         for column in each.columns:
-            assert column.type in ("string", "int32", "int64", "float64", "bool")
+            assert column.type in ("string", "int32", "int64", "float64", "bool", "binary")
             assert column.about
         assert each.about
 

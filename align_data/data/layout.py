@@ -13,6 +13,7 @@ from align_data.common.errors import DatasetError
 from align_data.data.meta import (
     ContentMeta,
     CountsMeta,
+    EmbeddedMeta,
     ImagesMeta,
     LedgerMeta,
     PairsMeta,
@@ -22,6 +23,8 @@ from align_data.data.meta import (
 from align_data.recipes.model import NAME
 from align_data.signals import contracts as of_signals
 from align_data.signals import find
+from align_data.signals.families import NAME as MODEL_NAME
+from align_data.signals.families import check_name
 from align_data.storage.contracts import Contract, contract
 from align_data.storage.contracts import contracts as in_schemas
 from align_data.storage.manifests import M
@@ -85,6 +88,19 @@ class Dataset:
         """Return the tables that must be whole, beside its own, for a measured signal to be of use."""
         counted = find(signal).counted
         return [self.counts("ngrams"), self.classes("ngrams")] if counted and counted.keys == "ngrams" else []
+
+    def embedded(self, name: str) -> Table[EmbeddedMeta]:
+        """Return the table of the images' embeddings that are called `name`; SignalError for what cannot be a name."""
+        return self._table(f"embedded/{check_name(name)}", EmbeddedMeta, contract("embedded"), hashed=True)
+
+    def embedded_texts(self, name: str) -> Table[EmbeddedMeta]:
+        """Return the table of the texts' embeddings that are called `name`."""
+        return self._table(f"embedded_texts/{check_name(name)}", EmbeddedMeta, contract("embedded_texts"), hashed=True)
+
+    def embeddings(self) -> list[str]:
+        """Return the names of all embeddings that there are, also of tables that are not finished."""
+        names = {name for family in ("embedded", "embedded_texts") for name in self.store.names(family)}
+        return sorted(name for name in names if re.fullmatch(MODEL_NAME, name))
 
     def counts(self, kind: str) -> Table[CountsMeta]:
         """Return the totals of one kind of key: 'ngrams' or 'texts'."""

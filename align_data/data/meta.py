@@ -139,6 +139,26 @@ class SignalsMeta(Meta):
     scored: NUMBER = 0
 
 
+class EmbeddedMeta(Meta):
+    """Of `embedded/NAME` and `embedded_texts/NAME`: the model, and what its embeddings follow from."""
+
+    model: HASH
+    """SHA-256 of its weights, tokenizer and card: a table has embeddings of one model."""
+    kind: str
+    versions: dict[str, str]
+    """Of the libraries that ran it."""
+    spec: str
+    """MODEL, as the user named it."""
+    device: str
+    """Where it last ran."""
+    dim: Annotated[int, Field(gt=0, lt=2**20)]
+    """Numbers of an embedding."""
+    source: dict[str, Any]
+    """What the rows follow from: the fingerprint of pairs, or of images and how it was told which can be decoded."""
+    left_out: NUMBER = 0
+    """Images that can be decoded, and whose decoding ended its process nevertheless."""
+
+
 class CountsMeta(Meta):
     """Of a table of counts: of which pairs."""
 

@@ -26,6 +26,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "int64": pa.int64(),
     "float64": pa.float64(),
     "bool": pa.bool_(),
+    "binary": pa.large_binary(),
 }
 _PACKED = ("int32", "int64", "bool")
 
@@ -124,7 +125,9 @@ def same_type(stored: pa.DataType, defined: pa.DataType) -> bool:
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
-    return pa.large_string() if type_ in (pa.string(), pa.string_view()) else type_
+    if type_ in (pa.string(), pa.string_view()):
+        return pa.large_string()
+    return pa.large_binary() if type_ in (pa.binary(), pa.binary_view()) else type_
 
 
 @cache

@@ -46,6 +46,8 @@ _REDO = {
     "measured": "measure again: align-data measure",
     "counts": "measure again: align-data measure",
     "content": "measure again: align-data measure",
+    "embedded": "embed again: align-data embed",
+    "embedded_texts": "embed again: align-data embed --texts",
     "images": "fetch again: align-data fetch",
     "verdicts": "decide again: align-data filter",
 }

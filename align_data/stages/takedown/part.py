@@ -36,7 +36,7 @@ from align_data.storage.store import sha256_of
 from align_data.storage.tables import CHUNK, Manifest, Table
 from align_data.storage.tars import copy_members, members
 
-_EMPTY: Mapping[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0.0, "bool": False}
+_EMPTY: Mapping[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0.0, "bool": False, "binary": b""}
 """What is left in a column that cannot be null."""
 _ENDING = re.compile(r"(?:-t\d{4,})?\.tar$")
 _WORKING = ("_images", "_content", "_seen")

@@ -1,0 +1,112 @@
+"""Stored embeddings: the vectors of `embedded/NAME` and `embedded_texts/NAME`, checked as they are read."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from align_data.common.errors import DatasetError
+from align_data.data.layout import Dataset
+from align_data.data.meta import EmbeddedMeta
+from align_data.storage.tables import Manifest, Table
+
+Halves: TypeAlias = "NDArray[np.float16]"
+"""(rows, dimension): of unit length, but for the rounding to float16."""
+_TYPE = np.dtype("<f2")
+
+
+@dataclass(frozen=True)
+class PartEmbeddings:
+    """The embeddings of a part's distinct images, in the order of the table."""
+
+    sha256: pl.Series
+    vectors: Halves
+
+    def rows_of(self, sha256: pl.Series) -> NDArray[np.int64]:
+        """Return the row of each image; -1 where it has no embedding."""
+        rows = pl.DataFrame({"sha256": self.sha256, "row": np.arange(len(self.sha256), dtype=np.int64)})
+        joined = sha256.alias("sha256").to_frame().join(rows, on="sha256", how="left", maintain_order="left")
+        numbers: NDArray[np.int64] = joined["row"].fill_null(-1).to_numpy()
+        return numbers
+
+
+def committed_embeddings(dataset: Dataset, name: str) -> Manifest[EmbeddedMeta]:
+    """Return the manifest of embedded/NAME; DatasetError where it is not there, or not whole."""
+    table = dataset.embedded(name)
+    manifest = table.committed()
+    if manifest is not None and not manifest.changing and table.whole(manifest):
+        return manifest
+    url = shlex.quote(dataset.store.url)
+    if manifest is not None or table.uncommitted:
+        raise DatasetError(
+            f"{dataset.store.path(table.name)} is not whole: embedding did not finish, or files are missing; run "
+            f"align-data embed MODEL {url} --as {name} again"
+        )
+    names = [name for name in dataset.embeddings() if dataset.embedded(name).committed() is not None]
+    raise DatasetError(
+        f"{dataset.store.url} has no embeddings {name!r} (there are: {', '.join(names) or 'none'}): run "
+        f"align-data embed MODEL {url} --as {name}"
+    )
+
+
+def part_embeddings(table: Table[EmbeddedMeta], part: int, dim: int) -> PartEmbeddings:
+    """Read a part of embedded/NAME; DatasetError for a vector that is not of `dim` finite numbers."""
+    keys, vectors = [pl.Series("sha256", [], pl.String)], [np.empty((0, dim), np.float16)]
+    for piece in table.arrow_pieces(part, ["sha256", "embedding"]):
+        series = pl.from_arrow(piece["sha256"])
+        assert isinstance(series, pl.Series)
+        keys.append(series.alias("sha256"))
+        vectors.append(_vectors(table, part, piece["embedding"], dim))
+    return PartEmbeddings(pl.concat(keys), np.concatenate(vectors))
+
+
+def text_pieces(table: Table[EmbeddedMeta], part: int, dim: int) -> Iterator[Halves]:
+    """Yield the pieces of a part of embedded_texts/NAME, row for row with those of pairs; zeros for a null."""
+    for piece in table.arrow_pieces(part, ["embedding"]):
+        column = piece["embedding"]
+        vectors = np.zeros((len(column), dim), np.float16)
+        vectors[column.is_valid().to_numpy()] = _vectors(table, part, column.drop_null(), dim)
+        yield vectors
+
+
+def unit(vectors: Halves) -> NDArray[np.float64]:
+    """Return embeddings with a length of 1, which they had before they were rounded to float16."""
+    exact: NDArray[np.float64] = vectors.astype(np.float64)
+    lengths = np.linalg.norm(exact, axis=-1, keepdims=True)
+    exact /= np.where(lengths > 0, lengths, 1)
+    return exact
+
+
+def column_of(vectors: Halves) -> pa.Array:
+    """Return embeddings as a column of the table."""
+    rows, dim = vectors.shape
+    width = dim * _TYPE.itemsize
+    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int64)[: rows + 1]
+    values = np.ascontiguousarray(vectors, _TYPE)
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    )
+
+
+def _vectors(table: Table[EmbeddedMeta], part: int, column: pa.ChunkedArray, dim: int) -> Halves:
+    width = dim * _TYPE.itemsize
+    array = column.combine_chunks().cast(pa.large_binary())
+    array = array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
+    _, offsets, values = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    where = table.store.path(table.part_name(part))
+    if len(array) and not (np.diff(ends) == width).all():
+        raise DatasetError(f"{where} has an embedding that is not of {dim} numbers; the dataset is damaged")
+    if not len(array):
+        return np.empty((0, dim), np.float16)
+    vectors = np.frombuffer(values, _TYPE, count=len(array) * dim, offset=int(ends[0])).reshape(-1, dim)
+    if not np.isfinite(vectors).all():
+        raise DatasetError(f"{where} has an embedding that is not of numbers (NaN); the dataset is damaged")
+    return vectors
