@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from conftest import EVERY_RULE, rows, tree, write_list
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from align_data.common.progress import Silent, ignore
 from align_data.data.layout import Dataset
+from align_data.engines.base import Shuffle
 from align_data.engines.executor import SCHEMA, Counting, Message, Moved, Moving, batches, messages, pack, unpack
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
@@ -110,3 +113,60 @@ def test_packed_arrays_come_back(dtype: str, values: list[int]) -> None:
     array = np.array(values, dtype)
     assert unpack(pack(array)).dtype == array.dtype
     assert unpack(pack(array)).tolist() == values
+
+
+KEYS = st.sampled_from([0, 1, 2, 3, 2**63 - 1, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1)
+MOVED = st.fixed_dictionaries(
+    {"cell": KEYS, "tie": KEYS, "vector": st.lists(st.integers(-9, 9), min_size=2, max_size=2)}
+)
+
+
+@given(
+    st.lists(st.lists(st.lists(MOVED, max_size=9), max_size=3), max_size=4),
+    st.sets(st.integers(1, 2**64 - 1), max_size=4),
+    st.booleans(),
+    st.sampled_from([1_000, 2**29]),
+    st.integers(0, 9),
+)
+@settings(max_examples=30)
+def test_rows_move_by_any_key_and_rows_of_one_key_and_tie_come_together(
+    tmp_path_factory: Any,
+    units: list[list[list[dict[str, Any]]]],
+    edges: set[int],
+    certain: bool,
+    memory: int,
+    seed: int,
+) -> None:
+    schema = pl.Schema({"cell": pl.UInt64, "tie": pl.UInt64, "vector": pl.Array(pl.Float32, 2)})
+    starts = sorted(edges)
+
+    def prepare(unit: int, tick: Any) -> Any:
+        for piece in units[unit]:
+            yield pl.DataFrame(piece, schema)
+        return sum(map(len, units[unit]))
+
+    def write(part: int, frames: Any, tick: Any) -> list[list[dict[str, Any]]]:
+        return [rows.to_dicts() for rows in frames]
+
+    shuffle: Any = Shuffle(
+        prepare,
+        lambda rows: rows.sort("cell", "tie", pl.col("vector").arr.first(), pl.col("vector").arr.last()),
+        lambda accounts: starts,
+        write,
+        foreseen=starts,
+        is_certain=certain,
+        key="cell",
+        tie="tie",
+    )
+    truth = sorted((row["cell"], row["tie"], row["vector"]) for unit in units for piece in unit for row in piece)
+    work = tmp_path_factory.mktemp("work")
+    moved = ByHand(seed, memory)._moved(Moving(shuffle, range(len(units)), memory), starts, tell=True)
+    assert all(list(part.accounts) == [] for part in moved[1:]) or not certain
+    accounts, local = LocalEngine(work, 1, memory).shuffle(shuffle, range(len(units)), Silent())
+    assert moved[0].accounts == accounts == [sum(map(len, unit)) for unit in units]
+    for parts in (local, [part.written for part in moved]):
+        assert [tuple(row.values()) for part in parts for rows in part for row in rows] == truth
+        ends = [(rows[-1], after[0]) for part in parts for rows, after in pairwise(part)]
+        assert not any((a["cell"], a["tie"]) == (b["cell"], b["tie"]) for a, b in ends)
+        for part, (start, stop) in zip(parts, pairwise([0, *starts, 2**64]), strict=True):
+            assert all(start <= row["cell"] < stop for rows in part for row in rows)

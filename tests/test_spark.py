@@ -14,7 +14,7 @@ from conftest import EVERY_RULE, HOSTILE, SCHEMA, SPARK, tree, write_list
 
 from align_data.common.progress import Silent, Tick, ignore
 from align_data.data.layout import Dataset
-from align_data.engines.base import Engine
+from align_data.engines.base import Engine, Shuffle
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
 from align_data.recipes.reading import parse
@@ -152,3 +152,32 @@ def test_tiny_budgets_and_512_ranges_give_the_same_ledger(tmp_path: Path, spark:
     counts = [pl.scan_parquet(f"{tmp_path}/{name}/counts/ngrams/*.parquet").collect() for name in ("local", "spark")]
     assert counts[0].equals(counts[1])
     assert len(list((tmp_path / "spark/counts/ngrams").glob("*.parquet"))) >= 512
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_rows_move_by_any_key_as_on_the_local_engine(tmp_path: Path, spark: SparkEngine, *, certain: bool) -> None:
+    units = [range(start, 40_000, 3) for start in range(3)]
+
+    def prepare(unit: range, tick: Tick) -> Any:
+        numbers = pl.Series(unit, dtype=pl.UInt64)
+        yield pl.DataFrame({"cell": numbers % 7, "name": numbers, "vector": [bytes(n % 5) for n in unit]})
+        return len(unit)
+
+    def write(part: int, frames: Any, tick: Tick) -> list[Any]:
+        return [row for rows in frames for row in rows.rows()]
+
+    shuffle: Shuffle[range, int, list[Any]] = Shuffle(
+        prepare,
+        lambda rows: rows.sort("cell", "name"),
+        lambda accounts: [1, 3, 100],
+        write,
+        foreseen=[1, 3, 100] if certain else None,
+        is_certain=certain,
+        key="cell",
+        tie="name",
+        title="move",
+    )
+    local = LocalEngine(tmp_path / "work", 2).shuffle(shuffle, units, Silent())
+    assert spark.shuffle(shuffle, units, Silent()) == local
+    assert [row for part in local[1] for row in part] == sorted((n % 7, n, bytes(n % 5)) for n in range(40_000))
+    assert [{cell for cell, *_ in part} for part in local[1]] == [{0}, {1, 2}, {3, 4, 5, 6}, set()]

@@ -50,12 +50,14 @@ class Exchange(Generic[K, T]):
 
 @dataclass(frozen=True)
 class Shuffle(Generic[U, A, T]):
-    """The one move of rows: units of input in, parts by hash of the URL out.
+    """A move of rows: units of input in, parts by a 64-bit key out.
 
-    `prepare(unit, tick)` yields frames with the columns `url_key` and `pair_key`, and returns the unit's account;
-    `merge(frame)` sorts some rows by these keys and makes one of equal rows, and may be applied again and again;
-    `split(accounts)` returns the url_keys at which the parts begin, after the first; `write(part, frames, tick)` is
-    given a part's rows merged, in frames that ascend.
+    `prepare(unit, tick)` yields frames with the columns `key` and `tie`, both of UInt64 without nulls, and any others,
+    of one schema; it returns the unit's account. `merge(frame)` sorts some rows by key and tie,
+    then by what else tells them apart, and may make one row of several with equal key and tie; it is applied again and
+    again, to rows in any order. `split(accounts)` returns the keys at which the
+    parts begin, after the first; `write(part, frames, tick)` is given a part's rows merged, in frames that ascend.
+    A frame ends between two keys, or where one key has many rows between two ties: rows with both equal come together.
     """
 
     prepare: Callable[[U, Tick], Generator[pl.DataFrame, None, A]]
@@ -67,6 +69,16 @@ class Shuffle(Generic[U, A, T]):
     foreseen: Sequence[int] | None = None
     """What `split` will return, as far as that can be told before reading; None where it cannot. An engine that cannot
     hold the rows until all accounts are known may send them by it, and must see in the end whether it was right."""
+    is_certain: bool = False
+    """Whether `split` returns what is foreseen, whatever the accounts say."""
+    key: str = "url_key"
+    """The column whose ranges are the parts."""
+    tie: str = "pair_key"
+    """The column that orders, and divides, the rows of one key."""
+    title: str = "ingest"
+    """What the progress bar calls the move."""
+    unit: str = "pairs"
+    """What it calls a row that is written."""
 
 
 class Engine(Protocol):

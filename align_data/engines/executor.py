@@ -216,17 +216,21 @@ class Moving:
         return accounts[0]
 
     def send(self, task: int, edges: Sequence[int], *, tell: bool = False) -> Iterator[Message]:
-        """Read one unit and send its rows to their parts, sorted and merged in runs; with `tell` its account to all."""
+        """Read one unit and send its rows to their parts, sorted and merged in runs; with `tell` its account too.
+
+        It goes to all parts, which see by it whether they are right; where that is certain to one, for the driver.
+        """
         starts = np.array(edges[1:-1], dtype=np.uint64)
         accounts: list[Any] = []
         for rows in self._runs(_returning(self.shuffle.prepare(self.units[task], ignore), accounts)):
             run = self.shuffle.merge(rows)
-            cuts = [0, *np.searchsorted(run["url_key"].to_numpy(), starts).tolist(), len(run)]
+            cuts = [0, *np.searchsorted(run[self.shuffle.key].to_numpy(), starts).tolist(), len(run)]
             rows_of_a_blob = max(1, len(run) * BLOB // max(1, int(run.estimated_size())))
             for part, (start, stop) in enumerate(pairwise(cuts)):
                 for begin in range(start, stop, rows_of_a_blob):
                     yield Message(part, (task,), _to_bytes(run[begin : min(stop, begin + rows_of_a_blob)]))
-        for part in range(len(edges) - 1) if tell else ():
+        told = 1 if self.shuffle.is_certain else len(edges) - 1
+        for part in range(told) if tell else ():
             yield Message(part, (task, _ACCOUNT), pickle.dumps(accounts[0]))
 
     def _runs(self, rows: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -261,7 +265,7 @@ class Moving:
             if accounts and [*self.shuffle.split(accounts)] != [*edges[1:-1]]:
                 return Moved(accounts, misplaced=True)
             limit = min(local_shuffle.WINDOW, self.memory // 4)
-            frames = local_shuffle.windows([spilled], self.shuffle.merge, edges[part], edges[part + 1], limit)
+            frames = local_shuffle.windows([spilled], self.shuffle, edges[part], edges[part + 1], limit)
             return Moved(accounts, self.shuffle.write(part, frames, ignore))
 
 

@@ -130,7 +130,7 @@ class LocalEngine:
             budget = Budget(max(0, self.memory // 2 - TASK // 2))
             # Few files, however many lists there are: each is open while parts are written.
             spilled = [Batches(folder / f"{number}.arrow", budget) for number in range(min(FILES, max(1, len(units))))]
-            with progress.step("ingest: read", shuffle.rows, "rows") as tick:
+            with progress.step(f"{shuffle.title}: read", shuffle.rows, "rows") as tick:
                 accounts = self._run(
                     lambda n: local_shuffle.hold(
                         shuffle.prepare(units[n], self._checked(tick)),
@@ -147,10 +147,10 @@ class LocalEngine:
 
             def write(part: int) -> T:
                 limit = max(1, min(local_shuffle.WINDOW, share // 8))
-                rows = local_shuffle.windows(spilled, shuffle.merge, edges[part], edges[part + 1], limit)
+                rows = local_shuffle.windows(spilled, shuffle, edges[part], edges[part + 1], limit)
                 return shuffle.write(part, rows, self._checked(tick))
 
-            with progress.step("ingest: write", None, "pairs") as tick:
+            with progress.step(f"{shuffle.title}: write", None, shuffle.unit) as tick:
                 written = self._run(write, range(len(edges) - 1), tasks)
         return accounts, written
 

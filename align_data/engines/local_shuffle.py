@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Hashes
-from align_data.engines.base import A
+from align_data.engines.base import A, Shuffle
 from align_data.engines.spill import Batches
 from align_data.storage.frames import frame
 
@@ -36,7 +37,10 @@ def hold(frames: Generator[pl.DataFrame, None, A], merge: Merge, batches: Batche
     waiting: list[pa.RecordBatch] = []
     try:
         while True:
-            batch = _batch(merge(next(frames)))
+            rows = merge(next(frames))
+            if rows.is_empty():
+                continue
+            batch = _batch(rows)
             if waiting or not batches.keep(batch):
                 waiting.append(batch)
             if sum(b.nbytes for b in waiting) > run:
@@ -52,18 +56,21 @@ def _batch(rows: pl.DataFrame) -> pa.RecordBatch:
     return rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()[0]
 
 
-def windows(spilled: Sequence[Batches], merge: Merge, start: int, stop: int, limit: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of all batches with url_key in [first, stop), merged, in ascending windows of about `limit` bytes.
+def windows(
+    spilled: Sequence[Batches], shuffle: Shuffle[Any, Any, Any], start: int, stop: int, limit: int
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of all batches with a key in [start, stop), merged, in ascending windows of about `limit` bytes.
 
-    Keys are hashes, so equal ranges of them are windows of about equal size; what one hot URL makes larger is divided
-    further, at last by pair_key.
+    Keys that are hashes make equal ranges of them windows of about equal size; what is larger, by a hot key or by keys
+    that are not hashes, is divided further, at last by the tie.
     """
     with ExitStack() as stack:
         read = [stack.enter_context(file.read()) for file in spilled]
         mapped = [release for _, release in read if release is not None]
         touched = 0
-        for slices in _windows([batch for batches, _ in read for batch in batches], start, stop, limit):
-            yield merge(frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in slices])))
+        columns = shuffle.key, shuffle.tie
+        for slices in _windows([batch for batches, _ in read for batch in batches], columns, start, stop, limit):
+            yield shuffle.merge(frame(pa.Table.from_batches([b.slice(i, j - i) for b, i, j in slices])))
             touched += _size(slices)
             if touched > _TOUCHED:
                 touched = 0
@@ -71,16 +78,19 @@ def windows(spilled: Sequence[Batches], merge: Merge, start: int, stop: int, lim
                     release()
 
 
-def _windows(batches: Sequence[pa.RecordBatch], start: int, stop: int, limit: int) -> Iterator[list[Slice]]:
-    """Yield the rows in each window of the key."""
-    slices = [s for batch in batches for s in _between(batch, "url_key", 0, batch.num_rows, start, stop)]
+def _windows(
+    batches: Sequence[pa.RecordBatch], columns: tuple[str, str], start: int, stop: int, limit: int
+) -> Iterator[list[Slice]]:
+    """Yield the rows in each window of the key, the first of the two columns."""
+    key, _ = columns
+    slices = [s for batch in batches for s in _between(batch, key, 0, batch.num_rows, start, stop)]
     number = max(1, -(-_size(slices) // limit))
     edges = [start + (stop - start) * i // number for i in range(number + 1)]
-    waiting = [[s for b, i, j in slices for s in _between(b, "url_key", i, j, *ends)] for ends in pairwise(edges)]
+    waiting = [[s for b, i, j in slices for s in _between(b, key, i, j, *ends)] for ends in pairwise(edges)]
     waiting.reverse()
     while waiting:
         window = waiting.pop()
-        halves = _halve(window) if _size(window) > 2 * limit else None
+        halves = _halve(window, columns) if _size(window) > 2 * limit else None
         if halves is not None:
             waiting += [halves[1], halves[0]]
         elif window:
@@ -99,9 +109,9 @@ def _between(batch: pa.RecordBatch, column: str, start: int, end: int, low_key: 
     return [(batch, low, high)] if high > low else []
 
 
-def _halve(slices: list[Slice]) -> tuple[list[Slice], list[Slice]] | None:
-    """Divide slices at the median url_key, or within one URL at the median pair_key; None if all rows are one pair."""
-    for column in ("url_key", "pair_key"):
+def _halve(slices: list[Slice], columns: tuple[str, str]) -> tuple[list[Slice], list[Slice]] | None:
+    """Divide slices at the median key, or within one key at the median tie; None if all rows have both equal."""
+    for column in columns:
         keys: NDArray[np.uint64] = np.concatenate([_keys(b, column)[i:j] for b, i, j in slices])
         least = keys.min()
         if least != keys.max():
@@ -114,4 +124,5 @@ def _halve(slices: list[Slice]) -> tuple[list[Slice], list[Slice]] | None:
 
 
 def _keys(batch: pa.RecordBatch, column: str) -> Hashes:
+    assert batch.schema.field(column).type == pa.uint64(), f"{column} is not UInt64"
     return pl.Series(batch.column(column)).to_numpy()

@@ -130,7 +130,8 @@ class SparkEngine:
     def shuffle(self, shuffle: Shuffle[U, A, T], units: Sequence[U], progress: Progress) -> tuple[list[A], list[T]]:
         """Run a shuffle: send rows to the parts that are foreseen, or that a first reading, for the accounts, tells."""
         moving = Moving(shuffle, list(units), self.memory)
-        if shuffle.foreseen is not None and 0 < len(units) * (len(shuffle.foreseen) + 1) <= _TOLD:
+        told = len(units) * (len(shuffle.foreseen or ()) + 1)
+        if shuffle.foreseen is not None and (shuffle.is_certain or 0 < told <= _TOLD):
             moved = self._moved(moving, [0, *shuffle.foreseen, 2**64], progress, tell=True)
             accounts = list(moved[0].accounts)
             if not any(part.misplaced for part in moved):
@@ -140,7 +141,7 @@ class SparkEngine:
             def account(unit: int, _: Iterator[Message]) -> Iterator[Message]:
                 yield Message(0, (0, unit), pickle.dumps(moving.account(unit)))
 
-            read = self._collect("ingest: account", self._tasks(len(units), account), len(units), progress)
+            read = self._collect(f"{shuffle.title}: account", self._tasks(len(units), account), len(units), progress)
             accounts = [read[0, unit] for unit in range(len(units))]
         moved = self._moved(moving, [0, *shuffle.split(accounts), 2**64], progress)
         return accounts, [part.written for part in moved]
@@ -156,7 +157,7 @@ class SparkEngine:
             yield Message(0, (0, part), pickle.dumps(moving.write(part, sent, edges)))
 
         sent = self._tasks(units, send)
-        moved = self._collect("ingest: write", self._sent(sent, parts, write), units + parts, progress)
+        moved = self._collect(f"{moving.shuffle.title}: write", self._sent(sent, parts, write), units + parts, progress)
         return [moved[0, part] for part in range(parts)]
 
     def _tasks(self, number: int, step: Step) -> DataFrame:
