@@ -1,11 +1,10 @@
-"""The card of a classifier: a YAML file that says how an image becomes its input, and what its output means."""
+"""The card of a model: a YAML file that says how an image becomes its input, and what its output means."""
 
 from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,10 @@ from pydantic import (
 
 from align_data.common import resources
 from align_data.common.errors import InputError, RecipeError, SignalError, nearest
+from align_data.common.user_files import read_user_file
 from align_data.common.yaml_lines import Line, load_yaml
+from align_data.decoding.normalisation import Normalisation
+from align_data.decoding.preparation import Preparation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +33,10 @@ TOLERANCE = 1e-4
 """How far beyond 0 and 1 rounding may carry a probability."""
 
 CARDS = "decoding/cards"
+
+MAX_MODEL = 2**31
+"""Bytes of an .onnx file, at most: a larger one cannot have its weights in it."""
+MAX_CARD = 2**20
 
 Floats = NDArray[np.float32]
 Pixels = Annotated[StrictInt, Field(ge=1, le=4096)]
@@ -41,8 +47,8 @@ Quality = Annotated[StrictInt, Field(ge=1, le=100)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 
 
-class Card(BaseModel):
-    """How a classifier in an .onnx file is used; each description completes the sentence 'KEY takes …'."""
+class InputCard(BaseModel):
+    """How an image becomes a model's input; each description completes the sentence 'KEY takes …'."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,25 +60,62 @@ class Card(BaseModel):
     std: Three = Field(
         default=(1, 1, 1), description="three numbers in the order of channels, above 0, divided by last"
     )
-    resize: Literal["squash", "crop"] = Field(description="squash or crop")
+    resize: Literal["squash", "crop", "shortest"] = Field(description="squash, crop or shortest")
     resize_to: Size | None = Field(default=None, description="a side or [width, height], whose centre is cut out")
-    resample: Literal["bilinear", "bicubic", "nearest"] = Field(description="bilinear, bicubic or nearest")
-    jpeg: Quality | None = Field(default=None, description="1 to 100: the resized image becomes a JPEG of this quality")
-    classes: Names = Field(description="the names of the classes in the order of the output")
-    unsafe: Names = Field(description="the names of those classes whose probabilities are summed to the score")
-    output: Literal["softmax", "probabilities"] = Field(description="probabilities, or softmax if it gives logits")
+    resample: Literal["bilinear", "bicubic", "nearest", "lanczos"] = Field(
+        description="bilinear, bicubic, nearest or lanczos"
+    )
     about: str = Field(default="", description="a text")
     source: str = Field(default="", description="a text")
     license: str = Field(default="", description="a text")
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _crop_fits(self) -> Self:
         if self.scale == 0:
             raise ValueError("scale is 0, which makes all images alike")
         if min(self.std) <= 0:
             raise ValueError("std takes numbers above 0")
-        if self.resized[0] < self.size[0] or self.resized[1] < self.size[1]:
-            raise ValueError(f"resize_to {self.resized} is below size {self.size}: the crop does not fit")
+        width, height = self.size if self.resize_to is None else self.resize_to
+        if width < self.size[0] or height < self.size[1]:
+            raise ValueError(f"resize_to {self.resize_to} is below size {self.size}: the crop does not fit")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The shape of the model's input for one image."""
+        width, height = self.size
+        return (1, 3, height, width) if self.layout == "nchw" else (1, height, width, 3)
+
+    @property
+    def preparation(self) -> Preparation:
+        """How an image becomes pixels."""
+        width, height = self.size
+        return Preparation(width, height, self.resample, self.resize, self.resize_to)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How pixels become the model's input."""
+        values = np.arange(256, dtype=np.float32)[:, np.newaxis]
+        scale, mean, std = (np.array(numbers, dtype=np.float32) for numbers in (self.scale, self.mean, self.std))
+        return Normalisation((values * scale - mean) / std, self.layout, self.channels)
+
+    def identity(self) -> str:
+        """Return what of the card decides values, as JSON."""
+        return json.dumps(self.model_dump(mode="json", exclude={"about", "source", "license"}), sort_keys=True)
+
+
+class Card(InputCard):
+    """How a classifier in an .onnx file is used."""
+
+    resize: Literal["squash", "crop"] = Field(description="squash or crop")
+    resample: Literal["bilinear", "bicubic", "nearest"] = Field(description="bilinear, bicubic or nearest")
+    jpeg: Quality | None = Field(default=None, description="1 to 100: the resized image becomes a JPEG of this quality")
+    classes: Names = Field(description="the names of the classes in the order of the output")
+    unsafe: Names = Field(description="the names of those classes whose probabilities are summed to the score")
+    output: Literal["softmax", "probabilities"] = Field(description="probabilities, or softmax if it gives logits")
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> Self:
         for key, names in (("classes", self.classes), ("unsafe", self.unsafe)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -85,44 +128,19 @@ class Card(BaseModel):
             raise ValueError("unsafe names every class: the score would always be 1")
         return self
 
-    @property
-    def resized(self) -> tuple[int, int]:
-        """Width and height that an image is resized to before its centre is cut out."""
-        return self.size if self.resize_to is None else self.resize_to
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """The shape of the model's input."""
-        width, height = self.size
-        return (1, 3, height, width) if self.layout == "nchw" else (1, height, width, 3)
-
-    def identity(self) -> str:
-        """Return what of the card decides values, as JSON."""
-        return json.dumps(self.model_dump(mode="json", exclude={"about", "source", "license"}), sort_keys=True)
-
     def prepare(self, image: Image) -> Floats:
         """Make the model's input of an RGB image."""
-        values: Floats = np.asarray(self._view(image), dtype=np.float32)
-        if self.channels == "bgr":
-            values = values[:, :, ::-1]
-        scale, mean, std = (np.array(numbers, dtype=np.float32) for numbers in (self.scale, self.mean, self.std))
-        values = (values * scale - mean) / std
-        if self.layout == "nchw":
-            values = values.transpose(2, 0, 1)
-        return np.ascontiguousarray(values[np.newaxis])
+        return self.normalisation([np.asarray(self._view(image))])
 
     def _view(self, image: Image) -> Image:
         from PIL import Image as Pillow  # noqa: PLC0415 - the CLI needs Choice at every start
 
-        # A crop is cut out before it is resized: the whole of a long image could be too large for any memory.
-        box = _centre(image.size, self.resized) if self.resize == "crop" else None
-        view = image.resize(self.resized, Pillow.Resampling[self.resample.upper()], box)
+        view = self.preparation.resized(image)
         if self.jpeg is not None:
             file = io.BytesIO()
             view.save(file, format="JPEG", quality=self.jpeg)
             view = Pillow.open(file)
-        x, y = ((to - side) // 2 for to, side in zip(self.resized, self.size, strict=True))
-        return view.crop((x, y, x + self.size[0], y + self.size[1]))
+        return self.preparation.centre(view)
 
     def probabilities(self, output: NDArray[Any], model: str) -> list[float]:
         """Return each class's probability from a model's output; SignalError if the values are not probabilities."""
@@ -148,58 +166,61 @@ def ready_cards() -> list[str]:
 
 
 def read_card(path: str) -> Card:
-    """Read a card from a file; InputError says what is wrong with it."""
+    """Read a classifier's card from a file; InputError says what is wrong with it."""
+    return read_card_of(Card, path)
+
+
+def parse_card(text: str, file: str) -> Card:
+    """Make a classifier's card of YAML text; `file` is what an error calls it."""
+    return parse_card_of(Card, text, file)
+
+
+AnyCard = TypeVar("AnyCard", bound=BaseModel)
+
+
+def read_card_of(kind: type[AnyCard], path: str) -> AnyCard:
+    """Read a card of a kind from a file; InputError says what is wrong with it."""
     try:
-        return parse_card(read_file(path, "card").decode(), path)
+        return parse_card_of(kind, read_user_file(path, "the card", MAX_CARD).decode(), path)
     except UnicodeDecodeError:
         raise InputError(f"cannot read the card {path}: it is not UTF-8") from None
 
 
-def parse_card(text: str, file: str) -> Card:
-    """Make a card of YAML text; `file` is what an error calls it."""
+def parse_card_of(kind: type[AnyCard], text: str, file: str) -> AnyCard:
+    """Make a card of a kind of YAML text; `file` is what an error calls it."""
     try:
         data, line = load_yaml(text, file)
-        return Card.model_validate(data)
+        return kind.model_validate(data)
     except RecipeError as error:  # YAML is read by the recipes' reader, which knows lines and keys given twice
         raise InputError(str(error)) from None
     except ValidationError as error:
-        raise InputError("\n".join(_sentences(error, file, line))) from None
+        raise InputError("\n".join(_sentences(error, kind, file, line))) from None
 
 
-def _sentences(error: ValidationError, file: str, line: Line) -> list[str]:
+def _sentences(error: ValidationError, kind: type[BaseModel], file: str, line: Line) -> list[str]:
     """Return one sentence for each key that is wrong: file, line, what is allowed."""
     by_key: dict[str, str] = {}
     for mistake in error.errors():
         key, at = str((*mistake["loc"], "")[0]), line(mistake["loc"][:1])
         where = file if at is None else f"{file}, line {at}"
         # A value that fits no branch of a union is reported once a branch.
-        by_key.setdefault(key, f"{where}: {_sentence(mistake, key)}")
+        by_key.setdefault(key, f"{where}: {_sentence(mistake, key, kind)}")
     return list(by_key.values())
 
 
-def _sentence(mistake: Any, key: str) -> str:
-    keys = list(Card.model_fields)
+def _sentence(mistake: Any, key: str, kind: type[BaseModel]) -> str:
+    fields = kind.model_fields
     if mistake["type"] == "value_error":
         return str(mistake["ctx"]["error"])
     if mistake["type"] == "missing" and len(mistake["loc"]) == 1:
-        return f"the key {key} is missing; it takes {Card.model_fields[key].description}"
-    if key not in keys:
+        return f"the key {key} is missing; it takes {fields[key].description}"
+    if key not in fields:
         if key:
-            return f"there is no key {key}{nearest(key, keys)}; allowed are: {', '.join(keys)}"
+            return f"there is no key {key}{nearest(key, fields)}; allowed are: {', '.join(fields)}"
         return f"a card must be a mapping of keys to values, not {mistake['input']!r}"
-    return f"{key} takes {Card.model_fields[key].description}; here it has {mistake['input']!r}"
+    return f"{key} takes {fields[key].description}; here it has {mistake['input']!r}"
 
 
 def read_file(path: str, kind: str) -> bytes:
-    """Return a file that the user has named; InputError where it cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read the {kind} {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _centre(whole: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the largest box about the centre of `whole` with the proportions of `shape`."""
-    scale = min(side / to for side, to in zip(whole, shape, strict=True))
-    x, y = (max(0.0, (side - to * scale) / 2) for side, to in zip(whole, shape, strict=True))
-    return x, y, whole[0] - x, whole[1] - y
+    """Return a file that the user has named; InputError where it cannot be read, or is too large for a model."""
+    return read_user_file(path, f"the {kind}", MAX_MODEL)
