@@ -35,7 +35,11 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
 	@touch $@
 
-demo: $(VENV)/.installed-report  ## from the list of a tiny web of its own to verified shards, and a page that shows why
+# A detector that cannot be had, for want of npm or of a network, is done without: `add` has said why by then.
+DETECTOR = if $(BIN)/align-data model add nsfw; then detector="--nsfw-model nsfw" without=; else detector= without="--without nsfw"; fi
+export ALIGN_DATA_MODELS ?= $(CURDIR)/$(VENV)/models
+
+demo: $(VENV)/.installed-report,nsfw  ## from the list of a tiny web of its own to verified shards, and a page that shows why
 	rm -rf $(DEMO)
 	$(BIN)/python examples/tiny_web.py --out $(DEMO)/web --images 3000 --pictures http://127.0.0.1:$(DEMO_PORT)
 	$(BIN)/align-data run $(DEMO)/web/pairs.parquet $(DEMO_RULES) --out $(DEMO)/dataset
@@ -43,8 +47,9 @@ demo: $(VENV)/.installed-report  ## from the list of a tiny web of its own to ve
 	trap "kill $$server" EXIT; \
 	$(BIN)/align-data fetch $(DEMO)/dataset --recipe align --allow-network 127.0.0.0/8
 	$(BIN)/align-data eval-index $(DEMO)/web/evaluation --out $(DEMO)/evaluation.parquet
-	$(BIN)/align-data measure $(DEMO)/dataset --eval-index $(DEMO)/evaluation.parquet
-	$(BIN)/align-data filter $(DEMO)/dataset $(DEMO_RULES) --without nsfw
+	$(DETECTOR); \
+	$(BIN)/align-data measure $(DEMO)/dataset --eval-index $(DEMO)/evaluation.parquet $$detector && \
+	$(BIN)/align-data filter $(DEMO)/dataset $(DEMO_RULES) $$without
 	$(BIN)/align-data audit $(DEMO)/dataset --recipe align --html $(DEMO)/report.html
 	$(BIN)/align-data why $(DEMO)/dataset --text "alt img" --limit 1
 	$(BIN)/align-data export $(DEMO)/dataset --recipe align --out $(DEMO)/shards --shard-size 500 --split val=0.1

@@ -40,6 +40,9 @@ GROUPS = {
         "eval-index": "Hash evaluation images, so that copies of them can be kept out.",
         "takedown": "Remove pairs from a dataset and its exports, permanently.",
     },
+    "Measure with models": {
+        "model": "Add models by name, such as a detector; list or remove them.",
+    },
     "Train and evaluate models": {
         "train": "Train a small dual encoder on exported shards.",
         "evaluate": "Evaluate a model on the pairs of exported shards.",

@@ -10,13 +10,16 @@ from align_data.cli.options import Number, together
 from align_data.common.errors import SignalError
 from align_data.content.plan import CHUNK, Sight
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
-from align_data.decoding.nsfw import NsfwModel
+from align_data.decoding.nsfw import NUDENET, NsfwModel
+from align_data.models.place import NAME
 
 SIGHT = ("nsfw_model", "nsfw_card", "only_open", "max_pixels", "image_seconds")
 """Their names."""
 sight_options = together(
     click.option(
-        "--nsfw-model", metavar="FILE|nudenet", help="Model for the signal nsfw: an ONNX classifier, or nudenet."
+        "--nsfw-model",
+        metavar="NAME|FILE",
+        help="Model for the signal nsfw: nudenet, the name of one that `align-data model` has, or an ONNX classifier.",
     ),
     click.option(
         "--nsfw-card", metavar="NAME|FILE", help="Card that describes the model: gantman, opennsfw or a YAML file."
@@ -49,7 +52,7 @@ def sight_of(options: dict[str, Any], chunk: int = CHUNK) -> Sight:
     model, card = options.pop("nsfw_model"), options.pop("nsfw_card")
     if card is not None and model is None:
         raise SignalError("--nsfw-card describes --nsfw-model: give that too")
-    choice = NsfwModel(model, card) if model is not None else None
+    choice = NsfwModel(_by_name(model), card) if model is not None else None
     if choice is not None:
         choice.check()
     return Sight(
@@ -59,3 +62,12 @@ def sight_of(options: dict[str, Any], chunk: int = CHUNK) -> Sight:
         seconds=options.pop("image_seconds"),
         chunk=chunk,
     )
+
+
+def _by_name(model: str) -> str:
+    """Return the file of a model that is given by its name; anything else as it is."""
+    if not NAME.fullmatch(model) or model == NUDENET:
+        return model
+    from align_data.models.available import added  # noqa: PLC0415 - for those who name one
+
+    return str(added(model).folder / "model.onnx")

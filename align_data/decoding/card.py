@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictFloat,
     StrictInt,
     ValidationError,
@@ -23,6 +24,7 @@ from align_data.common import resources
 from align_data.common.errors import InputError, RecipeError, SignalError, nearest
 from align_data.common.user_files import read_user_file
 from align_data.common.yaml_lines import Line, load_yaml
+from align_data.decoding.corners import corner_to_corner
 from align_data.decoding.normalisation import Normalisation
 from align_data.decoding.preparation import Preparation
 
@@ -109,6 +111,10 @@ class Card(InputCard):
 
     resize: Literal["squash", "crop"] = Field(description="squash or crop")
     resample: Literal["bilinear", "bicubic", "nearest"] = Field(description="bilinear, bicubic or nearest")
+    align_corners: StrictBool = Field(
+        default=False,
+        description="true or false: resized bilinearly from corner to corner, without smoothing, as TensorFlow.js does",
+    )
     jpeg: Quality | None = Field(default=None, description="1 to 100: the resized image becomes a JPEG of this quality")
     classes: Names = Field(description="the names of the classes in the order of the output")
     unsafe: Names = Field(description="the names of those classes whose probabilities are summed to the score")
@@ -116,6 +122,9 @@ class Card(InputCard):
 
     @model_validator(mode="after")
     def _classes_fit(self) -> Self:
+        plain = (self.resize, self.resize_to, self.resample, self.jpeg) == ("squash", None, "bilinear", None)
+        if self.align_corners and not plain:
+            raise ValueError("align_corners goes with resize squash and resample bilinear, without resize_to and jpeg")
         for key, names in (("classes", self.classes), ("unsafe", self.unsafe)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -128,9 +137,20 @@ class Card(InputCard):
             raise ValueError("unsafe names every class: the score would always be 1")
         return self
 
+    def identity(self) -> str:
+        """Return what of the card decides values, as JSON; as earlier versions did, where it says no more than then."""
+        identity = super().identity()
+        return identity if self.align_corners else identity.replace('"align_corners": false, ', "", 1)
+
     def prepare(self, image: Image) -> Floats:
         """Make the model's input of an RGB image."""
-        return self.normalisation([np.asarray(self._view(image))])
+        if not self.align_corners:
+            return self.normalisation([np.asarray(self._view(image))])
+        values = corner_to_corner(np.asarray(image), *self.size)
+        ordered = values[:, :, ::-1] if self.channels == "bgr" else values
+        scale, mean, std = (np.array(numbers, dtype=np.float32) for numbers in (self.scale, self.mean, self.std))
+        normal = (ordered * scale - mean) / std
+        return np.ascontiguousarray((normal.transpose(2, 0, 1) if self.layout == "nchw" else normal)[np.newaxis])
 
     def _view(self, image: Image) -> Image:
         from PIL import Image as Pillow  # noqa: PLC0415 - the CLI needs Choice at every start

@@ -100,7 +100,8 @@ class NsfwModel:
         if not self.model.endswith(".onnx"):
             raise InputError(
                 f"the nsfw model {self.model}: it takes nudenet{nearest(self.model, [NUDENET])}, "
-                "or the path of a file that ends in .onnx"
+                "or the path of a file that ends in .onnx, or the name of a model that align-data model add has put in "
+                "place"
             )
         content = read_file(self.model, "nsfw model")
         return Model(self.model, content, self._card().model_dump_json())

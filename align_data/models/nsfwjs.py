@@ -42,12 +42,12 @@ def encoder(files: Mapping[str, bytes]) -> bytes:
     return _onnx(files, FEATURES)
 
 
-def _onnx(files: Mapping[str, bytes], last: str) -> bytes:
+def _onnx(files: Mapping[str, bytes], layer: str) -> bytes:
     model = _literal(files[_MODEL.path].decode())
     text = re.search(r'exports="([A-Za-z0-9+/=]+)"', files[_WEIGHTS.path].decode())
     assert text is not None, "its bytes are pinned"
     (group,) = model["weightsManifest"]
-    return converted(model["modelTopology"], group["weights"], base64.b64decode(text[1]), last)
+    return converted(model["modelTopology"], group["weights"], base64.b64decode(text[1]), layer)
 
 
 def _literal(script: str) -> Any:

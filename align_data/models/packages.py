@@ -178,15 +178,16 @@ def _in_wheel(package: Package, archive: zipfile.ZipFile) -> Iterator[tuple[str,
 
 
 def _in_tgz(package: Package, file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    wanted = {f"package/{each.path}": each for each in package.files}
+    absent = {f"package/{listed.path}": listed for listed in package.files}
     # As a stream, whose every byte is counted: a tar's own headers can ask for any size too.
-    with tarfile.open(fileobj=_Counted(file, package), mode="r|") as archive:
+    counted: Any = _Counted(file, package)
+    with tarfile.open(fileobj=counted, mode="r|") as archive:
         for member in archive:
-            each = wanted.pop(member.name, None) if member.isreg() else None
-            opened = archive.extractfile(member) if each is not None else None
-            if each is not None and opened is not None:
-                yield each.path, opened.read(each.size + 1)
-            if not wanted:
+            listed = absent.pop(member.name, None) if member.isreg() else None
+            opened = archive.extractfile(member) if listed is not None else None
+            if listed is not None and opened is not None:
+                yield listed.path, opened.read(listed.size + 1)
+            if not absent:
                 return
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from align_data.common.errors import InputError, OutputError, nearest
 
 NOTE = "origin.json"
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _NOTE_BYTES = 2**16
 
 
@@ -54,7 +54,7 @@ def placed() -> list[PlacedModel]:
 
 def lookup(name: str) -> PlacedModel | None:
     """Return the model of this name; None where there is none, or its note cannot be read."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         return None
     folder = place() / name
     try:
@@ -65,17 +65,6 @@ def lookup(name: str) -> PlacedModel | None:
     return PlacedModel(name, folder, origin) if isinstance(origin, dict) else None
 
 
-def needed(name: str) -> PlacedModel:
-    """Return the model of this name; InputError says how to get it."""
-    model = lookup(name)
-    if model is None:
-        names = [each.name for each in placed()]
-        raise InputError(
-            f"there is no model {name}{nearest(name, names)} in {place()}: align-data model add {name} puts it there"
-        )
-    return model
-
-
 def put(name: str, files: Mapping[str, bytes], origin: Mapping[str, Any]) -> bool:
     """Put a model in its place, whole or not at all; return whether it is new.
 
@@ -84,7 +73,7 @@ def put(name: str, files: Mapping[str, bytes], origin: Mapping[str, Any]) -> boo
     note = {**origin, "files": {file: hashlib.sha256(content).hexdigest() for file, content in sorted(files.items())}}
     folder = place() / name
     if folder.exists():
-        if (there := lookup(name)) is not None and there.origin.get("files") == note["files"] and _whole(there):
+        if (there := lookup(name)) is not None and there.origin.get("files") == note["files"] and is_whole(there):
             return False
         raise InputError(f"{folder} has another model, or parts of one: align-data model remove {name}, then add it")
     try:
@@ -99,12 +88,14 @@ def put(name: str, files: Mapping[str, bytes], origin: Mapping[str, Any]) -> boo
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}; $ALIGN_DATA_MODELS is another place") from error
+        raise OutputError(
+            f"cannot write {folder}: {error.strerror or error}; $ALIGN_DATA_MODELS is another place"
+        ) from error
     return True
 
 
-def _whole(model: PlacedModel) -> bool:
-    """Tell whether each file is what was put there."""
+def is_whole(model: PlacedModel) -> bool:
+    """Tell whether each of its files is what was put there."""
     with suppress(OSError, AttributeError):
         return all(
             hashlib.sha256((model.folder / file).read_bytes()).hexdigest() == sha256
@@ -116,7 +107,7 @@ def _whole(model: PlacedModel) -> bool:
 def remove(name: str) -> Path:
     """Remove a model; return where it was. InputError where there is none."""
     folder = place() / name
-    if not _NAME.fullmatch(name) or not folder.is_dir() or folder.is_symlink():
+    if not NAME.fullmatch(name) or not folder.is_dir() or folder.is_symlink():
         names = [model.name for model in placed()]
         raise InputError(f"there is no model {name}{nearest(name, names)} in {place()}")
     try:

@@ -17,8 +17,8 @@ INPUT = "input"
 Floats = NDArray[np.float32]
 
 
-def converted(topology: Mapping[str, Any], manifest: Sequence[Mapping[str, Any]], content: bytes, last: str) -> bytes:
-    """Return layers, from the first to the one called `last`, as an ONNX file.
+def converted(topology: Mapping[str, Any], manifest: Sequence[Mapping[str, Any]], content: bytes, output: str) -> bytes:
+    """Return layers, from the first to the one called `output`, as an ONNX file.
 
     It takes (n, height, width, channels), as the model of TensorFlow.js does. `manifest` says of each weight where it
     lies in `content`. Raises InputError where these do not fit together, or for a layer that is not known here.
@@ -26,7 +26,7 @@ def converted(topology: Mapping[str, Any], manifest: Sequence[Mapping[str, Any]]
     if importlib.util.find_spec("onnx") is None:
         raise SignalError("to convert a model needs onnx, in the extra nsfw: pip install 'align-data[nsfw]'")
     try:
-        return _Graph(_weights(manifest, content)).build(topology["model_config"]["config"]["layers"], last)
+        return _Graph(_weights(manifest, content)).build(topology["model_config"]["config"]["layers"], output)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"not a layers model of TensorFlow.js that is known here: {error}") from error
 
@@ -52,23 +52,23 @@ class _Graph:
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self._onnx = importlib.import_module("onnx")
-        self._weights = weights
+        self.weights = weights
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
 
-    def build(self, layers: Sequence[Mapping[str, Any]], last: str) -> bytes:
+    def build(self, layers: Sequence[Mapping[str, Any]], output: str) -> bytes:
         helper, floats = self._onnx.helper, self._onnx.TensorProto.FLOAT
         shape = ["n", *layers[0]["config"]["batch_input_shape"][1:]]
         for layer in layers:
             inputs = [source[0] for source in layer["inbound_nodes"][0]] if layer["inbound_nodes"] else [INPUT]
             _LAYERS[layer["class_name"]](self, layer["name"], inputs, layer["config"])
-            if layer["name"] == last:
+            if layer["name"] == output:
                 break
         graph = helper.make_graph(
             self._nodes,
             "layers",
             [helper.make_tensor_value_info(INPUT, floats, shape)],
-            [helper.make_tensor_value_info(last, floats, ["n", None])],
+            [helper.make_tensor_value_info(output, floats, ["n", None])],
             self._constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -84,7 +84,7 @@ class _Graph:
         return name
 
     def weight(self, layer: str, name: str, axes: Sequence[int] | None = None) -> str:
-        values = self._weights[f"{layer}/{name}"]
+        values = self.weights[f"{layer}/{name}"]
         return self.constant(f"{layer}/{name}", values if axes is None else values.transpose(axes))
 
     def activated(self, layer: str, linear: str, activation: str) -> None:
@@ -118,7 +118,7 @@ def _depthwise_conv(graph: _Graph, layer: str, inputs: Sequence[str], config: Co
         raise InputError(f"the layer {layer} has a bias, an activation or a multiplier, which is not known here")
     kernel = graph.weight(layer, "depthwise_kernel", (2, 3, 0, 1))
     options = {"strides": config["strides"], "auto_pad": _PADDING[config["padding"]]}
-    channels = graph._weights[f"{layer}/depthwise_kernel"].shape[2]
+    channels = graph.weights[f"{layer}/depthwise_kernel"].shape[2]
     graph.node("Conv", [*inputs, kernel], layer, group=channels, **options)
 
 
@@ -128,8 +128,9 @@ def _batch_normalization(graph: _Graph, layer: str, inputs: Sequence[str], confi
 
 
 def _relu(graph: _Graph, layer: str, inputs: Sequence[str], config: Config) -> None:
-    bounds = [graph.constant(f"{layer}/{name}", np.float32(end)) for name, end in (("low", 0), ("high", config["max_value"]))]
-    graph.node("Clip", [*inputs, *bounds], layer)
+    low = graph.constant(f"{layer}/low", np.float32(0))
+    high = graph.constant(f"{layer}/high", np.float32(config["max_value"]))
+    graph.node("Clip", [*inputs, low, high], layer)
 
 
 def _add(graph: _Graph, layer: str, inputs: Sequence[str], _: Config) -> None:
@@ -142,8 +143,8 @@ def _average_pooling(graph: _Graph, layer: str, inputs: Sequence[str], config: C
 
 
 def _flatten(graph: _Graph, layer: str, inputs: Sequence[str], _: Config) -> None:
-    last = graph.node("Transpose", inputs, f"{layer}/channels_last", perm=[0, 2, 3, 1])
-    graph.node("Flatten", [last], layer)
+    channels_last = graph.node("Transpose", inputs, f"{layer}/channels_last", perm=[0, 2, 3, 1])
+    graph.node("Flatten", [channels_last], layer)
 
 
 def _dropout(graph: _Graph, layer: str, inputs: Sequence[str], _: Config) -> None:
