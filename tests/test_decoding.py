@@ -29,6 +29,7 @@ from PIL import Image, ImageOps
 from align_data.common.errors import DatasetError, EngineError, SignalError
 from align_data.common.workers import Child, ChildDiedError, lending
 from align_data.decoding import decoder as decoding
+from align_data.decoding import restarted
 from align_data.decoding.decoder import Decoder, Decoding, Item
 from align_data.decoding.inspected import MAX_PIXELS, STATUSES, Check, ImageChecks, ImageLimits, Inspected
 from align_data.decoding.inspection import inspect
@@ -598,7 +599,7 @@ def test_a_child_killed_from_outside(items: Any, decoder: Any) -> None:
 def test_children_that_are_all_killed_are_not_the_images_fault(
     items: Any, decoder: Any, poisoned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "_KILLED", 5)
+    monkeypatch.setattr(restarted, "_KILLED", 5)
     contents = list(hostile.good().values())
     poisoned(places=tuple(f"{n}.bin" for n in range(len(contents))), how=signal.SIGKILL)
     with pytest.raises(EngineError, match="too little memory"):

@@ -8,13 +8,12 @@ know which image it was; we try that one once more in another child unless it ra
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from align_data.common.errors import DatasetError, EngineError
+from align_data.common.errors import DatasetError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.frames import MAX_ANSWER
 from align_data.common.workers.values import of, plain
@@ -31,14 +30,11 @@ from align_data.decoding.inspected import (
     made_smaller,
 )
 from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Model, NsfwModel
+from align_data.decoding.restarted import RestartedChild
 from align_data.storage.store import Store
 from align_data.storage.tars import DAMAGED, Place, TarReader
 
 HANDLER = "align_data.decoding.worker:handler"
-_STARTS = 3
-"""Children that end before they have done anything, one after another, until we give up."""
-_KILLED = 20
-"""Children killed one after another before it is no longer the images that are to blame: no image sends SIGKILL."""
 _COPIES = 4
 """How often an image's bytes may be held at once, on their way to the decoder."""
 TOGETHER, TOGETHER_BYTES = 16, 2**20
@@ -78,13 +74,12 @@ Look = tuple[Inspected, SmallerImage | None]
 """What is seen of an image, and what is to be stored in its place if it is to be smaller."""
 
 
-class Inspector:
+class Inspector(RestartedChild):
     """Looks at images in a child process, and starts another where one ends by what it was given."""
 
     def __init__(self, setup: DecoderSetup) -> None:
+        super().__init__()
         self._setup = setup
-        self._child: Child | None = None
-        self._killed = 0
 
     def inspect(self, images: Sequence[Image]) -> Iterator[Look]:
         """Yield what is seen of each of a few images, and what is to be stored in its place if it is to be smaller.
@@ -101,7 +96,8 @@ class Inspector:
         while at < len(images):
             try:
                 for look in self._ask(images[at:], keeps=keeps):
-                    at, self._killed = at + 1, 0
+                    at += 1
+                    self._answered()
                     yield look
             except ChildDiedError as died:
                 self._bury(died)
@@ -118,7 +114,7 @@ class Inspector:
                 self._bury(again)
                 died = again
             else:
-                self._killed = 0
+                self._answered()
                 return look
         return self._less(*image, died, keeps=keeps), None
 
@@ -168,40 +164,10 @@ class Inspector:
             return "hung", f"not finished after {self._setup.limits.seconds:g} s"
         return "crashed", f"the decoder ended by {died.how}"
 
-    def _started(self) -> Child:
-        """Return a working child; EngineError if none starts."""
-        for _ in range(_STARTS):
-            if self._child is not None:
-                return self._child
-            try:
-                self._child = self._new()
-                self._child.begin(2 * TRIAL_SECONDS + SLACK)
-            except ChildDiedError as died:
-                how = died.how
-                self.close()
-        if self._child is not None:
-            return self._child
-        raise EngineError(f"no child process can decode images here: each ends with {how}")
-
     def _new(self) -> Child:
         if self._setup.smaller is None:
             return Child(HANDLER, plain(self._setup), borrows=True)
         return Child(HANDLER, plain(self._setup), max_bytes=MAX_ANSWER + MAX_SMALLER, borrows=True)
-
-    def _bury(self, died: ChildDiedError) -> None:
-        self.close()
-        self._killed += died.how == signal.SIGKILL.name
-        if self._killed >= _KILLED:
-            raise EngineError(
-                "the child processes that decode images are killed one after another: there may be too little memory "
-                "for so many; use fewer --workers"
-            ) from None
-
-    def close(self) -> None:
-        """End the child."""
-        if self._child is not None:
-            self._child.close()
-            self._child = None
 
 
 class Decoder(Inspector):

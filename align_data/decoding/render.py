@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, product
@@ -125,6 +126,55 @@ def render_decoded(image: Image.Image, turn: int, how: How) -> Rendered | None:
         return None
 
 
+def upright(content: bytes) -> Image.Image:
+    """Return an image's pixels as they are exported, all of them: upright, in sRGB, on white, and in the mode RGB.
+
+    UnrenderableError where it cannot be decoded.
+    """
+    try:
+        return _upright(content)
+    except UnrenderableError:
+        better = repaired(content, sniff(content[:HEAD], OPTIONAL))
+        if better is None:
+            raise
+        return _upright(better)
+
+
+def _upright(content: bytes) -> Image.Image:
+    with _opened(content, sniff(content[:HEAD], OPTIONAL)) as image:
+        conversion, turn = _conversion(image), orientation(image, content)
+        srgb = _srgb(turned(opaque(_loaded(image)), _remaining(image, turn)), conversion)
+        return srgb if srgb.mode == "RGB" else srgb.convert("RGB")
+
+
+@contextmanager
+def _opened(content: bytes, format: str | None) -> Iterator[Image.Image]:
+    """Open an image; UnrenderableError for whatever goes wrong with it."""
+    if format is None:
+        raise UnrenderableError("does not begin like any image format")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that is odd
+            with Image.open(io.BytesIO(content), formats=[PARSERS[format]]) as image:
+                yield image
+    except UnrenderableError:
+        raise
+    except Exception as error:
+        raise UnrenderableError(f"cannot be decoded: {error_text(error)}") from error
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Decode an opened image's first picture."""
+    if image.mode == "L":
+        image.palette = None  # of a GIF, where it is other pictures' and would make this one's pixels unreadable
+    return loaded(image)
+
+
+def _remaining(image: Image.Image, turn: int) -> int:
+    """Return how a loaded image is still to be turned."""
+    return 1 if isinstance(image, TiffImageFile) else turn  # Pillow turns these as they are loaded
+
+
 def _rendered(content: bytes, how: How) -> Rendered:
     format = sniff(content[:HEAD], OPTIONAL)
     if format is None:
@@ -135,18 +185,11 @@ def _rendered(content: bytes, how: How) -> Rendered:
     bare = strip.strip(content, format) if stays else None
     if header is not None and bare is content:
         return Rendered(content, EXTENSIONS[format], *header[:2], *header[:2], "no")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that is odd
-            with Image.open(io.BytesIO(content), formats=[PARSERS[format]]) as image:
-                turn = orientation(image, content)
-                if bare is not None and turn == 1 and _conversion(image) is None:
-                    return Rendered(bare, EXTENSIONS[format], *image.size, *image.size, "stripped")
-                return _encoded(image, turn, how, scalable=header is not None and header.scalable)
-    except UnrenderableError:
-        raise
-    except Exception as error:
-        raise UnrenderableError(f"cannot be decoded: {error_text(error)}") from error
+    with _opened(content, format) as image:
+        turn = orientation(image, content)
+        if bare is not None and turn == 1 and _conversion(image) is None:
+            return Rendered(bare, EXTENSIONS[format], *image.size, *image.size, "stripped")
+        return _encoded(image, turn, how, scalable=header is not None and header.scalable)
 
 
 def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rendered:
@@ -161,12 +204,9 @@ def _encoded(image: Image.Image, turn: int, how: How, *, scalable: bool) -> Rend
     conversion = _conversion(image)
     shrunk = max(target) if how.resize == "keep" else how.size
     drafted = image.draft(None, (_REDUCING_GAP * shrunk,) * 2) if scalable and target != original else None
-    if image.mode == "L":
-        image.palette = None  # of a GIF, where it is other pictures' and would make this one's pixels unreadable
-    upright = turn == 1 or isinstance(image, TiffImageFile)  # Pillow turns these as they are loaded
-    picture = loaded(image)
+    picture = _loaded(image)
     extent = picture.size if drafted is None else drafted[1][2:]  # the last pixels of a smaller one can be fractions
-    srgb = _srgb(_fitted(opaque(picture), extent, 1 if upright else turn, target, how), conversion)
+    srgb = _srgb(_fitted(opaque(picture), extent, _remaining(image, turn), target, how), conversion)
     srgb.info = {}  # Pillow would write a comment that it finds there
     return Rendered(_written(srgb, how), EXTENSIONS[how.encoder], *srgb.size, *original, "encoded")
 
