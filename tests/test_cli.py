@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from align_data.cli import COMMANDS, GROUPS, main
-from align_data.signals import SIGNALS
+from align_data.signals import SHOWN, SIGNALS
 
 RECIPE = """
 name: mine
@@ -224,7 +224,7 @@ def test_recipes_and_signals(tmp_path: Path) -> None:
     assert [recipe["name"] for recipe in answer("recipes")] == ["align", "coyo", "datacomp-basic"]
     assert answer("recipes", "align")["rules"][0]["between"] == [3, 20]
     assert "100,000,000 most frequent" in " ".join(call("recipes", "align").stdout.split())
-    assert [signal["name"] for signal in answer("signals")] == [*SIGNALS, "similarity_NAME"]
+    assert [signal["name"] for signal in answer("signals")] == [*SIGNALS, *(signal.name for signal in SHOWN)]
     assert answer("signals", "aspect")["unit"] == "ratio"
     assert "Number of pairs in the raw pool" in call("signals", "images_per_text").stdout
     (tmp_path / "mine.yaml").write_text(RECIPE)

@@ -47,6 +47,7 @@ GROUPS = {
         "train": "Train a small dual encoder on exported shards.",
         "evaluate": "Evaluate a model on the pairs of exported shards.",
         "search": "Search exported shards for the images or texts nearest to a query.",
+        "embed": "Embed each fetched image with a model, for scores, heads and near-duplicates.",
         "score": "Score each fetched pair with a model, for use in a rule.",
         "ablate": "Train the same model on different selections of pairs, to see which filter pays.",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin
@@ -10,8 +11,10 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from align_data.cli.options import ByteSize, F, note
+from align_data.cli.options import ByteSize, F, engine_option, note, spark_conf_option, together
 from align_data.common.errors import TrainError
+from align_data.engines.resources import Resources
+from align_data.models.sharing import SharedModel
 from align_data.train.embed import TwoTowers
 from align_data.train.settings import PRESETS, TrainSettings
 
@@ -23,6 +26,31 @@ shards_argument = click.argument("shards", metavar="SHARDS")
 device_option = click.option(
     "--device", metavar="NAME", help="Device to run the model on, such as cpu or cuda (default: the best available)."
 )
+
+model_run_options = together(
+    engine_option,
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 1024),
+        help="Processes that decode images for the model (default: one per processor; on Spark, one per task).",
+    ),
+    spark_conf_option,
+)
+"""Options that say where a model works through a dataset."""
+
+
+def model_run(options: dict[str, Any]) -> tuple[Resources, int]:
+    """Take these options out of a command's; return what the engine may use, and how many children decode."""
+    engine, workers = options.pop("engine"), options.pop("workers")
+    children = workers or (1 if engine == "spark" else len(os.sched_getaffinity(0)))
+    # One part at a time on a machine: there is one model.
+    return Resources(engine, 1, spark_conf=options.pop("spark_conf")), children
+
+
+def open_shared(model: str, device: str | None) -> SharedModel:
+    """Open a model of any kind; raise an error with advice if there is none, or if an extra is not installed."""
+    with extra():
+        return SharedModel.open(model, device)
 
 
 @contextmanager

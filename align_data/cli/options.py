@@ -136,16 +136,23 @@ decision_options = together(
 )
 """Options that say how a recipe is applied."""
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["local", "spark"]),
+    default="local",
+    show_default=True,
+    help=("Where the work runs: on this machine, or on Spark (the extra spark). The output is identical to the byte."),
+)
+spark_conf_option = click.option(
+    "--spark-conf",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=settings,
+    help="Spark setting, such as spark.master=local[4].",
+)
+
 resource_options = together(
-    click.option(
-        "--engine",
-        type=click.Choice(["local", "spark"]),
-        default="local",
-        show_default=True,
-        help=(
-            "Where the work runs: on this machine, or on Spark (the extra spark). The output is identical to the byte."
-        ),
-    ),
+    engine_option,
     click.option(
         "--workers", type=click.IntRange(1, 1024), help="Threads of the local engine (default: one per processor)."
     ),
@@ -160,13 +167,7 @@ resource_options = together(
         callback=local_folder,
         help="Local folder where the local engine spills what does not fit in memory (default: inside DATASET).",
     ),
-    click.option(
-        "--spark-conf",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=settings,
-        help="Spark setting, such as spark.master=local[4].",
-    ),
+    spark_conf_option,
 )
 """Options that say which engine works and what it may use."""
 

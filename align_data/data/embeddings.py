@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.meta import EmbeddedMeta
-from align_data.storage.tables import Manifest, Table
+from align_data.storage.tables import Manifest, PartInfo, Table
 
 Halves: TypeAlias = "NDArray[np.float16]"
 """(rows, dimension): of unit length, but for the rounding to float16."""
@@ -28,6 +28,11 @@ class PartEmbeddings:
 
     sha256: pl.Series
     vectors: Halves
+
+    @staticmethod
+    def empty(dim: int) -> PartEmbeddings:
+        """Return the embeddings of no image."""
+        return PartEmbeddings(pl.Series("sha256", [], pl.String), np.empty((0, dim), np.float16))
 
     def rows_of(self, sha256: pl.Series) -> NDArray[np.int64]:
         """Return the row of each image; -1 where it has no embedding."""
@@ -56,9 +61,31 @@ def committed_embeddings(dataset: Dataset, name: str) -> Manifest[EmbeddedMeta]:
     )
 
 
+def same_part(table: Table[EmbeddedMeta], part: int) -> PartInfo:
+    """Return what an existing part is: by the manifest, where it is the part that that names, so that none is read."""
+    manifest, now = table.committed(), table.now(part)
+    named = manifest.parts[part] if manifest is not None and part < len(manifest.parts) else None
+    return named if named is not None and named.footer == now.footer else table.info(part)
+
+
+def commit_embeddings(table: Table[EmbeddedMeta], infos: Sequence[PartInfo], meta: EmbeddedMeta) -> None:
+    """Commit a table of embeddings, unless it is committed as it is."""
+    now = table.committed()
+    if now is None or now.changing or (list(now.parts), now.meta) != (list(infos), meta):
+        table.commit(infos, meta)
+
+
+def change_embeddings(table: Table[EmbeddedMeta], source: dict[str, Any]) -> None:
+    """Say that parts of a table are about to be replaced, unless all are there and follow from this."""
+    before = table.committed()
+    if before is None or not table.whole(before) or before.meta.source != source:
+        table.change()
+
+
 def part_embeddings(table: Table[EmbeddedMeta], part: int, dim: int) -> PartEmbeddings:
     """Read a part of embedded/NAME; DatasetError for a vector that is not of `dim` finite numbers."""
-    keys, vectors = [pl.Series("sha256", [], pl.String)], [np.empty((0, dim), np.float16)]
+    none = PartEmbeddings.empty(dim)
+    keys, vectors = [none.sha256], [none.vectors]
     for piece in table.arrow_pieces(part, ["sha256", "embedding"]):
         series = pl.from_arrow(piece["sha256"])
         assert isinstance(series, pl.Series)
@@ -82,6 +109,11 @@ def unit(vectors: Halves) -> NDArray[np.float64]:
     lengths = np.linalg.norm(exact, axis=-1, keepdims=True)
     exact /= np.where(lengths > 0, lengths, 1)
     return exact
+
+
+def halves(vectors: NDArray[np.float32]) -> Halves:
+    """Return embeddings as they are stored."""
+    return vectors.astype(np.float16)
 
 
 def column_of(vectors: Halves) -> pa.Array:

@@ -15,7 +15,7 @@ from align_data.decoding.render import UnrenderableError, upright
 
 
 def handler(setup: Mapping[str, Any]) -> Handler:
-    """Return what prepares images: bytes of each in; width, height and the pixels' bytes out, None where it has none."""
+    """Return what prepares images: bytes of each in; width, height and the pixels out, None where it has none."""
     prepares = of(PreparationSetup, setup)
     limits, preparation = prepares.limits, prepares.preparation
     Image.MAX_IMAGE_PIXELS = None  # measure has judged how many are too many

@@ -1,8 +1,8 @@
 """Images as a model sees them, made in child processes beside it: bytes go there, pixels come back.
 
 A child reads some images' bytes and answers with the pixels of each. What it says is checked like any child's answer:
-so many bytes of 8 bits as the model's input has. An image that ends its child, twice unless it was only too slow, has no
-pixels, and costs nobody else.
+as many bytes as the model's input has. An image that ends its child, twice unless it was only too slow, has no pixels,
+and costs nobody else.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Preparer(RestartedChild):
     def __init__(self, preparation: Preparation, limits: ImageLimits = ImageLimits()) -> None:  # noqa: B008 - frozen
         super().__init__()
         self._setup = PreparationSetup(preparation, limits)
+        self._most = 3 * max(preparation.width * preparation.height, preparation.patches * preparation.multiple**2)
 
     def prepare(self, images: Sequence[bytes]) -> Iterator[Pixels | None]:
         """Yield the pixels of each image; None for one that has none after all."""
@@ -85,16 +86,14 @@ class Preparer(RestartedChild):
             return None
         width, height, content = of(tuple[int, int, bytes], reply)
         preparation = self._setup.preparation
-        if not (0 < width and 0 < height and 3 * width * height == len(content)):
+        if not (width > 0 and height > 0 and 3 * width * height == len(content)):
             raise WrongValueError(f"{len(content)} bytes are not {width} x {height} pixels")
-        if (width, height) != (preparation.width, preparation.height):
+        if preparation.fixed and (width, height) != (preparation.width, preparation.height):
             raise WrongValueError(f"{width} x {height} pixels are not what the model takes")
         return np.frombuffer(content, np.uint8).reshape(height, width, 3)
 
     def _new(self) -> Child:
-        preparation = self._setup.preparation
-        most = 3 * preparation.width * preparation.height
-        return Child(HANDLER, plain(self._setup), max_bytes=MAX_ANSWER + most, borrows=True)
+        return Child(HANDLER, plain(self._setup), max_bytes=MAX_ANSWER + self._most, borrows=True)
 
 
 def _questions(images: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -1,0 +1,288 @@
+"""Embed: a vector for each image that can be decoded, whatever kills, workers, engine and store there are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import read, tree
+from numpy.typing import NDArray
+from PIL import Image
+from test_cli import answer, call
+from test_shards import fetched
+from tiny_encoders import write_encoder
+
+from align_data.common.errors import SignalError
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
+from align_data.decoding.preparation import Preparation
+from align_data.engines.local import LocalEngine
+from align_data.models.encoder import ModelIdentity
+from align_data.models.opening import open_model
+from align_data.models.sharing import SharedModel
+from align_data.stages.embed import EmbedReport, embed
+from align_data.stages.embed import images as embedding
+from align_data.storage.store import Store
+
+SIDE = 8
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    exact = np.asarray(vectors, np.float64) + 1e-9
+    return (exact / np.linalg.norm(exact, axis=1, keepdims=True)).astype(np.float32)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split()] if text else [1, 2, 3, 4, 5, 6]
+
+
+@dataclass
+class Eye:
+    """An encoder that sees the mean colours above and below, and reads a text as six numbers."""
+
+    name: str = "eye"
+    sign: int = 1
+    side: int = SIDE
+    fails_after: int | None = None
+    """Images that it sees before something breaks."""
+    seen: list[int] = field(default_factory=list)
+    """Images of each call."""
+    texts_read: list[str] = field(default_factory=list)
+    device: str = "cpu"
+    dim: int = 6
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity("eye", sha256(self.name.encode()), {"eye": "1.0"})
+
+    @property
+    def preparation(self) -> Preparation:
+        return Preparation(self.side, self.side, "bilinear")
+
+    def images(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        if self.fails_after is not None and sum(self.seen) + len(pixels) > self.fails_after:
+            raise KeyboardInterrupt
+        self.seen.append(len(pixels))
+        stacked = np.stack(pixels)
+        assert stacked.shape[1:] == (self.side, self.side, 3)
+        assert stacked.dtype == np.uint8
+        half = self.side // 2
+        return unit(np.hstack([stacked[:, :half].mean((1, 2)), stacked[:, half:].mean((1, 2))]) * self.sign)
+
+    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.texts_read += texts
+        return unit(np.array([numbers(text) for text in texts]))
+
+
+def png(above: Sequence[int], below: Sequence[int] | None = None) -> bytes:
+    image = Image.new("RGB", (40, 30), tuple(above))
+    image.paste(tuple(below or above), (0, 15, 40, 30))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def seen_by_eye(content: bytes) -> NDArray[np.float64]:
+    """Return what the eye makes of an image, by Pillow and numpy alone."""
+    image = Image.open(io.BytesIO(content)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.float64)
+    vector = np.concatenate([pixels[: SIDE // 2].mean((0, 1)), pixels[SIDE // 2 :].mean((0, 1))]) + 1e-9
+    return vector / np.linalg.norm(vector)
+
+
+@dataclass(frozen=True)
+class World:
+    dataset: Dataset
+    images: dict[str, bytes]
+    """URL → bytes, of those that can be decoded."""
+
+
+def world(folder: Path, parts: int = 20) -> World:
+    """Make a fetched dataset: images with several texts, equal ones under several URLs, gone ones and broken ones."""
+    chance = np.random.default_rng(3)
+    contents = [png(*chance.integers(0, 256, (2, 3)).tolist()) for _ in range(30)]
+    urls = [f"http://h{n % 3}/{n}.png" for n in range(45)]
+    images = {url: contents[n % 30] for n, url in enumerate(urls) if n % 7}
+    broken = [url for n, url in enumerate(images) if n % 9 == 0]
+    images |= {url: images[url][:60] for url in broken}
+    rows = [
+        {"url": url, "alt_text": " ".join(map(str, chance.integers(-9, 10, 6))) if k else ""}
+        for n, url in enumerate(urls)
+        for k in range(1 + n % 3)
+    ]
+    dataset = fetched(folder / "dataset", rows, images, parts=parts)
+    return World(dataset, {url: content for url, content in images.items() if url not in broken})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return world(tmp_path_factory.mktemp("embedded"))
+
+
+@pytest.fixture
+def copy(made: World, tmp_path: Path) -> World:
+    return copied(made, tmp_path / "dataset")
+
+
+def copied(made: World, folder: Path) -> World:
+    shutil.copytree(made.dataset.store.url, folder)
+    return World(Dataset(Store(folder)), made.images)
+
+
+def run(dataset: Dataset, model: Any, name: str = "eye", children: int = 1, **options: Any) -> EmbedReport:
+    engine = LocalEngine(dataset.store.work, 1)
+    return embed(SharedModel.holding("eye", None, model), dataset, name, engine, Silent(), children, **options)
+
+
+def by_part(dataset: Dataset, images: dict[str, bytes]) -> list[dict[str, bytes]]:
+    """Return the distinct images of each part, by their SHA-256."""
+    parts = range(len(dataset.ingested().parts))
+    urls = [pl.concat(dataset.images.pieces(part, ["url"]))["url"] for part in parts]
+    return [{sha256(images[url]): images[url] for url in each if url in images} for each in urls]
+
+
+def stored(dataset: Dataset, part: int, name: str = "eye") -> dict[str, NDArray[np.float16]]:
+    rows = pl.read_parquet(f"{dataset.store.url}/embedded/{name}/part-{part:05d}.parquet")
+    assert rows["sha256"].is_unique().all()
+    return {key: np.frombuffer(value, "<f2") for key, value in rows.select("sha256", "embedding").iter_rows()}
+
+
+def is_embedded(dataset: Dataset, images: dict[str, bytes], name: str = "eye", sign: int = 1) -> int:
+    """Check all of a table against what Pillow and numpy make of the images; return its rows."""
+    rows = 0
+    for part, expected in enumerate(by_part(dataset, images)):
+        now = stored(dataset, part, name)
+        assert now.keys() == expected.keys()
+        rows += len(now)
+        for key, content in expected.items():
+            assert np.abs(now[key] - sign * seen_by_eye(content)).max() < 5e-4  # half a step of float16 below 1
+    return rows
+
+
+def test_each_distinct_image_of_a_part_has_its_embedding(copy: World) -> None:
+    eye = Eye()
+    report = run(copy.dataset, eye)
+    rows = is_embedded(copy.dataset, copy.images)
+    assert report == EmbedReport("eye", eye.identity.digest, "cpu", 6, rows, rows, 0)
+    assert sum(eye.seen) == rows
+    assert len(set(map(sha256, copy.images.values()))) < rows < len(copy.images)  # parts stand alone
+    manifest = copy.dataset.embedded("eye").committed()
+    assert manifest is not None
+    meta = manifest.meta
+    assert (meta.model, meta.kind, meta.versions, meta.spec) == (eye.identity.digest, "eye", {"eye": "1.0"}, "eye")
+    assert (meta.device, meta.dim, manifest.rows) == ("cpu", 6, rows)
+    assert not copy.dataset.store.names("_embedded")
+
+
+def test_the_same_again_embeds_nothing(copy: World) -> None:
+    first = run(copy.dataset, Eye())
+    files = tree(Path(copy.dataset.store.url))
+    again = run(copy.dataset, Eye(fails_after=0))
+    assert (again.embedded, again.images) == (0, first.images)
+    assert tree(Path(copy.dataset.store.url)) == files
+
+
+def test_equal_bytes_whatever_the_workers(made: World, tmp_path: Path) -> None:
+    trees = []
+    for children in (1, 3):
+        dataset = copied(made, tmp_path / str(children)).dataset
+        run(dataset, Eye(), children=children, texts=True)
+        trees.append(tree(tmp_path / str(children)))
+    assert trees[0] == trees[1]
+
+
+def test_a_killed_run_goes_on_with_the_images_it_had_not_finished(
+    made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "ROWS", 3)
+    undisturbed, killed = (copied(made, tmp_path / name).dataset for name in ("undisturbed", "killed"))
+    total = run(undisturbed, Eye(), texts=True)
+    seen = 0
+    for after in (7, 8, 0):
+        eye = Eye(fails_after=after)
+        with pytest.raises(KeyboardInterrupt):
+            run(killed, eye, texts=True)
+        seen += sum(eye.seen)
+    assert killed.embedded("eye").committed() is None
+    rest = Eye()
+    report = run(killed, rest, texts=True)
+    assert 0 < sum(rest.seen) == total.images - seen
+    assert report.images == total.images
+    assert tree(tmp_path / "killed") == tree(tmp_path / "undisturbed")
+
+
+def test_texts_are_embedded_row_for_row(copy: World) -> None:
+    eye = Eye()
+    report = run(copy.dataset, eye, texts=True)
+    texts = read(copy.dataset, "pairs")["alt_text"].to_list()
+    vectors = read(copy.dataset, "embedded_texts/eye")["embedding"].to_list()
+    assert report.texts == len(texts) == len(vectors)
+    for text, vector in zip(texts, vectors, strict=True):
+        assert np.abs(np.frombuffer(vector, "<f2") - unit(np.array([numbers(text)]))[0]).max() < 5e-4
+    assert len(eye.texts_read) < len(texts)  # equal ones of a part once
+
+
+def test_two_models_are_never_mixed_under_a_name(copy: World) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(copy.dataset, Eye(fails_after=12))
+    with pytest.raises(SignalError, match=r"embedded/eye has embeddings of another model \(SHA-256 \w{12}…\), or of"):
+        run(copy.dataset, Eye("other"))
+    run(copy.dataset, Eye())
+    files = tree(Path(copy.dataset.store.url))
+    with pytest.raises(SignalError, match=r"has embeddings of another model, eye \(SHA-256 .*embed under another name"):
+        run(copy.dataset, Eye("other", sign=-1))
+    assert tree(Path(copy.dataset.store.url)) == files
+    run(copy.dataset, Eye("other", sign=-1), "beside")
+    is_embedded(copy.dataset, copy.images, "beside", sign=-1)
+    is_embedded(copy.dataset, copy.images)
+
+
+# --- the command, with a real model ---
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_encoder(tmp_path_factory.mktemp("encoder") / "tiny"))
+
+
+def test_the_command(copy: World, folder: str) -> None:
+    url = copy.dataset.store.url
+    done = call("embed", folder, url, "--as", "tiny")
+    rows = sum(len(part) for part in by_part(copy.dataset, copy.images))
+    said = f"embedded/tiny: {rows} images, 48 numbers each, {rows} images embedded now on CPUExecutionProvider"
+    assert done.stdout.splitlines() == [said]
+    assert "embed: " in done.stderr
+    assert f"next: align-data score tiny {url}" in done.stderr
+    again = answer("embed", folder, url, "--as", "tiny", "--workers", "3", "--texts")
+    assert again["model"] == open_model(folder).identity.digest
+    assert (again["images"], again["embedded"], again["left_out"]) == (rows, 0, 0)
+    assert again["texts"] == len(read(copy.dataset, "pairs"))
+
+
+def test_what_the_command_refuses_is_a_sentence(copy: World, folder: str, tmp_path: Path) -> None:
+    url = copy.dataset.store.url
+    for arguments, said in (
+        (["nothing", url, "--as", "eye"], "there is no model 'nothing'"),
+        ([folder, url, "--as", "Eye"], "Error: 'Eye' is not a valid score name"),
+        ([folder, f"{url}/no", "--as", "eye"], "is not a dataset; make one with"),
+        ([folder, url, "--as", "eye", "--only-open", "no"], "has no ledger no; there are: some"),
+        ([folder, url, "--as", "eye", "--device", "abacus"], "abacus"),
+    ):
+        assert said in call("embed", *arguments, code=1).stderr
+    assert "Missing option '--as'" in call("embed", "eye", url, code=2).stderr
+    call("embed", folder, url, "--as", "eye")
+    other = write_encoder(tmp_path / "tiny", seed=6)
+    refused = call("embed", other, url, "--as", "eye", code=1).stderr
+    assert f"has embeddings of another model, {folder} (SHA-256 " in refused
