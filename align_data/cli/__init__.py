@@ -49,6 +49,7 @@ GROUPS = {
         "search": "Search exported shards for the images or texts nearest to a query.",
         "embed": "Embed each fetched image with a model, for scores, heads and near-duplicates.",
         "score": "Score each fetched pair with a model, for use in a rule.",
+        "calibrate": "Find the threshold from which on an encoder's near-duplicates are copies.",
         "ablate": "Train the same model on different selections of pairs, to see which filter pays.",
     },
 }

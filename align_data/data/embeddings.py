@@ -86,12 +86,18 @@ def part_embeddings(table: Table[EmbeddedMeta], part: int, dim: int) -> PartEmbe
     """Read a part of embedded/NAME; DatasetError for a vector that is not of `dim` finite numbers."""
     none = PartEmbeddings.empty(dim)
     keys, vectors = [none.sha256], [none.vectors]
+    for piece in embedding_pieces(table, part, dim):
+        keys.append(piece.sha256)
+        vectors.append(piece.vectors)
+    return PartEmbeddings(pl.concat(keys), np.concatenate(vectors))
+
+
+def embedding_pieces(table: Table[EmbeddedMeta], part: int, dim: int) -> Iterator[PartEmbeddings]:
+    """Read a part of embedded/NAME piece by piece, as `part_embeddings` reads all of it."""
     for piece in table.arrow_pieces(part, ["sha256", "embedding"]):
         series = pl.from_arrow(piece["sha256"])
         assert isinstance(series, pl.Series)
-        keys.append(series.alias("sha256"))
-        vectors.append(_vectors(table, part, piece["embedding"], dim))
-    return PartEmbeddings(pl.concat(keys), np.concatenate(vectors))
+        yield PartEmbeddings(series.alias("sha256"), _vectors(table, part, piece["embedding"], dim))
 
 
 def text_pieces(table: Table[EmbeddedMeta], part: int, dim: int) -> Iterator[Halves]:

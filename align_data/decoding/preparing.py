@@ -42,7 +42,6 @@ class Preparer(RestartedChild):
     def __init__(self, preparation: Preparation, limits: ImageLimits = ImageLimits()) -> None:  # noqa: B008 - frozen
         super().__init__()
         self._setup = PreparationSetup(preparation, limits)
-        self._most = 3 * max(preparation.width * preparation.height, preparation.patches * preparation.multiple**2)
 
     def prepare(self, images: Sequence[bytes]) -> Iterator[Pixels | None]:
         """Yield the pixels of each image; None for one that has none after all."""
@@ -82,18 +81,26 @@ class Preparer(RestartedChild):
 
     def _pixels(self, reply: Any) -> Pixels | None:
         """Return what an answer says of an image; ValueError where no answer can be so."""
-        if reply is None:
-            return None
-        width, height, content = of(tuple[int, int, bytes], reply)
-        preparation = self._setup.preparation
-        if not (width > 0 and height > 0 and 3 * width * height == len(content)):
-            raise WrongValueError(f"{len(content)} bytes are not {width} x {height} pixels")
-        if preparation.fixed and (width, height) != (preparation.width, preparation.height):
-            raise WrongValueError(f"{width} x {height} pixels are not what the model takes")
-        return np.frombuffer(content, np.uint8).reshape(height, width, 3)
+        return None if reply is None else checked_pixels(self._setup.preparation, reply)
 
     def _new(self) -> Child:
-        return Child(HANDLER, plain(self._setup), max_bytes=MAX_ANSWER + self._most, borrows=True)
+        most = MAX_ANSWER + most_bytes(self._setup.preparation)
+        return Child(HANDLER, plain(self._setup), max_bytes=most, borrows=True)
+
+
+def most_bytes(preparation: Preparation) -> int:
+    """Return how many bytes the pixels of an image can have."""
+    return 3 * max(preparation.width * preparation.height, preparation.patches * preparation.multiple**2)
+
+
+def checked_pixels(preparation: Preparation, reply: Any) -> Pixels:
+    """Return the pixels that a child has sent; WrongValueError where they are not as the preparation makes them."""
+    width, height, content = of(tuple[int, int, bytes], reply)
+    if not (width > 0 and height > 0 and 3 * width * height == len(content)):
+        raise WrongValueError(f"{len(content)} bytes are not {width} x {height} pixels")
+    if preparation.fixed and (width, height) != (preparation.width, preparation.height):
+        raise WrongValueError(f"{width} x {height} pixels are not what the model takes")
+    return np.frombuffer(content, np.uint8).reshape(height, width, 3)
 
 
 def _questions(images: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -13,10 +13,10 @@ from align_data.common.errors import AlignDataError
 if TYPE_CHECKING:
     from align_data.common.progress import Progress
     from align_data.data.layout import Dataset
-    from align_data.report.thumbnails import SamplePictures
+    from align_data.report.thumbnails import PicturedImage, SamplePictures
     from align_data.stages.audit.diff import Diff
-    from align_data.stages.audit.sampling import SampledPair
     from align_data.stages.audit.survey import Survey
+    from align_data.stages.calibrate import CalibrationReport
     from align_data.train.ablate import Ablation
     from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
@@ -54,6 +54,13 @@ def search_html(search: SearchResults) -> str:
     return html
 
 
+def calibration_html(report: CalibrationReport, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
+    """Return a calibration as a page; with thumbnails of the nearest random pairs."""
+    images = [image for pair in report.nearest for image in (pair.first, pair.second)]
+    html: str = drawing().calibration_page(report, _pictures(dataset, images if pictures else [], progress))
+    return html
+
+
 def begin() -> None:
     """Begin what takes longest of a page with charts; it goes on while pairs are counted."""
     _extra("bundle").begin()
@@ -72,10 +79,10 @@ def _extra(module: str) -> ModuleType:
         raise AlignDataError(f"reports need {error.name}: pip install 'align-data[report]'") from None
 
 
-def _pictures(dataset: Dataset, samples: Iterable[SampledPair], progress: Progress) -> SamplePictures:
+def _pictures(dataset: Dataset, images: Iterable[PicturedImage], progress: Progress) -> SamplePictures:
     from align_data.report.thumbnails import pictures  # noqa: PLC0415 - Pillow, which counting does not need
 
-    return pictures(dataset, samples, progress)
+    return pictures(dataset, images, progress)
 
 
-__all__ = ["ablation_html", "audit_html", "begin", "diff_html", "drawing", "search_html"]
+__all__ = ["ablation_html", "audit_html", "begin", "calibration_html", "diff_html", "drawing", "search_html"]

@@ -14,8 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
+from align_data.decoding.augmentations import AUGMENTATIONS
 from align_data.recipes.plan import Plan
-from align_data.report import ablation_charts, bundle, charts
+from align_data.report import ablation_charts, bundle, calibration_charts, charts
 from align_data.report.crawl_steps import crawl_steps
 from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import find
@@ -26,6 +27,7 @@ from align_data.stages.audit.sampling import KINDS
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
+    from align_data.stages.calibrate import CalibrationReport
     from align_data.train.ablate.results import Ablation, Difference
     from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
@@ -85,6 +87,23 @@ def ablation_page(ablation: Ablation) -> str:
 def search_page(search: SearchResults, pictures: Pictures, query: Pictures) -> str:
     """Return what a search found as a page; `pictures` are by uid, those of the query's images (`query`) by name."""
     return _render("search.html.j2", charted=False, search=search, pictures=pictures, query=query)
+
+
+def calibration_page(report: CalibrationReport, pictures: SamplePictures) -> str:
+    """Return a calibration as a page, with the thumbnails of the nearest random pairs."""
+    calibration = report.calibration
+    return _render(
+        "calibration.html.j2",
+        report=report,
+        verdict=report.verdict,
+        notes=report.notes,
+        at=calibration.at_threshold,
+        abouts={kind: augmentation.about for kind, augmentation in AUGMENTATIONS.items()},
+        copies=calibration_charts.found_copies(calibration),
+        pairs=calibration_charts.false_pairs(calibration),
+        pictures=pictures,
+        blur=BLUR,
+    )
 
 
 def _render(template: str, *, charted: bool = True, **values: Any) -> str:

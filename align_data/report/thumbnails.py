@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -16,12 +16,23 @@ from align_data.common.workers.values import WrongValueError, of
 from align_data.data.image_table import image_places, place_of
 from align_data.data.layout import Dataset
 from align_data.decoding.nsfw import SLACK
-from align_data.stages.audit.sampling import SampledPair
 from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.tars import Place, TarReader
 
 Pictures = Mapping[str, str]
 """URL of an image, or what else it goes by → a data: URL of its thumbnail."""
+
+
+class PicturedImage(Protocol):
+    """An image that a page shows."""
+
+    @property
+    def part(self) -> int:
+        """Where it is."""
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
 
 
 class SamplePictures(dict[str, str]):
@@ -32,14 +43,14 @@ class SamplePictures(dict[str, str]):
         self.lost: list[str] = []
 
 
-def pictures(dataset: Dataset, samples: Iterable[SampledPair], progress: Progress) -> SamplePictures:
-    """Return a thumbnail of each sample's image, as far as it has been fetched and can be decoded."""
+def pictures(dataset: Dataset, images: Iterable[PicturedImage], progress: Progress) -> SamplePictures:
+    """Return a thumbnail of each image, as far as it has been fetched and can be decoded."""
     thumbnails = SamplePictures()
     if dataset.images.committed() is None:
         return thumbnails
     urls: dict[int, set[str]] = defaultdict(set)
-    for sample in samples:
-        urls[sample.part].add(sample.url)
+    for image in images:
+        urls[image.part].add(image.url)
     places = {
         url: place for part, part_urls in sorted(urls.items()) for url, place in _places(dataset, part, part_urls)
     }
