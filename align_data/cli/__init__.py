@@ -37,6 +37,7 @@ GROUPS = {
         "signals": "List the signals, or show one.",
     },
     "Keep pairs out": {
+        "neighbours": "Measure how near each image's nearest other image is, by embedding.",
         "eval-index": "Hash evaluation images, so that copies of them can be kept out.",
         "takedown": "Remove pairs from a dataset and its exports, permanently.",
     },

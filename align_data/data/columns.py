@@ -14,6 +14,7 @@ from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.decoding.inspected import identities as looks
 from align_data.decoding.nsfw import NsfwModel
 from align_data.signals import Signal, by_current_name, checks, find, is_signal
+from align_data.signals.base import OPEN
 from align_data.signals.contracts import groups
 from align_data.storage.tables import Manifest, Table
 
@@ -44,6 +45,7 @@ def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) ->
             **({**content, "look": checked.get(signal.check or "")} if signal.content else {}),
             **({signal.reference: references[signal.reference]} if signal.reference is not None else {}),
             **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
+            **(compared_by(dataset, signal.group, stored.get(signal.name, {}).get("run")) if _near(signal) else {}),
         }
         for signal in signals
     }
@@ -92,6 +94,22 @@ def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
     }
 
 
+def compared_by(dataset: Dataset, group: str, run: Any) -> dict[str, Any]:
+    """Return what the values of near.NAME and eval.NAME follow from, beside pairs: images, embeddings, index.
+
+    `run` is how they were compared: of two ways both are right, but not together.
+    """
+    family, _, name = group.partition(".")
+    embedded = dataset.embedded(name).committed()
+    index = {"evaluation": _fingerprint(dataset.evaluations(name))} if family == "eval" else {}
+    model = embedded.meta.model if embedded is not None else None
+    return {**scored_by(dataset, model), "embedded": _fingerprint(dataset.embedded(name)), **index, "run": run}
+
+
+def _near(signal: Signal) -> bool:
+    return signal.kind == "near"
+
+
 def _model(dataset: Dataset, signal: Signal) -> str | None:
     """Return the digest of the model whose scores are stored: any model's are right, but not two models' together."""
     manifest = dataset.measured(signal.group).committed()
@@ -105,7 +123,7 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: b
     `nsfw` tells whether a detector is given, `to_fetch` that the images will be there.
     """
     why = signal.missing()
-    if signal.kind == "score" or not _declared(dataset, signal):
+    if signal.kind in OPEN or not _declared(dataset, signal):
         return signal.lacks
     if why is not None or signal.kind != "image":
         return why
@@ -207,6 +225,12 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
             f" ({need(list(stale), r)})" for r in reasons
         )
     folder = dataset.store.path(dataset.measured(group).name)
+    if group.startswith(("near.", "eval.")):
+        index = " --eval-index FILE" if group.startswith("eval.") else ""
+        return (
+            f"compare them again: align-data neighbours {name} {shlex.quote(url)}{index}; or do without, and remove "
+            f"{folder}"
+        )
     return (
         f"score them again: align-data score MODEL {shlex.quote(url)} --as {name}; or do without, and remove {folder}"
     )

@@ -11,11 +11,14 @@ import pyarrow as pa
 
 from align_data.common.errors import DatasetError
 from align_data.data.meta import (
+    CodebookMeta,
     ContentMeta,
     CountsMeta,
     EmbeddedMeta,
+    EvaluationsMeta,
     ImagesMeta,
     LedgerMeta,
+    NeighboursMeta,
     PairsMeta,
     RejectedMeta,
     SignalsMeta,
@@ -101,6 +104,22 @@ class Dataset:
         """Return the names of all embeddings that there are, also of tables that are not finished."""
         names = {name for family in ("embedded", "embedded_texts") for name in self.store.names(family)}
         return sorted(name for name in names if re.fullmatch(MODEL_NAME, name))
+
+    def codebook(self, name: str) -> Table[CodebookMeta]:
+        """Return the table of the cells in which the embeddings `name` are compared."""
+        return self._table(f"codebooks/{check_name(name)}", CodebookMeta, contract("codebooks"), hashed=True)
+
+    def neighbours(self, name: str) -> Table[NeighboursMeta]:
+        """Return the table of each image's nearest earlier one by the embeddings `name`."""
+        return self._table(f"neighbours/{check_name(name)}", NeighboursMeta, contract("neighbours"))
+
+    def evaluations(self, name: str) -> Table[EvaluationsMeta]:
+        """Return the table of the evaluation images that the embeddings `name` are compared with."""
+        return self._table(f"evaluations/{check_name(name)}", EvaluationsMeta, contract("evaluations"), hashed=True)
+
+    def compared(self) -> list[str]:
+        """Return the names of the embeddings whose images have been compared, also where that is not finished."""
+        return [name for name in self.store.names("neighbours") if re.fullmatch(MODEL_NAME, name)]
 
     def counts(self, kind: str) -> Table[CountsMeta]:
         """Return the totals of one kind of key: 'ngrams' or 'texts'."""

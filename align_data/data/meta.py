@@ -159,6 +159,55 @@ class EmbeddedMeta(Meta):
     """Images that can be decoded, and whose decoding ended its process nevertheless."""
 
 
+class CodebookMeta(Meta):
+    """Of `codebooks/NAME`: of which embeddings."""
+
+    model: HASH
+    dim: Annotated[int, Field(gt=0, lt=2**20)]
+    images: NUMBER
+    """How many there were when it was trained."""
+
+
+class EvaluationsMeta(Meta):
+    """Of `evaluations/NAME`, and in the file that it is of: by which model."""
+
+    model: HASH
+    dim: Annotated[int, Field(gt=0, lt=2**20)]
+
+
+class RecallMeta(Meta):
+    """How many of the pairs that there are a comparison has: of some sampled images with all others."""
+
+    images: NUMBER
+    pairs: NUMBER
+    """Within the threshold."""
+    among: NUMBER
+    """How many of them the comparison has."""
+    floor_pairs: NUMBER
+    floor_among: NUMBER
+
+
+class NeighboursMeta(Meta):
+    """Of `neighbours/NAME`: how images were compared."""
+
+    run: dict[str, Any]
+    """What the values follow from, as in measured/near.NAME."""
+    pairs: HASH
+    threshold: float
+    floor: float
+    images: NUMBER
+    """With an embedding."""
+    late: NUMBER
+    """How many have an earlier image within the threshold."""
+    cells: NUMBER
+    copies: float
+    """Cells that an image was sent to, on the average."""
+    cosines: NUMBER
+    """Computed."""
+    recall: RecallMeta | None
+    """Of pairs with unequal embeddings; None where it was not measured."""
+
+
 class CountsMeta(Meta):
     """Of a table of counts: of which pairs."""
 

@@ -48,6 +48,10 @@ _REDO = {
     "content": "measure again: align-data measure",
     "embedded": "embed again: align-data embed",
     "embedded_texts": "embed again: align-data embed --texts",
+    "neighbours": "compare again: align-data neighbours",
+    "codebooks": "compare again: align-data neighbours --new-codebook",
+    "measured/near": "compare again: align-data neighbours",
+    "measured/eval": "compare again: align-data neighbours --eval-index",
     "images": "fetch again: align-data fetch",
     "verdicts": "decide again: align-data filter",
 }

@@ -39,7 +39,7 @@ LEAST = 20
 NEAREST = 24
 """Random pairs that are shown."""
 
-__all__ = ["AUGMENTATIONS", "CalibrationReport", "CalibrationPlan", "calibrate", "model_of"]
+__all__ = ["AUGMENTATIONS", "CalibrationPlan", "CalibrationReport", "calibrate", "model_of"]
 
 
 @dataclass(frozen=True)
