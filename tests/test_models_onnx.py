@@ -25,7 +25,7 @@ from tiny_models import TEXTS, card_text, export_clip, linear_encoder, tiny_clip
 from tokenizers import Tokenizer
 
 from align_data.common.errors import AlignDataError, InputError, SignalError
-from align_data.models import onnx_folder, onnx_session
+from align_data.models import extras, onnx_folder, onnx_session
 from align_data.models.encoder import BATCH, Encoder
 from align_data.models.onnx_folder import OnnxEncoder, OnnxFiles
 from align_data.models.opening import open_model
@@ -323,8 +323,10 @@ def test_a_provider_that_onnxruntime_falls_back_from_is_a_sentence(
 
 def test_a_missing_package_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = linear_encoder(tmp_path / "m")
-    monkeypatch.setattr(onnx_session.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SignalError, match=r"needs onnxruntime, of the extra onnx: pip install 'align-data\[onnx\]'"):
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        SignalError, match=r"this model needs onnxruntime, of the extra onnx: pip install 'align-data\[onnx\]'"
+    ):
         opened(folder)
 
 

@@ -24,7 +24,8 @@ from align_data.decoding.card import MAX_MODEL
 from align_data.decoding.preparation import Pixels, Preparation
 from align_data.models.card import EncoderCard, read_encoder_card
 from align_data.models.encoder import BATCH, ModelIdentity, Vectors
-from align_data.models.onnx_session import OnnxModel, need, versions
+from align_data.models.extras import need
+from align_data.models.onnx_session import OnnxModel, versions
 from align_data.models.vectors import check_pixels, in_batches, stacked, unit
 
 IMAGE, TEXT, TOKENIZER, CARD = "image.onnx", "text.onnx", "tokenizer.json", "card.yaml"
@@ -76,9 +77,7 @@ class OnnxFiles:
 
     def check(self, seconds: float = TRIAL_SECONDS) -> None:
         """Raise InputError or SignalError if the encoder cannot be used here; it is tried in a child process."""
-        need("onnxruntime")
-        if self.text is not None:
-            need("tokenizers")
+        need("onnx", "onnxruntime", *([] if self.text is None else ["tokenizers"]))
         setup = {"folder": self.folder, "digest": self.digest, "seconds": seconds}
         with closing(Child(TRIAL, setup)) as child:
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -19,13 +18,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 T = TypeVar("T")
-
-
-def need(package: str) -> Any:
-    """Import a package of the extra `onnx`; SignalError where it is not installed."""
-    if importlib.util.find_spec(package) is None:
-        raise SignalError(f"an encoder in ONNX needs {package}, of the extra onnx: pip install 'align-data[onnx]'")
-    return importlib.import_module(package)
 
 
 def versions() -> dict[str, str]:
@@ -64,7 +56,7 @@ class OnnxModel:
     """One .onnx file of an encoder: named tensors in, one array out."""
 
     def __init__(self, content: bytes, file: str, device: str | None, threads: int) -> None:
-        onnxruntime = need("onnxruntime")
+        onnxruntime = importlib.import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4  # what goes wrong is raised; the rest is not for the user

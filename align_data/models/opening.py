@@ -6,6 +6,9 @@ from pathlib import Path
 
 from align_data.common.errors import InputError
 from align_data.models.encoder import Encoder, PairScorer
+from align_data.models.extras import need
+from align_data.models.folder_files import CONFIG
+from align_data.models.hub import NAME, downloaded
 from align_data.models.onnx_folder import CARD, IMAGE, OnnxEncoder, OnnxFiles
 
 FORMS = (
@@ -23,11 +26,25 @@ def open_model(spec: str, device: str | None = None) -> Encoder | PairScorer:
         folder = Path(spec).is_dir()
     except ValueError:  # a NUL
         folder = False
+    if not folder and NAME.fullmatch(spec) and not Path(spec).exists():
+        return _transformers(downloaded(spec), device)
     if not folder:
         raise InputError(f"there is no model {spec!r}: it takes {FORMS}")
-    names = (CARD, IMAGE)
-    if any((Path(spec) / name).exists() for name in names):
+    if any((Path(spec) / name).exists() for name in (CARD, IMAGE)):
         files = OnnxFiles.read(spec)
         files.check()
         return OnnxEncoder(files, device)
+    if (Path(spec) / CONFIG).exists():
+        return _transformers(Path(spec), device)
     raise InputError(f"{spec} holds no model: it takes {FORMS}")
+
+
+def _transformers(folder: Path, device: str | None) -> Encoder | PairScorer:
+    need("models", "torch", "transformers", "tokenizers")
+    from align_data.models.torch_device import torch_device  # noqa: PLC0415 - PyTorch takes seconds to load
+    from align_data.models.torch_models import TransformersEncoder, TransformersScorer  # noqa: PLC0415
+    from align_data.models.transformers_folder import open_folder  # noqa: PLC0415
+
+    chosen = torch_device(device)
+    opened = open_folder(folder, chosen)
+    return TransformersScorer(opened, chosen) if opened.family.scorer else TransformersEncoder(opened, chosen)

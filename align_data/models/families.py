@@ -1,0 +1,36 @@
+"""The architectures of transformers that can be opened: class, padding of texts, and what is taken of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture."""
+
+    architecture: str
+    """The class, in transformers."""
+    processor: str
+    """The image processor of a folder that does not name one."""
+    pools: Literal["vectors", "first"] = "vectors"
+    """Whether its features are vectors, or those of all tokens, whose first is the vector."""
+    fixed_length: int | None = None
+    """The tokens that every text is padded to, at most; None pads as far as a text needs."""
+    scorer: bool = False
+    """Whether it scores pairs, and embeds neither."""
+
+
+FAMILIES: Mapping[str, Family] = {
+    "clip": Family("CLIPModel", "CLIP"),
+    "siglip": Family("SiglipModel", "Siglip", fixed_length=8192),
+    "siglip2": Family("Siglip2Model", "Siglip2", fixed_length=64),
+    "align": Family("AlignModel", "EfficientNet", fixed_length=64),
+    "flava": Family("FlavaModel", "Flava", pools="first"),
+    "chinese_clip": Family("ChineseCLIPModel", "ChineseCLIP"),
+    "blip": Family("BlipForImageTextRetrieval", "Blip", scorer=True),
+    "vilt": Family("ViltForImageAndTextRetrieval", "Vilt", scorer=True),
+}
+"""By the model_type of their config."""

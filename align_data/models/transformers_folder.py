@@ -1,0 +1,110 @@
+"""A folder of transformers: its weights loaded into a class that is ours to choose, never into code beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+
+from align_data.common.errors import InputError
+from align_data.models.encoder import ModelIdentity
+from align_data.models.families import FAMILIES, Family
+from align_data.models.folder_files import (
+    CONFIG,
+    PROCESSOR_FILES,
+    TOKENIZER_FILES,
+    check_small_files,
+    digest_of,
+    read_config,
+    weight_files,
+)
+from align_data.models.image_processors import ImageInput, image_input
+from align_data.models.quiet import quiet
+from align_data.models.text_inputs import TextInputs
+
+
+class Opened(NamedTuple):
+    """A model that is ready, with how images and texts become its input."""
+
+    family: Family
+    model: Any
+    images: ImageInput
+    texts: TextInputs
+    identity: ModelIdentity
+    folder: Path
+
+
+def open_folder(folder: Path, device: torch.device) -> Opened:
+    """Open a folder of transformers; InputError says what is wrong with it."""
+    check_small_files(folder)
+    config = read_config(folder)
+    kind = config.get("model_type")
+    family = FAMILIES.get(str(kind))
+    if family is None:
+        raise InputError(f"{folder / CONFIG}: a model of the type {kind}; known are: {', '.join(FAMILIES)}")
+    weights, safe = weight_files(folder)
+    images = image_input(folder, family.processor)
+    texts = TextInputs(folder, _max_tokens(config, family, folder), fixed=family.fixed_length is not None)
+    digest = digest_of(folder, weights, [CONFIG, *TOKENIZER_FILES, *PROCESSOR_FILES])
+    model = load(folder, family.architecture, config, weights, safe=safe)
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    identity = ModelIdentity(str(kind), digest, versions)
+    return Opened(family, model.to(device).eval(), images, texts, identity, folder)
+
+
+def _max_tokens(config: Mapping[str, Any], family: Family, folder: Path) -> int:
+    text = config.get("text_config")
+    places = (text if isinstance(text, dict) else config).get("max_position_embeddings")
+    if places is None:  # as the library has it
+        default = getattr(transformers, family.architecture).config_class()
+        places = getattr(default, "text_config", default).max_position_embeddings
+    if type(places) is not int or places < 2:
+        raise InputError(f"{folder / CONFIG}: max_position_embeddings takes a number above 1; here it has {places!r}")
+    return min(places, family.fixed_length or places)
+
+
+def load(folder: Path, architecture: str, config: Mapping[str, Any], weights: list[str], *, safe: bool) -> Any:
+    """Return a model of a class of transformers with a folder's weights; InputError where they do not fit it."""
+    kind = getattr(transformers, architecture)
+    try:
+        with quiet():
+            settings = kind.config_class.from_dict(
+                {key: value for key, value in config.items() if key not in ("auto_map", "quantization_config")}
+            )
+            _check_size(kind, settings, folder, sum((folder / name).stat().st_size for name in weights))
+            model, loading = kind.from_pretrained(
+                str(folder),
+                config=settings,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                use_safetensors=safe,
+                weights_only=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                dtype=torch.float32,
+            )
+        # Of another shape, a name comes with both shapes.
+        unusable = [*loading["missing_keys"], *(mismatch[0] for mismatch in loading["mismatched_keys"])]
+    except InputError:
+        raise
+    except Exception as error:  # of every kind, for files may say anything
+        message = (str(error).strip().partition("\n")[0] or type(error).__name__)[:300]
+        raise InputError(f"{folder} is not a {architecture} that can be opened: {message}") from None
+    if unusable:
+        raise InputError(
+            f"{folder} is not a {architecture} that can be opened: {len(unusable):,} weights are missing or of another "
+            f"shape, the first: {unusable[0]}"
+        )
+    return model
+
+
+def _check_size(kind: Any, settings: Any, folder: Path, size: int) -> None:
+    """Raise InputError where a config describes more weights than its files can hold: they would all be made first."""
+    with torch.device("meta"):
+        model = kind(settings)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count > size:
+        raise InputError(f"{folder / CONFIG} describes {count:,} weights, but their files have {size:,} bytes")
