@@ -12,6 +12,8 @@ from align_data.content.plan import CHUNK, Sight
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
 from align_data.decoding.nsfw import NUDENET, NsfwModel
 from align_data.models.place import NAME
+from align_data.signals import SIGNALS
+from align_data.signals.copies import FARTHEST, WITHIN
 
 SIGHT = ("nsfw_model", "nsfw_card", "only_open", "max_pixels", "image_seconds")
 """Their names."""
@@ -46,21 +48,32 @@ sight_options = together(
 )
 """Options that say how images are looked at."""
 
+copies_option = click.option(
+    "--phash-within",
+    type=click.IntRange(0, FARTHEST),
+    metavar="BITS",
+    help=f"Bits by which the pHashes of near-copies differ at most, 0 to {FARTHEST} (default: as measured before, or "
+    f"{WITHIN}).",
+)
+
 
 def sight_of(options: dict[str, Any], chunk: int = CHUNK) -> Sight:
     """Take these options out of a command's."""
     model, card = options.pop("nsfw_model"), options.pop("nsfw_card")
     if card is not None and model is None:
         raise SignalError("--nsfw-card describes --nsfw-model: give that too")
+    distance = options.pop("phash_within", None)
     choice = NsfwModel(_by_name(model), card) if model is not None else None
     if choice is not None:
         choice.check()
+    copies = [signal.name for signal in SIGNALS.values() if signal.group == "copies" and signal.within is not None]
     return Sight(
         nsfw=choice,
         only_open=options.pop("only_open"),
         max_pixels=options.pop("max_pixels"),
         seconds=options.pop("image_seconds"),
         chunk=chunk,
+        within={} if distance is None else dict.fromkeys(copies, distance),
     )
 
 

@@ -33,6 +33,8 @@ class Sight:
     seconds: float = SECONDS
     memory: int = MEMORY
     chunk: int = field(default=CHUNK, repr=False)
+    within: Mapping[str, int] = field(default_factory=dict)
+    """Signal → up to which distance it looks; of any other as it did before."""
 
 
 @dataclass(frozen=True)

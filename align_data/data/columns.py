@@ -18,20 +18,27 @@ from align_data.signals.base import OPEN
 from align_data.signals.contracts import groups
 from align_data.storage.tables import Manifest, Table
 
+NO_CHOICE: Mapping[str, int] = {}
+"""How far signals look where nobody chose: as they did before, or as is usual."""
+
 
 def _fingerprint(table: Table[Any]) -> str | None:
     manifest = table.committed()
     return manifest.fingerprint if manifest is not None and table.whole(manifest) else None
 
 
-def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) -> dict[str, Any]:
+def identities(
+    dataset: Dataset, names: Iterable[str], *, anew: bool = False, within: Mapping[str, int] = NO_CHOICE
+) -> dict[str, Any]:
     """Return for each signal what must be equal for a stored value to be its: definition, images, references.
 
     Which model or library measured it is as it is stored: who reads a value need have neither. With `anew` it is what
-    is installed here, which is what measuring again would take.
+    is installed here, which is what measuring again would take. How far a signal looks is as it is stored too, but
+    for those that `within` names.
     """
     signals = [find(name) for name in names]
-    stored = {} if anew else _stored(dataset, signals)
+    before = _stored(dataset, signals)
+    stored = {} if anew else before
     content: dict[str, Any] = {}
     checked: dict[str, Mapping[str, Any]] = {}
     if any(signal.content for signal in signals):
@@ -44,11 +51,24 @@ def identities(dataset: Dataset, names: Iterable[str], *, anew: bool = False) ->
             **signal.identity(stored.get(signal.name)),
             **({**content, "look": checked.get(signal.check or "")} if signal.content else {}),
             **({signal.reference: references[signal.reference]} if signal.reference is not None else {}),
+            **_distance(signal, {**within_of(before), **within}),
             **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
             **(compared_by(dataset, signal.group, stored.get(signal.name, {}).get("run")) if _near(signal) else {}),
         }
         for signal in signals
     }
+
+
+def within_of(identities: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return how far signals look by their identities: only those that look no further than so."""
+    reach = {name: find(name).within for name in identities if is_signal(name)}
+    return {name: int(identities[name].get("within", usual)) for name, usual in reach.items() if usual is not None}
+
+
+def _distance(signal: Signal, within: Mapping[str, int]) -> dict[str, int]:
+    """Return what a signal's identity says of how far it looks: where that is not as usual."""
+    distance = within.get(signal.name, signal.within)
+    return {} if distance is None or distance == signal.within else {"within": distance}
 
 
 def _stored(dataset: Dataset, signals: Iterable[Signal]) -> dict[str, Any]:
@@ -164,16 +184,23 @@ def part_facts(table: Table[SignalsMeta], part: int) -> dict[str, Any]:
     return {**facts, "signals": by_current_name(facts["signals"])} if "signals" in facts else facts
 
 
-def fresh(dataset: Dataset, group: str, pairs: Manifest[PairsMeta], *, anew: bool = False) -> list[str]:
+def fresh(
+    dataset: Dataset,
+    group: str,
+    pairs: Manifest[PairsMeta],
+    *,
+    anew: bool = False,
+    within: Mapping[str, int] = NO_CHOICE,
+) -> list[str]:
     """Return the signals of a group that are measured from these pairs and by today's definitions.
 
-    With `anew` only those that what is installed here would measure alike.
+    With `anew` only those that what is installed here would measure alike, and that look as far as `within` says.
     """
     manifest = dataset.measured(group).committed()
     if manifest is None or manifest.meta.pairs != pairs.fingerprint or not dataset.measured(group).whole(manifest):
         return []
     stored = manifest.meta.signals
-    today = identities(dataset, [name for name in stored if is_signal(name)], anew=anew)
+    today = identities(dataset, [name for name in stored if is_signal(name)], anew=anew, within=within)
     equal = [name for name in today if today[name] == stored[name]]
     return [name for name in equal if all(table.whole(table.committed()) for table in dataset.behind(name))]
 

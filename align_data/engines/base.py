@@ -93,6 +93,9 @@ class Engine(Protocol):
     ) -> list[T]:
         """Call `function` for every part, 0 to len(rows) - 1; `rows` are the parts' sizes, the results in order."""
 
+    def share(self, tasks: int) -> int:
+        """Return how many bytes each of `tasks` tasks may hold."""
+
     def children(self, parts: int) -> int:
         """Return how many child processes each task may start for this number of parts."""
 

@@ -73,6 +73,10 @@ class LocalEngine:
         with progress.step(title, sum(rows), unit) as tick:
             return self._run(lambda part: function(part, self._checked(tick)), range(len(rows)))
 
+    def share(self, tasks: int) -> int:
+        """Return how many bytes each of `tasks` tasks may hold: of all the memory, with those that run beside it."""
+        return self.memory // self.at_once(tasks)
+
     def children(self, parts: int) -> int:
         """Return how many child processes each task may start: together as many as there are workers."""
         return max(1, self.workers // self.at_once(parts))

@@ -97,6 +97,10 @@ class SparkEngine:
         results = self._collect(title, self._tasks(len(rows), step), len(rows), progress)
         return [results[0, part] for part in range(len(rows))]
 
+    def share(self, tasks: int) -> int:  # noqa: ARG002 - each has its own
+        """Return how many bytes each of `tasks` tasks may hold."""
+        return self.memory
+
     def children(self, parts: int) -> int:  # noqa: ARG002 - a task has one core
         """Return how many child processes each task may start."""
         return 1

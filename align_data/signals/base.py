@@ -149,6 +149,8 @@ class Signal:
     """Why a value can be missing where the signal is measured, as the end of a sentence."""
     none: int | None = None
     """The stored value that stands for 'has none', shown so."""
+    within: int | None = None
+    """The distance that it looks up to where its user names no other; what is further is `none`. None for no limit."""
     former: str | None = None
     """What earlier versions called it, with a dot: old tables and recipes still do."""
     erased_by_takedown: bool | None = None

@@ -10,6 +10,7 @@ _ABOUT = {
     "text": "What is measured from what the list says: the text, the URL, what the page asks; row for row with pairs.",
     "corpus": "What is counted over the whole pool; row for row with pairs.",
     "image": "What is known of the image; row for row with pairs. Null where nobody has measured or declared it.",
+    "copies": "How many copies the image has in the pool, by its bytes and by its pHash; row for row with pairs.",
 }
 _OPEN = {
     "score": "How near a model sees image and text, a table for each name that align-data score was given",

@@ -16,12 +16,15 @@ import polars as pl
 from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
 from align_data.content.plan import Sight
-from align_data.data.columns import fresh, lacking
+from align_data.data.columns import fresh, lacking, within_of
 from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
 from align_data.data.references import lists
 from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Each, Engine, Exchange
+from align_data.neighbours.copies import find_copies
+from align_data.neighbours.copy_tables import clear as clear_copies
+from align_data.neighbours.copy_tables import copies_of
 from align_data.signals import SIGNALS, Piece, Signal, current_name, find
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import measure_content
@@ -56,10 +59,12 @@ def measure(
     """
     pairs = dataset.ingested()
     signals = list(SIGNALS.values()) if names is None else [find(n) for n in dict.fromkeys(map(current_name, names))]
-    detector = sight.nsfw is not None
+    detector, within = sight.nsfw is not None, _within(dataset, sight)
 
     def up_to_date(*, anew: bool = False) -> set[str]:
-        return {name for group in groups_of_signals() for name in fresh(dataset, group, pairs, anew=anew)}
+        return {
+            name for group in groups_of_signals() for name in fresh(dataset, group, pairs, anew=anew, within=within)
+        }
 
     before = up_to_date()
     lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, detector))}
@@ -74,7 +79,9 @@ def measure(
     todo = [s for s in signals if s.name not in have and s.name not in lacks]
     todo += _behind(dataset, have, todo)
     groups = [
-        SignalGroup(dataset, pairs, name, todo) for name in groups_of_signals() if any(s.group == name for s in todo)
+        SignalGroup(dataset, pairs, name, todo, within)
+        for name in groups_of_signals()
+        if any(s.group == name for s in todo)
     ]
     if groups:
         _run(dataset, groups, engine, progress, ranges)
@@ -87,11 +94,20 @@ def measure(
 
 def _behind(dataset: Dataset, have: set[str], todo: Sequence[Signal]) -> list[Signal]:
     """Return image signals that were measured before the last look at the images: what is new must not undo them."""
-    manifest = dataset.measured("image").committed()
-    if manifest is None or not any(signal.group == "image" for signal in todo):
-        return []
-    old = [SIGNALS[name] for name in manifest.meta.signals if name in SIGNALS and name not in have]
+    old: list[Signal] = []
+    for group in dict.fromkeys(signal.group for signal in todo if signal.kind == "image"):
+        manifest = dataset.measured(group).committed()
+        stored = manifest.meta.signals if manifest is not None else {}
+        old += [SIGNALS[name] for name in stored if name in SIGNALS and name not in have]
     return [signal for signal in old if signal not in todo and lacking(dataset, signal) is None]
+
+
+def _within(dataset: Dataset, sight: Sight) -> dict[str, int]:
+    """Return how far signals look: as is chosen now or, of copies, as it was before; all of these equally far."""
+    manifest = dataset.measured("copies").committed()
+    before = max(within_of(manifest.meta.signals).values(), default=None) if manifest is not None else None
+    copies = [name for name, signal in SIGNALS.items() if signal.group == "copies" and signal.within is not None]
+    return {**({} if before is None else dict.fromkeys(copies, before)), **sight.within}
 
 
 def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: Progress, ranges: Ranges) -> None:
@@ -101,6 +117,9 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
     for table in (group.table for group in groups):
         table.change()
     by_row = [group for group in groups if group.name != "corpus"]
+    copies = next((group for group in groups if group.name == "copies"), None)
+    if copies is not None:
+        find_copies(dataset, engine, progress, copies.within)
     if corpus is None:
 
         def scan(part: int, tick: Tick) -> None:
@@ -123,6 +142,7 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
         commit_counts(dataset, pairs, counts)
     for group in groups:
         group.commit()
+    clear_copies(dataset)
     dataset.store.clear_work()
 
 
@@ -141,6 +161,8 @@ def _scan(
     absent = [signal for look in todo for signal in look.absent]
     columns = {column for signal in absent for column in signal.needs}
     content = _content(dataset, part, {column for signal in absent for column in signal.content})
+    if content is not None and any(signal.group == "copies" for signal in absent):
+        content = content.hstack(copies_of(dataset, part))
     references = lists(dataset) if any(signal.reference for signal in absent) else None
     columns |= {"url"} if content is not None else set()
     if asking is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from align_data.data.columns import fresh, identities, part_facts
+from align_data.data.columns import NO_CHOICE, fresh, identities, part_facts, within_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.data.tombstones import fingerprint
@@ -23,16 +24,23 @@ class SignalGroup:
     what the manifest names, and a killed run goes on at the first part without the new columns.
     """
 
-    def __init__(self, dataset: Dataset, pairs: Manifest[PairsMeta], name: str, todo: list[Signal]) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        pairs: Manifest[PairsMeta],
+        name: str,
+        todo: list[Signal],
+        within: Mapping[str, int] = NO_CHOICE,
+    ) -> None:
         self.name = name
         self.pairs = pairs
         self.source = dataset.pairs
         self.table = dataset.measured(name)
         # Names, not definitions: a group travels to other machines.
         self.new = [signal.name for signal in todo if signal.group == name]
-        self.columns = ordered([*fresh(dataset, name, pairs), *self.new])
+        self.columns = ordered([*fresh(dataset, name, pairs, within=within), *self.new])
         stored = identities(dataset, [column for column in self.columns if column not in self.new])
-        self._identities = {**stored, **identities(dataset, self.new, anew=True)}
+        self._identities = {**stored, **identities(dataset, self.new, anew=True, within=within)}
         self.tombstones = fingerprint(dataset) is not None
 
     def kinds(self) -> list[str]:
@@ -41,6 +49,11 @@ class SignalGroup:
         rows = "rows" if self.pairs.meta.account.merged else "texts"
         counted = [counted.keys for name in self.new if (counted := SIGNALS[name].counted) is not None]
         return list(dict.fromkeys(rows if keys == "rows" else keys for keys in counted if keys != "urls"))
+
+    @property
+    def within(self) -> int:
+        """Up to which distance the group's signals look: all of one group look equally far."""
+        return max(within_of(self._identities).values(), default=0)
 
     def part(self, number: int) -> GroupPart:
         """Look at one part: what it has, and what is absent."""

@@ -23,6 +23,7 @@ from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
 from align_data.exports.scrub import ExportFolder, open_export
 from align_data.exports.scrub import examine as examine_shards
+from align_data.neighbours.copy_tables import clear as clear_copies
 from align_data.stages.takedown.files import Rewritten, rewritten
 from align_data.stages.takedown.forget import forget_keys
 from align_data.stages.takedown.integrity import Integrity
@@ -178,6 +179,7 @@ def _carry_out(
 ) -> TakedownReport:
     """Do what is planned, from wherever a killed run left it."""
     dataset.store.clear_work()  # a killed fetch leaves bytes there
+    clear_copies(dataset)  # and a killed search hashes
     for table in tables(dataset):
         table.change()
     uids = every(fresh(dataset)).to_list()

@@ -1,0 +1,203 @@
+"""Copies by bytes and by pHash: against comparing all with all, on both engines, on hostile pools."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from test_executor import ByHand
+from xxhash import xxh3_64_intdigest
+
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
+from align_data.data.meta import ContentMeta
+from align_data.engines.local import LocalEngine
+from align_data.neighbours import copies, hamming
+from align_data.neighbours.bits import ALL, back, chunks, leading, moved, spread
+from align_data.neighbours.copies import find_copies
+from align_data.neighbours.copy_tables import whole, working
+from align_data.neighbours.hamming import near_pairs
+from align_data.storage.store import Store
+
+HASHES = st.integers(0, ALL)
+MASKS = st.sampled_from([0, 1, 1 << 63, ALL, 0xFF00, 0xF0F0F0F0F0F0F0F0]) | HASHES
+
+
+def hashes_of(values: Sequence[int]) -> NDArray[np.uint64]:
+    return np.unique(np.array(values, np.uint64))
+
+
+@given(st.lists(HASHES, min_size=1), MASKS)
+def test_moving_bits_keeps_each_and_brings_those_of_the_mask_to_the_front(values: list[int], mask: int) -> None:
+    hashes = np.array(values, np.uint64)
+    moves = leading(mask)
+    led = moved(hashes, moves)
+    assert moved(led, back(moves)).tolist() == values
+    width = mask.bit_count()
+    for value, after in zip(values, led.tolist(), strict=True):
+        front = [value >> place & 1 for place in range(63, -1, -1) if mask >> place & 1]
+        rest = [value >> place & 1 for place in range(63, -1, -1) if not mask >> place & 1]
+        assert [after >> place & 1 for place in range(63, -1, -1)] == front + rest
+        assert len(front) == width
+
+
+@given(st.lists(HASHES, min_size=1), HASHES)
+def test_spreading_bits_keeps_distances(values: list[int], other: int) -> None:
+    one, two = spread(np.array(values, np.uint64)), spread(np.array([other], np.uint64))
+    assert np.bitwise_count(one ^ two).tolist() == [(value ^ other).bit_count() for value in values]
+
+
+@given(MASKS, st.integers(1, 20))
+def test_chunks_divide_a_mask(mask: int, number: int) -> None:
+    parts = chunks(mask, number)
+    assert sum(parts) == mask
+    sizes = [part.bit_count() for part in parts]
+    assert len(parts) == number
+    assert max(sizes) - min(sizes) <= 1
+
+
+def pool(kind: str, size: int, seed: int) -> NDArray[np.uint64]:
+    """Return distinct hashes of a kind."""
+    chance = np.random.default_rng(seed)
+    hashes = chance.integers(0, 2**64, size, dtype=np.uint64)
+    copied = hashes[: size // 3].copy()
+    for flips in range(8):  # copies that differ in up to 8 bits
+        some = copied[flips:]
+        some ^= np.uint64(1) << chance.integers(0, 64, len(some)).astype(np.uint64)
+    if kind == "random":
+        return np.unique(np.concatenate([hashes, copied]))
+    if kind == "one key":  # hostile: half of all bits the same
+        return np.unique(np.concatenate([hashes, copied]) & np.uint64(0xAAAAAAAAAAAAAAAA))
+    return np.unique(hashes & np.uint64(0x8001000000000FFF))  # a ball: nearly all are near
+
+
+def by_force(hashes: NDArray[np.uint64], within: int, shared: int = 0) -> list[tuple[int, int]]:
+    differing = hashes[:, None] ^ hashes[None]
+    near = (np.bitwise_count(differing) <= within) & (differing & np.uint64(shared) == 0)
+    one, other = np.nonzero(np.triu(near, 1))
+    return sorted(zip(hashes[one].tolist(), hashes[other].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("within", [0, 1, 2, 4, 6, 10, 16])
+@pytest.mark.parametrize("kind", ["random", "one key", "ball"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_all_near_pairs_and_each_once(monkeypatch: pytest.MonkeyPatch, within: int, kind: str, *, nested: bool) -> None:
+    if nested:  # index runs of one key anew early, and never compare all with all
+        monkeypatch.setattr(hamming, "_LONG", 8)
+        monkeypatch.setattr(hamming, "_CHOICE", 0.0)
+    hashes = pool(kind, 700, within)
+    for shared in (0, 0xFF0):
+        pairs = [(a, b) for one, other in near_pairs(hashes, within, shared) for a, b in zip(one, other, strict=True)]
+        assert sorted((int(min(pair)), int(max(pair))) for pair in pairs) == by_force(hashes, within, shared)
+
+
+class Image(NamedTuple):
+    """A row of `content`."""
+
+    phash: int | None
+    side: int = 8
+    bytes: int = 0
+    """Which bytes it has, of those with its pHash and side."""
+
+
+def dataset_of(folder: Path, parts: Sequence[Sequence[Image]]) -> Dataset:
+    """Return a dataset that has a table `content`, and nothing else."""
+    dataset = Dataset(Store(folder))
+    infos = []
+    for number, images in enumerate(parts):
+        names = ("url", "status", "phash", "width", "height", "sha256")
+        rows = pl.DataFrame(
+            [
+                (f"http://a/{number}-{row}", "ok", image.phash, image.side, image.side, sha256(image))
+                for row, image in enumerate(images)
+            ],
+            dataset.content.contract.polars(*names),
+            orient="row",
+        )
+        with dataset.content.writer(number, {}, list(rows.columns)) as writer:
+            writer.write(rows)
+        assert writer.info is not None
+        infos.append(writer.info)
+    meta = {"images": "0" * 64, "looks": {}, "open": None, "max_pixels": 1, "seconds": 1.0}
+    dataset.content.commit(infos, ContentMeta.model_validate(meta))
+    return dataset
+
+
+def sha256(image: Image) -> str:
+    return hashlib.sha256(repr(image).encode()).hexdigest()
+
+
+def oracle(parts: Sequence[Sequence[Image]], within: int) -> list[list[tuple[int | None, ...]]]:
+    """Return the values of all images, one compared with all."""
+    keys = {
+        (number, row): (-image.side * image.side, sha256(image), xxh3_64_intdigest(f"http://a/{number}-{row}".encode()))
+        for number, images in enumerate(parts)
+        for row, image in enumerate(images)
+    }
+    everyone = [
+        ((number, row), image)
+        for number, images in enumerate(parts)
+        for row, image in enumerate(images)
+        if image.phash is not None
+    ]
+
+    def values(me: tuple[int, int], image: Image) -> tuple[int | None, ...]:
+        if image.phash is None:
+            return (None, None, None, None)
+        far = {at: ((image.phash ^ other.phash) & ALL).bit_count() for at, other in everyone if other.phash is not None}
+        earlier = [distance for at, distance in far.items() if keys[at] < keys[me] and distance <= within]
+        return (
+            sum(sha256(other) == sha256(image) for _, other in everyone),
+            sum(distance == 0 for distance in far.values()),
+            sum(distance <= within for distance in far.values()) - 1,
+            min(earlier, default=65),
+        )
+
+    return [[values((number, row), image) for row, image in enumerate(images)] for number, images in enumerate(parts)]
+
+
+def signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+CENTRES = st.sampled_from([0, ALL, 1 << 63, (1 << 63) - 1, 0x0F0F0F0F0F0F0F0F])
+NEAR = st.builds(
+    lambda centre, bits: signed(centre ^ sum(1 << b for b in bits)), CENTRES, st.sets(st.integers(0, 63), max_size=5)
+)
+IMAGES = st.builds(Image, NEAR | st.none() | HASHES.map(signed), st.sampled_from([8, 9]), st.integers(0, 1))
+
+
+def measured(dataset: Dataset, engine: Any, within: int, parts: int) -> list[list[tuple[Any, ...]]]:
+    find_copies(dataset, engine, Silent(), within)
+    table = working(dataset, "values")
+    return [whole(table, part).rows() for part in range(parts)]
+
+
+@given(
+    st.lists(st.lists(IMAGES, max_size=9), min_size=1, max_size=3), st.sampled_from([0, 1, 2, 4, 6, 16]), st.booleans()
+)
+@example([[]], 6, False)
+@example([[Image(5)]], 6, True)
+@example([[Image(None)], [Image(-1), Image(-1), Image(-1, 9)]], 0, True)
+@example([[Image(7)] * 9, [Image(7)] * 9], 6, True)
+@settings(max_examples=30, deadline=None)
+def test_values_are_those_of_comparing_all_with_all_on_both_engines(
+    tmp_path_factory: Any, parts: list[list[Image]], within: int, small: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("pool")
+    truth = oracle(parts, within)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "_ROWS", 5 if small else 1_000_000)  # several ranges of the pHash
+        memory = 1_000 if small else 2**28  # slices, each its task
+        dataset = dataset_of(folder / "local", parts)
+        assert measured(dataset, LocalEngine(folder / "work", 1, memory), within, len(parts)) == truth
+        by_hand = ByHand(within, memory)
+        assert measured(dataset_of(folder / "hand", parts), by_hand, within, len(parts)) == truth
