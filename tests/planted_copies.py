@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from align_data.common.progress import Silent
-from align_data.data.image_table import IMAGES, image_urls
+from align_data.data.image_table import IMAGES, image_urls, names_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta
 from align_data.engines.local import LocalEngine
 from align_data.stages.ingest import Parts, ingest
+from align_data.storage.image_formats import EXTENSIONS, HEAD, sniff
 from align_data.storage.store import Store
 from align_data.storage.tars import TarWriter
 
@@ -348,7 +349,11 @@ def fetch_bytes(dataset: Dataset, contents: Mapping[str, bytes | None]) -> None:
     infos = []
     for part in range(len(pairs.parts)):
         with TarWriter(dataset.store, f"bytes/part-{part:05d}/001-00000") as tar:
-            rows = [_image_row(url, contents[url], tar) for url in image_urls(dataset, part, None)["url"]]
+            urls = image_urls(dataset, part, None)
+            rows = [
+                _image_row(url, contents[url], name, tar)
+                for url, name in zip(urls["url"], names_of(urls["key"]), strict=True)
+            ]
         with dataset.images.writer(part, {"run": 1}) as writer:
             writer.write(pl.DataFrame(rows, IMAGES))
         infos.append(writer.info)
@@ -356,9 +361,10 @@ def fetch_bytes(dataset: Dataset, contents: Mapping[str, bytes | None]) -> None:
     dataset.images.commit(infos, ImagesMeta.model_validate(meta))
 
 
-def _image_row(url: str, content: bytes | None, tar: TarWriter) -> dict[str, Any]:
+def _image_row(url: str, content: bytes | None, name: str, tar: TarWriter) -> dict[str, Any]:
     row: dict[str, Any] = {**dict.fromkeys(IMAGES), "url": url, "retryable": False}
     if content is None:
         return {**row, "status": "http_404", "reason": "it is gone"}
-    place = tar.add(url.rpartition("/")[2], io.BytesIO(content), len(content))
+    ending = EXTENSIONS.get(sniff(content[:HEAD]) or "", "bin")
+    place = tar.add(f"{name}.{ending}", io.BytesIO(content), len(content))
     return {**row, "status": "ok", "tar": place.tar, "offset": place.offset, "size": place.size}

@@ -19,7 +19,7 @@ from align_data.cli.options import (
 from align_data.cli.pages import before_page, page_options, write_page
 from align_data.cli.tables import console
 from align_data.report import audit_html
-from align_data.stages.audit import audit, examples, survey
+from align_data.stages.audit import audit, examples, near_duplicates, survey
 from align_data.stages.session import session
 
 
@@ -34,17 +34,19 @@ from align_data.stages.session import session
     default=0,
     help="Number of pairs to show for each rule that only that rule drops.",
 )
+@click.option("--near", is_flag=True, help="Also show near-duplicates: what thresholds drop, and the largest groups.")
 @page_options
 @resource_options
 @json_option
-def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool, **options: Any) -> None:
+def command(dataset: str, ledger: str, overlap: bool, number: int, near: bool, as_json: bool, **options: Any) -> None:
     """Show what each rule of a recipe did, exactly, from the ledger alone.
 
     For each rule: its test, how many pairs fail it, how many fail only it, for how many it is unknown, and how many
     pairs pass all rules up to it. A star marks thresholds that were chosen rather than published.
 
     --html writes a page, one file that works offline: the funnel, how rules overlap, what other thresholds would keep,
-    samples with pictures, who is removed, the pool's extremes, how it was made. It needs the extra report.
+    samples with pictures, who is removed, the pool's extremes, the largest groups of near-duplicates, how it was made.
+    It needs the extra report.
 
     \b
     Examples:
@@ -59,14 +61,19 @@ def command(dataset: str, ledger: str, overlap: bool, number: int, as_json: bool
     with session(dataset, resources(options), reads=True) as (opened, engine):
         result = audit(opened, ledger)
         dropped_alone = examples(opened, ledger, number) if number else {}
+        methods = near_duplicates(opened, engine, progress()) if near else []
         if html is not None:
             surveyed = survey(opened, ledger, engine, progress(), samples, seed)
             write_page(html, audit_html(surveyed, opened, progress(), pictures=pictures))
     if as_json:
-        print_json({**result.to_json(), **({"examples": dropped_alone} if number else {})})
+        also: dict[str, Any] = {"examples": dropped_alone} if number else {}
+        also |= {"near_duplicates": [method.to_json() for method in methods]} if near else {}
+        print_json({**result.to_json(), **also})
         return
     out = console()
     render.audit(out, result)
     if overlap:
         render.overlap(out, result)
+    if near:
+        render.near_duplicates(out, methods)
     render.examples(out, dropped_alone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from align_data.common.secrets import mask, mask_url
 if TYPE_CHECKING:  # each command needs one of them
     from align_data.data.meta import AccountMeta
     from align_data.sources.crawl.account import CrawlAccount
-    from align_data.stages.audit import Audit, Diff, Swept
+    from align_data.stages.audit import Audit, Diff, NearMethod, Swept
     from align_data.stages.audit.origin import CrawlOrigin
     from align_data.stages.ingest import Account, Rejected
     from align_data.stages.why import Why
@@ -223,6 +223,32 @@ def overlap(out: Console, audit: Audit) -> None:
     for i in rules:
         table.add_row(escape(audit.rules[i].rule), *(f"{audit.overlap[i][j]:,}" for j in rules))
     out.print(table)
+
+
+_GROUPS = 3
+"""Of near-duplicates, that are printed."""
+
+
+def near_duplicates(out: Console, methods: Sequence[NearMethod]) -> None:
+    """Print what keeping the first of near-duplicates drops, and the largest groups, of each method."""
+    if not methods:
+        out.print(
+            "\nNo near-duplicates are measured: align-data measure finds them by pHash, align-data neighbours by model"
+        )
+    for method in methods:
+        ordinal = "bits, at most" if method.unit == "bits" else "cosine, at least"
+        table = Table(
+            title=f"Near-duplicates by {escape(method.title)}, of {method.images:,} images", title_justify="left"
+        )
+        table.add_column(ordinal, justify="right")
+        table.add_column("dropped by keeping the first", justify="right")
+        for entry in method.keep_one:
+            table.add_row(f"{entry.threshold:g}", f"{entry.images:,}")
+        out.print(table)
+        for group in method.groups[:_GROUPS]:
+            out.print(escape(f"  {group.images:,} images like {mask_url(group.centre.url)[:90]}"), soft_wrap=True)
+        for note in method.notes:
+            out.print(f"  [dim]{escape(note)}[/dim]", soft_wrap=True)
 
 
 def examples(out: Console, by_rule: dict[str, list[dict[str, Any]]]) -> None:

@@ -84,6 +84,10 @@ class Calibration(BaseModel):
     curve: list[CurvePoint]
     """By rising threshold."""
 
+    def at(self, threshold: float) -> CurvePoint | None:
+        """Return the point of the curve at a threshold, or the next below it; None where the curve begins above."""
+        return next((point for point in reversed(self.curve) if point.threshold <= threshold), None)
+
     @property
     def at_threshold(self) -> CurvePoint | None:
         """The point of the curve that is proposed; None where none is."""

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures: bool = True) -> str:
     """Return the audit page of a survey; with thumbnails of its samples, where their images have been fetched."""
     page = drawing()
-    samples = [*chain.from_iterable(survey.samples.values())]
-    html: str = page.page(survey, _pictures(dataset, samples if pictures else [], progress))
+    near = chain.from_iterable(method.pictured() for method in survey.near)
+    images: list[PicturedImage] = [*chain.from_iterable(survey.samples.values()), *near]
+    html: str = page.page(survey, _pictures(dataset, images if pictures else [], progress))
     return html
 
 

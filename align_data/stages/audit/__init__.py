@@ -2,6 +2,7 @@
 
 from align_data.stages.audit.counts import Audit, RuleAudit, audit, count, examples
 from align_data.stages.audit.diff import Diff, diff
+from align_data.stages.audit.near import NearMethod, near_duplicates
 from align_data.stages.audit.survey import SAMPLES, Survey, survey
 from align_data.stages.audit.sweep import SweepRequest, Swept, sweep
 
@@ -9,6 +10,7 @@ __all__ = [
     "SAMPLES",
     "Audit",
     "Diff",
+    "NearMethod",
     "RuleAudit",
     "Survey",
     "SweepRequest",
@@ -17,6 +19,7 @@ __all__ = [
     "count",
     "diff",
     "examples",
+    "near_duplicates",
     "survey",
     "sweep",
 ]

@@ -32,6 +32,7 @@ from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Counts, Curve, Tally
 from align_data.stages.audit.dimensions import DIMENSIONS, Dimension, DimensionCounts, DimensionTally, merged
 from align_data.stages.audit.mask_codes import Populations
+from align_data.stages.audit.near import NearMethod, near_duplicates
 from align_data.stages.audit.values import Values, values_of
 from align_data.storage.manifests import unchecked
 from align_data.storage.tables import Table
@@ -81,6 +82,8 @@ class Survey:
     runs: list[LoggedRun]
     classes: Classes
     """How many n-grams have each count; none where they are not counted."""
+    near: list[NearMethod] = field(default_factory=list)
+    """Near-duplicates, by each method that is measured."""
     version: str = __version__
 
     def vocabulary(self, threshold: float) -> int:
@@ -173,6 +176,7 @@ def survey(
         sizes=dict(sum((part.sizes for part in parts), Counter())),
         runs=list(_runs(dataset)),
         classes=ngrams or [],
+        near=near_duplicates(dataset, engine, progress),
     )
 
 

@@ -1,0 +1,226 @@
+"""The near-duplicates of the audit: groups and pairs are those that brute force finds."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import planted_copies as planted
+import pytest
+import tiny_encoders as tiny
+from click.testing import CliRunner, Result
+from conftest import read
+from in_process import decode_here
+from PIL import Image
+
+from align_data.cli import main
+from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
+from align_data.engines.local import LocalEngine
+from align_data.models.sharing import SharedModel
+from align_data.stages.audit import near_duplicates
+from align_data.stages.audit.near.edges import _Hung, _largest
+from align_data.stages.audit.near.values import GROUPS, MEMBERS, PAIRS, NearMethod
+from align_data.stages.embed import embed
+from align_data.stages.measure import measure
+from align_data.stages.neighbours import Comparing, neighbours
+from align_data.storage.store import Store
+
+IMAGES = planted.pool(24, copied=12, copies=("jpeg_60", "resized_90", "cropped_20", "brighter", planted.EXACT))
+THRESHOLD, FLOOR = 0.97, 0.9
+RECIPE = """
+name: keep-one
+rules:
+  - {signal: earlier_similarity_tiny, lt: 0.97, source: chosen}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("near")
+    dataset, engine = planted.dataset_of(IMAGES, folder, texts=2, part_rows=60), LocalEngine(folder / "work", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        decode_here(patch)
+        measure(dataset, engine, Silent(), ["sha256", "decodable", "phash", "width", "height"])
+    embed(SharedModel.open(str(tiny.write_encoder(folder / "encoder")), None), dataset, "tiny", engine, Silent())
+    neighbours(dataset, "tiny", engine, Silent(), Comparing(threshold=THRESHOLD, floor=FLOOR))
+    (folder / "recipe.yaml").write_text(RECIPE)
+    assert run(folder, "filter", "--recipe", folder / "recipe.yaml").exit_code == 0
+    return folder
+
+
+def run(folder: Path, command: str, *options: object) -> Result:
+    return CliRunner().invoke(main, [command, str(folder / "dataset"), *map(str, options)])
+
+
+def methods(folder: Path) -> dict[str, NearMethod]:
+    found = near_duplicates(Dataset(Store(folder / "dataset")), LocalEngine(folder / "work", 1), Silent())
+    return {method.signal: method for method in found}
+
+
+@dataclass
+class Nearest:
+    """The nearest earlier image of each, by brute force: of those that have one so near."""
+
+    value: dict[str, float]
+    earlier: dict[str, str]
+
+    def groups(self, near: Callable[[float], bool]) -> list[set[str]]:
+        """Return the images that hang together, the largest group first."""
+        roots: dict[str, set[str]] = {}
+        for url in self.earlier:
+            root = url
+            while root in self.earlier and near(self.value[root]):
+                root = self.earlier[root]
+            roots.setdefault(root, {root}).add(url)
+        return sorted((group for group in roots.values() if len(group) > 1), key=len, reverse=True)
+
+
+def in_order() -> list[planted.PlantedImage]:
+    """Return the images in the declared order: the larger first, then by SHA-256, then by the key of the URL."""
+    pairs = {row["url"]: row["uid"] for row in URLS}
+
+    def key(image: planted.PlantedImage) -> tuple[int, str, str]:
+        size = Image.open(io.BytesIO(image.content)).size
+        return -size[0] * size[1], hashlib.sha256(image.content).hexdigest(), pairs[image.url][:16]
+
+    return sorted(IMAGES, key=key)
+
+
+URLS: list[dict[str, Any]] = []
+
+
+@pytest.fixture(scope="module")
+def by_cosine(folder: Path) -> Nearest:
+    dataset = Dataset(Store(folder / "dataset"))
+    URLS[:] = read(dataset, "pairs").select("uid", "url").to_dicts()
+    vectors = {
+        row["sha256"]: np.frombuffer(row["embedding"], "<f2").astype(float)
+        for row in read(dataset, "embedded/tiny").to_dicts()
+    }
+    images = in_order()
+    stacked = np.stack([vectors[hashlib.sha256(image.content).hexdigest()] for image in images])
+    stacked /= np.linalg.norm(stacked, axis=1, keepdims=True)
+    cosines = (stacked @ stacked.T).round(6)
+    nearest = Nearest({}, {})
+    for at, image in enumerate(images[1:], 1):
+        best = int(cosines[at, :at].argmax())  # the first of equally near ones
+        if cosines[at, best] >= FLOOR:
+            nearest.value[image.url], nearest.earlier[image.url] = float(cosines[at, best]), images[best].url
+    return nearest
+
+
+def test_groups_by_embedding_are_those_of_brute_force(folder: Path, by_cosine: Nearest) -> None:
+    method = methods(folder)["earlier_similarity_tiny"]
+    assert (method.images, method.threshold) == (len(IMAGES), THRESHOLD)
+    expected = by_cosine.groups(lambda value: value >= THRESHOLD)
+    assert [group.images for group in method.groups] == [len(group) for group in expected[:GROUPS]]
+    shown: Counter[str] = Counter()
+    for group in method.groups:
+        (of,) = [each for each in expected if group.centre.url in each]
+        assert by_cosine.value.get(group.centre.url, 0) < THRESHOLD  # nothing earlier is near it: it is kept
+        members = {image.url: value for value, image in group.members}
+        assert set(members) <= of - {group.centre.url}
+        values = sorted(by_cosine.value[url] for url in of - {group.centre.url})
+        assert [value for value, _ in group.members] == pytest.approx(values[:MEMBERS], abs=2e-6)
+        for url, value in members.items():
+            assert value == pytest.approx(by_cosine.value[url], abs=2e-6)
+        shown.update([group.centre.url, *members])
+    assert set(shown.values()) == {1}
+
+
+def test_what_thresholds_drop_by_embedding(folder: Path, by_cosine: Nearest) -> None:
+    method = methods(folder)["earlier_similarity_tiny"]
+    for entry in method.keep_one:
+        assert entry.images == sum(value >= entry.threshold for value in by_cosine.value.values())
+    assert method.dropped == sum(value >= THRESHOLD for value in by_cosine.value.values()) > 0
+    assert any("Measured recall 1.0000" in note for note in method.notes)
+    assert any("not calibrated" in note for note in method.notes)
+
+
+def test_pairs_around_the_threshold_are_the_nearest_to_it(folder: Path, by_cosine: Nearest) -> None:
+    (_, within), (_, beyond) = methods(folder)["earlier_similarity_tiny"].pairs
+    values = sorted(by_cosine.value.values())
+    least = [value for value in values if value >= THRESHOLD][:PAIRS]
+    most = [value for value in values if value < THRESHOLD][::-1][:PAIRS]
+    assert [pair.value for pair in within] == pytest.approx(least, abs=2e-6)
+    assert [pair.value for pair in beyond] == pytest.approx(most, abs=2e-6)
+    for pair in [*within, *beyond]:
+        assert by_cosine.value[pair.second.url] == pytest.approx(pair.value, abs=2e-6)
+        sizes = [image.width * image.height for image in (pair.first, pair.second) if image.width and image.height]
+        assert sizes[0] >= sizes[1]
+
+
+def test_the_command_line_says_the_same(folder: Path) -> None:
+    document = json.loads(run(folder, "audit", "--recipe", "keep-one", "--near", "--json").stdout)
+    assert document["near_duplicates"] == [method.to_json() for method in methods(folder).values()]
+    assert "near_duplicates" not in json.loads(run(folder, "audit", "--recipe", "keep-one", "--json").stdout)
+    printed = run(folder, "audit", "--recipe", "keep-one", "--near").stdout
+    largest = methods(folder)["earlier_similarity_tiny"].groups[0]
+    assert f"{largest.images} images like {largest.centre.url}" in printed
+    assert "Measured recall 1.0000" in printed
+
+
+def page(folder: Path, *options: object) -> str:
+    file = folder / "page.html"
+    result = run(folder, "audit", "--recipe", "keep-one", "--html", file, *options)
+    assert result.exit_code == 0, result.stderr
+    return file.read_text()
+
+
+def test_the_page_shows_groups_and_pairs_side_by_side(folder: Path) -> None:
+    html = page(folder)
+    shown = methods(folder)
+    section = html[html.index('id="near"') : html.index('id="made"')]
+    assert section.count('<div class="star">') == sum(len(method.groups) for method in shown.values())
+    assert section.count('<div class="duo">') == sum(len(of) for m in shown.values() for _, of in m.pairs)
+    images = [image for method in shown.values() for image in method.pictured()]
+    assert section.count('src="data:image/') == len(images)
+    assert all(image.url in section for image in images)
+    without = page(folder, "--no-pictures")
+    section = without[without.index('id="near"') : without.index('id="made"')]
+    assert section.count("no picture") == len(images)
+
+
+def test_what_cannot_be_shown_falls_back_to_text(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    for tar in (tmp_path / "copy" / "dataset" / "bytes").rglob("*.tar"):
+        tar.unlink()
+    html = page(tmp_path / "copy")
+    assert "pictures could not be read" in html
+    assert html.count("no picture") > 20
+
+
+def test_a_takedown_reaches_what_is_shown(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    gone = methods(folder)["earlier_similarity_tiny"].groups[0].centre.url
+    (tmp_path / "urls.txt").write_text(gone)
+    result = run(tmp_path / "copy", "takedown", "--urls", tmp_path / "urls.txt")
+    assert result.exit_code == 0, result.stderr
+    html = page(tmp_path / "copy")
+    assert gone in page(folder)
+    assert gone not in html[html.index("<h2 id=") :]
+
+
+def test_images_that_hang_on_each_other_in_a_circle_end() -> None:
+    edges = {"a": "b", "b": "a"}  # as no table has it, unless it is damaged
+    hung = _Hung(Counter(edges.values()), {"a": [(0.99, "a", "b")], "b": [(0.98, "b", "a")]}, edges)
+    assert sum(group.images - 1 for group in _largest([hung])) == 2
+
+
+def test_without_near_duplicates_there_is_no_section(tmp_path: Path) -> None:
+    dataset, engine = planted.dataset_of(planted.pool(2, copied=0), tmp_path), LocalEngine(tmp_path / "work", 1)
+    measure(dataset, engine, Silent(), ["n_words"])
+    (tmp_path / "recipe.yaml").write_text("name: keep-one\nrules:\n  - {signal: n_words, ge: 1, source: chosen}\n")
+    assert run(tmp_path, "filter", "--recipe", tmp_path / "recipe.yaml").exit_code == 0
+    assert 'id="near"' not in page(tmp_path)
+    printed = run(tmp_path, "audit", "--recipe", "keep-one", "--near")
+    assert "No near-duplicates are measured" in printed.stdout
