@@ -30,12 +30,13 @@ from PIL import Image
 from align_data.cli import main
 from align_data.common.errors import AlignDataError, DatasetError, OutputError, TrainError
 from align_data.common.progress import Silent
+from align_data.models.align_pixels import resized_side
 from align_data.train.batches import Feed, Rank
 from align_data.train.loop import Trained, train
 from align_data.train.loss import contrastive
 from align_data.train.model import SIZES, Dual, build
 from align_data.train.optimizers import learning_rate, optimizer
-from align_data.train.preprocessing import centre, crops, resized_side, sided
+from align_data.train.preprocessing import centre, crops, sided
 from align_data.train.sanity import check
 from align_data.train.settings import PRESETS, TrainSettings
 from align_data.train.shards import Sample, Shards

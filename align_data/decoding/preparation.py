@@ -57,6 +57,8 @@ class Preparation:
     @property
     def side(self) -> int:
         """The shorter side of what the model sees: an image that is stored smaller than that tells it less."""
+        if self.resize == "patches":
+            return math.isqrt(self.patches) * self.multiple
         return min(self.resize_to or (self.width, self.height))
 
     def apply(self, image: Image) -> Pixels:

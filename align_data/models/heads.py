@@ -128,7 +128,8 @@ def _sigmoid(values: Floats) -> Floats:
 
 def _softmax(values: Floats) -> Floats:
     powers: Floats = np.exp(values - values.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    scores: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return scores
 
 
 _ACTIVATIONS: Mapping[str, Callable[[Floats], Floats]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from align_data.common.errors import InputError
 from align_data.models.encoder import Encoder, PairScorer
 from align_data.models.extras import need
-from align_data.models.folder_files import CONFIG
+from align_data.models.folder_files import CONFIG, check_small_files, read_config
 from align_data.models.hub import NAME, downloaded
 from align_data.models.onnx_folder import CARD, IMAGE, OnnxEncoder, OnnxFiles
 
@@ -41,10 +41,15 @@ def open_model(spec: str, device: str | None = None) -> Encoder | PairScorer:
 
 def _transformers(folder: Path, device: str | None) -> Encoder | PairScorer:
     need("models", "torch", "transformers", "tokenizers")
-    from align_data.models.torch_device import torch_device  # noqa: PLC0415 - PyTorch takes seconds to load
+    from align_data.models.align import AlignEncoder, is_trained_here  # noqa: PLC0415 - PyTorch takes seconds to load
+    from align_data.models.torch_device import torch_device  # noqa: PLC0415
     from align_data.models.torch_models import TransformersEncoder, TransformersScorer  # noqa: PLC0415
     from align_data.models.transformers_folder import open_folder  # noqa: PLC0415
 
     chosen = torch_device(device)
-    opened = open_folder(folder, chosen)
+    check_small_files(folder)
+    config = read_config(folder)
+    if is_trained_here(folder, config):
+        return AlignEncoder(folder, config, chosen)
+    opened = open_folder(folder, config, chosen)
     return TransformersScorer(opened, chosen) if opened.family.scorer else TransformersEncoder(opened, chosen)

@@ -21,11 +21,20 @@ class TextTokenizer:
     """A tokenizer with the padding that its model has been trained with."""
 
     def __init__(
-        self, content: bytes, file: str, max_tokens: int, *, pad_token: str | None, longest: bool, lower_case: bool
+        self,
+        content: bytes,
+        file: str,
+        max_tokens: int,
+        *,
+        longest: bool,
+        pad_token: str | None = None,
+        pad_id: int | None = None,
+        lower_case: bool = False,
     ) -> None:
+        """Read a tokenizer of `file`; texts are filled up with a token, a number, or what the file itself says."""
         self._file, self._max, self._longest, self._lower_case = file, max_tokens, longest, lower_case
         self._tokenizer = self._loud(lambda: Tokenizer.from_str(content.decode()))
-        self._pad = self._pad_id(pad_token)
+        self._pad = self._pad_id(pad_token) if pad_id is None else pad_id
         self._tokenizer.no_padding()
         self._loud(lambda: self._tokenizer.enable_truncation(max_tokens))
 

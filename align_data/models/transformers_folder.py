@@ -16,9 +16,7 @@ from align_data.models.folder_files import (
     CONFIG,
     PROCESSOR_FILES,
     TOKENIZER_FILES,
-    check_small_files,
     digest_of,
-    read_config,
     weight_files,
 )
 from align_data.models.image_processors import ImageInput, image_input
@@ -37,10 +35,8 @@ class Opened(NamedTuple):
     folder: Path
 
 
-def open_folder(folder: Path, device: torch.device) -> Opened:
+def open_folder(folder: Path, config: Mapping[str, Any], device: torch.device) -> Opened:
     """Open a folder of transformers; InputError says what is wrong with it."""
-    check_small_files(folder)
-    config = read_config(folder)
     kind = config.get("model_type")
     family = FAMILIES.get(str(kind))
     if family is None:
@@ -92,10 +88,10 @@ def load(folder: Path, architecture: str, config: Mapping[str, Any], weights: li
         raise
     except Exception as error:  # of every kind, for files may say anything
         message = (str(error).strip().partition("\n")[0] or type(error).__name__)[:300]
-        raise InputError(f"{folder} is not a {architecture} that can be opened: {message}") from None
+        raise InputError(f"{folder} cannot be opened as {architecture}: {message}") from None
     if unusable:
         raise InputError(
-            f"{folder} is not a {architecture} that can be opened: {len(unusable):,} weights are missing or of another "
+            f"{folder} cannot be opened as {architecture}: {len(unusable):,} weights are missing or of another "
             f"shape, the first: {unusable[0]}"
         )
     return model

@@ -1,4 +1,4 @@
-"""Images to pixels: resized to a square and cropped, in the ratio that the paper has (346 to 289)."""
+"""Images to pixels: resized to a square and cropped."""
 
 from __future__ import annotations
 
@@ -15,24 +15,18 @@ from PIL.TiffImagePlugin import TiffImageFile
 from align_data.common.errors import InputError
 from align_data.decoding.opening import orientation
 from align_data.decoding.render import opaque, turned
+from align_data.models.align_pixels import resized_side
 
 # Of metadata that is odd. Once for all: where images are decoded in threads, no filter can be set for a while.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Pixels = NDArray[np.uint8]
 """(images, side, side, 3), or one image without the first."""
-_RESIZED, _CROPPED = 346, 289
-"""Section 5.1 of the ALIGN paper."""
 _SIDED = re.compile(
     r"\b(left|right|links?|rechts?|linken?|rechten?|gauche|droite?|izquierd[ao]|derech[ao]|sinistr[ao]|destr[ao])\b|[左右]",
     re.IGNORECASE,
 )
 """Words that a mirrored image would make false."""
-
-
-def resized_side(side: int) -> int:
-    """Return the side of the image that a crop of `side` pixels is taken from."""
-    return round(side * _RESIZED / _CROPPED)
 
 
 def resized(content: bytes, side: int) -> Pixels:

@@ -20,11 +20,11 @@ from align_data.data.ledger import open_current
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.exports.manifest import FILE
+from align_data.models.align_pixels import resized_side
 from align_data.recipes.plan import Plan
 from align_data.stages.export import Form, export
 from align_data.storage.store import Store
 from align_data.storage.tables import digest
-from align_data.train.preprocessing import resized_side
 
 SHARD = 2_000
 """Pairs of a shard."""
