@@ -76,7 +76,7 @@ def embed(dataset: Dataset, pictures: Sequence[Picture | str], name: str = "eye"
         urls = pl.concat(list(dataset.pairs.pieces(part, ["url"])))["url"].unique(maintain_order=True)
         shown = [(url, by_url.get(url)) for url in urls if url]
         schema = dataset.images.contract.polars()
-        images = [(url, "ok" if each else "http_404", None, False, None, None, None) for url, each in shown]
+        images = [(url, "not_kept" if each else "http_404", None, False, None, None, None) for url, each in shown]
         with dataset.images.writer(part, {}) as writer:
             writer.write(pl.DataFrame(images, schema, orient="row"))
         tables["images"].append(dataset.images.info(part))

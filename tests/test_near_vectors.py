@@ -311,6 +311,69 @@ def test_images_that_come_later_are_compared_in_the_same_cells(tmp_path: Path) -
     assert set(stored(dataset)) == set(urls)
 
 
+# --- in a recipe ---
+
+RULE = """
+name: near
+rules:
+  - {signal: earlier_similarity_eye, lt: 0.98}
+  - {signal: near_duplicates_eye, le: 3}
+"""
+
+
+def test_a_rule_keeps_the_first_of_near_duplicates(tmp_path: Path) -> None:
+    pictures = copies_of(21, 90)
+    dataset = pool(tmp_path / "pool", [*pictures, "http://h/gone"], parts=30)
+    (tmp_path / "near.yaml").write_text(RULE)
+    run(dataset)
+    call("filter", tmp_path / "pool", "--recipe", tmp_path / "near.yaml")
+    truth = brute_force(dataset, pictures, 0.98, 0.9)
+    verdicts = pl.concat(
+        [
+            pl.concat(
+                [
+                    pl.concat(list(dataset.pairs.pieces(part, ["url"]))),
+                    pl.concat(list(dataset.ledger("near").pieces(part, ["failed", "unknown"]))),
+                ],
+                how="horizontal",
+            )
+            for part in range(len(dataset.ingested().parts))
+        ]
+    )
+    for url, failed, unknown in verdicts.iter_rows():
+        if url == "http://h/gone":
+            assert (failed, unknown) == (0, 3)
+        else:
+            earlier, _, _, near = truth[url]
+            assert (failed, unknown) == ((earlier >= 0.98) + 2 * (near > 3), 0)
+    swept = answer(
+        "sweep", tmp_path / "pool", "--recipe", "near", "--signal", "earlier_similarity_eye", "--values", "0.9,0.95"
+    )
+    assert [point["value"] for point in swept["values"]] == [0.9, 0.95]
+    audited = answer("audit", tmp_path / "pool", "--recipe", "near")
+    assert audited
+    nearest = next(url for url, (_, similarity, _, _) in truth.items() if similarity > NONE)
+    said = call("why", tmp_path / "pool", "--recipe", "near", "--url", nearest).stdout
+    _, similarity, uid, _ = truth[nearest]
+    assert f"the nearest other image by eye is that of {uid}, at a cosine of {similarity:g}" in said
+
+
+def test_a_threshold_below_the_floor_is_refused(tmp_path: Path) -> None:
+    dataset = pool(tmp_path / "pool", copies_of(22, 40))
+    (tmp_path / "near.yaml").write_text(RULE)
+    run(dataset)
+    words = ["filter", tmp_path / "pool", "--recipe", tmp_path / "near.yaml"]
+    refused = call(*words, "--set", "earlier_similarity_eye.lt=0.85", code=1).output
+    assert "earlier_similarity_eye cannot be compared with 0.85: cosines below 0.9 are not stored" in refused
+    assert f"align-data neighbours eye {tmp_path}/pool --floor 0.85" in refused
+    assert "--floor 0.5" in call(*words, "--set", "earlier_similarity_eye.between=0.5,0.95", code=1).output
+    for allowed in ("lt=0.9", "ge=0.9", "gt=-1", "between=-1,0.9", "in=-1,1"):
+        call(*words, "--set", f"earlier_similarity_eye.{allowed}")
+    call(*words)
+    sweep = ["sweep", tmp_path / "pool", "--recipe", "near", "--signal", "earlier_similarity_eye", "--values"]
+    assert "are not stored" in call(*sweep, "0.8,0.95", code=1).output
+
+
 # --- what is hostile, or little ---
 
 

@@ -18,7 +18,7 @@ from align_data.cli.options import (
     resources,
     tell,
 )
-from align_data.stages.neighbours import Comparing, NeighboursReport, neighbours
+from align_data.stages.neighbours import ALIGN, Comparing, NeighboursReport, neighbours, threshold_of
 from align_data.stages.session import session
 
 _COSINE = Number(-1, 1)
@@ -30,10 +30,9 @@ _COSINE = Number(-1, 1)
 @click.option(
     "--threshold",
     type=_COSINE,
-    default=Comparing.threshold,
-    show_default=True,
     metavar="COSINE",
-    help="Cosine from which two images are near-duplicates: align-data calibrate proposes one for each model.",
+    help="Cosine from which two images are near-duplicates (default: what align-data calibrate proposes, else "
+    f"{ALIGN}, which is ALIGN's).",
 )
 @click.option(
     "--floor",
@@ -74,6 +73,8 @@ def command(name: str, dataset: str, as_json: bool, **options: Any) -> None:
     """
     taken = resources(options)
     with session(dataset, taken) as (opened, engine):
+        if options["threshold"] is None:
+            options["threshold"] = threshold_of(opened, name)
         report = neighbours(opened, name, engine, progress(), Comparing(**options))
     if as_json:
         print_json(report.to_json())

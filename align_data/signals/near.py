@@ -10,6 +10,9 @@ from align_data.signals.families import Family
 NONE = -1
 """The stored similarity that stands for 'no image is as near as the floor'."""
 
+FLOORED = ("earlier_similarity", "nearest_similarity")
+"""What the names of signals begin with that are NONE below the floor of their comparison."""
+
 
 def _near(
     name: str,

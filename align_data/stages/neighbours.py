@@ -14,6 +14,7 @@ import polars as pl
 
 from align_data.common.errors import DatasetError, InputError
 from align_data.common.progress import Progress, Tick
+from align_data.data.calibration import read_calibration
 from align_data.data.columns import compared_by
 from align_data.data.embeddings import Halves, column_of, committed_embeddings
 from align_data.data.image_table import with_images
@@ -32,6 +33,8 @@ from align_data.signals.families import check_name
 from align_data.signals.near import NONE
 from align_data.storage.tables import Manifest, Meta, Table, cut
 
+ALIGN = 0.975
+"""The threshold of ALIGN's appendix A, which belongs to its own network."""
 _COARSE = 4
 """How many times as many images as a codebook was trained on make it too coarse."""
 _MANY = 1000
@@ -42,7 +45,7 @@ _MANY = 1000
 class Comparing:
     """How images are compared."""
 
-    threshold: float = 0.975
+    threshold: float = ALIGN
     """The cosine from which two images are near-duplicates, which near_duplicates_NAME counts."""
     floor: float | None = None
     """The least cosine that is stored; None for 0.9, or a little less than a lower threshold."""
@@ -64,6 +67,13 @@ class Comparing:
         if nearness.floor > nearness.threshold:
             raise InputError(f"the floor {floor:g} is above the threshold {self.threshold:g}")
         return nearness
+
+
+def threshold_of(dataset: Dataset, name: str) -> float:
+    """Return the threshold that align-data calibrate proposes for the embeddings `name`; ALIGN's where it has not."""
+    embedded = committed_embeddings(dataset, name)
+    calibration = read_calibration(dataset, name, embedded.meta.model)
+    return ALIGN if calibration is None or calibration.threshold is None else calibration.threshold
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from align_data.fetching.outcome import NOT_KEPT
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import times
 from align_data.signals import find, ordered
+from align_data.signals.families import split
 from align_data.sources.lists.batches import DETAIL
 from align_data.sources.lists.column_names import PROVENANCE
 from align_data.storage.tables import Table
@@ -195,9 +196,17 @@ def _other_images(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
 
 
 def _nearest(row: dict[str, Any]) -> Iterator[str]:
-    """Yield which evaluation image is nearest."""
+    """Yield which evaluation image, and which other image of the pool, is nearest."""
     if row.get("eval_nearest") is not None:
         yield f"the nearest evaluation image is {row['eval_nearest']}: {row['eval_distance']} of the 64 bits differ"
+    for name, value in row.items():
+        prefix, of_user = split(name) or ("", "")
+        if value is not None and prefix == "eval_nearest":
+            cosine = row[f"eval_similarity_{of_user}"]
+            yield f"the nearest evaluation image by {of_user} is {value}, at a cosine of {cosine:g}"
+        if value is not None and prefix == "nearest_duplicate":
+            cosine = row[f"nearest_similarity_{of_user}"]
+            yield f"the nearest other image by {of_user} is that of {value}, at a cosine of {cosine:g}"
 
 
 def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, background: _Background) -> Why:
