@@ -94,7 +94,7 @@ def faiss_ivf(every: Singles) -> dict[str, Any]:
     pairs = []
     for start in range(0, number, 20_000):
         limits, _, labels = index.range_search(every[start : start + 20_000], THRESHOLD)
-        rows = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64)))
+        rows = np.repeat(np.arange(len(limits) - 1), np.diff(np.asarray(limits, np.int64)))
         pairs.append(np.stack([start + rows, labels]))
     recall = _recall(every, np.concatenate(pairs, axis=1))
     return {"cells": lists, "copies": 1, "nprobe": index.nprobe, **recall}
