@@ -55,7 +55,7 @@ def vectors(number: int, dim: int, seed: int = 0) -> Iterator[NDArray[np.float16
         originals = unit(0.6 * middle + 0.5 * tops[top[of]] + 0.4 * scene[of] + 0.5 * own)
         hot = copies // 10
         of = np.append(chance.integers(0, len(originals), copies - hot), chance.integers(0, 20, hot))
-        base, away = originals[of], originals[chance.integers(0, len(originals), copies)]
+        base, away = originals[of], originals[(of + chance.integers(1, len(originals), copies)) % len(originals)]
         away = unit(away - (away * base).sum(axis=1, keepdims=True) * base)
         near = chance.uniform(0.95, 0.9999, (copies, 1)).astype(np.float32)
         both = np.concatenate([originals, near * base + np.sqrt(1 - near * near) * away])

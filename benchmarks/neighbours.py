@@ -87,14 +87,14 @@ def faiss_ivf(every: Singles) -> dict[str, Any]:
     number, dim = every.shape
     lists = cells_for(number)
     quantizer = faiss.IndexFlatIP(dim)
-    index = faiss.IndexIVFFlat(quantizer, dim, lists, faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.IndexIVFFlat(quantizer, dim, lists, faiss.METRIC_INNER_PRODUCT)
     index.train(every[np.random.default_rng(1).permutation(number)[: lists * 40]])
     index.add(every)
     index.nprobe = 6
     pairs = []
     for start in range(0, number, 20_000):
         limits, _, labels = index.range_search(every[start : start + 20_000], THRESHOLD)
-        rows = np.repeat(np.arange(len(limits) - 1), np.diff(np.asarray(limits, np.int64)))
+        rows = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64)))
         pairs.append(np.stack([start + rows, labels]))
     recall = _recall(every, np.concatenate(pairs, axis=1))
     return {"cells": lists, "copies": 1, "nprobe": index.nprobe, **recall}
