@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagehash
 import numpy as np
 import planted_copies as planted
 import pytest
@@ -49,7 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset, engine = planted.dataset_of(IMAGES, folder, texts=2, part_rows=60), LocalEngine(folder / "work", 1)
     with pytest.MonkeyPatch.context() as patch:
         decode_here(patch)
-        measure(dataset, engine, Silent(), ["sha256", "decodable", "phash", "width", "height"])
+        signals = ["sha256", "decodable", "phash", "width", "height", "near_phash", "earlier_phash_distance"]
+        measure(dataset, engine, Silent(), signals)
     embed(SharedModel.open(str(tiny.write_encoder(folder / "encoder")), None), dataset, "tiny", engine, Silent())
     neighbours(dataset, "tiny", engine, Silent(), Comparing(threshold=THRESHOLD, floor=FLOOR))
     (folder / "recipe.yaml").write_text(RECIPE)
@@ -157,6 +159,56 @@ def test_pairs_around_the_threshold_are_the_nearest_to_it(folder: Path, by_cosin
         assert by_cosine.value[pair.second.url] == pytest.approx(pair.value, abs=2e-6)
         sizes = [image.width * image.height for image in (pair.first, pair.second) if image.width and image.height]
         assert sizes[0] >= sizes[1]
+
+
+@pytest.fixture(scope="module")
+def bits_apart() -> dict[tuple[str, str], int]:
+    """Return in how many bits the pHashes of two images differ, whichever is named first."""
+    hashes = {}
+    for image in IMAGES:
+        hashes[image.url] = imagehash.phash(Image.open(io.BytesIO(image.content)).convert("RGB"))
+    return {(a, b): int(hashes[a] - hashes[b]) for a in hashes for b in hashes if a != b}
+
+
+def test_groups_by_phash_are_those_of_brute_force(folder: Path, bits_apart: dict[tuple[str, str], int]) -> None:
+    method = methods(folder)["earlier_phash_distance"]
+    near: dict[str, set[str]] = {image.url: set() for image in IMAGES}
+    for (a, b), distance in bits_apart.items():
+        if distance <= 6:
+            near[a].add(b)
+    assert (method.images, method.threshold) == (len(IMAGES), 6)
+    largest = max(map(len, near.values())) + 1
+    assert method.groups[0].images == largest > 5
+    shown: Counter[str] = Counter()
+    for group in method.groups:
+        of = near[group.centre.url]
+        assert group.images == len(of) + 1
+        members = {image.url: value for value, image in group.members}
+        assert set(members) <= of
+        farthest = sorted((bits_apart[group.centre.url, url] for url in of), reverse=True)[:MEMBERS]
+        assert [value for value, _ in group.members] == farthest
+        shown.update([group.centre.url, *members])
+    assert set(shown.values()) == {1}
+    centres = [group.centre.url for group in method.groups]
+    ranks = sorted((len(others) + 1 for others in near.values()), reverse=True)
+    assert len(centres) == GROUPS
+    assert all(bits_apart[a, b] > 12 for a in centres for b in centres if a != b)
+    assert [group.images for group in method.groups] <= ranks[:GROUPS]
+
+
+def test_what_thresholds_drop_and_pairs_by_phash(folder: Path, bits_apart: dict[tuple[str, str], int]) -> None:
+    URLS[:] = read(Dataset(Store(folder / "dataset")), "pairs").select("uid", "url").to_dicts()
+    method = methods(folder)["earlier_phash_distance"]
+    images = [image.url for image in in_order()]
+    earlier = [min(bits_apart[url, before] for before in images[:at]) for at, url in enumerate(images) if at]
+    for entry in method.keep_one:
+        assert entry.images == sum(distance <= entry.threshold for distance in earlier)
+    assert next(kind for kind, _ in method.pairs) == "equal pHash"
+    assert {pair.value for _, pairs in method.pairs for pair in pairs} == {d for d in earlier if d <= 6}
+    for pair in (pair for _, pairs in method.pairs for pair in pairs):
+        assert bits_apart[pair.first.url, pair.second.url] == pair.value
+        assert images.index(pair.first.url) < images.index(pair.second.url) or pair.first.width == pair.second.width
+    assert any("no pair within the distance is missed" in note for note in method.notes)
 
 
 def test_the_command_line_says_the_same(folder: Path) -> None:

@@ -152,7 +152,7 @@ class _Hung:
 
 
 @dataclass(frozen=True)
-class _Group:
+class _UidGroup:
     """A group by uids."""
 
     images: int
@@ -165,7 +165,7 @@ class _Group:
         return NearGroup(self.images, images[self.centre], members) if self.centre in images else None
 
 
-def _largest(parts: Sequence[_Hung]) -> list[_Group]:
+def _largest(parts: Sequence[_Hung]) -> list[_UidGroup]:
     """Return the largest groups: images that hang on each other are in one, each below its first."""
     children = sum((part.children for part in parts), Counter[str]())
     parents = {uid: parent for part in parts for uid, parent in part.parents.items() if parent in children}
@@ -179,7 +179,7 @@ def _largest(parts: Sequence[_Hung]) -> list[_Group]:
     groups = []
     for root in sorted(sizes, key=lambda uid: (-sizes[uid], uid))[:GROUPS]:
         members = sorted(edge for part in parts for uid in below[root] for edge in part.members.get(uid, []))
-        groups.append(_Group(sizes[root], root, members[:MEMBERS]))
+        groups.append(_UidGroup(sizes[root], root, members[:MEMBERS]))
     return groups
 
 

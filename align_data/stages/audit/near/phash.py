@@ -37,7 +37,7 @@ Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _NearCandidate:
     """An image that may be shown, of a group or of a pair."""
 
     near: int
@@ -52,13 +52,13 @@ class _PartScan:
 
     distances: Counter[int] = field(default_factory=Counter)
     """Distance to the nearest earlier image → images."""
-    centres: list[_Candidate] = field(default_factory=list)
-    pairs: dict[int, list[_Candidate]] = field(default_factory=dict)
+    centres: list[_NearCandidate] = field(default_factory=list)
+    pairs: dict[int, list[_NearCandidate]] = field(default_factory=dict)
     """By distance."""
 
 
 @dataclass
-class _Matches:
+class _MatchesOfPart:
     """What of one part is near the images that are shown, for each of these."""
 
     number: list[int]
@@ -82,7 +82,7 @@ def by_phash(dataset: Dataset, within: int, measured: frozenset[str], engine: En
     }
     wanted = [*((within, 0, centre) for centre in centres), *((d, d, pair) for d in pairs for pair in pairs[d])]
     shown = sorted({*sides, "nsfw"} & measured)
-    search = _Search(tuple(wanted))
+    search = _PhashSearch(tuple(wanted))
     matches = (
         engine.map_parts(
             "audit: their images", lambda part, tick: search.part(dataset, part, shown, tick), rows, progress
@@ -123,17 +123,17 @@ def _scan(dataset: Dataset, part: int, within: int, sides: Sequence[str], most: 
     return scan
 
 
-def _candidate(row: dict[str, int | str]) -> _Candidate:
-    return _Candidate(int(row["near_phash"]), str(row["url"]), int(row["phash"]), int(row["area"]))
+def _candidate(row: dict[str, int | str]) -> _NearCandidate:
+    return _NearCandidate(int(row["near_phash"]), str(row["url"]), int(row["phash"]), int(row["area"]))
 
 
-def _most_near(candidate: _Candidate) -> tuple[int, str]:
+def _most_near(candidate: _NearCandidate) -> tuple[int, str]:
     return -candidate.near, candidate.url
 
 
-def _centres(candidates: Sequence[_Candidate], within: int) -> list[_Candidate]:
+def _centres(candidates: Sequence[_NearCandidate], within: int) -> list[_NearCandidate]:
     """Return the centres of the largest groups, so far apart that no image is in two."""
-    centres: list[_Candidate] = []
+    centres: list[_NearCandidate] = []
     for candidate in sorted(candidates, key=_most_near):
         if all(((candidate.phash ^ other.phash) & (2**64 - 1)).bit_count() > 2 * within for other in centres):
             centres.append(candidate)
@@ -143,17 +143,17 @@ def _centres(candidates: Sequence[_Candidate], within: int) -> list[_Candidate]:
 
 
 @dataclass(frozen=True)
-class _Search:
+class _PhashSearch:
     """What is looked for: images at distances from `least` to `most` of some others. It travels to other machines."""
 
-    wanted: tuple[tuple[int, int, _Candidate], ...]
+    wanted: tuple[tuple[int, int, _NearCandidate], ...]
 
-    def part(self, dataset: Dataset, part: int, shown: Sequence[str], tick: Tick) -> _Matches:
+    def part(self, dataset: Dataset, part: int, shown: Sequence[str], tick: Tick) -> _MatchesOfPart:
         """Look in one part."""
         hashes = np.array([candidate.phash for *_, candidate in self.wanted], np.int64).view(np.uint64)
         most, least = (np.array(column) for column in list(zip(*self.wanted, strict=True))[:2])
         urls = [candidate.url for *_, candidate in self.wanted]
-        matches = _Matches([0] * len(urls), [[] for _ in urls], [None] * len(urls))
+        matches = _MatchesOfPart([0] * len(urls), [[] for _ in urls], [None] * len(urls))
         for piece in image_pieces(dataset, part, ["phash", *shown], texts=True):
             images = piece.filter(pl.col("phash").is_not_null())
             apart = np.bitwise_count(images["phash"].to_numpy().view(np.uint64)[:, None] ^ hashes)
@@ -173,7 +173,9 @@ class _Search:
             tick(len(piece))
         return matches
 
-    def together(self, parts: Sequence[_Matches], at: int) -> tuple[int, list[tuple[int, NearImage]], NearImage | None]:
+    def together(
+        self, parts: Sequence[_MatchesOfPart], at: int
+    ) -> tuple[int, list[tuple[int, NearImage]], NearImage | None]:
         """Return of one image how many are near it, the farthest of them, and itself."""
         members = [member for part in parts for member in part.members[at]]
         itself = next((part.itself[at] for part in parts if part.itself[at] is not None), None)
@@ -195,7 +197,7 @@ def _group(match: tuple[int, list[tuple[int, NearImage]], NearImage | None]) -> 
 
 
 def _pairs(
-    wanted: Sequence[tuple[int, int, _Candidate]],
+    wanted: Sequence[tuple[int, int, _NearCandidate]],
     matches: Sequence[tuple[int, list[tuple[int, NearImage]], NearImage | None]],
 ) -> list[tuple[str, list[NearPair]]]:
     """Return the pairs of each distance that has any."""
