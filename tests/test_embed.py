@@ -20,7 +20,7 @@ from test_cli import answer, call
 from test_shards import fetched
 from tiny_encoders import write_encoder
 
-from align_data.common.errors import SignalError
+from align_data.common.errors import DatasetError, SignalError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.decoding.preparation import Preparation
@@ -30,6 +30,9 @@ from align_data.models.opening import open_model
 from align_data.models.sharing import SharedModel
 from align_data.stages.embed import EmbedReport, embed
 from align_data.stages.embed import images as embedding
+from align_data.stages.takedown import TakedownReport, takedown
+from align_data.stages.takedown import part as taking_down
+from align_data.stages.takedown import read as read_lists
 from align_data.storage.store import Store
 
 SIDE = 8
@@ -286,3 +289,93 @@ def test_what_the_command_refuses_is_a_sentence(copy: World, folder: str, tmp_pa
     other = write_encoder(tmp_path / "tiny", seed=6)
     refused = call("embed", other, url, "--as", "eye", code=1).stderr
     assert f"has embeddings of another model, {folder} (SHA-256 " in refused
+
+
+# --- takedown ---
+
+
+def take_down(dataset: Dataset, kind: str, values: Sequence[str], tmp_path: Path, **options: Any) -> TakedownReport:
+    (tmp_path / "list.txt").write_text("\n".join(values) + "\n")
+    lists = read_lists({kind: [str(tmp_path / "list.txt")]})
+    return takedown(dataset, lists, [], LocalEngine(dataset.store.work, 1), Silent(), **options)
+
+
+def test_a_takedown_reaches_embeddings_but_not_those_of_images_that_another_url_has(
+    copy: World, tmp_path: Path
+) -> None:
+    dataset = copy.dataset
+    run(dataset, Eye(), texts=True)
+    run(dataset, Eye("other", sign=-1), "beside")
+    parts = by_part(dataset, copy.images)
+    keys = {url: sha256(content) for url, content in copy.images.items()}
+    urls_of = [list(pl.concat(dataset.images.pieces(part, ["url"]))["url"]) for part in range(len(parts))]
+    twins = [  # two URLs of a part with equal bytes: one of them goes, and the image stays
+        url
+        for urls in urls_of
+        for n, url in enumerate(urls)
+        if url in keys and keys[url] in [keys.get(other) for other in urls[:n]]
+    ]
+    assert twins
+    dead = {twins[0], *[url for url in copy.images if keys[url] not in [keys[twin] for twin in twins]][:5]}
+    survivors = {url: content for url, content in copy.images.items() if url not in dead}
+    gone = sum(len(part) for part in parts) - sum(len(part) for part in by_part(dataset, survivors))
+    texts = read(dataset, "pairs").filter(pl.col("url").is_in(dead))
+    foreseen = take_down(dataset, "urls", sorted(dead), tmp_path, dry_run=True).receipt
+    receipt = take_down(dataset, "urls", sorted(dead), tmp_path).receipt
+    assert 0 < gone < len(dead)
+    assert receipt.embeddings == foreseen.embeddings == 2 * gone + len(texts)
+    assert {file.name for file in foreseen.files} == {file.name for file in receipt.files}
+    is_embedded(dataset, survivors)
+    is_embedded(dataset, survivors, "beside", sign=-1)
+    blank = read(dataset, "embedded_texts/eye")["embedding"].is_null().to_list()
+    assert blank == (read(dataset, "pairs")["url"] == "").to_list()
+    assert sum(blank) == len(texts)
+    # What is taken down makes nothing stale, and nobody embeds it again.
+    files = tree(Path(dataset.store.url), "embedded/eye")
+    assert run(dataset, Eye(fails_after=0), texts=True).embedded == 0
+    assert tree(Path(dataset.store.url), "embedded/eye") == files
+    shutil.rmtree(Path(dataset.store.url) / "embedded/eye")
+    run(dataset, Eye())
+    is_embedded(dataset, survivors)
+
+
+def test_a_killed_takedown_goes_on_in_the_embeddings(
+    made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = sorted(made.images)[:9]
+    folders = [copied(made, tmp_path / name).dataset for name in ("undisturbed", "killed")]
+    for dataset in folders:
+        run(dataset, Eye(), texts=True)
+    undisturbed, killed = folders
+    take_down(undisturbed, "urls", dead, tmp_path)
+    rewrite = taking_down.rewrite
+    for after in (1, 1, 0):
+        written: list[str] = []
+
+        def dies(table: Any, *arguments: Any, after: int = after, written: list[str] = written) -> None:
+            if table.name.startswith("embedded") and len(written) == after:
+                raise KeyboardInterrupt
+            rewrite(table, *arguments)
+            written += [table.name] if table.name.startswith("embedded") else []
+
+        monkeypatch.setattr(taking_down, "rewrite", dies)
+        with pytest.raises(KeyboardInterrupt):
+            take_down(killed, "urls", dead, tmp_path)
+        with pytest.raises(DatasetError, match="a takedown began here and did not finish"):
+            run(killed, Eye())
+    monkeypatch.setattr(taking_down, "rewrite", rewrite)
+    take_down(killed, "urls", dead, tmp_path)
+    assert tree(tmp_path / "killed") == tree(tmp_path / "undisturbed")
+
+
+def test_what_a_killed_run_of_embed_has_left_of_a_part_goes_with_a_takedown(
+    copy: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "ROWS", 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(copy.dataset, Eye(fails_after=4))
+    working = Path(copy.dataset.store.url) / "_embedded/00000"
+    assert list(working.glob("*.parquet"))
+    urls = pl.concat(copy.dataset.images.pieces(0, ["url"]))["url"].to_list()
+    take_down(copy.dataset, "urls", [url for url in urls if url in copy.images][:1], tmp_path)
+    assert not list(working.glob("*.parquet"))

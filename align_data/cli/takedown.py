@@ -118,6 +118,8 @@ def _print(report: TakedownReport, dataset: str) -> None:
         f"{receipt.fetched:,} of them fetched, {receipt.bytes:,} bytes in {receipt.tars:,} tars; "
         f"{receipt.rejected:,} rejected rows; {len(receipt.files):,} files"
     )
+    if receipt.embeddings:
+        tell(f"{receipt.embeddings:,} embeddings")
     if receipt.banned:
         tell(f"{receipt.banned:,} SHA-256 that no fetch stores again")
     for shards in receipt.shards:

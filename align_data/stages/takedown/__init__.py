@@ -159,6 +159,7 @@ def _foresee(
         receipt.images += notes.images
         receipt.fetched += notes.fetched
         receipt.bytes += notes.bytes
+        receipt.embeddings += notes.embeddings
         receipt.tars += len(notes.tars)
         files += [*notes.files, *(anew(tar, job.number) for tar, members in notes.tars.items() if members is not None)]
     files += [dataset.tombstones.part_name(0)] if parts else []
@@ -199,7 +200,7 @@ def _carry_out(
     receipt = Receipt.of(plan, uids)
     receipt.pairs, receipt.tombstones = 0, len(every(dataset.tombstones))
     for part_receipt in receipts:
-        for name in ("pairs", "images", "fetched", "bytes", "tars"):
+        for name in ("pairs", "images", "fetched", "bytes", "tars", "embeddings"):
             setattr(receipt, name, getattr(receipt, name) + getattr(part_receipt, name))
     for _, part_receipt in every_part:
         for kind, number in part_receipt.forgotten.items():

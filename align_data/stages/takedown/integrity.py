@@ -18,7 +18,7 @@ from align_data.storage.store import Store, sha256_of
 from align_data.storage.tables import Manifest, PartInfo, Table
 
 RECEIPTS = "takedowns"
-_BY_PAIRS = ("measured/", "verdicts/")
+_BY_PAIRS = ("measured/", "verdicts/", "embedded_texts/")
 """Tables that are row for row with `pairs`."""
 
 

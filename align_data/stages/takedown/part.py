@@ -23,6 +23,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import taken_down
 from align_data.data.meta import PairsMeta
 from align_data.data.tombstones import of_part
+from align_data.stages.takedown.embeddings import image_tables, orphans, text_tables, without
 from align_data.stages.takedown.files import (
     Rewritten,
     check_names,
@@ -39,7 +40,7 @@ from align_data.storage.tars import copy_members, members
 _EMPTY: Mapping[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0.0, "bool": False, "binary": b""}
 """What is left in a column that cannot be null."""
 _ENDING = re.compile(r"(?:-t\d{4,})?\.tar$")
-_WORKING = ("_images", "_content", "_seen")
+_WORKING = ("_images", "_content", "_embedded", "_seen")
 """What runs that were killed have of a part, row for row with its URLs as they were."""
 
 Change = Callable[[Iterator[pl.DataFrame]], Iterator[pl.DataFrame]]
@@ -87,6 +88,10 @@ class Notes:
     """Ledger → failed, unknown, and how many pairs with these are taken down."""
     files: dict[str, str | None] = field(default_factory=dict)
     """File to be rewritten → its SHA-256 before."""
+    embedded: dict[str, list[int]] = field(default_factory=dict)
+    """Table of images' embeddings → its rows that go."""
+    embeddings: int = 0
+    """Embeddings of images and texts that go."""
 
 
 @dataclass
@@ -105,6 +110,7 @@ class PartReceipt:
     """Table → what its part is now, without its hash."""
     forgotten: dict[str, int] = field(default_factory=dict)
     """Kind → keys that are counted no more."""
+    embeddings: int = 0
 
 
 def _understood(values: dict[str, Any]) -> PartReceipt:
@@ -148,7 +154,8 @@ def touchable(dataset: Dataset) -> list[Table[Any]]:
     """Return all tables whose parts a takedown writes anew."""
     measured = [dataset.measured(group) for group in dataset.groups()]
     ledgers = [dataset.ledger(name) for name in dataset.store.names("verdicts")]
-    return [dataset.pairs, dataset.images, dataset.content, *measured, *ledgers]
+    embedded = [*image_tables(dataset), *text_tables(dataset)]
+    return [dataset.pairs, dataset.images, dataset.content, *measured, *embedded, *ledgers]
 
 
 def examine(job: Scrub, part: int) -> Notes:
@@ -172,8 +179,15 @@ def examine(job: Scrub, part: int) -> Notes:
         if ledger.has(part):
             touched.append(ledger)
             notes.masks[name] = _masks(dataset, ledger, part, dead)
+    texts = [table for table in text_tables(dataset) if table.has(part)]
+    touched += texts
+    notes.embeddings = notes.pairs * len(texts)
     if urls:
-        touched += _examine_images(dataset, part, pl.Series(sorted(urls)).implode(), notes)
+        gone = pl.Series(sorted(urls)).implode()
+        touched += _examine_images(dataset, part, gone, notes)
+        notes.embedded = dict(orphans(dataset, part, gone))
+        notes.embeddings += sum(map(len, notes.embedded.values()))
+        touched += [table for table in image_tables(dataset) if table.name in notes.embedded]
     notes.files |= {table.part_name(part): None for table in touched}
     return notes
 
@@ -270,6 +284,7 @@ def _carry_out(job: Scrub, part: int, notes: Notes, *, fresh: bool) -> PartRecei
         masks=notes.masks,
         files=files,
         sizes=sizes,
+        embeddings=notes.embeddings,
     )
 
 
@@ -295,7 +310,10 @@ def _changes(job: Scrub, part: int, notes: Notes) -> Iterator[tuple[Table[Any], 
             yield piece.with_columns(taken_down(piece["failed"], pairs["uid"].is_in(dead)))
 
     yield from ((table, _less(notes, table, job.number)) for table in (dataset.images, dataset.content))
-    yield from ((table, _emptying(dataset, table, part, dead)) for table in map(dataset.measured, dataset.groups()))
+    beside = [*map(dataset.measured, dataset.groups()), *text_tables(dataset)]
+    yield from ((table, _emptying(dataset, table, part, dead)) for table in beside)
+    embedded = ((table, notes.embedded.get(table.name, [])) for table in image_tables(dataset))
+    yield from ((table, partial(without, rows)) for table, rows in embedded)
     yield from ((dataset.ledger(name), verdicts) for name in notes.masks)
     yield dataset.pairs, _emptying(dataset, dataset.pairs, part, dead)
 

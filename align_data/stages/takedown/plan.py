@@ -77,6 +77,8 @@ class Receipt:
     bytes: int = 0
     tars: int = 0
     """Rewritten or removed."""
+    embeddings: int = 0
+    """Embeddings of images that no pair of their part has any more, and of the texts."""
     rejected: int = 0
     """Rejected rows that lost their detail."""
     tombstones: int = 0
