@@ -23,15 +23,16 @@ from align_data.common.progress import Silent
 from align_data.data.columns import columns
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
+from align_data.models.sharing import SharedModel
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import load, override_all, parse
 from align_data.signals import SIGNALS, current_name, find, is_signal
 from align_data.signals.base import Signal
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.stages.score import score
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
-from align_data.train.score import score
 
 NOW = {
     "n_words.whitespace": "n_words_whitespace",
@@ -187,7 +188,7 @@ def test_what_is_new_is_measured_beside_the_older_columns(old: Path) -> None:
 def test_scores_that_a_killed_run_of_an_earlier_version_left_are_not_computed_again(tmp_path: Path) -> None:
     """Parts without a manifest: what their footers say they were made from tells, with the dotted name too."""
     dataset = world(tmp_path).dataset
-    made = score(Eye(), dataset, "eye", engine_of(dataset), Silent())
+    made = score(SharedModel.holding("eye", None, Eye()), dataset, "eye", engine_of(dataset), Silent())
     table = dataset.measured("score.eye")
     dotted = replace(table.contract, columns=(replace(table.contract.columns[0], name="similarity.eye", former=None),))
     before = Table(dataset.store, table.name, dotted, SignalsMeta)
@@ -200,7 +201,13 @@ def test_scores_that_a_killed_run_of_an_earlier_version_left_are_not_computed_ag
         with before.writer(part, {**facts[part], "signals": signals}) as writer:
             for piece in scores[part]:
                 writer.write(piece.rename({"similarity_eye": "similarity.eye"}))
-    again = score(Eye(fails_after=0), Dataset(dataset.store), "eye", engine_of(dataset), Silent())
+    again = score(
+        SharedModel.holding("eye", None, Eye(fails_after=0)),
+        Dataset(dataset.store),
+        "eye",
+        engine_of(dataset),
+        Silent(),
+    )
     assert again == replace(made, computed=0)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import random
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,14 +27,17 @@ from test_cli import answer, call
 from test_shards import fetched, samples
 
 import align_data
-from align_data.common.errors import AlignDataError, DatasetError, RecipeError, SignalError, TrainError
+from align_data.common.errors import AlignDataError, DatasetError, InputError, RecipeError, SignalError
 from align_data.common.progress import Silent, ignore
 from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
 from align_data.data.top_fraction import _ScoreScan, resolve
+from align_data.decoding.preparation import Preparation
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
+from align_data.models.encoder import ModelIdentity
+from align_data.models.sharing import SharedModel
 from align_data.recipes.model import Recipe
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import json_schema, override, parse
@@ -44,15 +46,16 @@ from align_data.report import audit_html
 from align_data.signals import FAMILIES, find, is_signal, ordered
 from align_data.signals.score import SIMILARITY
 from align_data.stages.audit import SweepRequest, audit, diff, survey, sweep
+from align_data.stages.embed import embed
 from align_data.stages.export import Form, export
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.stages.score import Scored, check, score, score_by_head, score_embedded, texts_are_stored
+from align_data.stages.score import by_model as scoring
 from align_data.stages.takedown import read as read_lists
 from align_data.stages.takedown import takedown
 from align_data.stages.why import why
 from align_data.storage.store import Store
-from align_data.train import score as scoring
-from align_data.train.score import Scored, check, score
 
 Score = float | None
 
@@ -87,8 +90,19 @@ class Eye:
     """Texts that it reads before something breaks."""
     images_seen: int = 0
     texts_read: list[str] = field(default_factory=list)
+    device: str = "cpu"
+    dim: int = 6
 
-    def images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity("eye", self.digest)
+
+    @property
+    def preparation(self) -> Preparation:
+        return Preparation(self.side, self.side)
+
+    def images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        pixels = np.stack(images)
         assert pixels.shape[1:] == (self.side, self.side, 3)
         assert pixels.dtype == np.uint8
         self.images_seen += len(pixels)
@@ -154,8 +168,8 @@ def copy(made: World, tmp_path: Path) -> World:
     return World(Dataset(Store(tmp_path / "dataset")), made.expected)
 
 
-def run(dataset: Dataset, model: Any, name: str = "eye", threads: int = 2) -> Scored:
-    return score(model, dataset, name, engine_of(dataset), Silent(), threads)
+def run(dataset: Dataset, model: Any, name: str = "eye", children: int = 1) -> Scored:
+    return score(SharedModel.holding("eye", None, model), dataset, name, engine_of(dataset), Silent(), children)
 
 
 def stored(dataset: Dataset, name: str = "eye") -> dict[str, Score]:
@@ -199,17 +213,18 @@ def test_the_same_model_again_computes_nothing_and_another_one_all(copy: World) 
     is_expected(stored(copy.dataset, "beside-2"), copy.expected)
 
 
-def test_equal_bytes_whatever_the_threads(made: World, tmp_path: Path) -> None:
+def test_equal_bytes_whatever_the_workers(made: World, tmp_path: Path) -> None:
     found = []
-    for threads in (1, 4):
-        shutil.copytree(made.dataset.store.url, tmp_path / str(threads))
-        run(Dataset(Store(tmp_path / str(threads))), Eye(), threads=threads)
-        found.append(tree(tmp_path / str(threads), "measured/score.eye"))
+    for children in (1, 3):
+        shutil.copytree(made.dataset.store.url, tmp_path / str(children))
+        run(Dataset(Store(tmp_path / str(children))), Eye(), children=children)
+        found.append(tree(tmp_path / str(children), "measured/score.eye"))
     assert found[0] == found[1]
     assert len(found[0]) > 3
 
 
-def test_batches_do_not_show(copy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_and_batches_do_not_show(copy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "WINDOW", 7)
     monkeypatch.setattr(scoring, "BATCH", 3)
     run(copy.dataset, Eye())
     is_expected(stored(copy.dataset), copy.expected)
@@ -743,18 +758,14 @@ def test_another_models_scores_are_another_export(copy: World, tmp_path: Path) -
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for what loads a model, and PyTorch with it."""
+    """Stand in for what opens a model."""
 
-    class Dual:
-        @classmethod
-        def load(cls, path: str, device: str | None = None) -> Eye:
-            if path != "eye":
-                raise TrainError(f"{path} is not a model that can be opened")
-            return Eye(digest=str(device))
+    def open_model(spec: str, device: str | None = None) -> Eye:
+        if spec != "eye":
+            raise InputError(f"{spec} is not a model that can be opened")
+        return Eye(digest=str(device))
 
-    stand_in = ModuleType("align_data.train.model")
-    stand_in.Dual = Dual  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "align_data.train.model", stand_in)
+    monkeypatch.setattr("align_data.models.opening.open_model", open_model)
 
 
 @pytest.mark.usefixtures("loads")
@@ -802,3 +813,192 @@ def test_what_the_command_refuses_is_a_sentence(copy: World, dataset_without_ima
 @pytest.fixture
 def dataset_without_images(job: Callable[..., Built]) -> Path:
     return Path(job([{"url": "http://a/1", "alt_text": "a"}]).dataset.store.url)
+
+
+# --- by embeddings that are stored ---
+
+
+def digest_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def eye(name: str = "eye", **more: Any) -> Eye:
+    return Eye(digest=digest_of(name), **more)
+
+
+def embedded(dataset: Dataset, model: Any, name: str = "eye", **options: Any) -> None:
+    embed(SharedModel.holding("eye", None, model), dataset, name, engine_of(dataset), Silent(), **options)
+
+
+def by_name(dataset: Dataset, model: Any, name: str = "eye", embeddings: str = "eye", said: Any = None) -> Scored:
+    shared = None if model is None else SharedModel.holding("eye", None, model)
+    return score_embedded(embeddings, shared, dataset, name, engine_of(dataset), said or Silent())
+
+
+class Told(Silent):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
+def near(found: dict[str, Score], expected: dict[str, Score], within: float) -> None:
+    assert found.keys() == expected.keys()
+    for uid, value in expected.items():
+        assert found[uid] is None if value is None else abs(found[uid] - value) < within, uid  # type: ignore[operator]
+
+
+def rounded(colour: Sequence[int]) -> NDArray[np.float64]:
+    """Return the embedding of an image of one colour as it is stored, by numpy alone."""
+    stored_vector = unit(np.array([[*colour, *colour]])).astype(np.float16).astype(np.float64)[0]
+    return stored_vector / np.linalg.norm(stored_vector)
+
+
+def test_stored_embeddings_score_without_decoding_an_image(copy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = copy.dataset
+    embedded(dataset, eye(), texts=True)
+    monkeypatch.setattr("align_data.decoding.preparing.Child", None)  # none can be started from here on
+    reader, there = eye(), sum(value is not None for value in copy.expected.values())
+    done = by_name(dataset, reader)
+    assert done == Scored("similarity_eye", digest_of("eye"), len(copy.expected), there, there)
+    assert (reader.images_seen, len(reader.texts_read)) == (0, there)
+    near(stored(dataset), copy.expected, 5e-4)  # the images' side is rounded to float16, and only that
+    pairs = dict(zip(read(dataset, "pairs")["uid"], read(dataset, "pairs").rows(named=True), strict=True))
+    colours = colours_of()
+    for uid, value in stored(dataset).items():
+        if value is not None:
+            text = np.array(numbers(pairs[uid]["alt_text"]), np.float64)
+            exact = float(rounded(colours[pairs[uid]["url"]]) @ text / np.linalg.norm(text))
+            assert value == round(value, 6)
+            assert abs(value - exact) < 1.5e-6
+    assert by_name(dataset, eye()).computed == 0
+    # With the texts' embeddings stored too no model is needed at all.
+    assert texts_are_stored(dataset, "eye")
+    assert by_name(dataset, None, "stored").computed == there
+    near(stored(dataset, "stored"), copy.expected, 1e-3)
+    assert {"similarity_eye", "similarity_stored"} <= available(dataset, dataset.ingested())
+
+
+def colours_of() -> dict[str, tuple[int, int, int]]:
+    """Return the colour of each image of `world`."""
+    chance = random.Random(7)
+    return {f"http://h{n % 3}/{n}.png": tuple(chance.randrange(256) for _ in range(3)) for n in range(40)}  # type: ignore[misc]
+
+
+def test_scores_of_the_two_ways_are_told_apart_and_never_mixed(copy: World) -> None:
+    dataset, told = copy.dataset, Told()
+    run(dataset, eye())
+    of_pixels = stored(dataset)
+    embedded(dataset, eye())
+    with pytest.raises(KeyboardInterrupt):
+        by_name(dataset, eye(fails_after=30), said=told)
+    assert told.sentences == [
+        (
+            "similarity_eye was scored from decoded images, and is scored anew from stored embeddings (float16): the two "
+            "differ in the last decimals, and are not mixed"
+        )
+    ]
+    assert "similarity_eye" not in available(dataset, dataset.ingested())
+    assert run(dataset, eye()).computed > 0  # the parts of the other way are not taken for its own
+    assert stored(dataset) == of_pixels
+    assert by_name(dataset, eye()).computed > 0
+    assert stored(dataset) != of_pixels
+    manifest = dataset.measured("score.eye").committed()
+    assert manifest is not None
+    assert manifest.meta.signals["similarity_eye"]["vectors"]["images"] == "float16"
+
+
+def test_more_embeddings_are_scored_and_the_rest_stays(copy: World) -> None:
+    dataset = copy.dataset
+    decide_ledger(
+        Decision(recipe_of("signal: n_chars, ge: 12", name="long"), name="long"), dataset, engine_of(dataset), Silent()
+    )
+    embedded(dataset, eye(), only_open="long")
+    some = by_name(dataset, eye())
+    texts = dict(read(dataset, "pairs").select("uid", "alt_text").iter_rows())
+    urls = dict(read(dataset, "pairs").select("uid", "url").iter_rows())
+    open_urls = {urls[uid] for uid, text in texts.items() if len(text) >= 12}
+    few = {uid: value if urls[uid] in open_urls else None for uid, value in copy.expected.items()}
+    near(stored(dataset), few, 5e-4)
+    assert 0 < some.scored < sum(value is not None for value in copy.expected.values())
+    embedded(dataset, eye())
+    assert by_name(dataset, eye()).computed > 0
+    near(stored(dataset), copy.expected, 5e-4)
+
+
+def test_another_model_than_the_embeddings_have_is_a_sentence(copy: World) -> None:
+    dataset = copy.dataset
+    with pytest.raises(DatasetError, match="has no embeddings 'eye'"):
+        by_name(dataset, eye())
+    embedded(dataset, eye())
+    with pytest.raises(SignalError, match=r"the embeddings eye are of another model than eye \(SHA-256 .*--model"):
+        by_name(dataset, eye("other"))
+    with pytest.raises(SignalError, match="the texts have no embeddings eye"):
+        by_name(dataset, None)
+    assert not list(Path(dataset.store.url).glob("measured/score.*"))
+
+
+@dataclass
+class Bright:
+    """A head that says how bright an image is: 10 for white, and less than nothing for what is dark."""
+
+    dim: int = 6
+    name: str = "bright"
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity("head", digest_of(self.name))
+
+    def check_encoder(self, digest: str, dim: int) -> None:
+        if dim != self.dim:
+            raise SignalError(f"the head takes {self.dim} numbers")
+
+    def score(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 40 * vectors[:, 0] - 9.5
+
+
+def test_a_head_scores_images_by_their_embeddings(copy: World) -> None:
+    dataset = copy.dataset
+    embedded(dataset, eye())
+    done = score_by_head("eye", Bright(), dataset, "bright", engine_of(dataset), Silent())
+    assert (done.signal, done.scored) == ("head_bright", sum(v is not None for v in copy.expected.values()))
+    values = dict(zip(read(dataset, "pairs")["uid"], read(dataset, "measured/head.bright")["head_bright"], strict=True))
+    urls = dict(read(dataset, "pairs").select("uid", "url").iter_rows())
+    colours = colours_of()
+    exact = {
+        uid: None if score is None else 40 * rounded(colours[urls[uid]])[0] - 9.5
+        for uid, score in copy.expected.items()
+    }
+    near(values, exact, 1.5e-6)
+    assert score_by_head("eye", Bright(), dataset, "bright", engine_of(dataset), Silent()).computed == 0
+    assert score_by_head("eye", Bright(name="b"), dataset, "bright", engine_of(dataset), Silent()).computed > 0
+    with pytest.raises(SignalError, match="the head takes 5 numbers"):
+        score_by_head("eye", Bright(dim=5), dataset, "bright", engine_of(dataset), Silent())
+    assert "head_bright" in available(dataset, dataset.ingested())
+
+
+@dataclass
+class Judge(Eye):
+    """A pair scorer: it looks at image and text together."""
+
+    def scores(self, images: Sequence[NDArray[np.uint8]], texts: Sequence[str]) -> NDArray[np.float32]:
+        self.texts_read += texts
+        return np.array([(image.mean() + len(text)) / 512 for image, text in zip(images, texts, strict=True)], "f4")
+
+
+def test_a_pair_scorer_writes_its_own_signal(copy: World) -> None:
+    judge, dataset = Judge(), copy.dataset
+    done = run(dataset, judge, "blip")
+    there = {uid for uid, value in copy.expected.items() if value is not None}
+    assert (done.signal, done.scored, len(judge.texts_read)) == ("itm_blip", len(there), len(there))
+    values = dict(zip(read(dataset, "pairs")["uid"], read(dataset, "measured/itm.blip")["itm_blip"], strict=True))
+    colours = colours_of()
+    for row in read(dataset, "pairs").rows(named=True):
+        value = values[row["uid"]]
+        if row["uid"] in there:
+            assert abs(value - (np.mean(colours[row["url"]]) + len(row["alt_text"])) / 512) < 1e-6
+        else:
+            assert value is None

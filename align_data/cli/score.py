@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shlex
+from typing import Any
 
 import click
 
-from align_data.cli.model_options import device_option, load_model, model_argument
+from align_data.cli.model_options import device_option, model_run, model_run_options, open_shared
 from align_data.cli.options import dataset_argument, json_option, note, print_json, progress, tell
-from align_data.engines.resources import Resources
+from align_data.common.progress import Progress
+from align_data.data.embeddings import committed_embeddings
+from align_data.data.layout import Dataset
+from align_data.engines.base import Engine
+from align_data.signals.families import NAME, check_name
+from align_data.stages.score import Scored, check, score, score_embedded, texts_are_stored
 from align_data.stages.session import session
-from align_data.train.score import check, score
 
 
 @click.command("score", short_help="Score each fetched pair with a model, for use in a rule.")
-@model_argument
+@click.argument("model", metavar="NAME|MODEL")
 @dataset_argument
-@click.option("--as", "name", required=True, metavar="NAME", help="Name of the signal: similarity_NAME.")
-@device_option
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), help="Threads that decode images (default: one per processor)."
+    "--as",
+    "name",
+    metavar="NAME",
+    help="Name of the signal: similarity_NAME or itm_NAME (default: that of the embeddings).",
 )
+@click.option(
+    "--model", "text_model", metavar="MODEL", help="Where the model of the embeddings lies now, to embed the texts."
+)
+@device_option
+@model_run_options
 @json_option
-def command(model: str, dataset: str, name: str, device: str | None, workers: int | None, as_json: bool) -> None:
-    """Score each fetched pair: similarity_NAME is the cosine similarity of its image and its text under MODEL.
+def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
+    """Score each fetched pair: similarity_NAME is the cosine similarity of its image and its text.
 
-    MODEL is a folder that align-data train wrote, a checkpoint of transformers' AlignModel, or its name on the Hugging
-    Face hub. Pairs without a decodable image have no score. Nothing is scored twice: scores stay unless the model, the
-    pairs or the images change.
+    By NAME, that of embeddings that align-data embed wrote, no image is decoded; their image side is rounded to
+    float16. By MODEL (which align-data embed explains) each image is decoded; --as names the signal. A pair scorer such
+    as BLIP's writes itm_NAME. Pairs without a decodable image have no score. Nothing is scored
+    twice: scores stay unless the model, the pairs or the images change.
 
     \b
     Examples:
+      align-data score clip laion                       # after align-data embed MODEL laion --as clip
       align-data score my-model laion --as base
       align-data filter laion --recipe mine.yaml    # with a rule {signal: similarity_base, top_fraction: 0.3}
     """
-    with session(dataset, Resources(workers=1)) as (opened, engine):
-        check(opened, name)
-        loaded = load_model(model, device)
-        scored = score(loaded, opened, name, engine, progress(), workers or len(os.sched_getaffinity(0)))
+    resources, children = model_run(options)
+    with session(dataset, resources) as (opened, engine):
+        if _embedded(opened, model):
+            scored = _by_name(opened, model, engine, progress(), **options)
+        else:
+            scored = _by_model(opened, model, engine, progress(), children, **options)
     if as_json:
         print_json(scored.to_json())
         return
@@ -51,3 +66,47 @@ def command(model: str, dataset: str, name: str, device: str | None, workers: in
         f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "
         f"{{signal: {scored.signal}, top_fraction: 0.3}}"
     )
+
+
+def _embedded(dataset: Dataset, name: str) -> bool:
+    """Tell whether a dataset has embeddings of this name."""
+    return re.fullmatch(NAME, name) is not None and dataset.embedded(name).committed() is not None
+
+
+def _by_name(
+    dataset: Dataset,
+    embeddings: str,
+    engine: Engine,
+    progress: Progress,
+    *,
+    name: str | None,
+    text_model: str | None,
+    device: str | None,
+) -> Scored:
+    signal = check_name(name or embeddings)
+    check(dataset, signal)
+    if text_model is None and texts_are_stored(dataset, embeddings):
+        return score_embedded(embeddings, None, dataset, signal, engine, progress)
+    spec = text_model or committed_embeddings(dataset, embeddings).meta.spec
+    return score_embedded(embeddings, open_shared(spec, device), dataset, signal, engine, progress)
+
+
+def _by_model(
+    dataset: Dataset,
+    model: str,
+    engine: Engine,
+    progress: Progress,
+    children: int,
+    *,
+    name: str | None,
+    text_model: str | None,
+    device: str | None,
+) -> Scored:
+    if text_model is not None:
+        raise click.UsageError(
+            f"--model goes with embeddings, and {dataset.store.url} has none called {model!r}: run align-data embed"
+        )
+    if name is None:
+        raise click.UsageError("Missing option '--as': the name of the signal, similarity_NAME.")
+    check(dataset, name)
+    return score(open_shared(model, device), dataset, name, engine, progress, children)

@@ -52,7 +52,7 @@ def identities(
             **({**content, "look": checked.get(signal.check or "")} if signal.content else {}),
             **({signal.reference: references[signal.reference]} if signal.reference is not None else {}),
             **_distance(signal, {**within_of(before), **within}),
-            **(scored_by(dataset, _model(dataset, signal)) if signal.kind == "score" else {}),
+            **(scored_by(dataset, **_said(dataset, signal)) if signal.kind == "score" else {}),
             **(compared_by(dataset, signal.group, stored.get(signal.name, {}).get("run")) if _near(signal) else {}),
         }
         for signal in signals
@@ -96,12 +96,14 @@ def _looks(dataset: Dataset) -> dict[str, Mapping[str, Any]]:
     return {check: {**(kept.get(check) or {}), "version": look["version"]} for check, look in today.items()}
 
 
-def scored_by(dataset: Dataset, model: str | None) -> dict[str, Any]:
+def scored_by(dataset: Dataset, model: str | None, **said: Any) -> dict[str, Any]:
     """Return what a score follows from, beside its pairs: the model, the images, and what tells which can be decoded.
+
+    `said` is what else says it, as `_said` has it.
 
     Not every check of the images: a detector's score of them leaves this one what it is.
     """
-    identity = {"model": model, "images": _fingerprint(dataset.images)}
+    identity = {"model": model, **said, "images": _fingerprint(dataset.images)}
     content = dataset.content.committed()
     if content is None:
         return {**identity, "pixels": None}
@@ -130,11 +132,15 @@ def _near(signal: Signal) -> bool:
     return signal.kind == "near"
 
 
-def _model(dataset: Dataset, signal: Signal) -> str | None:
-    """Return the digest of the model whose scores are stored: any model's are right, but not two models' together."""
+_SAID = ("model", "vectors", "head")
+"""What of a score's identity says who said it: a model's weights, the embeddings and the head, where it has these."""
+
+
+def _said(dataset: Dataset, signal: Signal) -> dict[str, Any]:
+    """Return who said the scores that are stored: any model's are right, but not two models' together."""
     manifest = dataset.measured(signal.group).committed()
     identity = manifest.meta.signals.get(signal.name, {}) if manifest is not None else {}
-    return identity.get("model")
+    return {"model": None, **{key: identity[key] for key in _SAID if key in identity}}
 
 
 def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: bool = False) -> str | None:
