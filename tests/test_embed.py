@@ -379,25 +379,3 @@ def test_what_a_killed_run_of_embed_has_left_of_a_part_goes_with_a_takedown(
     urls = pl.concat(copy.dataset.images.pieces(0, ["url"]))["url"].to_list()
     take_down(copy.dataset, "urls", [url for url in urls if url in copy.images][:1], tmp_path)
     assert not list(working.glob("*.parquet"))
-
-
-def test_a_model_of_the_trainer_sees_what_evaluate_shows_it(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    from align_data.models.torch_models import TransformersEncoder  # noqa: PLC0415
-    from align_data.train.model import Dual, build, quiet  # noqa: PLC0415 - PyTorch takes seconds to load
-    from align_data.train.preprocessing import centre  # noqa: PLC0415
-    from align_data.train.tokens import learn  # noqa: PLC0415
-
-    tokenizer, model = learn(["a dog", "two cats on a mat"], 100), build("tiny", 32, 100, 16, 1.0)
-    with quiet():
-        model.save_pretrained(tmp_path)
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    encoder, dual = open_model(str(tmp_path), "cpu"), Dual.load(str(tmp_path), "cpu")
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))
-    out = io.BytesIO()
-    noise.save(out, "PNG")
-    ours = dual.images(centre(out.getvalue(), dual.side)[np.newaxis])
-    assert isinstance(encoder, TransformersEncoder)
-    assert np.abs(encoder.images([encoder.preparation.apply(noise)]) - ours).max() < 1e-6
-    texts = ["a dog", "", "two cats on a mat " * 9]
-    assert np.abs(encoder.texts(texts) - dual.texts(texts)).max() < 1e-6

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from test_cli import answer, call
 from test_shards import fetched, samples
+from tiny_encoders import write_encoder
 
 import align_data
 from align_data.common.errors import AlignDataError, DatasetError, InputError, RecipeError, SignalError
@@ -1002,3 +1003,47 @@ def test_a_pair_scorer_writes_its_own_signal(copy: World) -> None:
             assert abs(value - (np.mean(colours[row["url"]]) + len(row["alt_text"])) / 512) < 1e-6
         else:
             assert value is None
+
+
+def test_the_command_by_name_and_by_head(copy: World, tmp_path: Path) -> None:
+    url = copy.dataset.store.url
+    model = write_encoder(tmp_path / "tiny")
+    there = sum(value is not None for value in copy.expected.values())
+    total = f"{there} of {len(copy.expected)} pairs have a score, {len(copy.expected) - there} have no decodable image"
+    assert "Missing option '--as'" in call("score", model, url, code=2).stderr
+    assert "--model goes with embeddings, and" in call("score", "no", url, "--as", "a", "--model", model, code=2).stderr
+    call("embed", model, url, "--as", "tiny")
+    assert call("score", "tiny", url).stdout.splitlines() == [f"similarity_tiny: {total}"]
+    assert call("score", model, url, "--as", "decoded").stdout.splitlines() == [f"similarity_decoded: {total}"]
+    assert any(value is not None for value in stored(copy.dataset, "tiny").values())
+    near(stored(copy.dataset, "tiny"), stored(copy.dataset, "decoded"), 1e-3)
+    chance = np.random.default_rng(1)
+    np.savez(tmp_path / "head.npz", weight=chance.normal(size=(1, 48)), bias=chance.normal(size=1))
+    (tmp_path / "head.yaml").write_text("dim: 48\nrange: [-100, 100]\n")
+    assert "Missing option '--as'" in call("score", "tiny", url, "--head", tmp_path / "head.npz", code=2).stderr
+    done = call("score", "tiny", url, "--head", tmp_path / "head.npz", "--as", "aesthetics")
+    assert done.stdout.splitlines() == [f"head_aesthetics: {total}"]
+    weights = np.load(tmp_path / "head.npz")
+    vectors = {
+        key: np.frombuffer(value, "<f2").astype(np.float64)
+        for key, value in read(copy.dataset, "embedded/tiny").select("sha256", "embedding").iter_rows()
+    }
+    keys = dict(read(copy.dataset, "content").select("url", "sha256").iter_rows())
+    for row, value in zip(
+        read(copy.dataset, "pairs").rows(named=True),
+        read(copy.dataset, "measured/head.aesthetics")["head_aesthetics"],
+        strict=True,
+    ):
+        vector = vectors.get(keys[row["url"]])
+        if vector is None:
+            assert value is None
+        else:
+            exact = weights["weight"][0] @ (vector / np.linalg.norm(vector)) + weights["bias"][0]
+            assert value == pytest.approx(exact, abs=6e-7)
+    # Another model where the embeddings' was: nothing is mixed, and the way out is said.
+    shutil.move(model, tmp_path / "moved")
+    write_encoder(tmp_path / "tiny", seed=8)
+    refused = call("score", "tiny", url, "--as", "again", code=1).stderr
+    assert f"the embeddings tiny are of another model than {model} (SHA-256 " in refused
+    assert call("score", "tiny", url, "--as", "again", "--model", tmp_path / "moved").stdout.startswith("similarity_ag")
+    assert stored(copy.dataset, "again") == stored(copy.dataset, "tiny")

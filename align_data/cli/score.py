@@ -14,8 +14,9 @@ from align_data.common.progress import Progress
 from align_data.data.embeddings import committed_embeddings
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
+from align_data.models.heads import open_head
 from align_data.signals.families import NAME, check_name
-from align_data.stages.score import Scored, check, score, score_embedded, texts_are_stored
+from align_data.stages.score import Scored, check, score, score_by_head, score_embedded, texts_are_stored
 from align_data.stages.session import session
 
 
@@ -26,8 +27,9 @@ from align_data.stages.session import session
     "--as",
     "name",
     metavar="NAME",
-    help="Name of the signal: similarity_NAME or itm_NAME (default: that of the embeddings).",
+    help="Name of the signal: similarity_NAME, itm_NAME or head_NAME (default: that of the embeddings).",
 )
+@click.option("--head", metavar="FILE", help="Score the images' embeddings by this head: the signal head_NAME.")
 @click.option(
     "--model", "text_model", metavar="MODEL", help="Where the model of the embeddings lies now, to embed the texts."
 )
@@ -39,12 +41,13 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
 
     By NAME, that of embeddings that align-data embed wrote, no image is decoded; their image side is rounded to
     float16. By MODEL (which align-data embed explains) each image is decoded; --as names the signal. A pair scorer such
-    as BLIP's writes itm_NAME. Pairs without a decodable image have no score. Nothing is scored
-    twice: scores stay unless the model, the pairs or the images change.
+    as BLIP's writes itm_NAME, a head with its card head_NAME. Pairs without a decodable image have no score. Nothing is
+    scored twice: scores stay unless the model, the pairs or the images change.
 
     \b
     Examples:
       align-data score clip laion                       # after align-data embed MODEL laion --as clip
+      align-data score clip laion --head aesthetics.safetensors --as aesthetics
       align-data score my-model laion --as base
       align-data filter laion --recipe mine.yaml    # with a rule {signal: similarity_base, top_fraction: 0.3}
     """
@@ -80,11 +83,16 @@ def _by_name(
     progress: Progress,
     *,
     name: str | None,
+    head: str | None,
     text_model: str | None,
     device: str | None,
 ) -> Scored:
     signal = check_name(name or embeddings)
     check(dataset, signal)
+    if head is not None:
+        if name is None:
+            raise click.UsageError("Missing option '--as': the name of the head's signal, head_NAME.")
+        return score_by_head(embeddings, open_head(head), dataset, signal, engine, progress)
     if text_model is None and texts_are_stored(dataset, embeddings):
         return score_embedded(embeddings, None, dataset, signal, engine, progress)
     spec = text_model or committed_embeddings(dataset, embeddings).meta.spec
@@ -99,12 +107,13 @@ def _by_model(
     children: int,
     *,
     name: str | None,
+    head: str | None,
     text_model: str | None,
     device: str | None,
 ) -> Scored:
-    if text_model is not None:
+    if alone := "--head" if head is not None else "--model" if text_model is not None else None:
         raise click.UsageError(
-            f"--model goes with embeddings, and {dataset.store.url} has none called {model!r}: run align-data embed"
+            f"{alone} goes with embeddings, and {dataset.store.url} has none called {model!r}: run align-data embed"
         )
     if name is None:
         raise click.UsageError("Missing option '--as': the name of the signal, similarity_NAME.")

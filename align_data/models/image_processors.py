@@ -15,13 +15,9 @@ import transformers
 from align_data.common.errors import InputError
 from align_data.decoding.normalisation import Normalisation
 from align_data.decoding.preparation import Preparation, Resample
-from align_data.models.folder_files import CONFIG, PROCESSOR_FILES, read_json
+from align_data.models.folder_files import PROCESSOR_FILES, read_json
 
 KNOWN = ("CLIP", "Siglip", "Siglip2", "EfficientNet", "Flava", "ChineseCLIP", "Blip", "Vilt")
-OURS = "EfficientNet"
-"""The processor of the kind of model that `align-data train` makes."""
-_LARGER = (346, 289)
-"""How much larger than their centre images are resized: section 5.1 of the ALIGN paper."""
 _MAX_SIDE, _MAX_PATCHES = 4096, 2**16
 _RESAMPLE: Mapping[int, Resample] = {
     0: "nearest",
@@ -44,8 +40,6 @@ class ImageInput(NamedTuple):
 
 def image_input(folder: Path, usual: str) -> ImageInput:
     """Read a folder's image processor, by default the one called `usual`; InputError where it is not one of KNOWN."""
-    if usual == OURS and not any((folder / name).exists() for name in PROCESSOR_FILES):
-        return _of_the_trainer(folder)
     file = folder / _kind_file(folder)
     settings = read_json(file)
     settings = settings.get("image_processor", settings)
@@ -65,15 +59,6 @@ def image_input(folder: Path, usual: str) -> ImageInput:
     except Exception as error:  # of every kind, for a file may say anything
         message = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"{file} is not how images are prepared: {message[:300]}") from None
-
-
-def _of_the_trainer(folder: Path) -> ImageInput:
-    """Return how `align-data train`, which writes ALIGN without a processor, prepares images in evaluation."""
-    vision = read_json(folder / CONFIG).get("vision_config")
-    side = _whole(vision.get("image_size") if isinstance(vision, dict) else None, "image_size", str(folder / CONFIG))
-    larger = round(side * _LARGER[0] / _LARGER[1])
-    levels = np.repeat(np.arange(256, dtype=np.float32)[:, np.newaxis], 3, axis=1)
-    return ImageInput(Preparation(side, side, "bicubic", "squash", (larger, larger)), Normalisation(levels / 127.5 - 1))
 
 
 def _kind_file(folder: Path) -> str:
