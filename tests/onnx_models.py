@@ -136,3 +136,75 @@ def _model(nodes: list[Any], given: list[Any], taken: list[Any], held: list[Any]
     graph = helper.make_graph(nodes, "classifier", given, taken, held)
     # An old format, which every onnxruntime of the last years reads.
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def _saved(
+    nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any], constants: Sequence[Any]
+) -> onnx.ModelProto:
+    graph = helper.make_graph(list(nodes), "tiny", list(inputs), list(outputs), list(constants))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def _floats(name: str, values: Any) -> Any:
+    return numpy_helper.from_array(np.asarray(values, np.float32), name)
+
+
+def tiny_text_models() -> dict[str, bytes]:
+    """Return models that take dark pixels for text, and read a line by its blocks of colour: a, b and c.
+
+    Both take blue, green, red from -1 to 1. Each 8 columns are a character: a for blue, b for green and c for red; what
+    has none of these colours is the gap between two.
+    """
+    floats = TensorProto.FLOAT
+    image = helper.make_tensor_value_info("x", floats, [1, 3, "h", "w"])
+    dark = [
+        helper.make_node("ReduceMin", ["x"], ["least"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["least", "slope"], ["steep"]),
+        helper.make_node("Add", ["steep", "bias"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["map"]),
+    ]
+    place = helper.make_tensor_value_info("map", floats, [1, 1, "h", "w"])
+    detection = _saved(dark, [image], [place], [_floats("slope", -40.0), _floats("bias", -20.0)])
+    read = [
+        helper.make_node("AveragePool", ["x"], ["blocks"], kernel_shape=[48, 8], strides=[48, 8]),
+        helper.make_node("Conv", ["blocks", "colours", "gap"], ["logits"]),
+        helper.make_node("Squeeze", ["logits", "height"], ["columns"]),
+        helper.make_node("Transpose", ["columns"], ["rows"], perm=[0, 2, 1]),
+        helper.make_node("Softmax", ["rows"], ["characters"], axis=2),
+    ]
+    # A colour has more in its own channel than in the others; the gap wins where no channel stands out.
+    colours = [[0, 0, 0], [40, -20, -20], [-20, 40, -20], [-20, -20, 40], [0, 0, 0]]
+    constants = [
+        _floats("colours", np.reshape(colours, (5, 3, 1, 1))),
+        _floats("gap", [10, 0, 0, 0, -90]),
+        numpy_helper.from_array(np.array([2]), "height"),
+    ]
+    line = helper.make_tensor_value_info("x", floats, [1, 3, 48, "w"])
+    says = helper.make_tensor_value_info("characters", floats, [1, "n", 5])
+    recognition = _saved(read, [line], [says], constants)
+    entry = recognition.metadata_props.add()
+    entry.key, entry.value = "character", "a\nb\nc"
+    return {"detection.onnx": detection.SerializeToString(), "recognition.onnx": recognition.SerializeToString()}
+
+
+def tiny_face_model(side: int = 32) -> dict[str, bytes]:
+    """Return a model that takes each pure red cell of 4 x 4 pixels for the middle of a face of `side` pixels."""
+    floats = TensorProto.FLOAT
+    image = helper.make_tensor_value_info("pixels", floats, [1, 3, "h", "w"])
+    size = float(np.log(side / 4))
+    nodes = [
+        helper.make_node("AveragePool", ["pixels"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["cells", "redness", "bias"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["heat"]),
+        helper.make_node("Conv", ["cells", "none", "size"], ["scales"]),
+        helper.make_node("Conv", ["cells", "none", "middle"], ["offsets"]),
+    ]
+    constants = [
+        _floats("redness", np.reshape([1, -1, -1], (1, 3, 1, 1))),
+        _floats("bias", [-200]),
+        _floats("none", np.zeros((2, 3, 1, 1))),
+        _floats("size", [size, size]),
+        _floats("middle", [0, 0]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, floats, None) for name in ("heat", "scales", "offsets")]
+    return {"model.onnx": _saved(nodes, [image], outputs, constants).SerializeToString()}

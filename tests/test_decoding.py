@@ -554,7 +554,7 @@ def test_a_further_check_that_crashes_takes_nothing_but_its_own_value(
 ) -> None:
     contents = list(hostile.good().values())[:3]
     poisoned(places=("1.bin",), at=lambda looks: "redness" in looks.checks)
-    redness = Check("redness", "made_up_signals:redness", "float64")
+    redness = Check("redness", "made_up_signals:redness", {"redness": "float64"})
     one = Decoder(Decoding(Store(tmp_path), checks=(redness,)))
     try:
         seen = list(one.look(items(contents, ImageChecks(checks=("redness",)))))

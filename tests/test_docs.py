@@ -83,7 +83,7 @@ def test_a_decision_has_its_context_and_what_follows() -> None:
 PATH = re.compile(r"(?<![\w/.-])((?:[a-z_-]+/)+[a-z_0-9-]+\.(?:py|yaml|md|json))\b")
 NEW = {
     "align_data/exports/zipped.py",
-    "align_data/signals/blur.py",
+    "align_data/signals/contrast.py",
     "align_data/sources/lists/orc.py",
     "tests/test_orc.py",
 }

@@ -6,17 +6,20 @@ from typing import Any
 
 import click
 
-from align_data.cli.options import Number, together
-from align_data.common.errors import SignalError
+from align_data.cli.options import Number, names, together
+from align_data.common.errors import SignalError, nearest
 from align_data.content.plan import CHUNK, Sight
+from align_data.decoding.detectors import Detector
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
 from align_data.decoding.nsfw import NUDENET, NsfwModel
 from align_data.models.place import NAME
 from align_data.signals import SIGNALS
+from align_data.signals.base import DETECTORS
 from align_data.signals.copies import FARTHEST, WITHIN
 
-SIGHT = ("nsfw_model", "nsfw_card", "only_open", "max_pixels", "image_seconds")
+SIGHT = ("nsfw_model", "nsfw_card", "detect", "only_open", "max_pixels", "image_seconds")
 """Their names."""
+DETECT = ("texture", *DETECTORS)
 sight_options = together(
     click.option(
         "--nsfw-model",
@@ -27,9 +30,16 @@ sight_options = together(
         "--nsfw-card", metavar="NAME|FILE", help="Card that describes the model: gantman, opennsfw or a YAML file."
     ),
     click.option(
+        "--detect",
+        multiple=True,
+        metavar="CHECK[,CHECK...]",
+        callback=names,
+        help="Further checks, which cost more: texture, text, faces; the last two by models of `align-data model`.",
+    ),
+    click.option(
         "--only-open",
         metavar="LEDGER",
-        help="Measure the expensive signal nsfw only on pairs that this ledger does not drop.",
+        help="Measure nsfw, text and faces only on pairs that this ledger does not drop.",
     ),
     click.option(
         "--max-pixels",
@@ -67,8 +77,11 @@ def sight_of(options: dict[str, Any], chunk: int = CHUNK) -> Sight:
     if choice is not None:
         choice.check()
     copies = [signal.name for signal in SIGNALS.values() if signal.group == "copies" and signal.within is not None]
+    detectors, texture = _detectors(options.pop("detect"))
     return Sight(
         nsfw=choice,
+        detectors=detectors,
+        texture=texture,
         only_open=options.pop("only_open"),
         max_pixels=options.pop("max_pixels"),
         seconds=options.pop("image_seconds"),
@@ -84,3 +97,19 @@ def _by_name(model: str) -> str:
     from align_data.models.available import added  # noqa: PLC0415 - for those who name one
 
     return str(added(model).folder / "model.onnx")
+
+
+def _detectors(detect: tuple[str, ...]) -> tuple[tuple[Detector, ...], bool]:
+    """Return the detectors that are chosen, each tried on an image, and whether texture is."""
+    for name in detect:
+        if name not in DETECT:
+            raise SignalError(f"--detect takes {', '.join(DETECT)}, not {name}{nearest(name, DETECT)}")
+    models = [name for name in DETECTORS if name in detect]
+    if not models:
+        return (), "texture" in detect
+    from align_data.models.available import added  # noqa: PLC0415 - for those who choose one
+
+    detectors = tuple(Detector(name, str(added(name).folder)) for name in models)
+    for detector in detectors:
+        detector.check()
+    return detectors, "texture" in detect

@@ -52,7 +52,7 @@ def write_part(
             tick(rows)
         else:
             work.append((number, start, rows))
-    is_open = image_urls(run.dataset, part, run.sight.only_open)["open"] if run.nsfw and run.open else None
+    is_open = image_urls(run.dataset, part, run.sight.only_open)["open"] if run.only_open else None
 
     def look_chunk(decoder: Decoder, chunk: tuple[int, int, int], check: StopCheck) -> None:
         number, start, rows = chunk
@@ -166,7 +166,7 @@ def _state(
 
 def _stored_values(run: ContentRun, old: Mapping[str, Any]) -> Inspected:
     """Return what an earlier run measured of an image, in the columns that its table had."""
-    further = {check.name: old[check.name] for check in run.further if check.name in old}
+    further = {column: old[column] for column in run.further_columns if column in old}
     return Inspected(**{name: old[name] for name in Inspected._fields if name != "further"}, further=further)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -11,10 +11,11 @@ import polars as pl
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
+from align_data.decoding.detectors import Detector
 from align_data.decoding.inspected import identities as looks
 from align_data.decoding.nsfw import NsfwModel
 from align_data.signals import Signal, by_current_name, checks, find, is_signal
-from align_data.signals.base import OPEN
+from align_data.signals.base import CHOSEN, DETECTORS, OPEN
 from align_data.signals.contracts import groups
 from align_data.storage.tables import Manifest, Table
 
@@ -80,10 +81,11 @@ def _stored(dataset: Dataset, signals: Iterable[Signal]) -> dict[str, Any]:
     return identities
 
 
-def check_identities(nsfw: NsfwModel | None) -> dict[str, Mapping[str, Any] | None]:
+def check_identities(nsfw: NsfwModel | None, detectors: Sequence[Detector] = ()) -> dict[str, Mapping[str, Any] | None]:
     """Return what decides the values of each check of images; None for a detector that nobody chose."""
-    own = {s.name: s.identity() for signals in checks().values() for s in signals if s.function is not None}
-    return looks(nsfw, own)
+    own = {check: of[0].identity() for check, of in checks().items() if of and of[0].function is not None}
+    chosen = {detector.name: detector.identity() for detector in detectors}
+    return looks(nsfw, own, {name: chosen.get(name) for name in DETECTORS})
 
 
 def _looks(dataset: Dataset) -> dict[str, Mapping[str, Any]]:
@@ -143,10 +145,11 @@ def _said(dataset: Dataset, signal: Signal) -> dict[str, Any]:
     return {"model": None, **{key: identity[key] for key in _SAID if key in identity}}
 
 
-def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: bool = False) -> str | None:
+def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to_fetch: bool = False) -> str | None:
     """Say why a signal cannot be measured in this dataset, as the end of a sentence; None if it can.
 
-    `nsfw` tells whether a detector is given, `to_fetch` that the images will be there.
+    `chosen` has the checks that the user chose of those that are taken only then, `to_fetch` tells that the images will
+    be there.
     """
     why = signal.missing()
     if signal.kind in OPEN or not _declared(dataset, signal):
@@ -157,7 +160,7 @@ def lacking(dataset: Dataset, signal: Signal, nsfw: bool = False, *, to_fetch: b
         return signal.lacks
     if not (to_fetch or signal.without_images) and dataset.images.committed() is None:
         return f"need the images: align-data fetch {shlex.quote(dataset.store.url)} --recipe LEDGER"
-    if signal.check == "nsfw" and not nsfw and not scored(dataset):
+    if signal.check in CHOSEN and signal.check not in chosen and not taken(dataset, signal.check):
         return signal.lacks
     return None
 
@@ -178,10 +181,10 @@ def need(names: Sequence[str], why: str) -> str:
     return f"{', '.join(names)} {why.replace('need ', 'needs ', 1) if len(names) == 1 else why}"
 
 
-def scored(dataset: Dataset) -> bool:
-    """Tell whether a detector has scored images of this dataset."""
+def taken(dataset: Dataset, check: str) -> bool:
+    """Tell whether a check of images has been taken of this dataset's."""
     manifest = dataset.content.committed()
-    return manifest is not None and manifest.meta.looks.get("nsfw") is not None
+    return manifest is not None and manifest.meta.looks.get(check) is not None
 
 
 def part_facts(table: Table[SignalsMeta], part: int) -> dict[str, Any]:

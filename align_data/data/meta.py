@@ -125,6 +125,8 @@ class ContentMeta(Meta):
     looks: dict[str, dict[str, Any] | None]
     """Each check's identity; None for one that was not taken."""
     open: str | None
+    opens: dict[str, str] = Field(default_factory=dict)
+    """What says of which images a further detector's values are, by its name; none for all."""
     max_pixels: NUMBER
     seconds: float
     reduced: bool = False

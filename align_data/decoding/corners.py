@@ -13,10 +13,9 @@ def corner_to_corner(pixels: NDArray[np.uint8], width: int, height: int) -> Floa
     left, right, across = _between(pixels.shape[1], width)
     upper, lower, down = _between(pixels.shape[0], height)
     x, y = across[:, np.newaxis], down[:, np.newaxis, np.newaxis]
-    rows: tuple[Floats, Floats] = (pixels[upper].astype(np.float32), pixels[lower].astype(np.float32))
+    rows = (pixels[upper].astype(np.float32), pixels[lower].astype(np.float32))
     above, below = (row[:, left] * (1 - x) + row[:, right] * x for row in rows)
-    resized: Floats = above * (1 - y) + below * y
-    return resized
+    return np.asarray(above * (1 - y) + below * y, np.float32)
 
 
 def _between(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:

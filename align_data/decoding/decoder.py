@@ -17,6 +17,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.frames import MAX_ANSWER
 from align_data.common.workers.values import of, plain
+from align_data.decoding.detectors import Detector, LoadedDetector
 from align_data.decoding.inspected import (
     MAX_SMALLER,
     MEMORY_REASON,
@@ -27,6 +28,7 @@ from align_data.decoding.inspected import (
     Smaller,
     SmallerImage,
     answered,
+    columns_of,
     made_smaller,
 )
 from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Model, NsfwModel
@@ -51,6 +53,8 @@ class DecoderSetup:
     smaller: Smaller | None = None
     seconds: float = TRIAL_SECONDS
     """What a model may take to be opened."""
+    detectors: tuple[LoadedDetector, ...] = ()
+    """The models of the checks that have one."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,14 @@ class Decoding:
     limits: ImageLimits = ImageLimits()  # noqa: RUF009 - frozen
     checks: tuple[Check, ...] = ()
     """Further checks available for images."""
+    detectors: tuple[Detector, ...] = ()
+    """The models of those that have one."""
 
     def setup(self) -> DecoderSetup:
         """Return what the child has to know."""
-        return DecoderSetup(self.limits, None if self.nsfw is None else self.nsfw.loaded(), self.checks)
+        model = None if self.nsfw is None else self.nsfw.loaded()
+        detectors = tuple(detector.loaded() for detector in self.detectors)
+        return DecoderSetup(self.limits, model, self.checks, detectors=detectors)
 
 
 Item = tuple[Place, ImageChecks]
@@ -134,7 +142,7 @@ class Inspector(RestartedChild):
     def _look(self, image: Image, keeps: bool, reply: Any) -> Look:
         """Return what an answer says of an image; ValueError where no answer can be so."""
         content, looks = image
-        types = {check.name: check.type for check in self._setup.checks if check.name in looks.checks}
+        types = columns_of(self._setup.checks, looks.checks)
         smaller = self._setup.smaller
         if smaller is None or not keeps:
             return answered(reply, len(content), types), None

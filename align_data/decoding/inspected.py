@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
@@ -50,6 +50,11 @@ class ImageChecks:
     checks: tuple[str, ...] = ()
     """Further checks, by name."""
 
+    def of_any(self, further: Iterable[Check]) -> ImageChecks:
+        """Return those that are taken of every image, not of open ones alone; `further` says which checks there are."""
+        costly = {check.name for check in further if check.costly}
+        return replace(self, nsfw=False, checks=tuple(name for name in self.checks if name not in costly))
+
     @property
     def decodes(self) -> bool:
         """Whether all pixels are needed."""
@@ -58,13 +63,15 @@ class ImageChecks:
 
 @dataclass(frozen=True)
 class Check:
-    """A check of one value, and where the function that computes it is."""
+    """A further check, and where the function that computes its values is."""
 
     name: str
     function: str
-    """'module:function'."""
-    type: str
-    """Of the value, as in a contract."""
+    """'module:function'; empty for a detector, which brings its own."""
+    columns: Mapping[str, str]
+    """The columns that it measures, and the type of each as in a contract."""
+    costly: bool = False
+    """Whether it may be taken of open images alone."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,8 @@ class Inspected(NamedTuple):
     decodable: bool | None = None
     phash: int | None = None
     nsfw: float | None = None
-    further: Mapping[str, float | int | str | bool | None] = {}
-    """Check → its value."""
+    further: Mapping[str, int | float | str | bool | None] = {}
+    """Column of a further check → its value."""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -153,10 +160,12 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "int32": lambda value: type(value) is int and -(2**31) <= value < 2**31,
     "int64": lambda value: type(value) is int,
     "float64": lambda value: type(value) is float and math.isfinite(value),
-    "string": lambda value: type(value) is str and value.isprintable() and len(value) <= _REASON,
+    "string": lambda value: type(value) is str and value.isprintable() and len(value) <= MAX_TEXT,
 }
 """What a value of a further check can be, by its type."""
 _HEX = re.compile(r"[0-9a-f]*")
+MAX_TEXT = 4000
+"""Characters of a text that a further check gives, at most."""
 _REASON = 300
 """Characters of a reason, at most."""
 
@@ -164,6 +173,16 @@ _REASON = 300
 def fits(value: Any, type_: str) -> bool:
     """Tell whether a value is one of a further check of this type."""
     return value is None or _TYPES[type_](value)
+
+
+def columns_of(checks: Iterable[Check], names: Container[str] | None = None) -> dict[str, str]:
+    """Return the columns of checks, of those of these names alone if any are named, and their types."""
+    return {
+        column: type_
+        for check in checks
+        if names is None or check.name in names
+        for column, type_ in check.columns.items()
+    }
 
 
 def answered(value: Any, size: int, types: Mapping[str, str] = {}) -> Inspected:
@@ -218,12 +237,20 @@ def _is_digest(text: str | None, length: int) -> bool:
     return text is None or (len(text) == length and _HEX.fullmatch(text) is not None)
 
 
-def identities(nsfw: NsfwModel | None, further: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any] | None]:
-    """Return for each check what decides its values; of `further` ones beside what each says of itself."""
+def identities(
+    nsfw: NsfwModel | None,
+    further: Mapping[str, Mapping[str, Any]],
+    detectors: Mapping[str, Mapping[str, Any] | None] = {},
+) -> dict[str, Mapping[str, Any] | None]:
+    """Return for each check what decides its values; of `further` ones beside what each says of itself.
+
+    None for a detector that nobody chose.
+    """
     pillow = version("pillow")
     return {
         "header": {"version": "1", "pillow": pillow},
         "pixels": {"version": "2", "pillow": pillow, "imagehash": version("imagehash")},
         "nsfw": None if nsfw is None else {"version": "1", **nsfw.identity()},
         **{name: {**identity, "pillow": pillow} for name, identity in further.items()},
+        **{name: None if of is None else {**of, "pillow": pillow} for name, of in detectors.items()},
     }

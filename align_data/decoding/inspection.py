@@ -22,8 +22,8 @@ from align_data.storage.image_formats import HEAD, sniff
 
 _LONGEST = 2**31 - 1
 """Maximum pixels of a side: the table holds no more, and no format needs more."""
-Further = Callable[[Image.Image], Any]
-"""A further check: an image, upright and in RGB, to a value."""
+Further = Callable[[Image.Image], Mapping[str, Any]]
+"""A further check: an image, upright and in RGB, to the values of its columns."""
 
 Decoded = Callable[[Image.Image, int], None]
 """Takes a JPEG once its pixels are decoded, and how it has to be turned, and raises nothing."""
@@ -125,11 +125,11 @@ def _further(inspected: Inspected, upright: Image.Image, tools: _Tools) -> Inspe
     rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
     for name in tools.looks.checks:
         try:
-            value = tools.further[name](rgb)
+            values = tools.further[name](rgb)
         except Exception as error:
             inspected = unscored(inspected, error_text(error), name)
         else:
-            inspected = inspected._replace(further={**inspected.further, name: value})
+            inspected = inspected._replace(further={**inspected.further, **values})
     return inspected
 
 

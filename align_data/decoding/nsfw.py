@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import math
-import os
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,16 +24,12 @@ from align_data.common.errors import InputError, SignalError, nearest
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.values import plain
 from align_data.decoding.card import CARDS, TOLERANCE, Card, parse_card, read_card, read_file, ready_cards
+from align_data.decoding.session import loud, need, session
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# onnxruntime reports to its makers from each process that opens a model, unless this stands here before it is imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 NUDENET = "nudenet"
-EXTRAS = {"onnxruntime": "nsfw", "nudenet": "nudenet"}
-"""The extra that brings each package."""
 MAX_SIDE = 4096
 """NudeNet pads an image to a square of its longer side: one of 100,000 × 500 pixels would take 30 GB."""
 
@@ -140,7 +133,8 @@ class Model:
         """Open the model, to run on one thread: one process a core does the parallel work."""
         if self.content is None or self.card is None:
             return _NudeNet()
-        return _Classifier(self.name, _session(self.content, self.name), Card.model_validate_json(self.card))
+        _need("onnxruntime")
+        return _Classifier(self.name, session(self.content, self.name), Card.model_validate_json(self.card))
 
 
 def tried(scorer: Scorer) -> None:
@@ -199,7 +193,7 @@ class _Classifier:
 
     def _run(self, image: Image) -> NDArray[Any]:
         named = {self._input: self._card.prepare(image)}
-        output: NDArray[Any] = _loud(lambda: self.session.run(None, named)[0], f"{self._model} cannot be run")
+        output: NDArray[Any] = loud(lambda: self.session.run(None, named)[0], f"{self._model} cannot be run")
         return output
 
 
@@ -219,7 +213,7 @@ class _NudeNet:
         cv2.setNumThreads(1)
         self.detector = nudenet.NudeDetector()
         # Its constructor takes no options, so its session has a thread for every core.
-        self.detector.onnx_session = _session(_nudenet_model(), "NudeNet's model")
+        self.detector.onnx_session = session(_nudenet_model(), "NudeNet's model")
 
     def score(self, image: Image) -> float:
         """Return the highest score of an exposed body part, or 0."""
@@ -232,32 +226,8 @@ class _NudeNet:
         return min(1.0, max(scores, default=0.0))
 
 
-def _session(model: bytes, name: str) -> Any:
-    """Open a model on one thread; from bytes, so that exactly what was hashed is run."""
-    _need("onnxruntime")
-    onnxruntime = importlib.import_module("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised; the rest is not for the user
-    return _loud(
-        lambda: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]),
-        f"{name} is not an ONNX model that can be opened (its weights must be in the file itself)",
-    )
-
-
-def _loud(action: Callable[[], Any], failure: str) -> Any:
-    """Return action(), with any error of onnxruntime's as one sentence."""
-    try:
-        return action()
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        # '[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : what it says, often in several lines'
-        raise InputError(f"{failure}: {str(error).partition(chr(10))[0].split(' : ', 3)[-1]}") from error
-
-
 def _need(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        extra = EXTRAS[package]
-        raise SignalError(f"the signal nsfw needs {package}, the extra {extra}: pip install 'align-data[{extra}]'")
+    need(package, "the signal nsfw needs")
 
 
 def _nudenet_model() -> bytes:

@@ -8,7 +8,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -185,7 +185,7 @@ def _looking(settings: LookSettings, looker: Looker, tasks: Mapping[int, ChunkTa
     async def look(chunk: UrlChunk, place: int, count_down: Callable[[UrlChunk], None]) -> None:
         scored, checks = tasks[chunk.number].scored, settings.checks
         if scored and not scored[place]:
-            checks = replace(checks, nsfw=False)
+            checks = checks.of_any(settings.decoding.checks)
         with writing(work):
             chunk.spool.flush()
         span = BodySpan(chunk.spool.fileno(), *chunk.places[place])

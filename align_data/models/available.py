@@ -9,7 +9,7 @@ from typing import Any
 from align_data.common import resources
 from align_data.common.errors import InputError, nearest
 from align_data.common.registry import registry
-from align_data.models import nsfwjs, place
+from align_data.models import detector_packages, nsfwjs, place
 from align_data.models.packages import Package, origin_of, package_files
 from align_data.models.place import PlacedModel
 
@@ -65,6 +65,20 @@ AVAILABLE = registry(
                 nsfwjs.PACKAGE,
                 lambda files: {"image.onnx": nsfwjs.encoder(files), "card.yaml": card("mobilenet.yaml")},
                 "embed mobilenet",
+            ),
+            AvailableModel(
+                "text",
+                "PP-OCRv4's networks that find text and read it, in Latin letters and Chinese",
+                detector_packages.TEXT,
+                detector_packages.text_files,
+                "--detect text",
+            ),
+            AvailableModel(
+                "faces",
+                "CenterFace, which finds faces",
+                detector_packages.FACES,
+                detector_packages.face_files,
+                "--detect faces",
             ),
         )
     ),

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from align_data.common.errors import SignalError, nearest
 from align_data.common.registry import registry
-from align_data.signals import copies, corpus, families, image, language, near, page, score, text
+from align_data.signals import copies, corpus, detected, families, image, language, near, page, score, text
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 from align_data.signals.families import Family
 
@@ -37,7 +37,11 @@ T = TypeVar("T")
 
 SIGNALS: dict[str, Signal] = registry(
     "signals",
-    ((signal.name, signal) for family in (text, language, page, corpus, image, copies) for signal in family.SIGNALS),
+    (
+        (signal.name, signal)
+        for family in (text, language, page, corpus, image, detected, copies)
+        for signal in family.SIGNALS
+    ),
 )
 """All but those of open families."""
 FAMILIES: dict[str, Family] = registry(

@@ -38,9 +38,13 @@ _GROUP = re.compile(rf"text|corpus|image|copies|(?:{'|'.join(sorted(set(PREFIXES
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
-CHECKS = ("header", "pixels", "nsfw")
-"""The checks of an image that measure several columns at once or need a model, the cheapest first: of its first bytes,
-of all of its pixels, and by a detector. A check of one column has the name of its signal."""
+DETECTORS = ("text", "faces")
+"""The checks by a model that `align-data model add` puts in place."""
+CHECKS = ("header", "pixels", "nsfw", *DETECTORS)
+"""The checks of an image that need no function of their own: of its first bytes, of all of its pixels, by a detector. A
+check by a function of one column has the name of its signal."""
+CHOSEN = ("nsfw", "texture", *DETECTORS)
+"""The checks that cost so much that they are taken only where the user chooses them."""
 Reference = Literal["evaluation", "blocklist"]
 
 
@@ -87,8 +91,9 @@ def _words(frame: pl.DataFrame) -> WordKeys:
 
 
 Measure = Callable[[Piece], pl.Series]
-Check = Callable[["Image"], float | str | None]
+Check = Callable[["Image"], float | str | None] | Callable[["Image"], Mapping[str, float | None]]
 """An image, upright and in RGB, to a value of the signal's type; None where it has none. It must not change the image.
+One that several signals share returns the values of all by name.
 
 A function of a module, by whose name the processes that decode images import it."""
 Reduce = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.int64]]
@@ -126,7 +131,7 @@ class Signal:
     content: tuple[str, ...] = ()
     """The columns of `content` that it is measured from, where images have been fetched."""
     check: str | None = None
-    """The check of the images that measures these: one of CHECKS, or the signal's own name."""
+    """The check of the images that measures these: one of CHECKS, the signal's own name, or one that others share."""
     function: Check | None = None
     """What its own check does."""
     reference: Reference | None = None

@@ -105,7 +105,7 @@ def _check_decidable(decision: Decision, dataset: Dataset, fetching: Fetching) -
         for rule in decision.recipe.rules
         if rule.name not in decision.off
         and not fetching.references.have(signal := find(rule.signal))
-        and (why := lacking(dataset, signal, fetching.sight.nsfw is not None, to_fetch=True)) is not None
+        and (why := lacking(dataset, signal, fetching.sight.chosen, to_fetch=True)) is not None
     }
     if reasons:
         raise RecipeError(f"no pair could pass: {'; '.join(reasons.values())}; or --without {','.join(reasons)}")

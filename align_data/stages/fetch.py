@@ -27,6 +27,7 @@ from align_data.data.layout import FETCH, Dataset
 from align_data.data.ledger import open_ledger
 from align_data.data.meta import PairsMeta
 from align_data.data.tombstones import every
+from align_data.decoding.inspected import columns_of
 from align_data.engines.base import Engine
 from align_data.fetching import backoff, record
 from align_data.fetching.client import Policy
@@ -249,7 +250,7 @@ def _state(run: _FetchRun, part: int, tick: Tick | None = None) -> pl.DataFrame:
     state = pl.concat(parts) if parts else earlier.with_columns(chunk=pl.lit(0), done=pl.lit(False))
     todo = urls["open"] & (state["retryable"]) & ~state["done"]
     scored = pl.repeat(True, len(urls), eager=True).alias("scored")
-    if run.content is not None and run.content.nsfw is not None and run.content.open is not None:
+    if run.content is not None and run.content.only_open:
         scored = image_urls(run.dataset, part, run.content.sight.only_open)["open"].alias("scored")
     return state.with_columns(todo.alias("todo"), urls["key"], urls["open"], scored)
 
@@ -321,7 +322,7 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
     tasks = list(_tasks(run, part, state))
     table, content = _chunk_table(run, part), run.content
     arrivals = None if content is None else _arrivals(run, content, part, len(state))
-    types = None if content is None else {check.name: check.type for check in content.further}
+    types = None if content is None else columns_of(content.further)
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
     settings = replace(
         run.settings, notices=backoff.dumped(backoff.loaded(store.read_bytes(backoff.NOTICES_FILE)).values())

@@ -102,6 +102,5 @@ def rows_beside(dataset: Dataset) -> Store:
 
 def measure_images(dataset: Dataset, engine: Engine, progress: Progress, sight: Sight) -> MeasureReport:
     """Put what a fetch has seen of images, with this sight, beside the pairs: every signal of the image."""
-    detector = sight.nsfw is not None
-    able = [s.name for s in SIGNALS.values() if s.kind == "image" and lacking(dataset, s, detector) is None]
+    able = [s.name for s in SIGNALS.values() if s.kind == "image" and lacking(dataset, s, sight.chosen) is None]
     return measure(dataset, engine, progress, able, sight=sight)

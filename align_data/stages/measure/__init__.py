@@ -59,7 +59,7 @@ def measure(
     """
     pairs = dataset.ingested()
     signals = list(SIGNALS.values()) if names is None else [find(n) for n in dict.fromkeys(map(current_name, names))]
-    detector, within = sight.nsfw is not None, _within(dataset, sight)
+    within = _within(dataset, sight)
 
     def up_to_date(*, anew: bool = False) -> set[str]:
         return {
@@ -67,7 +67,7 @@ def measure(
         }
 
     before = up_to_date()
-    lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, detector))}
+    lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, sight.chosen))}
     missing = {name: why for name, why in lacks.items() if name not in before}
     if missing and names is not None:
         raise SignalError("; ".join(f"{name} cannot be measured: it would {why}" for name, why in missing.items()))

@@ -67,7 +67,8 @@ def _same(before: ContentMeta, now: ContentMeta) -> bool:
     """
     stored = {name: look for name, look in before.looks.items() if look is not None and name in now.looks}
     taken = {name: look for name, look in now.looks.items() if look is not None}
-    same = (before.images, before.open, before.max_pixels) == (now.images, now.open, now.max_pixels)
+    was, is_now = ((meta.images, meta.open, meta.opens, meta.max_pixels) for meta in (before, now))
+    same = was == is_now
     return same and stored == taken and before.seconds >= now.seconds
 
 
