@@ -135,33 +135,41 @@ def sha256(image: Image) -> str:
     return hashlib.sha256(repr(image).encode()).hexdigest()
 
 
-def oracle(parts: Sequence[Sequence[Image]], within: int) -> list[list[tuple[int | None, ...]]]:
-    """Return the values of all images, one compared with all."""
-    keys = {
-        (number, row): (-image.side * image.side, sha256(image), xxh3_64_intdigest(f"http://a/{number}-{row}".encode()))
-        for number, images in enumerate(parts)
-        for row, image in enumerate(images)
-    }
-    everyone = [
-        ((number, row), image)
-        for number, images in enumerate(parts)
-        for row, image in enumerate(images)
-        if image.phash is not None
-    ]
+def oracle_of(rows: Sequence[tuple[str, int | None, str | None, int, int]], within: int) -> dict[str, tuple[Any, ...]]:
+    """Return each URL's values, of rows of URL, pHash, SHA-256, width and height: one compared with all."""
+    known = [row for row in rows if row[1] is not None]
 
-    def values(me: tuple[int, int], image: Image) -> tuple[int | None, ...]:
-        if image.phash is None:
+    def order(row: Any) -> tuple[int, str, int]:
+        url, _, digest, width, height = row
+        return (-width * height, digest, xxh3_64_intdigest(url.encode()))
+
+    def values(mine: Any) -> tuple[int | None, ...]:
+        _, phash, digest, *_ = mine
+        if phash is None:
             return (None, None, None, None)
-        far = {at: ((image.phash ^ other.phash) & ALL).bit_count() for at, other in everyone if other.phash is not None}
-        earlier = [distance for at, distance in far.items() if keys[at] < keys[me] and distance <= within]
+        far = [((phash ^ row[1]) & ALL).bit_count() for row in known]
+        earlier = [distance for row, distance in zip(known, far, strict=True) if order(row) < order(mine)]
         return (
-            sum(sha256(other) == sha256(image) for _, other in everyone),
-            sum(distance == 0 for distance in far.values()),
-            sum(distance <= within for distance in far.values()) - 1,
-            min(earlier, default=65),
+            sum(row[2] == digest for row in known),
+            far.count(0),
+            sum(distance <= within for distance in far) - 1,
+            min((distance for distance in earlier if distance <= within), default=65),
         )
 
-    return [[values((number, row), image) for row, image in enumerate(images)] for number, images in enumerate(parts)]
+    return {row[0]: values(row) for row in rows}
+
+
+def oracle(parts: Sequence[Sequence[Image]], within: int) -> list[list[tuple[int | None, ...]]]:
+    """Return the values of all images, one compared with all."""
+    rows = [
+        [
+            (f"http://a/{number}-{row}", image.phash, sha256(image), image.side, image.side)
+            for row, image in enumerate(images)
+        ]
+        for number, images in enumerate(parts)
+    ]
+    by_url = oracle_of([row for images in rows for row in images], within)
+    return [[by_url[row[0]] for row in images] for images in rows]
 
 
 def signed(value: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
 from align_data.data import top_fraction
+from align_data.data.ceilings import check_ceilings
 from align_data.data.columns import available
 from align_data.data.layout import Dataset
 from align_data.data.reach import check_reach
@@ -34,12 +35,14 @@ def resolve(
 ) -> Plan:
     """Return the recipe as it decides on this dataset: overridden, rules taken out, relative thresholds resolved.
 
-    Raises RecipeError for an override or a rule that is not the recipe's, DatasetError for stale signals.
+    Raises RecipeError for an override or a rule that is not the recipe's, or a threshold that is further than was
+    looked, DatasetError for stale signals.
     """
     plan = Plan.unresolved(override_all(recipe, overrides, off), overrides, off)
     measured = available(dataset, dataset.ingested(), plan.signals)
     unmeasured = tuple(dict.fromkeys(signal for signal in plan.signals if signal not in measured))
     plan = plan.with_unmeasured(unmeasured)
+    check_ceilings(dataset, plan.in_force)
     check_reach(dataset, [(rule.signal, rule.rule.value) for rule in plan.in_force])
     # A top_fraction takes two scans, so a report must not look it up again, even of a rule that is taken out.
     rules = [rule for rule in plan.rules if rule.in_force or rule.rule.op == "top_fraction"]

@@ -37,7 +37,7 @@ class DistinctHashes:
 
 
 @dataclass(frozen=True)
-class Nearness:
+class NearHashes:
     """What is near each of some distinct pHashes."""
 
     near: Keys
@@ -46,7 +46,7 @@ class Nearness:
     """The distance to the nearest other pHash that has an earlier image; NONE where none is within."""
 
 
-def nearness(distinct: DistinctHashes, within: int, shared: int = 0, earlier_masks: Sequence[int] = ()) -> Nearness:
+def nearness(distinct: DistinctHashes, within: int, shared: int = 0, earlier_masks: Sequence[int] = ()) -> NearHashes:
     """Compare all distinct pHashes with all.
 
     Once their bits are spread, only those that agree in all bits of `shared` and in those of no earlier mask.
@@ -64,7 +64,7 @@ def nearness(distinct: DistinctHashes, within: int, shared: int = 0, earlier_mas
         np.add.at(near, place, distinct.images[partner])
         np.add.at(near, partner, distinct.images[place])
         np.minimum.at(earlier, np.where(_precedes(distinct, place, partner), partner, place), distance)
-    return Nearness(near, earlier)
+    return NearHashes(near, earlier)
 
 
 def _disagreeing(pairs: Pairs, mask: int) -> Pairs:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask_url
+from align_data.data.ceilings import check_tests
 from align_data.data.columns import available, columns
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger, open_current
@@ -144,6 +145,7 @@ def sweep(
         alternatives = [Bound(OPERATORS[op].becomes or op, threshold.threshold) for threshold in thresholds]
     elif rule.bounds:
         alternatives = [Bound(op, value) for value in values]
+    check_tests(dataset, rule, alternatives)
     scan = _scan(opened, dataset, rule, alternatives, measured=measured)
     rows = [part.rows for part in dataset.ingested().parts]
     counts = engine.map_parts("sweep", scan.count, rows, progress)

@@ -1,0 +1,175 @@
+"""Signals of copies from images to recipes: measured, looked up, refused beyond, kept through growth and takedown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from conftest import tree
+from planted_copies import PlantedImage, dataset_of, fetch_bytes, pool
+from test_near_phash import oracle_of
+
+from align_data.cli import main
+from align_data.common.errors import DatasetError, RecipeError
+from align_data.common.progress import Silent
+from align_data.content.plan import Sight
+from align_data.data.layout import Dataset
+from align_data.engines.local import LocalEngine
+from align_data.recipes.reading import parse
+from align_data.stages.audit import audit
+from align_data.stages.audit.sweep import SweepRequest, sweep
+from align_data.stages.decision import Decision, decide_ledger
+from align_data.stages.measure import measure
+from align_data.storage.store import Store
+
+NAMES = ("urls_per_sha256", "images_per_phash", "near_phash", "earlier_phash_distance")
+
+
+@pytest.fixture(scope="module")
+def images() -> list[PlantedImage]:
+    return pool(originals=5, seed=17)
+
+
+def columns(dataset: Dataset) -> pl.DataFrame:
+    """Return URL and copies of all pairs."""
+    frames = []
+    for part in range(len(dataset.ingested().parts)):
+        pairs = pl.concat(dataset.pairs.pieces(part, ["url"]))
+        frames.append(pairs.hstack(pl.concat(dataset.measured("copies").pieces(part, NAMES))))
+    return pl.concat(frames)
+
+
+def truth(dataset: Dataset, within: int) -> dict[str, tuple[Any, ...]]:
+    """Return the copies of each URL by comparing all images with all."""
+    names = ["url", "phash", "sha256", "width", "height"]
+    parts = range(len(dataset.ingested().parts))
+    rows = [row for part in parts for piece in dataset.content.pieces(part, names) for row in piece.rows()]
+    return oracle_of(rows, within)
+
+
+def check(dataset: Dataset, within: int) -> None:
+    by_url = truth(dataset, within)
+    for url, *values in columns(dataset).rows():
+        assert tuple(values) == by_url[url], url
+
+
+def local(tmp_path: Path) -> LocalEngine:
+    return LocalEngine(tmp_path / "engine", 2)
+
+
+def recipe(test: str) -> Decision:
+    return Decision(parse(f"name: r\nrules:\n  - {{signal: earlier_phash_distance, {test}, source: chosen}}", "r.yaml"))
+
+
+def test_all_pairs_of_an_image_have_its_copies_and_keep_one_is_a_threshold(
+    images: list[PlantedImage], tmp_path: Path
+) -> None:
+    dataset = dataset_of(images, tmp_path, texts=2, part_rows=60)
+    assert len(dataset.ingested().parts) > 2
+    invoked = CliRunner().invoke(main, ["measure", dataset.store.root, "--phash-within", "4"])
+    assert invoked.exit_code == 0, invoked.output
+    check(dataset, 4)
+    assert not dataset.store.names("_copies")
+    measured = columns(dataset)
+    assert measured["earlier_phash_distance"].is_between(0, 4).any()  # copies were planted
+    decide_ledger(recipe("gt: 2"), dataset, local(tmp_path), Silent())
+    kept = audit(dataset, "r").kept
+    assert kept == len(measured.filter(pl.col("earlier_phash_distance") > 2))
+    swept = sweep(dataset, "r", SweepRequest("earlier_phash_distance", [0, 1, 4]), local(tmp_path), Silent())
+    assert [point.kept for point in swept.values] == [
+        len(measured.filter(pl.col("earlier_phash_distance") > at)) for at in (0, 1, 4)
+    ]
+    # Of the images of each pHash one stays.
+    by_url = measured.unique("url")
+    assert (by_url["urls_per_sha256"] > 1).any()
+    hashes = round(sum(1 / images for images in by_url["images_per_phash"]))
+    assert len(by_url.filter(pl.col("earlier_phash_distance") > 0)) == hashes
+
+
+@pytest.mark.parametrize(
+    ("test", "needed"),
+    [
+        ("gt: 7", 7), ("ge: 8", 7), ("lt: 8", 7), ("le: 7", 7), ("eq: 9", 9), ("in: [0, 12]", 12),
+        ("between: [3, 9]", 9), ("le: 64", 64), ("ge: 65", 64), ("eq: 65", 65), ("gt: 6.5", None), ("gt: 6", None),
+        ("ge: 7", None), ("le: 6", None), ("lt: 7", None), ("between: [7, 65]", None), ("le: 65", None),
+        ("gt: 65", None), ("ge: 0", None), ("lt: 0", None), ("in: [0, 6]", None),
+    ],
+)  # fmt: skip
+def test_a_rule_that_asks_beyond_what_was_looked_up_is_refused(
+    decidable: Dataset, tmp_path: Path, test: str, needed: int | None
+) -> None:
+    if needed is None:
+        decide_ledger(recipe(test), decidable, local(tmp_path), Silent())
+        return
+    with pytest.raises(RecipeError, match=f"up to {needed}, and earlier_phash_distance was looked up to 6"):
+        decide_ledger(recipe(test), decidable, local(tmp_path), Silent())
+    decide_ledger(recipe("gt: 6"), decidable, local(tmp_path), Silent())
+    if test.startswith("gt"):
+        with pytest.raises(RecipeError, match="measure it again with --phash-within 7"):
+            sweep(decidable, "r", SweepRequest("earlier_phash_distance", [3, 7]), local(tmp_path), Silent())
+
+
+@pytest.fixture(scope="module")
+def decidable(images: list[PlantedImage], tmp_path_factory: Any) -> Dataset:
+    folder = tmp_path_factory.mktemp("decidable")
+    dataset = dataset_of(images[:12], folder)
+    measure(dataset, LocalEngine(folder / "engine", 1), Silent(), list(NAMES))
+    return dataset
+
+
+def test_the_distance_stays_until_another_is_chosen(images: list[PlantedImage], tmp_path: Path) -> None:
+    dataset, engine = dataset_of(images[:30], tmp_path), local(tmp_path)
+
+    def measured(*names: str, **within: int) -> list[str]:
+        return measure(dataset, engine, Silent(), names or list(NAMES), sight=Sight(within=within)).measured
+
+    both = {"near_phash": 3, "earlier_phash_distance": 3}
+    assert set(measured(**both)) == set(NAMES)
+    check(dataset, 3)
+    assert measured() == []  # as it was, though 6 is usual
+    assert set(measured("near_phash", near_phash=9, earlier_phash_distance=9)) == set(both)  # the other would be beside
+    check(dataset, 9)
+    assert set(measured(near_phash=6, earlier_phash_distance=6)) == set(both)
+    check(dataset, 6)
+
+
+def test_more_images_make_copies_stale_and_are_counted(images: list[PlantedImage], tmp_path: Path) -> None:
+    dataset, engine = dataset_of(images, tmp_path / "pool"), local(tmp_path)
+    contents: dict[str, bytes | None] = {image.url: image.content for image in images}
+    fetch_bytes(dataset, {**contents, **dict.fromkeys(list(contents)[::3])})
+    measure(dataset, engine, Silent(), list(NAMES))
+    check(dataset, 6)
+    before = columns(dataset)
+    assert before["near_phash"].null_count() == len(images[::3])
+    fetch_bytes(dataset, contents)
+    with pytest.raises(DatasetError, match="measured before the last fetch"):
+        decide_ledger(recipe("gt: 6"), dataset, engine, Silent())
+    measure(dataset, engine, Silent(), list(NAMES))
+    check(dataset, 6)
+    assert columns(dataset)["near_phash"].null_count() == 0
+
+
+def test_a_takedown_leaves_what_others_have_and_no_hash_behind(images: list[PlantedImage], tmp_path: Path) -> None:
+    dataset, engine = dataset_of(images[:30], tmp_path), local(tmp_path)
+    measure(dataset, engine, Silent())
+    before = columns(dataset)
+    dataset.store.write_bytes("_copies/hashes/part-00000.parquet", b"of a search that was killed")
+    (tmp_path / "list.txt").write_text(images[0].url)
+    invoked = CliRunner().invoke(main, ["takedown", dataset.store.root, "--urls", str(tmp_path / "list.txt")])
+    assert invoked.exit_code == 0, invoked.output
+    assert not dataset.store.exists("_copies/hashes/part-00000.parquet")
+    after = Dataset(Store(dataset.store.root))
+    assert measure(after, engine, Silent()).measured == []
+    assert columns(after).drop("url").equals(before.drop("url"))  # counted as long as nothing is fetched
+
+
+def test_spark_measures_the_same_copies(images: list[PlantedImage], tmp_path: Path, spark: Any) -> None:
+    for name, engine in {"local": local(tmp_path), "spark": spark}.items():
+        dataset = dataset_of(images[:40], tmp_path / name, part_rows=15)
+        measure(dataset, engine, Silent(), [*NAMES])
+    trees = [tree(tmp_path / name / "dataset" / "measured") for name in ("local", "spark")]
+    assert trees[0] == trees[1]
+    check(dataset, 6)
