@@ -321,6 +321,31 @@ def true_pairs(images: Sequence[PlantedImage]) -> set[tuple[int, int]]:
     return {(a, b) for group in members.values() for at, a in enumerate(group) for b in group[at + 1 :]}
 
 
+@dataclass(frozen=True)
+class KindFinding:
+    """What a method finds of one kind of the pool."""
+
+    recall: float
+    """Share of its images that are near their original; for a near-miss, the share that is taken for a copy."""
+    precision: float | None
+    """Share of the pairs with an image of this kind that are of one original; None where there are no pairs."""
+
+
+def by_kind(images: Sequence[PlantedImage], near: NDArray[np.bool_]) -> dict[str, KindFinding]:
+    """Return what a method finds by kind; `near` (images, images) says which it takes for copies of which."""
+    originals = {image.of: place for place, image in enumerate(images) if image.kind == "original"}
+    same = np.array([[a.group == b.group for b in images] for a in images])
+    others = near & ~np.eye(len(images), dtype=bool)
+    findings = {}
+    for kind in dict.fromkeys(image.kind for image in images if image.kind != "original"):
+        of_kind = np.array([place for place, image in enumerate(images) if image.kind == kind])
+        recall = float(np.mean([near[place, originals[images[place].of]] for place in of_kind]))
+        pairs = int(others[of_kind].sum())
+        true = int((others & same)[of_kind].sum())
+        findings[kind] = KindFinding(recall, true / pairs if pairs else None)
+    return findings
+
+
 def dataset_of(images: Sequence[PlantedImage], folder: Path, *, texts: int = 1, part_rows: int = 10**6) -> Dataset:
     """Make a dataset of the images as `fetch` leaves it; each URL has so many texts."""
     return dataset_of_bytes({image.url: image.content for image in images}, folder, texts=texts, part_rows=part_rows)
