@@ -14,6 +14,7 @@ from test_shards import fetched, jpeg
 from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import load
+from align_data.signals import language_cld3
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
 
@@ -41,7 +42,7 @@ def fails(job: Callable[..., Built], recipe: str, found: Sequence[dict[str, Any]
         ("n_words_whitespace", [3, 256], [2, 257]),
         ("n_chars", [6, 1000], [5, 1001]),
         ("rows_per_text", [1, 10], [11]),
-        ("language", ["en"], ["de", "und"]),
+        ("language_cld3", ["en"], ["de", "und"]),
         ("decodable", [True], [False]),
         ("bytes", [5000], [4999]),
         ("min_side", [200], [199]),
@@ -140,7 +141,9 @@ def test_the_edges_are_those_of_the_measured_size_and_declared_ones_may_lie(tmp_
             found[recipe][sizes[int(url.rpartition("/")[2])]] = names & {"min_side", "aspect"}
         masks = set(pairs["unknown"])
         unknown = {rule.name for b, rule in enumerate(loaded.rules) if any(mask >> b & 1 for mask in masks)}
-        assert unknown <= {"nsfw", "eval_distance"}, recipe  # nobody gave a detector or an index
+        # Nobody gave a detector or an index, and CLD3 is an extra that tests do without.
+        absent = {"nsfw", "eval_distance"} | ({"language_cld3"} if language_cld3.missing() else set())
+        assert unknown <= absent, recipe
     loose = {(199, 300): {"min_side"}, (300, 901): {"aspect"}}
     strict = loose | {(200, 300): {"min_side"}, (300, 900): {"aspect"}, (900, 300): {"aspect"}}
     assert found["coyo"] == found["datacomp-basic"] == {size: loose.get(size, set()) for size in sizes}

@@ -38,7 +38,7 @@ from align_data.stages.pipeline import Decision, decide_ledger
 pytest.importorskip("onnxruntime")
 onnx_models = pytest.importorskip("onnx_models")
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[3] / "shared" / "data" / "images" / "photos"
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "images" / "photos"
 COLOURS = {"a": (0, 0, 255), "b": (0, 255, 0), "c": (255, 0, 0)}
 
 

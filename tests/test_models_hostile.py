@@ -97,6 +97,12 @@ def _indexed_nothing(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("{}")
 
 
+def _indexed_missing(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"logit_scale": "other.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def _fifo(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     os.mkfifo(folder / "model.safetensors")
@@ -115,6 +121,7 @@ HOSTILE: list[tuple[Callable[[Path], Any], str]] = [
     (_fifo, r"model\.safetensors: it is not a regular file"),
     (_pickled, r"m cannot be opened as CLIPModel: Weights only load failed"),
     (_outside, r"index\.json names '\.\./model\.safetensors', which is not a file of the folder"),
+    (_indexed_missing, r"cannot read the model's file .*other\.safetensors: No such file"),
     (_indexed_nothing, r"index\.json names no file"),
     (written("model.safetensors", None), r"m has no weights: it takes model\.safetensors, pytorch_model\.bin or several"),
     (written("model.safetensors", b"garbage" * 10_000), r"m cannot be opened as CLIPModel: "),

@@ -40,7 +40,7 @@ GOLDEN = {
         ("n_words_whitespace", "between 3,256", False),
         ("n_chars", "between 6,1000", False),
         ("rows_per_text", "le 10", False),
-        ("language", "eq en", False),
+        ("language_cld3", "eq en", False),
         ("decodable", "eq true", False),
         ("bytes", "ge 5000", True),
         ("min_side", "ge 200", False),

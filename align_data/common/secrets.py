@@ -41,8 +41,9 @@ _ENCODED_USER = re.compile(
     rf"({_ENCODED}3A(?:{_ENCODED}2F){{2}})(?:(?!{_ENCODED}(?:2F|3F|23|26))[^\s/?#&@\"'<>]){{1,200}}{_ENCODED}40",
     re.IGNORECASE,
 )
-# memory://user:password@x has its root there, and a proxy may be typed without a scheme.
-_PATH_USER = re.compile(r"(?:(?<=[\s/\"'(=])|^)[^\s/?#@:\"'=(]+:[^\s/?#@\"']*@")
+# memory://user:password@x has its root there, and a proxy may be typed without a scheme. open_clip:ARCHITECTURE@FILE
+# is a model.
+_PATH_USER = re.compile(r"(?:(?<=[\s/\"'(=])|^)(?!open_clip:[\w.-]{0,80}@)[^\s/?#@:\"'=(]+:[^\s/?#@\"']*@")
 # The name alone, since what follows another parameter's value may be behind a ';' or a '?' in it.
 _PARAMETER = re.compile(r"(?<=[?&;#])([^\s=&;#?\"'<>]{1,80})=")
 # What ends a sentence's part behind a URL is not of its last value.

@@ -13,22 +13,29 @@ def read_user_file(file: str, what: str, limit: int | None = None) -> bytes:
 
     With a limit it must be a regular file of at most so many bytes: nothing of a larger one is read.
     """
+    if limit is not None:
+        check_user_file(file, what, limit)
     try:
-        if limit is not None:
-            check_user_file(file, what, limit)
         return Path(file).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read {what} {file}: {getattr(error, 'strerror', None) or error}") from error
+        raise _unreadable(file, what, error) from error
 
 
 def check_user_file(file: str, what: str, limit: int) -> int:
     """Return how large a regular file is; InputError for one that is larger than `limit`, or waits or never ends."""
-    facts = Path(file).stat()
+    try:
+        facts = Path(file).stat()
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, what, error) from error
     if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):  # of a folder the system itself says so
         raise InputError(f"cannot read {what} {file}: it is not a regular file")
     if facts.st_size > limit:
         raise InputError(f"{what} {file} has {facts.st_size:,} bytes; at most {limit:,} are read")
     return facts.st_size
+
+
+def _unreadable(file: str, what: str, error: Exception) -> InputError:
+    return InputError(f"cannot read {what} {file}: {getattr(error, 'strerror', None) or error}")
 
 
 def read_lines(file: str, what: str) -> list[tuple[int, str]]:

@@ -16,12 +16,16 @@ FORMS = (
     "hub with its revision (org/name@REVISION), or open_clip:ARCHITECTURE@FILE"
 )
 
+PREFIX = "open_clip:"
+
 
 def open_model(spec: str, device: str | None = None) -> Encoder | PairScorer:
     """Open a model on a device (cpu, cuda, cuda:N; None is a GPU where there is one).
 
     InputError or SignalError says what is wrong with it; a stranger's .onnx is tried in a child process first.
     """
+    if spec.startswith(PREFIX):
+        return _open_clip(spec, device)
     try:
         folder = Path(spec).is_dir()
     except ValueError:  # a NUL
@@ -53,3 +57,11 @@ def _transformers(folder: Path, device: str | None) -> Encoder | PairScorer:
         return AlignEncoder(folder, config, chosen)
     opened = open_folder(folder, config, chosen)
     return TransformersScorer(opened, chosen) if opened.family.scorer else TransformersEncoder(opened, chosen)
+
+
+def _open_clip(spec: str, device: str | None) -> Encoder:
+    need("open-clip", "torch", "open_clip")
+    from align_data.models.open_clip_model import OpenClipEncoder  # noqa: PLC0415
+    from align_data.models.torch_device import torch_device  # noqa: PLC0415
+
+    return OpenClipEncoder(spec, torch_device(device))

@@ -15,6 +15,11 @@ from align_data.models.image_processors import ImageInput
 from align_data.models.vectors import check_pixels
 
 
+def trial_image() -> Image.Image:
+    """Return an image in which nothing is like anything else."""
+    return Image.merge("RGB", [Image.linear_gradient("L").rotate(angle) for angle in (0, 90, 180)])
+
+
 class PixelInputs:
     """What becomes of the pixels of a preparation."""
 
@@ -23,8 +28,7 @@ class PixelInputs:
 
     def trial(self) -> Pixels:
         """Return the pixels of an image to try a model with."""
-        gradients = [Image.linear_gradient("L").rotate(angle) for angle in (0, 90, 180)]
-        return self._preparation.apply(Image.merge("RGB", gradients))
+        return self._preparation.apply(trial_image())
 
     def tensors(self, pixels: Sequence[Pixels]) -> dict[str, Tensor]:
         """Return all that a model takes of images, a row each; where sizes differ there is one row more, of padding."""

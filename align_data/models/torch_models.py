@@ -93,7 +93,7 @@ class TransformersScorer:
             images = self._pixels.tensors(batch + batch[-1:] * (size - len(batch)))
             rows = len(images["pixel_values"])
             inputs = images | {name: torch.cat([ids, ids[-1:]])[:rows] for name, ids in tensors.items()}
-            with sentences(self._name):
+            with sentences(self._name), self._device:  # BLIP makes a mask wherever tensors are made by default
                 out[places] = _probabilities(self._model(**_on(self._device, inputs)))[: len(places)].cpu().numpy()
         if not np.isfinite(out).all():
             raise SignalError(f"{self._name} gives scores that are not numbers (NaN)")

@@ -13,7 +13,19 @@ from typing import TypeVar
 
 from align_data.common.errors import SignalError, nearest
 from align_data.common.registry import registry
-from align_data.signals import copies, corpus, detected, families, image, language, near, page, score, text
+from align_data.signals import (
+    copies,
+    corpus,
+    detected,
+    families,
+    image,
+    language,
+    language_cld3,
+    near,
+    page,
+    score,
+    text,
+)
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 from align_data.signals.families import Family
 
@@ -39,7 +51,7 @@ SIGNALS: dict[str, Signal] = registry(
     "signals",
     (
         (signal.name, signal)
-        for family in (text, language, page, corpus, image, detected, copies)
+        for family in (text, language, language_cld3, page, corpus, image, detected, copies)
         for signal in family.SIGNALS
     ),
 )
