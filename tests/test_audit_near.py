@@ -260,6 +260,7 @@ def test_a_takedown_reaches_what_is_shown(folder: Path, tmp_path: Path) -> None:
     html = page(tmp_path / "copy")
     assert gone in page(folder)
     assert gone not in html[html.index("<h2 id=") :]
+    assert 'id="near"' in html  # the others are there still
 
 
 def test_images_that_hang_on_each_other_in_a_circle_end() -> None:

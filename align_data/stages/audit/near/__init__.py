@@ -18,7 +18,8 @@ def near_duplicates(dataset: Dataset, engine: Engine, progress: Progress) -> lis
     methods = []
     if measured >= set(NEEDED):
         methods.append(by_phash(dataset, _within(dataset), measured, engine, progress))
-    named = (by_embedding(dataset, name, measured, engine, progress) for name in dataset.compared())
+    compared = [name for name in dataset.compared() if f"earlier_similarity_{name}" in measured]
+    named = (by_embedding(dataset, name, measured, engine, progress) for name in compared)
     return [*methods, *(method for method in named if method is not None)]
 
 
