@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from tiny_encoders import write_encoder
 
 from align_data.cli import main
 from align_data.cli.sight import sight_of
@@ -26,6 +27,7 @@ from align_data.common.errors import InputError, OutputError
 from align_data.decoding.card import parse_card
 from align_data.decoding.corners import corner_to_corner
 from align_data.models import available, nsfwjs, packages, place, tfjs
+from align_data.models.opening import open_model
 from align_data.models.packages import Package, PackageFile, package_files
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -477,3 +479,13 @@ def test_a_card_without_align_corners_is_the_same_as_before_there_was_one() -> N
     assert json.loads(aligned.identity())["align_corners"] is True
     assert {**json.loads(plain.identity()), "align_corners": True} == json.loads(aligned.identity())
     assert "align_corners" not in plain.identity()
+
+
+def test_an_encoder_is_opened_by_its_name(models: Path, tmp_path: Path) -> None:
+    written = write_encoder(tmp_path / "encoder")
+    place.put("tiny", {file.name: file.read_bytes() for file in written.iterdir()}, {"about": "of a test"})
+    assert open_model("tiny").identity == open_model(str(written)).identity
+    with pytest.raises(InputError, match=r"the model mobilenet is not in .*: align-data model add mobilenet puts it"):
+        open_model("mobilenet")
+    with pytest.raises(InputError, match=r"there is no model 'tinny': it takes a folder .* or a name of `align-data"):
+        open_model("tinny")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from align_data.common.errors import InputError
+from align_data.models.available import AVAILABLE, added
 from align_data.models.encoder import Encoder, PairScorer
 from align_data.models.extras import need
 from align_data.models.folder_files import CONFIG, check_small_files, read_config
 from align_data.models.hub import NAME, downloaded
 from align_data.models.onnx_folder import CARD, IMAGE, OnnxEncoder, OnnxFiles
+from align_data.models.place import lookup
 
 FORMS = (
     f"a folder with {IMAGE} and {CARD}, a folder of transformers or of `align-data train`, a name on the Hugging Face "
-    "hub with its revision (org/name@REVISION), or open_clip:ARCHITECTURE@FILE"
+    "hub with its revision (org/name@REVISION), open_clip:ARCHITECTURE@FILE, or a name of `align-data model`"
 )
 
 PREFIX = "open_clip:"
@@ -33,7 +35,7 @@ def open_model(spec: str, device: str | None = None) -> Encoder | PairScorer:
     if not folder and NAME.fullmatch(spec) and not Path(spec).exists():
         return _transformers(downloaded(spec), device)
     if not folder:
-        raise InputError(f"there is no model {spec!r}: it takes {FORMS}")
+        spec = _placed(spec)
     if any((Path(spec) / name).exists() for name in (CARD, IMAGE)):
         files = OnnxFiles.read(spec)
         files.check()
@@ -41,6 +43,13 @@ def open_model(spec: str, device: str | None = None) -> Encoder | PairScorer:
     if (Path(spec) / CONFIG).exists():
         return _transformers(Path(spec), device)
     raise InputError(f"{spec} holds no model: it takes {FORMS}")
+
+
+def _placed(spec: str) -> str:
+    """Return the folder of a model by its name; InputError where there is none."""
+    if spec in AVAILABLE or lookup(spec) is not None:
+        return str(added(spec).folder)
+    raise InputError(f"there is no model {spec!r}: it takes {FORMS}")
 
 
 def _transformers(folder: Path, device: str | None) -> Encoder | PairScorer:
