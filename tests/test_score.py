@@ -33,7 +33,7 @@ from align_data.common.progress import Silent, ignore
 from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
-from align_data.data.top_fraction import _ScoreScan, resolve
+from align_data.data.top_fraction import Interval, _ScoreScan, resolve
 from align_data.decoding.preparation import Preparation
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
@@ -469,9 +469,9 @@ def test_a_plan_goes_through_json_and_one_without_fractions_is_what_it_was() -> 
 POOL = 12
 
 
-def plant(dataset: Dataset, name: str, values: Sequence[Score]) -> None:
+def plant(dataset: Dataset, name: str, values: Sequence[Score], family: str = SIMILARITY) -> None:
     """Write scores as if a model had given them, in the order of the pairs."""
-    signal, pairs = FAMILIES[SIMILARITY].named(name), dataset.ingested()
+    signal, pairs = FAMILIES[family].named(name), dataset.ingested()
     table, column = dataset.measured(signal.group), pl.Series(signal.name, values, pl.Float64)
     at = 0
     table.retract()
@@ -587,6 +587,40 @@ def audit_plan(dataset: Dataset, ledger: str = "mine") -> Plan:
     return Plan.model_validate(manifest.meta.plan)
 
 
+wide = st.floats(-9e9, 9e9).map(lambda value: round(value, 6)) | st.floats(-12, 12).map(lambda value: round(value, 6))
+
+
+@settings(max_examples=25)
+@given(st.lists(st.none() | wide, min_size=POOL, max_size=POOL), st.floats(0.01, 1))
+def test_scores_of_any_range_resolve_and_are_swept_exactly(
+    unscored: Dataset, values: list[Score], fraction: float
+) -> None:
+    """A head's score can be anything with six decimals: aesthetics are 1 to 10, logits have no end."""
+    there = sorted((value for value in values if value is not None), reverse=True)
+    plant(unscored, "wide", values, "head")
+    engine = engine_of(unscored)
+    recipe = recipe_of(f"name: top, signal: head_wide, top_fraction: {fraction!r}")
+    decide_ledger(Decision(recipe), unscored, engine, Silent())
+    top = audit_plan(unscored).tops["top"]
+    assert top.pool == len(there)
+    if there:
+        assert top.threshold == there[math.ceil(Fraction(repr(fraction)) * len(there)) - 1]
+    assert audit(unscored, "mine").kept == sum(value >= top.threshold for value in there) == top.used
+    for point in sweep(unscored, "mine", SweepRequest("head_wide"), engine, Silent()).values:
+        assert point.kept == sum(value >= point.value for value in there)
+        assert point.pending == POOL - len(there)
+
+
+def test_thresholds_that_are_offered_of_a_head_are_fine_on_both_sides_of_nothing(unscored: Dataset) -> None:
+    """Negative scores are cut as finely as positive ones."""
+    plant(unscored, "logit", [-7.25 + n for n in range(POOL)], "head")
+    decide_ledger(Decision(recipe_of("signal: head_logit, ge: 0.0")), unscored, engine_of(unscored), Silent())
+    swept = sweep(unscored, "mine", SweepRequest("head_logit"), engine_of(unscored), Silent())
+    assert (
+        len({point.kept for point in swept.values}) > POOL - 2
+    )  # of twenty thresholds, two may be between the same values
+
+
 def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
     """What a part says of its scores is as large for 4 pairs as for 20,000."""
     rows = [{"url": f"http://a/{n}", "alt_text": str(n)} for n in range(20_000)]
@@ -597,7 +631,8 @@ def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
         values = np.rint(chance.normal(0.2, 0.1, number).clip(-1, 1) * 1e6) / 1e6
         plant(dataset, "a", values.tolist())
         scan = _ScoreScan(dataset, (), frozenset(["similarity_a"]), ("similarity_a",))
-        coarse, fine = scan.coarse(0, ignore), scan.fine([(0, 1200)], 0, ignore)
+        coarse = scan.counts([Interval(0, -1_000_000, 2_000_001, 1000)], 0, ignore)
+        fine = scan.counts([Interval(0, 200_000, 1000, 1)], 0, ignore)
         assert coarse.sum() == number
         sizes.add((coarse.nbytes, fine.nbytes))
         plan = Plan.unresolved(recipe_of("signal: similarity_a, top_fraction: 0.5"))

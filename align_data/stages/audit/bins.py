@@ -33,8 +33,8 @@ def _grid(whole: bool) -> Cuts:
     if whole:
         return np.unique(np.concatenate([powers, np.arange(_DENSE), *decades, np.arange(100, 922) * 10**16]))
     near = np.arange(-_DENSE, _DENSE) / _DENSE
-    decimals = [np.arange(100, 1000) / 100, np.arange(100, 1000) / 10, *decades[:7]]
-    return np.unique(np.concatenate([powers.astype(float), near, *decimals]))
+    decimals = np.concatenate([np.arange(100, 1000) / 100, np.arange(100, 1000) / 10, *decades[:7]])
+    return np.unique(np.concatenate([powers.astype(float), -decimals, near, decimals]))
 
 
 _EXPONENTS = (-20, 53)
