@@ -34,11 +34,10 @@ def copy_cosines(
     for start in range(0, len(places), BATCH):
         batch = [next(copies) for _ in places[start : start + BATCH]]
         usable = [at for at, of_image in enumerate(batch) if of_image is not None]
-        for kind in range(len(AUGMENTATIONS)):
-            pixels = [of_image[kind] for of_image in batch if of_image is not None]
-            embedded = encoder.images(pixels).astype(np.float16)
-            rows = start + np.array(usable, np.intp)
-            cosines[rows, kind] = cosines_of(vectors[rows], embedded)
+        embedded = encoder.images([pixels for of_image in batch if of_image is not None for pixels in of_image])
+        rows = np.repeat(start + np.array(usable, np.intp), len(AUGMENTATIONS))
+        near = cosines_of(vectors[rows], embedded.astype(np.float16))
+        cosines[start + np.array(usable, np.intp)] = near.reshape(-1, len(AUGMENTATIONS))
         tick(len(batch))
     return dict(zip(AUGMENTATIONS, cosines.T, strict=True))
 
