@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from align_data.common.errors import AlignDataError, SignalError
-from align_data.models.heads import Head, open_head
+from align_data.models.heads import LinearHead, open_head
 
 DIGEST = "ab" * 32
 Arrays = dict[str, Any]
@@ -199,7 +199,7 @@ def test_another_ending_is_a_sentence(tmp_path: Path) -> None:
         open_head(str(tmp_path / "h.onnx"))
 
 
-def head(tmp_path: Path, bias: float, **card: Any) -> Head:
+def head(tmp_path: Path, bias: float, **card: Any) -> LinearHead:
     arrays = {"weight": np.ones((1, 12), np.float32), "bias": np.array([bias], np.float32)}
     return open_head(str(write(tmp_path / "h.npz", arrays, **card)))
 

@@ -25,8 +25,11 @@ from tiny_models import TEXTS, card_text, export_clip, linear_encoder, tiny_clip
 from tokenizers import Tokenizer
 
 from align_data.common.errors import AlignDataError, InputError, SignalError
+from align_data.decoding.card import parse_card_of
 from align_data.models import extras, onnx_folder, onnx_session
+from align_data.models.card import EncoderCard
 from align_data.models.encoder import BATCH, Encoder
+from align_data.models.heads import HeadCard
 from align_data.models.onnx_folder import OnnxEncoder, OnnxFiles
 from align_data.models.opening import open_model
 from align_data.models.trial import _tried
@@ -339,3 +342,17 @@ def test_what_is_no_model_is_a_sentence(spec: str) -> None:
 def test_an_empty_folder_holds_no_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no model: it takes a folder with"):
         open_model(str(tmp_path))
+
+
+def test_every_key_of_a_card_is_documented() -> None:
+    page = (Path(__file__).parent.parent / "docs/reference/models.md").read_text()
+    encoder, _, head = page.partition("## A head")
+    for card, text in ((EncoderCard, encoder), (HeadCard, head)):
+        assert [key for key in card.model_fields if f"`{key}`" not in text] == []
+
+
+def test_the_documented_cards_are_cards(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs/reference/models.md").read_text()
+    encoder, head = (block.partition("```")[0] for block in page.split("```yaml")[1:])
+    assert parse_card_of(EncoderCard, encoder, "card.yaml").dim == 512
+    assert parse_card_of(HeadCard, head, "head.yaml").range == (-5, 15)

@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
 import torch
+import transformers
 from tiny_models import TEXTS
 
 from align_data.common.errors import AlignDataError, SignalError
 from align_data.models import extras
 from align_data.models.encoder import BATCH
 from align_data.models.opening import open_model
+from align_data.train.tokens import learn
 
 try:
     import open_clip
@@ -50,6 +52,8 @@ def noise(size: tuple[int, int], seed: int = 1) -> Image.Image:
 def architecture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("architectures")
     (folder / "tiny-ViT.json").write_text(json.dumps(ARCHITECTURE))
+    text = {**ARCHITECTURE["text_cfg"], "vocab_size": 200, "hf_tokenizer_name": "nobody/nothing"}  # type: ignore[dict-item]
+    (folder / "tiny-SigLIP.json").write_text(json.dumps({**ARCHITECTURE, "text_cfg": text}))
     before = dict(open_clip.factory._MODEL_CONFIGS)
     open_clip.add_model_config(folder)
     yield "tiny-ViT"
@@ -101,6 +105,25 @@ def test_pixels_and_embeddings_are_those_of_the_librarys_pipeline(
     assert np.abs(ours.texts(TEXTS) - wanted_texts).max() < 1e-5
     assert min(np.abs(wanted[0] - wanted[4]).max(), np.abs(wanted_texts[0] - wanted_texts[1]).max()) > 1e-3
     assert (ours.dim, ours.device, ours.identity.kind) == (24, "cpu", "open_clip")
+
+
+@needs_open_clip
+def test_texts_of_a_tokenizer_beside_the_weights_are_the_librarys(architecture: str, tmp_path: Path) -> None:
+    model = open_clip.create_model("tiny-SigLIP")
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=learn(TEXTS[:4], 200), pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(tmp_path)
+    ours = opened("tiny-SigLIP", tmp_path / "w.pt")
+    tokens = open_clip.tokenizer.HFTokenizer(str(tmp_path), context_length=20)(TEXTS)
+    with torch.inference_mode():
+        wanted = model.eval().encode_text(tokens, normalize=True).numpy()
+    assert np.abs(ours.texts(TEXTS) - wanted).max() < 1e-5
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(AlignDataError, match=r"the tokenizer of .* cannot be used: "):
+        opened("tiny-SigLIP", tmp_path / "w.pt")
 
 
 @needs_open_clip

@@ -185,3 +185,26 @@ def test_a_score_does_not_depend_on_its_batch(tiny: Any, name: str) -> None:
     assert together[-1] == model.scores(images[-1:], texts[-1:])[0]
     assert np.array_equal(together[3:6], model.scores(images[5:2:-1], texts[5:2:-1])[::-1])
     assert model.scores([], []).shape == (0,)
+
+
+def test_texts_of_sentencepiece_are_those_of_the_librarys_tokenizer(tmp_path: Path) -> None:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    pytest.importorskip("google.protobuf")
+    model = save_model("siglip", tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    pieces = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([text for text in TEXTS if text] * 20), model_writer=pieces, vocab_size=60,
+        pad_id=-1, bos_id=-1, eos_id=1, unk_id=2, minloglevel=2, hard_vocab_limit=False,
+    )  # fmt: skip
+    (tmp_path / "spiece.model").write_bytes(pieces.getvalue())
+    tokenizer = transformers.SiglipTokenizer(str(tmp_path / "spiece.model"))
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["A dog!", *TEXTS]
+    inputs = tokenizer(texts, padding="max_length", max_length=24, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        wanted = torch.nn.functional.normalize(model.get_text_features(**inputs).pooler_output, dim=-1).numpy()
+    opened: Any = open_model(str(tmp_path), "cpu")
+    assert np.abs(opened.texts(texts) - wanted).max() < 1e-5
+    assert np.abs(wanted[0] - wanted[1]).max() < 1e-6  # it has no capitals and no punctuation

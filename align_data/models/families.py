@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Family:
+class Architecture:
     """One architecture."""
 
     architecture: str
@@ -23,14 +23,14 @@ class Family:
     """Whether it scores pairs, and embeds neither."""
 
 
-FAMILIES: Mapping[str, Family] = {
-    "clip": Family("CLIPModel", "CLIP"),
-    "siglip": Family("SiglipModel", "Siglip", fixed_length=8192),
-    "siglip2": Family("Siglip2Model", "Siglip2", fixed_length=64),
-    "align": Family("AlignModel", "EfficientNet", fixed_length=64),
-    "flava": Family("FlavaModel", "Flava", pools="first"),
-    "chinese_clip": Family("ChineseCLIPModel", "ChineseCLIP"),
-    "blip": Family("BlipForImageTextRetrieval", "Blip", scorer=True),
-    "vilt": Family("ViltForImageAndTextRetrieval", "Vilt", scorer=True),
+FAMILIES: Mapping[str, Architecture] = {
+    "clip": Architecture("CLIPModel", "CLIP"),
+    "siglip": Architecture("SiglipModel", "Siglip", fixed_length=8192),
+    "siglip2": Architecture("Siglip2Model", "Siglip2", fixed_length=64),
+    "align": Architecture("AlignModel", "EfficientNet", fixed_length=64),
+    "flava": Architecture("FlavaModel", "Flava", pools="first"),
+    "chinese_clip": Architecture("ChineseCLIPModel", "ChineseCLIP"),
+    "blip": Architecture("BlipForImageTextRetrieval", "Blip", scorer=True),
+    "vilt": Architecture("ViltForImageAndTextRetrieval", "Vilt", scorer=True),
 }
 """By the model_type of their config."""

@@ -75,7 +75,7 @@ class Layer(NamedTuple):
     bias: Floats
 
 
-class Head:
+class LinearHead:
     """A head that is ready to score embeddings."""
 
     def __init__(self, file: str, layers: list[Layer], card: HeadCard, digest: str) -> None:
@@ -142,7 +142,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Floats], Floats]] = {
 }
 
 
-def open_head(file: str) -> Head:
+def open_head(file: str) -> LinearHead:
     """Open a head and the card beside it (head.yaml of head.pth); InputError says what is wrong with either."""
     path = Path(file)
     if path.suffix not in ENDINGS:
@@ -155,7 +155,7 @@ def open_head(file: str) -> Head:
     layers = _layers(_tensors(content, path), file)
     _check_widths(layers, card, file)
     digest = hashlib.sha256(hashlib.sha256(content).digest() + card.identity().encode()).hexdigest()
-    return Head(file, layers, card, digest)
+    return LinearHead(file, layers, card, digest)
 
 
 def _tensors(content: bytes, path: Path) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from align_data.common.errors import AlignDataError, SignalError
 from align_data.decoding.preparation import Pixels
 from align_data.models.encoder import BATCH, Scores, Vectors
 from align_data.models.pixel_inputs import PixelInputs
-from align_data.models.transformers_folder import Opened
+from align_data.models.transformers_folder import OpenedFolder
 from align_data.models.vectors import in_batches, stacked, unit
 
 _TRIAL_TEXT = "a photo of a dog"
@@ -36,7 +36,7 @@ def sentences(model: str) -> Iterator[None]:
 class TransformersEncoder:
     """CLIP, SigLIP, SigLIP 2, ALIGN, FLAVA or Chinese-CLIP, as transformers has them."""
 
-    def __init__(self, opened: Opened, device: torch.device) -> None:
+    def __init__(self, opened: OpenedFolder, device: torch.device) -> None:
         self._model, self._texts, self._name = opened.model, opened.texts, str(opened.folder)
         self._pools, self._device = opened.family.pools, device
         self._pixels = PixelInputs(opened.images)
@@ -74,7 +74,7 @@ class TransformersEncoder:
 class TransformersScorer:
     """BLIP's or ViLT's head that says whether an image and a text belong together."""
 
-    def __init__(self, opened: Opened, device: torch.device) -> None:
+    def __init__(self, opened: OpenedFolder, device: torch.device) -> None:
         self._model, self._texts, self._name = opened.model, opened.texts, str(opened.folder)
         self._device, self._pixels = device, PixelInputs(opened.images)
         self.identity, self.device, self.preparation = opened.identity, str(device), opened.images.preparation

@@ -11,7 +11,7 @@ import transformers
 
 from align_data.common.errors import InputError
 from align_data.models.encoder import ModelIdentity
-from align_data.models.families import FAMILIES, Family
+from align_data.models.families import FAMILIES, Architecture
 from align_data.models.folder_files import (
     CONFIG,
     PROCESSOR_FILES,
@@ -24,10 +24,10 @@ from align_data.models.quiet import quiet
 from align_data.models.text_inputs import TextInputs
 
 
-class Opened(NamedTuple):
+class OpenedFolder(NamedTuple):
     """A model that is ready, with how images and texts become its input."""
 
-    family: Family
+    family: Architecture
     model: Any
     images: ImageInput
     texts: TextInputs
@@ -35,7 +35,7 @@ class Opened(NamedTuple):
     folder: Path
 
 
-def open_folder(folder: Path, config: Mapping[str, Any], device: torch.device) -> Opened:
+def open_folder(folder: Path, config: Mapping[str, Any], device: torch.device) -> OpenedFolder:
     """Open a folder of transformers; InputError says what is wrong with it."""
     kind = config.get("model_type")
     family = FAMILIES.get(str(kind))
@@ -48,10 +48,10 @@ def open_folder(folder: Path, config: Mapping[str, Any], device: torch.device) -
     model = load(folder, family.architecture, config, weights, safe=safe)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     identity = ModelIdentity(str(kind), digest, versions)
-    return Opened(family, model.to(device).eval(), images, texts, identity, folder)
+    return OpenedFolder(family, model.to(device).eval(), images, texts, identity, folder)
 
 
-def _max_tokens(config: Mapping[str, Any], family: Family, folder: Path) -> int:
+def _max_tokens(config: Mapping[str, Any], family: Architecture, folder: Path) -> int:
     text = config.get("text_config")
     places = (text if isinstance(text, dict) else config).get("max_position_embeddings")
     if places is None:  # as the library has it
