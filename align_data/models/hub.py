@@ -8,7 +8,7 @@ from pathlib import Path
 from align_data.common.errors import InputError
 from align_data.models.folder_files import CONFIG, INDEX, PICKLED, PROCESSOR_FILES, SAFE, TOKENIZER_FILES
 
-NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+?)(@(?P<revision>[^@]*))?")
+NAME = re.compile(r"(?P<name>\w[\w.-]*/[\w.-]+?)(@(?P<revision>[^@]*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SECONDS = 10.0
 """What the hub may take to answer at all."""
@@ -26,22 +26,15 @@ def downloaded(spec: str) -> Path:
     assert match is not None
     name, revision = match["name"], match["revision"]
     if revision is None or not _COMMIT.fullmatch(revision):
-        raise InputError(f"{spec} is not pinned: give it as {name}@COMMIT, a commit of 40 digits{_newest(name)}")
+        raise InputError(
+            f"there is no folder {spec}, and as a name of the hub it is not pinned: give it as {name}@COMMIT, a commit "
+            "of 40 digits"
+        )
     return _downloaded(name, revision)
 
 
-def _newest(name: str) -> str:
-    """Say which commit is the newest one, if the hub tells."""
-    from huggingface_hub import HfApi  # noqa: PLC0415 - only who asks for a name of the hub needs it
-
-    try:
-        return f"; the newest is {HfApi().model_info(name, timeout=_SECONDS).sha}"
-    except Exception:  # it may not be there, or there is no network: the sentence stands without
-        return ""
-
-
 def _downloaded(name: str, revision: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 - as above
+    from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 - only who asks for a name of the hub needs it
 
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=_SAFE))
