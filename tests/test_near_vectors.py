@@ -30,6 +30,8 @@ from align_data.neighbours.codebook import COPIES, Codebook, cells_for, train
 from align_data.neighbours.cosines import MILLION, Vectors, pairs_within
 from align_data.signals.near import NONE
 from align_data.stages.neighbours import Comparing, NeighboursReport, neighbours
+from align_data.stages.takedown import read as read_lists
+from align_data.stages.takedown import takedown
 from align_data.storage.store import Store
 
 ALL_CELLS = 1000.0
@@ -499,3 +501,72 @@ def test_codebooks_of_zeros_are_one_cell() -> None:
     halves = np.eye(3, dtype=np.float16)
     assert codebook.cells(halves, 1.0)[:, 0].tolist() == [0, 0, 0]
     assert (codebook.cells(halves, 1.0)[:, 1:] == -1).all()
+
+
+# --- takedown ---
+
+
+def test_a_takedown_reaches_what_other_images_say(tmp_path: Path) -> None:
+    pictures = copies_of(23, 150)
+    dataset = pool(tmp_path / "pool", pictures, parts=40)
+    run(dataset, cells=4)
+    before = stored(dataset)
+    named = sorted({uid for _, _, uid, _ in before.values() if uid is not None})
+    dead = set(named[::5])
+    (tmp_path / "uids.txt").write_text("\n".join(sorted(dead)) + "\n")
+    foreseen = answer("takedown", tmp_path / "pool", "--uids", tmp_path / "uids.txt", "--dry-run")
+    carried_out = answer("takedown", tmp_path / "pool", "--uids", tmp_path / "uids.txt")
+    assert {file["name"] for file in carried_out["files"]} <= {file["name"] for file in foreseen["files"]}
+    pairs = dataset.ingested()
+    assert {"nearest_duplicate_eye"} <= available(dataset, pairs)
+    for part in range(len(pairs.parts)):
+        columns = ["earlier_similarity_eye", "nearest_similarity_eye", "nearest_duplicate_eye", "near_duplicates_eye"]
+        living = pl.concat(list(dataset.pairs.pieces(part, ["uid", "url"])))
+        values = pl.concat(list(dataset.measured("near.eye").pieces(part, columns))).select(columns)
+        for (uid, url), row in zip(living.iter_rows(), values.iter_rows(), strict=True):
+            if uid in dead:
+                assert url == ""
+                assert row[2] is None
+            else:
+                earlier, nearest, duplicate, near = before[url]
+                assert row == (earlier, nearest, None if duplicate in dead else duplicate, near)
+    edges = pl.read_parquet(f"{dataset.store.url}/neighbours/eye/*.parquet")
+    assert len(edges)
+    assert not dead & {*edges["uid"], *edges["earlier"]}
+    # Again, images are compared without what was taken down.
+    assert not run(dataset).computed
+    run(dataset, threshold=0.97)
+    remaining = {url for url, (_, _, uid, _) in stored(dataset).items() if url and uid not in dead}
+    assert remaining
+    assert not dead & {uid for _, _, uid, _ in stored(dataset).values()}
+
+
+@pytest.mark.parametrize("at", [4, 8, 12, 16])
+def test_a_killed_takedown_is_carried_out_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    pictures = copies_of(24, 60)
+    dataset = pool(tmp_path / "pool", pictures, parts=20)
+    run(dataset)
+    dead = sorted({uid for _, _, uid, _ in stored(dataset).values() if uid is not None})[::4]
+    (tmp_path / "uids.txt").write_text("\n".join(dead) + "\n")
+    shutil.copytree(tmp_path / "pool", tmp_path / "clean")
+    create, writes = Store.create, 0
+
+    def killed(self: Store, name: str) -> Any:
+        nonlocal writes
+        writes += 1
+        if writes == at:
+            raise KeyboardInterrupt
+        return create(self, name)
+
+    monkeypatch.setattr(Store, "create", killed)
+    lists = read_lists({"uids": [str(tmp_path / "uids.txt")]})
+    engine = LocalEngine(dataset.store.work, 1)
+    with pytest.raises(KeyboardInterrupt):
+        takedown(dataset, lists, [], engine, Silent())
+    monkeypatch.undo()
+    for folder in ("pool", "clean"):
+        opened = Dataset(Store(tmp_path / folder))
+        takedown(opened, lists, [], LocalEngine(opened.store.work, 1), Silent())
+    assert tree(tmp_path / "pool") == tree(tmp_path / "clean")

@@ -43,6 +43,7 @@ from align_data.stages.takedown.plan import (
     under_way,
 )
 from align_data.stages.takedown.planning import Request, by_part, make_plan
+from align_data.stages.takedown.references import erase_references, referring
 from align_data.stages.takedown.shards import ScrubbedExport, scrub_export
 from align_data.stages.takedown.shards import check as check_shards
 from align_data.storage.store import sha256_of
@@ -155,6 +156,9 @@ def _foresee(
     job, parts = Scrub(dataset, pairs, receipt.takedown, "", uids_by_part), list(uids_by_part)
     rows = [pairs.parts[part].rows for part in parts]
     files = [dataset.rejected.part_name(part) for part in rejected]
+    dead = pl.Series("uid", receipt.uids, pl.String)
+    for part in range(len(pairs.parts)):
+        files += [table.part_name(part) for table in referring(dataset, part, dead)]
     for notes in engine.map_parts("takedown: look", lambda n, _: examine_part(job, parts[n]), rows, progress):
         receipt.images += notes.images
         receipt.fetched += notes.fetched
@@ -167,7 +171,7 @@ def _foresee(
     touched = {name.rpartition("/")[0] for name in files if name.endswith(".parquet")}
     known = (*tables(dataset), dataset.tombstones, dataset.banned)
     files += [table.manifest_names[0] for table in sorted(known, key=lambda table: table.name) if table.name in touched]
-    receipt.files = [Rewritten(name, None, None) for name in files]
+    receipt.files = [Rewritten(name, None, None) for name in dict.fromkeys(files)]
 
 
 def _carry_out(
@@ -195,6 +199,8 @@ def _carry_out(
         "takedown", lambda n, tick: scrub(job, parts[n], tick), [pairs.parts[part].rows for part in parts], progress
     )
     every_part = [*zip(parts, receipts, strict=True), *_reject(job, plan, engine, progress)]
+    dead = every(dataset.tombstones)
+    every_part += enumerate(erase_references(dataset, pairs, dead, engine, progress))
     every_part += forget_keys(dataset, plan.forget, plan.manifests, engine, progress)
     _commit(dataset, tombstones, every_part)
     receipt = Receipt.of(plan, uids)
@@ -207,7 +213,6 @@ def _carry_out(
             receipt.forgotten[kind] = receipt.forgotten.get(kind, 0) + number
     receipt.files = [file for _, part_receipt in every_part for file in part_receipt.files]
     receipt.files += rewritten(plan.manifests.items(), partial(sha256_of, dataset.store))
-    dead = every(dataset.tombstones)
     for place, url in enumerate(plan.shards):
         try:
             export = open_export(url, pairs, work)

@@ -113,7 +113,8 @@ class PartReceipt:
     embeddings: int = 0
 
 
-def _understood(values: dict[str, Any]) -> PartReceipt:
+def understood(values: dict[str, Any]) -> PartReceipt:
+    """Return what was noted of a part that is done."""
     return PartReceipt(**{**values, "files": [Rewritten(*file) for file in values["files"]]})
 
 
@@ -132,7 +133,7 @@ def erased(contract: Contract) -> dict[str, Any]:
 def scrub(job: Scrub, part: int, tick: Tick) -> PartReceipt:
     """Take out of one part what its tombstones stand for."""
     store, name = job.dataset.store, f"part-{part:05d}"
-    receipt = recall(store, f"{name}-done", _understood)
+    receipt = recall(store, f"{name}-done", understood)
     if receipt is None:
         before = recall(store, name, lambda values: Notes(**values))
         if before is not None:

@@ -15,13 +15,14 @@ from align_data.stages.takedown.files import FOLDER, Rewritten, check_names, not
 from align_data.stages.takedown.integrity import RECEIPTS, receipts
 from align_data.stages.takedown.lists import TakedownLists
 from align_data.stages.takedown.part import touchable
+from align_data.stages.takedown.references import edge_tables
 from align_data.stages.takedown.shards import ScrubbedExport
 from align_data.storage.contracts import contract
 from align_data.storage.store import Store, sha256_of
 from align_data.storage.tables import CHUNK, Meta, Table, digest
 
 _NOTES = re.compile(
-    rf"plan\.json|(?:part|rejected|shards|counts-(?:ngrams|texts))-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}"
+    rf"plan\.json|(?:part|rejected|references|shards|counts-(?:ngrams|texts))-\d{{5,}}(?:-done)?\.json|{CHUNK.pattern}"
 )
 """What is in the folder of a takedown that is under way."""
 
@@ -181,7 +182,7 @@ def same_lists(store: Store, lists: TakedownLists) -> dict[str, str]:
 def tables(dataset: Dataset) -> list[Table[Any]]:
     """Return all tables whose parts a takedown rewrites."""
     counts = [table(kind) for kind in ("ngrams", "texts") for table in (dataset.counts, dataset.classes)]
-    return [*touchable(dataset), dataset.rejected, *counts]
+    return [*touchable(dataset), dataset.rejected, *edge_tables(dataset), *counts]
 
 
 def _whole(dataset: Dataset) -> list[str]:
