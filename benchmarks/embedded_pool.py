@@ -15,6 +15,7 @@ from align_data.common.progress import Silent
 from align_data.data.embeddings import column_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import ContentMeta, EmbeddedMeta, ImagesMeta
+from align_data.data.model_inputs import source_of
 from align_data.engines.local import LocalEngine
 from align_data.stages.ingest import Parts, ingest
 from align_data.storage.store import Store
@@ -80,16 +81,17 @@ def make(folder: Path, number: int, dim: int) -> Dataset:
     tables: list[tuple[Table[Any], Any]] = [
         (dataset.images, ImagesMeta(run=1, pairs=dataset.ingested().fingerprint, asked="all", policy={}, statuses={})),
         (dataset.content, ContentMeta(images="0" * 64, looks={}, open=None, max_pixels=1, seconds=1.0)),
-        (
-            dataset.embedded(NAME),
-            EmbeddedMeta(model="0" * 64, kind="none", versions={}, spec="none", device="cpu", dim=dim, source={}),
-        ),
     ]
     parts = range(len(dataset.ingested().parts))
     for part in parts:
         _write(dataset, part, every)
     for table, meta in tables:
         table.commit([table.info(part) for part in parts], meta)
+    table = dataset.embedded(NAME)
+    meta = EmbeddedMeta(
+        model="0" * 64, kind="none", versions={}, spec="none", device="cpu", dim=dim, source=source_of(dataset)
+    )
+    table.commit([table.info(part) for part in parts], meta)
     return dataset
 
 

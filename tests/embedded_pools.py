@@ -17,6 +17,7 @@ from align_data.common.progress import Silent
 from align_data.data.embeddings import column_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import ContentMeta, EmbeddedMeta, ImagesMeta
+from align_data.data.model_inputs import source_of
 from align_data.engines.local import LocalEngine
 from align_data.stages.ingest import Parts, ingest
 from align_data.storage.store import Store
@@ -102,7 +103,7 @@ def embed(dataset: Dataset, pictures: Sequence[Picture | str], name: str = "eye"
     look = ContentMeta(images=images_now.fingerprint, looks={}, open=None, max_pixels=1, seconds=1.0)
     dataset.content.commit(tables["content"], look)
     meta = EmbeddedMeta(
-        model=model, kind="onnx", versions={}, spec="eye", device="cpu", dim=max(dims), source={"images": "these"}
+        model=model, kind="onnx", versions={}, spec="eye", device="cpu", dim=max(dims), source=source_of(dataset)
     )
     table.commit(tables["embedded"], meta)
 

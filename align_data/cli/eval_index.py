@@ -8,8 +8,9 @@ from dataclasses import asdict
 
 import click
 
+from align_data.cli.model_options import device_option, open_shared
 from align_data.cli.options import json_option, note, print_json, progress, tell
-from align_data.stages.eval_index import index
+from align_data.stages.eval_index import embedding_index, index
 
 _MAX_LISTED = 10
 
@@ -18,22 +19,34 @@ _MAX_LISTED = 10
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|TAR...")
 @click.option("--out", required=True, metavar="FILE", help="Parquet file to write, or fsspec URL.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Child processes (default: one per processor).")
+@click.option("--model", metavar="MODEL", help="Embed them with this model, for align-data neighbours --eval-index.")
+@device_option
 @json_option
-def command(inputs: tuple[str, ...], out: str, workers: int | None, as_json: bool) -> None:
+def command(
+    inputs: tuple[str, ...], out: str, workers: int | None, model: str | None, device: str | None, as_json: bool
+) -> None:
     """Hash evaluation images, so that copies of them can be kept out of training.
 
-    The signals eval_distance and eval_nearest compare the pHash of each fetched image with this index.
+    The signals eval_distance and eval_nearest compare the pHash of each fetched image with this index. With --model it
+    has embeddings in place of pHashes, for eval_similarity_NAME and eval_nearest_NAME.
 
     \b
-    Example:
+    Examples:
       align-data eval-index coco/val2017 flickr30k.tar --out evaluation.parquet
       align-data measure laion --eval-index evaluation.parquet
+      align-data eval-index coco/val2017 --model clip-b32 --out evaluation-clip.parquet
+      align-data neighbours clip laion --eval-index evaluation-clip.parquet
     """
-    result = index(inputs, out, workers or len(os.sched_getaffinity(0)), progress())
+    children = workers or len(os.sched_getaffinity(0))
+    if model is None:
+        result = index(inputs, out, children, progress())
+    else:
+        result = embedding_index(inputs, out, open_shared(model, device), children, progress())
     if as_json:
         print_json(asdict(result))
         return
     tell(f"{result.images:,} images in {out}" + (f", {len(result.skipped):,} skipped" if result.skipped else ""))
     for name, why in list(result.skipped.items())[:_MAX_LISTED]:
         note(f"skipped: {name}: {why}")
-    note(f"next: align-data measure DATASET --eval-index {shlex.quote(str(out))}")
+    stage = "measure" if model is None else "neighbours NAME"
+    note(f"next: align-data {stage} DATASET --eval-index {shlex.quote(str(out))}")

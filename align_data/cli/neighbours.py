@@ -17,8 +17,11 @@ from align_data.cli.options import (
     resource_options,
     resources,
     tell,
+    typed_options,
 )
+from align_data.engines.resources import Resources
 from align_data.stages.neighbours import ALIGN, Comparing, NeighboursReport, neighbours, threshold_of
+from align_data.stages.neighbours.evaluation import compare_with_evaluation
 from align_data.stages.session import session
 
 _COSINE = Number(-1, 1)
@@ -56,22 +59,35 @@ _COSINE = Number(-1, 1)
     help="Images that are compared with all others, to measure the recall.",
 )
 @click.option("--cells", type=click.IntRange(1, 2**14), help="Cells of a new codebook (default: by the images).")
+@click.option(
+    "--eval-index",
+    metavar="FILE",
+    help="Compare with these evaluation images instead, which align-data eval-index --model embedded.",
+)
 @click.option("--new-codebook", is_flag=True, help="Train the codebook anew.")
 @resource_options
 @json_option
-def command(name: str, dataset: str, as_json: bool, **options: Any) -> None:
+def command(name: str, dataset: str, eval_index: str | None, as_json: bool, **options: Any) -> None:
     """Measure how near each image's nearest other image, and its nearest earlier one, are by the embeddings NAME.
 
     Earlier is the larger image, then the one with the smaller SHA-256, then with the smaller key of its URL. So a rule
     {signal: earlier_similarity_NAME, lt: 0.975} keeps the first of near-duplicates. Every stored cosine is exact; of
     the pairs that are there a few can be missed, and how many is measured.
 
+    With --eval-index each image is compared with all evaluation images: eval_similarity_NAME and eval_nearest_NAME.
+
     \b
-    Example:
+    Examples:
       align-data embed MODEL laion --as clip
       align-data neighbours clip laion --threshold 0.96
+      align-data neighbours clip laion --eval-index evaluation-clip.parquet
     """
     taken = resources(options)
+    if eval_index is not None:
+        if typed := typed_options(*options):
+            raise click.UsageError(f"--eval-index compares with evaluation images alone, without {', '.join(typed)}")
+        _compare_with_evaluation(name, dataset, eval_index, taken, as_json=as_json)
+        return
     with session(dataset, taken) as (opened, engine):
         if options["threshold"] is None:
             options["threshold"] = threshold_of(opened, name)
@@ -85,6 +101,20 @@ def command(name: str, dataset: str, as_json: bool, **options: Any) -> None:
     note(
         f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "
         f"{{signal: earlier_similarity_{name}, lt: {report.meta.threshold:g}}}"
+    )
+
+
+def _compare_with_evaluation(name: str, dataset: str, file: str, taken: Resources, *, as_json: bool) -> None:
+    with session(dataset, taken) as (opened, engine):
+        report = compare_with_evaluation(opened, name, file, engine, progress())
+    if as_json:
+        print_json(report.to_json())
+        return
+    before = "" if report.computed else " (all compared before)"
+    tell(f"eval.{name}: {report.images:,} images compared with {report.evaluation:,} evaluation images{before}")
+    note(
+        f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "
+        f"{{signal: eval_similarity_{name}, lt: {ALIGN}}}"
     )
 
 

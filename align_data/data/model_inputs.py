@@ -11,6 +11,7 @@ import polars as pl
 
 from align_data.common.errors import DatasetError, SignalError
 from align_data.data.columns import scored_by
+from align_data.data.embeddings import committed_embeddings
 from align_data.data.image_table import image_places, sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.meta import EmbeddedMeta, ImagesMeta
@@ -52,6 +53,18 @@ def limits_of(dataset: Dataset) -> ImageLimits:
 def source_of(dataset: Dataset) -> dict[str, Any]:
     """Return what the embeddings of all images follow from, beside the model."""
     return {key: value for key, value in scored_by(dataset, None).items() if key != "model"}
+
+
+def current_embeddings(dataset: Dataset, name: str) -> Manifest[EmbeddedMeta]:
+    """Return the manifest of embedded/NAME; DatasetError where it is not whole, or not of the images that there are."""
+    embedded = committed_embeddings(dataset, name)
+    source = {key: value for key, value in embedded.meta.source.items() if key != "open"}
+    if source != source_of(dataset) or len(embedded.parts) != len(dataset.ingested().parts):
+        raise DatasetError(
+            f"{dataset.store.path(dataset.embedded(name).name)} is not of the images that there are now: embed them "
+            f"again: align-data embed {shlex.quote(embedded.meta.spec)} {shlex.quote(dataset.store.url)} --as {name}"
+        )
+    return embedded
 
 
 def meta_of(shared: SharedModel, source: dict[str, Any], left_out: int = 0) -> EmbeddedMeta:

@@ -18,6 +18,8 @@ Millionths = NDArray[np.int64]
 """Cosines as whole numbers of millionths, so that equal ones are equal."""
 
 MILLION = 10**6
+_ROWS = 128
+"""Rows that are compared at once with everything."""
 _DENSE = 1 / 64
 """Share of a block's cosines from which computing all of them exactly costs less than one by one."""
 _GATHERED = 2**20
@@ -76,6 +78,21 @@ def pairs_within(rows: Vectors, columns: Vectors, least: int) -> tuple[Places, P
     cosines = _millionths(_one_by_one(rows, columns, i, j))
     near = cosines >= least
     return i[near], j[near], cosines[near]
+
+
+def highest(rows: Vectors, columns: Vectors) -> tuple[Millionths, Places]:
+    """Return the highest cosine of each row with any column, and the first column that has it."""
+    cosines, places = np.empty(len(rows), np.int64), np.empty(len(rows), np.intp)
+    slack = 2 * (rows.halves.shape[1] + 8) * 2.0**-24 + 1 / MILLION  # which equal decimals can be apart
+    for start in range(0, len(rows), _ROWS):
+        block = rows[start : start + _ROWS]
+        rough = block.singles @ columns.singles.T
+        i, j = np.nonzero(rough >= rough.max(axis=1, keepdims=True) - slack)
+        keys = _millionths(_one_by_one(block, columns, i, j)) * len(columns) - j
+        best = np.maximum.reduceat(keys, np.flatnonzero(np.diff(i, prepend=-1)))
+        cosines[start : start + len(block)] = -(-best // len(columns))
+        places[start : start + len(block)] = -best % len(columns)
+    return cosines, places
 
 
 def _one_by_one(rows: Vectors, columns: Vectors, i: Places, j: Places) -> Doubles:

@@ -40,6 +40,7 @@ __all__ = [
     "by_current_name",
     "checks",
     "current_name",
+    "family_signals",
     "find",
     "is_signal",
     "ordered",
@@ -91,6 +92,11 @@ def find(name: str) -> Signal:
         return FAMILIES[prefix].named(of_user)
     names = [*SIGNALS, *(signal.name for signal in SHOWN)]
     raise SignalError(f"there is no signal {name}{nearest(name, names)}; there are: {', '.join(names)}")
+
+
+def family_signals(group: str, name: str) -> dict[str, Signal]:
+    """Return the signals of a group such as near.NAME, by what their names begin with; SignalError for a bad NAME."""
+    return {prefix: family.named(name) for prefix, family in FAMILIES.items() if family.group == group}
 
 
 def is_signal(name: str) -> bool:

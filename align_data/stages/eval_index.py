@@ -9,14 +9,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from align_data.common.errors import InputError
 from align_data.common.progress import Progress
 from align_data.common.workers.pool import StopCheck, WorkerPool
+from align_data.data.embeddings import Halves, halves
+from align_data.data.evaluations import write_index
+from align_data.data.model_inputs import embedded_by
 from align_data.decoding.decoder import Decoder, Decoding
-from align_data.decoding.inspected import ImageChecks, Inspected
+from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected
+from align_data.decoding.preparation_pool import PreparationPool
+from align_data.models.encoder import BATCH
+from align_data.models.sharing import SharedModel
 from align_data.storage.contracts import contract
 from align_data.storage.image_formats import EXTENSIONS, HEAD, sniff
 from align_data.storage.output_file import OutputFile
@@ -54,11 +62,7 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
     Raises InputError for an input that is not there or holds no image, and where no image can be decoded; an image
     that cannot is skipped, and said so.
     """
-    target = OutputFile(out)
-    target.check(make=True)
-    if not all(inputs):
-        raise InputError("an input without a name; give folders, tars or image files")
-    images = _named([(source, item) for source in inputs for item in _images_of(Path(source))])
+    target, images, result = _begun(inputs, out)
     places = [(image.name, image.place) for image in images if image.place is not None]
     shares = [places[i : i + _SHARE] for i in range(0, len(places), _SHARE)]
     inspected: dict[int, list[Inspected]] = {}
@@ -74,19 +78,61 @@ def index(inputs: Sequence[str], out: str, workers: int, progress: Progress) -> 
             workers, lambda _: closing(Decoder(Decoding(Store("/", own=False))))
         )
         pool.run(range(len(shares)), look)
-    result = IndexResult(skipped={image.name: image.lost for image in images if image.lost is not None})
     rows = []
     for (name, _), image in zip(places, (s for number in range(len(shares)) for s in inspected[number]), strict=True):
         if image.phash is None:
             result.skipped[name] = f"{image.status}: {image.reason}"
         else:
             rows.append((name, image.phash))
-    if not rows:
-        name, why = next(iter(result.skipped.items()))
-        raise InputError(f"none of the {len(images):,} images can be decoded; {name}: {why}")
-    result.images = len(rows)
+    _check_any(rows, images, result)
     _write(target, pl.DataFrame(rows, contract("evaluation").polars(), orient="row").sort("name"))
     return result
+
+
+def embedding_index(
+    inputs: Sequence[str], out: str, shared: SharedModel, workers: int, progress: Progress
+) -> IndexResult:
+    """Write what an encoder makes of images in folders, tars and files to a Parquet file; raises as `index` does."""
+    target, images, result = _begun(inputs, out)
+    encoder = shared.encoder
+    places = [(image.name, image.place) for image in images if image.place is not None]
+    batches = [places[at : at + BATCH] for at in range(0, len(places), BATCH)]
+    names: list[str] = []
+    vectors: list[Halves] = []
+    with (
+        progress.step("eval-index", len(places), "images") as tick,
+        PreparationPool(Store("/", own=False), encoder.preparation, ImageLimits(), workers) as pool,
+    ):
+        each = pool.each([place for _, place in batch] for batch in batches)
+        for batch, prepared in zip(batches, each, strict=True):
+            pixels = [image for image in prepared if image is not None]
+            vectors.append(halves(embedded_by(encoder, encoder.images, pixels)))
+            names += [name for (name, _), image in zip(batch, prepared, strict=True) if image is not None]
+            undecodable = [name for (name, _), image in zip(batch, prepared, strict=True) if image is None]
+            result.skipped |= dict.fromkeys(undecodable, "cannot be decoded")
+            tick(len(batch))
+    _check_any(names, images, result)
+    write_index(target, names, np.concatenate(vectors), shared.digest)
+    return result
+
+
+def _begun(inputs: Sequence[str], out: str) -> tuple[OutputFile, list[_InputImage], IndexResult]:
+    """Return where the index goes, the images of all inputs, and a result that has those that cannot be read."""
+    target = OutputFile(out)
+    target.check(make=True)
+    if not all(inputs):
+        raise InputError("an input without a name; give folders, tars or image files")
+    images = _named([(source, item) for source in inputs for item in _images_of(Path(source))])
+    skipped = {image.name: image.lost for image in images if image.lost is not None}
+    return target, images, IndexResult(skipped=skipped)
+
+
+def _check_any(indexed: Sequence[Any], images: Sequence[_InputImage], result: IndexResult) -> None:
+    """Say how many images an index has; InputError where it has none."""
+    if not indexed:
+        name, why = next(iter(result.skipped.items()))
+        raise InputError(f"none of the {len(images):,} images can be decoded; {name}: {why}")
+    result.images = len(indexed)
 
 
 def _write(target: OutputFile, rows: pl.DataFrame) -> None:

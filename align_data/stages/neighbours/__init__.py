@@ -5,7 +5,6 @@ Images are compared within cells of a codebook; every cosine is exact, and how m
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from align_data.data.embeddings import Halves, column_of, committed_embeddings
 from align_data.data.image_table import with_images
 from align_data.data.layout import Dataset
 from align_data.data.meta import CodebookMeta, EmbeddedMeta, NeighboursMeta, PairsMeta, SignalsMeta
+from align_data.data.model_inputs import current_embeddings
 from align_data.engines.base import Engine
 from align_data.neighbours.answers import answers
 from align_data.neighbours.cell import Nearness
@@ -28,8 +28,7 @@ from align_data.neighbours.cosines import MILLION
 from align_data.neighbours.embedded_images import PREFIX, EmbeddedImages, bound_of
 from align_data.neighbours.joining import LEARNT_CONTRACT, Joining
 from align_data.neighbours.recall import Counted, SampledImages, gather, measure_recall
-from align_data.signals import FAMILIES, Signal
-from align_data.signals.families import check_name
+from align_data.signals import family_signals
 from align_data.signals.near import NONE
 from align_data.storage.tables import Manifest, Meta, Table, cut
 
@@ -92,12 +91,6 @@ class NeighboursReport:
         return {"name": self.name, "computed": self.computed, **facts}
 
 
-def near_signals(name: str) -> dict[str, Signal]:
-    """Return the signals of the group near.NAME, by what stands before _NAME."""
-    checked = check_name(name)
-    return {prefix: family.signal(checked) for prefix, family in FAMILIES.items() if family.group == "near"}
-
-
 def neighbours(
     dataset: Dataset,
     name: str,
@@ -110,7 +103,7 @@ def neighbours(
     Raises DatasetError where there are no such embeddings, or older ones than the images.
     """
     nearness, pairs = comparing.nearness, dataset.ingested()
-    embedded = current_embeddings(dataset, name, pairs)
+    embedded = current_embeddings(dataset, name)
     images, total = EmbeddedImages(dataset, name, embedded.meta.dim), embedded.rows
     kept = None if comparing.new_codebook else _stored_codebook(dataset, name, embedded.meta, progress, total)
     if kept is not None and (before := _before(dataset, name, comparing, pairs)) is not None:
@@ -163,18 +156,6 @@ def neighbours(
     return NeighboursReport(name, meta)
 
 
-def current_embeddings(dataset: Dataset, name: str, pairs: Manifest[PairsMeta]) -> Manifest[EmbeddedMeta]:
-    """Return the manifest of embedded/NAME; DatasetError where it is not whole, or of other pairs."""
-    embedded = committed_embeddings(dataset, name)
-    if len(embedded.parts) != len(pairs.parts):
-        url = shlex.quote(dataset.store.url)
-        raise DatasetError(
-            f"{dataset.store.path(dataset.embedded(name).name)} is of other pairs; embed again: align-data embed MODEL "
-            f"{url} --as {name}"
-        )
-    return embedded
-
-
 def _run(dataset: Dataset, name: str, comparing: Comparing) -> dict[str, Any]:
     """Return what decides the values beside the embeddings."""
     manifest = dataset.codebook(name).committed()
@@ -185,7 +166,7 @@ def _run(dataset: Dataset, name: str, comparing: Comparing) -> dict[str, Any]:
 
 def _identities(dataset: Dataset, name: str, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     compared = compared_by(dataset, f"near.{name}", run)
-    return {signal.name: {**signal.identity(), **compared} for signal in near_signals(name).values()}
+    return {signal.name: {**signal.identity(), **compared} for signal in family_signals("near", name).values()}
 
 
 def _before(dataset: Dataset, name: str, comparing: Comparing, pairs: Manifest[PairsMeta]) -> NeighboursReport | None:
@@ -273,7 +254,7 @@ class _NearWriting:
         with self.edges.writer(number, facts) as writer:
             for piece in cut([_edges(images)]):
                 writer.write(piece)
-        signals = near_signals(self.images.name)
+        signals = family_signals("near", self.images.name)
         columns = images.select(
             "url",
             *(
