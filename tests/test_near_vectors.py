@@ -570,3 +570,23 @@ def test_a_killed_takedown_is_carried_out_as_an_undisturbed_one(
         opened = Dataset(Store(tmp_path / folder))
         takedown(opened, lists, [], LocalEngine(opened.store.work, 1), Silent())
     assert tree(tmp_path / "pool") == tree(tmp_path / "clean")
+
+
+# --- on Spark ---
+
+
+@pytest.mark.spark
+def test_spark_writes_the_same_files(tmp_path: Path, spark: Any) -> None:
+    pictures = copies_of(25, 120)
+    dataset = pool(tmp_path / "local", pictures, parts=40)
+    shutil.copytree(tmp_path / "local", tmp_path / "spark")
+    run(dataset, cells=6)
+    other = Dataset(Store(tmp_path / "spark"))
+    neighbours(other, "eye", spark, Silent(), Comparing(threshold=0.98, floor=0.9, cells=6))
+    for folder in ("measured/near.eye", "neighbours/eye", "codebooks/eye", "_manifests"):
+        assert tree(tmp_path / "spark" / folder) == tree(tmp_path / "local" / folder)
+    uids = sorted({uid for _, _, uid, _ in stored(dataset).values() if uid is not None})[::5]
+    (tmp_path / "uids.txt").write_text("\n".join(uids) + "\n")
+    for opened, engine in ((dataset, LocalEngine(dataset.store.work, 1)), (other, spark)):
+        takedown(opened, read_lists({"uids": [str(tmp_path / "uids.txt")]}), [], engine, Silent())
+    assert tree(tmp_path / "spark") == tree(tmp_path / "local")
