@@ -67,7 +67,8 @@ ablate-sizes: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  
 	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \
 	  --arms none,recipe --fractions 0.25,0.5 --seeds 3 --jobs 2 --samples 64000 --out $(ABLATION)/sizes
 
-# A web with every noise, all of its images measured, and shards of scenes that its captions are not about.
+# A web with every noise, all of its images measured, and shards of scenes that its captions are not about. No detector
+# looks at it: of drawn scenes it knows nothing, and what the ablation is of is the rules whose noise is planted.
 $(ABLATION)/shards/manifest.json: | $(VENV)/.installed-report,train
 	rm -rf $(ABLATION)
 	$(BIN)/python examples/tiny_web.py --out $(ABLATION)/web --images $(ABLATION_IMAGES) --evaluation 300 \

@@ -26,6 +26,7 @@ from align_data.content.plan import Sight
 from align_data.decoding import detectors, worker
 from align_data.decoding.detectors import Detector
 from align_data.decoding.faces import FaceDetector
+from align_data.decoding.inspected import Check, ImageChecks, columns_of
 from align_data.decoding.ocr import TextDetector, covered
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
@@ -292,6 +293,14 @@ def test_only_open_leaves_the_others_and_a_wider_ledger_goes_on(here: None, tmp_
         assert measure(pool.dataset, pool.engine, Silent(), sight=sight).measured == []
     assert seen["narrow"] == {"http://a/text"}
     assert seen["wide"] == {"http://a/text", "http://a/face", "http://a/plain"}
+
+
+def test_what_is_taken_of_every_image_is_all_but_what_costs_much(models: Any) -> None:
+    further = [Check("texture", "m:f", {"blur": "float64"}), Check("text", "", {"text_words": "int32"}, costly=True)]
+    looks = ImageChecks(nsfw=True, checks=("texture", "text"))
+    assert looks.of_any(further) == ImageChecks(nsfw=False, checks=("texture",))
+    assert columns_of(further) == {"blur": "float64", "text_words": "int32"}
+    assert columns_of(further, ["text"]) == {"text_words": "int32"}
 
 
 def test_another_model_measures_again_and_its_hash_is_kept(here: None, tmp_path: Path, models: Any) -> None:

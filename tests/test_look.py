@@ -23,7 +23,7 @@ import polars as pl
 import pytest
 from conftest import Crashes, read, tree, write_list
 from in_process import child_of, decode_here
-from onnx_models import magenta_model
+from onnx_models import magenta_model, tiny_face_model, tiny_text_models
 from PIL import Image
 from test_fetch import children, gone, marked, needs_proc, wait_for
 
@@ -37,6 +37,7 @@ from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist, give_evaluation
 from align_data.decoding import decoder
 from align_data.decoding.decoder import DecoderSetup, Inspector
+from align_data.decoding.detectors import Detector
 from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected, Smaller, StoredFacts
 from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.local import LocalEngine
@@ -202,6 +203,27 @@ def test_one_pass_measures_what_two_do_to_the_byte(make: Make, model: NsfwModel)
         assert content["nsfw"].null_count() < len(content)
         assert content["redness"].drop_nulls().len() == content["decodable"].sum()
         assert not (one.folder / "_seen").exists()
+
+
+def test_detectors_see_as_images_come_what_they_see_afterwards(make: Make, tmp_path: Path) -> None:
+    detectors = []
+    for name, files in (("text", tiny_text_models()), ("faces", tiny_face_model())):
+        (tmp_path / name).mkdir()
+        for file, content in files.items():
+            (tmp_path / name / file).write_bytes(content)
+        detectors.append(Detector(name, str(tmp_path / name)))
+    sight = Sight(detectors=tuple(detectors), texture=True, only_open="sides", chunk=4)
+    two, one = make(), make()
+    for each in (two, one):
+        each.decide()
+    two.fetch()
+    two.measure(sight)
+    one.fetch(sight)
+    assert tree(one.folder, *TABLES) == tree(two.folder, *TABLES)
+    content = one.table("content")
+    decodable = content["decodable"].sum()
+    assert content["entropy"].drop_nulls().len() == decodable
+    assert content["n_faces"].drop_nulls().len() == content["image_text"].drop_nulls().len() == decodable
 
 
 def test_nothing_is_decoded_again_afterwards(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,5 +102,6 @@ def rows_beside(dataset: Dataset) -> Store:
 
 def measure_images(dataset: Dataset, engine: Engine, progress: Progress, sight: Sight) -> MeasureReport:
     """Put what a fetch has seen of images, with this sight, beside the pairs: every signal of the image."""
-    able = [s.name for s in SIGNALS.values() if s.kind == "image" and lacking(dataset, s, sight.chosen) is None]
+    of_images = [signal for signal in SIGNALS.values() if signal.group in ("image", "copies")]
+    able = [signal.name for signal in of_images if lacking(dataset, signal, sight.chosen) is None]
     return measure(dataset, engine, progress, able, sight=sight)
