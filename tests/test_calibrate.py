@@ -215,6 +215,11 @@ def calibrated(folder: Path, *options: object) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.fixture(scope="module")
+def document(folder: Path) -> Any:
+    return calibrated(folder, "--false-pairs", 50_000)
+
+
 def plain_embeddings(folder: Path, pictures: list[Image.Image]) -> NDArray[np.float16]:
     """Embed pictures without our code."""
     size = (tiny.SIDE, tiny.SIDE)
@@ -224,8 +229,7 @@ def plain_embeddings(folder: Path, pictures: list[Image.Image]) -> NDArray[np.fl
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float16)
 
 
-def test_it_says_how_near_the_copies_of_each_kind_are(folder: Path) -> None:
-    document = calibrated(folder, "--false-pairs", 50_000)
+def test_it_says_how_near_the_copies_of_each_kind_are(folder: Path, document: Any) -> None:
     contents = list(dict.fromkeys(image.content for image in IMAGES))
     pictures = [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
     originals = plain_embeddings(folder, pictures)
@@ -247,8 +251,7 @@ def test_it_says_how_near_the_copies_of_each_kind_are(folder: Path) -> None:
             assert point["copies"][kind] == pytest.approx(share, abs=0.04)  # of 70 images, where two are near
 
 
-def test_copies_in_the_pool_are_no_random_pairs(folder: Path) -> None:
-    document = calibrated(folder, "--false-pairs", 50_000)
+def test_copies_in_the_pool_are_no_random_pairs(folder: Path, document: Any) -> None:
     # Of the four images with copies three different files each, of which no two are a random pair.
     whole = document["compared"] * (document["compared"] - 1) // 2
     assert document["pairs"] + document["left_out"] == whole
@@ -284,8 +287,8 @@ def test_what_is_found_is_kept_for_the_model_that_it_is_of(folder: Path) -> None
     file.write_text(content)
 
 
-def test_parts_change_nothing(folder: Path, tmp_path: Path) -> None:
-    before = calibrated(folder, "--false-pairs", 50_000)
+def test_parts_change_nothing(document: Any, tmp_path: Path) -> None:
+    before = document
     embedded(IMAGES, tmp_path, part_rows=30)
     after = calibrated(tmp_path, "--false-pairs", 50_000)
     assert after["pool"] >= before["pool"]  # an image that is in two parts is counted in both
