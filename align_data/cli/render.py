@@ -237,9 +237,8 @@ def near_duplicates(out: Console, methods: Sequence[NearMethod]) -> None:
         )
     for method in methods:
         ordinal = "bits, at most" if method.unit == "bits" else "cosine, at least"
-        table = Table(
-            title=f"Near-duplicates by {escape(method.title)}, of {method.images:,} images", title_justify="left"
-        )
+        out.print(f"\nNear-duplicates by {escape(method.title)}, of {method.images:,} images", soft_wrap=True)
+        table = Table()
         table.add_column(ordinal, justify="right")
         table.add_column("dropped by keeping the first", justify="right")
         for entry in method.keep_one:
