@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import polars as pl
 import pytest
 from conftest import read, tree
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from test_cli import answer, call
 from test_shards import fetched
 from tiny_encoders import write_encoder
@@ -23,17 +25,25 @@ from tiny_encoders import write_encoder
 from align_data.common.errors import DatasetError, SignalError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
+from align_data.decoding import preparing
+from align_data.decoding.inspected import ImageLimits
 from align_data.decoding.preparation import Preparation
+from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.models.encoder import ModelIdentity
 from align_data.models.opening import open_model
 from align_data.models.sharing import SharedModel
+from align_data.recipes.reading import parse
 from align_data.stages.embed import EmbedReport, embed
 from align_data.stages.embed import images as embedding
+from align_data.stages.measure import measure
+from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.stages.score import score, score_embedded
 from align_data.stages.takedown import TakedownReport, takedown
 from align_data.stages.takedown import part as taking_down
 from align_data.stages.takedown import read as read_lists
 from align_data.storage.store import Store
+from align_data.storage.tars import TarWriter
 
 SIDE = 8
 
@@ -289,6 +299,196 @@ def test_what_the_command_refuses_is_a_sentence(copy: World, folder: str, tmp_pa
     other = write_encoder(tmp_path / "tiny", seed=6)
     refused = call("embed", other, url, "--as", "eye", code=1).stderr
     assert f"has embeddings of another model, {folder} (SHA-256 " in refused
+
+
+def test_a_ledger_chooses_images_and_those_that_are_there_stay(copy: World) -> None:
+    dataset, engine = copy.dataset, LocalEngine(copy.dataset.store.work, 1)
+    for name, rule in (("few", "{signal: n_chars, ge: 17}"), ("many", "{signal: n_chars, ge: 15}")):
+        recipe = parse(f"name: {name}\nrules:\n  - {rule}\n", f"{name}.yaml")
+        decide_ledger(Decision(recipe, name=name), dataset, engine, Silent())
+    pairs = read(dataset, "pairs").select("url", pl.col("alt_text").str.len_chars().alias("n"))
+    open_urls = {least: set(pairs.filter(pl.col("n") >= least)["url"]) for least in (15, 17)}
+    few, many = ({url: copy.images[url] for url in copy.images if url in open_urls[least]} for least in (17, 15))
+    assert 0 < len(few) < len(many) < len(copy.images)
+    eye = Eye()
+    assert run(dataset, eye, only_open="few").images == sum(eye.seen) == is_embedded(dataset, few)
+    more = Eye()
+    assert run(dataset, more, only_open="many").embedded == sum(more.seen) > 0
+    assert is_embedded(dataset, many) == sum(eye.seen) + sum(more.seen)
+    assert run(dataset, Eye(fails_after=0), only_open="few").embedded == 0
+    is_embedded(dataset, many)  # what is there stays
+    run(dataset, Eye())
+    is_embedded(dataset, copy.images)
+
+
+def fetch_again(dataset: Dataset, images: dict[str, bytes], number: int) -> None:
+    """Put the bytes of these URLs into new tars, as another fetch does, and measure what is new."""
+    before = dataset.images.committed()
+    assert before is not None
+    infos = []
+    for part in range(len(before.parts)):
+        rows = pl.concat(dataset.images.pieces(part, list(dataset.images.contract.polars()))).to_dicts()
+        tars = TarWriter(dataset.store, f"bytes/part-{part:05d}/{number:03d}-00000", limit=20_000)
+        for at, row in enumerate(rows):
+            if row["url"] in images and row["tar"] is None:
+                content = images[row["url"]]
+                place = tars.add(f"{number:08x}{at:08x}.png", io.BytesIO(content), len(content))
+                row |= {"status": "ok", "tar": place.tar, "offset": place.offset, "size": place.size}
+        tars.close()
+        with dataset.images.writer(part, {}) as writer:
+            writer.write(pl.DataFrame(rows, dataset.images.contract.polars()))
+        assert writer.info is not None
+        infos.append(writer.info)
+    dataset.images.commit(infos, before.meta.model_copy(update={"run": number}))
+    measure(dataset, LocalEngine(dataset.store.work, 1), Silent(), ["decodable", "sha256"])
+
+
+def test_after_another_fetch_only_what_is_new_is_embedded(copy: World) -> None:
+    dataset = copy.dataset
+    first = run(dataset, Eye())
+    before = [stored(dataset, part) for part in range(len(dataset.ingested().parts))]
+    urls = set(read(dataset, "images").filter(pl.col("tar").is_null())["url"])
+    new = {url: png((n, 40, 200 - n)) for n, url in enumerate(sorted(urls))}
+    new[min(new)] = next(iter(copy.images.values()))  # and bytes that the part, or another, has already
+    fetch_again(dataset, new, 2)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, Eye(fails_after=2))
+    eye = Eye()
+    report = run(dataset, eye)
+    rows = is_embedded(dataset, {**copy.images, **new})
+    assert report.images == rows
+    assert 0 < sum(eye.seen) <= rows - first.images
+    for part, rows_before in enumerate(before):  # and what was there is the same to the bit
+        now = stored(dataset, part)
+        assert all(np.array_equal(now[key], vector) for key, vector in rows_before.items())
+
+
+# --- hostile images and models ---
+
+
+def marked(content: bytes, marker: str) -> bytes:
+    """Return a PNG with a text beside its pixels."""
+    text = PngInfo()
+    text.add_text("Comment", f"evil:{marker}")
+    out = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(out, "PNG", pnginfo=text)
+    return out.getvalue()
+
+
+def test_an_image_that_ends_its_child_or_lies_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "HANDLER", "evil_preparer:handler")
+    monkeypatch.setattr(preparing, "SLACK", 0.5)
+    markers = ("crash", "short", "other size", "negative", "text", "array", "slow")
+    good = {f"http://a/{n}.png": png((n * 9, 200 - n, 77), (3, n, 250)) for n in range(20)}
+    bad = {f"http://b/{n}.png": marked(png((250, n, 0)), marker) for n, marker in enumerate(markers)}
+    rows = [{"url": url, "alt_text": "1 2 3 4 5 6"} for url in [*good, *bad]]
+    dataset = fetched(tmp_path / "dataset", rows, {**good, **bad}, parts=100)
+    assert read(dataset, "content")["decodable"].all()
+    monkeypatch.setattr(embedding, "limits_of", lambda _: ImageLimits(seconds=0.4))
+    report = run(dataset, Eye(), children=2)
+    assert (report.images, report.left_out) == (len(good), len(bad))
+    is_embedded(dataset, good)
+    manifest = dataset.embedded("eye").committed()
+    assert manifest is not None
+    assert manifest.meta.left_out == len(bad)
+
+
+class Broken(Eye):
+    """An encoder whose embeddings of images are `fault` of what they should be."""
+
+    fault: Any = None
+
+    def images(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        vectors = super().images(pixels)
+        return self.fault(vectors)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (lambda vectors: np.where(np.arange(6) == 3, np.nan, vectors), r"embeddings are not numbers \(NaN\)"),
+        (lambda vectors: np.where(np.arange(6) == 3, np.inf, vectors), r"embeddings are not numbers"),
+        (lambda vectors: vectors[:, :5], r"gives an array of \(\d+, 5\) for \d+ rows, not of \(\d+, 6\)"),
+        (lambda vectors: vectors[1:], r"gives an array of"),
+    ],
+)
+def test_embeddings_that_are_none_are_a_sentence_and_nothing_is_stored(copy: World, fault: Any, said: str) -> None:
+    broken = Broken()
+    broken.fault = fault
+    with pytest.raises(SignalError, match=said):
+        run(copy.dataset, broken)
+    assert copy.dataset.embedded("eye").committed() is None
+    assert not list(Path(copy.dataset.store.url).glob("embedded/**/*.parquet"))
+
+
+def test_weights_that_change_while_a_run_works_are_a_sentence(copy: World, folder: str, tmp_path: Path) -> None:
+    model = shutil.copytree(folder, tmp_path / "tiny")
+    shared = SharedModel.open(str(model), None)
+    write_encoder(model, seed=9)
+    SharedModel.holding("another", None, Eye())  # another process, such as an executor, has it not open
+    with pytest.raises(SignalError, match=r"tiny is not the one that the run began with: .* every machine needs the"):
+        embed(shared, copy.dataset, "eye", LocalEngine(copy.dataset.store.work, 1), Silent())
+    assert not list(Path(copy.dataset.store.url).glob("embedded/**/*.parquet"))
+
+
+def test_images_that_are_stored_smaller_than_the_model_sees_are_refused(copy: World) -> None:
+    content = copy.dataset.content
+    manifest = content.committed()
+    assert manifest is not None
+    infos = []
+    for part in range(len(manifest.parts)):
+        small = {"stored_format": "webp", "stored_width": 24, "stored_height": 16, "stored_sha256": "0" * 64}
+        facts, names = content.facts(part), list(content.contract.polars())
+        rows = pl.concat(content.pieces(part, list(content.columns(part))))
+        kept = pl.col("tar").is_not_null()
+        types = content.contract.polars()
+        rows = rows.with_columns(
+            pl.when(kept).then(pl.lit(value, types[name])).alias(name) for name, value in small.items()
+        )
+        names = [name for name in names if name in rows.columns]
+        with content.writer(part, facts or {}, names) as writer:
+            writer.write(rows.select(names))
+        assert writer.info is not None
+        infos.append(writer.info)
+    content.commit(infos, manifest.meta.model_copy(update={"reduced": True}))
+    with pytest.raises(DatasetError, match=r"sees 20 x 20 pixels, and images of .* side of 16 .* --keep 20"):
+        run(copy.dataset, Eye(side=20))
+
+
+# --- other places ---
+
+
+def test_an_object_store_has_the_same_bytes(made: World, copy: World, folder: str) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(copy.dataset.store.url, "/embedded-there", recursive=True)
+    there = Dataset(Store("memory://embedded-there"))
+    for dataset in (there, copy.dataset):
+        engine = LocalEngine(dataset.store.work, 1)
+        embed(SharedModel.open(folder, None), dataset, "tiny", engine, Silent(), 2, texts=True)
+    for name, content in tree(Path(copy.dataset.store.url), "embedded", "embedded_texts").items():
+        assert memory.cat_file(f"/embedded-there/{name}") == content
+    memory.rm("/embedded-there", recursive=True)
+
+
+@pytest.mark.spark
+def test_spark_embeds_and_scores_the_same_bytes(made: World, tmp_path: Path, folder: str, spark: Engine) -> None:
+    trees = []
+    for name, engine in (("local", LocalEngine(tmp_path / "work", 1)), ("spark", spark)):
+        dataset = copied(made, tmp_path / name).dataset
+        shared = SharedModel.open(folder, "cpu")
+        report = embed(shared, dataset, "tiny", engine, Silent(), texts=True)
+        scored = [
+            score_embedded("tiny", shared, dataset, "tiny", engine, Silent()),
+            score_embedded("tiny", None, dataset, "stored", engine, Silent()),
+            score(shared, dataset, "decoded", engine, Silent()),
+        ]
+        assert report.embedded == report.images > 0
+        assert all(each.computed > 0 for each in scored)
+        names = [f"measured/score.{each}" for each in ("tiny", "stored", "decoded")]
+        trees.append(tree(tmp_path / name, "embedded", "embedded_texts", *names))
+    assert trees[0] == trees[1]
 
 
 # --- takedown ---
