@@ -48,6 +48,8 @@ STAGES = (
     Command("filter-adopted", f"filter adopted {_LOOSE}"),
     Command("train", "train tars/train --out model --samples 48 --batch 8 --checkpoint 2 --threads 1", model=True),
     Command("score", "score model dataset --as base", model=True),
+    Command("embed", "embed model dataset --as vectors --texts", model=True),
+    Command("score-embedded", "score vectors dataset", model=True),
     Command("takedown", "takedown dataset --urls ../web/removals.txt"),
     Command(
         "takedown-shards", "takedown dataset --uids ../web/uids.txt --shards tars --shards parquet --shards metadata"
@@ -76,6 +78,8 @@ READERS = (
     Command("export metadata", f"{_EXPORT} --out anew --format metadata --json"),
     Command("export uids", f"{_EXPORT} --out anew --format uids --json"),
     Command("score", "score model dataset --as other --json", model=True),
+    Command("embed", "embed model dataset --as vectors --json", model=True),
+    Command("score embedded", "score vectors dataset --as again --json", model=True),
     Command("evaluate", "evaluate model tars/val --json", model=True),
     Command("search", "search model tars/val --text 'a red circle' --json", model=True),
     Command("verify tars", "verify tars --json"),
