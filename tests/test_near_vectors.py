@@ -148,6 +148,20 @@ def test_no_pair_is_false_and_what_is_missed_is_measured(tmp_path: Path, margin:
     assert report.meta.recall.floor_among >= 0.5 * report.meta.recall.floor_pairs
 
 
+@pytest.mark.parametrize("sample", [0, 1, 40, 119])
+def test_where_all_are_compared_the_recall_of_any_sample_is_one(tmp_path: Path, sample: int) -> None:
+    dataset = pool(tmp_path / "pool", copies_of(26, 120), parts=30)
+    recall = run(dataset, cells=1, sample=sample).meta.recall
+    if not sample:
+        assert recall is None
+    else:
+        assert recall is not None
+        assert 0.4 * sample - 2 <= recall.images <= 1.6 * sample + 2
+        assert recall.among == recall.pairs
+        assert recall.floor_among == recall.floor_pairs
+        assert sample < 40 or recall.pairs
+
+
 def _part_of(dataset: Dataset, url: str) -> int:
     parts = range(len(dataset.ingested().parts))
     return next(p for p in parts if any(url in piece["url"] for piece in dataset.pairs.pieces(p, ["url"])))

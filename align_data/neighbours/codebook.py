@@ -136,8 +136,8 @@ def train(sample: Halves, cells: int) -> Codebook:
         if len(split) == len(centroids):
             break
         centroids = split
-    counts = np.bincount(_homes(points.astype(np.float64), centroids), minlength=len(centroids))
-    centroids = centroids[counts >= _FEWEST]
+    centroids, counts = _moved(points, centroids)
+    centroids = _distinct(centroids[counts >= _FEWEST])
     return Codebook(centroids) if len(centroids) else single_cell
 
 
@@ -149,32 +149,27 @@ def _distinct(points: Halves) -> Halves:
 
 def _means(points: Halves, centroids: Halves, rounds: int) -> Halves:
     """Return centroids after so many rounds of k-means; one that loses all its points stays where it is."""
-    exact = points.astype(np.float64)
     for _ in range(rounds):
-        home = _homes(exact, centroids)
-        order = np.argsort(home, kind="stable")
-        filled, starts, counts = np.unique(home[order], return_index=True, return_counts=True)
-        means = np.add.reduceat(exact[order], starts) / counts[:, None]
-        moved = centroids.copy()
-        moved[filled] = means
-        if (moved == centroids).all():
+        before, (centroids, _) = centroids, _moved(points, centroids)
+        if (before == centroids).all():
             break
-        centroids = moved
     return _distinct(centroids)
 
 
-def _homes(points: Doubles, centroids: Halves) -> Places:
-    exact = centroids.astype(np.float64)
-    squares = np.einsum("ij,ij->i", exact, exact)
-    home = np.empty(len(points), np.intp)
-    for at in _pieces(np.arange(len(points)), max(1, _BLOCK // len(exact))):
-        home[at] = (squares - 2 * (points[at] @ exact.T)).argmin(axis=1)
-    return home
+def _moved(points: Halves, centroids: Halves) -> tuple[Halves, NDArray[np.int64]]:
+    """Return centroids as the means of the points that are nearest to each, and how many those are."""
+    home = Codebook(centroids).cells(points, 0.0)[:, 0]
+    order = np.argsort(home, kind="stable")
+    filled, starts = np.unique(home[order], return_index=True)
+    counts = np.bincount(home, minlength=len(centroids))
+    moved = centroids.copy()
+    moved[filled] = np.add.reduceat(points[order].astype(np.float64), starts) / counts[filled, None]
+    return moved, counts
 
 
 def _divided(points: Halves, centroids: Halves, mean: float) -> Halves:
     """Return centroids with several for each cell that holds far more points than the mean."""
-    home = _homes(points.astype(np.float64), centroids)
+    home = Codebook(centroids).cells(points, 0.0)[:, 0]
     counts = np.bincount(home, minlength=len(centroids))
     split = [centroids[counts <= _FULL * mean]]
     for cell in np.flatnonzero(counts > _FULL * mean):

@@ -14,7 +14,7 @@ from align_data.data.meta import RecallMeta
 from align_data.engines.base import Engine
 from align_data.neighbours.cell import Nearness
 from align_data.neighbours.cosines import MILLION, Halves, Vectors, pairs_within
-from align_data.neighbours.embedded_images import EmbeddedImages
+from align_data.neighbours.embedded_images import PREFIX, EmbeddedImages
 
 _BLOCK_ROWS = 1024
 Counted = dict[str, tuple[int, int]]
@@ -27,6 +27,11 @@ class SampledImages:
 
     hashes: tuple[str, ...]
     halves: Halves
+
+    def up_to(self, bound: str) -> SampledImages:
+        """Return those whose SHA-256 begins with `bound` at most."""
+        number = sum(sha256[:PREFIX] <= bound for sha256 in self.hashes)
+        return SampledImages(self.hashes[:number], self.halves[:number])
 
 
 def gather(parts: Sequence[tuple[pl.Series, Halves]], images: int) -> SampledImages:

@@ -131,8 +131,12 @@ def neighbours(
     rows = [part.rows for part in embedded.parts]
     cost, written = Joining(images, pairs, codebook, margin, nearness, learnt).run(rows, writing.part, engine, progress)
     compared = {sha256: counts for _, _, of_part in written for sha256, counts in of_part.items()}
-    chosen = SampledImages(sample.hashes[: comparing.sample], sample.halves[: comparing.sample])
-    recall = measure_recall(images, chosen, compared, nearness, rows, engine, progress) if chosen.hashes else None
+    chosen = sample.up_to(bound_of(comparing.sample, total))
+    recall = (
+        measure_recall(images, chosen, compared, nearness, rows, engine, progress)
+        if comparing.sample and chosen.hashes
+        else None
+    )
     number = sum(of_part for of_part, _, _ in written)
     if cost.pairs > _MANY * max(1, number):
         progress.say(
