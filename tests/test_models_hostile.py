@@ -144,6 +144,10 @@ HOSTILE: list[tuple[Callable[[Path], Any], str]] = [
     (edited("preprocessor_config.json", size={"shortest_edge": 10**9}), r"size takes 1 to 4,096; here it has 1000000000"),
     (edited("preprocessor_config.json", size="x"), r"preprocessor_config\.json is not how images are prepared: "),
     (edited("preprocessor_config.json", crop_size={"height": 0, "width": 32}), r"crop_size takes 1 to 4,096; here it has 0"),
+    (edited("preprocessor_config.json", crop_size={"height": 2000, "width": 2000}), r"images come out larger than the 2,097,152 pixels"),
+    (edited("preprocessor_config.json", image_processor_type="ViltImageProcessor", size={"shortest_edge": 4000}), r"images come out larger than"),
+    (edited("preprocessor_config.json", image_processor_type="Siglip2ImageProcessor", patch_size=4096, max_num_patches=9), r"images come out larger"),
+    (written("adapter_config.json", b"{}"), r"m has adapter_config\.json: it is an adapter of another model"),
     (edited("preprocessor_config.json", do_resize=False), r"do_resize is false"),
     (edited("preprocessor_config.json", do_center_crop=False), r"images come out in sizes of their own"),
     (edited("preprocessor_config.json", image_std=[0, 0, 0]), r"do not make numbers of pixels"),
@@ -183,6 +187,15 @@ def test_code_beside_a_model_is_not_run(folder: Path, clip: Clip) -> None:
     assert np.array_equal(opened.images(pixels()), clip.opened.images(pixels()))
     assert np.array_equal(opened.texts(["a dog"]), clip.opened.texts(["a dog"]))
     assert not (folder / "ran").exists()
+
+
+def test_weights_and_kernels_of_elsewhere_are_not_taken(folder: Path, clip: Clip) -> None:
+    other = {name: tensor + 1 for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(other, folder / "other.safetensors", {"format": "pt"})
+    elsewhere = {"transformers_weights": "other.safetensors", "_attn_implementation": "nobody/kernels"}
+    edited("config.json", **elsewhere, text_config___attn_implementation="nobody/kernels")(folder)
+    opened: Any = open_model(str(folder), "cpu")
+    assert np.array_equal(opened.images(pixels()), clip.opened.images(pixels()))
 
 
 def test_the_digest_is_of_weights_tokenizer_and_settings(folder: Path, clip: Clip) -> None:

@@ -145,6 +145,7 @@ def test_the_digest_is_of_weights_tokenizer_and_card(clip: Path, tmp_path: Path)
         ({"colour": 1}, r"card\.yaml, line \d+: there is no key colour; allowed are: size, "),
         ({"max_tokens": 1}, r"card\.yaml, line \d+: max_tokens takes the most tokens that a text may have"),
         ({"resize": "shortest", "resize_to": [9, 8]}, r"resize_to takes one side where resize is shortest"),
+        ({"size": 2000}, r"size has more than the 2,097,152 pixels that an encoder may see"),
         ({"size": 16, "resize_to": 9}, r"resize_to \(9, 9\) is below size"),
     ],
 )  # fmt: skip

@@ -40,11 +40,11 @@ from align_data.train.shards import Shards
 def command(model: str, shards: str, device: str | None, seed: int, as_json: bool, **files: str | None) -> None:
     """Evaluate a model on the pairs of exported shards.
 
-    MODEL is a folder that align-data train wrote, a checkpoint of transformers, or its name on the hub; SHARDS is a
-    folder that align-data export wrote, or a folder of WebDataset tars. Retrieval among all of SHARDS, in both
-    directions: R@1, R@5, R@10 and the median rank, by exact search, with 95 % intervals over the queries. Equal texts
-    count as one text and equal images as one image; the best of several correct answers counts. Ties are broken by
-    chance, so a model that gives every pair the same score is at chance level.
+    MODEL is a folder that align-data train wrote, a checkpoint of transformers, or org/name@COMMIT of the Hugging
+    Face hub; SHARDS is a folder that align-data export wrote, or a folder of WebDataset tars. Retrieval among all
+    of SHARDS, in both directions: R@1, R@5, R@10 and the median rank, by exact search, with 95 % intervals over the
+    queries. Equal texts count as one text and equal images as one image; the best of several correct answers
+    counts. Ties are broken by chance, so a model that gives every pair the same score is at chance level.
 
     --labels adds how often the nearest other image is of the same class; --classes adds zero-shot classification by
     prompts.

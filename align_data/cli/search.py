@@ -62,9 +62,10 @@ def command(
 ) -> None:
     """Search exported shards for the images or texts nearest to a query of texts and images.
 
-    MODEL is a folder that align-data train wrote, a checkpoint of transformers, or its name on the hub; SHARDS is a
-    folder that align-data export wrote, or a folder of WebDataset tars. The query is the sum of all texts and images,
-    minus those of --minus-text and --minus-image, as vectors of unit length. The search is exact.
+    MODEL is a folder that align-data train wrote, a checkpoint of transformers, or org/name@COMMIT of the Hugging
+    Face hub; SHARDS is a folder that align-data export wrote, or a folder of WebDataset tars. The query is the sum
+    of all texts and images, minus those of --minus-text and --minus-image, as vectors of unit length. The search is
+    exact.
 
     \b
     Examples:

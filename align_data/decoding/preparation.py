@@ -61,6 +61,13 @@ class Preparation:
             return math.isqrt(self.patches) * self.multiple
         return min(self.resize_to or (self.width, self.height))
 
+    @property
+    def most_pixels(self) -> int:
+        """How many pixels an image comes out with, at most; for `bounded` those of a square that holds each."""
+        if self.resize == "patches":
+            return self.patches * self.multiple**2
+        return max(self.width, self.height) ** 2 if self.resize == "bounded" else self.width * self.height
+
     def apply(self, image: Image) -> Pixels:
         """Return the pixels of an upright RGB image."""
         return np.array(self.centre(self.resized(image)))

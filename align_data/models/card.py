@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from align_data.decoding.card import InputCard, read_card_of
+from align_data.models.vectors import MAX_PIXELS
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 MAX_DIM, MAX_TOKENS = 65_536, 8_192
@@ -36,7 +37,9 @@ class EncoderCard(InputCard):
     text_output: Name | None = Field(default=None, description="the name of an output of text.onnx")
 
     @model_validator(mode="after")
-    def _proportions_are_kept(self) -> Self:
+    def _fits_a_batch(self) -> Self:
+        if self.size[0] * self.size[1] > MAX_PIXELS:
+            raise ValueError(f"size has more than the {MAX_PIXELS:,} pixels that an encoder may see")
         if self.resize == "shortest" and self.resize_to is not None and self.resize_to[0] != self.resize_to[1]:
             raise ValueError("resize_to takes one side where resize is shortest: it is that of the shorter side")
         return self

@@ -19,6 +19,8 @@ class Architecture:
     """Whether its features are vectors, or those of all tokens, whose first is the vector."""
     fixed_length: int | None = None
     """The tokens that every text is padded to, at most; None pads as far as a text needs."""
+    unused: tuple[str, ...] = ()
+    """What its tokenizer gives and it does not take."""
     scorer: bool = False
     """Whether it scores pairs, and embeds neither."""
 
@@ -30,7 +32,7 @@ FAMILIES: Mapping[str, Architecture] = {
     "align": Architecture("AlignModel", "EfficientNet", fixed_length=64),
     "flava": Architecture("FlavaModel", "Flava", pools="first"),
     "chinese_clip": Architecture("ChineseCLIPModel", "ChineseCLIP"),
-    "blip": Architecture("BlipForImageTextRetrieval", "Blip", scorer=True),
+    "blip": Architecture("BlipForImageTextRetrieval", "Blip", unused=("token_type_ids",), scorer=True),
     "vilt": Architecture("ViltForImageAndTextRetrieval", "Vilt", scorer=True),
 }
 """By the model_type of their config."""

@@ -23,7 +23,8 @@ def downloaded(spec: str) -> Path:
     could not say of which weights they are.
     """
     match = NAME.fullmatch(spec)
-    assert match is not None
+    if match is None:
+        raise InputError(f"there is no folder {spec}")
     name, revision = match["name"], match["revision"]
     if revision is None or not _COMMIT.fullmatch(revision):
         raise InputError(

@@ -16,6 +16,7 @@ from align_data.common.errors import InputError
 from align_data.decoding.normalisation import Normalisation
 from align_data.decoding.preparation import Preparation, Resample
 from align_data.models.folder_files import PROCESSOR_FILES, read_json
+from align_data.models.vectors import MAX_PIXELS
 
 KNOWN = ("CLIP", "Siglip", "Siglip2", "EfficientNet", "Flava", "ChineseCLIP", "Blip", "Vilt")
 _MAX_SIDE, _MAX_PATCHES = 4096, 2**16
@@ -83,6 +84,8 @@ def _read(processor: Any, file: str) -> ImageInput:
         preparation = Preparation(short, longest, resample, "bounded", multiple=multiple)
     else:
         preparation = _fixed(processor, resample, file)
+    if preparation.most_pixels > MAX_PIXELS:
+        raise InputError(f"{file}: images come out larger than the {MAX_PIXELS:,} pixels that an encoder may see")
     return ImageInput(preparation, Normalisation(_table(processor)))
 
 

@@ -21,9 +21,9 @@ _SHORTEST = 16
 class TextInputs:
     """A folder's tokenizer."""
 
-    def __init__(self, folder: Path, max_tokens: int, *, fixed: bool) -> None:
-        """`fixed` pads every text to `max_tokens`, as its model has been trained with."""
-        self._folder, self._fixed = folder, fixed
+    def __init__(self, folder: Path, max_tokens: int, *, fixed: bool, unused: Sequence[str] = ()) -> None:
+        """`fixed` pads every text to `max_tokens`, as its model has been trained with; it takes nothing `unused`."""
+        self._folder, self._fixed, self._unused = folder, fixed, unused
         try:
             with quiet():
                 self._tokenizer: Any = AutoTokenizer.from_pretrained(
@@ -71,7 +71,8 @@ class TextInputs:
         chosen = {name: [rows[place] for place in places] for name, rows in encoded.items()}
         with quiet():
             padded = self._tokenizer.pad(chosen, padding="max_length", max_length=length, return_tensors="np")
-        return {name: torch.from_numpy(np.asarray(rows, np.int64)) for name, rows in padded.items()}
+        taken = {name: rows for name, rows in padded.items() if name not in self._unused}
+        return {name: torch.from_numpy(np.asarray(rows, np.int64)) for name, rows in taken.items()}
 
 
 def _first(error: BaseException) -> str:

@@ -23,6 +23,16 @@ from align_data.models.image_processors import ImageInput, image_input
 from align_data.models.quiet import quiet
 from align_data.models.text_inputs import TextInputs
 
+ADAPTER = "adapter_config.json"
+_ELSEWHERE = frozenset(
+    {
+        *("auto_map", "quantization_config", "transformers_weights", "kernel_config", "use_kernels"),
+        *("attn_implementation", "_attn_implementation", "_attn_implementation_internal"),
+        *("experts_implementation", "_experts_implementation", "_experts_implementation_internal"),
+    }
+)
+"""Keys of a config by which weights or code could come from elsewhere than the files that are hashed."""
+
 
 class OpenedFolder(NamedTuple):
     """A model that is ready, with how images and texts become its input."""
@@ -43,7 +53,9 @@ def open_folder(folder: Path, config: Mapping[str, Any], device: torch.device) -
         raise InputError(f"{folder / CONFIG}: a model of the type {kind}; known are: {', '.join(FAMILIES)}")
     weights, safe = weight_files(folder)
     images = image_input(folder, family.processor)
-    texts = TextInputs(folder, _max_tokens(config, family, folder), fixed=family.fixed_length is not None)
+    texts = TextInputs(
+        folder, _max_tokens(config, family, folder), fixed=family.fixed_length is not None, unused=family.unused
+    )
     digest = digest_of(folder, weights, [CONFIG, *TOKENIZER_FILES, *PROCESSOR_FILES])
     model = load(folder, family.architecture, config, weights, safe=safe)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
@@ -65,11 +77,11 @@ def _max_tokens(config: Mapping[str, Any], family: Architecture, folder: Path) -
 def load(folder: Path, architecture: str, config: Mapping[str, Any], weights: list[str], *, safe: bool) -> Any:
     """Return a model of a class of transformers with a folder's weights; InputError where they do not fit it."""
     kind = getattr(transformers, architecture)
+    if (folder / ADAPTER).exists():  # whose weights the library would take instead
+        raise InputError(f"{folder} has {ADAPTER}: it is an adapter of another model, which cannot be opened")
     try:
         with quiet():
-            settings = kind.config_class.from_dict(
-                {key: value for key, value in config.items() if key not in ("auto_map", "quantization_config")}
-            )
+            settings = kind.config_class.from_dict(_harmless(config))
             _check_size(kind, settings, folder, sum((folder / name).stat().st_size for name in weights))
             model, loading = kind.from_pretrained(
                 str(folder),
@@ -95,6 +107,13 @@ def load(folder: Path, architecture: str, config: Mapping[str, Any], weights: li
             f"shape, the first: {unusable[0]}"
         )
     return model
+
+
+def _harmless(tree: Any) -> Any:
+    """Return a config without what names other files, code, or kernels of the hub."""
+    if isinstance(tree, dict):
+        return {key: _harmless(branch) for key, branch in tree.items() if key not in _ELSEWHERE}
+    return tree
 
 
 def _check_size(kind: Any, settings: Any, folder: Path, size: int) -> None:

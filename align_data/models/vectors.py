@@ -14,6 +14,8 @@ from align_data.models.encoder import BATCH, Vectors
 
 Row = TypeVar("Row")
 Raw = NDArray[np.float32]
+MAX_PIXELS = 2**21
+"""Pixels of an image as a model sees it, at most: a batch of them as floats is 1.6 GB."""
 _UNIT = 1e-3
 """How far from 1 the length of a vector may be that is of unit length already."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AlignConfig, AlignModel, AlignTextConfig, AlignVisionConfig
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
-from transformers.utils import logging as transformers_logging
 
-from align_data.common.errors import TrainError
+from align_data.common.errors import InputError, TrainError
+from align_data.models.folder_files import weight_files
+from align_data.models.hub import downloaded
+from align_data.models.quiet import quiet
+from align_data.models.torch_device import torch_device
 from align_data.train.preprocessing import Pixels
 from align_data.train.tokens import Ids, encode, padded
 
@@ -84,18 +84,6 @@ SIZES = {
 }
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers: align-data reports what matters."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    transformers_logging.set_verbosity(before)
-
-
 def build(size: str, side: int, vocabulary: int, max_tokens: int, temperature: float) -> AlignModel:
     """Return a model of a named size with random weights."""
     named = SIZES[size]
@@ -146,11 +134,11 @@ def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
     """Return model, tokenizer and side of a folder, or of a name on the Hugging Face hub; or TrainError."""
     try:
         with quiet():
-            folder = Path(path) if Path(path).is_dir() else _downloaded(path)
+            folder = Path(path) if Path(path).is_dir() else downloaded(path)
             kind = json.loads((folder / "config.json").read_text()).get("model_type")
             if kind != AlignConfig.model_type:
                 raise TrainError(f"it is a model of the type {kind}")
-            _check_files(folder)
+            weight_files(folder)
             model, loading = AlignModel.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True)
             if unusable := [str(name) for key in ("missing_keys", "mismatched_keys") for name in loading[key]]:
                 raise TrainError(f"{len(unusable):,} weights are missing or of another shape, the first: {unusable[0]}")
@@ -162,21 +150,6 @@ def open_checkpoint(path: str) -> tuple[AlignModel, Tokenizer, int]:
             "checkpoint of transformers' AlignModel with its tokenizer.json"
         ) from error
     return _usable(model), tokenizer, _side(folder, model)
-
-
-def _check_files(folder: Path) -> None:
-    """Raise TrainError where the weights' index names a file outside of the folder."""
-    index = folder / SAFE_WEIGHTS_INDEX_NAME
-    if index.is_file():
-        for name in set(json.loads(index.read_text())["weight_map"].values()):
-            if Path(name).name != name:
-                raise TrainError(f"{SAFE_WEIGHTS_INDEX_NAME} names {name!r}, which is not a file of the folder")
-
-
-def _downloaded(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only who asks for a name of the hub needs it
-
-    return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
 
 
 def _side(folder: Path, model: AlignModel) -> int:
@@ -253,11 +226,9 @@ class Dual:
 def device_of(name: str | None) -> torch.device:
     """Return the named device, by default a GPU if there is one; TrainError if there is no such device."""
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrainError(f"the device {name} cannot be used: {str(error).partition(chr(10))[0]}") from error
-    return device
+        return torch_device(name)
+    except InputError as error:
+        raise TrainError(str(error)) from error
 
 
 def parameters(model: nn.Module) -> int:
