@@ -54,7 +54,7 @@ def pictures(dataset: Dataset, images: Iterable[PicturedImage], progress: Progre
     places = {
         url: place for part, part_urls in sorted(urls.items()) for url, place in _places(dataset, part, part_urls)
     }
-    with progress.step("audit: pictures", len(places), "images") as tick:
+    with progress.step("page: pictures", len(places), "images") as tick:
         for url, picture in _shrunk(_read(dataset, places, thumbnails.lost)):
             tick(1)
             if picture is not None:
