@@ -259,6 +259,8 @@ def test_copies_in_the_pool_are_no_random_pairs(folder: Path, document: Any) -> 
     for pair in document["nearest_random_pairs"]:
         first, second = (originals[url] for url in pair["urls"])
         assert first != second or first[1]
+    shown = [url for pair in document["nearest_random_pairs"] for url in pair["urls"]]
+    assert len(shown) == len(set(shown)) > 20
     lone = calibrated(folder, "--false-pairs", 50_000, "--lone")
     assert lone["compared"] < document["compared"]
     assert lone["left_out"] == 0
@@ -304,8 +306,9 @@ def test_what_people_read(folder: Path, tmp_path: Path) -> None:
     assert "Left out as likely copies" in result.stderr
     html = page.read_text()
     assert html.count("vegalite+json") >= 2
-    assert html.count('<div class="duo">') == 24
-    assert html.count('src="data:image/jpeg;base64,') + html.count('class="none"') == 48
+    duos = html.count('<div class="duo">')
+    assert 10 < duos <= 24
+    assert html.count('src="data:image/jpeg;base64,') + html.count('class="none"') == 2 * duos
     assert "http-equiv" in html
     few = run(folder)
     assert "No threshold:" in few.stdout

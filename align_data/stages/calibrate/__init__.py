@@ -37,7 +37,7 @@ from align_data.storage.tars import Place
 LEAST = 20
 """Distinct images of which anything can be told."""
 NEAREST = 24
-"""Random pairs that are shown."""
+"""Random pairs that are shown, at most."""
 
 __all__ = ["AUGMENTATIONS", "CalibrationPlan", "CalibrationReport", "calibrate", "model_of"]
 
@@ -130,15 +130,16 @@ def _compared(groups: Places, plan: CalibrationPlan) -> Places:
 
 
 def _nearest(rows: pl.DataFrame, random: RandomPairs) -> list[RandomPair]:
-    return [
-        RandomPair(cosine, *(_image(rows, at) for at in pair))
-        for cosine, *pair in zip(
-            random.cosines[:NEAREST].tolist(),
-            random.first[:NEAREST].tolist(),
-            random.second[:NEAREST].tolist(),
-            strict=True,
-        )
-    ]
+    """Return the nearest random pairs, each image in one of them at most: a group would fill all places."""
+    pairs: list[RandomPair] = []
+    shown: set[int] = set()
+    for cosine, *pair in zip(random.cosines.tolist(), random.first.tolist(), random.second.tolist(), strict=True):
+        if shown.isdisjoint(pair):
+            shown.update(pair)
+            pairs.append(RandomPair(cosine, *(_image(rows, at) for at in pair)))
+            if len(pairs) == NEAREST:
+                break
+    return pairs
 
 
 def _image(rows: pl.DataFrame, at: int) -> DrawnImage:

@@ -35,7 +35,7 @@ class CalibrationReport:
 
     calibration: Calibration
     nearest: Sequence[RandomPair]
-    """The nearest random pairs: copies among them make the threshold higher than it needs to be."""
+    """The nearest random pairs, each image once: copies among them make the threshold higher than it needs to be."""
     undecodable: int
     """Images of the sample of which no copies could be made."""
 
