@@ -17,6 +17,7 @@ from align_data.common.errors import DatasetError, RecipeError
 from align_data.common.progress import Silent
 from align_data.content.plan import Sight
 from align_data.data.layout import Dataset
+from align_data.data.references import give_evaluation
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
 from align_data.stages.audit import audit
@@ -173,3 +174,41 @@ def test_spark_measures_the_same_copies(images: list[PlantedImage], tmp_path: Pa
     trees = [tree(tmp_path / name / "dataset" / "measured") for name in ("local", "spark")]
     assert trees[0] == trees[1]
     check(dataset, 6)
+
+
+def test_evaluation_images_are_looked_for_as_far_as_is_chosen_and_many_not_to_the_end(
+    images: list[PlantedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, engine = dataset_of(images[:30], tmp_path), local(tmp_path)
+    measure(dataset, engine, Silent(), ["phash"])
+    phashes = [p for piece in dataset.measured("image").pieces(0, ["phash"]) for p in piece["phash"]]
+    listed = [phashes[0], phashes[1] ^ 0b111, phashes[2] ^ 0x1FF]
+
+    def measured(file: str, **chosen: int) -> list[tuple[int, str | None]]:
+        pl.DataFrame({"name": list("abc"), "phash": listed}).write_parquet(tmp_path / file)
+        give_evaluation(dataset, str(tmp_path / file))
+        sight = Sight(within={name: chosen["within"] for name in ("eval_distance", "eval_nearest") if chosen})
+        measure(dataset, engine, Silent(), ["eval_distance", "eval_nearest"], sight=sight)
+        pieces = dataset.measured("image").pieces(0, ["eval_distance", "eval_nearest"])
+        return [row for piece in pieces for row in piece.rows()]
+
+    def truth(within: int) -> list[tuple[int, str | None]]:
+        nearest = [min(((p ^ q) & (2**64 - 1)).bit_count() for q in listed) for p in phashes]
+        names = [
+            min("abc", key=lambda n: (((p ^ listed["abc".index(n)]) & (2**64 - 1)).bit_count(), n)) for p in phashes
+        ]
+        return [(d, n) if d <= within else (65, None) for d, n in zip(nearest, names, strict=True)]
+
+    assert measured("few.parquet") == truth(64)
+    assert measured("few.parquet", within=3) == truth(3)
+    assert measured("few.parquet") == truth(3)  # as before
+    with pytest.raises(RecipeError, match="measure it again with --eval-within 6"):
+        decide_ledger(
+            Decision(parse("name: r\nrules:\n  - {signal: eval_distance, gt: 6, source: chosen}", "r.yaml")),
+            dataset,
+            engine,
+            Silent(),
+        )
+    monkeypatch.setattr("align_data.data.references.FEW_EVALUATION", 2)
+    listed[2] = phashes[2] ^ 0x1FFFF
+    assert measured("many.parquet") == truth(8)

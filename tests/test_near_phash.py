@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from test_executor import ByHand
 from xxhash import xxh3_64_intdigest
 
+from align_data.common import near_pairs as hamming
+from align_data.common import nearest_hash as nearest_hash_module
+from align_data.common.bits import ALL, back, chunks, leading, moved, spread
+from align_data.common.near_pairs import near_pairs
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.meta import ContentMeta
 from align_data.engines.local import LocalEngine
-from align_data.neighbours import copies, hamming
-from align_data.neighbours.bits import ALL, back, chunks, leading, moved, spread
+from align_data.neighbours import copies
 from align_data.neighbours.copies import find_copies
 from align_data.neighbours.copy_tables import whole, working
-from align_data.neighbours.hamming import near_pairs
 from align_data.storage.store import Store
 
 HASHES = st.integers(0, ALL)
@@ -209,3 +211,22 @@ def test_values_are_those_of_comparing_all_with_all_on_both_engines(
         assert measured(dataset, LocalEngine(folder / "work", 1, memory), within, len(parts)) == truth
         by_hand = ByHand(within, memory)
         assert measured(dataset_of(folder / "hand", parts), by_hand, within, len(parts)) == truth
+
+
+@pytest.mark.parametrize("within", [0, 1, 3, 6, 8, 16, 30, 64])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_the_nearest_listed_hash_is_that_of_comparing_with_all(within: int, *, indexed: bool) -> None:
+    hashes = np.concatenate([pool("random", 300, within), pool("ball", 40, 1)])
+    listed = pool("random", 400, within + 100)
+    listed = np.concatenate(
+        [listed, hashes[::3] ^ np.uint64(1 << 63), hashes[::5] ^ np.uint64(0x8000000000000101), listed]
+    )
+    if indexed and within < 10:
+        distance, place = nearest_hash_module._looked_up(spread(hashes), spread(listed), within, within + 2)
+        place[distance > within], distance[distance > within] = 0, 65
+    else:
+        distance, place = nearest_hash_module.nearest_hash(hashes, listed, within)
+    far = np.bitwise_count(hashes[:, None] ^ listed[None])
+    near = far.min(axis=1) <= within
+    assert distance.tolist() == np.where(near, far.min(axis=1), 65).tolist()
+    assert place.tolist() == np.where(near, far.argmin(axis=1), 0).tolist()  # the first of the nearest

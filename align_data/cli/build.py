@@ -23,7 +23,7 @@ from align_data.cli.options import (
     tell,
 )
 from align_data.cli.recipe_argument import decision_of
-from align_data.cli.sight import copies_option, sight_of, sight_options
+from align_data.cli.sight import near_options, sight_of, sight_options
 from align_data.cli.tables import console
 from align_data.cli.verify import check_json, print_check, readers, require_whole
 from align_data.decoding.inspected import Smaller
@@ -47,7 +47,7 @@ from align_data.storage.store import Store
 @reference_options
 @policy_options
 @sight_options
-@copies_option
+@near_options
 @format_option(*(name for name, each in FORMATS.items() if each.images))
 @shard_options
 @resource_options

@@ -21,7 +21,7 @@ from align_data.cli.options import (
     tell,
     together,
 )
-from align_data.cli.sight import copies_option, sight_of, sight_options
+from align_data.cli.sight import near_options, sight_of, sight_options
 from align_data.common.secrets import mask
 from align_data.content.plan import CHUNK
 from align_data.data.columns import need
@@ -56,7 +56,7 @@ def references_of(options: dict[str, Any]) -> ReferenceFiles:
 )
 @reference_options
 @sight_options
-@copies_option
+@near_options
 @click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True)
 @resource_options
 @json_option

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from align_data.cli.options import Number, names, together
+from align_data.common.bits import WIDTH
 from align_data.common.errors import SignalError, nearest
 from align_data.content.plan import CHUNK, Sight
+from align_data.data.references import FEW_EVALUATION, NEAR_EVALUATION
 from align_data.decoding.detectors import Detector
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
 from align_data.decoding.nsfw import NUDENET, NsfwModel
@@ -58,13 +60,23 @@ sight_options = together(
 )
 """Options that say how images are looked at."""
 
-copies_option = click.option(
-    "--phash-within",
-    type=click.IntRange(0, FARTHEST),
-    metavar="BITS",
-    help=f"Bits by which the pHashes of near-copies differ at most, 0 to {FARTHEST} (default: as measured before, or "
-    f"{WITHIN}).",
+near_options = together(
+    click.option(
+        "--phash-within",
+        type=click.IntRange(0, FARTHEST),
+        metavar="BITS",
+        help=f"Bits by which the pHashes of near-copies differ at most, 0 to {FARTHEST} (default: as measured before, "
+        f"or {WITHIN}).",
+    ),
+    click.option(
+        "--eval-within",
+        type=click.IntRange(0, WIDTH),
+        metavar="BITS",
+        help="Bits up to which eval_distance is measured, and none beyond (default: as measured before, or all "
+        f"{WIDTH}; of more than {FEW_EVALUATION:,} evaluation images {NEAR_EVALUATION}).",
+    ),
 )
+"""Options that say how far images are compared with others."""
 
 
 def sight_of(options: dict[str, Any], chunk: int = CHUNK) -> Sight:
@@ -72,11 +84,9 @@ def sight_of(options: dict[str, Any], chunk: int = CHUNK) -> Sight:
     model, card = options.pop("nsfw_model"), options.pop("nsfw_card")
     if card is not None and model is None:
         raise SignalError("--nsfw-card describes --nsfw-model: give that too")
-    distance = options.pop("phash_within", None)
     choice = NsfwModel(_by_name(model), card) if model is not None else None
     if choice is not None:
         choice.check()
-    copies = [signal.name for signal in SIGNALS.values() if signal.group == "copies" and signal.within is not None]
     detectors, texture = _detectors(options.pop("detect"))
     return Sight(
         nsfw=choice,
@@ -86,8 +96,15 @@ def sight_of(options: dict[str, Any], chunk: int = CHUNK) -> Sight:
         max_pixels=options.pop("max_pixels"),
         seconds=options.pop("image_seconds"),
         chunk=chunk,
-        within={} if distance is None else dict.fromkeys(copies, distance),
+        within={**_within("copies", options, "phash_within"), **_within("image", options, "eval_within")},
     )
+
+
+def _within(group: str, options: dict[str, Any], name: str) -> dict[str, int]:
+    """Take out of a command's options how far the signals of a group look; nothing where nobody says it."""
+    distance = options.pop(name, None)
+    names = [signal.name for signal in SIGNALS.values() if signal.group == group and signal.within is not None]
+    return {} if distance is None else dict.fromkeys(names, distance)
 
 
 def _by_name(model: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from align_data.common.bits import WIDTH
 from align_data.common.errors import RecipeError
 from align_data.data.columns import within_of
 from align_data.data.layout import Dataset
 from align_data.recipes.operators import Bound
 from align_data.recipes.plan import PlannedRule
-from align_data.signals import find
+from align_data.signals import Signal, find
 from align_data.signals.copies import FARTHEST
 
 
@@ -29,18 +30,17 @@ def check_tests(dataset: Dataset, rule: PlannedRule, tests: Sequence[Bound] | Se
         return
     within = within_of(manifest.meta.signals)[signal.name]
     needed = max((reach for test in tests if (reach := _needed(test, signal.none)) is not None), default=0)
-    if needed > within:
+    if within < needed and within < WIDTH:
         raise RecipeError(
             f"the rule {rule.name} asks about distances up to {needed}, and {signal.name} was looked up to {within} "
-            f"alone: {_further(needed)}, or choose a threshold of at most {within}"
+            f"alone: {_further(signal, needed)}, or choose a threshold of at most {within}"
         )
 
 
-def _further(needed: int) -> str:
+def _further(signal: Signal, needed: int) -> str:
     """Say what would look so far."""
-    if needed > FARTHEST:
-        return f"nothing looks further than {FARTHEST}"
-    return f"measure it again with --phash-within {needed}"
+    option, farthest = ("--phash-within", FARTHEST) if signal.group == "copies" else ("--eval-within", WIDTH)
+    return f"{option} is at most {farthest}" if needed > farthest else f"measure it again with {option} {needed}"
 
 
 def _needed(test: Bound | float, none: int) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from align_data.common.bits import WIDTH
 from align_data.common.errors import DatasetError, InputError
+from align_data.common.nearest_hash import FAR, HELD, nearest_hash
 from align_data.common.user_files import read_lines
 from align_data.data.layout import Dataset
 from align_data.signals.base import Piece, Signal
@@ -25,8 +27,11 @@ from align_data.storage.contracts import contract
 from align_data.storage.frames import frame
 from align_data.storage.tables import Meta, Table, digest
 
-_BLOCK = 2**22
-"""Distances that are held at once."""
+_BLOCK = HELD
+FEW_EVALUATION = 20_000
+"""Evaluation images up to which every distance is measured: comparing with all costs less than decoding then."""
+NEAR_EVALUATION = 8
+"""How far is looked where there are more."""
 FORMS = {
     "sha256": re.compile(r"[0-9a-fA-F]{64}"),
     "md5": re.compile(r"[0-9a-fA-F]{32}"),
@@ -41,16 +46,34 @@ _DISTANCE = re.compile(r"[0-9]|[1-5][0-9]|6[0-4]")
 class LoadedReferences:
     """Evaluation images and blocklist of a dataset, as signals ask for them."""
 
-    def __init__(self, evaluation: pl.DataFrame, blocklist: pl.DataFrame) -> None:
+    def __init__(self, evaluation: pl.DataFrame, blocklist: pl.DataFrame, within: int = WIDTH) -> None:
+        """Look for evaluation images up to a distance of `within`."""
         by_name = evaluation.sort("name")
+        self._within = within
+        self._nearest: pl.DataFrame | None = None
         self._names = by_name["name"]
         self._phashes = by_name["phash"].to_numpy()
         self._blocked = {kind: blocklist.filter(pl.col("kind") == kind) for kind in FORMS}
 
+    def look_up(self, phashes: pl.Series) -> None:
+        """Look for the evaluation images nearest to many pHashes at once, which costs less than piece by piece."""
+        unique = phashes.drop_nulls().unique()
+        self._nearest = unique.to_frame("phash").with_columns(*self._nearest_to(unique))
+
     def nearest(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-        """Return the distance to the nearest evaluation image, and the first such by name; null for null."""
-        distance, place = nearest(frame["phash"], self._phashes)
-        return distance, self._names.gather(place)
+        """Return the distance to the nearest evaluation image, and the first such by name; null for null.
+
+        Where none is within the distance that is looked to, that is FAR and no name.
+        """
+        if self._nearest is None:
+            distance, name = self._nearest_to(frame["phash"])
+            return distance, name
+        joined = frame.select("phash").join(self._nearest, on="phash", how="left", maintain_order="left")
+        return joined["distance"], joined["name"]
+
+    def _nearest_to(self, phashes: pl.Series) -> tuple[pl.Series, pl.Series]:
+        distance, place = nearest(phashes, self._phashes, self._within)
+        return distance.alias("distance"), self._names.gather(place).alias("name")
 
     def blocked(self, rows: pl.DataFrame) -> pl.Series:
         """Tell which rows are on the list; null where only the bytes could tell, and they may still come."""
@@ -77,7 +100,7 @@ class LoadedReferences:
         near = pl.Series([False]).new_from_index(0, len(phashes))
         for (within,), entries in self._blocked["phash"].group_by("within", maintain_order=True):
             listed = np.array([_signed(value) for value in entries["value"]], dtype=np.int64)
-            near |= (nearest(phashes, listed)[0] <= within).fill_null(False)
+            near |= (nearest(phashes, listed, within)[0] <= within).fill_null(False)
         return near
 
 
@@ -107,36 +130,39 @@ def _signed(value: str) -> int:
     return int.from_bytes(bytes.fromhex(value), "big", signed=True)
 
 
-def nearest(phashes: pl.Series, listed: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
+def nearest(phashes: pl.Series, listed: NDArray[np.int64], within: int = WIDTH) -> tuple[pl.Series, pl.Series]:
     """Return for each pHash the least number of bits by which a listed one differs, and the first such one's place.
 
-    Exact, by comparing all with all: null for null, and where nothing is listed.
+    Exact: null for null, and where nothing is listed. Where none is `within` so many bits, the distance is FAR and the
+    place null.
     """
     unique = phashes.drop_nulls().unique()
     if not len(listed) or not len(unique):
         nothing = [pl.Series([None], dtype=type_).new_from_index(0, len(phashes)) for type_ in (pl.Int32, pl.Int64)]
         return nothing[0], nothing[1]
-    mine, theirs = unique.to_numpy().view(np.uint64), listed.view(np.uint64)
-    best, place = np.full(len(mine), 255, np.uint8), np.zeros(len(mine), np.int64)
-    width = min(len(theirs), 2**16)
-    step = max(1, _BLOCK // width)
-    for begin in range(0, len(theirs), width):
-        block = theirs[begin : begin + width]
-        for top in range(0, len(mine), step):
-            distances = np.bitwise_count(mine[top : top + step, None] ^ block)
-            at = distances.argmin(axis=1)
-            least = np.take_along_axis(distances, at[:, None], axis=1)[:, 0]
-            better = least < best[top : top + step]  # of equally near ones the first stays
-            best[top : top + step][better] = least[better]
-            place[top : top + step][better] = at[better] + begin
+    best, place = nearest_hash(unique.to_numpy().view(np.uint64), listed.view(np.uint64), within, _BLOCK)
     by_phash = pl.DataFrame({"phash": unique, "distance": best.astype(np.int32), "place": place})
+    by_phash = by_phash.with_columns(place=pl.when(pl.col("distance") != FAR).then("place"))
     joined = phashes.to_frame("phash").join(by_phash, on="phash", how="left", maintain_order="left")
     return joined["distance"], joined["place"]
 
 
-def lists(dataset: Dataset) -> LoadedReferences:
-    """Load what was given to a dataset."""
-    return LoadedReferences(_rows(dataset.reference("evaluation")), _rows(dataset.reference("blocklist")))
+def lists(dataset: Dataset, within: int = WIDTH) -> LoadedReferences:
+    """Load what was given to a dataset; evaluation images are looked for up to a distance of `within`."""
+    return LoadedReferences(_rows(dataset.reference("evaluation")), _rows(dataset.reference("blocklist")), within)
+
+
+def compared_before(dataset: Dataset, identities: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether a stored signal was measured against the evaluation images that there are now."""
+    manifest = dataset.reference("evaluation").committed()
+    compared = [identity["evaluation"] for identity in identities.values() if "evaluation" in identity]
+    return manifest is not None and manifest.fingerprint in compared
+
+
+def usual_for_evaluation(dataset: Dataset) -> int | None:
+    """Return how far is looked for evaluation images where nobody says it: of many not to the end, None for to it."""
+    manifest = dataset.reference("evaluation").committed()
+    return NEAR_EVALUATION if manifest is not None and manifest.rows > FEW_EVALUATION else None
 
 
 def _rows(table: Table[Meta]) -> pl.DataFrame:

@@ -17,15 +17,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.bits import ALL, WIDTH, chunks, spread
 from align_data.common.hashing import Hashes, xxh3
+from align_data.common.nearest_hash import FAR
 from align_data.common.progress import Progress, Tick
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine, Shuffle
-from align_data.neighbours.bits import ALL, WIDTH, chunks, spread
 from align_data.neighbours.copy_tables import arrays, clear, mixed, signed, unsigned, whole, working
 from align_data.neighbours.phash_index import DistinctHashes, nearness
-from align_data.signals.copies import NONE
 from align_data.storage.tables import PIECE_ROWS, PartWriter, cut
 
 T = TypeVar("T")
@@ -313,7 +313,7 @@ def _gathered(search: CopySearch, units: int, engine: Engine, progress: Progress
     def write(number: int, frames: Iterator[pl.DataFrame]) -> None:
         hashes = whole(working(search.dataset, "hashes"), number)
         keys = hashes["key"].to_numpy().view(np.uint64)
-        near, earlier = np.zeros(len(keys), np.int64), np.full(len(keys), NONE, np.int64)
+        near, earlier = np.zeros(len(keys), np.int64), np.full(len(keys), FAR, np.int64)
         for rows in frames:
             at = np.searchsorted(keys, rows["key"].to_numpy())
             near[at], earlier[at] = rows["near"].to_numpy(), rows["earlier"].to_numpy()

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from align_data.common.bits import spread
 from align_data.common.hashing import Hashes, Keys
-from align_data.neighbours.bits import spread
-from align_data.neighbours.hamming import Pairs, near_pairs
-from align_data.signals.copies import NONE
+from align_data.common.near_pairs import Pairs, near_pairs
+from align_data.common.nearest_hash import FAR
 
 Distances = NDArray[np.int32]
 
@@ -43,7 +43,7 @@ class NearHashes:
     near: Keys
     """Images of other pHashes within the distance."""
     earlier: Distances
-    """The distance to the nearest other pHash that has an earlier image; NONE where none is within."""
+    """The distance to the nearest other pHash that has an earlier image; FAR where none is within."""
 
 
 def nearness(distinct: DistinctHashes, within: int, shared: int = 0, earlier_masks: Sequence[int] = ()) -> NearHashes:
@@ -54,7 +54,7 @@ def nearness(distinct: DistinctHashes, within: int, shared: int = 0, earlier_mas
     hashes = spread(distinct.phash)
     order = np.argsort(hashes)
     hashes = hashes[order]
-    near, earlier = np.zeros(len(hashes), np.int64), np.full(len(hashes), NONE, np.int32)
+    near, earlier = np.zeros(len(hashes), np.int64), np.full(len(hashes), FAR, np.int32)
     groups = len(np.unique(hashes & np.uint64(shared))) if shared else 1
     for values in near_pairs(hashes, within, shared, groups):
         for mask in earlier_masks:

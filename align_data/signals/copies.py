@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from align_data.common.nearest_hash import FAR
 from align_data.signals.base import Signal, Type
 from align_data.signals.image import SIGNALS as OF_IMAGES
 
@@ -11,8 +12,6 @@ WITHIN = 6
 """The distance that is looked up to where nobody says another."""
 FARTHEST = 16
 """The farthest that can be looked: beyond, nearly all pairs would have to be compared."""
-NONE = 65
-"""The distance that stands for 'none so near': more than any two pHashes have."""
 _ORDER = (
     "the larger image (width times height), then the one with the smaller SHA-256 (its first 64 bits), then the one "
     "whose URL has the smaller key"
@@ -73,7 +72,7 @@ SIGNALS = (
         "COYO-700M, which keeps the first of a pHash; ours beyond distance 0",
         type_="int32",
         unit="bits of 64",
-        none=NONE,
+        none=FAR,
         within=WITHIN,
     ),
 )

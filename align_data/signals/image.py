@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import polars as pl
 
+from align_data.common.bits import WIDTH
+from align_data.common.nearest_hash import FAR
 from align_data.signals import size
 from align_data.signals.base import Check, Measure, Piece, Signal, Type
 
@@ -128,13 +130,16 @@ SIGNALS = (
         type="int32",
         repeats=True,
         unit="bits of 64",
-        about="Hamming distance of the image's pHash to the nearest of the evaluation images given by --eval-index.",
+        about="Hamming distance of the image's pHash to the nearest of the evaluation images given by --eval-index; "
+        "none where none is within --eval-within.",
         source="ours; ALIGN appendix A compares embeddings of a private network",
         content=("phash",),
         reference="evaluation",
         measure=_eval_distance,
         erased_by_takedown=False,
         lacks="need --eval-index, which align-data eval-index makes",
+        none=FAR,
+        within=WIDTH,
     ),
     replace(
         _PHASH,
@@ -148,6 +153,8 @@ SIGNALS = (
         reference="evaluation",
         measure=_eval_nearest,
         lacks="need --eval-index, which align-data eval-index makes",
+        within=WIDTH,
+        null=f"{_NOT_FETCHED}, or no evaluation image is so near",
     ),
     replace(
         _PHASH,

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from align_data.common.bits import WIDTH
 from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
 from align_data.content.plan import Sight
 from align_data.data.columns import fresh, lacking, within_of
 from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
-from align_data.data.references import lists
+from align_data.data.references import LoadedReferences, compared_before, lists, usual_for_evaluation
 from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Each, Engine, Exchange
 from align_data.neighbours.copies import find_copies
@@ -103,11 +104,17 @@ def _behind(dataset: Dataset, have: set[str], todo: Sequence[Signal]) -> list[Si
 
 
 def _within(dataset: Dataset, sight: Sight) -> dict[str, int]:
-    """Return how far signals look: as is chosen now or, of copies, as it was before; all of these equally far."""
-    manifest = dataset.measured("copies").committed()
-    before = max(within_of(manifest.meta.signals).values(), default=None) if manifest is not None else None
-    copies = [name for name, signal in SIGNALS.items() if signal.group == "copies" and signal.within is not None]
-    return {**({} if before is None else dict.fromkeys(copies, before)), **sight.within}
+    """Return how far signals look: as is chosen now, as it was before, or as is usual; those of a group equally far."""
+    within: dict[str, int] = {}
+    for group in ("copies", "image"):
+        manifest = dataset.measured(group).committed()
+        stored = manifest.meta.signals if manifest is not None else {}
+        before = max(within_of(stored).values(), default=None)
+        if group == "image" and not compared_before(dataset, stored):
+            before = usual_for_evaluation(dataset) or WIDTH
+        names = [name for name, signal in SIGNALS.items() if signal.group == group and signal.within is not None]
+        within |= dict.fromkeys(names, before) if before is not None else {}
+    return {**within, **sight.within}
 
 
 def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: Progress, ranges: Ranges) -> None:
@@ -153,6 +160,19 @@ def _content(dataset: Dataset, part: int, columns: set[str]) -> pl.DataFrame | N
     return sorted_rows(dataset.content, part, ["url", *sorted(columns)])
 
 
+def _references(
+    dataset: Dataset, groups: Sequence[SignalGroup], absent: Sequence[Signal], content: pl.DataFrame | None
+) -> LoadedReferences | None:
+    """Return what images are compared with, where a signal compares; None where none does."""
+    kinds = {signal.reference for signal in absent} - {None}
+    if not kinds:
+        return None
+    references = lists(dataset, next(group.within for group in groups if group.name == "image"))
+    if "evaluation" in kinds and content is not None:
+        references.look_up(content["phash"])
+    return references
+
+
 def _scan(
     dataset: Dataset, part: int, groups: Sequence[SignalGroup], asking: Asking | None, tick: Tick, each: Each = map
 ) -> Iterator[Block]:
@@ -163,7 +183,7 @@ def _scan(
     content = _content(dataset, part, {column for signal in absent for column in signal.content})
     if content is not None and any(signal.group == "copies" for signal in absent):
         content = content.hstack(copies_of(dataset, part))
-    references = lists(dataset) if any(signal.reference for signal in absent) else None
+    references = _references(dataset, groups, absent, content)
     columns |= {"url"} if content is not None else set()
     if asking is not None:
         columns |= asking.columns

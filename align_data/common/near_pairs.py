@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.bits import ALL, WIDTH, back, chunks, leading, moved
 from align_data.common.hashing import Hashes
-from align_data.neighbours.bits import ALL, WIDTH, back, chunks, leading, moved
 
 Pairs = tuple[Hashes, Hashes]
 _BLOCK = 2**15
