@@ -453,6 +453,18 @@ def test_the_same_network_embeds(package: dict[str, bytes]) -> None:
     assert (vectors.std(axis=1) > 0).all()
 
 
+def test_it_is_opened_as_an_encoder_by_its_name(models: Path, tmp_path: Path, package: dict[str, bytes]) -> None:
+    call("model", "add", "mobilenet", folder(tmp_path / "nsfwjs", package))
+    encoder = open_model("mobilenet", "cpu")
+    assert not hasattr(encoder, "scores")
+    images = [picture(*case) for case, _ in TFJS]
+    smaller = [image.resize((image.width // 2, image.height // 2)) for image in images]
+    vectors, copies = (encoder.images([encoder.preparation.apply(image) for image in of]) for of in (images, smaller))
+    assert vectors.shape == (len(images), 1280)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert ((vectors @ copies.T).argmax(axis=1) == np.arange(len(images))).all()
+
+
 def test_corner_to_corner_keeps_the_corners_and_is_linear_between_them() -> None:
     ramp = np.fromfunction(lambda y, x, c: 10 * x + 3 * y + c, (7, 11, 3)).astype(np.uint8)
     for width, height in ((11, 7), (21, 13), (6, 4), (224, 224)):
