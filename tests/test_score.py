@@ -965,6 +965,29 @@ def test_more_embeddings_are_scored_and_the_rest_stays(copy: World) -> None:
     near(stored(dataset), copy.expected, 5e-4)
 
 
+def test_embeddings_that_are_older_than_the_images_are_said_to_be(copy: World) -> None:
+    dataset, told = copy.dataset, Told()
+    embedded(dataset, eye())
+    by_name(dataset, eye(), said=told)
+    assert told.sentences == []
+    images = dataset.images.committed()
+    assert images is not None
+    piece = pl.concat(dataset.images.pieces(0, dataset.images.contract.arrow().names))
+    gone = pl.col("url") == piece.filter(pl.col("tar").is_not_null())["url"][0]
+    less = piece.with_columns(
+        status=pl.when(gone).then(pl.lit("http_404")).otherwise("status"),
+        **{name: pl.when(~gone).then(name) for name in ("tar", "offset", "size")},
+    )
+    with dataset.images.writer(0, {}) as writer:
+        writer.write(less)
+    assert writer.info is not None
+    dataset.images.commit([writer.info, *images.parts[1:]], images.meta)
+    measure(dataset, engine_of(dataset), Silent(), ["decodable", "sha256"])
+    by_name(dataset, eye(), said=told)
+    assert len(told.sentences) == 1
+    assert told.sentences[0].startswith("the embeddings eye are older than the last fetch or measure: pairs of images")
+
+
 def test_another_model_than_the_embeddings_have_is_a_sentence(copy: World) -> None:
     dataset = copy.dataset
     with pytest.raises(DatasetError, match="has no embeddings 'eye'"):
@@ -1044,12 +1067,14 @@ def test_the_command_by_name_and_by_head(copy: World, tmp_path: Path) -> None:
     url = copy.dataset.store.url
     model = write_encoder(tmp_path / "tiny")
     there = sum(value is not None for value in copy.expected.values())
-    total = f"{there} of {len(copy.expected)} pairs have a score, {len(copy.expected) - there} have no decodable image"
+    total = f"{there} of {len(copy.expected)} pairs have a score, {len(copy.expected) - there} have no"
     assert "Missing option '--as'" in call("score", model, url, code=2).stderr
     assert "--model goes with embeddings, and" in call("score", "no", url, "--as", "a", "--model", model, code=2).stderr
     call("embed", model, url, "--as", "tiny")
-    assert call("score", "tiny", url).stdout.splitlines() == [f"similarity_tiny: {total}"]
-    assert call("score", model, url, "--as", "decoded").stdout.splitlines() == [f"similarity_decoded: {total}"]
+    assert call("score", "tiny", url).stdout.splitlines() == [f"similarity_tiny: {total} image that is embedded"]
+    assert call("score", model, url, "--as", "decoded").stdout.splitlines() == [
+        f"similarity_decoded: {total} decodable image"
+    ]
     assert any(value is not None for value in stored(copy.dataset, "tiny").values())
     near(stored(copy.dataset, "tiny"), stored(copy.dataset, "decoded"), 1e-3)
     chance = np.random.default_rng(1)
@@ -1057,7 +1082,7 @@ def test_the_command_by_name_and_by_head(copy: World, tmp_path: Path) -> None:
     (tmp_path / "head.yaml").write_text("dim: 48\nrange: [-100, 100]\n")
     assert "Missing option '--as'" in call("score", "tiny", url, "--head", tmp_path / "head.npz", code=2).stderr
     done = call("score", "tiny", url, "--head", tmp_path / "head.npz", "--as", "aesthetics")
-    assert done.stdout.splitlines() == [f"head_aesthetics: {total}"]
+    assert done.stdout.splitlines() == [f"head_aesthetics: {total} image that is embedded"]
     weights = np.load(tmp_path / "head.npz")
     vectors = {
         key: np.frombuffer(value, "<f2").astype(np.float64)

@@ -53,7 +53,8 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
     """
     resources, children = model_run(options)
     with session(dataset, resources) as (opened, engine):
-        if _embedded(opened, model):
+        by_name = _embedded(opened, model)
+        if by_name:
             scored = _by_name(opened, model, engine, progress(), **options)
         else:
             scored = _by_model(opened, model, engine, progress(), children, **options)
@@ -61,9 +62,10 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
         print_json(scored.to_json())
         return
     before = "" if scored.computed else " (all scored before)"
+    lacks = "image that is embedded" if by_name else "decodable image"
     tell(
         f"{scored.signal}: {scored.scored:,} of {scored.pairs:,} pairs have a score, "
-        f"{scored.pairs - scored.scored:,} have no decodable image{before}"
+        f"{scored.pairs - scored.scored:,} have no {lacks}{before}"
     )
     note(
         f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "

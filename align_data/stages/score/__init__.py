@@ -6,6 +6,7 @@ decoded: the images' side is then what is stored, rounded to float16, and the si
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ from align_data.common.errors import SignalError
 from align_data.common.progress import Progress
 from align_data.data.embeddings import committed_embeddings
 from align_data.data.layout import Dataset
-from align_data.data.model_inputs import check_side, decodable_images
+from align_data.data.meta import EmbeddedMeta
+from align_data.data.model_inputs import check_side, decodable_images, source_of
 from align_data.engines.base import Engine
 from align_data.models.sharing import SharedModel, scores_pairs
 from align_data.signals import FAMILIES
@@ -78,6 +80,7 @@ def score_embedded(
         check_model(dataset, embeddings, shared)
     elif texts is None:
         raise SignalError(f"the texts have no embeddings {embeddings}, and there is no model to embed them")
+    _say_what_is_outdated(dataset, embeddings, manifest.meta, progress)
     source = StoredScores(dataset, embeddings, manifest, shared, texts)
     said = {"model": manifest.meta.model, "vectors": source.vectors}
     return _run(dataset, "similarity", name, source, said, engine, progress)
@@ -90,9 +93,20 @@ def score_by_head(
     check(dataset, name)
     manifest = committed_embeddings(dataset, embeddings)
     head.check_encoder(manifest.meta.model, manifest.meta.dim)
+    _say_what_is_outdated(dataset, embeddings, manifest.meta, progress)
     source = HeadScores(dataset, embeddings, manifest, head)
     said = {"model": manifest.meta.model, "vectors": source.vectors, "head": head.identity.digest}
     return _run(dataset, "head", name, source, said, engine, progress)
+
+
+def _say_what_is_outdated(dataset: Dataset, embeddings: str, meta: EmbeddedMeta, progress: Progress) -> None:
+    """Say where there have been other images since they were embedded: those that are new get no score."""
+    if {key: value for key, value in meta.source.items() if key != "open"} != source_of(dataset):
+        again = f"align-data embed {shlex.quote(meta.spec)} {shlex.quote(dataset.store.url)} --as {embeddings}"
+        progress.say(
+            f"the embeddings {embeddings} are older than the last fetch or measure: pairs of images that are new get "
+            f"no score before {again}"
+        )
 
 
 def _run(
