@@ -14,7 +14,7 @@ from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
 from align_data.data.meta import EmbeddedMeta
-from align_data.data.model_inputs import check_side, decodable_images
+from align_data.data.model_inputs import check_side, decodable_images, embedded_by
 from align_data.engines.base import Engine
 from align_data.models.sharing import SharedModel
 from align_data.stages.embed.images import ImagesRun, embed_images
@@ -77,6 +77,8 @@ def embed(
         _check_model(table, shared, len(pairs.parts))
     model = shared.encoder
     check_side(dataset, model.preparation.side, len(images.parts), "embed")
+    if texts:  # an encoder of images alone is to be told before hours of images
+        embedded_by(model, model.texts, [""])
     opened = None if only_open is None else open_ledger(dataset, only_open).facts.ledger
     run = ImagesRun(dataset, name, shared, model.dim, images, only_open, opened, children)
     total = embed_images(run, engine, progress)
