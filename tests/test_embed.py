@@ -244,7 +244,7 @@ def test_texts_are_embedded_row_for_row(copy: World) -> None:
     assert report.texts == len(texts) == len(vectors)
     for text, vector in zip(texts, vectors, strict=True):
         assert np.abs(np.frombuffer(vector, "<f2") - unit(np.array([numbers(text)]))[0]).max() < 5e-4
-    assert len(eye.texts_read) <= len(texts)  # equal ones of a part once, and one to see that it reads texts at all
+    assert len(eye.texts_read) - 1 < len(texts)  # equal ones of a part once; and one to see that it reads texts at all
 
 
 def test_two_models_are_never_mixed_under_a_name(copy: World) -> None:
