@@ -119,6 +119,7 @@ def test_patches_are_the_grid_of_the_librarys_processor(width: int, height: int)
     wanted = processor(noise((width, height)), return_tensors="np")
     preparation = Preparation(0, 0, "bilinear", "patches", multiple=4, patches=20)
     pixels = preparation.apply(noise((width, height)))
+    assert preparation.makes(pixels.shape[1], pixels.shape[0])
     assert [side // 4 for side in pixels.shape[:2]] == wanted["spatial_shapes"][0].tolist()
     count = pixels.shape[0] * pixels.shape[1] // 16
     values = normalised([0.5] * 3, [0.5] * 3)([pixels])[0]
@@ -130,6 +131,7 @@ def test_patches_are_the_grid_of_the_librarys_processor(width: int, height: int)
 def test_bounded_sides_are_those_of_the_librarys_processor(width: int, height: int) -> None:
     preparation = Preparation(64, int(1333 / 800 * 64), "bicubic", "bounded", multiple=8)
     pixels = preparation.apply(noise((width, height)))
+    assert preparation.makes(pixels.shape[1], pixels.shape[0])
     if max(width, height) / min(width, height) >= 106 / 8:
         assert min(pixels.shape[:2]) == 8  # of which the library makes an image without a pixel, and fails
         return
@@ -173,6 +175,22 @@ def test_a_preparation_travels_as_plain_values() -> None:
     for _, preparation in LIBRARY.values():
         sent = value(frame(plain(preparation))[8:])
         assert of(Preparation, sent) == preparation
+
+
+@pytest.mark.parametrize(
+    ("preparation", "sizes"),
+    [
+        (Preparation(24, 20), [(20, 24), (24, 24), (0, 0), (48, 40)]),
+        (
+            Preparation(0, 0, "bilinear", "patches", multiple=4, patches=20),
+            [(0, 4), (84, 4), (20, 20), (6, 4), (-4, -4)],
+        ),
+        (Preparation(64, 106, "bicubic", "bounded", multiple=8), [(64, 112), (72, 72), (0, 64), (60, 64)]),
+    ],
+)
+def test_a_preparation_does_not_make_other_sizes(preparation: Preparation, sizes: list[tuple[int, int]]) -> None:
+    for width, height in sizes:
+        assert not preparation.makes(width, height)
 
 
 def test_a_card_prepares_as_it_says() -> None:

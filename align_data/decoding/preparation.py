@@ -68,6 +68,16 @@ class Preparation:
             return self.patches * self.multiple**2
         return max(self.width, self.height) ** 2 if self.resize == "bounded" else self.width * self.height
 
+    def makes(self, width: int, height: int) -> bool:
+        """Tell whether an image can come out in this size."""
+        if self.fixed:
+            return (width, height) == (self.width, self.height)
+        columns, rows = width // self.multiple, height // self.multiple
+        whole = min(columns, rows) > 0 and (columns * self.multiple, rows * self.multiple) == (width, height)
+        if self.resize == "patches":
+            return whole and columns * rows <= self.patches
+        return whole and min(width, height) <= self.width and max(width, height) <= self.height
+
     def apply(self, image: Image) -> Pixels:
         """Return the pixels of an upright RGB image."""
         return np.array(self.centre(self.resized(image)))

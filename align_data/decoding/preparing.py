@@ -98,7 +98,7 @@ def checked_pixels(preparation: Preparation, reply: Any) -> Pixels:
     width, height, content = of(tuple[int, int, bytes], reply)
     if not (width > 0 and height > 0 and 3 * width * height == len(content)):
         raise WrongValueError(f"{len(content)} bytes are not {width} x {height} pixels")
-    if preparation.fixed and (width, height) != (preparation.width, preparation.height):
+    if not preparation.makes(width, height):
         raise WrongValueError(f"{width} x {height} pixels are not what the model takes")
     return np.frombuffer(content, np.uint8).reshape(height, width, 3)
 

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from align_data.common.errors import SignalError
 from align_data.decoding.preparation import Pixels
 from align_data.models.image_processors import ImageInput
 from align_data.models.vectors import check_pixels
@@ -32,11 +31,11 @@ class PixelInputs:
 
     def tensors(self, pixels: Sequence[Pixels]) -> dict[str, Tensor]:
         """Return all that a model takes of images, a row each; where sizes differ there is one row more, of padding."""
+        check_pixels(pixels, self._preparation)
         if self._preparation.resize == "patches":
             return self._patches(pixels)
         if self._preparation.resize == "bounded":
             return self._bounded(pixels)
-        check_pixels(pixels, self._preparation)
         return {"pixel_values": torch.from_numpy(self._normalise(pixels))}
 
     def _patches(self, pixels: Sequence[Pixels]) -> dict[str, Tensor]:
@@ -46,8 +45,6 @@ class PixelInputs:
         mask, shapes = np.zeros((len(pixels), most), np.int64), np.empty((len(pixels), 2), np.int64)
         for row, image in enumerate(pixels):
             high, wide = (side // size for side in image.shape[:2])
-            if not 0 < high * wide <= most:
-                raise _wrong(image)
             grid = self._normalise([image])[0].reshape(3, high, size, wide, size)
             values[row, : high * wide] = grid.transpose(1, 3, 2, 4, 0).reshape(high * wide, -1)
             mask[row, : high * wide] = 1
@@ -69,13 +66,7 @@ class PixelInputs:
         mask = np.zeros((len(pixels) + 1, canvas, canvas), np.int64)
         for row, image in enumerate(pixels):
             height, width = image.shape[:2]
-            if max(height, width) > longer or min(height, width) > shorter:
-                raise _wrong(image)
             values[row, :, :height, :width] = self._normalise([image])[0]
             mask[row, :height, :width] = 1
         mask[-1, : shorter + multiple, :canvas] = 1
         return {"pixel_values": torch.from_numpy(values), "pixel_mask": torch.from_numpy(mask)}
-
-
-def _wrong(image: Pixels) -> SignalError:
-    return SignalError(f"pixels of the shape {list(image.shape)} were given, which the model's preparation cannot make")

@@ -56,8 +56,7 @@ def unit(vectors: Raw, model: str, *, normalise: bool = True) -> Vectors:
 
 
 def check_pixels(pixels: Sequence[Pixels], preparation: Preparation) -> None:
-    """Raise SignalError for pixels that are not as a preparation of one size makes them: a fault of the caller."""
-    wanted = (preparation.height, preparation.width, 3)
+    """Raise SignalError for pixels that a preparation cannot make: a fault of the caller."""
     for image in pixels:
-        if image.shape != wanted or image.dtype != np.uint8:
-            raise SignalError(f"pixels of the shape {list(image.shape)} were given to a model of {list(wanted)}")
+        if image.dtype != np.uint8 or image.shape[2:] != (3,) or not preparation.makes(image.shape[1], image.shape[0]):
+            raise SignalError(f"pixels of the shape {list(image.shape)} are not what the model's preparation makes")
