@@ -437,6 +437,7 @@ def test_the_detector_is_added_and_measures_by_its_name(
     assert f"added: {models / 'nsfw'}, from nsfwjs 4.3.0 (MIT)" in added.output
     assert "there already" in call("model", "add", "nsfw").output  # no client is asked
     options = {"nsfw_model": "nsfw", "nsfw_card": None, "only_open": None, "max_pixels": 10**6, "image_seconds": 30.0}
+    options |= {"detect": (), "phash_within": None}
     nsfw = sight_of(options).nsfw
     assert nsfw is not None
     drawn, expected = TFJS[3]
