@@ -429,7 +429,9 @@ def test_a_fraction_that_is_none_is_a_sentence_with_its_line(test: str, said: st
 
 def test_a_fraction_is_of_scores_alone() -> None:
     for signal in ("n_words", "language", "rarest_ngram", "decodable"):
-        with pytest.raises(RecipeError, match=r"line 3: top_fraction is a test of similarity_NAME alone"):
+        with pytest.raises(
+            RecipeError, match=r"line 3: top_fraction is a test of similarity_NAME or itm_NAME or head_NAME alone"
+        ):
             recipe_of(f"signal: {signal}, top_fraction: 0.3")
     with pytest.raises(RecipeError, match="line 3: 'Base' is not a valid score name"):
         recipe_of("signal: similarity_Base, ge: 0.3")

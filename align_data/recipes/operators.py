@@ -11,9 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from align_data.signals import FAMILIES, Signal
+from align_data.signals import SHOWN, Signal
 from align_data.signals.corpus import RAREST_NGRAM
-from align_data.signals.score import SIMILARITY
 
 Test = Callable[[pl.Expr, Any], pl.Expr]
 _ORDERINGS: dict[str, Test] = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
@@ -149,7 +148,7 @@ _TABLE = (
         "are left out of account, and so is whether a pair was taken down. Equal values pass together.",
         lambda fraction: f"among the highest {100 * fraction:.6g}%",
         becomes="ge",
-        signal=FAMILIES[SIMILARITY].shown.name,
+        signal=" or ".join(signal.name for signal in SHOWN if signal.kind == "score"),
         accepts=lambda signal: signal.kind == "score",
     ),
 )
