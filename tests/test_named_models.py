@@ -22,6 +22,7 @@ from PIL import Image
 from tiny_encoders import write_encoder
 
 from align_data.cli import main
+from align_data.cli.measure import command as measuring
 from align_data.cli.sight import sight_of
 from align_data.common.errors import InputError, OutputError
 from align_data.decoding.card import parse_card
@@ -436,8 +437,7 @@ def test_the_detector_is_added_and_measures_by_its_name(
     added = call("model", "add", "nsfw", source)
     assert f"added: {models / 'nsfw'}, from nsfwjs 4.3.0 (MIT)" in added.output
     assert "there already" in call("model", "add", "nsfw").output  # no client is asked
-    options = {"nsfw_model": "nsfw", "nsfw_card": None, "only_open": None, "max_pixels": 10**6, "image_seconds": 30.0}
-    options |= {"detect": (), "phash_within": None}
+    options = measuring.make_context("measure", ["dataset", "--nsfw-model", "nsfw"]).params
     nsfw = sight_of(options).nsfw
     assert nsfw is not None
     drawn, expected = TFJS[3]
