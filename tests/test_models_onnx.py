@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("onnxruntime")
@@ -86,6 +86,7 @@ def encoder(clip: Path) -> Any:
     return opened(clip)
 
 
+@settings(max_examples=8)
 @given(st.integers(1, 2 * BATCH), st.integers(0, 5))
 def test_a_vector_does_not_depend_on_its_batch(encoder: Any, count: int, seed: int) -> None:
     images = pixels(encoder, count, seed)
