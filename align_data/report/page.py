@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -215,7 +216,8 @@ class _Section:
         """Pairs whose value stands for 'has none'."""
         if self.curve is None or self.curve.scale is None or self.signal.none is None:
             return 0
-        return int(self.curve.counts[:, -1].sum())
+        bin_of_none = int(self.curve.scale.place(pl.Series([self.signal.none]))[0])
+        return int(self.curve.counts[:, bin_of_none].sum())
 
 
 def _funnel(survey: Survey) -> list[tuple[str, int, str]]:
