@@ -35,7 +35,7 @@ from align_data.data.image_table import image_urls
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta
 from align_data.decoding.inspected import ImageLimits
-from align_data.decoding.preparing import Preparer
+from align_data.decoding.preparing.preparer import Preparer
 from align_data.decoding.render import upright
 from align_data.engines.local import LocalEngine
 from align_data.models.encoder import BATCH

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
-from align_data.neighbours.codebook import POINTS, cells_for, train
+from align_data.neighbours.embedding.codebook import POINTS, cells_for, train
 from align_data.stages.neighbours import Comparing, neighbours
 
 THRESHOLD = 0.975

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align_data.common.nearest_hash import FAR, nearest_hash
-from align_data.neighbours.phash_index import DistinctHashes, nearness
+from align_data.neighbours.phash.index import DistinctHashes, nearness
 
 T = TypeVar("T")
 SAMPLE = 200

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from align_data.common.workers import Handler, Send
-from align_data.decoding.preparation_worker import handler as prepares
+from align_data.decoding.preparing.worker import handler as prepares
 
 
 def handler(setup: Mapping[str, Any]) -> Handler:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from align_data.common.workers import frames
-from align_data.decoding import decoder, nsfw, worker
+from align_data.decoding import decoder, worker
+from align_data.decoding.detectors import nsfw
 
 
 def wired(value: Any) -> Any:

@@ -25,9 +25,9 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Silent
 from align_data.data.calibration import read_calibration
 from align_data.data.layout import Dataset
-from align_data.decoding.augmentations import AUGMENTATIONS
-from align_data.decoding.augmenting import Augmenter
-from align_data.decoding.preparation import Preparation
+from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
+from align_data.decoding.augmenting.augmenter import Augmenter
+from align_data.decoding.inputs.preparation import Preparation
 from align_data.engines.local import LocalEngine
 from align_data.models.sharing import SharedModel
 from align_data.stages.calibrate import LEAST

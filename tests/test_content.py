@@ -37,8 +37,8 @@ from align_data.data.image_table import IMAGES, image_urls
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta
 from align_data.data.references import give_blocklist
+from align_data.decoding.detectors.nsfw import NsfwModel
 from align_data.decoding.inspected import identities
-from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.local import LocalEngine
 from align_data.fetching.outcome import retryable
 from align_data.recipes.reading import parse

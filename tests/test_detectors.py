@@ -23,11 +23,12 @@ from align_data.cli import main
 from align_data.common.errors import InputError, SignalError
 from align_data.common.progress import Silent
 from align_data.content.plan import Sight
-from align_data.decoding import detectors, worker
-from align_data.decoding.detectors import Detector
-from align_data.decoding.faces import FaceDetector
+from align_data.decoding import worker
+from align_data.decoding.detectors import detector as detectors
+from align_data.decoding.detectors.detector import Detector
+from align_data.decoding.detectors.faces import FaceDetector
+from align_data.decoding.detectors.ocr import TextDetector, covered
 from align_data.decoding.inspected import Check, ImageChecks, columns_of
-from align_data.decoding.ocr import TextDetector, covered
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
 from align_data.signals import SIGNALS

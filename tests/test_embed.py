@@ -25,9 +25,9 @@ from tiny_encoders import write_encoder
 from align_data.common.errors import DatasetError, SignalError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
-from align_data.decoding import preparing
+from align_data.decoding.inputs.preparation import Preparation
 from align_data.decoding.inspected import ImageLimits
-from align_data.decoding.preparation import Preparation
+from align_data.decoding.preparing import preparer
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.models.encoder import ModelIdentity
@@ -378,8 +378,8 @@ def marked(content: bytes, marker: str) -> bytes:
 def test_an_image_that_ends_its_child_or_lies_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "HANDLER", "evil_preparer:handler")
-    monkeypatch.setattr(preparing, "SLACK", 0.5)
+    monkeypatch.setattr(preparer, "HANDLER", "evil_preparer:handler")
+    monkeypatch.setattr(preparer, "SLACK", 0.5)
     markers = ("crash", "short", "other size", "negative", "text", "array", "slow")
     good = {f"http://a/{n}.png": png((n * 9, 200 - n, 77), (3, n, 250)) for n in range(20)}
     bad = {f"http://b/{n}.png": marked(png((250, n, 0)), marker) for n, marker in enumerate(markers)}

@@ -37,9 +37,9 @@ from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist, give_evaluation
 from align_data.decoding import decoder
 from align_data.decoding.decoder import DecoderSetup, Inspector
-from align_data.decoding.detectors import Detector
+from align_data.decoding.detectors.detector import Detector
+from align_data.decoding.detectors.nsfw import NsfwModel
 from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected, Smaller, StoredFacts
-from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.local import LocalEngine
 from align_data.fetching import looking, worker_replies
 from align_data.fetching.client import Policy

@@ -25,14 +25,16 @@ from tiny_models import TEXTS, card_text, export_clip, linear_encoder, tiny_clip
 from tokenizers import Tokenizer
 
 from align_data.common.errors import AlignDataError, InputError, SignalError
-from align_data.decoding.card import parse_card_of
-from align_data.models import extras, onnx_folder, onnx_session
-from align_data.models.card import EncoderCard
+from align_data.decoding.detectors.card import parse_card_of
+from align_data.models import extras
 from align_data.models.encoder import BATCH, Encoder
 from align_data.models.heads import HeadCard
-from align_data.models.onnx_folder import OnnxEncoder, OnnxFiles
+from align_data.models.onnx import folder as onnx_folder
+from align_data.models.onnx import session as onnx_session
+from align_data.models.onnx.card import EncoderCard
+from align_data.models.onnx.folder import OnnxEncoder, OnnxFiles
+from align_data.models.onnx.trial import _tried
 from align_data.models.opening import open_model
-from align_data.models.trial import _tried
 
 
 @pytest.fixture(scope="session")

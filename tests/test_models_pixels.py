@@ -14,11 +14,11 @@ from PIL import Image, ImageOps
 
 from align_data.common.workers.frames import frame, value
 from align_data.common.workers.values import of, plain
-from align_data.decoding.normalisation import Normalisation
+from align_data.decoding.inputs.normalisation import Normalisation
+from align_data.decoding.inputs.preparation import Preparation
 from align_data.decoding.opening import loaded, orientation
-from align_data.decoding.preparation import Preparation
 from align_data.decoding.render import opaque, turned
-from align_data.models.card import EncoderCard
+from align_data.models.onnx.card import EncoderCard
 
 transformers = pytest.importorskip("transformers")
 if transformers.utils.is_torchvision_available():
@@ -152,7 +152,7 @@ def test_an_absurdly_long_image_takes_no_memory(width: int, height: int, monkeyp
     )
     pixels = preparation.apply(image)
     assert sizes == [(24, 24)]
-    monkeypatch.setattr("align_data.decoding.preparation._WHOLE", math.inf)
+    monkeypatch.setattr("align_data.decoding.inputs.preparation._WHOLE", math.inf)
     whole = preparation.apply(image)
     assert np.abs(pixels.astype(int) - whole).max() <= 1
 

@@ -25,11 +25,11 @@ from align_data.cli import main
 from align_data.cli.measure import command as measuring
 from align_data.cli.sight import sight_of
 from align_data.common.errors import InputError, OutputError
-from align_data.decoding.card import parse_card
-from align_data.decoding.corners import corner_to_corner
-from align_data.models import available, nsfwjs, packages, place, tfjs
+from align_data.decoding.detectors.card import parse_card
+from align_data.decoding.inputs.corners import corner_to_corner
+from align_data.models.named import available, nsfwjs, packages, place, tfjs
+from align_data.models.named.packages import Package, PackageFile, package_files
 from align_data.models.opening import open_model
-from align_data.models.packages import Package, PackageFile, package_files
 
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")

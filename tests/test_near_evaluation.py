@@ -21,7 +21,7 @@ from align_data.data.evaluations import write_index
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.models.sharing import SharedModel
-from align_data.neighbours import cosines
+from align_data.neighbours.embedding import cosines
 from align_data.stages.neighbours.evaluation import EvaluationReport, compare_with_evaluation
 from align_data.storage.output_file import OutputFile
 

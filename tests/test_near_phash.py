@@ -24,9 +24,9 @@ from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.meta import ContentMeta
 from align_data.engines.local import LocalEngine
-from align_data.neighbours import copies
-from align_data.neighbours.copies import find_copies
-from align_data.neighbours.copy_tables import whole, working
+from align_data.neighbours.phash import copies
+from align_data.neighbours.phash.copies import find_copies
+from align_data.neighbours.phash.tables import whole, working
 from align_data.storage.store import Store
 
 HASHES = st.integers(0, ALL)

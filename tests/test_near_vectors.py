@@ -25,9 +25,9 @@ from align_data.data.columns import available, fresh
 from align_data.data.embeddings import column_of
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
-from align_data.neighbours import cell, cosines, joining
-from align_data.neighbours.codebook import COPIES, Codebook, cells_for, train
-from align_data.neighbours.cosines import MILLION, Vectors, pairs_within
+from align_data.neighbours.embedding import cell, cosines, joining
+from align_data.neighbours.embedding.codebook import COPIES, Codebook, cells_for, train
+from align_data.neighbours.embedding.cosines import MILLION, Vectors, pairs_within
 from align_data.signals.near import NONE
 from align_data.stages.neighbours import Comparing, NeighboursReport, neighbours
 from align_data.stages.takedown import read as read_lists

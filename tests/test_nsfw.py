@@ -20,8 +20,8 @@ from onnx_models import card_text, classifier, hostile_model, magenta_model
 from PIL import Image, ImageDraw, ImageOps
 
 from align_data.common.errors import AlignDataError, InputError, SignalError
-from align_data.decoding import nsfw
-from align_data.decoding.nsfw import NsfwModel, parse_card, ready_cards
+from align_data.decoding.detectors import nsfw
+from align_data.decoding.detectors.nsfw import NsfwModel, parse_card, ready_cards
 
 pytest.importorskip("onnxruntime")
 
@@ -410,7 +410,7 @@ def test_a_missing_extra_is_a_sentence(made, monkeypatch) -> None:
 def test_the_module_needs_no_extra_to_be_imported() -> None:
     code = (
         "import sys; heavy = ('onnxruntime', 'nudenet', 'cv2', 'PIL', 'onnx'); sys.modules.update(dict.fromkeys(heavy));"
-        "from align_data.decoding.nsfw import NsfwModel; NsfwModel('nudenet')"
+        "from align_data.decoding.detectors.nsfw import NsfwModel; NsfwModel('nudenet')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

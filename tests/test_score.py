@@ -34,7 +34,7 @@ from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
 from align_data.data.top_fraction import Interval, _ScoreScan, resolve
-from align_data.decoding.preparation import Preparation
+from align_data.decoding.inputs.preparation import Preparation
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.models.encoder import ModelIdentity
@@ -898,7 +898,7 @@ def rounded(colour: Sequence[int]) -> NDArray[np.float64]:
 def test_stored_embeddings_score_without_decoding_an_image(copy: World, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = copy.dataset
     embedded(dataset, eye(), texts=True)
-    monkeypatch.setattr("align_data.decoding.preparing.Child", None)  # none can be started from here on
+    monkeypatch.setattr("align_data.decoding.preparing.preparer.Child", None)  # none can be started from here on
     reader, there = eye(), sum(value is not None for value in copy.expected.values())
     done = by_name(dataset, reader)
     assert done == Scored("similarity_eye", digest_of("eye"), len(copy.expected), there, there)

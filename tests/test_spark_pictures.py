@@ -15,8 +15,8 @@ from align_data.common.progress import Silent
 from align_data.content.plan import Sight
 from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist, give_evaluation
+from align_data.decoding.detectors.nsfw import NsfwModel
 from align_data.decoding.inspected import Smaller
-from align_data.decoding.nsfw import NsfwModel
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.fetching.client import Policy

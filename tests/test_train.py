@@ -30,7 +30,7 @@ from PIL import Image
 from align_data.cli import main
 from align_data.common.errors import AlignDataError, DatasetError, OutputError, TrainError
 from align_data.common.progress import Silent
-from align_data.models.align_pixels import resized_side
+from align_data.models.pytorch.align_pixels import resized_side
 from align_data.train.batches import Feed, Rank
 from align_data.train.loop import Trained, train
 from align_data.train.loss import contrastive

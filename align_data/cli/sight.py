@@ -11,10 +11,10 @@ from align_data.common.bits import WIDTH
 from align_data.common.errors import SignalError, nearest
 from align_data.content.plan import CHUNK, Sight
 from align_data.data.references import FEW_EVALUATION, NEAR_EVALUATION
-from align_data.decoding.detectors import Detector
+from align_data.decoding.detectors.detector import Detector
+from align_data.decoding.detectors.nsfw import NUDENET, NsfwModel
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
-from align_data.decoding.nsfw import NUDENET, NsfwModel
-from align_data.models.place import NAME
+from align_data.models.named.place import NAME
 from align_data.signals import SIGNALS
 from align_data.signals.base import DETECTORS
 from align_data.signals.copies import FARTHEST, WITHIN
@@ -111,7 +111,7 @@ def _by_name(model: str) -> str:
     """Return the file of a model that is given by its name; anything else as it is."""
     if not NAME.fullmatch(model) or model == NUDENET:
         return model
-    from align_data.models.available import added  # noqa: PLC0415 - for those who name one
+    from align_data.models.named.available import added  # noqa: PLC0415 - for those who name one
 
     return str(added(model).folder / "model.onnx")
 
@@ -124,7 +124,7 @@ def _detectors(detect: tuple[str, ...]) -> tuple[tuple[Detector, ...], bool]:
     models = [name for name in DETECTORS if name in detect]
     if not models:
         return (), "texture" in detect
-    from align_data.models.available import added  # noqa: PLC0415 - for those who choose one
+    from align_data.models.named.available import added  # noqa: PLC0415 - for those who choose one
 
     detectors = tuple(Detector(name, str(added(name).folder)) for name in models)
     for detector in detectors:

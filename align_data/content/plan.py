@@ -11,9 +11,9 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
 from align_data.data.meta import ContentMeta
 from align_data.decoding.decoder import Decoding
-from align_data.decoding.detectors import Detector
+from align_data.decoding.detectors.detector import Detector
+from align_data.decoding.detectors.nsfw import NsfwModel
 from align_data.decoding.inspected import MAX_PIXELS, MEMORY, SECONDS, Check, ImageChecks, ImageLimits, Inspected
-from align_data.decoding.nsfw import NsfwModel
 from align_data.signals import SIGNALS, checks
 from align_data.signals.base import CHOSEN, DETECTORS
 from align_data.signals.contracts import STORED

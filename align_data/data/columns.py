@@ -11,9 +11,9 @@ import polars as pl
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
-from align_data.decoding.detectors import Detector
+from align_data.decoding.detectors.detector import Detector
+from align_data.decoding.detectors.nsfw import NsfwModel
 from align_data.decoding.inspected import identities as looks
-from align_data.decoding.nsfw import NsfwModel
 from align_data.signals import Signal, by_current_name, checks, find, is_signal
 from align_data.signals.base import CHOSEN, DETECTORS, OPEN
 from align_data.signals.contracts import groups

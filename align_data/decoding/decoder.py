@@ -17,7 +17,8 @@ from align_data.common.errors import DatasetError
 from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.frames import MAX_ANSWER
 from align_data.common.workers.values import of, plain
-from align_data.decoding.detectors import Detector, LoadedDetector
+from align_data.decoding.detectors.detector import Detector, LoadedDetector
+from align_data.decoding.detectors.nsfw import SLACK, TRIAL_SECONDS, Model, NsfwModel
 from align_data.decoding.inspected import (
     MAX_SMALLER,
     MEMORY_REASON,
@@ -31,7 +32,6 @@ from align_data.decoding.inspected import (
     columns_of,
     made_smaller,
 )
-from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS, Model, NsfwModel
 from align_data.decoding.restarted import RestartedChild
 from align_data.storage.store import Store
 from align_data.storage.tars import DAMAGED, Place, TarReader

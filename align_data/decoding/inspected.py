@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
 from align_data.common.workers.values import WrongValueError, of
-from align_data.decoding.nsfw import NsfwModel
+from align_data.decoding.detectors.nsfw import NsfwModel
 from align_data.storage.image_formats import ALL, HEAD, sniff
 
 MAX_PIXELS = 89_478_485

@@ -13,8 +13,8 @@ from typing import Any
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from align_data.decoding.detectors.nsfw import Scorer
 from align_data.decoding.inspected import MAX_PIXELS, MEMORY_REASON, ImageChecks, Inspected
-from align_data.decoding.nsfw import Scorer
 from align_data.decoding.opening import PARSERS, TURNS, eight_bits, error_text, loaded, orientation, upright_size
 from align_data.decoding.phash import phash
 from align_data.decoding.repair import repaired

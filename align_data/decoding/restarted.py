@@ -6,7 +6,7 @@ import signal
 
 from align_data.common.errors import EngineError
 from align_data.common.workers import Child, ChildDiedError
-from align_data.decoding.nsfw import SLACK, TRIAL_SECONDS
+from align_data.decoding.detectors.nsfw import SLACK, TRIAL_SECONDS
 
 _STARTS = 3
 """Children that end before they have done anything, one after another, until we give up."""

@@ -14,10 +14,10 @@ from align_data.common.workers import Handler, Send
 from align_data.common.workers.confinement import at_most, confine, limit_memory
 from align_data.common.workers.values import of, plain
 from align_data.decoding.decoder import DecoderSetup
-from align_data.decoding.detectors import LoadedDetector, OpenDetector
+from align_data.decoding.detectors.detector import LoadedDetector, OpenDetector
+from align_data.decoding.detectors.nsfw import NUDENET, Model, Scorer, tried
 from align_data.decoding.inspected import MAX_SMALLER, Check, ImageChecks, Inspected, Smaller, SmallerImage, fits
 from align_data.decoding.inspection import Further, inspect
-from align_data.decoding.nsfw import NUDENET, Model, Scorer, tried
 from align_data.decoding.opening import error_text
 from align_data.decoding.phash import phash
 from align_data.decoding.render import How, Rendered, UnrenderableError, render, render_decoded

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from align_data.decoding.preparation import Pixels, Preparation
+from align_data.decoding.inputs.preparation import Pixels, Preparation
 
 Vectors = NDArray[np.float32]
 """(rows, dimension), of unit length."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from align_data.common.errors import InputError
-from align_data.models.available import AVAILABLE, added
 from align_data.models.encoder import Encoder, PairScorer
 from align_data.models.extras import need
-from align_data.models.folder_files import CONFIG, check_small_files, read_config
-from align_data.models.hub import NAME, downloaded
-from align_data.models.onnx_folder import CARD, IMAGE, OnnxEncoder, OnnxFiles
-from align_data.models.place import lookup
+from align_data.models.named.available import AVAILABLE, added
+from align_data.models.named.place import lookup
+from align_data.models.onnx.folder import CARD, IMAGE, OnnxEncoder, OnnxFiles
+from align_data.models.pytorch.folder_files import CONFIG, check_small_files, read_config
+from align_data.models.pytorch.hub import NAME, downloaded
 
 FORMS = (
     f"a folder with {IMAGE} and {CARD}, a folder of transformers or of `align-data train`, a name on the Hugging Face "
@@ -54,10 +54,10 @@ def _placed(spec: str) -> str:
 
 def _transformers(folder: Path, device: str | None) -> Encoder | PairScorer:
     need("models", "torch", "transformers", "tokenizers")
-    from align_data.models.align import AlignEncoder, is_trained_here  # noqa: PLC0415 - PyTorch takes seconds to load
-    from align_data.models.torch_device import torch_device  # noqa: PLC0415
-    from align_data.models.torch_models import TransformersEncoder, TransformersScorer  # noqa: PLC0415
-    from align_data.models.transformers_folder import open_folder  # noqa: PLC0415
+    from align_data.models.pytorch.align import AlignEncoder, is_trained_here  # noqa: PLC0415 - PyTorch takes seconds to load
+    from align_data.models.pytorch.device import torch_device  # noqa: PLC0415
+    from align_data.models.pytorch.encoders import TransformersEncoder, TransformersScorer  # noqa: PLC0415
+    from align_data.models.pytorch.transformers_folder import open_folder  # noqa: PLC0415
 
     chosen = torch_device(device)
     check_small_files(folder)
@@ -70,7 +70,7 @@ def _transformers(folder: Path, device: str | None) -> Encoder | PairScorer:
 
 def _open_clip(spec: str, device: str | None) -> Encoder:
     need("open-clip", "torch", "open_clip")
-    from align_data.models.open_clip_model import OpenClipEncoder  # noqa: PLC0415
-    from align_data.models.torch_device import torch_device  # noqa: PLC0415
+    from align_data.models.pytorch.device import torch_device  # noqa: PLC0415
+    from align_data.models.pytorch.open_clip import OpenClipEncoder  # noqa: PLC0415
 
     return OpenClipEncoder(spec, torch_device(device))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align_data.common.errors import SignalError
-from align_data.decoding.preparation import Pixels, Preparation
+from align_data.decoding.inputs.preparation import Pixels, Preparation
 from align_data.models.encoder import BATCH, Vectors
 
 Row = TypeVar("Row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from align_data.data.calibration import Calibration, CurvePoint
-from align_data.decoding.augmentations import AUGMENTATIONS
+from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.report.charts import LINE, OPEN
 from align_data.report.vega_lite import Channel, Spec, channel, layered, marks, second
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
-from align_data.decoding.augmentations import AUGMENTATIONS
+from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.recipes.plan import Plan
 from align_data.report import ablation_charts, bundle, calibration_charts, charts
 from align_data.report.crawl_steps import crawl_steps

@@ -15,7 +15,7 @@ from align_data.common.workers import Child, ChildDiedError
 from align_data.common.workers.values import WrongValueError, of
 from align_data.data.image_table import image_places, place_of
 from align_data.data.layout import Dataset
-from align_data.decoding.nsfw import SLACK
+from align_data.decoding.detectors.nsfw import SLACK
 from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.tars import Place, TarReader
 

@@ -22,7 +22,7 @@ from align_data.data.evaluations import write_index
 from align_data.data.model_inputs import embedded_by
 from align_data.decoding.decoder import Decoder, Decoding
 from align_data.decoding.inspected import ImageChecks, ImageLimits, Inspected
-from align_data.decoding.preparation_pool import PreparationPool
+from align_data.decoding.preparing.pool import PreparationPool
 from align_data.models.encoder import BATCH
 from align_data.models.sharing import SharedModel
 from align_data.storage.contracts import contract

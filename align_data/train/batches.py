@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from align_data.common.errors import InputError, TrainError
 from align_data.common.progress import Progress
-from align_data.models.align_pixels import resized_side
+from align_data.models.pytorch.align_pixels import resized_side
 from align_data.train.preprocessing import Pixels, crops, resized, sided
 from align_data.train.settings import TrainSettings
 from align_data.train.shards import Sample, Shards

@@ -19,10 +19,10 @@ from torch.nn import functional
 from transformers import AlignConfig, AlignModel, AlignTextConfig, AlignVisionConfig
 
 from align_data.common.errors import InputError, TrainError
-from align_data.models.folder_files import weight_files
-from align_data.models.hub import downloaded
-from align_data.models.quiet import quiet
-from align_data.models.torch_device import torch_device
+from align_data.models.pytorch.device import torch_device
+from align_data.models.pytorch.folder_files import weight_files
+from align_data.models.pytorch.hub import downloaded
+from align_data.models.pytorch.quiet import quiet
 from align_data.train.preprocessing import Pixels
 from align_data.train.tokens import Ids, encode, padded
 

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from align_data.common.errors import InputError
 from align_data.decoding.opening import orientation
 from align_data.decoding.render import opaque, turned
-from align_data.models.align_pixels import resized_side
+from align_data.models.pytorch.align_pixels import resized_side
 
 # Of metadata that is odd. Once for all: where images are decoded in threads, no filter can be set for a while.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

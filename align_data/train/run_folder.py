@@ -22,7 +22,7 @@ from transformers import AlignModel
 from align_data import __version__
 from align_data.common.errors import OutputError, TrainError
 from align_data.common.secrets import mask
-from align_data.models.quiet import quiet
+from align_data.models.pytorch.quiet import quiet
 from align_data.storage.confined import open_file
 from align_data.storage.store import Store, writing
 from align_data.train.model import TOKENIZER

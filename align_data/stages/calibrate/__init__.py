@@ -17,7 +17,7 @@ from align_data.data.calibration import Calibration, store_calibration
 from align_data.data.embeddings import committed_embeddings
 from align_data.data.layout import Dataset
 from align_data.data.model_inputs import check_side, decodable_images
-from align_data.decoding.augmentations import AUGMENTATIONS
+from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.models.sharing import SharedModel
 from align_data.stages.calibrate.copies import copy_cosines
 from align_data.stages.calibrate.curve import (

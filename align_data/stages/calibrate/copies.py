@@ -14,10 +14,10 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Tick
 from align_data.data.layout import Dataset
 from align_data.data.model_inputs import limits_of
-from align_data.decoding.augmentations import AUGMENTATIONS
-from align_data.decoding.augmenting import Augmenter
+from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
+from align_data.decoding.augmenting.augmenter import Augmenter
+from align_data.decoding.inputs.preparation import Pixels
 from align_data.decoding.inspected import ImageLimits
-from align_data.decoding.preparation import Pixels
 from align_data.models.encoder import BATCH, Encoder
 from align_data.stages.calibrate.curve import Doubles, Halves, cosines_of
 from align_data.storage.tars import DAMAGED, Place, TarReader

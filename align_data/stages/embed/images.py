@@ -26,7 +26,7 @@ from align_data.data.image_table import PLACE, image_urls
 from align_data.data.layout import Dataset
 from align_data.data.meta import EmbeddedMeta, ImagesMeta
 from align_data.data.model_inputs import embedded_by, image_rows, limits_of, meta_of, source_of
-from align_data.decoding.preparation_pool import PreparationPool
+from align_data.decoding.preparing.pool import PreparationPool
 from align_data.engines.base import Engine
 from align_data.models.encoder import BATCH
 from align_data.models.sharing import SharedModel

@@ -23,9 +23,9 @@ from align_data.data.layout import Dataset
 from align_data.data.references import LoadedReferences, compared_before, lists, usual_for_evaluation
 from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Each, Engine, Exchange
-from align_data.neighbours.copies import find_copies
-from align_data.neighbours.copy_tables import clear as clear_copies
-from align_data.neighbours.copy_tables import copies_of
+from align_data.neighbours.phash.copies import find_copies
+from align_data.neighbours.phash.tables import clear as clear_copies
+from align_data.neighbours.phash.tables import copies_of
 from align_data.signals import SIGNALS, Piece, Signal, current_name, find
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import measure_content

@@ -21,13 +21,13 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import CodebookMeta, EmbeddedMeta, NeighboursMeta, PairsMeta, SignalsMeta
 from align_data.data.model_inputs import current_embeddings
 from align_data.engines.base import Engine
-from align_data.neighbours.answers import answers
-from align_data.neighbours.cell import Nearness
-from align_data.neighbours.codebook import ONE_CELL, POINTS, Codebook, cells_for, train
-from align_data.neighbours.cosines import MILLION
-from align_data.neighbours.embedded_images import PREFIX, EmbeddedImages, bound_of
-from align_data.neighbours.joining import LEARNT_CONTRACT, Joining
-from align_data.neighbours.recall import Counted, SampledImages, gather, measure_recall
+from align_data.neighbours.embedding.answers import answers
+from align_data.neighbours.embedding.cell import Nearness
+from align_data.neighbours.embedding.codebook import ONE_CELL, POINTS, Codebook, cells_for, train
+from align_data.neighbours.embedding.cosines import MILLION
+from align_data.neighbours.embedding.images import PREFIX, EmbeddedImages, bound_of
+from align_data.neighbours.embedding.joining import LEARNT_CONTRACT, Joining
+from align_data.neighbours.embedding.recall import Counted, SampledImages, gather, measure_recall
 from align_data.signals import family_signals
 from align_data.signals.near import NONE
 from align_data.storage.tables import Manifest, Meta, Table, cut

@@ -18,8 +18,8 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.data.model_inputs import current_embeddings
 from align_data.engines.base import Engine
-from align_data.neighbours.cosines import MILLION, Vectors, highest
-from align_data.neighbours.embedded_images import EmbeddedImages
+from align_data.neighbours.embedding.cosines import MILLION, Vectors, highest
+from align_data.neighbours.embedding.images import EmbeddedImages
 from align_data.signals import Signal, family_signals
 from align_data.storage.tables import Manifest
 

@@ -15,7 +15,7 @@ from align_data.common.progress import Tick
 from align_data.data.image_table import PLACE, with_images
 from align_data.data.layout import Dataset
 from align_data.data.model_inputs import embedded_by, image_rows, limits_of
-from align_data.decoding.preparation_pool import PreparationPool
+from align_data.decoding.preparing.pool import PreparationPool
 from align_data.models.encoder import BATCH
 from align_data.models.sharing import SharedModel
 from align_data.stages.score.run import Values, cosines

@@ -23,7 +23,7 @@ from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
 from align_data.exports.scrub import ExportFolder, open_export
 from align_data.exports.scrub import examine as examine_shards
-from align_data.neighbours.copy_tables import clear as clear_copies
+from align_data.neighbours.phash.tables import clear as clear_copies
 from align_data.stages.takedown.files import Rewritten, rewritten
 from align_data.stages.takedown.forget import forget_keys
 from align_data.stages.takedown.integrity import Integrity

@@ -20,7 +20,7 @@ from align_data.data.ledger import open_current
 from align_data.decoding.render import How
 from align_data.engines.base import Engine
 from align_data.exports.manifest import FILE
-from align_data.models.align_pixels import resized_side
+from align_data.models.pytorch.align_pixels import resized_side
 from align_data.recipes.plan import Plan
 from align_data.stages.export import Form, export
 from align_data.storage.store import Store

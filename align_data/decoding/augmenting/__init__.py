@@ -1,0 +1,1 @@
+"""Near-copies of images, made in child processes: what calibration compares."""

@@ -1,0 +1,1 @@
+"""What models of pictures say of an image: `nsfw`, text in the picture, faces."""

@@ -1,0 +1,1 @@
+"""Models by name: which packages bring them, what becomes of them, and the place where they are put."""

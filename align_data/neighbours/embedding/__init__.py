@@ -1,0 +1,1 @@
+"""Which images are near by their embeddings."""

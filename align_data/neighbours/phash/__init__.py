@@ -1,0 +1,1 @@
+"""Which images are copies: by their bytes and by their pHash."""
