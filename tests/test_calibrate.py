@@ -29,6 +29,7 @@ from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.decoding.augmenting.augmenter import Augmenter
 from align_data.decoding.inputs.preparation import Preparation
 from align_data.engines.local import LocalEngine
+from align_data.models.onnx.folder import OnnxEncoder
 from align_data.models.sharing import SharedModel
 from align_data.stages.calibrate import LEAST
 from align_data.stages.calibrate.curve import (
@@ -353,6 +354,22 @@ def test_another_model_is_a_sentence(folder: Path, tmp_path: Path) -> None:
     assert tree(folder / "dataset") == before
     assert calibrated(folder, "--model", folder / "moved")["images"] > LEAST
     (folder / "moved").rename(folder / "encoder")
+
+
+def test_embeddings_that_are_none_are_a_sentence_and_nothing_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree(folder / "dataset")
+    usual = OnnxEncoder.images
+
+    def images(encoder: OnnxEncoder, pixels: Any) -> Any:
+        vectors = usual(encoder, pixels)
+        vectors[-1, 0] = np.nan
+        return vectors
+
+    monkeypatch.setattr(OnnxEncoder, "images", images)
+    assert "the model's embeddings are not numbers (NaN)" in refused(run(folder))
+    assert tree(folder / "dataset") == before
 
 
 def test_what_cannot_be_decoded_has_no_copies_and_costs_nobody_else() -> None:

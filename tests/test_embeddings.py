@@ -61,6 +61,10 @@ def test_what_is_damaged_or_absent_is_a_sentence(dataset: Dataset) -> None:
         writer.write(pa.table({"sha256": pa.array(KEYS[:1]), "embedding": column_of(bad)}))
     with pytest.raises(DatasetError, match=r"an embedding that is not of numbers \(NaN\)"):
         part_embeddings(dataset.embedded("eye"), 0, 5)
+    with dataset.embedded("eye").writer(0, {}) as writer:
+        writer.write(pa.table({"sha256": pa.array(KEYS[:1] * 2), "embedding": column_of(VECTORS[:2])}))
+    with pytest.raises(DatasetError, match=r"part-00000.parquet has two embeddings of one image"):
+        part_embeddings(dataset.embedded("eye"), 0, 5)
     with pytest.raises(DatasetError, match=r"embedded/eye is not whole: .* run align-data embed MODEL .* --as eye"):
         committed_embeddings(dataset, "eye")
     with pytest.raises(DatasetError, match=r"no embeddings 'ear' \(there are: none\): run align-data embed"):

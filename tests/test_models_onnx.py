@@ -31,7 +31,7 @@ from align_data.models.encoder import BATCH, Encoder
 from align_data.models.heads import HeadCard
 from align_data.models.onnx import folder as onnx_folder
 from align_data.models.onnx import session as onnx_session
-from align_data.models.onnx.card import EncoderCard
+from align_data.models.onnx.card import EncoderCard, read_encoder_card
 from align_data.models.onnx.folder import OnnxEncoder, OnnxFiles
 from align_data.models.onnx.trial import _tried
 from align_data.models.opening import open_model
@@ -107,6 +107,26 @@ def test_a_fixed_batch_is_heeded(tmp_path: Path, here: None) -> None:
     one, many = opened(linear_encoder(tmp_path / "one", rows=1)), opened(linear_encoder(tmp_path / "many"))
     images = pixels(one, 5)
     assert np.abs(one.images(images) - many.images(images)).max() < 1e-6
+
+
+@pytest.mark.parametrize("rows", [0, 1025, 2**40])
+def test_a_batch_that_cannot_be_is_a_sentence(tmp_path: Path, here: None, rows: int) -> None:
+    folder = linear_encoder(tmp_path / "m")
+    model = onnx.load(str(folder / "image.onnx"))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = rows
+    (folder / "image.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(
+        SignalError, match=rf"image\.onnx takes {rows:,} rows at once; it can only be 1 to 1,024, or any"
+    ):
+        open_model(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("value", ["[" + "x, " * 5000 + "x]", "0x" + "f" * 5000, "9" * 4000])
+def test_a_long_value_of_a_card_is_not_shown_whole(tmp_path: Path, value: str) -> None:
+    (tmp_path / "card.yaml").write_text(f"dim: {value}")
+    with pytest.raises(InputError, match="dim takes the length of the embeddings; here it has ") as caught:
+        read_encoder_card(str(tmp_path / "card.yaml"))
+    assert max(map(len, str(caught.value).splitlines())) < 400
 
 
 def test_the_digest_is_of_weights_tokenizer_and_card(clip: Path, tmp_path: Path) -> None:

@@ -476,6 +476,10 @@ def test_a_damaged_embedding_is_a_sentence(tmp_path: Path, vector: Sequence[floa
     assert dataset.measured("near.eye").committed() is None
 
 
+def test_the_lowest_floor_is_the_lowest_cosine() -> None:
+    assert Comparing(threshold=-1).nearness.floor == -(10**6)
+
+
 def test_what_is_not_there_or_older_is_a_sentence(tmp_path: Path) -> None:
     dataset = pool(tmp_path / "pool", copies_of(18, 30))
     engine = LocalEngine(dataset.store.work, 1)

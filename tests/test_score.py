@@ -848,6 +848,18 @@ def test_what_the_command_refuses_is_a_sentence(copy: World, dataset_without_ima
     assert "Missing option '--as'" in call("score", "eye", url, code=2).stderr
 
 
+def test_a_model_that_fails_leaves_no_empty_folder(copy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Eye):
+        def images(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            return super().images(pixels) * np.float32("nan")
+
+    monkeypatch.setattr("align_data.models.opening.open_model", lambda spec, device: Failing(digest=digest_of(spec)))
+    before = sorted(Path(copy.dataset.store.url).rglob("*/"))
+    for command in ("score", "embed"):
+        assert "not numbers" in call(command, "eye", copy.dataset.store.url, "--as", "never", code=1).stderr
+    assert sorted(Path(copy.dataset.store.url).rglob("*/")) == before
+
+
 @pytest.fixture
 def dataset_without_images(job: Callable[..., Built]) -> Path:
     return Path(job([{"url": "http://a/1", "alt_text": "a"}]).dataset.store.url)

@@ -12,7 +12,7 @@ import click
 
 from align_data import __version__
 from align_data.cli import streams
-from align_data.common.errors import AlignDataError, OutputError, encodable, nearest
+from align_data.common.errors import AlignDataError, OutputError, encodable, nearest, printable
 from align_data.common.secrets import mask
 
 # What `align-data --help` shows, without loading the modules of the commands.
@@ -105,7 +105,7 @@ class _Commands(click.Group):
             returned = super().invoke(ctx)
             streams.finish()
         except AlignDataError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except OSError as error:
             raise click.ClickException(_refused(error)) from error
         except KeyboardInterrupt:

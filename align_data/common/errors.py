@@ -82,10 +82,14 @@ def arrived(name: str, text: str) -> AlignDataError:
     """
     if name not in _TRAVEL or len(text) > _LONGEST:
         raise ValueError(f"not an error of align-data: {name[:40]!r}")
-    printable = (
+    return _TRAVEL[name](printable(text))
+
+
+def printable(text: str) -> str:
+    """Return a text with what a terminal obeys spelt out; only line feeds stay."""
+    return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
     )
-    return _TRAVEL[name]("".join(printable))
 
 
 def encodable(text: str) -> bool:

@@ -83,13 +83,17 @@ def change_embeddings(table: Table[EmbeddedMeta], source: dict[str, Any]) -> Non
 
 
 def part_embeddings(table: Table[EmbeddedMeta], part: int, dim: int) -> PartEmbeddings:
-    """Read a part of embedded/NAME; DatasetError for a vector that is not of `dim` finite numbers."""
+    """Read a part of embedded/NAME; DatasetError for a vector not of `dim` finite numbers, and for two of an image."""
     none = PartEmbeddings.empty(dim)
     keys, vectors = [none.sha256], [none.vectors]
     for piece in embedding_pieces(table, part, dim):
         keys.append(piece.sha256)
         vectors.append(piece.vectors)
-    return PartEmbeddings(pl.concat(keys), np.concatenate(vectors))
+    sha256 = pl.concat(keys)
+    if sha256.n_unique() != len(sha256):
+        where = table.store.path(table.part_name(part))
+        raise DatasetError(f"{where} has two embeddings of one image; the dataset is damaged")
+    return PartEmbeddings(sha256, np.concatenate(vectors))
 
 
 def embedding_pieces(table: Table[EmbeddedMeta], part: int, dim: int) -> Iterator[PartEmbeddings]:

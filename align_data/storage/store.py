@@ -42,6 +42,9 @@ _WORK = re.compile(
 """What is in a work folder."""
 
 
+_NOTHING = re.compile(r"(?!)")
+
+
 class Store:
     """A folder given by a local path or an fsspec URL; names in it are relative, with '/'.
 
@@ -232,8 +235,8 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Keep other processes from working on this folder; it is free again however this one ends.
 
-        A folder that was made for the lock, and that an error leaves empty, is removed. Raises DatasetError if another
-        process holds it. Only local folders can be locked.
+        Folders that an error leaves empty are removed, and this one too if it was made for the lock. Raises
+        DatasetError if another process holds it. Only local folders can be locked.
         """
         if not self.local:
             yield
@@ -255,11 +258,18 @@ class Store:
             try:
                 yield
             except BaseException:
+                self._tidy()
                 if new and self.names() == [".lock"]:
                     self.remove(".lock")
                     with suppress(OSError):  # something was put there meanwhile
                         Path(self.root).rmdir()
                 raise
+
+    def _tidy(self, folders: Iterable[str] = TABLES) -> None:
+        """Remove folders of tables in which nothing is."""
+        for above in {pattern.partition("/")[0] for pattern in folders} - {""}:
+            with suppress(OSError, DatasetError):  # what went wrong is told already
+                confined.clear(self.root, above, _NOTHING)
 
     def sweep(self, folders: Iterable[str] = TABLES) -> None:
         """Remove what a killed process was writing, in the folders that are ours; DatasetError if one is a link."""

@@ -39,6 +39,8 @@ CARDS = "decoding/detectors/cards"
 MAX_MODEL = 2**31
 """Bytes of an .onnx file, at most: a larger one cannot have its weights in it."""
 MAX_CARD = 2**20
+_SHOWN = 200
+"""Characters of a wrong value that an error shows."""
 
 Floats = NDArray[np.float32]
 Pixels = Annotated[StrictInt, Field(ge=1, le=4096)]
@@ -236,9 +238,18 @@ def _sentence(mistake: Any, key: str, kind: type[BaseModel]) -> str:
         return f"the key {key} is missing; it takes {fields[key].description}"
     if key not in fields:
         if key:
-            return f"there is no key {key}{nearest(key, fields)}; allowed are: {', '.join(fields)}"
-        return f"a card must be a mapping of keys to values, not {mistake['input']!r}"
-    return f"{key} takes {fields[key].description}; here it has {mistake['input']!r}"
+            return f"there is no key {key[:_SHOWN]}{nearest(key, fields)}; allowed are: {', '.join(fields)}"
+        return f"a card must be a mapping of keys to values, not {_shown(mistake['input'])}"
+    return f"{key} takes {fields[key].description}; here it has {_shown(mistake['input'])}"
+
+
+def _shown(value: object) -> str:
+    """Return what a key has, as far as it can be read at a glance."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number that is far too long"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def read_file(path: str, kind: str) -> bytes:

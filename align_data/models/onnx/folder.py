@@ -146,7 +146,7 @@ class _ImageModel:
             raise SignalError(f"{model.file} takes [{takes}], but its card's size and layout give it [{gives}]")
         if len(model.inputs) > 1:
             raise SignalError(f"{model.file} has {len(model.inputs)} inputs ({', '.join(model.inputs)}); it takes one")
-        self.rows = declared[0] if isinstance(declared[0], int) else rows
+        self.rows = model.rows(declared, rows)
 
     def run(self, pixels: Sequence[Pixels]) -> NDArray[np.float32]:
         return self.model.run({self._input: self._normalise(pixels)}, self._output, self._dim)
@@ -182,7 +182,7 @@ class _TextModel:
             )
         if card.padding == "longest" and declared[1] != "any":
             raise SignalError(f"{model.file} takes texts of {declared[1]} tokens only: its card must say padding: max")
-        self.rows = declared[0] if isinstance(declared[0], int) else rows
+        self.rows = model.rows(declared, rows)
         self._tokenizer = TextTokenizer(
             tokenizer, file, card.max_tokens,
             pad_token=card.pad_token, longest=card.padding == "longest", lower_case=card.lower_case,

@@ -17,6 +17,8 @@ from align_data.common.errors import InputError, SignalError
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+MAX_ROWS = 1024
+"""Rows that a model may want at once, at most."""
 T = TypeVar("T")
 
 
@@ -98,6 +100,15 @@ class OnnxModel:
     def shape(self, name: str) -> list[int | str]:
         """Return the shape that an input declares, 'any' where it does not."""
         return [side if isinstance(side, int) else "any" for side in self.inputs[name].shape]
+
+    def rows(self, declared: Sequence[int | str], usual: int) -> int:
+        """Return how many rows go through together: as an input declares, or as usual; SignalError for too many."""
+        fixed = declared[0]
+        if not isinstance(fixed, int):
+            return usual
+        if not 1 <= fixed <= MAX_ROWS:
+            raise SignalError(f"{self.file} takes {fixed:,} rows at once; it can only be 1 to {MAX_ROWS:,}, or any")
+        return fixed
 
     def run(self, tensors: dict[str, NDArray[Any]], output: str, dim: int) -> NDArray[np.float32]:
         """Return one output, (rows, dim); SignalError or InputError where it cannot be had."""

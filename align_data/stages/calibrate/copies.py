@@ -13,7 +13,7 @@ import numpy as np
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Tick
 from align_data.data.layout import Dataset
-from align_data.data.model_inputs import limits_of
+from align_data.data.model_inputs import embedded_by, limits_of
 from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.decoding.augmenting.augmenter import Augmenter
 from align_data.decoding.inputs.preparation import Pixels
@@ -34,7 +34,8 @@ def copy_cosines(
     for start in range(0, len(places), BATCH):
         batch = [next(copies) for _ in places[start : start + BATCH]]
         usable = [at for at, of_image in enumerate(batch) if of_image is not None]
-        embedded = encoder.images([pixels for of_image in batch if of_image is not None for pixels in of_image])
+        pixels = [each for of_image in batch if of_image is not None for each in of_image]
+        embedded = embedded_by(encoder, encoder.images, pixels)
         rows = np.repeat(start + np.array(usable, np.intp), len(AUGMENTATIONS))
         near = cosines_of(vectors[rows], embedded.astype(np.float16))
         cosines[start + np.array(usable, np.intp)] = near.reshape(-1, len(AUGMENTATIONS))

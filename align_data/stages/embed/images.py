@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from align_data.common.progress import Progress, Tick
+from align_data.common.progress import NONE, Progress, Tick
 from align_data.data.embeddings import (
     Halves,
     PartEmbeddings,
@@ -192,7 +192,7 @@ class _PartTicks:
         """Tick for all before a row."""
         units, self._passed = max(0, row - self._passed), max(row, self._passed)
         if units or left_out:
-            self._tick(units, {"left_out": left_out} if left_out else {})
+            self._tick(units, NONE, {"left out": left_out} if left_out else NONE)
 
     def end(self) -> None:
         """Tick for all that are left."""

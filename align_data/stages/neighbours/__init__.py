@@ -61,7 +61,7 @@ class Comparing:
     @property
     def nearness(self) -> Nearness:
         """The threshold and the floor in millionths; InputError where the floor is above the threshold."""
-        floor = min(0.9, self.threshold - 0.05) if self.floor is None else self.floor
+        floor = max(-1.0, min(0.9, self.threshold - 0.05)) if self.floor is None else self.floor
         nearness = Nearness(round(self.threshold * MILLION), round(floor * MILLION))
         if nearness.floor > nearness.threshold:
             raise InputError(f"the floor {floor:g} is above the threshold {self.threshold:g}")
