@@ -313,7 +313,7 @@ def test_what_people_read(folder: Path, tmp_path: Path) -> None:
     assert "http-equiv" in html
     few = run(folder)
     assert "No threshold:" in few.stdout
-    assert "are too few to show at most 1 false pairs per million" in few.stdout
+    assert "are too few to show at most 1 false pair per million" in few.stdout
 
 
 # --- hostile ---

@@ -36,21 +36,21 @@ GROUPS = {
         "recipes": "List the built-in recipes, or show one.",
         "signals": "List the signals, or show one.",
     },
-    "Keep pairs out": {
-        "neighbours": "Measure how near each image's nearest other image is, by embedding.",
-        "eval-index": "Hash evaluation images, so that copies of them can be kept out.",
-        "takedown": "Remove pairs from a dataset and its exports, permanently.",
-    },
     "Measure with models": {
         "model": "Add models by name, such as a detector; list or remove them.",
+        "embed": "Store an embedding of each image, for scores and near-duplicates.",
+        "score": "Score how well image and text match, or the image alone by a head.",
+        "neighbours": "Find near-duplicates by embedding, or copies of evaluation images.",
+        "calibrate": "Propose a threshold for near-duplicates by an encoder.",
+    },
+    "Keep pairs out": {
+        "eval-index": "Hash or embed evaluation images, so that copies can be kept out.",
+        "takedown": "Remove pairs from a dataset and its exports, permanently.",
     },
     "Train and evaluate models": {
         "train": "Train a small dual encoder on exported shards.",
         "evaluate": "Evaluate a model on the pairs of exported shards.",
         "search": "Search exported shards for the images or texts nearest to a query.",
-        "embed": "Embed each fetched image with a model, for scores, heads and near-duplicates.",
-        "score": "Score each fetched pair with a model, for use in a rule.",
-        "calibrate": "Find the threshold from which on an encoder's near-duplicates are copies.",
         "ablate": "Train the same model on different selections of pairs, to see which filter pays.",
     },
 }

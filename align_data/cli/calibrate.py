@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PLAN = CalibrationPlan()
 
 
-@click.command("calibrate", short_help="Find the threshold from which on an encoder's near-duplicates are copies.")
+@click.command("calibrate", short_help="Propose a threshold for near-duplicates by an encoder.")
 @click.argument("name", metavar="NAME")
 @dataset_argument
 @click.option("--model", metavar="MODEL", help="Where the model is now (default: where align-data embed had it).")

@@ -9,11 +9,12 @@ import click
 
 from align_data.cli.model_options import device_option, model_argument, model_run, model_run_options, open_shared
 from align_data.cli.options import dataset_argument, json_option, note, print_json, progress, tell
+from align_data.models.sharing import embeds_texts
 from align_data.stages.embed import EmbedReport, check_embeddable, embed
 from align_data.stages.session import session
 
 
-@click.command("embed", short_help="Embed each fetched image with a model, for scores, heads and near-duplicates.")
+@click.command("embed", short_help="Store an embedding of each image, for scores and near-duplicates.")
 @model_argument
 @dataset_argument
 @click.option("--as", "name", required=True, metavar="NAME", help="Name of the embeddings: embedded/NAME.")
@@ -36,8 +37,9 @@ def command(
 ) -> None:
     """Embed each fetched image once, as float16, into the table embedded/NAME.
 
-    MODEL is a folder with image.onnx and card.yaml, a folder of transformers or of align-data train, a model of the
-    Hugging Face hub with its revision, or open_clip:ARCHITECTURE@FILE. An image is embedded once, whatever pairs have
+    MODEL is a folder with image.onnx and card.yaml, a folder of transformers or of align-data train, a name that
+    align-data model has added, a model of the Hugging Face hub at a commit (org/name@COMMIT), or
+    open_clip:ARCHITECTURE@FILE. An image is embedded once, whatever pairs have
     it. What is there of the same model and images stays, so a killed run goes on, and after another fetch only what is
     new is embedded; embeddings of another model need another NAME.
 
@@ -56,7 +58,8 @@ def command(
         print_json(report.to_json())
         return
     _tell(report)
-    note(f"next: align-data score {name} {shlex.quote(dataset)}")
+    step = "score" if texts or embeds_texts(shared.encoder) else "neighbours"
+    note(f"next: align-data {step} {name} {shlex.quote(dataset)}")
 
 
 def _tell(report: EmbedReport) -> None:

@@ -15,7 +15,7 @@ from align_data.stages.eval_index import embedding_index, index
 _MAX_LISTED = 10
 
 
-@click.command("eval-index", short_help="Hash evaluation images, so that copies of them can be kept out.")
+@click.command("eval-index", short_help="Hash or embed evaluation images, so that copies can be kept out.")
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|TAR...")
 @click.option("--out", required=True, metavar="FILE", help="Parquet file to write, or fsspec URL.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Child processes (default: one per processor).")
@@ -25,7 +25,7 @@ _MAX_LISTED = 10
 def command(
     inputs: tuple[str, ...], out: str, workers: int | None, model: str | None, device: str | None, as_json: bool
 ) -> None:
-    """Hash evaluation images, so that copies of them can be kept out of training.
+    """Hash or embed evaluation images, so that copies of them can be kept out of training.
 
     The signals eval_distance and eval_nearest compare the pHash of each fetched image with this index. With --model it
     has embeddings in place of pHashes, for eval_similarity_NAME and eval_nearest_NAME.

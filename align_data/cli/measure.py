@@ -76,7 +76,7 @@ def command(
     Examples:
       align-data measure laion
       align-data measure laion --signals n_words,images_per_text
-      align-data measure laion --eval-index coco.parquet --nsfw-model nudenet --only-open align
+      align-data measure laion --eval-index coco.parquet --nsfw-model nsfw --only-open align
     """
     former_names(signals)
     sight, references = sight_of(options, options.pop("chunk")), references_of(options)

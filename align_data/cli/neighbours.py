@@ -27,7 +27,7 @@ from align_data.stages.session import session
 _COSINE = Number(-1, 1)
 
 
-@click.command("neighbours", short_help="Measure how near each image's nearest other image is, by embedding.")
+@click.command("neighbours", short_help="Find near-duplicates by embedding, or copies of evaluation images.")
 @click.argument("name", metavar="NAME")
 @dataset_argument
 @click.option(
@@ -68,7 +68,7 @@ _COSINE = Number(-1, 1)
 @resource_options
 @json_option
 def command(name: str, dataset: str, eval_index: str | None, as_json: bool, **options: Any) -> None:
-    """Measure how near each image's nearest other image, and its nearest earlier one, are by the embeddings NAME.
+    """Find near-duplicates: how near each image's nearest, and nearest earlier, image is by embedded/NAME.
 
     Earlier is the larger image, then the one with the smaller SHA-256, then with the smaller key of its URL. So a rule
     {signal: earlier_similarity_NAME, lt: 0.975} keeps the first of near-duplicates. Every stored cosine is exact; of
@@ -138,7 +138,6 @@ def _recall(report: NeighboursReport) -> list[str]:
     ):
         share = f"recall {among / pairs:.4f}: " if pairs else ""
         sentences.append(
-            f"{share}{among:,} of the {pairs:,} pairs within {least:g} that {recall.images:,} sampled images have "
-            "were found"
+            f"{share}{among:,} of the {pairs:,} pairs within {least:g} were found, of {recall.images:,} sampled images"
         )
     return sentences

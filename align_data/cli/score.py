@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from align_data.stages.score import Scored, check, score, score_by_head, score_e
 from align_data.stages.session import session
 
 
-@click.command("score", short_help="Score each fetched pair with a model, for use in a rule.")
+@click.command("score", short_help="Score how well image and text match, or the image alone by a head.")
 @click.argument("model", metavar="NAME|MODEL")
 @dataset_argument
 @click.option(
@@ -40,9 +41,9 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
     """Score each fetched pair: similarity_NAME is the cosine similarity of its image and its text.
 
     By NAME, that of embeddings that align-data embed wrote, no image is decoded; their image side is rounded to
-    float16. By MODEL (which align-data embed explains) each image is decoded; --as names the signal. A pair scorer such
-    as BLIP's writes itm_NAME, a head with its card head_NAME. Pairs without a decodable image have no score. Nothing is
-    scored twice: scores stay unless the model, the pairs or the images change.
+    float16. By MODEL (its forms are those of align-data embed) each image is decoded; --as names the signal. A
+    pair scorer such as BLIP's writes itm_NAME, a head with its card head_NAME. Pairs without a decodable image have no
+    score. Nothing is scored twice: scores stay unless the model, the pairs or the images change.
 
     \b
     Examples:
@@ -118,6 +119,8 @@ def _by_model(
             f"{alone} goes with embeddings, and {dataset.store.url} has none called {model!r}: run align-data embed"
         )
     if name is None:
+        if re.fullmatch(NAME, model) and not Path(model).exists():
+            committed_embeddings(dataset, model)  # which says that there are none of this name, and which there are
         raise click.UsageError("Missing option '--as': the name of the signal, similarity_NAME.")
     check(dataset, name)
     return score(open_shared(model, device), dataset, name, engine, progress, children)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from align_data.cli.lines import counted
 from align_data.cli.options import (
     dataset_argument,
     json_option,
@@ -107,9 +108,9 @@ def _print(report: TakedownReport, dataset: str) -> None:
     for name in report.before:
         tell(f"finished an earlier takedown: {dataset}/{name}")
     for kind, counts in receipt.asked.items():
-        counted = ", ".join(f"{counts[name]:,} {label}" for name, label in _MATCHES.items() if counts[name])
+        matches = ", ".join(f"{counts[name]:,} {label}" for name, label in _MATCHES.items() if counts[name])
         same = f" (the list of {counts['same_list_as']})" if "same_list_as" in counts else ""
-        tell(f"{kind}: {counts['asked']:,} requested{same}" + (f": {counted}" if counted else ""))
+        tell(f"{kind}: {counts['asked']:,} requested{same}" + (f": {matches}" if matches else ""))
     if report.nothing:
         tell("nothing to do" if not report.dry_run else "nothing would be done")
         return
@@ -119,12 +120,11 @@ def _print(report: TakedownReport, dataset: str) -> None:
         f"{receipt.rejected:,} rejected rows; {len(receipt.files):,} files"
     )
     if receipt.embeddings:
-        tell(f"{receipt.embeddings:,} embeddings")
+        tell(counted(receipt.embeddings, "embeddings"))
     if receipt.banned:
         tell(f"{receipt.banned:,} SHA-256 that no fetch stores again")
     for shards in receipt.shards:
-        counted = shards.note or f"{shards.pairs:,} pairs in {len(shards.shards):,} files"
-        tell(f"{shards.folder}: {counted}")
+        tell(f"{shards.folder}: {shards.note or f'{shards.pairs:,} pairs in {len(shards.shards):,} files'}")
     tell(_same_bytes(receipt.copies, dry_run=report.dry_run))
     for kind, number in receipt.forgotten.items():
         tell(f"counts/{kind}: {number:,} keys that no pair has any more")

@@ -89,6 +89,11 @@ class Calibration(BaseModel):
         return next((point for point in reversed(self.curve) if point.threshold <= threshold), None)
 
     @property
+    def promise(self) -> str:
+        """What a threshold may find at most, in words."""
+        return f"{self.allowed:g} false {'pair' if self.allowed == 1 else 'pairs'} per million"
+
+    @property
     def at_threshold(self) -> CurvePoint | None:
         """The point of the curve that is proposed; None where none is."""
         return next((point for point in self.curve if point.threshold == self.threshold), None)

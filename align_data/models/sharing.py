@@ -63,6 +63,15 @@ class SharedModel:
         return cast("Encoder", model)
 
 
+def embeds_texts(encoder: Encoder) -> bool:
+    """Tell whether an encoder embeds texts too, or images alone."""
+    try:
+        encoder.texts([""])
+    except SignalError:
+        return False
+    return True
+
+
 def scores_pairs(model: Model) -> TypeGuard[PairScorer]:
     """Tell a pair scorer from an encoder."""
     return hasattr(model, "scores")

@@ -60,8 +60,8 @@ _TEXTURE = (
         "border",
         "float64",
         "share, 0 to 1",
-        f"Share {_DRAWN} that is a flat border: rows, then columns, from each side on, of whose pixels {SHARE:.0%} are "
-        f"within {FLAT} grey levels of the median of the outermost; 1 for a plain picture.",
+        f"Share {_DRAWN}, that is a flat border: rows, then columns, from each side on, of whose pixels {SHARE:.0%} "
+        f"are within {FLAT} grey levels of the median of the outermost; 1 for a plain picture.",
         "ours",
         texture,
     ),

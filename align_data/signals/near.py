@@ -41,7 +41,7 @@ def _near(
         nullable=True,
         repeats=type_ == "string",
         lacks=lacks,
-        null="their images have no embedding, or, for a name, no image is so near",
+        null="their images have no embedding" + (", or no other image is so near" if type_ == "string" else ""),
         none=none,
         erased_by_takedown=erased,
     )

@@ -27,7 +27,7 @@ class AvailableModel:
     make: Callable[[Files], Files]
     """The files of the package to those of the model."""
     use: str
-    """How a command takes it."""
+    """The command that takes it."""
 
     def add(self, source: str | None) -> bool:
         """Put the model in its place; return whether it is new. `source` as `package_files` has it."""
@@ -57,28 +57,28 @@ AVAILABLE = registry(
                 "GantMan's NSFW classifier, MobileNet v2: drawings, hentai, neutral, porn, sexy",
                 nsfwjs.PACKAGE,
                 lambda files: {"model.onnx": nsfwjs.classifier(files), "model.yaml": card("nsfw.yaml")},
-                "--nsfw-model nsfw",
+                "align-data measure DATASET --nsfw-model nsfw",
             ),
             AvailableModel(
                 "mobilenet",
                 "the same network as an encoder of images: 1,280 features, for near-duplicates",
                 nsfwjs.PACKAGE,
                 lambda files: {"image.onnx": nsfwjs.encoder(files), "card.yaml": card("mobilenet.yaml")},
-                "embed mobilenet",
+                "align-data embed mobilenet DATASET --as mobilenet",
             ),
             AvailableModel(
                 "text",
                 "PP-OCRv4's networks that find text and read it, in Latin letters and Chinese",
                 detectors.TEXT,
                 detectors.text_files,
-                "--detect text",
+                "align-data measure DATASET --detect text",
             ),
             AvailableModel(
                 "faces",
                 "CenterFace, which finds faces",
                 detectors.FACES,
                 detectors.face_files,
-                "--detect faces",
+                "align-data measure DATASET --detect faces",
             ),
         )
     ),

@@ -43,7 +43,7 @@ class CalibrationReport:
     def verdict(self) -> str:
         """What it came to, as a sentence."""
         known = self.calibration
-        point, allowed = known.at_threshold, f"{known.allowed:g} false pairs per million"
+        point, allowed = known.at_threshold, known.promise
         if point is not None:
             counted, ends = f"{point.per_million:.3g}", f"{point.low:.3g} to {point.high:.3g}"
             return f"Threshold {point.threshold:.3f}: at most {allowed} (counted {counted}, 95 % interval {ends})."
@@ -53,7 +53,7 @@ class CalibrationReport:
         needed = math.ceil((2 * last.high * known.pairs / known.allowed) ** 0.5) + 1
         return (
             f"No threshold: {known.pairs:,} random pairs are too few to show at most {allowed}. That needs {needed:,} "
-            f"images; these can show {last.high:,.3g} (--false-pairs)."
+            f"images (--compared); these show at most {last.high:,.3g} (--false-pairs)."
         )
 
     @property

@@ -227,14 +227,11 @@ def _notes(dataset: Dataset, name: str, meta: NeighboursMeta) -> Iterator[str]:
     if calibration is None:
         yield f"The threshold is not calibrated: align-data calibrate {name} DATASET says what it finds."
     elif calibration.threshold is None:
-        yield f"Calibrated: no threshold finds at most {calibration.allowed:g} false pairs per million."
+        yield f"Calibrated: no threshold is shown to find at most {calibration.promise}."
     else:
         at = calibration.at(meta.threshold)
         here = f"; this one finds {_rounded(at.high)} at most" if at is not None else ""
-        yield (
-            f"Calibrated: from {calibration.threshold:g} on at most {calibration.allowed:g} false pairs per million"
-            f"{here}."
-        )
+        yield (f"Calibrated: from {calibration.threshold:g} on at most {calibration.promise}{here}.")
 
 
 def _rounded(rate: float) -> str:

@@ -111,7 +111,8 @@ def _scan(dataset: Dataset, part: int, within: int, sides: Sequence[str], most: 
         area = pl.col("width").cast(pl.Int64) * pl.col("height") if len(sides) == 2 else pl.lit(0, pl.Int64)
         images = images.with_columns(area=area.fill_null(0))
         scan.distances.update(dict(images.group_by("earlier_phash_distance").len().iter_rows()))
-        near = images.filter(pl.col("near_phash") > 0).sort("near_phash", "url", descending=[True, False])
+        order = {"by": ["near_phash", "area", "url"], "descending": [True, True, False]}
+        near = images.filter(pl.col("near_phash") > 0).sort(**order)
         scan.centres += map(_candidate, near.unique("phash", keep="first", maintain_order=True).head(most).to_dicts())
         for distance in range(within + 1):
             found = scan.pairs.setdefault(distance, [])
@@ -127,8 +128,9 @@ def _candidate(row: dict[str, int | str]) -> _NearCandidate:
     return _NearCandidate(int(row["near_phash"]), str(row["url"]), int(row["phash"]), int(row["area"]))
 
 
-def _most_near(candidate: _NearCandidate) -> tuple[int, str]:
-    return -candidate.near, candidate.url
+def _most_near(candidate: _NearCandidate) -> tuple[int, int, str]:
+    """Order by how many images are near; of equally many the larger image first, which is the one that is kept."""
+    return -candidate.near, -candidate.area, candidate.url
 
 
 def _centres(candidates: Sequence[_NearCandidate], within: int) -> list[_NearCandidate]:
