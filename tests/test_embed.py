@@ -28,6 +28,7 @@ from align_data.data.layout import Dataset
 from align_data.decoding.inputs.preparation import Preparation
 from align_data.decoding.inspected import ImageLimits
 from align_data.decoding.preparing import preparer
+from align_data.decoding.preparing.pool import PreparationPool
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.models.encoder import ModelIdentity
@@ -423,13 +424,20 @@ def test_embeddings_that_are_none_are_a_sentence_and_nothing_is_stored(copy: Wor
     assert not list(Path(copy.dataset.store.url).glob("embedded/**/*.parquet"))
 
 
-def test_an_encoder_of_images_alone_is_told_before_the_images(copy: World, tmp_path: Path) -> None:
+def test_an_encoder_of_images_alone_is_told_before_the_images(
+    copy: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = write_encoder(tmp_path / "alone", texts=False)
     refused = call("embed", alone, copy.dataset.store.url, "--as", "alone", "--texts", code=1).stderr
     assert "embeds images alone" in refused
     assert not list(Path(copy.dataset.store.url).glob("embedded*"))
-    call("embed", alone, copy.dataset.store.url, "--as", "alone")
-    assert "embeds images alone" in call("score", "alone", copy.dataset.store.url, code=1).stderr
+    url = copy.dataset.store.url
+    assert "next: align-data neighbours alone " in call("embed", alone, url, "--as", "alone").stderr
+    assert "embeds images alone" in call("score", "alone", url, code=1).stderr
+    with monkeypatch.context() as patched:
+        patched.setattr(PreparationPool, "each", None)  # whatever decodes an image fails
+        assert "embeds images alone" in call("score", alone, url, "--as", "other", code=1).stderr
+    assert "has no embeddings 'nothing' (there are: alone)" in call("score", "nothing", url, code=1).stderr
 
 
 def test_weights_that_change_while_a_run_works_are_a_sentence(copy: World, folder: str, tmp_path: Path) -> None:

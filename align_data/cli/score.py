@@ -16,6 +16,7 @@ from align_data.data.embeddings import committed_embeddings
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.models.heads import open_head
+from align_data.models.sharing import scores_pairs
 from align_data.signals.families import NAME, check_name
 from align_data.stages.score import Scored, check, score, score_by_head, score_embedded, texts_are_stored
 from align_data.stages.session import session
@@ -123,4 +124,7 @@ def _by_model(
             committed_embeddings(dataset, model)  # which says that there are none of this name, and which there are
         raise click.UsageError("Missing option '--as': the name of the signal, similarity_NAME.")
     check(dataset, name)
-    return score(open_shared(model, device), dataset, name, engine, progress, children)
+    shared = open_shared(model, device)
+    if not scores_pairs(shared.model):
+        shared.encoder.texts([""])  # an encoder of images alone is told before minutes of images
+    return score(shared, dataset, name, engine, progress, children)

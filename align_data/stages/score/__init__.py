@@ -15,7 +15,7 @@ from align_data.common.progress import Progress
 from align_data.data.embeddings import committed_embeddings
 from align_data.data.layout import Dataset
 from align_data.data.meta import EmbeddedMeta
-from align_data.data.model_inputs import check_side, decodable_images, embedded_by, source_of
+from align_data.data.model_inputs import check_side, decodable_images, source_of
 from align_data.engines.base import Engine
 from align_data.models.sharing import SharedModel, scores_pairs
 from align_data.signals import FAMILIES
@@ -44,8 +44,6 @@ def score(
     check(dataset, name)
     model = shared.model
     check_side(dataset, model.preparation.side, len(dataset.ingested().parts), "score")
-    if not scores_pairs(model):  # an encoder of images alone is to be told before minutes of images
-        embedded_by(model, model.texts, [""])
     kind = PairScores if scores_pairs(model) else EncoderScores
     family = "itm" if scores_pairs(model) else "similarity"
     source: ScoreSource = kind(dataset, shared, children)

@@ -111,8 +111,8 @@ def _scan(dataset: Dataset, part: int, within: int, sides: Sequence[str], most: 
         area = pl.col("width").cast(pl.Int64) * pl.col("height") if len(sides) == 2 else pl.lit(0, pl.Int64)
         images = images.with_columns(area=area.fill_null(0))
         scan.distances.update(dict(images.group_by("earlier_phash_distance").len().iter_rows()))
-        order = {"by": ["near_phash", "area", "url"], "descending": [True, True, False]}
-        near = images.filter(pl.col("near_phash") > 0).sort(**order)
+        near = images.filter(pl.col("near_phash") > 0)
+        near = near.sort("near_phash", "area", "url", descending=[True, True, False])
         scan.centres += map(_candidate, near.unique("phash", keep="first", maintain_order=True).head(most).to_dicts())
         for distance in range(within + 1):
             found = scan.pairs.setdefault(distance, [])
