@@ -437,7 +437,7 @@ def test_an_encoder_of_images_alone_is_told_before_the_images(
     with monkeypatch.context() as patched:
         patched.setattr(PreparationPool, "each", None)  # whatever decodes an image fails
         assert "embeds images alone" in call("score", alone, url, "--as", "other", code=1).stderr
-    assert "has no embeddings 'nothing' (there are: alone)" in call("score", "nothing", url, code=1).stderr
+    assert "has no embeddings 'nothing' (there are: alone)" in call("score", "nothing", url, code=2).stderr
 
 
 def test_weights_that_change_while_a_run_works_are_a_sentence(copy: World, folder: str, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_every_text_of_a_pair_says_whether_it_goes() -> None:
         "url", "alt_text", "page_url", "declared_language", "license", "source_uid",
         "crawl_file", "crawl_offset", "robots",
     }  # fmt: skip
-    assert set(erased(measured("image"))) == {"sha256", "md5", "phash", "eval_nearest"}
+    assert set(erased(measured("image"))) == {"sha256", "md5", "phash", "eval_nearest", "image_text"}
 
 
 # Rows of large tables.

@@ -11,6 +11,7 @@ import click
 
 from align_data.cli.model_options import device_option, model_run, model_run_options, open_shared
 from align_data.cli.options import dataset_argument, json_option, note, print_json, progress, tell
+from align_data.common.errors import AlignDataError
 from align_data.common.progress import Progress
 from align_data.data.embeddings import committed_embeddings
 from align_data.data.layout import Dataset
@@ -80,6 +81,17 @@ def _embedded(dataset: Dataset, name: str) -> bool:
     return re.fullmatch(NAME, name) is not None and dataset.embedded(name).committed() is not None
 
 
+def _no_embeddings(dataset: Dataset, name: str) -> str:
+    """Say that there are no embeddings of this name, where one can have been meant; '' where a model must be."""
+    if re.fullmatch(NAME, name) is None or Path(name).exists():
+        return ""
+    try:
+        committed_embeddings(dataset, name)
+    except AlignDataError as error:
+        return f" Or, if not a model: {error}"
+    return ""
+
+
 def _by_name(
     dataset: Dataset,
     embeddings: str,
@@ -120,9 +132,9 @@ def _by_model(
             f"{alone} goes with embeddings, and {dataset.store.url} has none called {model!r}: run align-data embed"
         )
     if name is None:
-        if re.fullmatch(NAME, model) and not Path(model).exists():
-            committed_embeddings(dataset, model)  # which says that there are none of this name, and which there are
-        raise click.UsageError("Missing option '--as': the name of the signal, similarity_NAME.")
+        raise click.UsageError(
+            f"Missing option '--as': the name of the signal, similarity_NAME.{_no_embeddings(dataset, model)}"
+        )
     check(dataset, name)
     shared = open_shared(model, device)
     if not scores_pairs(shared.model):
