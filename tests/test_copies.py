@@ -167,6 +167,45 @@ def test_a_takedown_leaves_what_others_have_and_no_hash_behind(images: list[Plan
     assert columns(after).drop("url").equals(before.drop("url"))  # counted as long as nothing is fetched
 
 
+@pytest.mark.parametrize("again", [None, ["near_phash"], ["n_words"]])
+def test_a_search_killed_at_its_end_is_cleared_by_the_next_run_whatever_it_measures(
+    images: list[PlantedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: list[str] | None
+) -> None:
+    clean, killed = (dataset_of(images[:8], tmp_path / name) for name in ("clean", "killed"))
+    for dataset in (clean, killed):
+        measure(dataset, local(tmp_path), Silent(), ["n_chars"])
+    measure(clean, local(tmp_path), Silent())
+
+    def kill(self: Store, folder: str, form: Any) -> None:
+        if folder == "_copies" and self.names(folder):
+            raise KeyboardInterrupt
+        clear(self, folder, form)
+
+    clear = Store.clear
+    monkeypatch.setattr(Store, "clear", kill)
+    with pytest.raises(KeyboardInterrupt):
+        measure(killed, local(tmp_path), Silent())
+    monkeypatch.undo()
+    assert len(killed.store.names("_copies")) == 5
+    assert measure(Dataset(killed.store), local(tmp_path), Silent(), again).measured == []
+    assert tree(Path(killed.store.root)) == tree(Path(clean.store.root))
+
+
+@pytest.mark.parametrize("left", ["_copies/hashes/part-00000.parquet", "_neighbours/eye/part-00001.parquet"])
+def test_a_takedown_clears_what_a_killed_comparison_has_left_also_where_it_takes_nothing_down(
+    images: list[PlantedImage], tmp_path: Path, left: str
+) -> None:
+    dataset = dataset_of(images[:4], tmp_path)
+    dataset.store.write_bytes(left, b"of a search that was killed")
+    (tmp_path / "list.txt").write_text("http://nowhere.example/a.jpg")
+    for options, stays in (["--dry-run"], True), ([], False):
+        invoked = CliRunner().invoke(
+            main, ["takedown", dataset.store.root, "--urls", str(tmp_path / "list.txt"), *options]
+        )
+        assert invoked.exit_code == 0, invoked.output
+        assert dataset.store.exists(left) == stays
+
+
 def test_spark_measures_the_same_copies(images: list[PlantedImage], tmp_path: Path, spark: Any) -> None:
     for name, engine in {"local": local(tmp_path), "spark": spark}.items():
         dataset = dataset_of(images[:40], tmp_path / name, part_rows=15)

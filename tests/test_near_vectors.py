@@ -306,6 +306,9 @@ def test_a_killed_run_is_run_to_its_end(tmp_path: Path, monkeypatch: pytest.Monk
     for folder in ("measured/near.eye", "neighbours/eye", "codebooks/eye"):
         assert tree(tmp_path / "pool" / folder) == tree(tmp_path / "clean" / folder)
     assert not (tmp_path / "pool" / "_neighbours").exists()
+    dataset.store.write_bytes("_neighbours/eye/part-00000.parquet", b"of a run that was killed at its end")
+    assert not run(dataset, cells=6).computed
+    assert not (tmp_path / "pool" / "_neighbours").exists()
 
 
 def test_images_that_come_later_are_compared_in_the_same_cells(tmp_path: Path) -> None:

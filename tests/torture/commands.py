@@ -50,6 +50,7 @@ STAGES = (
     Command("score", "score model dataset --as base", model=True),
     Command("embed", "embed model dataset --as vectors --texts", model=True),
     Command("score-embedded", "score vectors dataset", model=True),
+    Command("neighbours", "neighbours vectors dataset --threshold 0.9", model=True),
     Command("takedown", "takedown dataset --urls ../web/removals.txt"),
     Command(
         "takedown-shards", "takedown dataset --uids ../web/uids.txt --shards tars --shards parquet --shards metadata"

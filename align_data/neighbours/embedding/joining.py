@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,17 +15,17 @@ from align_data.neighbours.embedding.answers import in_order
 from align_data.neighbours.embedding.cell import LEARNT, Nearness, compare
 from align_data.neighbours.embedding.codebook import Codebook
 from align_data.neighbours.embedding.images import EmbeddedImages, url_key
-from align_data.signals.families import NAME
+from align_data.neighbours.scratch import LEARNT as FOLDER
+from align_data.neighbours.scratch import clear_scratch
 from align_data.storage.contracts import Column, Contract
-from align_data.storage.tables import CHUNK, Manifest, Meta, Table
+from align_data.storage.tables import Manifest, Meta, Table
 
 T = TypeVar("T")
 
 _RANGE = 2**28
 """Bytes of embeddings, about, whose cells one task compares."""
-_LEARNT = re.compile(rf"{NAME}/(?:{CHUNK.pattern})")
 LEARNT_CONTRACT = Contract(
-    "_neighbours",
+    FOLDER,
     "What cells have learnt, on its way back to the parts of the images.",
     tuple(
         Column(name, {"Binary": "binary", "Int32": "int32", "Int64": "int64"}[str(type_)], nullable=False, about="")
@@ -76,7 +75,7 @@ class Joining:
         What one task learns does not depend on how many there are.
         """
         starts = self._ranges(sum(rows))
-        self._clear()
+        clear_scratch(self.images.dataset)
         to_cells: Shuffle[int, None, Cost] = Shuffle(
             prepare=self._prepare,
             merge=_by_cell,
@@ -107,12 +106,8 @@ class Joining:
             title="neighbours: answer",
         )
         _, written = engine.shuffle(back, range(len(costs)), progress)
-        self._clear()
+        clear_scratch(self.images.dataset)
         return total, written
-
-    def _clear(self) -> None:
-        """Remove what cells have learnt, of other names too: what a killed run has left is of no use."""
-        self.learnt.store.clear("_neighbours", _LEARNT)
 
     def _ranges(self, rows: int) -> list[int]:
         """Return the first cell of each task but the first."""

@@ -25,7 +25,8 @@ from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine, Shuffle
 from align_data.neighbours.phash.index import DistinctHashes, nearness
-from align_data.neighbours.phash.tables import arrays, clear, mixed, signed, unsigned, whole, working
+from align_data.neighbours.phash.tables import arrays, mixed, signed, unsigned, whole, working
+from align_data.neighbours.scratch import clear_scratch
 from align_data.storage.tables import PIECE_ROWS, PartWriter, cut
 
 T = TypeVar("T")
@@ -108,7 +109,7 @@ def find_copies(dataset: Dataset, engine: Engine, progress: Progress, within: in
     """Write `values`: for each image of `content` how many copies it has, and how far the nearest earlier one is."""
     content = dataset.content.committed()
     assert content is not None
-    clear(dataset)
+    clear_scratch(dataset)
     search = CopySearch(dataset, within, len(content.parts), max(1, -(-content.rows // _ROWS)))
     sizes = _by_phash(search, engine, progress)
     units = _compared(search, sizes, engine, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,14 +10,11 @@ from numpy.typing import NDArray
 
 from align_data.common.hashing import Hashes, pair_keys
 from align_data.data.layout import Dataset
+from align_data.neighbours.scratch import COPIES
 from align_data.signals.copies import SIGNALS
 from align_data.storage.contracts import Column, Contract
-from align_data.storage.tables import CHUNK, Meta, Table
+from align_data.storage.tables import Meta, Table
 
-COPIES = "_copies"
-"""The folder of these tables."""
-FORM = re.compile(rf"[a-z]+/(?:{CHUNK.pattern})")
-"""What is in it."""
 _IMAGES = {
     "key": "The mixed pHash.",
     "tie": "64 bits of the SHA-256.",
@@ -60,11 +56,6 @@ def working(dataset: Dataset, name: str) -> Table[Meta]:
             Column(column, "int64", False, about, dictionary=False) for column, about in _TABLES[name].items()
         )
     return Table(dataset.store, f"{COPIES}/{name}", Contract(f"{COPIES}/{name}", "A step of copies.", columns), Meta)
-
-
-def clear(dataset: Dataset) -> None:
-    """Remove these tables."""
-    dataset.store.clear(COPIES, FORM)
 
 
 def copies_of(dataset: Dataset, part: int) -> pl.DataFrame:

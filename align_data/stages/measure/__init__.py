@@ -24,8 +24,8 @@ from align_data.data.references import LoadedReferences, compared_before, lists,
 from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Block, Each, Engine, Exchange
 from align_data.neighbours.phash.copies import find_copies
-from align_data.neighbours.phash.tables import clear as clear_copies
 from align_data.neighbours.phash.tables import copies_of
+from align_data.neighbours.scratch import clear_scratch
 from align_data.signals import SIGNALS, Piece, Signal, current_name, find
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import measure_content
@@ -86,6 +86,8 @@ def measure(
     ]
     if groups:
         _run(dataset, groups, engine, progress, ranges)
+    clear_scratch(dataset)  # also where a run that was killed at its end has left nothing but this to do
+    dataset.store.clear_work()
     return MeasureReport(
         measured=[s.name for s in todo],
         before=[s.name for s in signals if s.name in have],
@@ -149,8 +151,6 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
         commit_counts(dataset, pairs, counts)
     for group in groups:
         group.commit()
-    clear_copies(dataset)
-    dataset.store.clear_work()
 
 
 def _content(dataset: Dataset, part: int, columns: set[str]) -> pl.DataFrame | None:

@@ -28,6 +28,8 @@ from align_data.neighbours.embedding.cosines import MILLION
 from align_data.neighbours.embedding.images import PREFIX, EmbeddedImages, bound_of
 from align_data.neighbours.embedding.joining import LEARNT_CONTRACT, Joining
 from align_data.neighbours.embedding.recall import Counted, SampledImages, gather, measure_recall
+from align_data.neighbours.scratch import LEARNT as SCRATCH
+from align_data.neighbours.scratch import clear_scratch
 from align_data.signals import family_signals
 from align_data.signals.near import NONE
 from align_data.storage.tables import Manifest, Meta, Table, cut
@@ -107,6 +109,7 @@ def neighbours(
     images, total = EmbeddedImages(dataset, name, embedded.meta.dim), embedded.rows
     kept = None if comparing.new_codebook else _stored_codebook(dataset, name, embedded.meta, progress, total)
     if kept is not None and (before := _before(dataset, name, comparing, pairs)) is not None:
+        _clear(dataset)
         return before
     cells = comparing.cells or cells_for(total)
     points = 0 if kept is not None else cells * POINTS
@@ -126,7 +129,7 @@ def neighbours(
     codebook = kept or _new_codebook(dataset, name, embedded, sample, cells)
     run = _run(dataset, name, comparing)
     writing = _NearWriting(images, pairs, nearness, _identities(dataset, name, run), bound_of(comparing.sample, total))
-    learnt = Table(dataset.store, f"_neighbours/{name}", LEARNT_CONTRACT, Meta)
+    learnt = Table(dataset.store, f"{SCRATCH}/{name}", LEARNT_CONTRACT, Meta)
     margin = comparing.margin * (2 - 2 * comparing.threshold) ** 0.5 / embedded.meta.dim**0.5
     rows = [part.rows for part in embedded.parts]
     cost, written = Joining(images, pairs, codebook, margin, nearness, learnt).run(rows, writing.part, engine, progress)
@@ -156,8 +159,14 @@ def neighbours(
         recall=recall,
     )
     writing.commit(meta)
-    dataset.store.clear_work()
+    _clear(dataset)
     return NeighboursReport(name, meta)
+
+
+def _clear(dataset: Dataset) -> None:
+    """Remove what is only needed while images are compared, also what a run has left that was killed at its end."""
+    clear_scratch(dataset)
+    dataset.store.clear_work()
 
 
 def _run(dataset: Dataset, name: str, comparing: Comparing) -> dict[str, Any]:

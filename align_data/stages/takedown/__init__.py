@@ -23,7 +23,7 @@ from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
 from align_data.exports.scrub import ExportFolder, open_export
 from align_data.exports.scrub import examine as examine_shards
-from align_data.neighbours.phash.tables import clear as clear_copies
+from align_data.neighbours.scratch import clear_scratch
 from align_data.stages.takedown.files import Rewritten, rewritten
 from align_data.stages.takedown.forget import forget_keys
 from align_data.stages.takedown.integrity import Integrity
@@ -99,8 +99,8 @@ def takedown(
     digest = request_of(lists, [export.key for export in exports], copies=copies, forget=forget_counts)
     request = Request(lists, folders, digest, copies, forget_counts)
     before, plan = [], under_way(dataset)
-    if plan is None and not dry_run:
-        forget(dataset)  # what one that was killed at its very end has left
+    if not dry_run:
+        _clear(dataset, plan)
     if plan is not None and dry_run:
         progress.say("an earlier takedown did not finish: it will be carried out first")
     elif plan is not None:
@@ -136,6 +136,14 @@ def takedown(
         return report
     begin(dataset, new, uids)
     return replace(_carry_out(dataset, pairs, new, engine, progress, work), before=before)
+
+
+def _clear(dataset: Dataset, plan: TakedownPlan | None) -> None:
+    """Remove what killed runs have left that is no part of a dataset."""
+    dataset.store.clear_work()  # bytes of images
+    clear_scratch(dataset)  # hashes, and names of pairs
+    if plan is None:
+        forget(dataset)  # of a takedown that was killed at its very end
 
 
 def _open(folders: Sequence[str], pairs: Manifest[PairsMeta], work: str | None) -> list[ExportFolder]:
@@ -183,8 +191,6 @@ def _carry_out(
     work: str | None,
 ) -> TakedownReport:
     """Do what is planned, from wherever a killed run left it."""
-    dataset.store.clear_work()  # a killed fetch leaves bytes there
-    clear_copies(dataset)  # and a killed search hashes
     for table in tables(dataset):
         table.change()
     uids = every(fresh(dataset)).to_list()
