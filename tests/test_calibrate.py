@@ -341,6 +341,7 @@ def test_images_that_are_all_alike_are_a_sentence(tmp_path: Path) -> None:
     ]
     embedded(alike, tmp_path)
     assert "no two of 25 images" in refused(run(tmp_path))
+    assert "0 of 25 images" in refused(run(tmp_path, "--lone"))
 
 
 def test_another_model_is_a_sentence(folder: Path, tmp_path: Path) -> None:

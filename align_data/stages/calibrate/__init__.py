@@ -87,6 +87,11 @@ def calibrate(
     groups = copy_groups(*drawn.phashes)
     chosen = _compared(groups, plan)
     random = random_pairs(drawn.vectors[chosen], groups[chosen])
+    if not random.number and plan.lone:
+        raise DatasetError(
+            f"{len(chosen):,} of {len(drawn.rows):,} images of {dataset.store.url} have no likely copy in the sample: "
+            "there are no random pairs to hold copies against; calibrate without --lone"
+        )
     if not random.number:
         raise DatasetError(
             f"no two of {len(drawn.rows):,} images of {dataset.store.url} are different by pHash: there are no random "

@@ -85,7 +85,8 @@ def random_pairs(vectors: Halves, groups: Places) -> RandomPairs:
         bins = np.floor((compared[~np.isnan(compared)] + 1) * STEP).astype(np.int64).clip(0, 2 * STEP)
         histogram += np.bincount(bins, minlength=len(histogram))
     floor = _floor(histogram)
-    edges = zip(*_edges(vectors, singles, groups, floor), strict=True)
+    none = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)  # where there are no images
+    edges = zip(none, *_edges(vectors, singles, groups, floor), strict=True)
     first, second, near = (np.concatenate(column) for column in edges)
     order = np.lexsort((second, first, -near))
     number, images = int(histogram.sum()), len(vectors)
