@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,8 @@ def test_what_is_not_an_index_of_this_model_is_a_sentence(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="another model than embedded/eye: an unknown one"):
         compare(dataset, tmp_path / "bare.parquet")
     (tmp_path / "text.parquet").write_text("no Parquet")
-    for absent in ("text.parquet", "absent.parquet"):
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for absent in ("text.parquet", "absent.parquet", "pipe.parquet"):
         with pytest.raises(InputError, match="is not an index of evaluation images by embedding"):
             compare(dataset, tmp_path / absent)
     with pytest.raises(InputError, match="has no evaluation images"):

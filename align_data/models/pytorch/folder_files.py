@@ -14,9 +14,14 @@ from align_data.common.user_files import check_user_file, read_user_file
 CONFIG = "config.json"
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 INDEX = ".index.json"
+VOCABULARIES = (
+    *("tokenizer.json", "vocab.json", "vocab.txt"),
+    *("spiece.model", "tokenizer.model", "sentencepiece.bpe.model"),
+)
+"""Files one of which a tokenizer has: without any, the library makes one that knows no word."""
 TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "vocab.txt", "merges.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model"),
+    *VOCABULARIES,
+    *("merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
 )
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 MAX_WEIGHTS = 16 * 2**30

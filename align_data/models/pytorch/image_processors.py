@@ -115,10 +115,11 @@ def _table(processor: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
         if getattr(processor, "rescale_offset", False):
             table = table - np.float32(1)
     mean, std = (np.array(three, np.float32) for three in (processor.image_mean, processor.image_std))
-    if processor.do_normalize:
-        table = (table - mean) / std
-    if getattr(processor, "include_top", False):
-        table = table / std
+    with np.errstate(all="ignore"):  # what is not a number is refused below
+        if processor.do_normalize:
+            table = (table - mean) / std
+        if getattr(processor, "include_top", False):
+            table = table / std
     if not mean.shape == std.shape == (3,) or not np.isfinite(table).all():
         raise ValueError("image_mean, image_std and rescale_factor do not make numbers of pixels")
     return table

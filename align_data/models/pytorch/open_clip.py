@@ -153,7 +153,8 @@ def _table(pixels: Mapping[str, Any], file: Path) -> np.ndarray[Any, np.dtype[np
     """Return what each value becomes, in the steps of torchvision."""
     try:
         mean, std = (np.array(pixels[key], np.float32) for key in ("mean", "std"))
-        table = (np.arange(256, dtype=np.float32)[:, np.newaxis] / np.float32(255) - mean) / std
+        with np.errstate(all="ignore"):  # what is not a number is refused below
+            table = (np.arange(256, dtype=np.float32)[:, np.newaxis] / np.float32(255) - mean) / std
     except (TypeError, ValueError):
         table = np.full((256, 3), np.nan, np.float32)
     if table.shape != (256, 3) or not np.isfinite(table).all():

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from align_data.common.errors import InputError
+from align_data.models.pytorch.folder_files import VOCABULARIES
 from align_data.models.pytorch.quiet import quiet
 
 _SHORTEST = 16
@@ -24,6 +25,8 @@ class TextInputs:
     def __init__(self, folder: Path, max_tokens: int, *, fixed: bool, unused: Sequence[str] = ()) -> None:
         """`fixed` pads every text to `max_tokens`, as its model has been trained with; it takes nothing `unused`."""
         self._folder, self._fixed, self._unused = folder, fixed, unused
+        if not any((folder / name).exists() for name in VOCABULARIES):
+            raise InputError(f"{folder} has no tokenizer: it takes one of {', '.join(VOCABULARIES)}")
         try:
             with quiet():
                 self._tokenizer: Any = AutoTokenizer.from_pretrained(

@@ -50,7 +50,7 @@ def open_folder(folder: Path, config: Mapping[str, Any], device: torch.device) -
     kind = config.get("model_type")
     family = FAMILIES.get(str(kind))
     if family is None:
-        raise InputError(f"{folder / CONFIG}: a model of the type {kind}; known are: {', '.join(FAMILIES)}")
+        raise InputError(f"{folder / CONFIG}: a model of the type {str(kind)[:100]}; known are: {', '.join(FAMILIES)}")
     weights, safe = weight_files(folder)
     images = image_input(folder, family.processor)
     texts = TextInputs(
