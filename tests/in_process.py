@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from align_data.common.workers import frames
+from align_data.common.workers import Child, frames, trial
 from align_data.decoding import decoder, worker
-from align_data.decoding.detectors import nsfw
 
 
 def wired(value: Any) -> Any:
@@ -47,10 +46,16 @@ def child_of(handler: Callable[[Any], Any]) -> type:
     return Here
 
 
+def _tried_here(handler: str, setup: Any) -> Any:
+    """Return the child of a trial: that of a model which looks at images in this process, any other as it is."""
+    module, _, function = handler.partition(":")
+    return child_of(getattr(worker, function))(handler, setup) if module == worker.__name__ else Child(handler, setup)
+
+
 def decode_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let images be decoded, and models be tried, in this process, which is not confined."""
     monkeypatch.setattr(decoder, "Child", child_of(worker.handler))
-    monkeypatch.setattr(nsfw, "Child", child_of(worker.trial))
+    monkeypatch.setattr(trial, "Child", _tried_here)
     for name in ("confine", "limit_memory"):
         monkeypatch.setattr(worker, name, lambda memory: None)
     monkeypatch.setattr(worker, "at_most", nullcontext)

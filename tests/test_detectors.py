@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from conftest import read
-from in_process import child_of, decode_here
+from in_process import decode_here
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 from test_content import Counted, Pool
 from test_shards import fetched
@@ -23,7 +23,6 @@ from align_data.cli import main
 from align_data.common.errors import InputError, SignalError
 from align_data.common.progress import Silent
 from align_data.content.plan import Sight
-from align_data.decoding import worker
 from align_data.decoding.detectors import detector as detectors
 from align_data.decoding.detectors.detector import Detector
 from align_data.decoding.detectors.faces import FaceDetector
@@ -203,7 +202,6 @@ def test_the_share_of_a_texts_words_that_are_read(alt_text: Any, image_text: Any
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     decode_here(monkeypatch)
-    monkeypatch.setattr(detectors, "Child", child_of(worker.detector_trial))
 
 
 @pytest.fixture

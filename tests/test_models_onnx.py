@@ -25,7 +25,7 @@ from tiny_models import TEXTS, card_text, export_clip, linear_encoder, tiny_clip
 from tokenizers import Tokenizer
 
 from align_data.common.errors import AlignDataError, InputError, SignalError
-from align_data.decoding.detectors.card import parse_card_of
+from align_data.decoding.inputs.card import parse_card_of
 from align_data.models import extras
 from align_data.models.encoder import BATCH, Encoder
 from align_data.models.heads import HeadCard

@@ -14,11 +14,11 @@ from functools import partial
 from typing import Any
 
 from align_data.common.errors import DatasetError
-from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers import SLACK, Child, ChildDiedError
 from align_data.common.workers.frames import MAX_ANSWER
 from align_data.common.workers.values import of, plain
 from align_data.decoding.detectors.detector import Detector, LoadedDetector
-from align_data.decoding.detectors.nsfw import SLACK, TRIAL_SECONDS, Model, NsfwModel
+from align_data.decoding.detectors.nsfw import TRIAL_SECONDS, Model, NsfwModel
 from align_data.decoding.inspected import (
     MAX_SMALLER,
     MEMORY_REASON,
@@ -32,15 +32,13 @@ from align_data.decoding.inspected import (
     columns_of,
     made_smaller,
 )
-from align_data.decoding.restarted import RestartedChild
+from align_data.decoding.restarted import COPIES, RestartedChild, questions
 from align_data.storage.store import Store
 from align_data.storage.tars import DAMAGED, Place, TarReader
 
 HANDLER = "align_data.decoding.worker:handler"
-_COPIES = 4
-"""How often an image's bytes may be held at once, on their way to the decoder."""
-TOGETHER, TOGETHER_BYTES = 16, 2**20
-"""Images of one question, and their bytes: each question wakes two processes, which find their caches cold."""
+TOGETHER_BYTES = 2**20
+"""Bytes of the images of one question."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class Inspector(RestartedChild):
     @property
     def largest(self) -> int:
         """Bytes of an image, at most."""
-        return self._setup.limits.memory // _COPIES
+        return self._setup.limits.memory // COPIES
 
     def _ask(self, images: Sequence[Image], *, keeps: bool = False) -> Iterator[Look]:
         """Yield what a child makes of images; ChildDiedError also if an answer makes no sense."""
@@ -190,7 +188,7 @@ class Decoder(Inspector):
         reader = TarReader(self._store)
         try:
             reader.foretell([place for place, _ in items])
-            for batch in _batches(items, min(TOGETHER_BYTES, self.largest)):
+            for batch in questions(items, lambda item: item[0].size, min(TOGETHER_BYTES, self.largest)):
                 if batch[0][0].size > self.largest:  # these are by themselves
                     yield too_large(batch[0][0].size)
                     check()
@@ -203,18 +201,6 @@ class Decoder(Inspector):
             raise
         finally:
             reader.close()
-
-
-def _batches(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
-    """Cut items into those that are asked of a child together, of at most so many bytes: a larger one by itself."""
-    start = size = 0
-    for at, (place, _) in enumerate(items):
-        size += place.size
-        if at > start and (at - start == TOGETHER or size > most):
-            yield items[start:at]
-            start, size = at, place.size
-    if items:
-        yield items[start:]
 
 
 def too_large(size: int) -> Inspected:

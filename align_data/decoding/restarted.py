@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from align_data.common.errors import EngineError
-from align_data.common.workers import Child, ChildDiedError
-from align_data.decoding.detectors.nsfw import SLACK, TRIAL_SECONDS
+from align_data.common.workers import SLACK, Child, ChildDiedError
+from align_data.decoding.detectors.nsfw import TRIAL_SECONDS
 
+T = TypeVar("T")
+
+COPIES = 4
+"""How often an image's bytes may be held at once, on their way to the decoder."""
+TOGETHER = 16
+"""Images of one question: each question wakes two processes, which find their caches cold."""
 _STARTS = 3
 """Children that end before they have done anything, one after another, until we give up."""
 _KILLED = 20
@@ -58,3 +66,15 @@ class RestartedChild:
         if self._child is not None:
             self._child.close()
             self._child = None
+
+
+def questions(images: Sequence[T], size_of: Callable[[T], int], most: int) -> Iterator[Sequence[T]]:
+    """Cut images into those that are asked of a child together, of at most so many bytes: a larger one by itself."""
+    start = size = 0
+    for at, image in enumerate(images):
+        size += size_of(image)
+        if at > start and (at - start == TOGETHER or size > most):
+            yield images[start:at]
+            start, size = at, size_of(image)
+    if images:
+        yield images[start:]

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from queue import Empty, PriorityQueue
 from typing import NamedTuple
 
-from align_data.decoding.decoder import TOGETHER, TOGETHER_BYTES, DecoderSetup, Inspector
+from align_data.decoding.decoder import TOGETHER_BYTES, DecoderSetup, Inspector
 from align_data.decoding.inspected import ImageChecks, Inspected, SmallerImage
+from align_data.decoding.restarted import TOGETHER
 from align_data.fetching.keeping import Keeping
 
 

@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from align_data.common.errors import InputError, SignalError
 from align_data.common.user_files import read_user_file
-from align_data.decoding.detectors.card import Number, read_card_of
+from align_data.decoding.inputs.card import Number, read_card_of
 from align_data.models.encoder import ModelIdentity
 from align_data.models.extras import need
-from align_data.models.onnx.card import MAX_DIM
+from align_data.models.vectors import MAX_DIM
 
 MAX_HEAD = 2**28
 """Bytes of a file of weights, at most."""

@@ -17,8 +17,7 @@ FORMS = (
     f"a folder with {IMAGE} and {CARD}, a folder of transformers or of `align-data train`, a name on the Hugging Face "
     "hub with its revision (org/name@REVISION), open_clip:ARCHITECTURE@FILE, or a name of `align-data model`"
 )
-
-PREFIX = "open_clip:"
+_OPEN_CLIP = "open_clip:"
 
 
 def open_model(spec: str, device: str | None = None) -> Encoder | PairScorer:
@@ -26,7 +25,7 @@ def open_model(spec: str, device: str | None = None) -> Encoder | PairScorer:
 
     InputError or SignalError says what is wrong with it; a stranger's .onnx is tried in a child process first.
     """
-    if spec.startswith(PREFIX):
+    if spec.startswith(_OPEN_CLIP):
         return _open_clip(spec, device)
     try:
         folder = Path(spec).is_dir()

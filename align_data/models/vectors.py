@@ -14,6 +14,8 @@ from align_data.models.encoder import BATCH, Vectors
 
 Row = TypeVar("Row")
 Raw = NDArray[np.float32]
+MAX_DIM = 65_536
+"""Numbers of an embedding, at most."""
 MAX_PIXELS = 2**21
 """Pixels of an image as a model sees it, at most: a batch of them as floats is 1.6 GB."""
 _UNIT = 1e-3

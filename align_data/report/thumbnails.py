@@ -11,11 +11,10 @@ import polars as pl
 
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
-from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers import SLACK, Child, ChildDiedError
 from align_data.common.workers.values import WrongValueError, of
 from align_data.data.image_table import image_places, place_of
 from align_data.data.layout import Dataset
-from align_data.decoding.detectors.nsfw import SLACK
 from align_data.storage.image_formats import EXTENSIONS
 from align_data.storage.tars import Place, TarReader
 

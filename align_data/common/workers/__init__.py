@@ -36,6 +36,8 @@ _IMPORT_SECONDS = 600.0
 """What a child may take to import what it needs, where its questions have a limit."""
 _END_SECONDS = 10.0
 """What a child may take to end once it has closed its pipes."""
+SLACK = 10.0
+"""Seconds beyond its own limit that a child is waited for, before it is ended from here."""
 SILENT = "no answer in time"
 BAD_ANSWER = "an answer of the wrong form"
 

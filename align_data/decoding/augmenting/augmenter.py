@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers import SLACK, Child, ChildDiedError
 from align_data.common.workers.frames import MAX_ANSWER
 from align_data.common.workers.values import WrongValueError, of, plain
 from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
-from align_data.decoding.detectors.nsfw import SLACK
 from align_data.decoding.inputs.preparation import Pixels, Preparation
 from align_data.decoding.inspected import ImageLimits
 from align_data.decoding.preparing.preparer import PreparationSetup, checked_pixels, most_bytes

@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from align_data.common.errors import SignalError
-from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers import ChildDiedError
+from align_data.common.workers.trial import try_model
 from align_data.common.workers.values import plain
-from align_data.decoding.detectors.card import read_file
-from align_data.decoding.detectors.nsfw import SLACK, TRIAL_SECONDS
-from align_data.decoding.detectors.session import need
+from align_data.decoding.detectors.nsfw import TRIAL_SECONDS
+from align_data.decoding.detectors.session import need, read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,13 +63,11 @@ class Detector:
     def check(self, seconds: float = TRIAL_SECONDS) -> None:
         """Raise InputError or SignalError if this detector cannot look at images here; a trial image tells."""
         need("onnxruntime", f"the detector {self.name} needs")
-        with closing(Child(TRIAL, {"detector": plain(self.loaded()), "seconds": seconds})) as child:
-            try:
-                for _ in child.ask(None, 2 * seconds + SLACK):
-                    pass
-            except ChildDiedError as died:
-                how = f"took more than {seconds:g} s" if died.slow else f"ended its process with {died.how}"
-                raise SignalError(f"the detector {self.name} in {self.folder} {how} on a trial image") from None
+        try:
+            try_model(TRIAL, {"detector": plain(self.loaded())}, seconds)
+        except ChildDiedError as died:
+            how = f"took more than {seconds:g} s" if died.slow else f"ended its process with {died.how}"
+            raise SignalError(f"the detector {self.name} in {self.folder} {how} on a trial image") from None
 
     def _files(self) -> dict[str, bytes]:
         return {name: read_file(str(Path(self.folder) / name), f"model {self.name}") for name in FILES[self.name]}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
-from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,10 +20,11 @@ from numpy.typing import NDArray
 
 from align_data.common import resources
 from align_data.common.errors import InputError, SignalError, nearest
-from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers import ChildDiedError
+from align_data.common.workers.trial import try_model
 from align_data.common.workers.values import plain
-from align_data.decoding.detectors.card import CARDS, TOLERANCE, Card, parse_card, read_card, read_file, ready_cards
-from align_data.decoding.detectors.session import loud, need, session
+from align_data.decoding.detectors.card import CARDS, TOLERANCE, Card, parse_card, read_card, ready_cards
+from align_data.decoding.detectors.session import loud, need, read_file, session
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,8 +34,6 @@ MAX_SIDE = 4096
 """NudeNet pads an image to a square of its longer side: one of 100,000 × 500 pixels would take 30 GB."""
 
 TRIAL = "align_data.decoding.worker:trial"
-SLACK = 10.0
-"""Seconds more than it has that a child is waited for, until it is ended from here."""
 TRIAL_SECONDS = 60.0
 """What a model may take to be opened, and again to score the first image."""
 
@@ -64,12 +62,10 @@ class NsfwModel:
         """
         model = self.loaded()
         _need(NUDENET if model.content is None else "onnxruntime")
-        with closing(Child(TRIAL, {"model": plain(model), "seconds": seconds})) as child:
-            try:
-                for _ in child.ask(None, 2 * seconds + SLACK):
-                    pass
-            except ChildDiedError as died:
-                raise SignalError(f"the nsfw model {self.model} {_ended(died, seconds)}") from None
+        try:
+            try_model(TRIAL, {"model": plain(model)}, seconds)
+        except ChildDiedError as died:
+            raise SignalError(f"the nsfw model {self.model} {_ended(died, seconds)}") from None
 
     def identity(self) -> dict[str, str]:
         """Return what decides the values."""

@@ -9,12 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 from align_data.common.errors import InputError, SignalError
+from align_data.common.user_files import read_user_file
 
 # onnxruntime reports to its makers from each process that opens a model, unless this stands here before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+MAX_MODEL = 2**31
+"""Bytes of an .onnx file, at most: a larger one cannot have its weights in it."""
 EXTRAS = {"onnxruntime": "nsfw", "nudenet": "nudenet"}
 """The extra that brings each package."""
+
+
+def read_file(path: str, kind: str) -> bytes:
+    """Return a file that the user has named; InputError where it cannot be read, or is too large for a model."""
+    return read_user_file(path, f"the {kind}", MAX_MODEL)
 
 
 def session(model: bytes, name: str) -> Any:

@@ -13,19 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from align_data.common.workers import Child, ChildDiedError
+from align_data.common.workers import SLACK, Child, ChildDiedError
 from align_data.common.workers.frames import MAX_ANSWER
 from align_data.common.workers.values import WrongValueError, of, plain
-from align_data.decoding.detectors.nsfw import SLACK
 from align_data.decoding.inputs.preparation import Pixels, Preparation
 from align_data.decoding.inspected import ImageLimits
-from align_data.decoding.restarted import RestartedChild
+from align_data.decoding.restarted import COPIES, RestartedChild, questions
 
 HANDLER = "align_data.decoding.preparing.worker:handler"
-_COPIES = 4
-"""How often an image's bytes may be held at once, on their way to the decoder."""
-TOGETHER, TOGETHER_BYTES = 16, 2**21
-"""Images of one question, and their bytes."""
+_TOGETHER_BYTES = 2**21
+"""Bytes of the images of one question."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class Preparer(RestartedChild):
 
     def prepare(self, images: Sequence[bytes]) -> Iterator[Pixels | None]:
         """Yield the pixels of each image; None for one that has none after all."""
-        for question in _questions(images):
-            if len(question[0]) > self._setup.limits.memory // _COPIES:  # these are by themselves
+        for question in questions(images, len, _TOGETHER_BYTES):
+            if len(question[0]) > self._setup.limits.memory // COPIES:  # these are by themselves
                 yield None
             else:
                 yield from self._prepare(question)
@@ -101,15 +98,3 @@ def checked_pixels(preparation: Preparation, reply: Any) -> Pixels:
     if not preparation.makes(width, height):
         raise WrongValueError(f"{width} x {height} pixels are not what the model takes")
     return np.frombuffer(content, np.uint8).reshape(height, width, 3)
-
-
-def _questions(images: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cut images into those that are asked of a child together: a large one by itself."""
-    start = size = 0
-    for at, image in enumerate(images):
-        size += len(image)
-        if at > start and (at - start == TOGETHER or size > TOGETHER_BYTES):
-            yield images[start:at]
-            start, size = at, len(image)
-    if images:
-        yield images[start:]

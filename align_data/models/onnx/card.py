@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
-from align_data.decoding.detectors.card import InputCard, read_card_of
-from align_data.models.vectors import MAX_PIXELS
+from align_data.decoding.inputs.card import InputCard, read_card_of
+from align_data.models.vectors import MAX_DIM, MAX_PIXELS
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
-MAX_DIM, MAX_TOKENS = 65_536, 8_192
+MAX_TOKENS = 8_192
 
 
 class EncoderCard(InputCard):

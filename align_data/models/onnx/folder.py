@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 
 from align_data.common.errors import InputError, SignalError
 from align_data.common.user_files import check_user_file, read_user_file
-from align_data.common.workers import Child, ChildDiedError
-from align_data.decoding.detectors.card import MAX_MODEL
+from align_data.common.workers import ChildDiedError
+from align_data.common.workers.trial import try_model
+from align_data.decoding.detectors.session import MAX_MODEL
 from align_data.decoding.inputs.preparation import Pixels, Preparation
 from align_data.models.encoder import BATCH, ModelIdentity, Vectors
 from align_data.models.extras import need
@@ -33,7 +33,6 @@ MAX_TOKENIZER = 2**26
 TRIAL = "align_data.models.onnx.trial:handler"
 TRIAL_SECONDS = 120.0
 """What an encoder may take to be opened, and again for the first image and text, on one thread."""
-_SLACK = 10.0
 
 
 @dataclass(frozen=True)
@@ -78,13 +77,10 @@ class OnnxFiles:
     def check(self, seconds: float = TRIAL_SECONDS) -> None:
         """Raise InputError or SignalError if the encoder cannot be used here; it is tried in a child process."""
         need("onnx", "onnxruntime", *([] if self.text is None else ["tokenizers"]))
-        setup = {"folder": self.folder, "digest": self.digest, "seconds": seconds}
-        with closing(Child(TRIAL, setup)) as child:
-            try:
-                for _ in child.ask(None, 2 * seconds + _SLACK):
-                    pass
-            except ChildDiedError as died:
-                raise SignalError(f"the encoder {self.folder} {_ended(died, seconds)}") from None
+        try:
+            try_model(TRIAL, {"folder": self.folder, "digest": self.digest}, seconds)
+        except ChildDiedError as died:
+            raise SignalError(f"the encoder {self.folder} {_ended(died, seconds)}") from None
 
 
 def _ended(died: ChildDiedError, seconds: float) -> str:

@@ -25,7 +25,6 @@ from align_data.common.user_files import check_user_file
 from align_data.decoding.inputs.normalisation import Normalisation
 from align_data.decoding.inputs.preparation import Pixels, Preparation, Resample
 from align_data.models.encoder import ModelIdentity, Vectors
-from align_data.models.opening import PREFIX
 from align_data.models.pytorch.encoders import sentences
 from align_data.models.pytorch.folder_files import MAX_WEIGHTS, TOKENIZER_FILES, check_small_files, digest_of, read_json
 from align_data.models.pytorch.pixel_inputs import trial_image
@@ -90,10 +89,10 @@ def _array(features: Tensor) -> Vectors:
 
 
 def _parsed(spec: str) -> tuple[str, Path]:
-    architecture, at, file = spec.removeprefix(PREFIX).partition("@")
+    architecture, at, file = spec.partition(":")[2].partition("@")
     path = Path(file)
     if not architecture or not at or path.suffix not in ENDINGS:
-        raise InputError(f"{spec}: it takes {PREFIX}ARCHITECTURE@FILE, a file that ends in {', '.join(ENDINGS)}")
+        raise InputError(f"{spec}: it takes open_clip:ARCHITECTURE@FILE, a file that ends in {', '.join(ENDINGS)}")
     return architecture, path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from align_data.neighbours.embedding.cell import DESCENDING, EARLIER, FIRST, LEARNT, NEAREST, ORDER, SECOND
+from align_data.neighbours.embedding.cell import DESCENDING, EARLIER, FIRST, NEAREST, ORDER, SECOND
 from align_data.neighbours.embedding.cosines import MILLION
 from align_data.neighbours.embedding.images import by_bytes
 
@@ -63,6 +63,3 @@ def _before(a: str, b: str) -> pl.Expr:
     area, sha256, uid = ((pl.col(f"{a}_{name}"), pl.col(f"{b}_{name}")) for name in ORDER)
     later = (sha256[0] < sha256[1]) | ((sha256[0] == sha256[1]) & (uid[0] < uid[1]))
     return (area[0] > area[1]) | ((area[0] == area[1]) & later)
-
-
-NONE_LEARNT = pl.DataFrame(schema=LEARNT)
