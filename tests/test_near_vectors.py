@@ -26,7 +26,7 @@ from align_data.data.embeddings import column_of
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.neighbours.embedding import cell, cosines, joining
-from align_data.neighbours.embedding.codebook import COPIES, Codebook, cells_for, train
+from align_data.neighbours.embedding.codebook import MOST_CELLS, Codebook, cells_for, train
 from align_data.neighbours.embedding.cosines import MILLION, Vectors, pairs_within
 from align_data.signals.near import NONE
 from align_data.stages.neighbours import Comparing, NeighboursReport, neighbours
@@ -209,7 +209,7 @@ def test_cells_are_the_nearest_and_those_whose_border_is_near() -> None:
             borders = (distances - distances[home]) / (2 * np.maximum(apart, 1e-9))
             others = [c for c in np.argsort(borders, kind="stable") if c != home and borders[c] <= margin]
             assert cells[0] == home
-            assert sorted(c for c in cells[1:] if c >= 0) == sorted(others[: COPIES - 1])
+            assert sorted(c for c in cells[1:] if c >= 0) == sorted(others[: MOST_CELLS - 1])
 
 
 def test_a_codebook_follows_from_its_sample_and_tells_of_no_image() -> None:

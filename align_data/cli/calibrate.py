@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from align_data.cli.model_options import device_option
+from align_data.cli.model_options import device_option, open_shared
 from align_data.cli.options import Number, dataset_argument, json_option, note, print_json, progress, tell
 from align_data.cli.pages import before_page, write_page
 from align_data.cli.tables import console
@@ -102,7 +102,7 @@ def command(name: str, dataset: str, as_json: bool, **options: Any) -> None:
 def _opened(model: str | None, embedded_by: str, device: str | None) -> SharedModel:
     """Open the model; InputError says how to name another place of it."""
     try:
-        return SharedModel.open(model or embedded_by, device)
+        return open_shared(model or embedded_by, device)
     except InputError as error:
         if model is not None:
             raise

@@ -1,45 +1,94 @@
-"""How far the comparison behind a signal looked: beyond that a stored value says no more than 'nothing is so near'."""
+"""Whether what is stored can tell what a rule asks: a comparison of images looks to a distance or a cosine, not beyond.
+
+Beyond that a stored value says no more than 'nothing is so near'.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from align_data.common.bits import WIDTH
 from align_data.common.errors import RecipeError
+from align_data.data.columns import within_of
 from align_data.data.layout import Dataset
+from align_data.recipes.operators import Bound
+from align_data.recipes.plan import PlannedRule
 from align_data.signals import Signal, find
+from align_data.signals.copies import FARTHEST
 from align_data.signals.families import split
 from align_data.signals.near import FLOORED
+from align_data.signals.score import DECIMALS
 
-MILLION = 10**6
-
-
-def check_reach(dataset: Dataset, tests: Iterable[tuple[str, Any]]) -> None:
-    """Raise RecipeError where a signal, the first of each pair, would be compared with a value beyond its reach."""
-    for name, value in tests:
-        signal = find(name)
-        floor = _floor(dataset, signal)
-        for number in _numbers(value) if floor is not None else ():
-            if floor is not None and number < floor and number != signal.none:
-                of_user = signal.group.partition(".")[2]
-                raise RecipeError(
-                    f"{name} cannot be compared with {number:g}: cosines below {floor:g} are not stored; compare the "
-                    f"images again: align-data neighbours {of_user} {shlex.quote(dataset.store.url)} --floor {number:g}"
-                )
+_MILLION = 10**DECIMALS
 
 
-def _floor(dataset: Dataset, signal: Signal) -> float | None:
-    """Return the least value that is stored of a signal, but for 'none'; None for one that is stored however low."""
+def check_rules(dataset: Dataset, rules: Iterable[PlannedRule]) -> None:
+    """Raise RecipeError for the first rule that asks for more than was looked up; one on nothing measured passes."""
+    for rule in rules:
+        check_tests(dataset, rule, rule.bounds or (rule.deciding.value,))
+
+
+def check_tests(dataset: Dataset, rule: PlannedRule, tests: Sequence[Any]) -> None:
+    """Raise RecipeError where one of these tests, in place of the rule's own, asks for more than was looked up.
+
+    A test is a Bound, or the value of eq or in.
+    """
+    signal = find(rule.signal)
+    if signal.within is not None:
+        _check_distances(dataset, rule, signal, tests)
     opened = split(signal.name)
-    if opened is None or opened[0] not in FLOORED:
-        return None
+    if opened is not None and opened[0] in FLOORED:
+        _check_cosines(dataset, signal, tests)
+
+
+def _check_distances(dataset: Dataset, rule: PlannedRule, signal: Signal, tests: Sequence[Any]) -> None:
+    manifest = dataset.measured(signal.group).committed()
+    if manifest is None or signal.none is None or signal.name not in manifest.meta.signals:
+        return
+    within = within_of(manifest.meta.signals)[signal.name]
+    needed = max((farthest for test in tests for farthest in _needed(test, signal.none)), default=0)
+    if within < needed and within < WIDTH:
+        raise RecipeError(
+            f"the rule {rule.name} asks about distances up to {needed}, and {signal.name} was looked up to {within} "
+            f"alone: {_further(signal, needed)}, or choose a threshold of at most {within}"
+        )
+
+
+def _further(signal: Signal, needed: int) -> str:
+    """Say what would look so far."""
+    option, farthest = ("--phash-within", FARTHEST) if signal.group == "copies" else ("--eval-within", WIDTH)
+    return f"{option} is at most {farthest}" if needed > farthest else f"measure it again with {option} {needed}"
+
+
+def _needed(test: Any, none: int) -> Iterator[int]:
+    """Yield how far must be looked to tell whether a value passes; nothing where all distances pass, or none do."""
+    if not isinstance(test, Bound):
+        yield from map(int, _numbers(test))
+        return
+    least = test.cut(whole=True)
+    if least is not None and 0 < least <= none:
+        yield int(least) - 1
+
+
+def _check_cosines(dataset: Dataset, signal: Signal, tests: Sequence[Any]) -> None:
     manifest = dataset.measured(signal.group).committed()
     run = manifest.meta.signals.get(signal.name, {}).get("run") if manifest is not None else None
-    return run["floor"] / MILLION if isinstance(run, dict) and isinstance(run.get("floor"), int) else None
+    if not isinstance(run, dict) or not isinstance(run.get("floor"), int):
+        return
+    floor = run["floor"] / _MILLION
+    for number in (number for test in tests for number in _numbers(test)):
+        if number < floor and number != signal.none:
+            of_user = signal.group.partition(".")[2]
+            raise RecipeError(
+                f"{signal.name} cannot be compared with {number:g}: cosines below {floor:g} are not stored; compare "
+                f"the images again: align-data neighbours {of_user} {shlex.quote(dataset.store.url)} --floor {number:g}"
+            )
 
 
-def _numbers(value: Any) -> Iterator[float]:
-    for number in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(number, int | float):
-            yield number
+def _numbers(test: Any) -> Iterator[float]:
+    if isinstance(test, list | tuple):
+        yield from test
+    else:
+        yield test.value if isinstance(test, Bound) else test

@@ -9,10 +9,9 @@ from typing import Any
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
 from align_data.data import top_fraction
-from align_data.data.ceilings import check_ceilings
 from align_data.data.columns import available
 from align_data.data.layout import Dataset
-from align_data.data.reach import check_reach
+from align_data.data.reach import check_rules
 from align_data.engines.base import Engine
 from align_data.recipes.model import Recipe
 from align_data.recipes.plan import Plan, PlannedRule
@@ -42,8 +41,7 @@ def resolve(
     measured = available(dataset, dataset.ingested(), plan.signals)
     unmeasured = tuple(dict.fromkeys(signal for signal in plan.signals if signal not in measured))
     plan = plan.with_unmeasured(unmeasured)
-    check_ceilings(dataset, plan.in_force)
-    check_reach(dataset, [(rule.signal, rule.rule.value) for rule in plan.in_force])
+    check_rules(dataset, plan.in_force)
     # A top_fraction takes two scans, so a report must not look it up again, even of a rule that is taken out.
     rules = [rule for rule in plan.rules if rule.in_force or rule.rule.op == "top_fraction"]
     return _resolved(dataset, plan, rules, measured, engine, progress)

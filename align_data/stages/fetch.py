@@ -131,7 +131,9 @@ def fetch(
             f"to {limits.per_address:,}, from each machine that tasks run on, and each keeps a Crawl-delay for itself"
         )
     rows = [part.rows for part in pairs.parts]
-    todo = engine.map_parts("fetch: plan", lambda part, tick: _count(run, part, tick), rows, progress)
+    todo = engine.map_parts(
+        "fetch: plan", lambda part, tick: int(_state(run, part, tick)["todo"].sum()), rows, progress
+    )
     before = dataset.images.committed()
     if before is not None and (absent := dataset.images.absent(before)):
         progress.say(f"missing, so all of their URLs are requested again: {', '.join(absent)}")
@@ -265,10 +267,6 @@ def _again(run: _FetchRun, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.D
     return rows.with_columns(pl.col("retryable") | again)
 
 
-def _count(run: _FetchRun, part: int, tick: Tick) -> int:
-    return int(_state(run, part, tick)["todo"].sum())
-
-
 @dataclass(frozen=True)
 class _FetchedPart:
     """What one part came to; counts are of URLs."""
@@ -303,16 +301,13 @@ def _part(run: _FetchRun, part: int, tick: Tick) -> _FetchedPart:
     return _FetchedPart(info, content, outcomes, statuses, len(again))
 
 
-def _arrivals(run: _FetchRun, content: ContentRun, part: int, rows: int) -> Arrivals:
-    return Arrivals(content, part, rows, run.chunk, run.facts(part))
-
-
 def _content(run: _FetchRun, content: ContentRun, part: int, info: PartInfo, rows: pl.DataFrame) -> PartInfo:
     """Write a part of `content` of what was seen of the images as they came, and look at what came before that."""
     table = run.dataset.content
     if table.facts(part) == content.facts(info.identity):
         return table.info(part)
-    return write_part(content, part, info.identity, rows, _arrivals(run, content, part, len(rows)).previous(), ignore)
+    arrivals = Arrivals(content, part, len(rows), run.chunk, run.facts(part))
+    return write_part(content, part, info.identity, rows, arrivals.previous(), ignore)
 
 
 def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str]:
@@ -321,7 +316,7 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
     lock = Lock()
     tasks = list(_tasks(run, part, state))
     table, content = _chunk_table(run, part), run.content
-    arrivals = None if content is None else _arrivals(run, content, part, len(state))
+    arrivals = None if content is None else Arrivals(content, part, len(state), run.chunk, run.facts(part))
     types = None if content is None else columns_of(content.further)
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
     settings = replace(

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.neighbours.embedding.codebook import COPIES, Cells
+from align_data.neighbours.embedding.codebook import MOST_CELLS, Cells
 from align_data.neighbours.embedding.cosines import MILLION, Halves, Places, Vectors, pairs_within
 
 ROW = pl.Schema(
@@ -103,7 +103,7 @@ def compare(cell: int, rows: pl.DataFrame, nearness: Nearness, dim: int) -> tupl
     size = len(leading)
     chosen = leading["row"].to_numpy()
     halves = _halves(rows["embedding"].gather(chosen), dim)
-    cells = np.frombuffer(b"".join(rows["cells"].gather(chosen)), "<i4").reshape(size, COPIES)
+    cells = np.frombuffer(b"".join(rows["cells"].gather(chosen)), "<i4").reshape(size, MOST_CELLS)
     images = np.bincount(group, rows["images"].to_numpy(), size).astype(np.int64)
     tally = _Tally(images, np.bincount(group, minlength=size).astype(np.int64))
     is_home = cells[:, 0] == cell

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from align_data.neighbours.embedding.cosines import Doubles, Halves, Places, Singles
 
 Cells = NDArray[np.int32]
-"""(rows, COPIES): the home cell of each, then those that it is a guest of, and -1 where there are no more."""
+"""(rows, MOST_CELLS): the home cell of each, then those that it is a guest of, and -1 where there are no more."""
 
-COPIES = 8
+MOST_CELLS = 8
 """Cells that an image can be in."""
 ONE_CELL = 4096
 """Images up to which there is one cell: all are compared with all."""
@@ -63,9 +63,9 @@ class Codebook:
     def cells(self, halves: Halves, margin: float) -> Cells:
         """Return the home cell of each embedding, the nearest, and the cells whose border is within `margin` of it.
 
-        Those are the nearest borders where there are more than COPIES.
+        Those are the nearest borders where there are more than MOST_CELLS.
         """
-        cells = np.full((len(halves), COPIES), -1, np.int32)
+        cells = np.full((len(halves), MOST_CELLS), -1, np.int32)
         rows = max(1, _BLOCK // len(self))
         error = (halves.shape[1] + 8) * 2.0**-24
         for start in range(0, len(halves), rows):
@@ -94,10 +94,10 @@ class Codebook:
         order = np.lexsort((cell, border, row))
         row, cell = row[order], cell[order]
         place = np.arange(len(row)) - np.searchsorted(row, row)
-        doubtful[row[place >= COPIES - 1]] = True
-        cells = np.full((len(scores), COPIES), -1, np.int32)
+        doubtful[row[place >= MOST_CELLS - 1]] = True
+        cells = np.full((len(scores), MOST_CELLS), -1, np.int32)
         cells[:, 0] = home
-        fits = place < COPIES - 1
+        fits = place < MOST_CELLS - 1
         cells[row[fits], place[fits] + 1] = cell[fits]
         return cells, doubtful & (error > 0)
 

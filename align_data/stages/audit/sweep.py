@@ -15,11 +15,10 @@ from pydantic import ValidationError
 from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask_url
-from align_data.data.ceilings import check_tests
 from align_data.data.columns import available, columns
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger, open_current
-from align_data.data.reach import check_reach
+from align_data.data.reach import check_tests
 from align_data.data.thresholds import classes, complete, look_up
 from align_data.engines.base import Engine
 from align_data.recipes.model import Rule
@@ -134,7 +133,6 @@ def sweep(
     measured = request.signal in available(dataset, dataset.ingested(), [*plan.signals, request.signal])
     op = _op(plan.rule(name).rule, upper=request.upper)
     values = [_value(plan.rule(name).rule, op, value) for value in request.values]
-    check_reach(dataset, [(request.signal, value) for value in values])
     if moved and len(set(values)) < 2:
         raise RecipeError("--moved needs two values to compare: --values A,B")
     plan = complete(dataset, plan, engine, progress)

@@ -15,6 +15,7 @@ from align_data.data.meta import NeighboursMeta
 from align_data.engines.base import Engine
 from align_data.stages.audit.near.images import SHOWN, image_pieces, near_image, uids_by_part
 from align_data.stages.audit.near.values import (
+    CANDIDATES,
     GROUPS,
     MEMBERS,
     PAIRS,
@@ -23,11 +24,9 @@ from align_data.stages.audit.near.values import (
     NearImage,
     NearMethod,
     NearPair,
+    candidates_of_part,
 )
 
-_CANDIDATES = 4096
-"""Centres of groups of all parts together, about; of each part at least _LEAST."""
-_LEAST = 64
 _STEPS = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.93, 0.92, 0.91, 0.9)
 Edge = tuple[float, str, str]
 """Cosine, uid of the earlier image, uid of the image."""
@@ -55,13 +54,13 @@ def by_embedding(
         return None
     meta, rows = manifest.meta, [part.rows for part in manifest.parts]
     steps = sorted({meta.threshold, *(step for step in _STEPS if step >= meta.floor)}, reverse=True)
-    most = max(_LEAST, _CANDIDATES // max(1, len(rows)))
+    most = candidates_of_part(len(rows))
     scan = _EdgeScan(dataset, name, meta.threshold, tuple(steps), most)
     parts = engine.map_parts("audit: near-duplicates", scan.part, rows, progress, "edges")
     candidates = Counter[str]()
     for part in parts:
         candidates.update(part.children)
-    wanted = frozenset(uid for uid, _ in sorted(candidates.items(), key=lambda item: (-item[1], item[0]))[:_CANDIDATES])
+    wanted = frozenset(uid for uid, _ in sorted(candidates.items(), key=lambda item: (-item[1], item[0]))[:CANDIDATES])
     hung = engine.map_parts("audit: groups", lambda part, tick: scan.hung(part, wanted, tick), rows, progress, "edges")
     groups = _largest(hung)
     chosen = {

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from align_data.common.progress import Progress, Tick
 from align_data.data.layout import Dataset
@@ -27,13 +26,10 @@ from align_data.stages.audit.near.values import (
     NearImage,
     NearMethod,
     NearPair,
+    candidates_of_part,
 )
 
 NEEDED = ("phash", "near_phash", "earlier_phash_distance")
-_CANDIDATES = 4096
-"""Of centres, in all parts together, about; of each part at least _LEAST."""
-_LEAST = 64
-Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def by_phash(dataset: Dataset, within: int, measured: frozenset[str], engine: En
     """Return near-duplicates within a distance by the signals NEEDED."""
     rows = [part.rows for part in dataset.ingested().parts]
     sides = [name for name in ("width", "height") if name in measured]
-    most = max(_LEAST, _CANDIDATES // len(rows))
+    most = candidates_of_part(len(rows))
     scans = engine.map_parts(
         "audit: near-duplicates", lambda part, tick: _scan(dataset, part, within, sides, most, tick), rows, progress
     )

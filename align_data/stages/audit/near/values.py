@@ -8,6 +8,15 @@ from typing import Any
 
 GROUPS, MEMBERS, PAIRS = 8, 7, 3
 """Groups that are shown, images of each beside its centre, and pairs of each kind."""
+CANDIDATES = 4096
+"""Images of all parts together, about, that may be the centre of a group which is shown."""
+_LEAST = 64
+"""And of each part at least."""
+
+
+def candidates_of_part(parts: int) -> int:
+    """Return how many images of each of so many parts may be a centre."""
+    return max(_LEAST, CANDIDATES // max(1, parts))
 
 
 @dataclass(frozen=True, order=True)
