@@ -248,6 +248,10 @@ def test_evaluation_images_are_looked_for_as_far_as_is_chosen_and_many_not_to_th
             engine,
             Silent(),
         )
+    for test in ("gt: 6", "between: [7, 64]"):  # it would be told what a rule that is taken out drops
+        out = parse(f"name: r\nrules:\n  - {{signal: eval_distance, {test}, source: chosen}}", "r.yaml")
+        with pytest.raises(RecipeError, match="measure it again with --eval-within"):
+            decide_ledger(Decision(out, off=["eval_distance"]), dataset, engine, Silent())
     monkeypatch.setattr("align_data.data.references.FEW_EVALUATION", 2)
     listed[2] = phashes[2] ^ 0x1FFFF
     assert measured("many.parquet") == truth(8)

@@ -385,6 +385,9 @@ def test_a_threshold_below_the_floor_is_refused(tmp_path: Path) -> None:
     refused = call(*words, "--set", "earlier_similarity_eye.lt=0.85", code=1).output
     assert "earlier_similarity_eye cannot be compared with 0.85: cosines below 0.9 are not stored" in refused
     assert f"align-data neighbours eye {tmp_path}/pool --floor 0.85" in refused
+    (tmp_path / "low.yaml").write_text(RULE.replace("0.98", "0.85"))  # it is told what rules taken out would drop
+    out = ["filter", tmp_path / "pool", "--recipe", tmp_path / "low.yaml", "--without", "earlier_similarity_eye"]
+    assert "are not stored" in call(*out, code=1).output
     assert "--floor 0.5" in call(*words, "--set", "earlier_similarity_eye.between=0.5,0.95", code=1).output
     for allowed in ("lt=0.9", "ge=0.9", "gt=-1", "between=-1,0.9", "in=-1,1"):
         call(*words, "--set", f"earlier_similarity_eye.{allowed}")

@@ -34,14 +34,15 @@ def resolve(
 ) -> Plan:
     """Return the recipe as it decides on this dataset: overridden, rules taken out, relative thresholds resolved.
 
-    Raises RecipeError for an override or a rule that is not the recipe's, or a threshold that is further than was
-    looked, DatasetError for stale signals.
+    Raises RecipeError for an override or a rule that is not the recipe's, or a threshold, also of a rule that is taken
+    out, that is further than was looked, DatasetError for stale signals.
     """
     plan = Plan.unresolved(override_all(recipe, overrides, off), overrides, off)
     measured = available(dataset, dataset.ingested(), plan.signals)
     unmeasured = tuple(dict.fromkeys(signal for signal in plan.signals if signal not in measured))
     plan = plan.with_unmeasured(unmeasured)
-    check_rules(dataset, plan.in_force)
+    # Of a rule that is taken out it is told what it would drop, so that must be known too.
+    check_rules(dataset, plan.rules)
     # A top_fraction takes two scans, so a report must not look it up again, even of a rule that is taken out.
     rules = [rule for rule in plan.rules if rule.in_force or rule.rule.op == "top_fraction"]
     return _resolved(dataset, plan, rules, measured, engine, progress)

@@ -147,7 +147,8 @@ SIGNALS = (
         type="string",
         repeats=True,
         unit="name",
-        about="The evaluation image that is so near; of several the first by name.",
+        about="The evaluation image that is so near; of several the first by name. It has no value where none is "
+        "within --eval-within, and a rule on it leaves such pairs pending: rules ask eval_distance.",
         source="ours",
         content=("phash",),
         reference="evaluation",
