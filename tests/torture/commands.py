@@ -50,6 +50,8 @@ STAGES = (
     Command("score", "score model dataset --as base", model=True),
     Command("embed", "embed model dataset --as vectors --texts", model=True),
     Command("score-embedded", "score vectors dataset", model=True),
+    Command("neighbours", "neighbours vectors dataset --threshold 0.99", model=True),
+    Command("calibrate", "calibrate vectors dataset --false-pairs 100000", model=True),
     Command("neighbours", "neighbours vectors dataset --threshold 0.9", model=True),
     Command("takedown", "takedown dataset --urls ../web/removals.txt"),
     Command(
@@ -81,6 +83,8 @@ READERS = (
     Command("score", "score model dataset --as other --json", model=True),
     Command("embed", "embed model dataset --as vectors --json", model=True),
     Command("score embedded", "score vectors dataset --as again --json", model=True),
+    Command("neighbours", "neighbours vectors dataset --threshold 0.9 --json", model=True),
+    Command("calibrate", "calibrate vectors dataset --false-pairs 100000 --json", model=True),
     Command("evaluate", "evaluate model tars/val --json", model=True),
     Command("search", "search model tars/val --text 'a red circle' --json", model=True),
     Command("verify tars", "verify tars --json"),
