@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import fsspec
@@ -87,6 +88,7 @@ class Eye:
 
     def images(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         if self.fails_after is not None and sum(self.seen) + len(pixels) > self.fails_after:
+            self.fails_after = 0  # batches that are on their way break too
             raise KeyboardInterrupt
         self.seen.append(len(pixels))
         stacked = np.stack(pixels)
@@ -320,6 +322,64 @@ def test_a_ledger_chooses_images_and_those_that_are_there_stay(copy: World) -> N
     is_embedded(dataset, many)  # what is there stays
     run(dataset, Eye())
     is_embedded(dataset, copy.images)
+
+
+def test_another_ledger_that_opens_nothing_new_changes_nothing(copy: World) -> None:
+    dataset, engine = copy.dataset, LocalEngine(copy.dataset.store.work, 1)
+    for name, least in (("few", 17), ("fewer", 20)):
+        recipe = parse(f"name: {name}\nrules:\n  - {{signal: n_chars, ge: {least}}}\n", f"{name}.yaml")
+        decide_ledger(Decision(recipe, name=name), dataset, engine, Silent())
+    shared = SharedModel.holding("eye", None, Eye())
+    for chosen in ("few", None):
+        run(dataset, Eye(), only_open=chosen, texts=True)
+        scored = score_embedded("eye", shared, dataset, "eye", engine, Silent())
+        files = tree(Path(dataset.store.url))
+        for ledger in ("fewer", "few"):
+            assert run(dataset, Eye(fails_after=0), only_open=ledger, texts=True).embedded == 0
+            assert score_embedded("eye", shared, dataset, "eye", engine, Silent()).computed == 0
+            assert tree(Path(dataset.store.url)) == files
+        assert scored.computed > 0
+
+
+@dataclass
+class Meeting(Eye):
+    """An encoder that works on a batch only when another is at its side: for the first two, or for what is written."""
+
+    batches: list[Event] = field(default_factory=lambda: [Event() for _ in range(99)])
+    at_once: Barrier = field(default_factory=lambda: Barrier(2))
+
+    def images(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        if self.device != "cpu" and not self.batches[1].is_set():
+            self.batches[self.at_once.wait(60)].set()
+        vectors = super().images(pixels)
+        self.batches[len(self.seen) - 1].set()
+        return vectors
+
+
+def test_the_model_works_while_its_last_batch_is_written_and_a_gpu_on_two_at_once(
+    made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "ROWS", 3)
+    trees, columns = [], embedding.column_of
+    chunks = -(-len(by_part(made.dataset, made.images)[0]) // 3)
+    assert chunks > 2
+    for device in ("cpu", "cuda:0"):
+        model, written = Meeting(device=device), 0
+
+        def column_of(vectors: Any, model: Meeting = model) -> Any:
+            nonlocal written
+            written += 1
+            if written < chunks:  # of the first part
+                assert model.batches[written].wait(60), "the model stands still while embeddings are written"
+            return columns(vectors)
+
+        monkeypatch.setattr(embedding, "column_of", column_of)
+        dataset = copied(made, tmp_path / device).dataset
+        run(dataset, model)
+        monkeypatch.setattr(embedding, "column_of", columns)
+        is_embedded(dataset, made.images)
+        trees.append(tree(tmp_path / device, "embedded"))
+    assert trees[0] == trees[1]
 
 
 def fetch_again(dataset: Dataset, images: dict[str, bytes], number: int) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from align_data.common.errors import DatasetError, SignalError
-from align_data.data.embeddings import column_of, committed_embeddings, part_embeddings, text_pieces, unit
+from align_data.data.embeddings import PartEmbeddings, column_of, committed_embeddings, text_pieces, unit
 from align_data.data.layout import Dataset
 from align_data.storage.store import Store
 
@@ -29,11 +29,14 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def test_vectors_are_read_as_they_were_written(dataset: Dataset) -> None:
-    read = part_embeddings(dataset.embedded("eye"), 0, 5)
-    assert read.sha256.to_list() == KEYS
-    assert np.array_equal(read.vectors, VECTORS)
-    assert read.rows_of(pl.Series([KEYS[3], "unknown", KEYS[6], None, KEYS[3]])).tolist() == [3, -1, 6, -1, 3]
-    lengths = np.linalg.norm(unit(read.vectors), axis=1)
+    with PartEmbeddings.read(dataset.embedded("eye"), 0, 5) as read:
+        assert read.sha256.to_list() == KEYS
+        for rows in (range(7), [3, 6, 0, 1, 2, 2, 1], [6], []):
+            assert np.array_equal(read.vectors(np.array(rows, np.int64)), VECTORS[list(rows)])
+        assert read.rows_of(pl.Series([KEYS[3], "unknown", KEYS[6], None, KEYS[3]])).tolist() == [3, -1, 6, -1, 3]
+    with PartEmbeddings.read(dataset.embedded("eye"), None, 5) as nothing:
+        assert (len(nothing), nothing.vectors(np.array([], np.int64)).shape) == (0, (0, 5))
+    lengths = np.linalg.norm(unit(VECTORS), axis=1)
     assert np.abs(lengths - 1).max() < 1e-15
     assert unit(np.zeros((1, 5), np.float16)).tolist() == [[0.0] * 5]
     # Without our code: each value is the row's numbers, one behind another.
@@ -55,16 +58,16 @@ def test_what_is_damaged_or_absent_is_a_sentence(dataset: Dataset) -> None:
     with pytest.raises(
         DatasetError, match=r"part-00000.parquet has an embedding that is not of 4 numbers; the dataset"
     ):
-        part_embeddings(dataset.embedded("eye"), 0, 4)
+        PartEmbeddings.read(dataset.embedded("eye"), 0, 4)
     with dataset.embedded("eye").writer(0, {}) as writer:
         bad = np.full((1, 5), np.nan, np.float16)
         writer.write(pa.table({"sha256": pa.array(KEYS[:1]), "embedding": column_of(bad)}))
     with pytest.raises(DatasetError, match=r"an embedding that is not of numbers \(NaN\)"):
-        part_embeddings(dataset.embedded("eye"), 0, 5)
+        PartEmbeddings.read(dataset.embedded("eye"), 0, 5)
     with dataset.embedded("eye").writer(0, {}) as writer:
         writer.write(pa.table({"sha256": pa.array(KEYS[:1] * 2), "embedding": column_of(VECTORS[:2])}))
     with pytest.raises(DatasetError, match=r"part-00000.parquet has two embeddings of one image"):
-        part_embeddings(dataset.embedded("eye"), 0, 5)
+        PartEmbeddings.read(dataset.embedded("eye"), 0, 5)
     with pytest.raises(DatasetError, match=r"embedded/eye is not whole: .* run align-data embed MODEL .* --as eye"):
         committed_embeddings(dataset, "eye")
     with pytest.raises(DatasetError, match=r"no embeddings 'ear' \(there are: none\): run align-data embed"):

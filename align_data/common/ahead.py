@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 _END: Any = object()
 
 
@@ -17,3 +19,21 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
         while (item := following.result()) is not _END:
             following = thread.submit(next, items, _END)
             yield item
+
+
+def each_ahead(work: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:
+    """Yield what `work` makes of each item, in their order: so many threads work while results are used.
+
+    One more item is held, so that no thread waits for the next. Close it to give up the rest.
+    """
+    coming: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            coming.append(pool.submit(work, item))
+            if len(coming) > threads + 1:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import IO, Any, Self, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.meta import EmbeddedMeta
+from align_data.storage.store import make_work, writing
 from align_data.storage.tables import Manifest, PartInfo, Table
 
 Halves: TypeAlias = "NDArray[np.float16]"
@@ -23,16 +26,58 @@ _TYPE = np.dtype("<f2")
 
 
 @dataclass(frozen=True)
-class PartEmbeddings:
-    """The embeddings of a part's distinct images, in the order of the table."""
+class PieceEmbeddings:
+    """The embeddings of neighbouring images of a part, in the order of the table."""
 
     sha256: pl.Series
     vectors: Halves
 
+
+@dataclass(frozen=True)
+class PartEmbeddings:
+    """The embeddings of a part's distinct images, in the order of the table: the keys in memory, the vectors in a file.
+
+    A context manager: the file, which has no name, goes with it.
+    """
+
+    sha256: pl.Series
+    dim: int
+    _file: IO[bytes]
+
     @staticmethod
-    def empty(dim: int) -> PartEmbeddings:
-        """Return the embeddings of no image."""
-        return PartEmbeddings(pl.Series("sha256", [], pl.String), np.empty((0, dim), np.float16))
+    def read(table: Table[EmbeddedMeta], part: int | None, dim: int) -> PartEmbeddings:
+        """Read a part of embedded/NAME, None for no images.
+
+        DatasetError for a vector that is not of `dim` finite numbers, and for two of an image.
+        """
+        keys = [pl.Series("sha256", [], pl.String)]
+        work = make_work(table.store.work)
+        with writing(work):
+            file = tempfile.TemporaryFile(dir=work)  # noqa: SIM115 - closed with what is returned
+        try:
+            for piece in () if part is None else embedding_pieces(table, part, dim):
+                keys.append(piece.sha256)
+                with writing(work):
+                    file.write(np.ascontiguousarray(piece.vectors, _TYPE).data)
+            with writing(work):
+                file.flush()
+            sha256 = pl.concat(keys)
+            if sha256.n_unique() != len(sha256):
+                where = table.store.path(table.part_name(part or 0))
+                raise DatasetError(f"{where} has two embeddings of one image; the dataset is damaged")
+        except BaseException:
+            file.close()
+            raise
+        return PartEmbeddings(sha256, dim, file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.sha256)
 
     def rows_of(self, sha256: pl.Series) -> NDArray[np.int64]:
         """Return the row of each image; -1 where it has no embedding."""
@@ -40,6 +85,14 @@ class PartEmbeddings:
         joined = sha256.alias("sha256").to_frame().join(rows, on="sha256", how="left", maintain_order="left")
         numbers: NDArray[np.int64] = joined["row"].fill_null(-1).to_numpy()
         return numbers
+
+    def vectors(self, rows: NDArray[np.int64]) -> Halves:
+        """Return the embeddings of rows, in any order; neighbours are read at once."""
+        vectors = np.empty((len(rows), self.dim), _TYPE)
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
+        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=False):
+            os.preadv(self._file.fileno(), [vectors[start:stop].data], int(rows[start]) * self.dim * _TYPE.itemsize)
+        return vectors
 
 
 def committed_embeddings(dataset: Dataset, name: str) -> Manifest[EmbeddedMeta]:
@@ -82,26 +135,12 @@ def change_embeddings(table: Table[EmbeddedMeta], source: dict[str, Any]) -> Non
         table.change()
 
 
-def part_embeddings(table: Table[EmbeddedMeta], part: int, dim: int) -> PartEmbeddings:
-    """Read a part of embedded/NAME; DatasetError for a vector not of `dim` finite numbers, and for two of an image."""
-    none = PartEmbeddings.empty(dim)
-    keys, vectors = [none.sha256], [none.vectors]
-    for piece in embedding_pieces(table, part, dim):
-        keys.append(piece.sha256)
-        vectors.append(piece.vectors)
-    sha256 = pl.concat(keys)
-    if sha256.n_unique() != len(sha256):
-        where = table.store.path(table.part_name(part))
-        raise DatasetError(f"{where} has two embeddings of one image; the dataset is damaged")
-    return PartEmbeddings(sha256, np.concatenate(vectors))
-
-
-def embedding_pieces(table: Table[EmbeddedMeta], part: int, dim: int) -> Iterator[PartEmbeddings]:
-    """Read a part of embedded/NAME piece by piece, as `part_embeddings` reads all of it."""
+def embedding_pieces(table: Table[EmbeddedMeta], part: int, dim: int) -> Iterator[PieceEmbeddings]:
+    """Read a part of embedded/NAME piece by piece; DatasetError for a vector that is not of `dim` finite numbers."""
     for piece in table.arrow_pieces(part, ["sha256", "embedding"]):
         series = pl.from_arrow(piece["sha256"])
         assert isinstance(series, pl.Series)
-        yield PartEmbeddings(series.alias("sha256"), _vectors(table, part, piece["embedding"], dim))
+        yield PieceEmbeddings(series.alias("sha256"), _vectors(table, part, piece["embedding"], dim))
 
 
 def text_pieces(table: Table[EmbeddedMeta], part: int, dim: int) -> Iterator[Halves]:

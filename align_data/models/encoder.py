@@ -51,7 +51,7 @@ class Encoder(Protocol):
         """How it sees an image."""
 
     def images(self, pixels: Sequence[Pixels], /) -> Vectors:
-        """Embed images as `preparation` makes them."""
+        """Embed images as `preparation` makes them. Two threads may do so at once."""
 
     def texts(self, texts: Sequence[str], /) -> Vectors:
         """Embed texts; SignalError for an encoder of images alone."""

@@ -11,6 +11,7 @@ from align_data.models.encoder import Encoder, PairScorer
 
 Model: TypeAlias = Encoder | PairScorer
 
+_ON_CPU = ("cpu", "CPUExecutionProvider")
 _LOCK = threading.Lock()
 _OPENED: dict[tuple[str, str | None], Model] = {}
 """The model that was opened last, by MODEL and device."""
@@ -75,3 +76,12 @@ def embeds_texts(encoder: Encoder) -> bool:
 def scores_pairs(model: Model) -> TypeGuard[PairScorer]:
     """Tell a pair scorer from an encoder."""
     return hasattr(model, "scores")
+
+
+def batches_at_once(model: Model) -> int:
+    """Return how many threads keep a model at work.
+
+    On a GPU two: while it computes what one has given it, the other turns its pixels into tensors. On a CPU that
+    would take the cores from the model itself.
+    """
+    return 1 if model.device in _ON_CPU else 2

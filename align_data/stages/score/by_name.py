@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from align_data.common.errors import SignalError
 from align_data.common.progress import Tick
-from align_data.data.embeddings import PartEmbeddings, part_embeddings, text_pieces, unit
+from align_data.data.embeddings import PartEmbeddings, text_pieces, unit
 from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
 from align_data.data.meta import EmbeddedMeta
@@ -69,7 +69,7 @@ class _Embedded:
         return {"images": "float16", "fingerprint": self.manifest.fingerprint}
 
     def _images(self, part: int) -> PartEmbeddings:
-        return part_embeddings(self.dataset.embedded(self.name), part, self.manifest.meta.dim)
+        return PartEmbeddings.read(self.dataset.embedded(self.name), part, self.manifest.meta.dim)
 
     def _pieces(self, part: int, images: PartEmbeddings) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64]]]:
         """Yield the pieces of pairs, and which embedding the image of each row has, -1 for none."""
@@ -93,20 +93,20 @@ class StoredScores(_Embedded):
 
     def scores(self, part: int, tick: Tick) -> Iterator[Values]:
         """Yield a score for each row of each piece of pairs, NaN where there is none."""
-        images = self._images(part)
         stored = None
         if self.texts is not None:
             stored = text_pieces(self.dataset.embedded_texts(self.name), part, self.texts.meta.dim)
-        for piece, rows in self._pieces(part, images):
-            texts = None if stored is None else next(stored)
-            scores = np.full(len(piece), np.nan)
-            for start in range(0, len(piece), _WINDOW):
-                window = slice(start, start + _WINDOW)
-                has = np.flatnonzero(rows[window] >= 0) + start
-                read = self._read(piece["alt_text"].gather(has)) if texts is None else unit(texts[has])
-                scores[has] = cosines(unit(images.vectors[rows[has]]), read)
-                tick(len(rows[window]))
-            yield scores
+        with self._images(part) as images:
+            for piece, rows in self._pieces(part, images):
+                texts = None if stored is None else next(stored)
+                scores = np.full(len(piece), np.nan)
+                for start in range(0, len(piece), _WINDOW):
+                    window = slice(start, start + _WINDOW)
+                    has = np.flatnonzero(rows[window] >= 0) + start
+                    read = self._read(piece["alt_text"].gather(has)) if texts is None else unit(texts[has])
+                    scores[has] = cosines(unit(images.vectors(rows[has])), read)
+                    tick(len(rows[window]))
+                yield scores
 
     def _read(self, texts: pl.Series) -> NDArray[np.floating[Any]]:
         assert self.shared is not None
@@ -122,14 +122,13 @@ class HeadScores(_Embedded):
 
     def scores(self, part: int, tick: Tick) -> Iterator[Values]:
         """Yield a score for each row of each piece of pairs, NaN where there is none."""
-        images = self._images(part)
-        of_image = np.full(len(images.sha256), np.nan)
-        for start in range(0, len(of_image), _WINDOW):
-            window = slice(start, start + _WINDOW)
-            of_image[window] = self._said(unit(images.vectors[window]))
-        for piece, rows in self._pieces(part, images):
-            tick(len(piece))
-            yield np.where(rows >= 0, of_image[rows], np.nan) if len(of_image) else np.full(len(piece), np.nan)
+        with self._images(part) as images:
+            of_image = np.full(len(images), np.nan)
+            for rows in np.split(np.arange(len(images)), range(_WINDOW, len(images), _WINDOW)):
+                of_image[rows] = self._said(unit(images.vectors(rows)))
+            for piece, rows in self._pieces(part, images):
+                tick(len(piece))
+                yield np.where(rows >= 0, of_image[rows], np.nan) if len(of_image) else np.full(len(piece), np.nan)
 
     def _said(self, vectors: Values) -> Values:
         values = np.asarray(self.head.score(vectors), np.float64)
