@@ -35,8 +35,10 @@ def unit(vectors: NDArray[Any]) -> Singles:
     return singles
 
 
-def vectors(number: int, dim: int, seed: int = 0) -> Iterator[NDArray[np.float16]]:
+def vectors(number: int, dim: int, seed: int = 0) -> Iterator[tuple[NDArray[np.float16], NDArray[np.int64]]]:
     """Yield embeddings, a piece at a time, of which eight in a hundred are near-copies of others of their piece.
+
+    With them goes the number of each one's original in its piece, its own number where it is no copy.
 
     A copy is at a cosine of 0.95 to 0.9999 from its original, away from it towards another image; a tenth of the copies
     are of a few images.
@@ -60,7 +62,20 @@ def vectors(number: int, dim: int, seed: int = 0) -> Iterator[NDArray[np.float16
         away = unit(away - (away * base).sum(axis=1, keepdims=True) * base)
         near = chance.uniform(0.95, 0.9999, (copies, 1)).astype(np.float32)
         both = np.concatenate([originals, near * base + np.sqrt(1 - near * near) * away])
-        yield both[chance.permutation(rows)].astype(np.float16)
+        order = chance.permutation(rows)
+        yield both[order].astype(np.float16), np.append(np.arange(len(originals)), of)[order]
+
+
+def planted_pairs(number: int, dim: int, threshold: float) -> int:
+    """Return how many pairs of an original and its copies, or of two copies of one, are within the threshold."""
+    pairs = 0
+    for piece, original in vectors(number, dim):
+        every, order = unit(piece), np.argsort(original, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(original[order])) + 1):
+            if len(members) > 1:
+                near = every[members] @ every[members].T >= threshold
+                pairs += int(np.triu(near, 1).sum())
+    return pairs
 
 
 def make(folder: Path, number: int, dim: int) -> Dataset:
@@ -75,7 +90,7 @@ def make(folder: Path, number: int, dim: int) -> Dataset:
     stored = folder.parent / f"{folder.name}.npy"
     every = np.lib.format.open_memmap(stored, "w+", np.float16, (number, dim))
     at = 0
-    for piece in vectors(number, dim):
+    for piece, _ in vectors(number, dim):
         every[at : at + len(piece)] = piece
         at += len(piece)
     tables: list[tuple[Table[Any], Any]] = [

@@ -148,6 +148,37 @@ def test_no_pair_is_false_and_what_is_missed_is_measured(tmp_path: Path, margin:
     assert report.meta.recall.floor_among >= 0.5 * report.meta.recall.floor_pairs
 
 
+@pytest.mark.parametrize("margin", [0.2, 0.6, 1.5])
+def test_who_is_compared_with_whom(tmp_path: Path, margin: float) -> None:
+    generator = np.random.default_rng(9)
+    centres = generator.normal(size=(5, 4))
+    vectors = [centres[place % 5] + generator.normal(size=4) * 0.7 for place in range(220)]
+    pictures = [Picture(f"http://h/{place}", f"{place}", vector.tolist()) for place, vector in enumerate(vectors)]
+    dataset = pool(tmp_path / "pool", pictures, parts=60)
+    run(dataset, cells=9, margin=margin)
+    pieces = pl.concat(list(dataset.codebook("eye").pieces(0, ["centroid"])))
+    centroids = np.frombuffer(b"".join(pieces["centroid"]), "<f2").reshape(-1, 4).astype(np.float64)
+    assert len(centroids) > 5
+    width = margin * (2 - 2 * 0.98) ** 0.5 / 4**0.5
+    halves = np.array([p.half for p in pictures]).astype(np.float64)
+    distances = ((halves[:, None] - centroids) ** 2).sum(axis=2)
+    home = distances.argmin(axis=1)
+    apart = np.sqrt(((centroids[home][:, None] - centroids) ** 2).sum(axis=2))
+    borders = (distances - distances[np.arange(220), home][:, None]) / (2 * np.maximum(apart, 1e-9))
+    met, missed = np.zeros(220, np.int64), 0
+    for x in range(220):
+        for y in range(220):
+            if x != y and cosine(pictures[x], pictures[y]) >= 0.98:
+                near, far = sorted((borders[x, home[y]], borders[y, home[x]]))
+                meets = home[x] == home[y] or (near <= width and far <= 2 * width)
+                met[x] += meets
+                missed += not meets
+    assert {url: near for url, (_, _, _, near) in stored(dataset).items()} == dict(
+        zip((p.url for p in pictures), met.tolist(), strict=True)
+    )
+    assert missed or margin > 1
+
+
 @pytest.mark.parametrize("sample", [0, 1, 40, 119])
 def test_where_all_are_compared_the_recall_of_any_sample_is_one(tmp_path: Path, sample: int) -> None:
     dataset = pool(tmp_path / "pool", copies_of(26, 120), parts=30)
@@ -257,6 +288,7 @@ def test_memory_workers_and_tasks_change_nothing(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(cell, "_BLOCK_ROWS", rows)
         monkeypatch.setattr(cell, "_BLOCK_COLUMNS", 2 * rows)
         monkeypatch.setattr(cell, "_PREPARED", size)
+        monkeypatch.setattr(cell, "_BORDERS", rows)
         for table in (dataset.measured("near.eye"), dataset.neighbours("eye")):
             table.remove()
         assert run(dataset, memory=memory, workers=1).computed

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.neighbours.embedding.codebook import MOST_CELLS, Cells
+from align_data.neighbours.embedding.codebook import MOST_CELLS, Cells, Codebook
 from align_data.neighbours.embedding.cosines import MILLION, Halves, Places, Vectors, pairs_within
 
 ROW = pl.Schema(
@@ -62,6 +63,8 @@ _PREPARED = 2**26
 """Numbers of a cell's embeddings that are prepared at once; those of a larger cell are block by block."""
 _BLOCK_ROWS, _BLOCK_COLUMNS = 128, 4096
 """Of a block: so few rows that of home with home hardly more than half is computed."""
+_BORDERS = 64
+"""Borders to which the distances of all at home are held at once."""
 
 
 @dataclass(frozen=True)
@@ -97,25 +100,45 @@ class _Tally:
         self.floor_rows[learner] += np.add.reduceat(self.rows[whom], starts)
 
 
-def compare(cell: int, rows: pl.DataFrame, nearness: Nearness, dim: int) -> tuple[pl.DataFrame, int, int]:
-    """Return what the images of a cell learn (LEARNT), and how many cosines and how many pairs that took."""
+def compare(
+    cell: int, rows: pl.DataFrame, nearness: Nearness, codebook: Codebook, reach: float
+) -> tuple[pl.DataFrame, int, int]:
+    """Return what the images of a cell learn (LEARNT), and how many cosines and how many pairs that took.
+
+    A guest is compared with those at home whose border to the guest's own home is at most `reach` away.
+    """
     group, leading, second = _groups(rows)
     size = len(leading)
     chosen = leading["row"].to_numpy()
-    halves = _halves(rows["embedding"].gather(chosen), dim)
+    halves = _halves(rows["embedding"].gather(chosen), codebook.centroids.shape[1])
     cells = np.frombuffer(b"".join(rows["cells"].gather(chosen)), "<i4").reshape(size, MOST_CELLS)
     images = np.bincount(group, rows["images"].to_numpy(), size).astype(np.int64)
     tally = _Tally(images, np.bincount(group, minlength=size).astype(np.int64))
+    members = _Members(halves)
     is_home = cells[:, 0] == cell
+    meetings = _meetings(cell, cells, halves, codebook, reach)
     cosines, pairs = 0, 0
-    for block in _blocks(halves, np.flatnonzero(is_home), np.flatnonzero(~is_home), nearness.floor):
+    for block in chain(
+        _at_home(members, np.flatnonzero(is_home), nearness.floor), _met(members, meetings, nearness.floor)
+    ):
         cosines += block.cosines
         pairs += len(block.row)
         tally.learn(block.row, block.column, block.cosine, nearness.threshold)
-        guests_here = np.flatnonzero(block.is_told | _only_here(cells, block, cell))
-        guests_here = guests_here[np.argsort(block.column[guests_here], kind="stable")]
-        tally.learn(block.column[guests_here], block.row[guests_here], block.cosine[guests_here], nearness.threshold)
+        told = np.flatnonzero(block.is_told)
+        told = told[np.argsort(block.column[told], kind="stable")]
+        tally.learn(block.column[told], block.row[told], block.cosine[told], nearness.threshold)
     return _learnt(rows, group, leading, second, tally, is_home), cosines, pairs
+
+
+class _Members:
+    """The embeddings of a cell, prepared at once unless they are very many."""
+
+    def __init__(self, halves: Halves) -> None:
+        self._halves = halves
+        self._prepared = Vectors(halves) if halves.size <= _PREPARED else None
+
+    def __getitem__(self, places: Places) -> Vectors:
+        return Vectors(self._halves[places]) if self._prepared is None else self._prepared[places]
 
 
 @dataclass(frozen=True)
@@ -126,36 +149,54 @@ class _Pairs:
     column: Places
     cosine: NDArray[np.int64]
     is_told: NDArray[np.bool_]
-    """Whether the column is at home too, and its own block leaves this pair out."""
+    """Whether no other block has this pair the other way round."""
     cosines: int
 
 
-def _blocks(halves: Halves, home: Places, guests: Places, floor: int) -> Iterator[_Pairs]:
-    """Yield all pairs of home with home, each in one block, and of home with guests."""
-    everybody = np.concatenate([home, guests])
-    everyone = halves[everybody]
-    at_once = Vectors(everyone) if everyone.size <= _PREPARED else None
+def _at_home(members: _Members, home: Places, floor: int) -> Iterator[_Pairs]:
+    """Yield all pairs of home with home, each in one block."""
     for start in range(0, len(home), _BLOCK_ROWS):
         rows = home[start : start + _BLOCK_ROWS]
-        mine = Vectors(halves[rows])
-        for begin in range(start, len(everybody), _BLOCK_COLUMNS):
-            stretch = slice(begin, begin + _BLOCK_COLUMNS)
-            columns = everybody[stretch]
-            against = Vectors(everyone[stretch]) if at_once is None else at_once[stretch]
-            i, j, cosine = pairs_within(mine, against, floor)
-            at = begin + j
-            different = at != start + i
-            i, j, at, cosine = i[different], j[different], at[different], cosine[different]
-            is_told = (at >= start + len(rows)) & (at < len(home))
+        mine = members[rows]
+        for begin in range(start, len(home), _BLOCK_COLUMNS):
+            columns = home[begin : begin + _BLOCK_COLUMNS]
+            i, j, cosine = pairs_within(mine, members[columns], floor)
+            different = begin + j != start + i
+            i, j, cosine = i[different], j[different], cosine[different]
+            is_told = begin + j >= start + len(rows)
             yield _Pairs(rows[i], columns[j], cosine, is_told, len(rows) * len(columns))
 
 
-def _only_here(cells: Cells, pairs: _Pairs, cell: int) -> NDArray[np.bool_]:
-    """Tell which columns are guests that learn of the row nowhere else: it is not a guest where they are at home."""
-    homes = cells[pairs.column, 0]
-    learns_there: NDArray[np.bool_] = (cells[pairs.row] == homes[:, None]).any(axis=1)
-    only_here: NDArray[np.bool_] = (homes != cell) & ~learns_there
-    return only_here
+def _met(members: _Members, meetings: Iterator[tuple[Places, Places]], floor: int) -> Iterator[_Pairs]:
+    """Yield all pairs of those at home with the guests that they meet."""
+    for near, guests in meetings:
+        for start in range(0, len(near), _BLOCK_COLUMNS):
+            rows = near[start : start + _BLOCK_COLUMNS]
+            mine = members[rows]
+            for begin in range(0, len(guests), _BLOCK_ROWS):
+                columns = guests[begin : begin + _BLOCK_ROWS]
+                i, j, cosine = pairs_within(mine, members[columns], floor)
+                yield _Pairs(rows[i], columns[j], cosine, np.ones(len(i), np.bool_), len(rows) * len(columns))
+
+
+def _meetings(
+    cell: int, cells: Cells, halves: Halves, codebook: Codebook, reach: float
+) -> Iterator[tuple[Places, Places]]:
+    """Yield who is at home near the border to another cell, and the guests from there.
+
+    Who is at home and a guest there meets those guests there or here: in the cell of the smaller number.
+    """
+    home, guests = np.flatnonzero(cells[:, 0] == cell), np.flatnonzero(cells[:, 0] != cell)
+    guests = guests[np.argsort(cells[guests, 0], kind="stable")]
+    origins, starts = np.unique(cells[guests, 0], return_index=True)
+    for first in range(0, len(origins), _BORDERS):
+        among = origins[first : first + _BORDERS]
+        near = codebook.borders(halves, home, cell, among) <= reach
+        for place, origin in enumerate(among):
+            is_guest_there = (cells[home, 1:] == origin).any(axis=1)
+            meets = ~is_guest_there & near[:, place] if origin < cell else is_guest_there | near[:, place]
+            stop = first + place + 1
+            yield home[meets], guests[starts[stop - 1] : starts[stop] if stop < len(starts) else len(guests)]
 
 
 def _groups(rows: pl.DataFrame) -> tuple[Places, pl.DataFrame, pl.DataFrame]:

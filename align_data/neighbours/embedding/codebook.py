@@ -17,7 +17,7 @@ from align_data.neighbours.embedding.cosines import Doubles, Halves, Places, Sin
 Cells = NDArray[np.int32]
 """(rows, MOST_CELLS): the home cell of each, then those that it is a guest of, and -1 where there are no more."""
 
-MOST_CELLS = 8
+MOST_CELLS = 12
 """Cells that an image can be in."""
 ONE_CELL = 4096
 """Images up to which there is one cell: all are compared with all."""
@@ -76,6 +76,16 @@ class Codebook:
                 exact = block[at].astype(np.float64) @ self.doubles.T - self.squares / 2
                 cells[start + at], _ = self._decided(exact, margin, 0.0)
         return cells
+
+    def borders(self, halves: Halves, places: Places, home: int, cells: NDArray[np.integer]) -> Doubles:
+        """Return how far the embeddings at `places` of one home are from its borders to `cells`: (places, cells)."""
+        away = np.empty((len(places), len(cells)))
+        apart = self._apart(np.full(len(cells), home), cells.astype(np.intp))
+        both = np.append(home, cells)
+        for at in _pieces(np.arange(len(places)), max(1, _BLOCK // self.centroids.shape[1])):
+            scores = halves[places[at]].astype(np.float64) @ self.doubles[both].T - self.squares[both] / 2
+            away[at] = (scores[:, :1] - scores[:, 1:]) / apart
+        return away
 
     def _decided(self, scores: NDArray[np.floating], margin: float, error: float) -> tuple[Cells, NDArray[np.bool_]]:
         """Return cells by x·c - |c|²/2, which is highest for the nearest, and which rows such an error could change."""

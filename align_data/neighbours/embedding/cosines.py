@@ -41,11 +41,11 @@ class Vectors:
     def __len__(self) -> int:
         return len(self.halves)
 
-    def __getitem__(self, rows: slice) -> Vectors:
-        """Return a stretch of them."""
-        stretch = object.__new__(Vectors)
-        stretch.halves, stretch.lengths, stretch.singles = self.halves[rows], self.lengths[rows], self.singles[rows]
-        return stretch
+    def __getitem__(self, rows: slice | Places) -> Vectors:
+        """Return some of them."""
+        chosen = object.__new__(Vectors)
+        chosen.halves, chosen.lengths, chosen.singles = self.halves[rows], self.lengths[rows], self.singles[rows]
+        return chosen
 
 
 def lengths(halves: Halves) -> Doubles:

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 _RANGE = 2**28
 """Bytes of embeddings, about, whose cells one task compares."""
+_REACH = 2
+"""How many margins from a border those at home are that guests from beyond it are compared with."""
 LEARNT_CONTRACT = Contract(
     FOLDER,
     "What cells have learnt, on its way back to the parts of the images.",
@@ -124,7 +126,7 @@ class Joining:
         total = Cost()
         with self.learnt.writer(number, {}) as writer:
             for cell, rows in _cells(frames):
-                learnt, cosines, pairs = compare(cell, rows, self.nearness, self.images.dim)
+                learnt, cosines, pairs = compare(cell, rows, self.nearness, self.codebook, _REACH * self.margin)
                 writer.write(in_order(learnt))
                 total.add(Cost(len(rows), cosines, pairs))
                 tick(len(rows))

@@ -50,8 +50,8 @@ class Comparing:
     """The cosine from which two images are near-duplicates, which near_duplicates_NAME counts."""
     floor: float | None = None
     """The least cosine that is stored; None for 0.9, or a little less than a lower threshold."""
-    margin: float = 1.5
-    """How near the border of another cell an image is compared there too, in units of r/√dimension, where r is the
+    margin: float = 2.0
+    """How near the border of another cell an image is a guest there, in units of r/√dimension, where r is the
     distance of two images at the threshold."""
     cells: int | None = None
     """Of a new codebook; None for what suits the number of images."""
