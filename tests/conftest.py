@@ -133,8 +133,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def unshared(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let no test know of hosts what another has learnt: their servers have the same addresses."""
-    monkeypatch.setenv("ALIGN_DATA_SHARED", str(tmp_path_factory.getbasetemp() / f"shared-{uuid4().hex}"))
+    """Let no test know of hosts what another has learnt, for their servers have the same addresses, nor of models."""
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("ALIGN_DATA_SHARED", str(base / f"shared-{uuid4().hex}"))
+    monkeypatch.setenv("ALIGN_DATA_MODELS", str(base / f"models-{uuid4().hex}"))
 
 
 @dataclass

@@ -28,7 +28,8 @@ PRELOADED = [
     *("align_data.cli.options", "align_data.stages.pipeline", "align_data.stages.export.making"),
     *("align_data.stages.audit", "align_data.stages.takedown", "align_data.stages.verify"),
     *("align_data.report", "align_data.report.thumbnails", "align_data.fetching.worker"),
-    *("align_data.decoding.worker", "align_data.common.workers.serving", "scipy.fftpack"),
+    *("align_data.decoding.worker", "align_data.decoding.preparing.worker", "align_data.models.onnx.trial"),
+    *("align_data.common.workers.serving", "scipy.fftpack"),
     *(f"PIL.{plugin}" for plugin in PIL._plugins if not plugin.startswith(("Fpx", "Mic"))),  # those need olefile
 ]
 """What the server has imported."""

@@ -10,6 +10,12 @@ import pytest
 
 from align_data.common.workers import Child, frames, trial
 from align_data.decoding import decoder, worker
+from align_data.decoding.augmenting import augmenter
+from align_data.decoding.augmenting import worker as augmenting
+from align_data.decoding.preparing import preparer
+from align_data.decoding.preparing import worker as preparing
+from align_data.models.onnx import folder
+from align_data.models.onnx import trial as encoder_trial
 
 
 def wired(value: Any) -> Any:
@@ -32,6 +38,10 @@ def child_of(handler: Callable[[Any], Any]) -> type:
             sent: list[Any] = []
             self._handle(wired(task), sent.append)
             yield from map(wired, sent)
+
+        def ask_once(self, task: Any, make: Callable[[Any], Any], seconds: float) -> Any:
+            (said,) = self.ask(task)
+            return make(said)
 
         def ask_each(self, task: Any, makers: Sequence[Callable[[Any], Any]], seconds: float) -> Iterator[Any]:
             for make, said in zip(makers, self.ask(task), strict=True):
@@ -59,3 +69,18 @@ def decode_here(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("confine", "limit_memory"):
         monkeypatch.setattr(worker, name, lambda memory: None)
     monkeypatch.setattr(worker, "at_most", nullcontext)
+
+
+def prepare_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let encoders be tried, and images be prepared and changed for them, in this process, which is not confined."""
+    others = trial.Child
+
+    def tried(handler: str, setup: Any) -> Any:
+        return (child_of(encoder_trial.handler) if handler == folder.TRIAL else others)(handler, setup)
+
+    monkeypatch.setattr(trial, "Child", tried)
+    for asking, answering in ((preparer, preparing), (augmenter, augmenting)):
+        monkeypatch.setattr(asking, "Child", child_of(answering.handler))
+    for answering in (encoder_trial, preparing, augmenting):
+        monkeypatch.setattr(answering, "confine", lambda memory: None)
+        monkeypatch.setattr(answering, "at_most", nullcontext)

@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from align_data.stages.measure import measure
 from align_data.stages.neighbours import Comparing, neighbours
 from align_data.storage.store import Store
 
-IMAGES = planted.pool(24, copied=12, copies=("jpeg_60", "resized_90", "cropped_20", "brighter", planted.EXACT))
 THRESHOLD, FLOOR = 0.97, 0.9
 RECIPE = """
 name: keep-one
@@ -44,10 +44,16 @@ rules:
 """
 
 
+@cache
+def images() -> list[planted.PlantedImage]:
+    """Draw the pool once, where a test needs it: every process imports this file."""
+    return planted.pool(24, copied=12, copies=("jpeg_60", "resized_90", "cropped_20", "brighter", planted.EXACT))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("near")
-    dataset, engine = planted.dataset_of(IMAGES, folder, texts=2, part_rows=60), LocalEngine(folder / "work", 1)
+    dataset, engine = planted.dataset_of(images(), folder, texts=2, part_rows=60), LocalEngine(folder / "work", 1)
     with pytest.MonkeyPatch.context() as patch:
         decode_here(patch)
         signals = ["sha256", "decodable", "phash", "width", "height", "near_phash", "earlier_phash_distance"]
@@ -94,7 +100,7 @@ def in_order() -> list[planted.PlantedImage]:
         size = Image.open(io.BytesIO(image.content)).size
         return -size[0] * size[1], hashlib.sha256(image.content).hexdigest(), pairs[image.url][:16]
 
-    return sorted(IMAGES, key=key)
+    return sorted(images(), key=key)
 
 
 URLS: list[dict[str, Any]] = []
@@ -122,7 +128,7 @@ def by_cosine(folder: Path) -> Nearest:
 
 def test_groups_by_embedding_are_those_of_brute_force(folder: Path, by_cosine: Nearest) -> None:
     method = methods(folder)["earlier_similarity_tiny"]
-    assert (method.images, method.threshold) == (len(IMAGES), THRESHOLD)
+    assert (method.images, method.threshold) == (len(images()), THRESHOLD)
     expected = by_cosine.groups(lambda value: value >= THRESHOLD)
     assert [group.images for group in method.groups] == [len(group) for group in expected[:GROUPS]]
     shown: Counter[str] = Counter()
@@ -165,18 +171,18 @@ def test_pairs_around_the_threshold_are_the_nearest_to_it(folder: Path, by_cosin
 def bits_apart() -> dict[tuple[str, str], int]:
     """Return in how many bits the pHashes of two images differ, whichever is named first."""
     hashes = {}
-    for image in IMAGES:
+    for image in images():
         hashes[image.url] = imagehash.phash(Image.open(io.BytesIO(image.content)).convert("RGB"))
     return {(a, b): int(hashes[a] - hashes[b]) for a in hashes for b in hashes if a != b}
 
 
 def test_groups_by_phash_are_those_of_brute_force(folder: Path, bits_apart: dict[tuple[str, str], int]) -> None:
     method = methods(folder)["earlier_phash_distance"]
-    near: dict[str, set[str]] = {image.url: set() for image in IMAGES}
+    near: dict[str, set[str]] = {image.url: set() for image in images()}
     for (a, b), distance in bits_apart.items():
         if distance <= 6:
             near[a].add(b)
-    assert (method.images, method.threshold) == (len(IMAGES), 6)
+    assert (method.images, method.threshold) == (len(images()), 6)
     largest = max(map(len, near.values())) + 1
     assert method.groups[0].images == largest > 5
     shown: Counter[str] = Counter()

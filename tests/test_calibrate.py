@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import tiny_encoders as tiny
 from click.testing import CliRunner, Result
 from conftest import tree
-from in_process import decode_here
+from in_process import decode_here, prepare_here
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -191,23 +192,32 @@ def embedded(images: list[planted.PlantedImage], folder: Path, **cut: Any) -> Da
     engine = LocalEngine(folder / "work", 1)
     with pytest.MonkeyPatch.context() as patch:
         decode_here(patch)
+        prepare_here(patch)
         measure(dataset, engine, Silent(), ["sha256", "decodable", "phash"])
-    embed(SharedModel.open(str(tiny.write_encoder(folder / "encoder")), None), dataset, "tiny", engine, Silent())
+        embed(SharedModel.open(str(tiny.write_encoder(folder / "encoder")), None), dataset, "tiny", engine, Silent())
     return dataset
 
 
-IMAGES = planted.pool(70, copied=4, copies=("jpeg_60", "resized_50", planted.EXACT), near_misses=())
+@cache
+def images() -> list[planted.PlantedImage]:
+    """Draw the pool once, where a test needs it: every process imports this file."""
+    return planted.pool(70, copied=4, copies=("jpeg_60", "resized_50", planted.EXACT), near_misses=())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("calibrated")
-    embedded(IMAGES, folder)
+    embedded(images(), folder)
     return folder
 
 
 def run(folder: Path, *options: object, name: str = "tiny") -> Result:
     return CliRunner().invoke(main, ["calibrate", name, str(folder / "dataset"), "--workers", "2", *map(str, options)])
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_here(monkeypatch)
 
 
 def calibrated(folder: Path, *options: object) -> Any:
@@ -231,7 +241,7 @@ def plain_embeddings(folder: Path, pictures: list[Image.Image]) -> NDArray[np.fl
 
 
 def test_it_says_how_near_the_copies_of_each_kind_are(folder: Path, document: Any) -> None:
-    contents = list(dict.fromkeys(image.content for image in IMAGES))
+    contents = list(dict.fromkeys(image.content for image in images()))
     pictures = [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
     originals = plain_embeddings(folder, pictures)
     changed = {
@@ -252,11 +262,11 @@ def test_it_says_how_near_the_copies_of_each_kind_are(folder: Path, document: An
             assert point["copies"][kind] == pytest.approx(share, abs=0.04)  # of 70 images, where two are near
 
 
-def test_copies_in_the_pool_are_no_random_pairs(folder: Path, document: Any) -> None:
+def test_copies_in_the_pool_are_no_random_pairs(here: None, folder: Path, document: Any) -> None:
     # Of the four images with copies three different files each, of which no two are a random pair.
     whole = document["compared"] * (document["compared"] - 1) // 2
     assert document["pairs"] + document["left_out"] == whole
-    originals = {image.url: (image.of, image.scene.flat) for image in IMAGES}
+    originals = {image.url: (image.of, image.scene.flat) for image in images()}
     for pair in document["nearest_random_pairs"]:
         first, second = (originals[url] for url in pair["urls"])
         assert first != second or first[1]
@@ -266,10 +276,10 @@ def test_copies_in_the_pool_are_no_random_pairs(folder: Path, document: Any) -> 
     assert lone["compared"] < document["compared"]
     assert lone["left_out"] == 0
     alone = {url for pair in lone["nearest_random_pairs"] for url in pair["urls"]}
-    assert not {image.url for image in IMAGES if image.of < 4 and not image.scene.flat} & alone
+    assert not {image.url for image in images() if image.of < 4 and not image.scene.flat} & alone
 
 
-def test_what_is_found_is_kept_for_the_model_that_it_is_of(folder: Path) -> None:
+def test_what_is_found_is_kept_for_the_model_that_it_is_of(here: None, folder: Path) -> None:
     document = calibrated(folder, "--false-pairs", 50_000)
     dataset = Dataset(Store(folder / "dataset"))
     digest = document["model"]
@@ -280,7 +290,7 @@ def test_what_is_found_is_kept_for_the_model_that_it_is_of(folder: Path) -> None
     assert read_calibration(dataset, "tiny", "0" * 64) is None
     file = folder / "dataset" / "_calibration" / "tiny.json"
     content = file.read_text()
-    assert not any(image.url in content for image in IMAGES)  # a takedown has nothing to do there
+    assert not any(image.url in content for image in images())  # a takedown has nothing to do there
     calibrated(folder, "--false-pairs", 50_000)
     assert file.read_text() == content
     for damaged in (content.replace(digest, "0" * 64), content[:100], content.replace('"pairs"', '"pears"')):
@@ -290,15 +300,15 @@ def test_what_is_found_is_kept_for_the_model_that_it_is_of(folder: Path) -> None
     file.write_text(content)
 
 
-def test_parts_change_nothing(document: Any, tmp_path: Path) -> None:
+def test_parts_change_nothing(here: None, document: Any, tmp_path: Path) -> None:
     before = document
-    embedded(IMAGES, tmp_path, part_rows=30)
+    embedded(images(), tmp_path, part_rows=30)
     after = calibrated(tmp_path, "--false-pairs", 50_000)
     assert after["pool"] >= before["pool"]  # an image that is in two parts is counted in both
     assert {**after, "pool": 0} == {**before, "pool": 0}
 
 
-def test_what_people_read(folder: Path, tmp_path: Path) -> None:
+def test_what_people_read(here: None, folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     result = run(folder, "--false-pairs", 50_000, "--html", page)
     assert result.exit_code == 0, result.stderr
@@ -325,12 +335,12 @@ def refused(result: Result) -> str:
     return result.stderr
 
 
-def test_too_few_images_are_a_sentence(tmp_path: Path) -> None:
-    embedded(IMAGES[:3], tmp_path)
+def test_too_few_images_are_a_sentence(here: None, tmp_path: Path) -> None:
+    embedded(images()[:3], tmp_path)
     assert f"a calibration needs {LEAST} at least" in refused(run(tmp_path))
 
 
-def test_images_that_are_all_alike_are_a_sentence(tmp_path: Path) -> None:
+def test_images_that_are_all_alike_are_a_sentence(here: None, tmp_path: Path) -> None:
     original = planted.pool(1, copies=("png",), near_misses=())[1]
     picture = Image.open(io.BytesIO(original.content))
     alike = [
@@ -344,7 +354,7 @@ def test_images_that_are_all_alike_are_a_sentence(tmp_path: Path) -> None:
     assert "0 of 25 images" in refused(run(tmp_path, "--lone"))
 
 
-def test_another_model_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+def test_another_model_is_a_sentence(here: None, folder: Path, tmp_path: Path) -> None:
     other = tiny.write_encoder(tmp_path / "other", seed=6)
     before = tree(folder / "dataset")
     assert "embedded/tiny is of another model" in refused(run(folder, "--model", other))
@@ -375,7 +385,7 @@ def test_embeddings_that_are_none_are_a_sentence_and_nothing_is_kept(
 
 def test_what_cannot_be_decoded_has_no_copies_and_costs_nobody_else() -> None:
     augmenter = Augmenter(Preparation(16, 16))
-    good = IMAGES[0].content
+    good = images()[0].content
     try:
         copies = [augmenter.copies(content) for content in (good, b"\xff\xd8\xff nothing", good)]
     finally:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import read, tree
+from in_process import prepare_here
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -157,9 +158,13 @@ def copied(made: World, folder: Path) -> World:
     return World(Dataset(Store(folder)), made.images)
 
 
-def run(dataset: Dataset, model: Any, name: str = "eye", children: int = 1, **options: Any) -> EmbedReport:
-    engine = LocalEngine(dataset.store.work, 1)
-    return embed(SharedModel.holding("eye", None, model), dataset, name, engine, Silent(), children, **options)
+def run(dataset: Dataset, model: Any, name: str = "eye", children: int = 0, **options: Any) -> EmbedReport:
+    """Embed; images are prepared in this process, unless there are children."""
+    engine, shared = LocalEngine(dataset.store.work, 1), SharedModel.holding("eye", None, model)
+    with pytest.MonkeyPatch.context() as patch:
+        if not children:
+            prepare_here(patch)
+        return embed(shared, dataset, name, engine, Silent(), children or 1, **options)
 
 
 def by_part(dataset: Dataset, images: dict[str, bytes]) -> list[dict[str, bytes]]:
@@ -189,7 +194,7 @@ def is_embedded(dataset: Dataset, images: dict[str, bytes], name: str = "eye", s
 
 def test_each_distinct_image_of_a_part_has_its_embedding(copy: World) -> None:
     eye = Eye()
-    report = run(copy.dataset, eye)
+    report = run(copy.dataset, eye, children=2)
     rows = is_embedded(copy.dataset, copy.images)
     assert report == EmbedReport("eye", eye.identity.digest, "cpu", 6, rows, rows, 0)
     assert sum(eye.seen) == rows
@@ -447,7 +452,8 @@ def test_an_image_that_ends_its_child_or_lies_costs_only_itself(
     rows = [{"url": url, "alt_text": "1 2 3 4 5 6"} for url in [*good, *bad]]
     dataset = fetched(tmp_path / "dataset", rows, {**good, **bad}, parts=100)
     assert read(dataset, "content")["decodable"].all()
-    monkeypatch.setattr(embedding, "limits_of", lambda _: ImageLimits(seconds=0.4))
+    limits = ImageLimits(seconds=2)  # waiting counts too, where the machine is busy: a good one needs milliseconds
+    monkeypatch.setattr(embedding, "limits_of", lambda _: limits)
     report = run(dataset, Eye(), children=2)
     assert (report.images, report.left_out) == (len(good), len(bad))
     is_embedded(dataset, good)

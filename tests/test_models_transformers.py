@@ -21,11 +21,18 @@ from tiny_transformers import ARCHITECTURES, processor, save_model
 
 from align_data.decoding.opening import loaded, orientation
 from align_data.decoding.render import opaque, turned
-from align_data.models.encoder import BATCH
 from align_data.models.opening import open_model
+from align_data.models.pytorch import encoders
 
 ENCODERS = [name for name in ARCHITECTURES if name not in ("blip", "vilt")]
 SCORERS = ["blip", "vilt"]
+BATCH = 12
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run fewer rows together than usual: each is as many as all, and test_models_align has whole batches."""
+    monkeypatch.setattr(encoders, "BATCH", BATCH)
 
 
 def noise(size: tuple[int, int], seed: int = 1) -> Image.Image:

@@ -136,7 +136,7 @@ def _hostile(tmp_path: Path) -> dict[str, Path]:
     piped = tmp_path / "piped" / "models"
     piped.mkdir(parents=True)
     os.mkfifo(piped / "a.bin")
-    wheel(tmp_path / "zipbomb.whl", {"models/a.bin": bytes(2**26), "models/b.json": b"{}"})
+    wheel(tmp_path / "zipbomb.whl", {"models/a.bin": bytes(packages.LARGEST + 1), "models/b.json": b"{}"})
     torn = bytearray(wheel(tmp_path / "torn.whl", CONTENT).read_bytes())
     torn[40:60] = bytes(20)
     (tmp_path / "torn.whl").write_bytes(torn)
@@ -162,7 +162,10 @@ def _hostile(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def test_whatever_is_not_the_package_is_a_sentence_and_nothing_is_left(tmp_path: Path) -> None:
+def test_whatever_is_not_the_package_is_a_sentence_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "LARGEST", 2**24)
     sources = _hostile(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     for what, source in sources.items():
@@ -415,7 +418,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     if source is None and shutil.which("npm") is None:
         pytest.skip("there is no npm to fetch nsfwjs by; ALIGN_DATA_NSFWJS=nsfwjs-4.3.0.tgz would do")
     try:
-        return package_files(nsfwjs.PACKAGE, source)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(packages, "SECONDS", 60.0)  # a registry that is slower than this is not waited for
+            return package_files(nsfwjs.PACKAGE, source)
     except InputError as error:
         pytest.skip(f"nsfwjs cannot be had: {error}")
 
@@ -460,7 +465,8 @@ def test_it_is_opened_as_an_encoder_by_its_name(models: Path, tmp_path: Path, pa
     assert not hasattr(encoder, "scores")
     images = [picture(*case) for case, _ in TFJS]
     smaller = [image.resize((image.width // 2, image.height // 2)) for image in images]
-    vectors, copies = (encoder.images([encoder.preparation.apply(image) for image in of]) for of in (images, smaller))
+    embedded = encoder.images([encoder.preparation.apply(image) for image in [*images, *smaller]])
+    vectors, copies = embedded[: len(images)], embedded[len(images) :]
     assert vectors.shape == (len(images), 1280)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     assert ((vectors @ copies.T).argmax(axis=1) == np.arange(len(images))).all()

@@ -30,7 +30,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import near_kinds as benchmark
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "images" / "photos"
-IMAGES = [image for image in planted.pool(32, copied=10) if not image.scene.flat]
 RECOMPRESSED = ("jpeg_60", "jpeg_30", "png", "webp", "avif", "resized_90", "resized_50")
 Findings = dict[str, planted.KindFinding]
 
@@ -38,12 +37,13 @@ Findings = dict[str, planted.KindFinding]
 @pytest.fixture(scope="module")
 def methods(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Findings]:
     """Return what each method finds by kind."""
-    hashes = np.array([phash(benchmark.decoded(image.content)) for image in IMAGES], np.int64)
+    images = [image for image in planted.pool(32, copied=10) if not image.scene.flat]
+    hashes = np.array([phash(benchmark.decoded(image.content)) for image in images], np.int64)
     encoder = open_model(str(tiny.write_encoder(tmp_path_factory.mktemp("encoder"))))
-    vectors = benchmark.embeddings(encoder, IMAGES)  # type: ignore[arg-type]
-    methods = [benchmark.by_bytes(IMAGES), *benchmark.by_phash(hashes)]
+    vectors = benchmark.embeddings(encoder, images)  # type: ignore[arg-type]
+    methods = [benchmark.by_bytes(images), *benchmark.by_phash(hashes)]
     methods.append(benchmark.Method("tiny", benchmark.cosines(vectors) >= 0.97))
-    return {method.title: planted.by_kind(IMAGES, method.near) for method in methods}
+    return {method.title: planted.by_kind(images, method.near) for method in methods}
 
 
 def test_equal_bytes_are_copies_and_nothing_else(methods: dict[str, Findings]) -> None:

@@ -6,7 +6,6 @@ import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -217,11 +216,10 @@ def test_cosines_are_exact_one_by_one_and_all_at_once(near: float, rows: int, mo
 
 
 def _millionths(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> int:
-    products = [
-        [Fraction(float(x)) * Fraction(float(y)) for x, y in zip(*each, strict=True)]
-        for each in ((a, b), (a, a), (b, b))
-    ]
-    dot, left, right = (float(sum(each)) for each in products)
+    whole = [[int(float(x) * 2**24) for x in each] for each in (a, b)]  # every float16 is a multiple of 2^-24
+    dot, left, right = (
+        sum(x * y for x, y in zip(whole[i], whole[j], strict=True)) / 2**48 for i, j in ((0, 1), (0, 0), (1, 1))
+    )
     return round(max(-1.0, min(1.0, dot / left**0.5 / right**0.5)) * MILLION)
 
 
@@ -313,13 +311,22 @@ def test_what_is_there_is_not_compared_again(tmp_path: Path) -> None:
     assert available(dataset, pairs) >= {"earlier_similarity_eye", "near_duplicates_eye"}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of a dataset before and after a run of which nothing is killed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    pool(folder / "before", copies_of(14, 120), parts=40)
+    shutil.copytree(folder / "before", folder / "after")
+    run(Dataset(Store(folder / "after")), cells=6)
+    return folder
+
+
 @pytest.mark.parametrize("at", range(4))
-def test_a_killed_run_is_run_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    pictures = copies_of(14, 120)
-    clean = pool(tmp_path / "clean", pictures, parts=40)
-    run(clean, cells=6)
-    dataset = pool(tmp_path / "pool", pictures, parts=40)
-    writes = 0
+def test_a_killed_run_is_run_to_its_end(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    shutil.copytree(undisturbed / "before", tmp_path / "pool")
+    dataset, writes = Dataset(Store(tmp_path / "pool")), 0
     create = Store.create
 
     def killed(self: Store, name: str) -> Any:
@@ -336,7 +343,7 @@ def test_a_killed_run_is_run_to_its_end(tmp_path: Path, monkeypatch: pytest.Monk
     assert "earlier_similarity_eye" not in available(dataset, dataset.ingested(), [])
     run(dataset, cells=6)
     for folder in ("measured/near.eye", "neighbours/eye", "codebooks/eye"):
-        assert tree(tmp_path / "pool" / folder) == tree(tmp_path / "clean" / folder)
+        assert tree(tmp_path / "pool" / folder) == tree(undisturbed / "after" / folder)
     assert not (tmp_path / "pool" / "_neighbours").exists()
     dataset.store.write_bytes("_neighbours/eye/part-00000.parquet", b"of a run that was killed at its end")
     assert not run(dataset, cells=6).computed
@@ -599,11 +606,10 @@ def test_a_takedown_reaches_what_other_images_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [4, 8, 12, 16])
 def test_a_killed_takedown_is_carried_out_as_an_undisturbed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    pictures = copies_of(24, 60)
-    dataset = pool(tmp_path / "pool", pictures, parts=20)
-    run(dataset)
+    shutil.copytree(undisturbed / "after", tmp_path / "pool")
+    dataset = Dataset(Store(tmp_path / "pool"))
     dead = sorted({uid for _, _, uid, _ in stored(dataset).values() if uid is not None})[::4]
     (tmp_path / "uids.txt").write_text("\n".join(dead) + "\n")
     shutil.copytree(tmp_path / "pool", tmp_path / "clean")

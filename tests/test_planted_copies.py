@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from functools import cache
 from pathlib import Path
 
 import imagehash
@@ -19,7 +20,11 @@ from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
 from align_data.stages.measure import measure
 
-POOL = planted.pool(14)
+
+@cache
+def pool() -> list[planted.PlantedImage]:
+    """Draw the pool once, where a test needs it: every process imports this file."""
+    return planted.pool(14)
 
 
 def picture(image: planted.PlantedImage) -> Image.Image:
@@ -28,8 +33,8 @@ def picture(image: planted.PlantedImage) -> Image.Image:
 
 def of_kind(kind: str) -> list[tuple[planted.PlantedImage, planted.PlantedImage]]:
     """Return the images of a kind, each with its original."""
-    originals = {image.of: image for image in POOL if image.kind == "original"}
-    return [(originals[image.of], image) for image in POOL if image.kind == kind]
+    originals = {image.of: image for image in pool() if image.kind == "original"}
+    return [(originals[image.of], image) for image in pool() if image.kind == kind]
 
 
 def distance(a: planted.PlantedImage, b: planted.PlantedImage) -> int:
@@ -37,16 +42,16 @@ def distance(a: planted.PlantedImage, b: planted.PlantedImage) -> int:
 
 
 def test_it_follows_from_its_seed() -> None:
-    assert planted.pool(2) == POOL[: len(planted.pool(2))]
+    assert planted.pool(2) == pool()[: len(planted.pool(2))]
     assert planted.pool(1, seed=18) != planted.pool(1)
-    assert len({image.url for image in POOL}) == len(POOL)
-    assert all(max(picture(image).size) <= 256 + 40 + 256 // 3 for image in POOL)
+    assert len({image.url for image in pool()}) == len(pool())
+    assert all(max(picture(image).size) <= 256 + 40 + 256 // 3 for image in pool())
 
 
 def test_only_exact_copies_are_equal() -> None:
     for original, copy in of_kind(planted.EXACT):
         assert copy.content == original.content
-    others = [image for image in POOL if image.kind != planted.EXACT and not image.scene.flat]
+    others = [image for image in pool() if image.kind != planted.EXACT and not image.scene.flat]
     assert len({hashlib.sha256(image.content).digest() for image in others}) == len(others)
 
 
@@ -83,11 +88,12 @@ def test_near_misses_are_like_their_originals_and_not_the_same(kind: str) -> Non
 
 
 def test_the_truth_about_pairs() -> None:
-    pairs = planted.true_pairs(POOL)
+    pairs = planted.true_pairs(pool())
     members = 2 + len(planted.COPIES)
     assert len(pairs) == 14 * members * (members - 1) // 2
     assert all(
-        POOL[a].of == POOL[b].of and not {POOL[a].kind, POOL[b].kind} & set(planted.NEAR_MISSES) for a, b in pairs
+        pool()[a].of == pool()[b].of and not {pool()[a].kind, pool()[b].kind} & set(planted.NEAR_MISSES)
+        for a, b in pairs
     )
 
 

