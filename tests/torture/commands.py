@@ -53,7 +53,6 @@ STAGES = (
     Command("neighbours", "neighbours vectors dataset --threshold 0.99", model=True),
     Command("calibrate", "calibrate vectors dataset --false-pairs 100000", model=True),
     Command("neighbours", "neighbours vectors dataset --threshold 0.9", model=True),
-    Command("calibrate", "calibrate vectors dataset", model=True),
     Command("takedown", "takedown dataset --urls ../web/removals.txt"),
     Command(
         "takedown-shards", "takedown dataset --uids ../web/uids.txt --shards tars --shards parquet --shards metadata"
