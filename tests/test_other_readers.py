@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +21,23 @@ from test_score import score as scored
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.references import give_blocklist
+from align_data.models.sharing import SharedModel
+from align_data.stages.embed import embed
 from align_data.stages.measure import measure
+from align_data.stages.neighbours import Comparing, neighbours
 from align_data.storage.store import Store
 
 TABLES = [
     *("pairs", "rejected", "images", "content", "blocklist", "tombstones", "banned", "verdicts/some"),
-    *("measured/text", "measured/corpus", "measured/image", "measured/score.eye"),
+    *(
+        "measured/text",
+        "measured/corpus",
+        "measured/image",
+        "measured/copies",
+        "measured/score.eye",
+        "measured/near.eye",
+    ),
+    *("embedded/eye", "embedded_texts/eye", "codebooks/eye", "neighbours/eye"),
     *("counts/ngrams", "counts/ngrams-classes", "counts/texts", "counts/texts-classes"),
 ]
 READERS: dict[str, Callable[[Path], int]] = {
@@ -45,7 +57,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "block.txt").write_text("host h.example\n")
     give_blocklist(dataset, str(folder / "block.txt"))
     measure(dataset, engine_of(dataset), Silent())
-    scored(Eye(), dataset, "eye", engine_of(dataset), Silent())
+    model = SharedModel.holding("eye", None, Eye(digest=hashlib.sha256(b"eye").hexdigest()))
+    scored(model, dataset, "eye", engine_of(dataset), Silent())
+    embed(model, dataset, "eye", engine_of(dataset), Silent(), texts=True)
+    neighbours(dataset, "eye", engine_of(dataset), Silent(), Comparing())
     (folder / "sha256.txt").write_text(next(s for s in read(dataset, "content")["sha256"] if s) + "\n" + "0" * 64)
     assert run(["takedown", dataset.store.url, "--sha256", str(folder / "sha256.txt")]).exit_code == 0
     return Path(dataset.store.root)
