@@ -334,17 +334,13 @@ def test_thousands_of_slow_hosts_at_once(web: Web, monkeypatch: pytest.MonkeyPat
         return replace(of_kind(query, HOME) if ok else Answer(code=NO_NAME), later=1.5)
 
     monkeypatch.setattr(naming, "_RATE", 4000.0)
+    monkeypatch.setattr(name_lookup, "_PATIENCE", 60.0)  # the server shares this process, and so a busy machine with it
     urls = [f"http://h{number:04}.example:{web.port}/pause?s=0.2" for number in range(5000)]
     before = open_files()
     with name_server(zone) as names:
         web.seen.most_connections = 0
         found = crawl(urls, asking(names), Limits(100, 4, per_address=100))
-    statuses = [each.status for each in found]
-    assert [status for n, status in enumerate(statuses) if n % 10] == ["dns"] * 4500
-    # Answers of a server in this process may come too late where the machine has much else to do: of a few at most.
-    late = [status for status in statuses[::10] if status != "ok"]
-    assert set(late) <= {"dns"}
-    assert len(late) <= 5
+    assert [each.status for each in found] == ["ok" if n % 10 == 0 else "dns" for n in range(5000)]
     assert most[0] > 1000
     assert most[0] <= naming.AT_ONCE
     assert web.seen.most_connections <= 100
