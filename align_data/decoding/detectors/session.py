@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from align_data.common.errors import InputError, SignalError
 from align_data.common.user_files import read_user_file
@@ -18,6 +18,7 @@ MAX_MODEL = 2**31
 """Bytes of an .onnx file, at most: a larger one cannot have its weights in it."""
 EXTRAS = {"onnxruntime": "nsfw", "nudenet": "nudenet"}
 """The extra that brings each package."""
+T = TypeVar("T")
 
 
 def read_file(path: str, kind: str) -> bytes:
@@ -37,7 +38,7 @@ def session(model: bytes, name: str) -> Any:
     )
 
 
-def loud(action: Callable[[], Any], failure: str) -> Any:
+def loud(action: Callable[[], T], failure: str) -> T:
     """Return action(), with any error of onnxruntime's as one sentence."""
     try:
         return action()

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from align_data.common.errors import InputError, SignalError
-
-# onnxruntime reports to its makers from each process that opens a model, unless this stands here before it is imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+from align_data.common.errors import SignalError
+from align_data.decoding.detectors.session import loud  # and what keeps onnxruntime from reporting to its makers
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 MAX_ROWS = 1024
 """Rows that a model may want at once, at most."""
-T = TypeVar("T")
 
 
 def versions() -> dict[str, str]:
@@ -124,12 +120,3 @@ class OnnxModel:
                 f"{self.file} gives embeddings of {array.shape[1]:,} dimensions, but its card says {dim:,}"
             )
         return array.astype(np.float32, copy=False)
-
-
-def loud(action: Callable[[], T], failure: str) -> T:
-    """Return action(), with any error of onnxruntime's as one sentence."""
-    try:
-        return action()
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        # '[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : what it says, often in several lines'
-        raise InputError(f"{failure}: {str(error).partition(chr(10))[0].split(' : ', 3)[-1]}") from error
