@@ -21,11 +21,13 @@ from align_data.cli.options import (
     tell,
     together,
 )
+from align_data.cli.recipe_argument import recipe_of
 from align_data.cli.sight import near_options, sight_of, sight_options
 from align_data.common.secrets import mask
 from align_data.content.plan import CHUNK
-from align_data.data.columns import need
+from align_data.data.columns import measurable, need
 from align_data.data.references import ReferenceFiles
+from align_data.recipes.plan import Plan
 from align_data.stages.measure import MeasureReport, measure
 from align_data.stages.session import session
 
@@ -52,8 +54,9 @@ def references_of(options: dict[str, Any]) -> ReferenceFiles:
     multiple=True,
     metavar="NAME[,NAME...]",
     callback=names,
-    help="Measure only these signals; `align-data signals` lists them.",
+    help="Measure only these signals, or a group of them such as caption; `align-data signals` lists them.",
 )
+@click.option("--recipe", metavar="NAME|FILE", help="Measure only what this recipe needs and can be measured.")
 @reference_options
 @sight_options
 @near_options
@@ -63,19 +66,21 @@ def references_of(options: dict[str, Any]) -> ReferenceFiles:
 def command(
     dataset: str,
     signals: tuple[str, ...],
+    recipe: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Measure the signals that can be measured and are not yet.
 
-    Nothing is measured twice: values stay unless their inputs or their definition have changed. Without --signals,
-    every signal that can be measured is; the command lists the others with what they need. An index or a blocklist
-    stays with the dataset once given.
+    Nothing is measured twice: values stay unless their inputs or their definition have changed. Without --signals and
+    --recipe, every signal that can be measured is, but for those on request; the command lists the others with what
+    they need. An index or a blocklist stays with the dataset once given.
 
     \b
     Examples:
       align-data measure laion
       align-data measure laion --signals n_words,images_per_text
+      align-data measure laion --recipe coyo
       align-data measure laion --eval-index coco.parquet --nsfw-model nsfw --only-open align
     """
     former_names(signals)
@@ -83,7 +88,10 @@ def command(
     with session(dataset, resources(options)) as (opened, engine):
         opened.ingested()
         references.give(opened)
-        result = measure(opened, engine, progress(), list(signals) or None, sight=sight)
+        named = list(signals)
+        if recipe is not None:
+            named += measurable(opened, Plan.unresolved(recipe_of(recipe, dataset)).signals, sight.chosen)
+        result = measure(opened, engine, progress(), None if recipe is None and not signals else named, sight=sight)
     if as_json:
         missing = {name: mask(why) for name, why in result.missing.items()}
         print_json({**asdict(result), "missing": missing})

@@ -165,6 +165,11 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
     return None
 
 
+def measurable(dataset: Dataset, names: Iterable[str], chosen: Container[str] = ()) -> list[str]:
+    """Return those of these signals that can be measured in this dataset."""
+    return [name for name in names if lacking(dataset, find(name), chosen) is None]
+
+
 def _declared(dataset: Dataset, signal: Signal) -> bool:
     """Tell whether the pairs have the columns that a signal needs: some are there only where an input has them.
 

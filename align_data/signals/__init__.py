@@ -38,6 +38,7 @@ __all__ = [
     "Piece",
     "Signal",
     "by_current_name",
+    "by_names",
     "checks",
     "current_name",
     "family_signals",
@@ -92,6 +93,15 @@ def find(name: str) -> Signal:
         return FAMILIES[prefix].named(of_user)
     names = [*SIGNALS, *(signal.name for signal in SHOWN)]
     raise SignalError(f"there is no signal {name}{nearest(name, names)}; there are: {', '.join(names)}")
+
+
+def by_names(names: Iterable[str]) -> list[Signal]:
+    """Return the signals called so, and all of a group where a name is a group's; SignalError for any other."""
+    named: dict[str, Signal] = {}
+    for name in names:
+        members = [] if name in SIGNALS else [signal for signal in SIGNALS.values() if signal.group == name]
+        named |= {signal.name: signal for signal in members or [find(name)]}
+    return list(named.values())
 
 
 def family_signals(group: str, name: str) -> dict[str, Signal]:

@@ -34,7 +34,7 @@ PREFIXES = {
 }
 """How the names of open families begin, before _NAME; and their groups, before .NAME."""
 _NAME = re.compile(rf"(?!(?:{'|'.join(PREFIXES)})_)[a-z][a-z0-9_]*")
-_GROUP = re.compile(rf"text|corpus|image|copies|(?:{'|'.join(sorted(set(PREFIXES.values())))})\..+")
+_GROUP = re.compile(rf"text|caption|corpus|image|copies|(?:{'|'.join(sorted(set(PREFIXES.values())))})\..+")
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
@@ -117,7 +117,7 @@ class Signal:
     name: str
     kind: Kind
     group: str
-    """The columns that it is stored beside: text, corpus, image, copies, or one of NAME's such as 'score.NAME'."""
+    """The columns that it is stored beside: text, caption, corpus, image, copies, or one such as 'score.NAME'."""
     type: Type
     unit: str
     about: str
@@ -158,6 +158,8 @@ class Signal:
     """The distance that it looks up to where its user names no other; what is further is `none`. None for no limit."""
     former: str | None = None
     """What earlier versions called it, with a dot: old tables and recipes still do."""
+    on_request: bool = False
+    """Whether it is measured only where it is named, by the user or by a recipe: of row and corpus signals."""
     erased_by_takedown: bool | None = None
     """Whether a takedown takes the value out: it holds, or tells, what identifies a pair. Text must say it."""
 
@@ -181,7 +183,7 @@ class Signal:
             )
         if not _GROUP.fullmatch(self.group):
             raise DefinitionError(
-                f"the signal {self.name} has the group {self.group!r}, not text, corpus, image or copies"
+                f"the signal {self.name} has the group {self.group!r}, not text, caption, corpus, image or copies"
             )
         if not isinstance(self.needs, tuple) or not isinstance(self.content, tuple):
             raise DefinitionError(f"the signal {self.name} needs tuples of columns: write ('alt_text',)")

@@ -8,6 +8,7 @@ from align_data.storage.contracts import Column, Contract
 
 _ABOUT = {
     "text": "What is measured from what the list says: the text, the URL, what the page asks; row for row with pairs.",
+    "caption": "What is measured of the text where it is asked for, by name or by a recipe; row for row with pairs.",
     "corpus": "What is counted over the whole pool; row for row with pairs.",
     "image": "What is known of the image; row for row with pairs. Null where nobody has measured or declared it.",
     "copies": "How many copies the image has in the pool, by its bytes and by its pHash; row for row with pairs.",

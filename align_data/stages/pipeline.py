@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from align_data.common.errors import InputError
 from align_data.common.progress import Progress
 from align_data.content.plan import Sight
-from align_data.data.columns import lacking
+from align_data.data.columns import lacking, measurable
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import override_all
-from align_data.signals import SIGNALS, find
+from align_data.signals import SIGNALS
 from align_data.sources.crawl.inputs import ArchiveSelection
 from align_data.sources.crawl.settings import CrawlSettings
 from align_data.sources.inputs import divide
@@ -60,8 +60,7 @@ def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, pr
     inputs, crawled = crawl_inputs(intake, dataset, engine, progress)
     account = ingest(inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading)
     signals = Plan.unresolved(overridden, decision.overrides, decision.off).signals
-    able = [name for name in signals if lacking(dataset, find(name)) is None]
-    measured = measure(dataset, engine, progress, able)
+    measured = measure(dataset, engine, progress, measurable(dataset, signals))
     decide_ledger(decision, dataset, engine, progress)
     return PipelineResult(account, crawled, measured, audit(dataset, decision.ledger))
 

@@ -26,7 +26,7 @@ from align_data.engines.base import Block, Each, Engine, Exchange
 from align_data.neighbours.phash.copies import find_copies
 from align_data.neighbours.phash.tables import copies_of
 from align_data.neighbours.scratch import clear_scratch
-from align_data.signals import SIGNALS, Piece, Signal, current_name, find
+from align_data.signals import SIGNALS, Piece, Signal, by_names
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.stages.measure.content import measure_content
 from align_data.stages.measure.counting import Asking, PieceKeys, Ranges, answer, commit_counts, keep
@@ -54,12 +54,14 @@ def measure(
     ranges: Ranges = Ranges(),  # noqa: B008 - frozen
     sight: Sight = Sight(),  # noqa: B008 - frozen
 ) -> MeasureReport:
-    """Measure the named signals, or all that can be; return what was done.
+    """Measure the named signals, or all that can be but for those on request; return what was done.
+
+    A name may be that of a group. A signal on request that has been measured is measured again where it is stale.
 
     Raises SignalError for a signal named that does not exist or cannot be measured.
     """
     pairs = dataset.ingested()
-    signals = list(SIGNALS.values()) if names is None else [find(n) for n in dict.fromkeys(map(current_name, names))]
+    signals = _usual(dataset) if names is None else by_names(names)
     within = _within(dataset, sight)
 
     def up_to_date(*, anew: bool = False) -> set[str]:
@@ -93,6 +95,13 @@ def measure(
         before=[s.name for s in signals if s.name in have],
         missing=missing,
     )
+
+
+def _usual(dataset: Dataset) -> list[Signal]:
+    """Return the signals that are measured where none is named: those on request where they have been measured."""
+    manifests = (dataset.measured(group).committed() for group in groups_of_signals())
+    stored = {name for manifest in manifests if manifest is not None for name in manifest.meta.signals}
+    return [signal for signal in SIGNALS.values() if not signal.on_request or signal.name in stored]
 
 
 def _behind(dataset: Dataset, have: set[str], todo: Sequence[Signal]) -> list[Signal]:
