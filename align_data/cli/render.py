@@ -14,7 +14,7 @@ from align_data.common.secrets import mask, mask_url
 if TYPE_CHECKING:  # each command needs one of them
     from align_data.data.meta import AccountMeta
     from align_data.sources.crawl.account import CrawlAccount
-    from align_data.stages.audit import Audit, Diff, NearMethod, Swept
+    from align_data.stages.audit import Audit, Diff, NearMethod, Swept, SweptTable
     from align_data.stages.audit.origin import CrawlOrigin
     from align_data.stages.ingest import Account, Rejected
     from align_data.stages.why import Why
@@ -137,14 +137,34 @@ def swept(out: Console, sweep: Swept) -> None:
     for name in (f"{sweep.signal} {sweep.op}", "kept", "pending"):
         table.add_column(escape(name), justify="right")
     for point in sweep.values:
-        value = (
-            f"{point.value:,}" if isinstance(point.value, int) and not isinstance(point.value, bool) else point.value
-        )
-        table.add_row(escape(str(value)), f"{point.kept:,}", f"{point.pending:,}")
+        table.add_row(escape(_value(point.value)), f"{point.kept:,}", f"{point.pending:,}")
     out.print(table)
     for change in sweep.changes or []:
         out.print(escape(f"  {change.before} -> {change.after}  {change.value!s:>8}  {change.alt_text[:90]!r}"))
         out.print(f"      [dim]{escape(change.uid)}  {escape(change.url[:90])}[/dim]", soft_wrap=True)
+
+
+def _value(value: Any) -> str:
+    """Return a threshold as a table shows it."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def swept_table(out: Console, swept: SweptTable) -> None:
+    """Print what each combination of two thresholds would keep; and what would be pending, where anything is."""
+    rows, columns = swept.rows, swept.columns
+    tables = [("kept", swept.kept), *([("pending", swept.pending)] if any(map(any, swept.pending)) else [])]
+    for outcome, numbers in tables:
+        down, across = (f"{side.signal} {side.op}" for side in (rows, columns))
+        title = f"{outcome} by {down} (down) and {across} (across), with every other rule in force"
+        out.print(
+            f"[italic]{escape(title)}[/]", soft_wrap=True
+        )  # which would be wrapped to as little as a narrow table
+        table = Table()
+        for heading in (down, *map(_value, columns.values)):
+            table.add_column(escape(heading), justify="right")
+        for value, line in zip(rows.values, numbers, strict=True):
+            table.add_row(escape(_value(value)), *(f"{number:,}" for number in line))
+        out.print(table)
 
 
 def diff(out: Console, difference: Diff) -> None:

@@ -20,8 +20,13 @@ from align_data.cli.options import (
     resources,
 )
 from align_data.cli.tables import console
-from align_data.stages.audit import SweepRequest, sweep
+from align_data.stages.audit import SweepRequest, Swept, SweptSide, SweptTable, sweep, sweep_table
 from align_data.stages.session import session
+
+
+def _lists(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Split each list of values at commas."""
+    return tuple(names(ctx, param, (value,)) for value in values)
 
 
 @click.command("sweep", short_help="Count what other thresholds would keep, without measuring or filtering again.")
@@ -32,8 +37,11 @@ from align_data.stages.session import session
     "--values",
     multiple=True,
     metavar="V[,V...]",
-    callback=names,
-    help="Thresholds to try: vocabulary sizes for top_k, shares for top_fraction (default: a selection).",
+    callback=_lists,
+    help=(
+        "Thresholds to try: vocabulary sizes for top_k, shares for top_fraction (default: a selection). With --and it "
+        "is given twice: first for --signal, then for --and."
+    ),
 )
 @click.option("--rule", help="Rule to vary, if several test the signal.")
 @click.option(
@@ -41,6 +49,14 @@ from align_data.stages.session import session
     type=click.Choice(["lower", "upper"]),
     help="End of the range to vary, for a rule with a range (default: upper).",
 )
+@click.option(
+    "--and",
+    "second",
+    metavar="SIGNAL",
+    help="Second signal whose rule to vary at the same time: counts every combination of both signals' values.",
+)
+@click.option("--and-rule", help="Rule of the second signal, if several test it.")
+@click.option("--and-end", type=click.Choice(["lower", "upper"]), help="End of the second rule's range to vary.")
 @click.option(
     "--moved",
     type=click.IntRange(0, 10_000),
@@ -53,25 +69,59 @@ from align_data.stages.session import session
 @resource_options
 @json_option
 def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
-    """Count what other thresholds of one rule would keep, with every other rule in force, in one scan.
+    """Count what other thresholds of one rule, or of two, would keep, with every other rule in force, in one scan.
 
     \b
     Examples:
       align-data sweep laion --recipe align --signal images_per_text --values 5,10,20
       align-data sweep laion --recipe align --signal n_words --end lower --values 2,3,4 --moved 5
+      align-data sweep laion --recipe align --signal n_words --values 10,20 --and min_side --values 100,200
     """
-    former_names(filter(None, (options["signal"], options["rule"])))
-    request = SweepRequest(
-        options.pop("signal"), options.pop("values"), options.pop("rule"), (end := options.pop("end")) != "lower"
-    )
+    former_names(filter(None, (options[name] for name in ("signal", "rule", "second", "and_rule"))))
+    ends = {"--end": options["end"], "--and-end": options["and_end"]}
+    first, second = _requests(options)
     moved, seed = options.pop("moved"), options.pop("seed")
     with session(dataset, resources(options), reads=True) as (opened, engine):
-        swept = sweep(opened, ledger, request, engine, progress(), moved, seed)
+        swept: Swept | SweptTable = (
+            sweep(opened, ledger, first, engine, progress(), moved, seed)
+            if second is None
+            else sweep_table(opened, ledger, (first, second), engine, progress())
+        )
     if as_json:
         print_json(swept.to_json())
         return
-    render.swept(console(), swept)
-    if end is not None and not swept.ranged:
-        note(f"{swept.rule} has no range, so --end {end} has no effect")
-    elif swept.ranged:
-        note(f"the {'upper' if request.upper else 'lower'} end of {swept.rule} was varied; --end selects the other")
+    if isinstance(swept, SweptTable):
+        render.swept_table(console(), swept)
+        sides: list[Swept | SweptSide] = [swept.rows, swept.columns]
+    else:
+        render.swept(console(), swept)
+        sides = [swept]
+    for side, (option, end) in zip(sides, ends.items(), strict=False):
+        _note_end(side, option, end)
+
+
+def _requests(options: dict[str, Any]) -> tuple[SweepRequest, SweepRequest | None]:
+    """Take what is to be swept out of the options."""
+    values = options.pop("values")
+    chosen = {name: options.pop(name) for name in ("signal", "rule", "end", "second", "and_rule", "and_end")}
+    if chosen["second"] is None:
+        if chosen["and_rule"] or chosen["and_end"]:
+            raise click.UsageError("--and-rule and --and-end are of the signal of --and")
+        merged = tuple(value for each in values for value in each)
+        return SweepRequest(chosen["signal"], merged, chosen["rule"], chosen["end"] != "lower"), None
+    if len(values) != 2:
+        raise click.UsageError("--and needs --values twice: first those of --signal, then those of --and")
+    if options["moved"]:
+        raise click.UsageError("--moved is of one signal: leave out --and")
+    return (
+        SweepRequest(chosen["signal"], values[0], chosen["rule"], chosen["end"] != "lower"),
+        SweepRequest(chosen["second"], values[1], chosen["and_rule"], chosen["and_end"] != "lower"),
+    )
+
+
+def _note_end(side: Swept | SweptSide, option: str, end: str | None) -> None:
+    """Note which end of a range was varied, and where an end was chosen of what has none."""
+    if end is not None and not side.ranged:
+        note(f"{side.rule} has no range, so {option} {end} has no effect")
+    elif side.ranged:
+        note(f"the {end or 'upper'} end of {side.rule} was varied; {option} selects the other")

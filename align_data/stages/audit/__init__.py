@@ -2,9 +2,11 @@
 
 from align_data.stages.audit.counts import Audit, RuleAudit, audit, count, examples
 from align_data.stages.audit.diff import Diff, diff
+from align_data.stages.audit.moves import SweepRequest
 from align_data.stages.audit.near import NearMethod, near_duplicates
 from align_data.stages.audit.survey import SAMPLES, Survey, survey
-from align_data.stages.audit.sweep import SweepRequest, Swept, sweep
+from align_data.stages.audit.sweep import Swept, sweep
+from align_data.stages.audit.sweep_table import SweptSide, SweptTable, sweep_table
 
 __all__ = [
     "SAMPLES",
@@ -15,6 +17,8 @@ __all__ = [
     "Survey",
     "SweepRequest",
     "Swept",
+    "SweptSide",
+    "SweptTable",
     "audit",
     "count",
     "diff",
@@ -22,4 +26,5 @@ __all__ = [
     "near_duplicates",
     "survey",
     "sweep",
+    "sweep_table",
 ]

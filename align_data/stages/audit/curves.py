@@ -16,35 +16,41 @@ from align_data.recipes.model import Rule
 from align_data.recipes.operators import Bound
 from align_data.signals import find
 from align_data.stages.audit.bins import Scale
-from align_data.stages.audit.mask_codes import OPEN, POPULATIONS, WAITING, Codes, Populations
+from align_data.stages.audit.mask_codes import Which
+from align_data.stages.audit.roles import DROPPED, EITHER, KEPT, OPEN, PENDING, PLAIN, ROLES, WAITING, Verdicts
 from align_data.stages.audit.values import Values, places
 
 Counts = NDArray[np.int64]
-"""A row a population, a column a bin; the last is of pairs without a value."""
+"""A row a role, a column a bin; the last is of pairs without a value."""
 
 
-class Tally:
-    """Counts the values of one rule's signal, bin by bin and population by population."""
+class Axis:
+    """The bins of one rule's values: those at which its test changes, as one end or level of it is moved."""
 
-    def __init__(self, rule: Rule, bit: int, populations: Populations, moved: Sequence[Any] | None = None) -> None:
-        """Count for a curve; or, if `moved` names other ends or levels of the rule, for exactly these."""
+    def __init__(self, rule: Rule, moved: Sequence[Any] | None = None) -> None:
+        """Cut for a curve; or, if `moved` names other ends or levels of the rule, for exactly these."""
         self.rule = rule
         self.scale = _scale(rule, moved)
         self.levels = [] if self.scale is not None else levels(rule, moved or ())
         self._bins = self.scale.bins if self.scale is not None else len(self.levels) + 1  # and all other values
-        self.counts: Counts = np.zeros((POPULATIONS, self._bins + 1), np.int64)
-        self._rows = populations.beside(bit).astype(np.intp) * (self._bins + 1)
-        """Where in the counts the row of each code begins."""
 
-    def curve(self, counts: Counts) -> Curve:
-        """Return the curve of what all parts counted."""
-        return Curve(self.rule, counts, self.scale, self.levels)
+    @property
+    def cells(self) -> int:
+        """How many bins there are, with that of pairs without a value, which is the last."""
+        return self._bins + 1
 
-    def add(self, values: Values | None, codes: Codes) -> None:
-        """Count one piece; `values` is None where they are not measured."""
-        cells = self._rows[codes]
-        cells += self._bins if values is None else self._places(values)
-        self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)
+    def places(self, values: Values | None, number: int) -> NDArray[np.intp]:
+        """Return the bin of each of `number` values; the last where there is none, or where they are not measured."""
+        return np.full(number, self._bins, np.intp) if values is None else self._places(values)
+
+    def passing(self, alternative: Any, fixed: Sequence[Bound] = ()) -> Which:
+        """Return which bins pass where the rule has this bound beside those that are `fixed`, or this level alone."""
+        passing = np.zeros(self.cells, np.bool_)
+        if self.scale is None:
+            passing[[number for number, level in enumerate(self.levels) if level == alternative]] = True
+        else:
+            passing[slice(*passing_bins(self.scale, [alternative, *fixed]))] = True
+        return passing
 
     def _places(self, values: Values) -> NDArray[np.intp]:
         """Return the bin of each value; the last where there is none."""
@@ -67,11 +73,41 @@ class Tally:
         return bins
 
 
+class Tally:
+    """Counts the values of one rule's signal, bin by bin and role by role."""
+
+    def __init__(self, axis: Axis, roles: int = PLAIN) -> None:
+        self.axis = axis
+        self.counts: Counts = np.zeros((roles, axis.cells), np.int64)
+
+    def curve(self, counts: Counts) -> Curve:
+        """Return the curve of what all parts counted."""
+        return Curve(self.axis.rule, counts, self.axis.scale, self.axis.levels)
+
+    def add(self, values: Values | None, roles: Verdicts) -> None:
+        """Count one piece, of which each pair has a role; `values` is None where they are not measured."""
+        cells = roles.astype(np.intp)
+        cells *= self.axis.cells
+        cells += self.axis.places(values, len(roles))
+        self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)
+
+
 def _scale(rule: Rule, moved: Sequence[Any] | None) -> Scale | None:
     bounds = rule.bounds
     if not bounds:
         return None
     return Scale(find(rule.signal).type != "float64", [*bounds, *(moved or ())], fine=moved is None)
+
+
+def passing_bins(scale: Scale, ends: Sequence[Bound]) -> tuple[int, int]:
+    """Return the first bin between some ends, and the first behind it that is not."""
+    begin, stop = 0, scale.bins
+    for bound in ends:
+        if bound.lower:
+            begin = max(begin, scale.first(bound))
+        else:
+            stop = min(stop, scale.first(bound))
+    return begin, max(begin, stop)
 
 
 def levels(rule: Rule, moved: Sequence[Any] = ()) -> list[Any]:
@@ -100,7 +136,7 @@ class Bar:
     pairs: int
     """Of all pairs."""
     open: int
-    """Of those that no other rule fails."""
+    """Of those that nothing else drops: of a rule that is one test, that no other rule fails."""
 
 
 class Curve:
@@ -110,10 +146,14 @@ class Curve:
         self.rule = rule
         self.scale = scale
         self.levels = list(levels)
-        self.unknown, self.unknown_open = int(counts[:, -1].sum()), int(counts[OPEN:, -1].sum())
-        """Pairs without a value, of all and of those that no other rule fails."""
-        self.counts = counts[:, :-1]
-        self._sums = np.concatenate([np.zeros((POPULATIONS, 1), np.int64), np.cumsum(self.counts, axis=1)], axis=1)
+        padded = np.zeros((ROLES, counts.shape[1]), np.int64)
+        padded[: len(counts)] = counts
+        self.unknown, self.unknown_open = int(padded[:, -1].sum()), int(padded[OPEN:, -1].sum())
+        """Pairs without a value, of all and of those that nothing else drops."""
+        self.counts = padded[:, :-1]
+        self._sums = np.concatenate([np.zeros((ROLES, 1), np.int64), np.cumsum(self.counts, axis=1)], axis=1)
+        self._unknown = padded[:, -1]
+        self._all = padded.sum(axis=1)
 
     @property
     def whole(self) -> bool:
@@ -121,27 +161,26 @@ class Curve:
         return self.scale is not None and self.scale.whole
 
     def pairs(self, begin: int, end: int) -> tuple[int, int]:
-        """Return the pairs in bins from `first` up to `last`: of all, and of those that no other rule fails."""
+        """Return the pairs in bins from `first` up to `last`: of all, and of those that nothing else drops."""
         pairs = self._sums[:, end] - self._sums[:, begin]
-        return int(pairs.sum()), int(pairs[OPEN:].sum())
+        return int(pairs.sum()), int(pairs.sum() - pairs[DROPPED])
 
     def at(self, moved: Sequence[Bound]) -> tuple[int, int]:
         """Return pairs kept and pending if what passes had these ends."""
         assert self.scale is not None
-        begin, stop = 0, self.scale.bins
-        for bound in moved:
-            if bound.lower:
-                begin = max(begin, self.scale.first(bound))
-            else:
-                stop = min(stop, self.scale.first(bound))
-        passing = self._sums[:, max(begin, stop)] - self._sums[:, begin]
-        return int(passing[OPEN]), int(passing[WAITING]) + self.unknown_open
+        begin, stop = passing_bins(self.scale, moved)
+        return self._outcomes(self._sums[:, stop] - self._sums[:, begin])
 
     def levels_at(self, passing: Sequence[Any]) -> tuple[int, int]:
         """Return pairs kept and pending if these of the levels passed, and no other value."""
         columns = [number for number, level in enumerate(self.levels) if level in passing]
-        pairs = self.counts[:, columns].sum(axis=1)
-        return int(pairs[OPEN]), int(pairs[WAITING]) + self.unknown_open
+        return self._outcomes(self.counts[:, columns].sum(axis=1))
+
+    def _outcomes(self, passing: NDArray[np.int64]) -> tuple[int, int]:
+        """Return pairs kept and pending, of the pairs of each role that pass."""
+        kept = passing[OPEN] + passing[EITHER] + self._all[KEPT]
+        undecided = self._unknown[OPEN] + self._unknown[WAITING] + self._all[PENDING]
+        return int(kept), int(passing[WAITING] + undecided + self._all[EITHER] - passing[EITHER])
 
     def present(self) -> NDArray[np.intp]:
         """Return the bins that have a pair, in order."""

@@ -1,4 +1,4 @@
-"""Which pairs a rule's curve is about: those that no other rule drops."""
+"""The masks of a ledger, numbered, and what its rules decide of the pairs that have them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.errors import DatasetError
+from align_data.stages.audit.roles import FAIL, PASS, UNKNOWN, Verdicts, roles
 
 Codes = NDArray[np.intp]
 Which = NDArray[np.bool_]
-
-DROPPED, OPEN, WAITING = 0, 1, 2
-"""The verdict of the other rules on a pair: one fails; all pass; none fails and one is unknown."""
-POPULATIONS = 3
-
 
 _TABLE = 2**16
 """Masks below it are looked up in a table; greater ones, of a recipe with more than 16 rules, are searched for."""
@@ -76,11 +72,16 @@ class Populations:
             return np.empty(0, np.intp)
         raise DatasetError("a part of the ledger has verdicts that its manifest has not counted; filter again")
 
-    def beside(self, bit: int) -> NDArray[np.uint8]:
-        """Return for each code the verdict of all rules but the one of `bit`: DROPPED, OPEN or WAITING."""
-        mask = ~np.int64(bit)
-        waiting = np.where(self.unknown & mask, WAITING, OPEN)
-        return np.where(self.failed & mask, DROPPED, waiting).astype(np.uint8)
+    def others(self, bits: int) -> Verdicts:
+        """Return for each code the verdict of all rules but those of `bits` together: the outcome if these passed."""
+        mask = ~np.int64(bits)
+        undecided = np.where(self.unknown & mask, UNKNOWN, PASS)
+        return np.where(self.failed & mask, FAIL, undecided).astype(np.int8)
+
+    def beside(self, bit: int) -> Verdicts:
+        """Return for each code the role of a pair in moving the one test of the rule of `bit`."""
+        others = self.others(bit)
+        return roles(np.zeros_like(others), others)
 
     def alone(self, bit: int) -> Which:
         """Return which numbers are of pairs that fail the rule of `bit` and no other."""

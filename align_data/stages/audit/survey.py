@@ -29,7 +29,7 @@ from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import Classes, vocabulary_size
 from align_data.stages.audit import extremes, groups, image_outcomes, sampling
 from align_data.stages.audit.counts import Audit, audit
-from align_data.stages.audit.curves import Counts, Curve, Tally
+from align_data.stages.audit.curves import Axis, Counts, Curve, Tally
 from align_data.stages.audit.dimensions import DIMENSIONS, Dimension, DimensionCounts, DimensionTally, merged
 from align_data.stages.audit.mask_codes import Populations
 from align_data.stages.audit.near import NearMethod, near_duplicates
@@ -168,7 +168,7 @@ def survey(
         account=pairs.meta.account.dump(),
         inputs=_inputs(dataset),
         overlaps=_overlaps(opened),
-        curves=_curves(scan, parts, populations),
+        curves=_curves(scan, parts),
         samples=sampling.chosen(spots, pairs_at, samples),
         who=_who(scan, parts, populations, numbers),
         lists=extremes.lists(dataset, ledger, limit, listed, pairs_at, over_counts),
@@ -183,12 +183,12 @@ def survey(
 def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     """Count one part."""
     populations = Populations(scan.masks)
-    tallies = {
-        rule.name: Tally(rule.deciding, rule.bit, populations) for rule in scan.rules if rule.signal in scan.measured
-    }
+    tallies = {rule.name: Tally(Axis(rule.deciding)) for rule in scan.rules if rule.signal in scan.measured}
+    roles = {name: populations.beside(scan.plan.rule(name).bit) for name in tallies}
     number = scan.samples * sampling.SPARE
     nearest = [
-        sampling.Nearest(tally.rule, scan.plan.rule(name).bit, populations, number) for name, tally in tallies.items()
+        sampling.Nearest(tally.axis.rule, scan.plan.rule(name).bit, populations, number)
+        for name, tally in tallies.items()
     ]
     divided = [DimensionTally(dimension, len(populations), scan.hosts) for dimension in scan.dimensions]
     extreme = extremes.Extremes(scan.dataset, part, scan.limit)
@@ -197,9 +197,9 @@ def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     counts = _PartCounts()
     for piece_number, (piece, masks) in enumerate(_pieces(scan, part)):
         codes = populations.codes(masks)
-        for tally, near in zip(tallies.values(), nearest, strict=True):
-            values = piece[tally.rule.signal]
-            tally.add(values, codes)
+        for (name, tally), near in zip(tallies.items(), nearest, strict=True):
+            values = piece[tally.axis.rule.signal]
+            tally.add(values, roles[name][codes])
             near.add(part, piece_number, values, codes)
         for division in divided:
             division.add(piece[division.dimension.signal], codes)
@@ -233,11 +233,11 @@ def _pieces(scan: _SurveyScan, part: int) -> Iterator[tuple[dict[str, Values], p
         yield {name: values_of(frame[name]) for frame in frames for name in frame.column_names}, verdicts
 
 
-def _curves(scan: _SurveyScan, parts: Sequence[_PartCounts], populations: Populations) -> dict[str, Curve]:
+def _curves(scan: _SurveyScan, parts: Sequence[_PartCounts]) -> dict[str, Curve]:
     curves = {}
     for rule in scan.rules:
         if rule.signal in scan.measured:
-            tally = Tally(rule.deciding, rule.bit, populations)
+            tally = Tally(Axis(rule.deciding))
             curves[rule.name] = tally.curve(sum((part.curves[rule.name] for part in parts), tally.counts))
     return curves
 
