@@ -21,6 +21,7 @@ from align_data.decoding.inspected import STATUSES as LOOKING
 from align_data.fetching.outcome import STATUSES as FETCHING
 from align_data.fetching.outcome import retryable
 from align_data.recipes.model import Recipe
+from align_data.recipes.needs import NEEDS, hardest, words
 from align_data.recipes.operators import OPERATORS
 from align_data.recipes.reading import builtin, json_schema, load
 from align_data.signals import SHOWN, SIGNALS
@@ -121,9 +122,19 @@ def recipes() -> str:
         *table(["operator", "only of", "meaning"], tests),
         "",
     ]
-    for name in builtin():
-        lines += _recipe(load(name))
+    loaded = [load(name) for name in builtin()]
+    ordered = sorted(loaded, key=lambda recipe: NEEDS.index(hardest(recipe)))
+    overview = ((f"[`{r.name}`](#{r.name})", r.title, str(len(r.rules)), words(r), _of_chosen(r)) for r in ordered)
+    lines += ["## Recipes by what they need", "", *table(["recipe", "title", "rules", "needs", "thresholds"], overview)]
+    lines += [""]
+    for recipe in loaded:
+        lines += _recipe(recipe)
     return "\n".join(lines)
+
+
+def _of_chosen(recipe: Recipe) -> str:
+    chosen = sum(rule.chosen for rule in recipe.rules)
+    return "all published" if not chosen else f"{chosen} of {len(recipe.rules)} chosen"
 
 
 def _recipe(recipe: Recipe) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 from rich.markup import escape
 from rich.table import Table
@@ -9,6 +11,7 @@ from rich.table import Table
 from align_data.cli.options import former_names, json_option, print_json
 from align_data.cli.tables import console
 from align_data.recipes.model import Recipe
+from align_data.recipes.needs import NEEDS, hardest, words
 from align_data.recipes.reading import builtin, load
 
 
@@ -16,7 +19,7 @@ from align_data.recipes.reading import builtin, load
 @click.argument("name", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> None:
-    """List the built-in recipes, or show the rules of one, with their sources.
+    """List the built-in recipes by what they need, or show the rules of one, with their sources.
 
     NAME may also be a file that ends in .yaml: use it to check a recipe of your own.
     """
@@ -27,16 +30,23 @@ def command(name: str | None, as_json: bool) -> None:
     elif name:
         _show(recipes[0])
     else:
-        table = Table("recipe", "title", "rules", "paper")
+        _list(recipes)
+
+
+def _list(recipes: Sequence[Recipe]) -> None:
+    table = Table("recipe", "title", "rules", "needs")
+    for need in NEEDS:
         for recipe in recipes:
-            table.add_row(recipe.name, escape(recipe.title), str(len(recipe.rules)), escape(recipe.paper))
-        console().print(table)
+            if hardest(recipe) == need:
+                table.add_row(recipe.name, escape(recipe.title), str(len(recipe.rules)), escape(words(recipe)))
+        table.add_section()
+    console().print(table)
 
 
 def _show(recipe: Recipe) -> None:
     out = console()
     out.print(f"[bold]{escape(recipe.title or recipe.name)}[/bold]")
-    for line in (recipe.paper, recipe.note):
+    for line in (recipe.paper, recipe.note, f"Needs {words(recipe)}."):
         if line:
             out.print(escape(line))
     table = Table("rule", "passes if", "source", "note")
