@@ -18,6 +18,7 @@ Mask = tuple[int, int]
 SPACELESS_SCRIPTS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
 SPACELESS_EXTRAS = ("\u30fc", "\uff70")  # the prolonged sound marks: kana in use, but Script=Common
 JOINERS = ("'", "\u2019", "-", "\u2010", "\u2011")
+HALF_WIDTH_SOUND_MARKS = ("\uff9e", "\uff9f")
 MAX_BYTES = 8 * 2**20
 OTHER_COLUMNS = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")
 PROVENANCE = ("crawl_file", "crawl_offset", "text_from", "robots")
@@ -41,8 +42,13 @@ def is_letter(char: str) -> bool:
 
 
 def is_mark(char: str) -> bool:
-    """Whether the character's category is M*."""
-    return has_property(char, "M")
+    """Whether the character is a mark on another one: its category is M*, or it is a half-width sound mark."""
+    return has_property(char, "M") or char in HALF_WIDTH_SOUND_MARKS
+
+
+def is_format(char: str) -> bool:
+    """Whether the character is passed over: its category is Cf, and it is not the zero width space."""
+    return has_property(char, "Cf") and char != "\u200b"
 
 
 def is_spaceless(char: str) -> bool:
@@ -54,7 +60,7 @@ def is_spaceless(char: str) -> bool:
 
 def starts_run(char: str) -> bool:
     """Whether a run of an ordinary word can begin with the character."""
-    return (is_letter(char) or has_property(char, "Nd")) and not is_spaceless(char)
+    return (is_letter(char) or has_property(char, "Nd")) and not is_spaceless(char) and not is_mark(char)
 
 
 # --- texts ---
@@ -100,6 +106,7 @@ def end_of_joined_runs(text: str, start: int) -> int:
 
 def words(text: str) -> list[str]:
     """The words of a text, by the default tokenizer."""
+    text = "".join(char for char in text if not is_format(char))
     found = []
     position = 0
     while position < len(text):

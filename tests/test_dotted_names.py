@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Built, read, tree
-from test_older_datasets import aged
+from test_older_datasets import aged, define_as_then
 from test_score import Eye, engine_of, world
 
 import align_data
@@ -44,8 +44,9 @@ CHANGED += ["--without", "similarity.vit-b32", "--as", "other"]
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder with a dataset of format 3 whose columns have dots, two of its ledgers' recipe beside it."""
+    define_as_then(monkeypatch)
     shutil.unpack_archive(Path(__file__).with_name("dotted.zip"), tmp_path)
     return tmp_path
 

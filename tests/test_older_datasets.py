@@ -17,6 +17,7 @@ import align_data
 from align_data.cli import main
 from align_data.data.layout import Dataset
 from align_data.data.meta import LedgerMeta
+from align_data.signals import SIGNALS
 from align_data.storage.contracts import Column
 from align_data.storage.store import Store
 from align_data.storage.tables import MANIFESTS, Table
@@ -149,11 +150,50 @@ def test_a_manifest_that_lacks_an_entry_is_a_sentence(place: Path, tmp_path: Pat
     assert any(f"{entry}: the entry is missing" in run(command).output for command in commands(place, tmp_path))
 
 
+REDEFINED = ("n_words", "rarest_ngram")
+"""Signals of the archived datasets that have another definition now."""
+
+
+def define_as_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let signals have the versions that the archived datasets have, so that their format alone is old."""
+    for name in REDEFINED:
+        monkeypatch.setitem(SIGNALS, name, replace(SIGNALS[name], version=1))
+
+
 @pytest.fixture
-def format_2(tmp_path: Path) -> Path:
+def format_2_redefined(tmp_path: Path) -> Path:
     """Give a folder with a dataset of format 2, as version 0.1.0 wrote it, its list and its recipe."""
     shutil.unpack_archive(Path(__file__).with_name("format_2.zip"), tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def format_2(format_2_redefined: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the same where the signals are defined as they were."""
+    define_as_then(monkeypatch)
+    return format_2_redefined
+
+
+def test_values_by_an_earlier_definition_are_told_to_be_measured_again(format_2_redefined: Path) -> None:
+    folder = format_2_redefined
+    dataset = Dataset(Store(folder / "dataset"))
+    former = read(dataset, "verdicts/every")
+    _, by_recipe, of_counts, *of_ledger = commands(folder / "dataset", folder)
+    for command in (by_recipe, of_ledger[0], of_ledger[1]):
+        told = run(command)
+        assert told.exit_code == 1, command
+        assert "n_words" in told.output
+        assert (
+            f"by an earlier definition, or some of their files are missing; measure them again: align-data measure {folder / 'dataset'}"
+            in " ".join(told.output.split())
+        )
+    assert "filter again" in run(of_counts).output
+    # What it says helps, and texts without the characters that were redefined have the values that they had.
+    measured = run(["measure", str(folder / "dataset")])
+    assert all(name in measured.output.partition("already measured")[0] for name in REDEFINED)
+    for command in (by_recipe, of_counts, *of_ledger[:2]):
+        assert run(command).exit_code == 0
+    assert read(dataset, "verdicts/every").equals(former.drop("uid"))
 
 
 def test_a_dataset_of_format_2_is_known_again_and_nothing_is_done_twice(format_2: Path) -> None:

@@ -54,6 +54,17 @@ def test_words_are_the_oracles(found: list[str]) -> None:
         ("사진 한 장", ["사진", "한", "장"]),
         ("A4-中文 中-A", ["A4", "中", "文", "中", "A"]),
         ("❤️ 👍🏽 1️⃣", ["1️⃣"]),
+        ("می\u200cخواهم کتاب\u200cها را", ["میخواهم", "کتابها", "را"]),  # I want the books, in Persian
+        ("ශ්\u200dරී ලංකාව", ["ශ්රී", "ලංකාව"]),  # Sri Lanka, in Sinhala
+        ("র\u200d্যাব বাংলাদেশ", ["র্যাব", "বাংলাদেশ"]),  # RAB of Bangladesh, in Bengali
+        ("क्\u200dष न्\u200cत", ["क्ष", "न्त"]),
+        ("inter\u00adnational photo\u00adgraph con\u2060test", ["international", "photograph", "contest"]),
+        ("red\u200bbarn in\u200b \u200bsnow", ["red", "barn", "in", "snow"]),  # the zero width space parts words
+        ("family 👨\u200d👩\u200d👧 photo \u200d- here", ["family", "photo", "here"]),
+        ("\u200eabc\u200f \ufeffdef\u202c", ["abc", "def"]),
+        ("mother\u00ad-in-\u2060law don\u200d't", ["mother-in-law", "don't"]),
+        ("ｶﾞｽ ﾊﾟﾝ ﾞ", ["ｶﾞ", "ｽ", "ﾊﾟ", "ﾝ"]),  # sound marks of half width
+        ("x\u0301y e\u034fb", ["x\u0301y", "e\u034fb"]),
         ("", []),
     ],
 )

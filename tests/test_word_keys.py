@@ -46,12 +46,26 @@ def test_every_character_with_others_around_it() -> None:
     expect_the_expressions([f"{c}b A{c}{c}b-{c}'{c}中{c}" for c in characters])
 
 
-KINDS = ["a", "É", "\u0301", "'", "\u2019", "-", "中", "ー", " ", "😀", "\U00020001", "İ", "ก", "\u0e49"]
+KINDS = ["a", "É", "\u0301", "'", "\u2019", "-", "中", "ー", " ", "😀", "\U00020001", "İ", "ก", "\u0e49", "\u200d", "ﾞ"]
 """A character of each class and size, and some that lower case makes longer."""
 
 
 def test_every_short_text_of_every_kind_of_character() -> None:
     expect_the_expressions(["".join(text) for length in range(5) for text in product(KINDS, repeat=length)])
+
+
+FORMATS = ["\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u061c", "\U000e0041", "\U0001bca0"]
+"""Characters that part no words, and U+200B, which does."""
+
+
+@given(st.lists(st.text([*FORMATS, "a", "-", "é", "中", " ", "\U00020001"], max_size=12), max_size=8))
+def test_texts_with_format_characters(texts: list[str]) -> None:
+    expect_the_expressions(texts)
+    seen = [text.translate({ord(char): None for char in FORMATS if char != "\u200b"}) for text in texts]
+    assert (
+        word_keys(pl.Series(texts, dtype=pl.String)).keys.tolist()
+        == word_keys(pl.Series(seen, dtype=pl.String)).keys.tolist()
+    )
 
 
 @given(st.lists(st.text(KINDS, max_size=30), max_size=10))
@@ -91,3 +105,10 @@ def test_texts_too_long_to_be_found_byte_by_byte(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("column", [[], [""], ["", ""], ["..."], ["é"], ["", "é", ""]])
 def test_texts_of_no_words(column: list[str]) -> None:
     expect_the_expressions(column)
+
+
+def test_texts_of_a_language_that_has_many_format_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word_keys_module, "TEXTS", 40)
+    persian = ["می\u200cخواهم کتاب\u200cها را", "plain", "", "İ\u00ad-\u2060x"]
+    rare = [*["one two"] * 39, "photo\u00adgraph \U00020001", "last"]
+    expect_the_expressions([*rare, *persian * 20, *rare, *["é"] * 50, *persian])

@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from align_data.common.errors import AlignDataError, DatasetError, nearest
-from align_data.data.columns import identities
+from align_data.data.columns import available, identities
 from align_data.data.layout import Dataset
 from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint
@@ -177,6 +177,7 @@ def open_current(dataset: Dataset, name: str) -> Ledger:
     """Open a ledger for a reader of signals beside its verdicts; DatasetError where it is of older signals too."""
     ledger = open_ledger(dataset, name)
     if signals := outdated(dataset, ledger):
+        available(dataset, dataset.ingested(), signals)  # where the values are stale too, that is to mend first
         raise DatasetError(
             f"the ledger {name} was decided before {', '.join(signals)} {'was' if len(signals) == 1 else 'were'} "
             f"measured again; filter again: {filter_command(dataset.store.url, name, ledger.plan)}"

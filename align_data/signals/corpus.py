@@ -96,5 +96,6 @@ SIGNALS = (
         needs=("alt_text",),
         counted=PoolCount("ngrams", rarest),
         none=NO_NGRAM,
+        version=2,
     ),
 )

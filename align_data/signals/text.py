@@ -48,10 +48,12 @@ SIGNALS = (
         about="Number of words (tokenizer `words`): a word begins with a letter or a decimal digit (Unicode's L and "
         "Nd) and goes on with these and marks; one apostrophe or hyphen between two such runs keeps them together. "
         "Each Han, Hiragana, Katakana, Thai, Lao, Khmer or Myanmar letter or number, and the sound mark ー, is a word, "
-        "with its marks.",
+        "with its marks. Format characters (Cf), such as joiners and soft hyphens, are passed over; the zero width "
+        "space parts words.",
         source="ours; ALIGN section 3 counts unigrams and names no tokenizer",
         needs=("alt_text",),
         measure=n_words,
+        version=2,
     ),
     Signal(
         name="n_words_whitespace",

@@ -2,11 +2,13 @@
 
 This is not a second definition: what each character is, the expression of `words` tells, and tests hold the two
 together. How texts are read follows the expression: runs of first characters with the marks on them, joined by single
-joiners, and words of one character of the scripts that are written without spaces.
+joiners, and words of one character of the scripts that are written without spaces. Texts with format characters, which
+are few in most languages, are left to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Hashes, keys
-from align_data.signals.words import FIRST, JOINER, MARK, SPACELESS, words
+from align_data.signals.words import FIRST, FORMAT, JOINER, MARK, SPACELESS, without_format, words
 
 TEXTS = 2**14
 """Texts looked at together: about as many bytes as a core's cache holds, in memory that is used again."""
@@ -24,7 +26,9 @@ LONGEST = 2**31 - 64
 """Bytes of texts looked at together, at most: a word's place in them is 32 bits."""
 TOLD = 0x20000
 """Characters whose class is told beforehand; texts of others, which are rare, are left to the expression."""
-_OTHER, _FIRST, _MARK, _JOINER, _SPACELESS, _UNTOLD = range(6)
+OFTEN = 32
+"""One text in so many is often."""
+_OTHER, _FIRST, _MARK, _JOINER, _SPACELESS, _FORMAT, _UNTOLD = range(7)
 _FRONT, _BACK = 3, 16
 """Bytes before and behind the lines: the views of the first and the last word reach beyond them."""
 _CASE = np.uint8(0x20)
@@ -43,44 +47,70 @@ class WordKeys(NamedTuple):
     """The keys of all words in order, one text's behind another's."""
 
 
+class _Block(NamedTuple):
+    """What was seen of the words of texts that were looked at together."""
+
+    lengths: NDArray[np.int64]
+    keys: Hashes
+    apart: Places = np.empty(0, np.intp)
+    """The texts of which that is not the truth: they are left to the expression."""
+    formats: int = 0
+    """How many characters there were that are no part of a word."""
+
+
 def word_keys(texts: pl.Series) -> WordKeys:
     """Return the words of texts, put into lower case, as `words` finds them."""
-    together = [_word_keys(texts[start : start + TEXTS]) for start in range(0, max(1, len(texts)), TEXTS)]
-    return WordKeys(*map(np.concatenate, zip(*together, strict=True)))
+    starts = range(0, max(1, len(texts)), TEXTS)
+    blocks: list[_Block] = []
+    strip = False
+    for start in starts:
+        together = texts[start : start + TEXTS]
+        block = _block(together, strip=strip)
+        if block.formats * OFTEN > len(together):  # as in Persian: from here on these are looked for first
+            strip = True
+            block = _block(together, strip=True)
+        blocks.append(block)
+    lengths = np.concatenate([block.lengths for block in blocks])
+    apart = np.concatenate([start + block.apart for start, block in zip(starts, blocks, strict=True)])
+    if not len(apart):
+        return WordKeys(lengths, np.concatenate([block.keys for block in blocks]))
+    by_expression = _by_expression(texts.gather(apart))
+    lengths[apart] = by_expression.lengths
+    right = iter(np.split(by_expression.keys, np.cumsum(by_expression.lengths)[:-1]))
+    return WordKeys(lengths, np.concatenate([run for block in blocks for run in _right(block, right)]))
 
 
-def _word_keys(texts: pl.Series) -> WordKeys:
+def _right(block: _Block, right: Iterator[Hashes]) -> Iterator[Hashes]:
+    """Yield the keys of a block, those of the texts apart taken from `right`."""
+    ends = np.cumsum(block.lengths)
+    at = 0
+    for row in block.apart.tolist():
+        yield block.keys[at : ends[row] - block.lengths[row]]
+        yield next(right)
+        at = ends[row]
+    yield block.keys[at:]
+
+
+def _block(texts: pl.Series, *, strip: bool) -> _Block:
+    """Look at texts together; with `strip` at what is left of them without FORMAT."""
     sizes = texts.str.len_bytes()
     if sizes.sum() + len(texts) > LONGEST:
-        return _by_expression(texts)
+        return _Block(*_by_expression(texts))
     is_ascii = (sizes == texts.str.len_chars()).to_numpy()
     if not is_ascii.all():  # what is ASCII is put into lower case later, for less
         wide = np.flatnonzero(~is_ascii)
-        texts = texts.clone().scatter(wide, texts.gather(wide).str.to_lowercase())
+        lower = texts.gather(wide).str.to_lowercase()
+        texts = texts.clone().scatter(wide, without_format(lower) if strip else lower)
     buffer, ends = _laid_out(texts)
-    before, final, untold = _edges(buffer[_FRONT:-_BACK])
-    lengths = np.diff(np.searchsorted(final, ends), prepend=0)
-    by_byte = WordKeys(lengths, keys(_strings(buffer, before, final)))
-    return _with_untold(texts, by_byte, np.unique(np.searchsorted(ends, untold))) if len(untold) else by_byte
+    edges = _edges(buffer[_FRONT:-_BACK])
+    lengths = np.diff(np.searchsorted(edges.final, ends), prepend=0)
+    apart = np.unique(np.searchsorted(ends, np.append(edges.formats, edges.untold)))
+    return _Block(lengths, keys(_strings(buffer, edges.before, edges.final)), apart, len(edges.formats))
 
 
 def _by_expression(texts: pl.Series) -> WordKeys:
     lists = words(texts.str.to_lowercase())
     return WordKeys(lists.list.len().to_numpy().astype(np.int64), keys(lists.explode(empty_as_null=False)))
-
-
-def _with_untold(texts: pl.Series, by_byte: WordKeys, rows: Places) -> WordKeys:
-    """Put the words of some rows in place of those found there."""
-    is_untold = np.zeros(len(texts), bool)
-    is_untold[rows] = True
-    by_expression = _by_expression(texts.filter(is_untold))
-    lengths = by_byte.lengths.copy()
-    lengths[rows] = by_expression.lengths
-    of_untold = np.repeat(is_untold, lengths)
-    hashes = np.empty(len(of_untold), np.uint64)
-    hashes[of_untold] = by_expression.keys
-    hashes[~of_untold] = by_byte.keys[~np.repeat(is_untold, by_byte.lengths)]
-    return WordKeys(lengths, hashes)
 
 
 def _laid_out(texts: pl.Series) -> tuple[Bytes, Places]:
@@ -95,11 +125,21 @@ def _laid_out(texts: pl.Series) -> tuple[Bytes, Places]:
     return buffer, ends
 
 
-def _edges(lines: Bytes) -> tuple[Places, Places, Places]:
-    """Return the places before each word's first byte and of its last one, and those of characters beyond TOLD.
+class _Edges(NamedTuple):
+    """Where words are in the lines, and what keeps some texts apart."""
 
-    ASCII letters are put into lower case in place.
-    """
+    before: Places
+    """The place before each word's first byte."""
+    final: Places
+    """That of its last one."""
+    formats: Places
+    """Of characters that are no part of a word."""
+    untold: Places
+    """Of characters beyond TOLD."""
+
+
+def _edges(lines: Bytes) -> _Edges:
+    """Return where the words are; ASCII letters are put into lower case in place."""
     capital = (lines - np.uint8(ord("A"))) < 26  # what is below wraps around to above
     lines += capital.view(np.uint8) * _CASE
     in_run = (lines - np.uint8(ord("a"))) < 26
@@ -109,7 +149,7 @@ def _edges(lines: Bytes) -> tuple[Places, Places, Places]:
     if not len(leads):
         _join(in_run, joiners, joiners)
         at = np.flatnonzero(in_run[1:] != in_run[:-1])
-        return at[0::2], at[1::2], leads
+        return _Edges(at[0::2], at[1::2], leads, leads)
     lasts, classes = _characters(lines, leads)
 
     def places(of: int) -> tuple[Places, Places]:
@@ -127,7 +167,7 @@ def _edges(lines: Bytes) -> tuple[Places, Places, Places]:
         # Where one word ends and the next begins, an end and a beginning at the same place.
         touching = np.append(spaceless[in_word[spaceless - 1]] - 1, np.flatnonzero(alone[:-1] & in_run[1:]))
         at = np.sort(np.concatenate([at, touching, touching]), kind="stable")
-    return at[0::2], at[1::2], places(_UNTOLD)[0]
+    return _Edges(at[0::2], at[1::2], places(_FORMAT)[0], places(_UNTOLD)[0])
 
 
 def _characters(lines: Bytes, leads: Places) -> tuple[Places, Bytes]:
@@ -147,7 +187,8 @@ def _classes() -> Bytes:
     characters = pl.Series([" " if 0xD800 <= code < 0xE000 else chr(code) for code in range(TOLD)])
     classes = np.full(TOLD + 1, _OTHER, np.uint8)
     classes[TOLD] = _UNTOLD
-    for expression, of in ((FIRST, _FIRST), (MARK, _MARK), (JOINER, _JOINER), (SPACELESS, _SPACELESS)):
+    expressions = {FIRST: _FIRST, MARK: _MARK, JOINER: _JOINER, SPACELESS: _SPACELESS, FORMAT: _FORMAT}
+    for expression, of in expressions.items():
         classes[:TOLD][characters.str.contains(f"^{expression}$").to_numpy()] = of
     return classes
 

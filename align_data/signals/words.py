@@ -6,7 +6,10 @@
   that a variation selector behind an emoji is none;
 - one apostrophe or hyphen between two such runs keeps them together: don't, mother-in-law;
 - Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar are written without spaces: there each letter or number, with
-  the marks on it, is a word; so is the sound mark ー, which Unicode gives to no one script.
+  the marks on it, is a word; so is the sound mark ー, which Unicode gives to no one script;
+- format characters (Cf) are left out before: a soft hyphen, a zero width joiner or non-joiner, a word joiner or a mark
+  of direction neither parts words nor tells them apart. The zero width space parts words, which is what it is for.
+  Unicode's UAX #29 has both so (WB4), and takes the half-width sound marks ﾞ and ﾟ for marks, as is done here.
 
 `whitespace` is Python's `str.split`, which DataComp counts with.
 """
@@ -16,17 +19,23 @@ from __future__ import annotations
 import polars as pl
 
 SPACELESS = r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ーｰ]&&[\p{L}\p{N}]]"
-FIRST = rf"[[\p{{L}}\p{{Nd}}]--{SPACELESS}]"
-MARK = r"\p{M}"
+FORMAT = r"[\p{Cf}--\x{200B}]"
+MARK = r"[\p{M}ﾞﾟ]"
+FIRST = rf"[[\p{{L}}\p{{Nd}}]--[{SPACELESS}{MARK}]]"
 _RUN = rf"{FIRST}[{FIRST}{MARK}]*"
 JOINER = "['’‐‑-]"
 WORD = rf"{SPACELESS}{MARK}*|{_RUN}(?:{JOINER}{_RUN})*"
-"""One word of the tokenizer `words`, in the syntax of Rust's regex crate."""
+"""One word of the tokenizer `words` in a text without FORMAT, in the syntax of Rust's regex crate."""
 
 
 def words(texts: pl.Series) -> pl.Series:
     """Return each text's words in order, as lists; a list of nothing for a text without words."""
-    return texts.str.extract_all(WORD)
+    return without_format(texts).str.extract_all(WORD)
+
+
+def without_format(texts: pl.Series) -> pl.Series:
+    """Return texts without the characters that are no part of a word, and part none."""
+    return texts.str.replace_all(FORMAT, "")
 
 
 def whitespace(texts: pl.Series) -> pl.Series:
