@@ -20,6 +20,7 @@ from align_data.data.meta import (
     LedgerMeta,
     NeighboursMeta,
     PairsMeta,
+    RanksMeta,
     RejectedMeta,
     SignalsMeta,
 )
@@ -138,6 +139,10 @@ class Dataset:
     def ledgers(self) -> list[str]:
         """Return the names of the committed ledgers."""
         return [name for name in self.store.names("verdicts") if self.ledger(name).committed()]
+
+    def ranks(self, name: str) -> Table[RanksMeta]:
+        """Return the table of a rule's ranks, which is called by what they follow from."""
+        return self._table(f"ranks/{name}", RanksMeta, contract("ranks"))
 
     def ingested(self) -> Manifest[PairsMeta]:
         """Return the manifest of `pairs`; DatasetError if nothing has been ingested, or a takedown is unfinished."""

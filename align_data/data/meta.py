@@ -225,3 +225,9 @@ class LedgerMeta(Meta):
     ledger: HASH
     tombstones: str | None = None
     masks: list[Annotated[list[_Mask], Field(min_length=3, max_length=3)]]
+
+
+class RanksMeta(Meta):
+    """Of `ranks/NAME`: of which pairs."""
+
+    pairs: HASH
