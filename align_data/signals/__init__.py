@@ -14,6 +14,7 @@ from typing import TypeVar
 from align_data.common.errors import SignalError, nearest
 from align_data.common.registry import registry
 from align_data.signals import (
+    caption,
     copies,
     corpus,
     detected,
@@ -53,7 +54,7 @@ SIGNALS: dict[str, Signal] = registry(
     "signals",
     (
         (signal.name, signal)
-        for family in (text, language, language_cld3, page, corpus, image, detected, copies)
+        for family in (text, language, language_cld3, page, caption, corpus, image, detected, copies)
         for signal in family.SIGNALS
     ),
 )
