@@ -29,7 +29,7 @@ def test_two_of_one_name_are_refused() -> None:
     [
         ({"kind": "rwo"}, "the signal n_words has the kind 'rwo', not row, corpus, image, score"),
         ({"type": "int23"}, "has the type 'int23', not int32, int64"),
-        ({"group": "txt"}, "has the group 'txt', not text, corpus, image or copies"),
+        ({"group": "txt"}, "has the group 'txt', not text, caption, corpus, image or copies"),
         ({"name": "N Emoji/.."}, "'N Emoji/..' is not a signal's name"),
         ({"needs": "alt_text"}, "needs tuples of columns"),
         ({"measure": None}, "has no measure"),
