@@ -23,7 +23,8 @@ from align_data.fetching.outcome import retryable
 from align_data.recipes.model import Recipe
 from align_data.recipes.needs import NEEDS, hardest, words
 from align_data.recipes.operators import OPERATORS
-from align_data.recipes.reading import builtin, json_schema, load
+from align_data.recipes.reading import builtin, load
+from align_data.recipes.schema import json_schema
 from align_data.signals import SHOWN, SIGNALS
 from align_data.sources.crawl.reasons import DAMAGED, REFUSED, SKIPPED
 

@@ -24,8 +24,9 @@ from align_data.data.columns import columns
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
 from align_data.models.sharing import SharedModel
+from align_data.recipes.overrides import override_all
 from align_data.recipes.plan import Plan
-from align_data.recipes.reading import load, override_all, parse
+from align_data.recipes.reading import load, parse
 from align_data.signals import SIGNALS, current_name, find, is_signal
 from align_data.signals.base import Signal
 from align_data.stages.measure import measure

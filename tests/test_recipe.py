@@ -18,8 +18,10 @@ from align_data.common import resources
 from align_data.common.errors import RecipeError
 from align_data.common.yaml_lines import load_yaml
 from align_data.data.ledger import count_masks
+from align_data.recipes.overrides import override
 from align_data.recipes.plan import Plan, masks
-from align_data.recipes.reading import builtin, json_schema, load, override, parse, scalar
+from align_data.recipes.reading import builtin, load, parse, scalar
+from align_data.recipes.schema import json_schema
 from align_data.recipes.thresholds import Vocabulary, vocabulary
 from align_data.signals import SIGNALS
 from align_data.stages.audit import count

@@ -40,8 +40,10 @@ from align_data.engines.local import LocalEngine
 from align_data.models.encoder import ModelIdentity
 from align_data.models.sharing import SharedModel
 from align_data.recipes.model import Recipe
+from align_data.recipes.overrides import override
 from align_data.recipes.plan import Plan
-from align_data.recipes.reading import json_schema, override, parse
+from align_data.recipes.reading import parse
+from align_data.recipes.schema import json_schema
 from align_data.recipes.thresholds import TopFraction
 from align_data.report import audit_html
 from align_data.signals import FAMILIES, find, is_signal, ordered
@@ -427,11 +429,9 @@ def test_a_fraction_that_is_none_is_a_sentence_with_its_line(test: str, said: st
     assert str(error.value).startswith(f"mine.yaml, line 4: {said}")
 
 
-def test_a_fraction_is_of_scores_alone() -> None:
-    for signal in ("n_words", "language", "rarest_ngram", "decodable"):
-        with pytest.raises(
-            RecipeError, match=r"line 3: top_fraction is a test of similarity_NAME or itm_NAME or head_NAME alone"
-        ):
+def test_a_fraction_is_of_numbers_alone() -> None:
+    for signal in ("language", "decodable"):
+        with pytest.raises(RecipeError, match=f"line 3: top_fraction compares numbers, but {signal} is "):
             recipe_of(f"signal: {signal}, top_fraction: 0.3")
     with pytest.raises(RecipeError, match="line 3: 'Base' is not a valid score name"):
         recipe_of("signal: similarity_Base, ge: 0.3")
@@ -448,11 +448,13 @@ def test_overrides_phrases_and_the_schema() -> None:
     with pytest.raises(RecipeError, match="less than or equal to 1"):
         override(recipe, "similarity_base.top_fraction=2")
     rule = json_schema()["$defs"]["Rule"]["properties"]
-    assert (rule["top_fraction"]["exclusiveMinimum"], rule["top_fraction"]["maximum"]) == (0, 1)
+    (fraction,) = [one for one in rule["top_fraction"]["oneOf"] if one.get("type") == "number"]
+    assert (fraction["exclusiveMinimum"], fraction["maximum"]) == (0, 1)
     patterns = [one["pattern"] for one in rule["signal"]["anyOf"] if "pattern" in one]
     families = [rf"^{prefix}_[a-z0-9][a-z0-9_-]{{0,63}}$" for prefix in FAMILIES]
     assert families[0] == r"^similarity_[a-z0-9][a-z0-9_-]{0,63}$"
-    assert patterns == [*families, r"^similarity\.[a-z0-9][a-z0-9_-]{0,63}$"]
+    of_score = r"^[a-z][a-z0-9_]{0,63}$"
+    assert patterns == [*families, r"^similarity\.[a-z0-9][a-z0-9_-]{0,63}$", of_score]
 
 
 def test_a_plan_goes_through_json_and_one_without_fractions_is_what_it_was() -> None:

@@ -9,7 +9,8 @@ from align_data.common.errors import RecipeError
 from align_data.data.layout import Dataset
 from align_data.data.ledger import as_recipe
 from align_data.recipes.model import Recipe
-from align_data.recipes.reading import load, overridden_rule
+from align_data.recipes.overrides import overridden_rule
+from align_data.recipes.reading import load
 from align_data.stages.decision import Decision
 from align_data.storage.store import Store
 
@@ -18,7 +19,8 @@ def decision_of(recipe: str, dataset: str, overrides: Sequence[str], off: Sequen
     """Return how a ledger is to be decided, by the options of a command."""
     decision = Decision(recipe_of(recipe, dataset), overrides, off, name)
     rules = {rule.name for rule in decision.recipe.rules}
-    former_names(rule for rule in (*map(overridden_rule, overrides), *off) if rule not in rules)
+    changed = [overridden_rule(assignment, rules) for assignment in overrides]
+    former_names(rule for rule in (*changed, *off) if rule not in rules)
     return decision
 
 

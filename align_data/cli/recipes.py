@@ -53,7 +53,7 @@ def _show(recipe: Recipe) -> None:
     for rule in recipe.rules:
         table.add_row(
             rule.name,
-            escape(f"{rule.signal} is {rule.phrase()}"),
+            escape(rule.sentence()),
             escape(rule.source),
             escape(rule.note or ""),
         )

@@ -99,41 +99,57 @@ def _line(node: yaml.Node | None, loc: Loc) -> int | None:
     return line
 
 
-def sentences(error: ValidationError, file: str, line: Line, allowed: Mapping[str, list[str]]) -> list[str]:
+def sentences(error: ValidationError, file: str, line: Line, data: Any, allowed: Mapping[str, list[str]]) -> list[str]:
     """Return one sentence for each mistake: file, line, what is wrong, what is allowed.
 
-    `allowed` holds the keys of a recipe under 'Recipe' and of a rule under 'Rule'.
+    `data` is what was read, and `allowed` has the keys of each kind of mapping in it: of a recipe, a rule, a test, a
+    score, a term.
     """
     by_place: dict[Loc, str] = {}
     for mistake in error.errors():
-        loc = _in_file(mistake["loc"])
+        loc = _in_file(mistake["loc"], data, missing=mistake["type"] == "missing")
         at = line(loc)
         where = file if at is None else f"{file}, line {at}"
-        keys = allowed.get("Rule" if len(loc) > 2 else "Recipe", [])
         # A value that fits no branch of a union is reported once a branch: the first says enough.
-        by_place.setdefault(loc, f"{where}: {_sentence(mistake, loc, keys)}")
+        by_place.setdefault(loc, f"{where}: {_sentence(mistake, loc, allowed)}")
     return list(by_place.values())
 
 
-def _in_file(loc: Loc) -> Loc:
+def _in_file(loc: Loc, data: Any, *, missing: bool) -> Loc:
     """Drop from a place what names only a branch of a model's union, such as 'float'."""
-    depth = 3 if loc[:1] == ("rules",) else 1
-    return loc[:depth]
+    place: list[int | str] = []
+    for step in loc:
+        within = isinstance(data, list) and isinstance(step, int) and step < len(data)
+        if within or (isinstance(data, dict) and step in data):
+            place.append(step)
+            data = data[step]
+    return (*place, loc[-1]) if missing else tuple(place)
 
 
-def _sentence(mistake: Any, loc: Loc, keys: list[str]) -> str:
+def _kind(loc: Loc) -> str:
+    """Return what stands at a place of a recipe, or around it."""
+    names = [step for step in loc if isinstance(step, str)]
+    if names[:1] == ["scores"]:
+        return "term" if any(isinstance(step, int) for step in loc) else "score"
+    if names[:1] != ["rules"] or len(loc) == 1:
+        return "recipe"
+    return "test" if sum(isinstance(step, int) for step in loc) > 1 else "rule"
+
+
+def _sentence(mistake: Any, loc: Loc, allowed: Mapping[str, list[str]]) -> str:
     key = str(loc[-1]) if loc else ""
+    keys = allowed.get(_kind(loc), [])
     entered = repr(mistake["input"])
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
     if mistake["type"] == "value_error":
         return str(mistake["ctx"]["error"])
-    if key == "between":
+    if "between" in loc:
         return "between takes two numbers, the lower end first"
     number = f"{key} takes a number, not {entered}"
     return {
         "extra_forbidden": f"there is no key {key}{nearest(key, keys)}; allowed are: {', '.join(keys)}",
         "missing": f"the key {key} is missing",
-        "model_type": f"a {'rule' if len(loc) > 1 else 'recipe'} must be a mapping of keys to values, not {entered}",
+        "model_type": f"a {_kind(loc)} must be a mapping of keys to values, not {entered}",
         "int_type": number,
         "float_type": number,
     }.get(mistake["type"], f"{key}: {message}, not {entered}")

@@ -14,7 +14,7 @@ from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.decoding.detectors.detector import Detector
 from align_data.decoding.detectors.nsfw import NsfwModel
 from align_data.decoding.inspected import identities as looks
-from align_data.signals import Signal, by_current_name, checks, find, is_signal
+from align_data.signals import Piece, Signal, by_current_name, checks, find, is_signal
 from align_data.signals.base import CHOSEN, DETECTORS, OPEN
 from align_data.signals.contracts import groups
 from align_data.storage.tables import Manifest, Table
@@ -167,7 +167,8 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
 
 def measurable(dataset: Dataset, names: Iterable[str], chosen: Container[str] = ()) -> list[str]:
     """Return those of these signals that can be measured in this dataset."""
-    return [name for name in names if lacking(dataset, find(name), chosen) is None]
+    signals = [signal for signal in map(find, names) if signal.kind != "derived"]
+    return [signal.name for signal in signals if lacking(dataset, signal, chosen) is None]
 
 
 def _declared(dataset: Dataset, signal: Signal) -> bool:
@@ -240,7 +241,7 @@ def available(dataset: Dataset, pairs: Manifest[PairsMeta], required: Iterable[s
                 f"by an earlier definition, or some of their files are missing; {_again(dataset, group, stale)}"
             )
         measured.update(current)
-    return measured
+    return measured | {name for name in required or () if is_signal(name) and find(name).kind == "derived"}
 
 
 def _unfinished(dataset: Dataset, group: str, required: Collection[str] | None) -> None:
@@ -278,16 +279,32 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
 
 
 def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable[str]) -> Iterator[pl.DataFrame]:
-    """Yield the pieces of one part: columns of `pairs` and measured signals side by side, row for row."""
-    streams = [dataset.pairs.pieces(part, list(pairs))] if pairs else []
-    streams += [dataset.measured(group).pieces(part, names) for group, names in by_group(signals).items()]
+    """Yield the pieces of one part: columns of `pairs` and signals side by side, row for row.
+
+    Signals that are stored nowhere are computed.
+    """
+    names = list(signals)
+    computed = [signal for signal in map(find, names) if signal.kind == "derived"]
+    needed = {column for signal in computed for column in signal.needs}.difference(pairs)
+    beside = [*pairs, *sorted(needed)]
+    streams = [dataset.pairs.pieces(part, beside)] if beside else []
+    streams += [dataset.measured(group).pieces(part, stored) for group, stored in by_group(names).items()]
     for frames in zip(*streams, strict=True):
-        yield pl.concat(frames, how="horizontal")
+        frame = pl.concat(frames, how="horizontal")
+        if computed:
+            frame = frame.with_columns(_computed(frame, signal) for signal in computed).drop(needed)
+        yield frame
+
+
+def _computed(frame: pl.DataFrame, signal: Signal) -> pl.Series:
+    assert signal.measure is not None
+    return signal.measure(Piece(frame)).alias(signal.name)
 
 
 def by_group(signals: Iterable[str]) -> dict[str, list[str]]:
-    """Return the signals by group."""
+    """Return the signals by group; of those that are stored."""
     names: dict[str, list[str]] = {}
-    for name in signals:
-        names.setdefault(find(name).group, []).append(name)
+    for signal in map(find, signals):
+        if signal.kind != "derived":
+            names.setdefault(signal.group, []).append(signal.name)
     return names

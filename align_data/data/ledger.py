@@ -17,8 +17,9 @@ from align_data.data.columns import available, identities
 from align_data.data.layout import Dataset
 from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint
+from align_data.recipes.overrides import overridden_rule
 from align_data.recipes.plan import Plan
-from align_data.recipes.reading import builtin, overridden_rule
+from align_data.recipes.reading import builtin
 from align_data.signals import is_signal
 from align_data.storage.tables import Manifest
 
@@ -148,8 +149,9 @@ def filter_command(url: str, name: str, plan: Plan, without: Sequence[str] = ())
     """
     recipe, off = plan.recipe.name, [*plan.off, *without]
     words = ["align-data", "filter", url, "--recipe", recipe if recipe in builtin() else f"{recipe}.yaml"]
+    names = [rule.name for rule in plan.recipe.rules]
     for assignment in plan.overrides:
-        if overridden_rule(assignment) not in off:
+        if overridden_rule(assignment, names) not in off:
             words += ["--set", assignment]
     words += ["--without", ",".join(off)] if off else []
     return shlex.join(words + (["--as", name] if recipe != name else []))

@@ -14,8 +14,8 @@ from align_data.data.layout import Dataset
 from align_data.data.reach import check_rules
 from align_data.engines.base import Engine
 from align_data.recipes.model import Recipe
+from align_data.recipes.overrides import override_all
 from align_data.recipes.plan import Plan, PlannedRule
-from align_data.recipes.reading import override_all
 from align_data.recipes.thresholds import Threshold, vocabulary
 
 Values = Mapping[str, Sequence[Any]]

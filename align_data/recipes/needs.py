@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from align_data.recipes.model import Recipe
+from align_data.recipes.plan import Plan
 from align_data.signals import find
 from align_data.signals.families import split
 
@@ -38,7 +39,8 @@ def words(recipe: Recipe) -> str:
 
 def signals_of(recipe: Recipe) -> Iterable[str]:
     """Return the signals that a recipe looks at, each once."""
-    return dict.fromkeys(rule.signal for rule in recipe.rules)
+    plan = Plan.unresolved(recipe)
+    return plan.signals_of(plan.rules)
 
 
 def _need(name: str) -> tuple[str, str]:

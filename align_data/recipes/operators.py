@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from align_data.signals import SHOWN, Signal
+from align_data.signals import Signal
 from align_data.signals.corpus import RAREST_NGRAM
 
 Test = Callable[[pl.Expr, Any], pl.Expr]
@@ -59,6 +59,8 @@ def text(value: Any, separator: str = ", ") -> str:
     """Return a test's value as a recipe writes it."""
     if isinstance(value, tuple):
         return separator.join(text(element) for element in value)
+    if isinstance(value, Mapping):
+        return separator.join(f"{name}: {text(element)}" for name, element in value.items())
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
@@ -143,13 +145,12 @@ _TABLE = (
     ),
     Operator(
         "top_fraction",
-        "Passes if the value is among this share of the highest, of the pairs that have one and that no "
-        "other rule in force fails. A rule that is unknown for a pair does not fail it; other rules of top_fraction "
-        "are left out of account, and so is whether a pair was taken down. Equal values pass together.",
+        "Passes if the value is among this share of the highest, of the pairs that have one and that are among those "
+        "that the rule chooses from: by default the pairs that no other rule in force fails. A rule that is unknown "
+        "for a pair does not fail it, and whether a pair was taken down is left out of account. Equal values pass "
+        "together.",
         lambda fraction: f"among the highest {100 * fraction:.6g}%",
         becomes="ge",
-        signal=" or ".join(signal.name for signal in SHOWN if signal.kind == "score"),
-        accepts=lambda signal: signal.kind == "score",
     ),
 )
 OPERATORS = {row.name: row for row in _TABLE}

@@ -1,8 +1,8 @@
-"""Reading recipes: by name from filters/, from a file, with overrides; and the JSON Schema of the format."""
+"""Reading recipes: by name from filters/, or from a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ from pydantic import BaseModel, ValidationError
 from align_data.common import resources
 from align_data.common.errors import RecipeError, nearest
 from align_data.common.yaml_lines import load_yaml, sentences
+from align_data.recipes.conditions import Test
 from align_data.recipes.model import Recipe, Rule
 from align_data.recipes.operators import OPERATORS
-from align_data.signals import FAMILIES, SIGNALS
-from align_data.signals.families import NAME
-from align_data.signals.score import SIMILARITY
+from align_data.recipes.scores import Score, Term
 
 
 def load(name: str, spelled: Callable[[Sequence[str]], None] = lambda _: None) -> Recipe:
@@ -52,72 +51,30 @@ def parse(text: str, file: str, spelled: Callable[[Sequence[str]], None] = lambd
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
-        allowed = {"Recipe": _keys(Recipe), "Rule": _keys(Rule)}
-        raise RecipeError("\n".join(sentences(error, file, line, allowed))) from None
-    spelled([written["signal"] for written in data["rules"]])
+        raise RecipeError("\n".join(sentences(error, file, line, data, _KEYS))) from None
+    spelled(list(_signals(data["rules"])))
     return recipe
 
 
-def overridden_rule(assignment: str) -> str:
-    """Return the name of the rule whose test a RULE.OP=VALUE replaces."""
-    return assignment.partition("=")[0].rpartition(".")[0]
-
-
-def override(recipe: Recipe, assignment: str) -> Recipe:
-    """Apply one RULE.OP=VALUE, which replaces that rule's test whole."""
-    target, equals, text = assignment.partition("=")
-    name, dot, op = target.rpartition(".")
-    if not (equals and dot and name and text):
-        raise RecipeError(f"--set {assignment}: it takes RULE.OP=VALUE, such as n_words.between=2,30")
-    recipe.position(name)
-    if op not in OPERATORS:
-        raise RecipeError(
-            f"--set {assignment}: no operator {op}{nearest(op, OPERATORS)}; allowed: {', '.join(OPERATORS)}"
-        )
-    multiple = OPERATORS[op].multiple
-    scalars = [scalar(part, f"--set {text}") for part in (text.split(",") if multiple else [text])]
-    try:
-        return recipe.with_test(name, op, scalars if multiple else scalars[0])
-    except ValidationError as error:
-        raise RecipeError("\n".join(sentences(error, f"--set {assignment}", lambda _: None, {}))) from None
-
-
-def override_all(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -> Recipe:
-    """Apply all overrides; RecipeError for one that contradicts another, or that is of a rule in `off`."""
-    off = [recipe.rule_name(name) for name in off]
-    changed: set[str] = set()
-    for assignment in overrides:
-        recipe = override(recipe, assignment)
-        name = recipe.rule_name(overridden_rule(assignment))
-        if name in changed:
-            raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
-        if name in off:
-            raise RecipeError(f"{name} is both set and taken out")
-        changed.add(name)
-    return recipe
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the recipe format, for editors."""
-    schema = Recipe.model_json_schema()
-    rule = schema["$defs"]["Rule"]
-    former = [signal.former for signal in SIGNALS.values() if signal.former is not None]
-    rule["properties"]["signal"]["anyOf"] = [
-        {"enum": list(SIGNALS)},
-        *({"pattern": family.pattern} for family in FAMILIES.values()),
-        {"enum": former, "deprecated": True},
-        {"pattern": rf"^{SIMILARITY}\.{NAME}$", "deprecated": True},
-    ]
-    rule["oneOf"] = [{"required": [op]} for op in OPERATORS]
-    for op in OPERATORS:  # null is how the model marks a test that is absent; in a file it would be a mistake
-        choices = [c for c in rule["properties"][op].pop("anyOf") if c != {"type": "null"}]
-        rule["properties"][op].update({"anyOf": choices} if len(choices) > 1 else choices[0])
-        rule["properties"][op].pop("default")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+def _signals(tests: Sequence[Any]) -> Iterator[str]:
+    """Yield the names of the signals in rules as they are written."""
+    for test in tests:
+        yield from (test[key] for key in ("signal", "by", "per") if key in test)
+        yield from _signals([*test.get("any", ()), *test.get("all", ())])
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+_KEYS = {
+    "recipe": _keys(Recipe),
+    "rule": list(dict.fromkeys(["signal", "name", *OPERATORS, *_keys(Rule)])),
+    "test": _keys(Test),
+    "score": _keys(Score),
+    "term": _keys(Term),
+}
+"""The keys of each mapping in a recipe."""
 
 
 def scalar(text: str, where: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Protocol
 
@@ -103,6 +103,74 @@ class TopFraction(BaseModel):
             f"{rule}: top_fraction {self.fraction} became ge {self.threshold}, which {self.used:,} of the "
             f"{self.pool:,} pairs reach that have a score and that no other rule fails ({share:.2%}){warning}"
         )
+
+
+class TopFractions(BaseModel):
+    """What a `top_fraction` with `per` became: one threshold a class, in the order of the classes' names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per: str
+    by_class: Mapping[str, TopFraction]
+
+    @property
+    def threshold(self) -> float:
+        """The least of the thresholds; where there is no class all values pass."""
+        return min((top.threshold for top in self.by_class.values()), default=-math.inf)
+
+    @property
+    def words(self) -> str:
+        """What passes, in words."""
+        number = len(self.by_class)
+        if number > _MOST_CLASSES:
+            ends = sorted(top.threshold for top in self.by_class.values())
+            return f"those of at least {ends[0]} to {ends[-1]} in {number:,} classes of {self.per}"
+        classes = [f"{top.threshold} where {self.per} is {name}" for name, top in self.by_class.items()]
+        return f"those of at least {', '.join(classes)}" if classes else "all, for no pair has a class"
+
+    def sentence(self, rule: str) -> str:
+        """Return what the rule asks for and what is used."""
+        used, pool = (sum(getattr(top, name) for top in self.by_class.values()) for name in ("used", "pool"))
+        fraction = next((top.fraction for top in self.by_class.values()), None)
+        if fraction is None:
+            return f"{rule}: top_fraction of no pair: none has a value and a class"
+        return f"{rule}: top_fraction {fraction} became {self.words}, which {used:,} of {pool:,} pairs reach"
+
+
+class FirstOf(BaseModel):
+    """What a `first_of` became: the pairs of the pool in groups, each in order. Ranks stand beside the ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep: int
+    """How many of each group pass."""
+    groups: int
+    pool: int
+    """Pairs in them: that it chooses among and that have every value they are grouped by."""
+    used: int
+    """Pairs whose rank passes."""
+    largest: int
+    """Pairs of the largest group."""
+
+    @property
+    def threshold(self) -> float:
+        """The greatest rank that passes."""
+        return self.keep
+
+    @property
+    def words(self) -> str:
+        """What passes, in words."""
+        return f"{self.used:,} of {self.pool:,} pairs in {self.groups:,} groups"
+
+    def sentence(self, rule: str) -> str:
+        """Return what the rule asks for and what is used."""
+        if not self.pool:
+            return f"{rule}: no pair to group: none that it chooses among has every value it groups by"
+        return f"{rule}: keeps {self.words}; the largest has {self.largest:,}"
+
+
+_MOST_CLASSES = 5
+"""Classes whose thresholds are listed one by one."""
 
 
 def times(number: int) -> str:

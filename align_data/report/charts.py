@@ -9,7 +9,6 @@ from typing import Any
 from align_data.recipes.operators import Bound
 from align_data.recipes.thresholds import Vocabulary
 from align_data.report.vega_lite import Channel, Rows, Spec, channel, choice, layered, marks, second, stacked
-from align_data.signals import find
 from align_data.stages.audit.curves import Bar, Curve, Point, bars, points
 from align_data.stages.audit.survey import Overlap, Survey
 
@@ -34,7 +33,7 @@ def distribution(curve: Curve) -> Spec | None:
     bars_ = bars(curve, BARS)
     if not bars_:
         return None
-    signal = find(curve.rule.signal)
+    signal = curve.rule.definition
     title = f"{signal.name} ({signal.unit})"
     if curve.scale is None:
         return _levels(bars_, title)

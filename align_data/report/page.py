@@ -204,7 +204,7 @@ class _Section:
         planned = survey.plan.rule(name)
         self.rule = planned.rule
         self.audit = survey.audit.rules[planned.position]
-        self.signal = find(self.rule.signal)
+        self.signal = self.rule.definition
         self.became = planned.threshold if planned.in_force else None
         self.curve: Curve | None = survey.curves.get(name)
         self.distribution = charts.distribution(self.curve) if self.curve is not None else None

@@ -24,6 +24,7 @@ from align_data.signals import (
     language_cld3,
     near,
     page,
+    random,
     score,
     text,
 )
@@ -60,7 +61,7 @@ SIGNALS: dict[str, Signal] = registry(
 )
 """All but those of open families."""
 FAMILIES: dict[str, Family] = registry(
-    "families of signals", ((family.prefix, family) for module in (score, near) for family in module.FAMILIES)
+    "families of signals", ((family.prefix, family) for module in (score, near, random) for family in module.FAMILIES)
 )
 """The open families, by what their names begin with."""
 SHOWN = tuple(family.shown for family in FAMILIES.values())

@@ -18,9 +18,10 @@ from align_data.storage.contracts import Column
 if TYPE_CHECKING:  # images are decoded in processes of their own
     from PIL.Image import Image
 
-Kind = Literal["row", "corpus", "image", "score", "near"]
+Kind = Literal["row", "corpus", "image", "score", "near", "derived"]
 OPEN: tuple[Kind, ...] = ("score", "near")
 """The kinds of signals whose names are open: a model's user chose them."""
+_NUMBERS = ("int32", "int64", "float64")
 PREFIXES = {
     "similarity": "score",
     "itm": "itm",
@@ -31,10 +32,11 @@ PREFIXES = {
     "near_duplicates": "near",
     "eval_similarity": "eval",
     "eval_nearest": "eval",
+    "random": "derived",
 }
 """How the names of open families begin, before _NAME; and their groups, before .NAME."""
 _NAME = re.compile(rf"(?!(?:{'|'.join(PREFIXES)})_)[a-z][a-z0-9_]*")
-_GROUP = re.compile(rf"text|caption|corpus|image|copies|(?:{'|'.join(sorted(set(PREFIXES.values())))})\..+")
+_GROUP = re.compile(rf"text|caption|corpus|image|copies|derived|(?:{'|'.join(sorted(set(PREFIXES.values())))})\..+")
 T = TypeVar("T")
 Type = Literal["int32", "int64", "float64", "string", "bool"]
 
@@ -176,7 +178,7 @@ class Signal:
         for name, (word, known_words) in words.items():
             if word not in known_words:
                 raise DefinitionError(f"the signal {self.name} has the {name} {word!r}, not {', '.join(known_words)}")
-        if self.kind not in OPEN and not _NAME.fullmatch(self.name):
+        if self.kind not in (*OPEN, "derived") and not _NAME.fullmatch(self.name):
             raise DefinitionError(
                 f"{self.name!r} is not a signal's name: lower-case letters, digits and _, as a column, so without a "
                 "dot; and not similarity_… or another that a model's user names"
@@ -202,6 +204,11 @@ class Signal:
             dictionary=self.repeats and self.type != "float64",
             former=self.former,
         )
+
+    @property
+    def number(self) -> bool:
+        """Whether its values are numbers."""
+        return self.type in _NUMBERS
 
     @property
     def checked(self) -> bool:

@@ -15,6 +15,8 @@ from align_data.engines.base import Engine
 from align_data.fetching.client import Policy
 from align_data.fetching.keeping import Keeping
 from align_data.fetching.limits import Limits
+from align_data.recipes.plan import Plan
+from align_data.recipes.planned import decidable
 from align_data.signals import find
 from align_data.stages.audit import Audit, audit
 from align_data.stages.decision import Decision, decide_ledger
@@ -99,13 +101,19 @@ def build(
 
 
 def _check_decidable(decision: Decision, dataset: Dataset, fetching: Fetching) -> None:
-    """Refuse rules whose signal neither the lists nor the images give."""
-    reasons = {
-        rule.name: need([rule.name], why)
-        for rule in decision.recipe.rules
-        if rule.name not in decision.off
-        and not fetching.references.have(signal := find(rule.signal))
-        and (why := lacking(dataset, signal, fetching.sight.chosen, to_fetch=True)) is not None
+    """Refuse rules that cannot pass, for what they compare neither the lists nor the images give."""
+    plan = Plan.unresolved(decision.recipe, off=decision.off)
+    lacks = {
+        name: why
+        for name in plan.signals
+        if not fetching.references.have(find(name))
+        and (why := lacking(dataset, find(name), fetching.sight.chosen, to_fetch=True)) is not None
     }
+    reasons = {}
+    for rule in plan.in_force:
+        missing = {column for column in rule.columns if any(name in lacks for name in plan.behind([column]))}
+        if not decidable(rule.planned, missing):
+            first = next(lacks[name] for name in plan.behind(missing) if name in lacks)
+            reasons[rule.name] = need([rule.name], first)
     if reasons:
         raise RecipeError(f"no pair could pass: {'; '.join(reasons.values())}; or --without {','.join(reasons)}")

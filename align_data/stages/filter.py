@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from align_data.common.errors import AlignDataError
 from align_data.common.progress import Progress, Tick
-from align_data.data.columns import available, columns, identities
+from align_data.data.columns import available, identities
+from align_data.data.derived import planned_columns
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Masks, add_masks, count_masks, taken_down
 from align_data.data.meta import LedgerMeta
@@ -26,7 +27,7 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     """
     pairs = dataset.ingested()
     table = dataset.ledger(name)
-    signals = sorted({rule.signal for rule in plan.rules} & available(dataset, pairs, plan.signals))
+    signals = sorted(set(plan.signals_of(plan.rules)) & available(dataset, pairs, plan.signals))
     # What the verdicts follow from: equal facts, equal bytes.
     origin: dict[str, Any] = {"plan": plan.dump(), "pairs": pairs.fingerprint, "signals": identities(dataset, signals)}
     facts = {"ledger": digest(origin)}
@@ -83,13 +84,15 @@ def _write(
     tick: Tick,
 ) -> tuple[PartInfo, Masks]:
     """Write one part, row for row with `pairs`; return it with its masks counted."""
-    failed, unknown = masks(plan.rules, signals)
+    known = plan.known(signals)
+    failed, unknown = masks(plan.rules, known)
+    read = sorted({column for rule in plan.rules for column in rule.columns} & known)
     total: Masks = {}
     tombstones = of_part(dataset, dataset.ingested(), part).implode() if "tombstones" in facts else None
     # Of the signals there may be none; a column of pairs keeps the number of rows.
-    beside = ["uid"] if tombstones is not None else [] if signals else ["copies"]
+    beside = ["uid"] if tombstones is not None else [] if read else ["copies"]
     with table.writer(part, facts) as writer:
-        for piece in columns(dataset, part, beside, signals):
+        for piece in planned_columns(dataset, plan, part, beside, read):
             verdicts = piece.with_columns(failed, unknown)
             if tombstones is not None:
                 verdicts = verdicts.with_columns(taken_down(verdicts["failed"], verdicts["uid"].is_in(tombstones)))

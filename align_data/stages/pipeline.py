@@ -12,8 +12,8 @@ from align_data.content.plan import Sight
 from align_data.data.columns import lacking, measurable
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
+from align_data.recipes.overrides import override_all
 from align_data.recipes.plan import Plan
-from align_data.recipes.reading import override_all
 from align_data.signals import SIGNALS
 from align_data.sources.crawl.inputs import ArchiveSelection
 from align_data.sources.crawl.settings import CrawlSettings

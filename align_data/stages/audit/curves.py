@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from align_data.recipes.model import Rule
 from align_data.recipes.operators import Bound
-from align_data.signals import find
 from align_data.stages.audit.bins import Scale
 from align_data.stages.audit.mask_codes import Which
 from align_data.stages.audit.roles import DROPPED, EITHER, KEPT, OPEN, PENDING, PLAIN, ROLES, WAITING, Verdicts
@@ -96,7 +95,7 @@ def _scale(rule: Rule, moved: Sequence[Any] | None) -> Scale | None:
     bounds = rule.bounds
     if not bounds:
         return None
-    return Scale(find(rule.signal).type != "float64", [*bounds, *(moved or ())], fine=moved is None)
+    return Scale(rule.definition.type != "float64", [*bounds, *(moved or ())], fine=moved is None)
 
 
 def passing_bins(scale: Scale, ends: Sequence[Bound]) -> tuple[int, int]:
@@ -112,7 +111,7 @@ def passing_bins(scale: Scale, ends: Sequence[Bound]) -> tuple[int, int]:
 
 def levels(rule: Rule, moved: Sequence[Any] = ()) -> list[Any]:
     """Return the values that a rule of eq or in names, and more; both truths for a bool."""
-    if find(rule.signal).type == "bool":
+    if rule.definition.type == "bool":
         return [True, False]
     return list(dict.fromkeys([*(rule.value if rule.op == "in" else [rule.value]), *moved]))
 
@@ -252,7 +251,7 @@ _NONE = 2.0**63
 def shown_bins(curve: Curve) -> NDArray[np.intp]:
     """Return the bins that have a pair, but that of the value that stands for 'has none'."""
     occupied = curve.present()
-    none = find(curve.rule.signal).none
+    none = curve.rule.definition.none
     if none is not None and curve.scale is not None and len(occupied):
         bin_of_none = int(curve.scale.place(pl.Series([none]))[0])
         occupied = occupied[occupied != bin_of_none]

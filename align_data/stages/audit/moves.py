@@ -23,7 +23,7 @@ from align_data.engines.base import Engine
 from align_data.recipes.model import Rule
 from align_data.recipes.operators import OPERATORS, Bound
 from align_data.recipes.plan import Plan, PlannedRule
-from align_data.signals import Signal, current_name, find
+from align_data.signals import Signal, current_name
 from align_data.stages.audit.curves import Axis
 from align_data.stages.audit.mask_codes import Codes, Populations
 from align_data.stages.audit.roles import FAIL, PASS, UNKNOWN, Verdicts
@@ -161,7 +161,7 @@ def _op(rule: Rule, *, upper: bool) -> str:
 
 def _value(rule: Rule, op: str, value: Any) -> Any:
     """Return a value that the rule's signal can be compared with, as its operator takes it."""
-    typed = _typed(value, find(rule.signal)) if isinstance(value, str) else value
+    typed = _typed(value, rule.definition) if isinstance(value, str) else value
     try:
         moved = rule.with_test(op, [typed] if op == "in" else typed)
     except ValidationError as error:

@@ -198,7 +198,7 @@ def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     for piece_number, (piece, masks) in enumerate(_pieces(scan, part)):
         codes = populations.codes(masks)
         for (name, tally), near in zip(tallies.items(), nearest, strict=True):
-            values = piece[tally.axis.rule.signal]
+            values = piece[tally.axis.rule.definition.name]
             tally.add(values, roles[name][codes])
             near.add(part, piece_number, values, codes)
         for division in divided:

@@ -1,0 +1,155 @@
+"""Tests as they decide: every threshold a value, in a tree of any and all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import polars as pl
+
+from align_data.common.errors import RecipeError
+from align_data.recipes.conditions import Test, value_words
+from align_data.recipes.operators import OPERATORS, Bound, Operator
+from align_data.recipes.values import ELSE, UNSPECIFIED
+from align_data.signals import Signal, find
+
+PASSES = None
+"""The value of a class in which every value passes."""
+
+
+@dataclass(frozen=True)
+class PlannedTest:
+    """A comparison as it decides."""
+
+    definition: Signal
+    """The signal; a score or a rank as one."""
+    op: str
+    value: Any
+    """What is compared with; where the value hangs on a class, that of all classes that are not named."""
+    by: Signal | None = None
+    classes: Mapping[str, Any] = field(default_factory=dict)
+    """Class → what is compared with; PASSES where all values pass."""
+
+    @property
+    def signal(self) -> str:
+        """The column that is compared."""
+        return self.definition.name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.signal,) if self.by is None else (self.signal, self.by.name)
+
+    @property
+    def operator(self) -> Operator:
+        """Its operator."""
+        return OPERATORS[self.op]
+
+    @property
+    def resolved(self) -> bool:
+        """Whether it can decide: its threshold is not one that is still to be looked up, or to be set."""
+        return not self.operator.relative and UNSPECIFIED not in (self.value, *self.classes.values())
+
+    def of_class(self, name: str | None) -> PlannedTest:
+        """Return the test as pairs of one class meet it; of None, those of no named class."""
+        value = self.classes.get(name, self.value) if name is not None else self.value
+        return PlannedTest(self.definition, self.op, value)
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The ends of what passes, the lower first, of a test whose value hangs on no class."""
+        return (
+            self.operator.bounds(self.value) if self.by is None and self.resolved and self.value is not PASSES else ()
+        )
+
+    def words(self) -> str:
+        """Return what passes, in words."""
+        if self.by is None:
+            return value_words(self.operator, self.value)
+        return value_words(self.operator, {**self.classes, ELSE: self.value}, self.by.name)
+
+    def passes(self, column: pl.Expr) -> pl.Expr:
+        """Return whether a column's values pass, of a test without classes or of_class: null where they are null."""
+        test = self.operator.test
+        if test is None or not self.resolved:
+            raise RecipeError(f"{self.signal} {self.words()} must become a threshold before it decides")
+        return test(column, self.value) if self.value is not PASSES else pl.when(column.is_not_null()).then(True)
+
+    def verdict(self, measured: Collection[str]) -> pl.Expr:
+        """Return whether pairs pass: null where a column has no value, or is not measured."""
+        if not set(self.columns) <= set(measured):
+            return pl.lit(None, pl.Boolean)
+        column = pl.col(self.signal)
+        if self.by is None:
+            return self.passes(column)
+        by = pl.col(self.by.name).cast(pl.String)
+        return pl.when(by.is_not_null()).then(self._by_class(column, by))
+
+    def _by_class(self, column: pl.Expr, by: pl.Expr) -> pl.Expr:
+        test = self.operator.test
+        if test is None or not self.resolved:
+            raise RecipeError(f"{self.signal} {self.words()} must become a threshold before it decides")
+        if self.op in ("gt", "ge", "lt", "le") and PASSES not in (self.value, *self.classes.values()):
+            # One comparison whatever the number of classes.
+            names, values = list(self.classes), [*self.classes.values(), self.value]
+            whole = all(isinstance(value, int) for value in values)
+            dtype = pl.Int64 if whole else pl.Float64
+            thresholds = by.replace_strict(names, values[:-1], default=self.value, return_dtype=dtype)
+            return test(column, thresholds)
+        verdict = self.of_class(None).passes(column)
+        for name in self.classes:
+            verdict = pl.when(by == name).then(self.of_class(name).passes(column)).otherwise(verdict)
+        return verdict
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Passes if one of these passes; unknown if none does and one is unknown."""
+
+    parts: tuple[Planned, ...]
+
+    def verdict(self, measured: Collection[str]) -> pl.Expr:
+        """Return whether pairs pass: null where that is unknown."""
+        return reduce(lambda a, b: a | b, [part.verdict(measured) for part in self.parts])
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Passes if all of these pass; unknown if none fails and one is unknown."""
+
+    parts: tuple[Planned, ...]
+
+    def verdict(self, measured: Collection[str]) -> pl.Expr:
+        """Return whether pairs pass: null where that is unknown."""
+        return reduce(lambda a, b: a & b, [part.verdict(measured) for part in self.parts])
+
+
+Planned = PlannedTest | AnyOf | AllOf
+
+
+def leaves(planned: Planned) -> tuple[PlannedTest, ...]:
+    """Return the comparisons of a test, in the order of the file."""
+    if isinstance(planned, PlannedTest):
+        return (planned,)
+    return tuple(leaf for part in planned.parts for leaf in leaves(part))
+
+
+def planned(test: Test) -> Planned:
+    """Return a recipe's test as it decides, but for thresholds that are relative to the pool."""
+    if test.any_:
+        return AnyOf(tuple(map(planned, test.any_)))
+    if test.all_:
+        return AllOf(tuple(map(planned, test.all_)))
+    if test.by is None:
+        return PlannedTest(test.definition, test.op, test.value)
+    classes = {name: value for name, value in test.value.items() if name != ELSE}
+    return PlannedTest(test.definition, test.op, test.value[ELSE], find(test.by), classes)
+
+
+def decidable(planned: Planned, lacking: Collection[str]) -> bool:
+    """Tell whether a test can pass where these of its columns have no values."""
+    if isinstance(planned, PlannedTest):
+        return not set(planned.columns) & set(lacking)
+    return (any if isinstance(planned, AnyOf) else all)(decidable(part, lacking) for part in planned.parts)
