@@ -132,6 +132,18 @@ def n_words_whitespace(text: str) -> int:
     return len(text.split())
 
 
+def n_words_fasttext(text: str) -> int:
+    """The number of words that fastText's reader returns, a byte at a time, until it is at the end."""
+    number, inside = 0, False
+    for byte in text.encode():
+        if byte in b" \n\r\t\v\f\0":
+            number += inside + (byte == ord("\n"))
+            inside = False
+        else:
+            inside = True
+    return number + inside
+
+
 def n_chars(text: str) -> int:
     """The number of code points."""
     return len(text)

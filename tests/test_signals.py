@@ -80,6 +80,7 @@ def test_text_signals_are_the_oracles(found: list[str]) -> None:
     for name, expected in {
         "n_words": oracle.n_words,
         "n_words_whitespace": oracle.n_words_whitespace,
+        "n_words_fasttext": oracle.n_words_whitespace,  # all white space of a stored text is blanks
         "n_chars": oracle.n_chars,
         "script": lambda text: oracle.script(text, SCRIPTS),
     }.items():
@@ -92,6 +93,21 @@ def test_whitespace_is_python_split_of_the_raw_text(found: list[str]) -> None:
     raw = ["".join(c for c in t if category(c) != "Cc" or c.isspace()) for t in found]
     piece = Piece(pl.DataFrame({"alt_text": normalise(series(raw))}))
     assert n_words_whitespace(piece).to_list() == [len(t.split()) for t in raw]
+
+
+@given(st.lists(st.text(" \n\r\t\v\f\0\x1c\x85\xa0\u3000ab中", max_size=12), max_size=10))
+def test_fasttext_reads_a_raw_text_byte_by_byte(found: list[str]) -> None:
+    piece = Piece(pl.DataFrame({"alt_text": series(found)}))
+    assert SIGNALS["n_words_fasttext"].measure(piece).to_list() == [oracle.n_words_fasttext(t) for t in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a b\nc", 4), ("a\n\n b", 4), (" \t ", 0), ("東京\u3000タワー\xa0x", 1), ("\0a\0", 1)],  # </s> is a word
+)
+def test_words_of_fasttext_by_example(text: str, expected: int) -> None:
+    piece = Piece(pl.DataFrame({"alt_text": [text]}))
+    assert SIGNALS["n_words_fasttext"].measure(piece).to_list() == [expected]
 
 
 @given(st.lists(urls, min_size=1, max_size=10))

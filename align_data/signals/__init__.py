@@ -27,6 +27,7 @@ from align_data.signals import (
     random,
     score,
     text,
+    words_icu,
 )
 from align_data.signals.base import CHECKS, Kind, Measure, Piece, Signal
 from align_data.signals.families import Family
@@ -55,7 +56,7 @@ SIGNALS: dict[str, Signal] = registry(
     "signals",
     (
         (signal.name, signal)
-        for family in (text, language, language_cld3, page, caption, corpus, image, detected, copies)
+        for family in (text, words_icu, language, language_cld3, page, caption, corpus, image, detected, copies)
         for signal in family.SIGNALS
     ),
 )

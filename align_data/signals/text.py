@@ -12,6 +12,9 @@ from align_data.signals.words import whitespace
 HOST = r"^[hH][tT][tT][pP][sS]?://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)"
 """The host of an absolute URL, as group 1."""
 
+FASTTEXT = r"[^ \n\r\t\x0b\x0c\x00]+|\n"
+"""One word of fastText, as Dictionary::readWord reads it: no other white space parts words."""
+
 
 def n_words(piece: Piece) -> pl.Series:
     """Count the words of tokenizer `words`."""
@@ -21,6 +24,11 @@ def n_words(piece: Piece) -> pl.Series:
 def n_words_whitespace(piece: Piece) -> pl.Series:
     """Count words as str.split does."""
     return whitespace(piece.frame["alt_text"])
+
+
+def n_words_fasttext(piece: Piece) -> pl.Series:
+    """Count words as fastText's `tokenize` does, whose line ends are words too."""
+    return piece.frame["alt_text"].str.count_matches(FASTTEXT).cast(pl.Int32)
 
 
 def n_chars(piece: Piece) -> pl.Series:
@@ -66,6 +74,20 @@ SIGNALS = (
         needs=("alt_text",),
         measure=n_words_whitespace,
         former="n_words.whitespace",
+    ),
+    Signal(
+        name="n_words_fasttext",
+        kind="row",
+        group="text",
+        type="int32",
+        unit="words",
+        about="Number of words as fastText's `tokenize` counts them: what blanks, tabs, line ends, carriage returns, "
+        "vertical tabs, form feeds and NULs part, and each line end. All white space of a stored text is blanks, so "
+        "it is n_words_whitespace; in the raw text a no-break or an ideographic space parts nothing.",
+        source="fastText, Dictionary::readWord; DataComp's image-based filter counts so, in the raw text",
+        needs=("alt_text",),
+        measure=n_words_fasttext,
+        on_request=True,
     ),
     Signal(
         name="n_chars",
