@@ -220,3 +220,17 @@ def url_path_words(url: str) -> int:
     encoded = re.sub("%[89A-Fa-f][0-9A-Fa-f]", "\N{LATIN SMALL LETTER E WITH ACUTE}", path)
     in_runs = "".join(char if is_letter(char) or is_mark(char) else " " for char in encoded)
     return sum(len(run) > 1 for run in in_runs.split(" "))
+
+
+def folded(text: str) -> str:
+    """The text's letters in lower case and a 0 for each number, in runs between single blanks."""
+    visible = "".join(char for char in text if not has_property(char, "Cf") or char == "\u200b").lower()
+    characters, after_digit = [], False
+    for char in visible:
+        is_digit = has_property(char, "Nd")
+        if is_digit and not after_digit:
+            characters.append("0")
+        elif not is_digit:
+            characters.append(char if is_core(char) else " ")
+        after_digit = is_digit
+    return " ".join("".join(characters).split())

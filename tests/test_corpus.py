@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import caption_oracle
 import numpy as np
 import oracle
 import polars as pl
-from conftest import EVERY_RULE, SCHEMA, Built, manifest_of, rows, tree
+from conftest import EVERY_RULE, SCHEMA, Built, manifest_of, pool_texts, rows, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
 from align_data.signals import SIGNALS
-from align_data.signals.corpus import NO_NGRAM
+from align_data.signals.corpus import NO_NGRAM, folded
 from align_data.signals.script import SCRIPTS
 from align_data.stages.ingest import Parts
 from align_data.stages.measure import Ranges, measure
@@ -130,6 +132,40 @@ def test_rows_are_counted_alone_and_beside_the_others(
     ours = built.table("measured/corpus").to_dicts()
     assert ours == [{name: v[name] for name in ours[0]} for v in values] if values else not ours
     assert not built.dataset.store.exists("counts/rows")
+
+
+FOLDED = ["App Store", "app store", "APP-STORE!", "app store 2", "App store (31)", "appstore", "", "...", "é", "É", "e"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from(FOLDED) | pool_texts), min_size=1, max_size=40),
+    st.sampled_from([["images_per_folded_text"], ["rows_per_text", "images_per_folded_text"], [*CORPUS, "caption"]]),
+    st.sampled_from([1, 5, 100]),
+)
+@settings(max_examples=15)
+def test_folded_texts_are_counted_alone_and_beside_others(
+    job: Callable[..., Built], rows_: list[tuple[int, str]], others: list[str], part_rows: int
+) -> None:
+    listed = [dict.fromkeys(SCHEMA) | {"url": f"http://a/{url}", "alt_text": text} for url, text in rows_]
+    built = job(listed, recipe="name: a\nrules:\n  - {signal: n_chars, ge: 1}\n", parts=Parts(rows=part_rows))
+    engine = LocalEngine(built.dataset.store.work, 2, 2_000)
+    measure(built.dataset, engine, Silent(), [*others, "images_per_folded_text"], Ranges(ngrams=3, texts=3))
+    folded = [caption_oracle.folded(text) for text in built.table("pairs")["alt_text"]]
+    counts = Counter(folded)
+    assert built.table("measured/corpus")["images_per_folded_text"].to_list() == [counts[text] for text in folded]
+    assert not built.dataset.store.exists("counts/folded")
+
+
+def test_what_folding_makes_one_text() -> None:
+    assert folded(
+        pl.Series(["App Store", "app-store!", "Photo 12 of 100", "ph\u00adoto 1 (of 9)", "❤️", "½", ""])
+    ).to_list() == [*("app store", "app store", "photo 0 of 0", "photo 0 of 0", "", "", "")]
+
+
+@given(st.lists(pool_texts | st.sampled_from(FOLDED), min_size=1, max_size=20))
+def test_folding_is_the_oracles(texts: list[str]) -> None:
+    normal = [oracle.normalise(text) for text in texts]
+    assert folded(pl.Series(normal, dtype=pl.String)).to_list() == [caption_oracle.folded(text) for text in normal]
 
 
 def test_without_merged_rows_a_texts_rows_are_its_pairs(job: Callable[..., Built]) -> None:

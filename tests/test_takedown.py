@@ -583,6 +583,7 @@ def test_what_is_counted_later_does_not_count_it(job: Callable[..., Built], tmp_
     rows = [{"url": f"http://{'no' if i % 3 else 'yes'}.example/{i // 2}", "alt_text": texts[i % 6]} for i in range(60)]
     rows += rows[:20]
     names = ["images_per_text", "rows_per_text", "texts_per_image", "rarest_ngram", "n_words", "host", "language"]
+    names.append("images_per_folded_text")
     found = {}
     for without in (False, True):
         some = [row for row in rows if not (without and "//no." in row["url"])]

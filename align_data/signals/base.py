@@ -106,8 +106,9 @@ Reduce = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.int64]]
 class PoolCount:
     """What is counted over the whole pool for a corpus signal."""
 
-    keys: Literal["texts", "rows", "urls", "ngrams"]
-    """Pairs with equal texts, input rows with equal texts, pairs with equal URLs, or occurrences of n-grams."""
+    keys: Literal["texts", "rows", "folded", "urls", "ngrams"]
+    """Pairs with equal texts, input rows with equal texts, pairs with equal folded texts, pairs with equal URLs, or
+    occurrences of n-grams."""
     reduce: Reduce | None = None
     """For n-grams, of which a row has several: what their totals become."""
 

@@ -7,18 +7,33 @@ more is a pair of words, and of the words alone only those that are a whole text
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Keys, keys, pair_keys
 from align_data.signals.base import Piece, PoolCount, Signal
+from align_data.signals.words import without_format
 
 RAREST_NGRAM = "rarest_ngram"
 NO_NGRAM = int(np.iinfo(np.int64).max)
+_UNFOLDED = r"[^\p{L}[\p{M}--[\p{Me}\p{VS}]]0]+"
+"""What is no letter, no mark on letters and no number that has become 0."""
 
 
 def text_keys(piece: Piece) -> Keys:
     """Return each text's key."""
     return keys(piece.frame["alt_text"]).view(np.int64)
+
+
+def folded(texts: pl.Series) -> pl.Series:
+    """Return texts in lower case, each number as 0, and what is neither letter nor number as a blank."""
+    lowered = without_format(texts).str.to_lowercase()
+    return lowered.str.replace_all(r"\p{Nd}+", "0").str.replace_all(_UNFOLDED, " ").str.strip_chars(" ")
+
+
+def folded_keys(piece: Piece) -> Keys:
+    """Return the key of each folded text."""
+    return keys(folded(piece.frame["alt_text"])).view(np.int64)
 
 
 def ngram_keys(piece: Piece) -> tuple[Keys, Keys, NDArray[np.int32]]:
@@ -71,6 +86,20 @@ SIGNALS = (
         source="COYO-700M, README; it does not say whether a text appears in a row or in a pair",
         needs=("alt_text", "copies"),
         counted=PoolCount("rows"),
+    ),
+    Signal(
+        name="images_per_folded_text",
+        kind="corpus",
+        group="corpus",
+        type="int64",
+        unit="pairs",
+        about="Number of pairs in the raw pool with this text but for case, punctuation, symbols and what numbers are "
+        "in it: `App Store`, `app store` and `App-Store!` are one text, `Photo 1` and `photo 23` another. Texts of "
+        "punctuation and symbols alone are one with the empty text.",
+        source="ours, after ALIGN's rule for images_per_text, which `App Store` and `app store` pass one by one",
+        needs=("alt_text",),
+        counted=PoolCount("folded"),
+        on_request=True,
     ),
     Signal(
         name="texts_per_image",

@@ -18,7 +18,7 @@ from align_data.engines.base import Answers, Block
 from align_data.engines.exchange import Counts, Memo, Places, SortedRun, count, merge, place
 from align_data.signals import Piece
 from align_data.signals.base import PoolCount
-from align_data.signals.corpus import ngram_keys, text_keys
+from align_data.signals.corpus import folded_keys, ngram_keys, text_keys
 from align_data.stages.measure.group import SignalGroup
 from align_data.stages.measure.images import texts_per_image
 from align_data.storage.tables import Manifest, PartInfo, cut
@@ -26,8 +26,10 @@ from align_data.storage.tables import Manifest, PartInfo, cut
 COUNTS_ROWS = 1_000_000
 """Keys in a row group of a counts table."""
 
-COLUMNS = {"texts": ("alt_text",), "rows": ("alt_text", "copies"), "ngrams": ("alt_text",)}
+COLUMNS = {"texts": ("alt_text",), "rows": ("alt_text", "copies"), "folded": ("alt_text",), "ngrams": ("alt_text",)}
 """What of `pairs` each kind of key is made of."""
+WITHOUT_TABLE = ("rows", "folded")
+"""The kinds of which nobody asks what their totals say of the pool."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,11 @@ class Ranges:
 
     ngrams: int = 2_000_000
     texts: int = 4_000_000
-    """Of the kind "rows" too: its keys are the same."""
+    """Of the kinds "rows" and "folded" too: their keys are the same, or of texts too."""
 
     def of(self, kinds: Sequence[str], pairs: int) -> dict[str, int]:
         """Return the number of ranges of each kind."""
-        pairs_of = {"ngrams": self.ngrams, "texts": self.texts, "rows": self.texts}
-        return {kind: max(1, -(-pairs // pairs_of[kind])) for kind in kinds}
+        return {kind: max(1, -(-pairs // (self.ngrams if kind == "ngrams" else self.texts))) for kind in kinds}
 
 
 class _Stack:
@@ -101,6 +102,12 @@ def uncounted(counts: Counts, places: Places) -> Counts:
     return counts
 
 
+def _placed(keys: Keys, taken_down: NDArray[np.bool_] | None) -> tuple[Keys, Counts, Places]:
+    """Return the distinct keys of some pairs, how many living pairs have each, and each pair's place among them."""
+    distinct, counts, places = place(keys)
+    return distinct, counts if taken_down is None else uncounted(counts, places[taken_down]), places
+
+
 class PieceKeys(NamedTuple):
     """The keys of a piece, sorted."""
 
@@ -147,19 +154,17 @@ class Asking:
         return PieceKeys(len(piece.frame), texts, count(counted), place(queries), lengths)
 
     def _texts(self, piece: Piece) -> dict[str, tuple[Keys, Counts, Places]]:
-        distinct, counts, places = place(text_keys(piece))
         taken_down = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
-        if taken_down is not None:
-            counts = uncounted(counts, places[taken_down])
         runs = {}
-        for kind in self.kinds:
-            if kind == "rows":
+        if "folded" in self.kinds:
+            runs["folded"] = _placed(folded_keys(piece), taken_down)
+        if {"texts", "rows"} & set(self.kinds):
+            distinct, counts, places = runs["texts"] = _placed(text_keys(piece), taken_down)
+            if "rows" in self.kinds:
                 copies = piece.frame["copies"].to_numpy()
                 copies = copies if taken_down is None else np.where(taken_down, 1, copies)
-                runs[kind] = distinct, weighted(counts, places, copies), places
-            elif kind == "texts":
-                runs[kind] = distinct, counts, places
-        return runs
+                runs["rows"] = distinct, weighted(counts, places, copies), places
+        return {kind: runs[kind] for kind in self.kinds if kind in runs}
 
     def add(self, keys: PieceKeys) -> None:
         """Add one piece's keys."""
@@ -214,7 +219,7 @@ _SMALL = 4096
 
 def keep(dataset: Dataset, kind: str, number: int, totals: Iterator[tuple[Keys, Counts]]) -> Kept:
     """Write one range of a counts table."""
-    if kind == "rows":  # what its totals say of the pool, nobody asks
+    if kind in WITHOUT_TABLE:
         for _ in totals:
             pass
         return None
