@@ -130,6 +130,8 @@ def test_the_edges_are_those_of_the_measured_size_and_declared_ones_may_lie(tmp_
     dataset = fetched(tmp_path / "dataset", rows_, images)
     engine = LocalEngine(tmp_path / "work", 2)
     measure(dataset, engine, Silent())
+    if language_cld3.missing() is None:  # on request alone
+        measure(dataset, engine, Silent(), ["language_cld3"])
     found: dict[str, dict[tuple[int, int], set[str]]] = {}
     for recipe in ("align", "coyo", "datacomp-basic"):
         loaded = load(recipe)

@@ -24,10 +24,11 @@ from tiny_encoders import write_encoder
 from align_data.cli import main
 from align_data.cli.measure import command as measuring
 from align_data.cli.sight import sight_of
+from align_data.common import placed_models as place
 from align_data.common.errors import InputError, OutputError
 from align_data.decoding.detectors.card import parse_card
 from align_data.decoding.inputs.corners import corner_to_corner
-from align_data.models.named import available, nsfwjs, packages, place, tfjs
+from align_data.models.named import available, nsfwjs, packages, tfjs
 from align_data.models.named.packages import Package, PackageFile, package_files
 from align_data.models.opening import open_model
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from align_data.cli.options import json_option, note, print_json, tell
 from align_data.cli.tables import console
-from align_data.models.named import place
+from align_data.common import placed_models as place
 from align_data.models.named.available import AVAILABLE, added, available
 
 Action = Literal["list", "add", "remove"]

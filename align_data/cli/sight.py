@@ -9,12 +9,12 @@ import click
 from align_data.cli.options import Number, names, together
 from align_data.common.bits import WIDTH
 from align_data.common.errors import SignalError, nearest
+from align_data.common.placed_models import NAME
 from align_data.content.plan import CHUNK, Sight
 from align_data.data.references import FEW_EVALUATION, NEAR_EVALUATION
 from align_data.decoding.detectors.detector import Detector
 from align_data.decoding.detectors.nsfw import NUDENET, NsfwModel
 from align_data.decoding.inspected import MAX_PIXELS, SECONDS
-from align_data.models.named.place import NAME
 from align_data.signals import SIGNALS
 from align_data.signals.base import DETECTORS
 from align_data.signals.copies import FARTHEST, WITHIN

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from align_data.common.errors import InputError
+from align_data.common.placed_models import lookup
 from align_data.models.encoder import Encoder, PairScorer
 from align_data.models.extras import need
 from align_data.models.named.available import AVAILABLE, added
-from align_data.models.named.place import lookup
 from align_data.models.onnx.folder import CARD, IMAGE, OnnxEncoder, OnnxFiles
 from align_data.models.pytorch.folder_files import CONFIG, check_small_files, read_config
 from align_data.models.pytorch.hub import NAME, downloaded

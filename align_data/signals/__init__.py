@@ -19,13 +19,17 @@ from align_data.signals import (
     corpus,
     detected,
     families,
+    hypernyms,
     image,
     language,
     language_cld3,
+    mojibake,
     near,
     page,
+    polarity,
     random,
     score,
+    speech,
     text,
     words_icu,
 )
@@ -52,13 +56,10 @@ __all__ = [
 
 T = TypeVar("T")
 
+_OF_TEXTS = (text, words_icu, language, language_cld3, page, caption, speech, hypernyms, mojibake, polarity)
 SIGNALS: dict[str, Signal] = registry(
     "signals",
-    (
-        (signal.name, signal)
-        for family in (text, words_icu, language, language_cld3, page, caption, corpus, image, detected, copies)
-        for signal in family.SIGNALS
-    ),
+    ((signal.name, signal) for family in (*_OF_TEXTS, corpus, image, detected, copies) for signal in family.SIGNALS),
 )
 """All but those of open families."""
 FAMILIES: dict[str, Family] = registry(

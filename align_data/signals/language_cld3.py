@@ -60,6 +60,7 @@ SIGNALS = (
         measure=language_cld3,
         erased_by_takedown=False,
         params={"cld3": _version},
+        on_request=True,
         missing=missing,
     ),
 )

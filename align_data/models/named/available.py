@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from align_data.common import placed_models as place
 from align_data.common import resources
 from align_data.common.errors import InputError, nearest
+from align_data.common.placed_models import PlacedModel
 from align_data.common.registry import registry
-from align_data.models.named import detectors, nsfwjs, place
+from align_data.models.named import detectors, english, nsfwjs
 from align_data.models.named.packages import Package, origin_of, package_files
-from align_data.models.named.place import PlacedModel
 
 _CARDS = "models/named/cards"
 Files = Mapping[str, bytes]
@@ -79,6 +80,27 @@ AVAILABLE = registry(
                 detectors.FACES,
                 detectors.face_files,
                 "align-data measure DATASET --detect faces",
+            ),
+            AvailableModel(
+                "pos",
+                "an averaged perceptron that tags parts of speech, English, trained on the Penn Treebank",
+                english.TAGGER,
+                english.tagger_files,
+                "align-data measure DATASET --signals n_nouns,n_determiners,n_prepositions,noun_ratio",
+            ),
+            AvailableModel(
+                "wordnet",
+                "WordNet 3.0: which synsets an English word has",
+                english.WORDNET,
+                english.wordnet_files,
+                "align-data model add in21k",
+            ),
+            AvailableModel(
+                "in21k",
+                "the 21,843 synsets of ImageNet-21k",
+                english.IN21K,
+                english.synset_files,
+                "align-data measure DATASET --signals has_hypernym_in21k",
             ),
         )
     ),

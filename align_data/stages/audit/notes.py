@@ -78,10 +78,13 @@ def _needs_images(rule: PlannedRule, state: DatasetState) -> bool:
 
 def _unmeasured(rules: Sequence[PlannedRule], state: DatasetState) -> str:
     """Return which signals are not measured, and how to get them."""
-    can = f"can be: run align-data measure {shlex.quote(state.url)}, then filter again"
+    requested = dict.fromkeys(rule.signal for rule in rules if find(rule.signal).on_request)
+    by_name = f" --signals {','.join(requested)}" if requested else ""
+    can = f"can be: run align-data measure {shlex.quote(state.url)}"
     reasons: dict[str, list[str]] = {}
     for rule in rules:
-        signals = reasons.setdefault(state.unmeasured.get(rule.signal) or can, [])
+        how = f"{can}{by_name if rule.signal in requested else ''}, then filter again"
+        signals = reasons.setdefault(state.unmeasured.get(rule.signal) or how, [])
         signals += [] if rule.signal in signals else [rule.signal]
     needs = "; ".join(need(signals, why) for why, signals in reasons.items())
     return f"not measured, so {'its rule is' if len(rules) == 1 else 'their rules are'} unknown: {needs}"

@@ -104,6 +104,29 @@ def is_whole(model: PlacedModel) -> bool:
     return False
 
 
+def digest(name: str) -> str | None:
+    """Return one hash for the files of a model, as its note has them; None where there is no such model."""
+    model = lookup(name)
+    files = model.origin.get("files") if model is not None else None
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest() if files else None
+
+
+def contents(name: str) -> dict[str, bytes]:
+    """Return the files of a model that is in its place; InputError where it is not, or not as it was put there."""
+    model = lookup(name)
+    again = f"align-data model remove {name}, then align-data model add {name}"
+    if model is None:
+        raise InputError(f"the model {name} is not in {place()}: align-data model add {name} puts it there")
+    try:
+        files = {file: (model.folder / file).read_bytes() for file in model.origin["files"]}
+        whole = all(hashlib.sha256(files[file]).hexdigest() == hash_ for file, hash_ in model.origin["files"].items())
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"cannot read the model in {model.folder}: {error}; {again}") from error
+    if not whole:
+        raise InputError(f"{model.folder} has other files than were put there: {again}")
+    return files
+
+
 def remove(name: str) -> Path:
     """Remove a model; return where it was. InputError where there is none."""
     folder = place() / name
