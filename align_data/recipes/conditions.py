@@ -71,10 +71,16 @@ class Test(BaseModel):
         f"that it names, and one for all others under {ELSE}.",
     )
     any_: tuple[Test, ...] | None = Field(
-        default=None, alias="any", min_length=1, description="Passes if one of these tests passes."
+        default=None,
+        alias="any",
+        json_schema_extra={"minItems": 1},
+        description="Passes if one of these tests passes.",
     )
     all_: tuple[Test, ...] | None = Field(
-        default=None, alias="all", min_length=1, description="Passes if all of these tests pass."
+        default=None,
+        alias="all",
+        json_schema_extra={"minItems": 1},
+        description="Passes if all of these tests pass.",
     )
     gt: threshold(Number) = _test("gt")  # type: ignore[valid-type]
     ge: threshold(Number) = _test("ge")  # type: ignore[valid-type]
@@ -107,6 +113,9 @@ class Test(BaseModel):
             problem = f"has {len(taken)} ({', '.join(taken)})" if taken else "has none"
             raise ValueError(f"a {self._noun} takes exactly one of {', '.join(forms)}; this one {problem}")
         tests = [name for name in OPERATORS if self._value(name) is not None]
+        if () in (self.any_, self.all_):
+            # Not as a bound of the field: pydantic would report a broken test as a missing one too.
+            raise ValueError(f"{taken[0]} takes at least one test")
         if self.signal is None:
             if beside := [*tests, *(["by"] if self.by is not None else [])]:
                 raise ValueError(f"{beside[0]} goes with a signal, not with {taken[0]}")

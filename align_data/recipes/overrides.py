@@ -121,7 +121,6 @@ def override_all(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -
     places: dict[str, list[str]] = {}
     for assignment in overrides:
         spelled = overridden_rule(assignment, names)
-        recipe = override(recipe, assignment)
         name = recipe.rule_name(spelled)
         place = assignment.partition("=")[0][len(spelled) + 1 :]
         whole = "." not in place or any("." not in before for before in places.get(name, ()))
@@ -130,4 +129,5 @@ def override_all(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -
         if name in off:
             raise RecipeError(f"{name} is both set and taken out")
         places.setdefault(name, []).append(place)
+        recipe = override(recipe, assignment)
     return recipe

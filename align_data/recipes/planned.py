@@ -91,13 +91,13 @@ class PlannedTest:
         test = self.operator.test
         if test is None or not self.resolved:
             raise RecipeError(f"{self.signal} {self.words()} must become a threshold before it decides")
-        if self.op in ("gt", "ge", "lt", "le") and PASSES not in (self.value, *self.classes.values()):
-            # One comparison whatever the number of classes.
-            names, values = list(self.classes), [*self.classes.values(), self.value]
-            whole = all(isinstance(value, int) for value in values)
-            dtype = pl.Int64 if whole else pl.Float64
-            thresholds = by.replace_strict(names, values[:-1], default=self.value, return_dtype=dtype)
-            return test(column, thresholds)
+        values = [*self.classes.values(), self.value]
+        types = {type(value) for value in values}
+        if self.op in ("gt", "ge", "lt", "le") and types in ({int}, {float}):
+            # One comparison whatever the number of classes; of mixed types each would be another than by itself.
+            dtype = pl.Int64 if types == {int} else pl.Float64
+            names = list(self.classes)
+            return test(column, by.replace_strict(names, values[:-1], default=self.value, return_dtype=dtype))
         verdict = self.of_class(None).passes(column)
         for name in self.classes:
             verdict = pl.when(by == name).then(self.of_class(name).passes(column)).otherwise(verdict)

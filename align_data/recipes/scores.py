@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
@@ -90,10 +91,10 @@ class Score(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    sum_: Terms | None = Field(default=None, alias="sum", min_length=1, description="The sum of these.")
-    product: Terms | None = Field(default=None, min_length=1, description="The product of these.")
-    min_: Terms | None = Field(default=None, alias="min", min_length=1, description="The least of these.")
-    max_: Terms | None = Field(default=None, alias="max", min_length=1, description="The greatest of these.")
+    sum_: Terms | None = Field(default=None, alias="sum", description="The sum of these.")
+    product: Terms | None = Field(default=None, description="The product of these.")
+    min_: Terms | None = Field(default=None, alias="min", description="The least of these.")
+    max_: Terms | None = Field(default=None, alias="max", description="The greatest of these.")
     source: str = Field(default="chosen", min_length=1, description="Where it is published.")
     note: str | None = Field(default=None, description="A note for readers.")
 
@@ -103,6 +104,8 @@ class Score(BaseModel):
         if len(ways) != 1:
             said = f"has {len(ways)} ({', '.join(ways)})" if ways else "has none"
             raise ValueError(f"a score takes exactly one of {', '.join(_COMBINED)}; this one {said}")
+        if not self.terms:
+            raise ValueError(f"{ways[0]} takes at least one term")
         return self
 
     def _terms(self, way: str) -> Terms | None:
@@ -160,6 +163,8 @@ def definition(name: str, score: Score) -> Signal:
 def check_scores(scores: Mapping[str, Score]) -> None:
     """Raise ValueError for a name that a score cannot have, a term that is no number, or a circle."""
     for name, score in scores.items():
+        if not re.fullmatch(SCORE_NAME, name):
+            raise ValueError(f"{name!r} is not a score's name: lower-case letters, digits and _, 64 at most")
         if is_signal(name):
             raise ValueError(f"the score {name} has the name of a signal; give it another")
         for term in score.terms:
