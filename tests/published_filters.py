@@ -183,3 +183,11 @@ PUBLISHED["mmc4"] = PublishedFilter(
         "similarity_l14": beside(0.15, 0.000001),
     },
 )
+
+
+def datacomps_basic_filter(language: Callable[[str], str], text: str, width: int, height: int) -> bool:
+    """What baselines/apply_filter.py does of one row: load_uids_with_basic_filter_helper, and get_fasttext_language."""
+    words, characters = len(text.split()), len(text)
+    shorter, longer = min(width, height), max(width, height)
+    english = language(text.replace("\n", " ")) == "en"
+    return english and words > 2 and characters > 5 and shorter >= 200 and longer / shorter <= 3.0
