@@ -115,7 +115,8 @@ def recipes() -> str:
     lines = [
         "# Recipes",
         "",
-        "Made by `make docs` from the files in `filters/`. A threshold that no source states is `chosen`.",
+        "Made by `make docs` from the files in `filters/`. A threshold that no source states is `chosen`, or",
+        "`unspecified`: then who uses the recipe has to set it.",
         "[Write a recipe](../how-to/recipes.md) says how to make one of your own.",
         "",
         "## Operators",
@@ -125,7 +126,7 @@ def recipes() -> str:
     ]
     loaded = [load(name) for name in builtin()]
     ordered = sorted(loaded, key=lambda recipe: NEEDS.index(hardest(recipe)))
-    overview = ((f"[`{r.name}`](#{r.name})", r.title, str(len(r.rules)), words(r), _of_chosen(r)) for r in ordered)
+    overview = ((f"[`{r.name}`](#{r.name})", r.title, str(len(r.rules)), words(r), _open(r)) for r in ordered)
     lines += ["## Recipes by what they need", "", *table(["recipe", "title", "rules", "needs", "thresholds"], overview)]
     lines += [""]
     for recipe in loaded:
@@ -133,20 +134,23 @@ def recipes() -> str:
     return "\n".join(lines)
 
 
-def _of_chosen(recipe: Recipe) -> str:
-    chosen = sum(rule.chosen for rule in recipe.rules)
-    return "all published" if not chosen else f"{chosen} of {len(recipe.rules)} chosen"
+def _open(recipe: Recipe) -> str:
+    chosen, unset = sum(rule.chosen for rule in recipe.rules), sum(rule.unspecified for rule in recipe.rules)
+    parts = [f"{number} {word}" for number, word in ((chosen, "chosen"), (unset, "unspecified")) if number]
+    return ", ".join(parts) or "all published"
 
 
 def _recipe(recipe: Recipe) -> list[str]:
-    rows = (
-        (f"`{rule.name}`", f"`{rule.signal}` is {rule.phrase()}", rule.source, rule.note or "") for rule in recipe.rules
+    scores = (
+        (f"`{name}`", score.words(), score.source, score.note or "") for name, score in (recipe.scores or {}).items()
     )
+    rules = ((f"`{rule.name}`", rule.sentence(), rule.source, rule.note or "") for rule in recipe.rules)
     return [
         f"## {recipe.name}",
         "",
         *(line for text in (recipe.title, recipe.paper, recipe.note) if text for line in (_cell(text), "")),
-        *table(["rule", "passes if", "source", "note"], rows),
+        *([*table(["score", "is", "source", "note"], scores), ""] if recipe.scores else []),
+        *table(["rule", "passes if", "source", "note"], rules),
         "",
     ]
 

@@ -6,7 +6,12 @@ the source states, and on it.
 
 from __future__ import annotations
 
+import math
 import random
+import re
+import statistics
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +30,12 @@ class PublishedFilter:
     edges: Mapping[str, Sequence[Any]]
     overrides: tuple[str, ...] = ()
     """What the recipe is told of numbers that the source does not state, as --set takes it."""
+    off: tuple[str, ...] = ()
+    """Rules that are looked at apart: which of equal pairs they keep is not the source's to say."""
+    derived: Callable[[Row], Row] = lambda _: {}
+    """What follows from a row's other values."""
+    relative: bool = False
+    """Whether it chooses among the pool, so that no edge decides alone."""
 
     def rows(self, seed: int, number: int = 150) -> list[Row]:
         """Return rows: the kept one, each edge alone, and edges crossed."""
@@ -34,7 +45,7 @@ class PublishedFilter:
             {**self.kept_row, **{name: draw.choice(self.edges[name]) for name in draw.sample(sorted(self.edges), k)}}
             for k in (draw.randint(1, len(self.edges)) for _ in range(number))
         ]
-        return [dict(self.kept_row), *alone, *crossed]
+        return [{**row, **self.derived(row)} for row in (self.kept_row, *alone, *crossed)]
 
 
 PUBLISHED: dict[str, PublishedFilter] = {}
@@ -142,7 +153,7 @@ def _top(signal: str, share: tuple[int, int]) -> Keep:
 
 
 def _of_one_score(signal: str, share: tuple[int, int]) -> PublishedFilter:
-    return PublishedFilter(_top(signal, share), {signal: 0.69}, {signal: COSINES})
+    return PublishedFilter(_top(signal, share), {signal: 0.69}, {signal: COSINES}, relative=True)
 
 
 PUBLISHED["datacomp-clip"] = _of_one_score("similarity_l14", (3, 10))
@@ -183,6 +194,517 @@ PUBLISHED["mmc4"] = PublishedFilter(
         "similarity_l14": beside(0.15, 0.000001),
     },
 )
+
+
+# --- Conceptual Captions (Sharma et al. 2018), with thresholds that the paper leaves open as a user might set them ---
+
+
+def _cc3m(row: Row) -> bool:
+    image = row["format"] == "jpeg" and row["min_side"] > 400 and row["aspect"] <= 2 and row["nsfw"] < 0.5
+    speech = row["n_determiners"] and row["n_nouns"] and row["n_prepositions"] and row["noun_ratio"] <= 0.8
+    form = (
+        row["unique_words"] >= 0.5 and row["word_repeat"] <= 0.2 and row["first_capital"] and row["upper_case"] <= 0.5
+    )
+    words = row["rarest_word_wikipedia"] >= 5 and not row["list_profanity"] and not row["list_boilerplate"]
+    return bool(image and speech and form and words and -0.5 <= row["polarity"] <= 0.5)
+
+
+PUBLISHED["cc3m"] = PublishedFilter(
+    each(_cc3m),
+    {
+        "format": "jpeg",
+        "min_side": 600,
+        "aspect": 1.5,
+        "nsfw": 0.0,
+        "n_determiners": 1,
+        "n_nouns": 2,
+        "n_prepositions": 1,
+        "noun_ratio": 0.4,
+        "unique_words": 1.0,
+        "word_repeat": 0.0,
+        "first_capital": True,
+        "upper_case": 0.1,
+        "rarest_word_wikipedia": 100,
+        "list_profanity": 0,
+        "polarity": 0.0,
+        "list_boilerplate": 0,
+    },
+    {
+        "format": ["jpeg", "png", "webp"],
+        "min_side": beside(400),
+        "aspect": beside(2.0, 0.001),
+        "nsfw": beside(0.5, 0.001),
+        "n_determiners": [0, 1, 2],
+        "n_nouns": [0, 1, 2],
+        "n_prepositions": [0, 1, 2],
+        "noun_ratio": beside(0.8, 0.001),
+        "unique_words": beside(0.5, 0.001),
+        "word_repeat": beside(0.2, 0.001),
+        "first_capital": [True, False],
+        "upper_case": beside(0.5, 0.001),
+        "rarest_word_wikipedia": beside(5),
+        "list_profanity": [0, 1],
+        "polarity": [-0.501, -0.5, 0.0, 0.5, 0.501],
+        "list_boilerplate": [0, 1],
+    },
+    overrides=(
+        "nsfw.lt=0.5",
+        "noun_ratio.le=0.8",
+        "unique_words.ge=0.5",
+        "word_repeat.le=0.2",
+        "upper_case.le=0.5",
+        "polarity.between=-0.5,0.5",
+    ),
+)
+
+
+def _cc12m(row: Row) -> bool:
+    if row["format"] != "jpeg" or row["min_side"] <= 400 or row["aspect"] > 2.5:
+        return False
+    if row["n_words"] not in range(3, 257) or row["n_nouns"] == 0 or row["n_determiners"] == 0:
+        return False
+    return row["word_repeat"] <= 0.2 and row["rarest_word_wikipedia"] >= 20
+
+
+PUBLISHED["cc12m"] = PublishedFilter(
+    each(_cc12m),
+    {
+        "format": "jpeg",
+        "min_side": 600,
+        "aspect": 1.5,
+        "n_words": 8,
+        "n_nouns": 2,
+        "n_determiners": 1,
+        "word_repeat": 0.0,
+        "rarest_word_wikipedia": 100,
+    },
+    {
+        "format": ["jpeg", "png"],
+        "min_side": beside(400),
+        "aspect": beside(2.5, 0.001),
+        "n_words": [2, 3, 255, 256, 257],
+        "n_nouns": [0, 1],
+        "n_determiners": [0, 1],
+        "word_repeat": beside(0.2, 0.001),
+        "rarest_word_wikipedia": beside(20),
+    },
+)
+
+
+# --- SBU, RedCaps, WIT, Wukong, YFCC15M ---
+
+PUBLISHED["sbu"] = PublishedFilter(
+    each(lambda row: row["list_sbu_terms"] >= 2 and row["n_prepositions"] >= 1 and 4 <= row["n_words"] <= 40),
+    {"list_sbu_terms": 3, "n_prepositions": 1, "n_words": 10},
+    {"list_sbu_terms": beside(2), "n_prepositions": [0, 1], "n_words": [3, 4, 40, 41]},
+    overrides=("n_words.between=4,40",),
+)
+
+
+def _redcaps(row: Row) -> bool:
+    known_host, profane = row["list_redcaps_hosts"] > 0, row["list_redcaps"] > 0
+    return known_host and not profane and not row["nsfw"] > 0.9 and not row["n_faces"]
+
+
+PUBLISHED["redcaps"] = PublishedFilter(
+    each(_redcaps),
+    {"list_redcaps_hosts": 1, "list_redcaps": 0, "nsfw": 0.0, "n_faces": 0},
+    {"list_redcaps_hosts": [0, 1], "list_redcaps": [0, 1, 2], "nsfw": beside(0.9, 0.001), "n_faces": [0, 1]},
+)
+PUBLISHED["wit"] = PublishedFilter(
+    each(lambda row: row["min_side"] >= 100 and not row["list_wit_phrases"] and not row["face_area"] > 0.1),
+    {"min_side": 300, "list_wit_phrases": 0, "face_area": 0.0},
+    {"min_side": beside(100), "list_wit_phrases": [0, 1], "face_area": beside(0.1, 0.001)},
+)
+
+
+def _wukong(row: Row) -> bool:
+    image = row["min_side"] > 200 and row["aspect"] < 3
+    return image and row["han_characters"] > 0 and not row["rows_per_text"] > 10 and not row["list_wukong"]
+
+
+PUBLISHED["wukong"] = PublishedFilter(
+    each(_wukong),
+    {"min_side": 300, "aspect": 1.5, "han_characters": 5, "rows_per_text": 1, "list_wukong": 0},
+    {
+        "min_side": beside(200),
+        "aspect": beside(3.0, 0.001),
+        "han_characters": [0, 1],
+        "rows_per_text": beside(10),
+        "list_wukong": [0, 1],
+    },
+)
+PUBLISHED["yfcc15m"] = PublishedFilter(
+    each(lambda row: row["list_yfcc15m"] == 1), {"list_yfcc15m": 1}, {"list_yfcc15m": [0, 1]}
+)
+
+
+# --- LAION (rvencu/crawlingathome-gpu-hcloud; the posts) ---
+
+
+def _laion_unsafe(row: Row) -> bool:
+    tag = {2: "NSFW", 1: "UNSURE", 0: "UNLIKELY"}[row["head_nsfw_top2"]]
+    return tag in ("NSFW", "UNSURE") and row["list_underage"] > 0
+
+
+PUBLISHED["laion-400m"] = PublishedFilter(
+    each(lambda r: r["n_chars"] >= 5 and r["bytes"] >= 5000 and r["similarity_b32"] >= 0.3 and not _laion_unsafe(r)),
+    {"n_chars": 20, "bytes": 9000, "similarity_b32": 0.4, "head_nsfw_top2": 2, "list_underage": 0},
+    {
+        "n_chars": beside(5),
+        "bytes": beside(5000),
+        "similarity_b32": beside(0.3, 0.000001),
+        "head_nsfw_top2": [0, 1, 2],
+        "list_underage": [0, 1, 2],
+    },
+)
+
+
+def _laion_5b(row: Row) -> bool:
+    if row["n_chars"] < 5 or row["bytes"] < 5000 or row["width"] * row["height"] > 89478484:
+        return False
+    if row["format"] not in ("jpeg", "png", "webp") or _laion_unsafe(row):
+        return False
+    english = row["language_cld3"] == "en"
+    return row["similarity_b32"] >= 0.28 if english else row["similarity_mclip"] >= 0.26
+
+
+_LAION_ROW = {
+    "n_chars": 20,
+    "format": "jpeg",
+    "bytes": 9000,
+    "width": 1,
+    "height": 9000,
+    "language_cld3": "en",
+    "similarity_b32": 0.4,
+    "head_nsfw_top2": 2,
+    "list_underage": 0,
+}
+_LAION_EDGES = {
+    "n_chars": beside(5),
+    "format": ["jpeg", "png", "webp", "gif"],
+    "bytes": beside(5000),
+    "width": [1, 1000, 89478],
+    "height": [1000, 1001, 89478484, 89478485],
+    "language_cld3": ["en", "de", "und"],
+    "similarity_b32": beside(0.28, 0.000001),
+    "head_nsfw_top2": [0, 1, 2],
+    "list_underage": [0, 1],
+}
+PUBLISHED["laion-2b-en"] = PublishedFilter(
+    each(lambda row: row["language_cld3"] == "en" and _laion_5b(row)), _LAION_ROW, _LAION_EDGES
+)
+PUBLISHED["laion-multi"] = PublishedFilter(
+    each(_laion_5b),
+    {**_LAION_ROW, "similarity_mclip": 0.1},
+    {**_LAION_EDGES, "similarity_mclip": [*beside(0.26, 0.000001), 0.27]},
+)
+
+
+# --- Re-LAION ---
+
+PUBLISHED["re-laion"] = PublishedFilter(
+    each(lambda row: not row["blocked"] and not (row["head_punsafe"] > 0.95 and row["list_relaion"])),
+    {"blocked": False, "head_punsafe": 0.99, "list_relaion": 0},
+    {"blocked": [False, True], "head_punsafe": beside(0.95, 0.000001), "list_relaion": [0, 1]},
+)
+PUBLISHED["re-laion-safe"] = PublishedFilter(
+    each(lambda row: not row["blocked"] and not row["head_punsafe"] > 0.45),
+    {"blocked": False, "head_punsafe": 0.1},
+    {"blocked": [False, True], "head_punsafe": beside(0.45, 0.000001)},
+)
+
+
+# --- COYO-700M but for its last step, which keeps one of each pair of pHash and text ---
+
+
+def _coyo(row: Row) -> bool:
+    if row["n_words_whitespace"] < 3 or row["n_words_whitespace"] > 256 or row["n_chars"] <= 5 or row["n_chars"] > 1000:
+        return False
+    if row["rows_per_text"] > 10 or row["language_cld3"] != "en" or not row["n_nouns"] or row["list_coyo"]:
+        return False
+    if not row["decodable"] or row["bytes"] < 5000 or row["aspect"] > 3.0 or row["min_side"] < 200:
+        return False
+    return row["nsfw"] <= 0.5 and row["eval_distance"] != 0
+
+
+PUBLISHED["coyo"] = PublishedFilter(
+    each(_coyo),
+    {
+        "n_words_whitespace": 8,
+        "n_chars": 50,
+        "rows_per_text": 1,
+        "language_cld3": "en",
+        "decodable": True,
+        "bytes": 9000,
+        "min_side": 400,
+        "aspect": 1.5,
+        "nsfw": 0.0,
+        "eval_distance": 12,
+        "n_nouns": 2,
+        "list_coyo": 0,
+    },
+    {
+        "n_words_whitespace": [2, 3, 256, 257],
+        "n_chars": [5, 6, 1000, 1001],
+        "rows_per_text": beside(10),
+        "language_cld3": ["en", "de", "und"],
+        "decodable": [True, False],
+        "bytes": beside(5000),
+        "min_side": beside(200),
+        "aspect": beside(3.0, 0.001),
+        "nsfw": beside(0.5, 0.001),
+        "eval_distance": [0, 1, 65],
+        "n_nouns": [0, 1],
+        "list_coyo": [0, 1],
+    },
+    off=("one_of_each",),
+)
+
+
+# --- DataComp's other baselines ---
+
+
+def _caption_filter(row: Row) -> bool:
+    return bool(row["language"] == "en" and row["n_words_fasttext"] > 1 and row["n_chars"] > 5)
+
+
+def _datacomp_1b(rows: Sequence[Row]) -> list[bool]:
+    tops = _top("similarity_l14", (3, 10))(rows)
+    return [top and _caption_filter(row) and row["head_in1k_cluster"] == 1 for top, row in zip(tops, rows, strict=True)]
+
+
+_IMAGE_BASED: Row = {"language": "en", "n_words_fasttext": 5, "n_chars": 30, "head_in1k_cluster": 1}
+_IMAGE_EDGES: Mapping[str, Sequence[Any]] = {
+    "language": ["en", "de", "und"],
+    "n_words_fasttext": beside(1),
+    "n_chars": beside(5),
+    "head_in1k_cluster": [0, 1],
+}
+PUBLISHED["datacomp-text"] = PublishedFilter(
+    each(lambda row: row["language"] == "en" and row["has_hypernym_in21k"]),
+    {"language": "en", "has_hypernym_in21k": True},
+    {"language": ["en", "de", "und"], "has_hypernym_in21k": [True, False]},
+)
+PUBLISHED["datacomp-image"] = PublishedFilter(
+    each(lambda row: _caption_filter(row) and row["head_in1k_cluster"] == 1), _IMAGE_BASED, _IMAGE_EDGES
+)
+PUBLISHED["datacomp-1b"] = PublishedFilter(
+    _datacomp_1b, {**_IMAGE_BASED, "similarity_l14": 0.69}, {**_IMAGE_EDGES, "similarity_l14": COSINES}, relative=True
+)
+
+
+# --- Sieve, HYPE, s-CLIPLoss and NormSim, M-FLYT ---
+
+
+def _minmax(values: Sequence[float]) -> list[float]:
+    return [(value - min(values)) / (max(values) - min(values)) for value in values]
+
+
+def _standard(values: Sequence[float]) -> list[float]:
+    mean, deviation = statistics.fmean(values), statistics.pstdev(values)
+    return [(value - mean) / deviation for value in values]
+
+
+def _by_scores(rows: Sequence[Row], scores: Sequence[float], number: int) -> list[bool]:
+    return highest([{"score": round(score, 6)} for score in scores], lambda row: row["score"], number)
+
+
+def _sieve(rows: Sequence[Row]) -> list[bool]:
+    alignment, clip = (_minmax([row[name] for row in rows]) for name in ("similarity_sieve", "similarity_l14"))
+    fused = [0.5 * ours + 0.5 * theirs for ours, theirs in zip(alignment, clip, strict=True)]
+    return _by_scores(rows, fused, math.ceil(len(rows) / 5))
+
+
+PUBLISHED["sieve"] = PublishedFilter(
+    _sieve,
+    {"similarity_sieve": 0.69, "similarity_l14": 0.69},
+    {"similarity_sieve": COSINES, "similarity_l14": COSINES[:50]},
+    relative=True,
+)
+
+
+def _hype(rows: Sequence[Row]) -> list[bool]:
+    scores = [
+        row["head_specificity_image"]
+        + row["head_specificity_text"]
+        - row["head_hyperbolic_distance"]
+        + row["similarity_clip"]
+        + row["head_in1k"]
+        for row in rows
+    ]
+    return _by_scores(rows, scores, math.ceil(len(rows) / 5))
+
+
+_HYPE = ("head_specificity_image", "head_specificity_text", "head_hyperbolic_distance", "similarity_clip", "head_in1k")
+PUBLISHED["hype"] = PublishedFilter(
+    _hype,
+    dict.fromkeys(_HYPE, 0.25),
+    dict.fromkeys(_HYPE, COSINES[::3]),
+    overrides=("hype.top_fraction=0.2",),
+    relative=True,
+)
+
+
+def _scliploss_normsim(rows: Sequence[Row]) -> list[bool]:
+    first = highest(rows, lambda row: row["similarity_scliploss"], math.ceil(len(rows) * 3 / 10))
+    return highest(rows, lambda row: row["eval_similarity_normsim"], math.ceil(len(rows) / 5), of=first)
+
+
+PUBLISHED["s-cliploss-normsim"] = PublishedFilter(
+    _scliploss_normsim,
+    {"similarity_scliploss": 0.69, "eval_similarity_normsim": 0.69},
+    {"similarity_scliploss": COSINES, "eval_similarity_normsim": COSINES},
+    relative=True,
+)
+_FLYT = {
+    "similarity_dfn_ft": 0.80,
+    "head_flyt": 0.65,
+    "similarity_dfn": 0.60,
+    "eval_similarity_normsim": 0.55,
+    "similarity_scliploss": 0.51,
+    "head_hyperbolic_distance": -0.45,
+    "head_in1k": 0.36,
+    "similarity_l14": 0.21,
+    "head_cc2m": 0.17,
+    "similarity_b32": 0.08,
+    "head_specificity_image": 0.02,
+    "head_specificity_text": -0.05,
+}
+
+
+def _m_flyt(rows: Sequence[Row]) -> list[bool]:
+    columns = {name: _standard([row[name] for row in rows]) for name in _FLYT}
+    mixed = [sum(weight * columns[name][n] for name, weight in _FLYT.items()) for n in range(len(rows))]
+    return _by_scores(rows, mixed, math.ceil(len(rows) / 5))
+
+
+PUBLISHED["m-flyt"] = PublishedFilter(
+    _m_flyt,
+    dict.fromkeys(_FLYT, 0.25),
+    dict.fromkeys(_FLYT, COSINES[::5]),
+    overrides=("m_flyt.top_fraction=0.2",),
+    relative=True,
+)
+
+
+# --- MetaCLIP: what balancing draws is the signal's; SemDeDup ---
+
+PUBLISHED["metaclip-1"] = PublishedFilter(
+    each(lambda row: row["language"] == "en" and row["entries_metaclip"] > 0 and row["balance_metaclip"] < 20000),
+    {"language": "en", "entries_metaclip": 3, "balance_metaclip": 12.5},
+    {"language": ["en", "de"], "entries_metaclip": [0, 1], "balance_metaclip": beside(20000.0, 0.000001)},
+)
+
+
+def _metaclip_2(row: Row) -> bool:
+    t = {"en": 170000, "de": 900}.get(row["language"], 100)
+    return row["entries_metaclip2"] > 0 and row["balance_metaclip2"] < t
+
+
+PUBLISHED["metaclip-2"] = PublishedFilter(
+    each(_metaclip_2),
+    {"language": "en", "entries_metaclip2": 3, "balance_metaclip2": 500.0},
+    {
+        "language": ["en", "de", "fr", "zh"],
+        "entries_metaclip2": [0, 1],
+        "balance_metaclip2": [*beside(100.0, 0.000001), *beside(900.0, 0.000001), *beside(170000.0, 0.000001)],
+    },
+    overrides=("balanced.lt.de=900", "balanced.lt.else=100"),
+    off=("one_text",),
+)
+PUBLISHED["semdedup"] = PublishedFilter(
+    each(lambda row: not row["earlier_similarity_semdedup"] > 1 - 0.05),
+    {"earlier_similarity_semdedup": 0.3},
+    {"earlier_similarity_semdedup": beside(0.95, 0.000001)},
+    overrides=("earlier_similarity_semdedup.le=0.95",),
+)
+
+
+# --- OBELICS, config_filter_web_documents.yaml and web_document_filtering.py: the node level ---
+
+
+def _obelics(row: Row) -> bool:
+    if row["format"] not in {"jpg", "jpeg", "png", "webp"}:
+        return False
+    width, height, words = row["width"], row["height"], row["n_words_whitespace"]
+    if not (150 <= width <= 20000 and 150 <= height <= 20000 and 1 / 2 <= width / height <= 2):
+        return False
+    if words < 4 or words > 1000 or row["char_repetition_10"] > 0.1 or row["word_repetition_5"] > 0.1:
+        return False
+    if row["special_characters"] > 0.3 or row["stop_words"] < 0.3 or row["list_flagged"] / words > 0.01:
+        return False
+    if words >= 12 and row["punctuation"] < 0.001:
+        return False
+    return row["list_common"] / words >= 0.8
+
+
+PUBLISHED["obelics"] = PublishedFilter(
+    each(_obelics),
+    {
+        "format": "jpeg",
+        "width": 400,
+        "height": 400,
+        "n_words_whitespace": 200,
+        "char_repetition_10": 0.0,
+        "word_repetition_5": 0.0,
+        "special_characters": 0.2,
+        "stop_words": 0.4,
+        "punctuation": 0.05,
+        "list_flagged": 0,
+        "list_common": 200,
+    },
+    {
+        "format": ["jpeg", "png", "webp", "gif"],
+        "width": [149, 150, 400, 20000, 20001],
+        "height": [149, 150, 200, 201, 400, 800, 801, 20001],
+        "n_words_whitespace": [3, 4, 11, 12, 200, 201, 199, 250, 251, 1000, 1001],
+        "char_repetition_10": beside(0.1, 0.001),
+        "word_repetition_5": beside(0.1, 0.001),
+        "special_characters": beside(0.3, 0.001),
+        "stop_words": beside(0.3, 0.001),
+        "punctuation": [0.0, 0.000999, 0.001],
+        "list_flagged": [0, 1, 2, 3, 10, 11],
+        "list_common": [3, 4, 160, 159, 800, 799, 1000],
+    },
+    derived=lambda row: {"aspect": max(row["width"], row["height"]) / min(row["width"], row["height"])},
+)
+
+
+def _special(character: str) -> bool:
+    """OBELICS lists its special characters; here they are whatever is neither a letter nor a mark, as almost all are."""
+    return unicodedata.category(character)[0] not in "LM"
+
+
+def _stripped_words(text: str) -> list[str]:
+    words = re.split(r"[ \n\t]", text.lower())
+    bare = [[n for n, character in enumerate(word) if not _special(character)] for word in words]
+    return [word[inside[0] : inside[-1] + 1] for word, inside in zip(words, bare, strict=True) if inside]
+
+
+def _repeated_characters(text: str, length: int) -> float:
+    counts = sorted(Counter(text[n : n + length] for n in range(len(text) - length + 1)).values(), reverse=True)
+    repeated = min(int(math.sqrt(len(counts))), sum(count > 1 for count in counts))
+    return sum(counts[:repeated]) / sum(counts) if counts else 0.0
+
+
+def _repeated_words(words: Sequence[str], length: int) -> float:
+    counts = Counter(tuple(words[n : n + length]) for n in range(len(words) - length + 1)).values()
+    return sum(count for count in counts if count > 1) / sum(counts) if counts else 0.0
+
+
+def obelics_text_rules(text: str) -> dict[str, bool]:
+    """What OBELICS's filter says of a paragraph, by our rules' names; of stop words and lists nothing."""
+    words = _stripped_words(text)
+    marks = re.findall(r"[\w']+|[,;:?!.]", text)
+    return {
+        "n_words_whitespace": 4 <= len(words) <= 1000,
+        "char_repetition_10": _repeated_characters(text, 10) <= 0.1,
+        "word_repetition_5": _repeated_words(words, 5) <= 0.1,
+        "special_characters": sum(map(_special, text)) / max(1, len(text)) <= 0.3,
+        "punctuation": bool(marks)
+        and (len(marks) < 12 or sum(mark in ",;:?!." for mark in marks) / len(marks) >= 0.001),
+    }
 
 
 def datacomps_basic_filter(language: Callable[[str], str], text: str, width: int, height: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from align_data.cli.options import former_names, json_option, print_json
 from align_data.cli.tables import console
@@ -46,15 +46,28 @@ def _list(recipes: Sequence[Recipe]) -> None:
 def _show(recipe: Recipe) -> None:
     out = console()
     out.print(f"[bold]{escape(recipe.title or recipe.name)}[/bold]")
-    for line in (recipe.paper, recipe.note, f"Needs {words(recipe)}."):
+    for line in (recipe.paper, recipe.note, f"Needs {words(recipe)}.", _to_set(recipe)):
         if line:
             out.print(escape(line))
-    table = Table("rule", "passes if", "source", "note")
+    if recipe.scores:
+        scores = Table(*map(_folded, ("score", "is", "source", "note")))
+        for name, score in recipe.scores.items():
+            scores.add_row(name, *map(escape, (score.words(), score.source, score.note or "")))
+        out.print(scores)
+    table = Table(*map(_folded, ("rule", "passes if", "source", "note")))
     for rule in recipe.rules:
-        table.add_row(
-            rule.name,
-            escape(rule.sentence()),
-            escape(rule.source),
-            escape(rule.note or ""),
-        )
+        table.add_row(rule.name, *map(escape, (rule.sentence(), rule.source, rule.note or "")))
     out.print(table)
+
+
+def _folded(header: str) -> Column:
+    """Return a column that names are not cut off in."""
+    return Column(header, overflow="fold")
+
+
+def _to_set(recipe: Recipe) -> str:
+    """Return how to set what the source leaves open; nothing where it does not."""
+    open_rules = [rule.name for rule in recipe.rules if rule.unspecified]
+    if not open_rules:
+        return ""
+    return f"Not in the source, so set each or take its rule out by --without: {', '.join(open_rules)}."
