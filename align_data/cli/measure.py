@@ -18,6 +18,7 @@ from align_data.cli.options import (
     progress,
     resource_options,
     resources,
+    settings,
     tell,
     together,
 )
@@ -27,9 +28,23 @@ from align_data.common.secrets import mask
 from align_data.content.plan import CHUNK
 from align_data.data.columns import measurable, need
 from align_data.data.references import ReferenceFiles
+from align_data.data.user_lists import ListFiles
 from align_data.recipes.plan import Plan
+from align_data.signals.families import check_name
+from align_data.signals.user_lists import MATCHES
 from align_data.stages.measure import MeasureReport, measure
 from align_data.stages.session import session
+
+
+def list_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Split NAME=FILE, and check the names."""
+    pairs = settings(ctx, param, values)
+    for name, file in pairs:
+        check_name(name, "list")
+        if not file:
+            raise click.BadParameter(f"{name} has no file; write it as NAME=FILE", ctx, param)
+    return pairs
+
 
 reference_options = together(
     click.option("--eval-index", metavar="FILE", help="Index of evaluation images, written by align-data eval-index."),
@@ -47,6 +62,33 @@ def references_of(options: dict[str, Any]) -> ReferenceFiles:
     return ReferenceFiles(options.pop("eval_index"), options.pop("blocklist"))
 
 
+list_options = together(
+    click.option(
+        "--list",
+        "lists",
+        multiple=True,
+        metavar="NAME=FILE",
+        callback=list_files,
+        help="List of words, phrases, hosts, URLs or uids, one a line, for the signals list_NAME and others.",
+    ),
+    click.option(
+        "--match",
+        type=click.Choice(list(MATCHES)),
+        default="word",
+        show_default=True,
+        help="How pairs are matched with the lists: " + "; ".join(f"{n}, {m.about}" for n, m in MATCHES.items()) + ".",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=0,
+        show_default=True,
+        help="Seed of the numbers that balance_NAME draws.",
+    ),
+)
+"""Options that say which lists pairs are matched with."""
+
+
 @click.command("measure", short_help="Measure the signals that can be measured and are not yet.")
 @dataset_argument
 @click.option(
@@ -58,6 +100,7 @@ def references_of(options: dict[str, Any]) -> ReferenceFiles:
 )
 @click.option("--recipe", metavar="NAME|FILE", help="Measure only what this recipe needs and can be measured.")
 @reference_options
+@list_options
 @sight_options
 @near_options
 @click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True)
@@ -74,20 +117,23 @@ def command(
 
     Nothing is measured twice: values stay unless their inputs or their definition have changed. Without --signals and
     --recipe, every signal that can be measured is, but for those on request; the command lists the others with what
-    they need. An index or a blocklist stays with the dataset once given.
+    they need. An index, a blocklist or another list stays with the dataset once given.
 
     \b
     Examples:
       align-data measure laion
       align-data measure laion --signals n_words,images_per_text
       align-data measure laion --recipe coyo
+      align-data measure laion --list metaclip=entries.txt --match padded
       align-data measure laion --eval-index coco.parquet --nsfw-model nsfw --only-open align
     """
     former_names(signals)
     sight, references = sight_of(options, options.pop("chunk")), references_of(options)
+    lists = ListFiles(options.pop("lists"), options.pop("match"), options.pop("seed"))
     with session(dataset, resources(options)) as (opened, engine):
         opened.ingested()
         references.give(opened)
+        lists.give(opened)
         named = list(signals)
         if recipe is not None:
             named += measurable(opened, Plan.unresolved(recipe_of(recipe, dataset)).signals, sight.chosen)

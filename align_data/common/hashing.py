@@ -51,6 +51,11 @@ def pair_keys(leading: Hashes, following: Hashes) -> Hashes:
     return key
 
 
+def hash01(hashes: Hashes) -> NDArray[np.float64]:
+    """Return each evenly spread hash as a number from 0 to below 1, of its first 53 bits: all that a float64 holds."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def image_key(uids: Uids) -> Uids:
     """Return the key of each pair's image, 16 hex characters: the first half of its uid, or of what a uid begins with.
 

@@ -1,8 +1,8 @@
-"""Sorting 64-bit keys that are hashes."""
+"""Sorting 64-bit keys that are hashes, and what is read of values in order."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -41,3 +41,21 @@ def argsort(keys: K) -> tuple[NDArray[np.intp], K]:
             order[start:stop] = order[start:stop][np.argsort(ordered[start:stop])]
             ordered[start:stop] = keys[order[start:stop]]
     return order, ordered
+
+
+def starts(ordered: Keys | Hashes) -> NDArray[np.bool_]:
+    """Tell for each of some sorted keys whether it is the first of its value."""
+    is_start = np.empty(len(ordered), dtype=bool)
+    is_start[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=is_start[1:])
+    return is_start
+
+
+def least(values: NDArray[Any], lengths: NDArray[Any], of_none: int) -> NDArray[Any]:
+    """Return for each row the least of its values, which are `lengths` many; `of_none` for a row of none."""
+    each = np.full(len(lengths), of_none, values.dtype)
+    full = lengths > 0
+    if full.any():
+        ends = np.cumsum(lengths[full], dtype=np.int64)
+        each[full] = np.minimum.reduceat(values, ends - lengths[full])
+    return each

@@ -17,6 +17,8 @@ from align_data.decoding.inspected import identities as looks
 from align_data.signals import Piece, Signal, by_current_name, checks, find, is_signal
 from align_data.signals.base import CHOSEN, DETECTORS, OPEN
 from align_data.signals.contracts import groups
+from align_data.signals.families import OF_LISTS
+from align_data.signals.user_lists import MATCHES
 from align_data.storage.tables import Manifest, Table
 
 NO_CHOICE: Mapping[str, int] = {}
@@ -55,6 +57,7 @@ def identities(
             **_distance(signal, {**within_of(before), **within}),
             **(scored_by(dataset, **_said(dataset, signal)) if signal.kind == "score" else {}),
             **(compared_by(dataset, signal.group, stored.get(signal.name, {}).get("run")) if _near(signal) else {}),
+            **({"list": listed_by(dataset, signal)} if signal.kind == "list" else {}),
         }
         for signal in signals
     }
@@ -130,6 +133,20 @@ def compared_by(dataset: Dataset, group: str, run: Any) -> dict[str, Any]:
     return {**scored_by(dataset, model), "embedded": _fingerprint(dataset.embedded(name)), **index, "run": run}
 
 
+def listed_by(dataset: Dataset, signal: Signal) -> dict[str, Any] | None:
+    """Return what tells the list that a signal is measured by, and how, from another; None where there is none."""
+    manifest = dataset.user_list(list_of(signal)).committed()
+    if manifest is None or not dataset.user_list(list_of(signal)).whole(manifest):
+        return None
+    seed = {"seed": manifest.meta.seed} if signal.counted is not None else {}
+    return {"sha256": manifest.meta.sha256, "match": manifest.meta.match, **seed}
+
+
+def list_of(signal: Signal) -> str:
+    """Return the name of the list that a signal is measured by."""
+    return signal.group.partition(".")[2]
+
+
 def _near(signal: Signal) -> bool:
     return signal.kind == "near"
 
@@ -152,7 +169,8 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
     be there.
     """
     why = signal.missing()
-    if signal.kind in OPEN or not _declared(dataset, signal):
+    by_list = signal.kind == "list" and signal.name in measured_by_lists(dataset, [list_of(signal)])
+    if (signal.kind in OPEN and not by_list) or not _declared(dataset, signal):
         return signal.lacks
     if why is not None or signal.kind != "image":
         return why
@@ -163,6 +181,17 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
     if signal.check in CHOSEN and signal.check not in chosen and not taken(dataset, signal.check):
         return signal.lacks
     return None
+
+
+def measured_by_lists(dataset: Dataset, names: Iterable[str]) -> list[str]:
+    """Return the signals that these lists of the user's measure; none of one that is not there."""
+    manifests = {name: dataset.user_list(name).committed() for name in names}
+    return [
+        f"{prefix}_{name}"
+        for name, manifest in manifests.items()
+        if manifest is not None
+        for prefix in MATCHES[manifest.meta.match].prefixes
+    ]
 
 
 def measurable(dataset: Dataset, names: Iterable[str], chosen: Container[str] = ()) -> list[str]:
@@ -267,6 +296,11 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
             f" ({need(list(stale), r)})" for r in reasons
         )
     folder = dataset.store.path(dataset.measured(group).name)
+    if group.partition(".")[0] in OF_LISTS:
+        again = f"align-data measure {shlex.quote(url)}"
+        if name not in dataset.user_lists():
+            again += f" --list {name}=FILE"
+        return f"measure them again: {again}; or do without, and remove {folder}"
     if group.startswith(("near.", "eval.")):
         index = " --eval-index FILE" if group.startswith("eval.") else ""
         return (

@@ -18,6 +18,7 @@ from align_data.data.meta import (
     EvaluationsMeta,
     ImagesMeta,
     LedgerMeta,
+    ListMeta,
     NeighboursMeta,
     PairsMeta,
     RanksMeta,
@@ -117,6 +118,15 @@ class Dataset:
     def evaluations(self, name: str) -> Table[EvaluationsMeta]:
         """Return the table of the evaluation images that the embeddings `name` are compared with."""
         return self._table(f"evaluations/{check_name(name)}", EvaluationsMeta, contract("evaluations"), hashed=True)
+
+    def user_list(self, name: str) -> Table[ListMeta]:
+        """Return the table of the list that its user calls `name`; SignalError for what cannot be a name."""
+        return self._table(f"lists/{check_name(name, 'list')}", ListMeta, contract("lists"), hashed=True)
+
+    def user_lists(self) -> list[str]:
+        """Return the names of the lists that there are."""
+        names = (name for name in self.store.names("lists") if re.fullmatch(MODEL_NAME, name))
+        return [name for name in names if self.user_list(name).committed() is not None]
 
     def compared(self) -> list[str]:
         """Return the names of the embeddings whose images have been compared, also where that is not finished."""

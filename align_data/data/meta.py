@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from align_data.signals import by_current_name
+from align_data.signals.user_lists import MATCHES
 from align_data.sources.crawl.account import CrawlAccount
 from align_data.storage.manifests import HASH, NUMBER, XXH3, Meta
 
@@ -208,6 +209,23 @@ class NeighboursMeta(Meta):
     """Computed."""
     recall: RecallMeta | None
     """Of pairs with unequal embeddings; None where it was not measured."""
+
+
+class ListMeta(Meta):
+    """Of `lists/NAME`: the file that was given, and how pairs are matched with it."""
+
+    match: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of the file."""
+    seed: int
+    entries: NUMBER
+
+    @field_validator("match")
+    @classmethod
+    def _is_known(cls, match: str) -> str:
+        if match not in MATCHES:
+            raise ValueError(f"{match!r} is not one of {', '.join(MATCHES)}")
+        return match
 
 
 class CountsMeta(Meta):

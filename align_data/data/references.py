@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import idna
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from align_data.common.bits import WIDTH
 from align_data.common.errors import DatasetError, InputError
+from align_data.common.hosts import listed_hosts
 from align_data.common.nearest_hash import FAR, HELD, nearest_hash
 from align_data.common.user_files import read_lines
 from align_data.data.layout import Dataset
@@ -102,28 +101,6 @@ class LoadedReferences:
             listed = np.array([_signed(value) for value in entries["value"]], dtype=np.int64)
             near |= (nearest(phashes, listed, within)[0] <= within).fill_null(False)
         return near
-
-
-def listed_hosts(hosts: pl.Series, listed: set[str]) -> dict[str, str]:
-    """Return host → the listed domain that it is or lies in, for those of `hosts` that do; IDNs in either form."""
-    domains = {_ascii(name): name for name in listed}
-    listed_as = {}
-    for name in hosts.unique().drop_nulls():
-        parts = _ascii(name).rstrip(".").split(".")
-        domain = next((part for i in range(len(parts)) if (part := ".".join(parts[i:])) in domains), None)
-        if domain:
-            listed_as[name] = domains[domain]
-    return listed_as
-
-
-def _ascii(host: str) -> str:
-    """Return a host as it is looked up: an internationalised one as xn--, an IPv6 address in its shortest form."""
-    try:
-        if host.startswith("["):
-            return f"[{ipaddress.ip_address(host.strip('[]'))}]"
-        return host if host.isascii() else idna.encode(host, uts46=True).decode()
-    except ValueError:
-        return host
 
 
 def _signed(value: str) -> int:

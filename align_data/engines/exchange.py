@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Keys
-from align_data.common.sorting import argsort
+from align_data.common.sorting import argsort, starts
 
 Counts = NDArray[np.int64]
 Places = NDArray[np.int32]
@@ -59,14 +59,6 @@ CACHED = 2**18
 """Keys merged at once while a processor's cache holds that many."""
 STRETCH = 1024
 """Keys of a run in a slice, on the average: with fewer, handling them would cost more than the cache saves."""
-
-
-def starts(ordered: Keys) -> NDArray[np.bool_]:
-    """Tell for each of some sorted keys whether it is the first of its value."""
-    is_start = np.empty(len(ordered), dtype=bool)
-    is_start[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=is_start[1:])
-    return is_start
 
 
 def count(keys: Keys) -> tuple[Keys, Counts]:

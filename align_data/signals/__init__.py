@@ -23,6 +23,7 @@ from align_data.signals import (
     image,
     language,
     language_cld3,
+    lists,
     mojibake,
     near,
     page,
@@ -63,7 +64,8 @@ SIGNALS: dict[str, Signal] = registry(
 )
 """All but those of open families."""
 FAMILIES: dict[str, Family] = registry(
-    "families of signals", ((family.prefix, family) for module in (score, near, random) for family in module.FAMILIES)
+    "families of signals",
+    ((family.prefix, family) for module in (score, near, random, lists) for family in module.FAMILIES),
 )
 """The open families, by what their names begin with."""
 SHOWN = tuple(family.shown for family in FAMILIES.values())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, get_args
 
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
@@ -18,9 +18,11 @@ from align_data.storage.contracts import Column
 if TYPE_CHECKING:  # images are decoded in processes of their own
     from PIL.Image import Image
 
-Kind = Literal["row", "corpus", "image", "score", "near", "derived"]
-OPEN: tuple[Kind, ...] = ("score", "near")
-"""The kinds of signals whose names are open: a model's user chose them."""
+    from align_data.signals.user_lists import UserList
+
+Kind = Literal["row", "corpus", "image", "score", "near", "list", "derived"]
+OPEN: tuple[Kind, ...] = ("score", "near", "list")
+"""The kinds of signals whose names are open: their user chose them."""
 _NUMBERS = ("int32", "int64", "float64")
 PREFIXES = {
     "similarity": "score",
@@ -33,6 +35,11 @@ PREFIXES = {
     "eval_similarity": "eval",
     "eval_nearest": "eval",
     "random": "derived",
+    "list": "list",
+    "entries": "list",
+    "host_rank": "list",
+    "rarest_word": "list",
+    "balance": "balance",
 }
 """How the names of open families begin, before _NAME; and their groups, before .NAME."""
 _NAME = re.compile(rf"(?!(?:{'|'.join(PREFIXES)})_)[a-z][a-z0-9_]*")
@@ -65,8 +72,15 @@ class References(Protocol):
 class Piece:
     """At most 100,000 pairs, with what several signals need of them computed once."""
 
-    def __init__(self, frame: pl.DataFrame, references: References | None = None) -> None:
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        references: References | None = None,
+        lists: Mapping[str, UserList] = MappingProxyType({}),
+    ) -> None:
         self.frame = frame
+        self.lists = lists
+        """The user's lists that its signals ask for, by name."""
         self._references = references
         self._computed: dict[object, object] = {}
 
@@ -74,6 +88,12 @@ class Piece:
         """Return compute(frame), computed at the first call."""
         if compute not in self._computed:
             self._computed[compute] = compute(self.frame)
+        return cast("T", self._computed[compute])
+
+    def computed(self, compute: Callable[[Piece], T]) -> T:
+        """Return compute(piece), computed at the first call."""
+        if compute not in self._computed:
+            self._computed[compute] = compute(self)
         return cast("T", self._computed[compute])
 
     @property
@@ -98,19 +118,20 @@ Check = Callable[["Image"], float | str | None] | Callable[["Image"], Mapping[st
 One that several signals share returns the values of all by name.
 
 A function of a module, by whose name the processes that decode images import it."""
-Reduce = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.int64]]
-"""The totals of all rows' n-grams, one row's behind another's, and how many each row has, to a value a row."""
+Reduce = Callable[..., NDArray[Any]]
+"""The totals of all rows' keys, one row's behind another's, how many each row has, and what else the asker kept of each
+key, to a value a row."""
 
 
 @dataclass(frozen=True)
 class PoolCount:
     """What is counted over the whole pool for a corpus signal."""
 
-    keys: Literal["texts", "rows", "folded", "urls", "ngrams"]
-    """Pairs with equal texts, input rows with equal texts, pairs with equal folded texts, pairs with equal URLs, or
-    occurrences of n-grams."""
+    keys: str
+    """Pairs with equal texts, input rows with equal texts (`rows`), pairs with equal folded texts (`folded`), pairs with
+    equal URLs, occurrences of n-grams, or, of a group such as balance.NAME, pairs whose texts have an entry of a list."""
     reduce: Reduce | None = None
-    """For n-grams, of which a row has several: what their totals become."""
+    """For n-grams and entries, of which a row has several: what their totals become."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ _OPEN = {
     "near": "How near the nearest image is by an encoder, a table for each name that align-data neighbours was given",
     "eval": "How near the nearest evaluation image is by an encoder, a table for each name that align-data neighbours "
     "was given",
+    "list": "What a list of the user's says of each pair, a table for each name given to align-data measure --list",
+    "balance": "How balancing by a list draws each pair, a table for each name given to align-data measure --list",
 }
 """The groups of open families, by what stands before their NAME."""
 _IMAGE = (

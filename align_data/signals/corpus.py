@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Keys, keys, pair_keys
+from align_data.common.sorting import least
 from align_data.signals.base import Piece, PoolCount, Signal
 from align_data.signals.words import without_format
 
@@ -56,12 +57,7 @@ def ngram_keys(piece: Piece) -> tuple[Keys, Keys, NDArray[np.int32]]:
 
 def rarest(totals: NDArray[np.int64], lengths: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return for each row the least of its totals, which are `lengths` many; NO_NGRAM for a row of none."""
-    least = np.full(len(lengths), NO_NGRAM)
-    full = lengths > 0
-    if full.any():
-        ends = np.cumsum(lengths[full], dtype=np.int64)
-        least[full] = np.minimum.reduceat(totals, ends - lengths[full])
-    return least
+    return least(totals, lengths, NO_NGRAM)
 
 
 SIGNALS = (

@@ -1,4 +1,4 @@
-"""Open families of signals: what a user's model says. Their names end in a NAME, which the user chose with --as."""
+"""Open families of signals: what a user's model or list says. Their names end in a NAME, which the user chose."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from align_data.common.errors import SignalError
 from align_data.signals.base import PREFIXES, Signal
 
+OF_LISTS = ("list", "balance")
+"""What stands before the dot of the groups whose NAME is a list's."""
 NAME = "[a-z0-9][a-z0-9_-]{0,63}"
 
 
@@ -38,14 +40,14 @@ class Family:
 
     def named(self, name: str) -> Signal:
         """Return the signal of a NAME; SignalError where it cannot be one."""
-        return self.signal(check_name(name))
+        return self.signal(check_name(name, "list" if self.group in OF_LISTS else "score"))
 
 
-def check_name(name: str) -> str:
-    """Return a NAME that what a model says can be stored under; SignalError for any other."""
+def check_name(name: str, what: str = "score") -> str:
+    """Return a NAME that what a model or a list says can be stored under; SignalError for any other name of `what`."""
     if not re.fullmatch(NAME, name):
         raise SignalError(
-            f"{name!r} is not a valid score name: use lower-case letters, digits, '-' and '_', "
+            f"{name!r} is not a valid {what} name: use lower-case letters, digits, '-' and '_', "
             "64 at most, the first a letter or a digit"
         )
     return name

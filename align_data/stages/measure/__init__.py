@@ -17,17 +17,19 @@ from align_data.common.bits import WIDTH
 from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
 from align_data.content.plan import Sight
-from align_data.data.columns import fresh, lacking, within_of
+from align_data.data.columns import fresh, lacking, measured_by_lists, within_of
 from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
 from align_data.data.references import LoadedReferences, compared_before, lists, usual_for_evaluation
 from align_data.data.tombstones import fingerprint
+from align_data.data.user_lists import load, unload
 from align_data.engines.base import Block, Each, Engine, Exchange
 from align_data.neighbours.phash.copies import find_copies
 from align_data.neighbours.phash.tables import copies_of
 from align_data.neighbours.scratch import clear_scratch
-from align_data.signals import SIGNALS, Piece, Signal, by_names
+from align_data.signals import SIGNALS, Piece, Signal, by_names, find
 from align_data.signals.contracts import groups as groups_of_signals
+from align_data.signals.families import OF_LISTS
 from align_data.stages.measure.content import measure_content
 from align_data.stages.measure.counting import Asking, PieceKeys, Ranges, answer, commit_counts, keep
 from align_data.stages.measure.group import SignalGroup
@@ -65,9 +67,7 @@ def measure(
     within = _within(dataset, sight)
 
     def up_to_date(*, anew: bool = False) -> set[str]:
-        return {
-            name for group in groups_of_signals() for name in fresh(dataset, group, pairs, anew=anew, within=within)
-        }
+        return {name for group in _groups(dataset) for name in fresh(dataset, group, pairs, anew=anew, within=within)}
 
     before = up_to_date()
     lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, sight.chosen))}
@@ -83,11 +83,12 @@ def measure(
     todo += _behind(dataset, have, todo)
     groups = [
         SignalGroup(dataset, pairs, name, todo, within)
-        for name in groups_of_signals()
+        for name in _groups(dataset)
         if any(s.group == name for s in todo)
     ]
     if groups:
         _run(dataset, groups, engine, progress, ranges)
+    unload()
     clear_scratch(dataset)  # also where a run that was killed at its end has left nothing but this to do
     dataset.store.clear_work()
     return MeasureReport(
@@ -97,11 +98,17 @@ def measure(
     )
 
 
+def _groups(dataset: Dataset) -> list[str]:
+    """Return the groups of signals that are measured here, but for scores: those of every dataset, and of its lists."""
+    return [*groups_of_signals(), *(f"{family}.{name}" for name in dataset.user_lists() for family in OF_LISTS)]
+
+
 def _usual(dataset: Dataset) -> list[Signal]:
     """Return the signals that are measured where none is named: those on request where they have been measured."""
     manifests = (dataset.measured(group).committed() for group in groups_of_signals())
     stored = {name for manifest in manifests if manifest is not None for name in manifest.meta.signals}
-    return [signal for signal in SIGNALS.values() if not signal.on_request or signal.name in stored]
+    usual = [signal for signal in SIGNALS.values() if not signal.on_request or signal.name in stored]
+    return [*usual, *map(find, measured_by_lists(dataset, dataset.user_lists()))]
 
 
 def _behind(dataset: Dataset, have: set[str], todo: Sequence[Signal]) -> list[Signal]:
@@ -131,14 +138,14 @@ def _within(dataset: Dataset, sight: Sight) -> dict[str, int]:
 def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: Progress, ranges: Ranges) -> None:
     pairs = groups[0].pairs
     rows = [part.rows for part in pairs.parts]
-    corpus = next((group for group in groups if group.name == "corpus"), None)
+    of_pool = [group for group in groups if group.of_pool]
     for table in (group.table for group in groups):
         table.change()
-    by_row = [group for group in groups if group.name != "corpus"]
+    by_row = [group for group in groups if not group.of_pool]
     copies = next((group for group in groups if group.name == "copies"), None)
     if copies is not None:
         find_copies(dataset, engine, progress, copies.within)
-    if corpus is None:
+    if not of_pool:
 
         def scan(part: int, tick: Tick) -> None:
             for _ in _scan(dataset, part, by_row, None, tick):
@@ -146,7 +153,8 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
 
         engine.map_parts("measure", scan, rows, progress)
     else:
-        kinds, flush = corpus.kinds(), engine.flush  # the engine itself does not travel
+        kinds = list(dict.fromkeys(kind for group in of_pool for kind in group.kinds()))
+        flush = engine.flush  # the engine itself does not travel
         tombstones = fingerprint(dataset) is not None
         for kind in kinds:
             dataset.counts(kind).change()
@@ -154,7 +162,7 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
         exchange = Exchange(
             ask=lambda part, tick, each: _scan(dataset, part, by_row, Asking(kinds, flush, tombstones), tick, each),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
-            answer=lambda part, answers, tick: answer(corpus, part, answers, tick),
+            answer=lambda part, answers, tick: answer(of_pool, kinds, part, answers, tick),
         )
         counts, _ = engine.exchange(exchange, rows, ranges.of(kinds, pairs.rows), progress)
         commit_counts(dataset, pairs, counts)
@@ -193,6 +201,8 @@ def _scan(
     if content is not None and any(signal.group == "copies" for signal in absent):
         content = content.hstack(copies_of(dataset, part))
     references = _references(dataset, groups, absent, content)
+    asked = {signal.group for signal in absent if signal.kind == "list"} | set(asking.lists if asking else ())
+    user_lists = load(dataset, {group.partition(".")[2] for group in asked})
     columns |= {"url"} if content is not None else set()
     if asking is not None:
         columns |= asking.columns
@@ -201,7 +211,7 @@ def _scan(
 
     def look_at(numbered: tuple[int, pl.DataFrame]) -> tuple[int, list[pl.DataFrame], PieceKeys | None]:
         number, frame = numbered
-        piece = Piece(frame if content is None else with_images(frame, content), references)
+        piece = Piece(frame if content is None else with_images(frame, content), references, user_lists)
         measured = [look.measured(number, piece) for look in todo]
         return len(frame), measured, asking.keys(piece) if asking is not None else None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -57,7 +58,7 @@ class _Stack:
         self._runs.append((distinct, counts))
         self._places.append(places)
 
-    def run(self, kind: str, *memo: NDArray[np.int32]) -> SortedRun:
+    def run(self, kind: str, *memo: NDArray[Any]) -> SortedRun:
         """Return all as one run; its memo begins with every occurrence's place in it."""
         if len(self._runs) == 1:
             return SortedRun(kind, *self._runs[0], (self._places[0], *memo))
@@ -120,6 +121,8 @@ class PieceKeys(NamedTuple):
     """The n-grams that are looked up too, and each one's place."""
     lengths: NDArray[np.int32] | None
     """How many of these each row has."""
+    entries: dict[str, tuple[tuple[Keys, Counts, Places], Memo]]
+    """For each list whose entries are counted: the rows' entries, as `queries`; how many a row has, and the draws."""
 
 
 class Asking:
@@ -138,20 +141,27 @@ class Asking:
         self.rows = self._held = 0
         self._stacks = {kind: _Stack() for kind in self.kinds}
         self._counted: list[tuple[Keys, Counts]] = []
-        self._many: list[NDArray[np.int32]] = []
+        self._memos: dict[str, list[Memo]] = {kind: [] for kind in self.kinds}
 
     @property
     def columns(self) -> set[str]:
         """The columns of `pairs` that it reads."""
-        return {column for kind in self.kinds for column in COLUMNS[kind]} | ({"url"} if self._tombstones else set())
+        columns = {column for kind in self.kinds for column in COLUMNS.get(kind, ("uid", "alt_text"))}
+        return columns | ({"url"} if self._tombstones else set())
+
+    @property
+    def lists(self) -> list[str]:
+        """The kinds that are entries of a list."""
+        return [kind for kind in self.kinds if kind not in COLUMNS]
 
     def keys(self, piece: Piece) -> PieceKeys:
         """Return the keys of one piece; it changes nothing here."""
-        texts = self._texts(piece) if set(self.kinds) - {"ngrams"} else {}
+        texts = self._texts(piece) if {"texts", "rows"} & set(self.kinds) else {}
+        entries = {kind: _entries(piece, kind) for kind in self.lists}
         if "ngrams" not in self.kinds:
-            return PieceKeys(len(piece.frame), texts, None, None, None)
+            return PieceKeys(len(piece.frame), texts, None, None, None, entries)
         counted, queries, lengths = ngram_keys(piece)
-        return PieceKeys(len(piece.frame), texts, count(counted), place(queries), lengths)
+        return PieceKeys(len(piece.frame), texts, count(counted), place(queries), lengths, entries)
 
     def _texts(self, piece: Piece) -> dict[str, tuple[Keys, Counts, Places]]:
         taken_down = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
@@ -174,7 +184,10 @@ class Asking:
             runs["ngrams"] = keys.queries
             self._held += int(keys.counted[1].sum())
             self._counted.append(keys.counted)
-            self._many.append(keys.lengths)
+            self._memos["ngrams"].append((keys.lengths,))
+        for kind, (run, memo) in keys.entries.items():
+            runs[kind] = run
+            self._memos[kind].append(memo)
         for kind, run in runs.items():
             self._held += len(run[2])
             self._stacks[kind].add(*run)
@@ -188,13 +201,17 @@ class Asking:
         """Return what was gathered, and begin anew."""
         runs = []
         for kind, stack in self._stacks.items():
-            memo = []
             if kind == "ngrams":
                 runs.append(SortedRun(kind, *merged(self._counted)))
-                memo.append(np.concatenate(self._many))
-            runs.append(stack.run(kind, *memo))
+            runs.append(stack.run(kind, *map(np.concatenate, zip(*self._memos[kind], strict=True))))
         self._clear()
         return tuple(runs)
+
+
+def _entries(piece: Piece, kind: str) -> tuple[tuple[Keys, Counts, Places], Memo]:
+    """Return the entries of a list that the texts of a piece have, with what `balance` needs of them."""
+    entries, lengths, draws = piece.lists[kind.partition(".")[2]].draws(piece)
+    return place(entries.view(np.int64)), (lengths, draws)
 
 
 Classes = dict[int, int]
@@ -263,37 +280,41 @@ def commit_counts(dataset: Dataset, pairs: Manifest[PairsMeta], ranges_of: Mappi
 _CLASSES = {"count": pl.Int64, "keys": pl.Int64}
 
 
-def answer(corpus: SignalGroup, part: int, answers: Iterator[Answers], tick: Tick) -> None:
+def answer(
+    groups: Sequence[SignalGroup], kinds: Sequence[str], part: int, answers: Iterator[Answers], tick: Tick
+) -> None:
     """Write the corpus signals of one part."""
-    look = corpus.part(part)
-    if look.finished:
+    looks = [look for group in groups if not (look := group.part(part)).finished]
+    if not looks:
         return
-    counted = {signal.name: signal.counted for signal in look.absent if signal.counted is not None}
+    absent = [signal for look in looks for signal in look.absent]
+    counted = {signal.name: signal.counted for signal in absent if signal.counted is not None}
     by_url = [name for name, of in counted.items() if of.keys == "urls"]
-    images = texts_per_image(corpus.source, part) if by_url else None
-    block: dict[str, NDArray[np.int64]] = {}
-    with look.writer() as writer:
-        for number, rows in enumerate(corpus.source.piece_rows(part)):
+    pairs = looks[0].group.source
+    images = texts_per_image(pairs, part) if by_url else None
+    block: dict[str, NDArray[Any]] = {}
+    with ExitStack() as stack:
+        writers = [stack.enter_context(look.writer()) for look in looks]
+        for number, rows in enumerate(pairs.piece_rows(part)):
             if not block or not len(next(iter(block.values()))):
-                block = _columns(counted, dict(zip(corpus.kinds(), next(answers, ()), strict=False)))
-            series = [pl.Series(name, column[:rows]) for name, column in block.items()]
+                block = _columns(counted, dict(zip(kinds, next(answers, ()), strict=False)))
+            series = {name: pl.Series(name, column[:rows]) for name, column in block.items()}
             block = {name: column[rows:] for name, column in block.items()}
             if images is not None:
                 values = images.take(rows)
-                series += [pl.Series(name, values) for name in by_url]
-            writer.write(look.joined(number, series))
+                series |= {name: pl.Series(name, values) for name in by_url}
+            for look, writer in zip(looks, writers, strict=True):
+                writer.write(look.joined(number, [series[signal.name] for signal in look.absent]))
             tick(rows)
 
 
-def _columns(
-    counted: Mapping[str, PoolCount], block: Mapping[str, tuple[Memo, Counts]]
-) -> dict[str, NDArray[np.int64]]:
+def _columns(counted: Mapping[str, PoolCount], block: Mapping[str, tuple[Memo, Counts]]) -> dict[str, NDArray[Any]]:
     """Return the counted columns of a block from its answers by kind."""
     columns = {}
     for name, of in counted.items():
         if of.keys == "urls":
             continue
-        (places, *lengths), totals = block[of.keys if of.keys in block else "texts"]
+        (places, *memo), totals = block[of.keys if of.keys in block else "texts"]
         values = totals[places].astype(np.int64)
-        columns[name] = values if of.reduce is None else of.reduce(values, *lengths)
+        columns[name] = values if of.reduce is None else of.reduce(values, *memo)
     return columns

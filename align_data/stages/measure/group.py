@@ -13,7 +13,8 @@ from align_data.data.columns import NO_CHOICE, fresh, identities, part_facts, wi
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.data.tombstones import fingerprint
-from align_data.signals import SIGNALS, Piece, Signal, ordered
+from align_data.signals import Piece, Signal, find, ordered
+from align_data.signals.lists import BALANCE
 from align_data.storage.tables import Manifest, PartWriter, digest
 
 
@@ -47,8 +48,13 @@ class SignalGroup:
         """Return the kinds of keys that the group's new signals need counted."""
         # Where no row was merged, a text's rows are its pairs.
         rows = "rows" if self.pairs.meta.account.merged else "texts"
-        counted = [counted.keys for name in self.new if (counted := SIGNALS[name].counted) is not None]
+        counted = [counted.keys for name in self.new if (counted := find(name).counted) is not None]
         return list(dict.fromkeys(rows if keys == "rows" else keys for keys in counted if keys != "urls"))
+
+    @property
+    def of_pool(self) -> bool:
+        """Whether its signals are counted over the whole pool."""
+        return self.name == "corpus" or self.name.startswith(f"{BALANCE}.")
 
     @property
     def within(self) -> int:
@@ -58,7 +64,7 @@ class SignalGroup:
     def part(self, number: int) -> GroupPart:
         """Look at one part: what it has, and what is absent."""
         # What is counted over the pool depends on all of it, what is measured on a pair on its own part alone.
-        source = self.pairs.fingerprint if self.name == "corpus" else self.pairs.parts[number].identity
+        source = self.pairs.fingerprint if self.of_pool else self.pairs.parts[number].identity
         facts = {"signals": self._identities, "pairs": source}
         stored = part_facts(self.table, number)
         same_pairs = stored.get("pairs") == source
@@ -84,7 +90,7 @@ class GroupPart:
     @property
     def absent(self) -> list[Signal]:
         """The signals that are still to be measured."""
-        return [SIGNALS[name] for name in self.group.columns if name not in self.there]
+        return [find(name) for name in self.group.columns if name not in self.there]
 
     def writer(self) -> AbstractContextManager[PartWriter]:
         """Open the part for writing all columns."""

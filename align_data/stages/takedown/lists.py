@@ -11,8 +11,9 @@ from itertools import chain
 import polars as pl
 
 from align_data.common.errors import InputError
+from align_data.common.hosts import listed_hosts
 from align_data.common.user_files import lines_of, read_user_file
-from align_data.data.references import FORMS, listed_hosts
+from align_data.data.references import FORMS
 from align_data.sources.lists.batches import DETAIL
 
 KINDS = ("urls", "hosts", "sha256", "uids")

@@ -11,11 +11,11 @@ import polars as pl
 from align_data.common.banned import ban
 from align_data.common.errors import DatasetError
 from align_data.common.hashing import image_key, keys
+from align_data.common.hosts import listed_hosts
 from align_data.common.progress import Progress, Tick
 from align_data.data.image_table import image_places
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta
-from align_data.data.references import listed_hosts
 from align_data.data.tombstones import bounds, every, of_part
 from align_data.engines.base import Engine
 from align_data.signals.base import Piece

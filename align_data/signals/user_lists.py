@@ -1,0 +1,241 @@
+"""Lists that the user gives, and how pairs are matched with them: words and phrases, hosts, URLs, uids, frequencies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from align_data.common.hashing import Hashes, hash01, keys, pair_keys
+from align_data.common.hosts import listed_hosts
+from align_data.common.key_table import KeyTable
+from align_data.common.phrases import Phrases
+from align_data.common.sorting import argsort, least, starts
+from align_data.signals.text import host
+from align_data.signals.word_keys import WordKeys, word_keys
+
+if TYPE_CHECKING:
+    from align_data.signals.base import Piece
+
+NO_ENTRY = 2**53
+"""The balance of a text without an entry: above that of all others."""
+UNRANKED = 2**31 - 1
+"""The rank of a host that is not listed: behind all others."""
+NO_WORD = 2**63 - 1
+"""The rarest word of a text without words: as frequent as can be."""
+_MILLION = 10**6
+_LOW = np.uint64(2**32 - 1)
+_SPACED = [",", ".", ";", ":", "?", "!", "`"]
+"""What MetaCLIP puts spaces around."""
+
+
+class UserList:
+    """A list, as signals ask for it."""
+
+    def __init__(self, columns: Mapping[str, Callable[[Piece], pl.Series]]) -> None:
+        self.columns = columns
+        """By what a signal's name begins with, how it is measured."""
+
+    def draws(self, piece: Piece) -> Draws:
+        """Return what balancing needs of a list of words or phrases."""
+        raise NotImplementedError
+
+
+class ListRows(NamedTuple):
+    """What is stored of a list: entries without repeats, in the order of the file."""
+
+    entries: pl.Series
+    lines: pl.Series
+    """The line that each stands on first."""
+    counts: pl.Series
+    """How often each occurs, of a list of frequencies."""
+
+
+class Draws(NamedTuple):
+    """The entries of the texts of some pairs, one pair's behind another's, and a number from 0 to 1 drawn for each."""
+
+    entries: Hashes
+    """Their keys."""
+    lengths: NDArray[np.int32]
+    """How many entries each text has."""
+    draws: NDArray[np.float64]
+
+
+class _Matches(NamedTuple):
+    """Which entries some texts have."""
+
+    occurrences: NDArray[np.int64]
+    """How many occurrences of entries each text has."""
+    rows: NDArray[np.intp]
+    """The rows of distinct entries, ascending."""
+    entries: NDArray[np.intp]
+    """The entries."""
+
+
+class PhraseList(UserList):
+    """Words and phrases that are looked for in the texts: `matches` tells which entries those of a piece have."""
+
+    def __init__(self, phrase_keys: Hashes, seed: int, matches: Callable[[Piece], _Matches]) -> None:
+        super().__init__({"list": self._occurrences, "entries": self._distinct})
+        self._keys = phrase_keys
+        self._seed = keys(pl.Series([str(seed)]))
+        self._matches = matches
+
+    def _occurrences(self, piece: Piece) -> pl.Series:
+        return pl.Series(piece.computed(self._matches).occurrences.astype(np.int32))
+
+    def _distinct(self, piece: Piece) -> pl.Series:
+        return pl.Series(self._lengths(piece))
+
+    def _lengths(self, piece: Piece) -> NDArray[np.int32]:
+        return np.bincount(piece.computed(self._matches).rows, minlength=len(piece.frame)).astype(np.int32)
+
+    def draws(self, piece: Piece) -> Draws:
+        """Return the entries of each pair, with a number that follows from the uid, the entry and the seed alone."""
+        lengths, entries = self._lengths(piece), self._keys[piece.computed(self._matches).entries]
+        uids = pair_keys(keys(piece.frame["uid"]), self._seed)
+        return Draws(entries, lengths, hash01(pair_keys(np.repeat(uids, lengths), entries)))
+
+
+def by_words(rows: ListRows, seed: int) -> PhraseList:
+    """Match the words of tokenizer `words` in lower case: an entry is a run of them."""
+    return _by_units(word_keys(rows.entries), lambda piece: piece.words, seed)
+
+
+def padded(rows: ListRows, seed: int) -> PhraseList:
+    """Match as MetaCLIP does: the entry between spaces, in the text with spaces around it and its punctuation."""
+    return _by_units(_spaced(rows.entries), _padded_units, seed)
+
+
+def _padded_units(piece: Piece) -> WordKeys:
+    return _spaced(piece.frame["alt_text"].str.replace_many(_SPACED, [f" {mark} " for mark in _SPACED]))
+
+
+def _spaced(texts: pl.Series) -> WordKeys:
+    """Return what is between spaces, also where that is nothing."""
+    split = texts.str.split(" ")
+    return WordKeys(split.list.len().to_numpy().astype(np.int64), keys(split.explode()))
+
+
+def _by_units(entries: WordKeys, units: Callable[[Piece], WordKeys], seed: int) -> PhraseList:
+    phrases = Phrases(entries.lengths, entries.keys)
+
+    def matches(piece: Piece) -> _Matches:
+        in_texts = phrases.occurrences(*units(piece))
+        return _distinct(in_texts.rows, in_texts.phrases, len(piece.frame))
+
+    return PhraseList(phrases.keys, seed, matches)
+
+
+def substrings(rows: ListRows, seed: int) -> PhraseList:
+    """Match each occurrence of the entry's characters, be it within a word."""
+    entry_keys = keys(rows.entries)
+    order, ascending = argsort(entry_keys)
+    table, patterns = KeyTable(ascending), rows.entries.implode()
+
+    def matches(piece: Piece) -> _Matches:
+        lists = piece.frame["alt_text"].str.extract_many(patterns, overlapping=True)
+        lengths = lists.list.len().to_numpy()
+        entries = order[table.places(keys(lists.explode(empty_as_null=False)))]
+        return _distinct(np.repeat(np.arange(len(lengths)), lengths), entries, len(lengths))
+
+    return PhraseList(entry_keys, seed, matches)
+
+
+def _distinct(rows: NDArray[np.intp], entries: NDArray[np.integer[Any]], texts: int) -> _Matches:
+    """Return how many entries each text has, and which: each once, in the order of the rows."""
+    mixed = (rows.astype(np.uint64) << np.uint64(32)) | entries.astype(np.uint64)
+    both: Hashes = pl.Series(mixed).sort(multithreaded=False).to_numpy()
+    both = both[starts(both)]
+    occurrences = np.bincount(rows, minlength=texts)
+    return _Matches(occurrences, (both >> np.uint64(32)).astype(np.intp), (both & _LOW).astype(np.intp))
+
+
+class HostList(UserList):
+    """Hosts, of which each stands for its subdomains too, ranked by the line."""
+
+    def __init__(self, rows: ListRows, seed: int) -> None:
+        del seed  # nothing is drawn
+        super().__init__({"list": self._is_listed, "host_rank": self._rank})
+        self._ranks = dict(zip(rows.entries, rows.lines, strict=True))
+
+    def _is_listed(self, piece: Piece) -> pl.Series:
+        return (self._rank(piece) != UNRANKED).cast(pl.Int32)
+
+    def _rank(self, piece: Piece) -> pl.Series:
+        hosts = host(piece)
+        ranks = {name: self._ranks[listed] for name, listed in listed_hosts(hosts, self._ranks.keys()).items()}
+        return hosts.replace_strict(ranks, default=UNRANKED, return_dtype=pl.Int32)
+
+
+class ValueList(UserList):
+    """Values of a column, such as uids, of which the pair's is one or not."""
+
+    def __init__(self, rows: ListRows, column: str) -> None:
+        super().__init__({"list": self._is_listed})
+        hashes = keys(rows.entries)
+        order, ascending = argsort(hashes)
+        self._column, self._table, self._entries = column, KeyTable(ascending), rows.entries.gather(order)
+
+    def _is_listed(self, piece: Piece) -> pl.Series:
+        values = piece.frame[self._column]
+        places = self._table.places(keys(values))
+        entries = self._entries.gather(pl.Series(places).replace(-1, None))  # compared as themselves
+        return (entries == values).fill_null(False).cast(pl.Int32)
+
+
+class FrequencyList(UserList):
+    """Words with how often each occurs somewhere else."""
+
+    def __init__(self, rows: ListRows, seed: int) -> None:
+        del seed  # nothing is drawn
+        super().__init__({"rarest_word": self._rarest})
+        words = word_keys(rows.entries)
+        is_word = words.lengths == 1
+        of_words = words.keys[np.repeat(is_word, words.lengths)]
+        distinct, places = np.unique(of_words, return_inverse=True)
+        self._table = KeyTable(distinct)
+        self._counts = np.zeros(len(distinct) + 1, np.int64)  # the last is that of a word that is not listed
+        np.maximum.at(self._counts, places, rows.counts.to_numpy()[is_word])
+
+    def _rarest(self, piece: Piece) -> pl.Series:
+        lengths, words = piece.words
+        return pl.Series(least(self._counts[self._table.places(words)], lengths, NO_WORD))
+
+
+def balance(totals: NDArray[np.int64], lengths: NDArray[np.int32], draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the least product of an entry's draw and how many pairs have it, rounded down to six decimals.
+
+    Rounded down, for then what is below a threshold of so many decimals stays below, and nothing else comes below.
+    """
+    each: NDArray[np.float64] = least(draws * totals, lengths, NO_ENTRY)
+    return np.floor(each * _MILLION) / _MILLION
+
+
+class Match(NamedTuple):
+    """A way to match pairs with a list: what it is, what its signals' names begin with, and how it is made of rows."""
+
+    about: str
+    prefixes: tuple[str, ...]
+    make: Callable[[ListRows, int], UserList]
+
+
+MATCHES = {
+    "word": Match(
+        "the text has the entry's words in a row, whatever their case", ("list", "entries", "balance"), by_words
+    ),
+    "substring": Match("the text has the entry's characters in a row", ("list", "entries", "balance"), substrings),
+    "padded": Match(
+        "as MetaCLIP: the text has the entry between spaces, once , . ; : ? ! and ` stand between spaces",
+        ("list", "entries", "balance"),
+        padded,
+    ),
+    "host": Match("the image's host, or a domain that it lies in, is an entry", ("list", "host_rank"), HostList),
+    "url": Match("the image's URL is an entry", ("list",), lambda rows, _: ValueList(rows, "url")),
+    "uid": Match("the pair's uid is an entry", ("list",), lambda rows, _: ValueList(rows, "uid")),
+    "count": Match("the entries are words with a tab and a count behind each", ("rarest_word",), FrequencyList),
+}
+"""The ways to match pairs with a list."""
