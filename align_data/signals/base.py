@@ -128,8 +128,8 @@ class PoolCount:
     """What is counted over the whole pool for a corpus signal."""
 
     keys: str
-    """Pairs with equal texts, input rows with equal texts (`rows`), pairs with equal folded texts (`folded`), pairs with
-    equal URLs, occurrences of n-grams, or, of a group such as balance.NAME, pairs whose texts have an entry of a list."""
+    """Pairs with equal `texts`, input `rows` with equal texts, pairs with equal `folded` texts or with equal `urls`,
+    occurrences of `ngrams`, or, of a group such as balance.NAME, pairs whose texts have an entry of the list."""
     reduce: Reduce | None = None
     """For n-grams and entries, of which a row has several: what their totals become."""
 

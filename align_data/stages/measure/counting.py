@@ -156,7 +156,7 @@ class Asking:
 
     def keys(self, piece: Piece) -> PieceKeys:
         """Return the keys of one piece; it changes nothing here."""
-        texts = self._texts(piece) if {"texts", "rows"} & set(self.kinds) else {}
+        texts = self._texts(piece) if set(self.kinds) - {"ngrams", *self.lists} else {}
         entries = {kind: _entries(piece, kind) for kind in self.lists}
         if "ngrams" not in self.kinds:
             return PieceKeys(len(piece.frame), texts, None, None, None, entries)
