@@ -169,6 +169,7 @@ def test_splitting_the_input_never_changes_a_row_signal(found: list[str], data: 
     frame = pl.DataFrame({name: pl.Series(name, [None] * len(found), dtype) for name, dtype in SCHEMA.items()})
     robots = pl.Series([[None, "", "noai", "noarchive"][len(text) % 4] for text in found], dtype=pl.String)
     frame = frame.with_columns(alt_text=normalise(series(found)), url=pl.lit("http://a/1"), robots=robots)
+    frame = frame.with_columns(text_from=pl.lit("alt"))
     cut = data.draw(st.integers(0, len(found)))
     for signal in SIGNALS.values():
         if signal.kind == "row" and signal.measure is not None and signal.missing() is None:

@@ -176,6 +176,9 @@ def test_without_the_model_a_sentence_says_how_to_get_it(placed: Path) -> None:
     run("ingest", placed / "list.csv", "--out", placed / "pool")
     refused = run("measure", placed / "pool", "--signals", "n_nouns", code=1)
     assert "n_nouns cannot be measured: it would need the model pos: align-data model add pos" in refused.stderr
+    group = run("measure", placed / "pool", "--signals", "caption")  # what of it can be measured
+    assert "word_repeat" in group.stdout
+    assert "n_nouns, n_determiners, n_prepositions, noun_ratio need the model pos" in " ".join(group.stderr.split())
 
 
 def test_it_is_measured_where_it_is_named_alone(placed: Path) -> None:

@@ -27,7 +27,7 @@ from align_data.engines.base import Block, Each, Engine, Exchange
 from align_data.neighbours.phash.copies import find_copies
 from align_data.neighbours.phash.tables import copies_of
 from align_data.neighbours.scratch import clear_scratch
-from align_data.signals import SIGNALS, Piece, Signal, by_names, find
+from align_data.signals import SIGNALS, Piece, Signal, by_names, current_name, find
 from align_data.signals.contracts import groups as groups_of_signals
 from align_data.signals.families import OF_LISTS
 from align_data.stages.measure.content import measure_content
@@ -58,7 +58,8 @@ def measure(
 ) -> MeasureReport:
     """Measure the named signals, or all that can be but for those on request; return what was done.
 
-    A name may be that of a group. A signal on request that has been measured is measured again where it is stale.
+    A name may be that of a group, of which what can be measured is. A signal on request that has been measured is
+    measured again where it is stale.
 
     Raises SignalError for a signal named that does not exist or cannot be measured.
     """
@@ -72,8 +73,8 @@ def measure(
     before = up_to_date()
     lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, sight.chosen))}
     missing = {name: why for name, why in lacks.items() if name not in before}
-    if missing and names is not None:
-        raise SignalError("; ".join(f"{name} cannot be measured: it would {why}" for name, why in missing.items()))
+    if refused := [name for name in map(current_name, names or ()) if name in missing]:
+        raise SignalError("; ".join(f"{name} cannot be measured: it would {missing[name]}" for name in refused))
     checks = {s.check for s in signals if s.check is not None and s.name not in missing}
     if checks and dataset.images.committed() is not None:
         measure_content(dataset, checks, sight, engine, progress)
