@@ -34,18 +34,23 @@ class PublishedFilter:
     """Rules that are looked at apart: which of equal pairs they keep is not the source's to say."""
     derived: Callable[[Row], Row] = lambda _: {}
     """What follows from a row's other values."""
+    meeting: Sequence[Row] = ()
+    """Edges that decide only where other values meet them."""
     relative: bool = False
     """Whether it chooses among the pool, so that no edge decides alone."""
 
-    def rows(self, seed: int, number: int = 150) -> list[Row]:
-        """Return rows: the kept one, each edge alone, and edges crossed."""
+    def rows(self, seed: int, number: int = 200) -> list[Row]:
+        """Return rows: the kept one, each edge alone, edges crossed by twos and threes, and some more."""
         draw = random.Random(seed)
-        alone = [{**self.kept_row, name: value} for name, values in self.edges.items() for value in values]
-        crossed = [
-            {**self.kept_row, **{name: draw.choice(self.edges[name]) for name in draw.sample(sorted(self.edges), k)}}
-            for k in (draw.randint(1, len(self.edges)) for _ in range(number))
-        ]
-        return [{**row, **self.derived(row)} for row in (self.kept_row, *alone, *crossed)]
+        if self.relative:
+            drawn = [{name: draw.choice(values) for name, values in self.edges.items()} for _ in range(2 * number)]
+        else:
+            few = min(3, len(self.edges))
+            drawn = [{name: value} for name, values in self.edges.items() for value in values]
+            crossed = (draw.sample(sorted(self.edges), draw.randint(1, few)) for _ in range(number))
+            drawn += [{name: draw.choice(self.edges[name]) for name in names} for names in crossed]
+        together = [{**self.kept_row, **values} for values in ({}, *drawn, *self.meeting)]
+        return [{**row, **self.derived(row)} for row in together]
 
 
 PUBLISHED: dict[str, PublishedFilter] = {}
@@ -73,8 +78,8 @@ def beside(number: float, step: float = 1) -> tuple[float, float, float]:
     return (number - step, number, number + step)
 
 
-COSINES = tuple(round(0.011 * n - 0.4, 3) for n in range(100))
-"""Scores of many levels, with ties where more rows than these are drawn."""
+COSINES = tuple(round(0.0011 * n - 0.4, 4) for n in range(1000))
+"""Scores of so many levels that few of some hundred rows tie."""
 
 
 # --- ALIGN (Jia et al. 2021), with near-duplicates of evaluation images by cosine ---
@@ -519,7 +524,7 @@ def _sieve(rows: Sequence[Row]) -> list[bool]:
 PUBLISHED["sieve"] = PublishedFilter(
     _sieve,
     {"similarity_sieve": 0.69, "similarity_l14": 0.69},
-    {"similarity_sieve": COSINES, "similarity_l14": COSINES[:50]},
+    {"similarity_sieve": COSINES, "similarity_l14": COSINES[:500]},
     relative=True,
 )
 
@@ -540,7 +545,7 @@ _HYPE = ("head_specificity_image", "head_specificity_text", "head_hyperbolic_dis
 PUBLISHED["hype"] = PublishedFilter(
     _hype,
     dict.fromkeys(_HYPE, 0.25),
-    dict.fromkeys(_HYPE, COSINES[::3]),
+    dict.fromkeys(_HYPE, COSINES),
     overrides=("hype.top_fraction=0.2",),
     relative=True,
 )
@@ -582,7 +587,7 @@ def _m_flyt(rows: Sequence[Row]) -> list[bool]:
 PUBLISHED["m-flyt"] = PublishedFilter(
     _m_flyt,
     dict.fromkeys(_FLYT, 0.25),
-    dict.fromkeys(_FLYT, COSINES[::5]),
+    dict.fromkeys(_FLYT, COSINES),
     overrides=("m_flyt.top_fraction=0.2",),
     relative=True,
 )
@@ -643,8 +648,8 @@ PUBLISHED["obelics"] = PublishedFilter(
     each(_obelics),
     {
         "format": "jpeg",
-        "width": 400,
-        "height": 400,
+        "width": 300,
+        "height": 300,
         "n_words_whitespace": 200,
         "char_repetition_10": 0.0,
         "word_repetition_5": 0.0,
@@ -656,17 +661,24 @@ PUBLISHED["obelics"] = PublishedFilter(
     },
     {
         "format": ["jpeg", "png", "webp", "gif"],
-        "width": [149, 150, 400, 20000, 20001],
-        "height": [149, 150, 200, 201, 400, 800, 801, 20001],
-        "n_words_whitespace": [3, 4, 11, 12, 200, 201, 199, 250, 251, 1000, 1001],
+        "width": [149, 150, 151, 300, 600, 601],
+        "height": [149, 150, 151, 300, 600, 601],
+        "n_words_whitespace": [3, 4, 11, 12, 199, 200, 201, 250, 251],
         "char_repetition_10": beside(0.1, 0.001),
         "word_repetition_5": beside(0.1, 0.001),
         "special_characters": beside(0.3, 0.001),
         "stop_words": beside(0.3, 0.001),
         "punctuation": [0.0, 0.000999, 0.001],
         "list_flagged": [0, 1, 2, 3, 10, 11],
-        "list_common": [3, 4, 160, 159, 800, 799, 1000],
+        "list_common": [3, 4, 159, 160, 161],
     },
+    meeting=[
+        *({"width": w, "height": h} for w in (10_000, *beside(20_000)) for h in (10_000, *beside(20_000))),
+        *({"n_words_whitespace": n, "list_common": n} for n in (3, 4, 5, 999, 1000, 1001)),
+        *({"n_words_whitespace": n, "list_common": n, "punctuation": 0.0} for n in (10, 11, 12, 13)),
+        *({"n_words_whitespace": n, "list_common": n, "list_flagged": f} for n in (99, 100, 101) for f in (0, 1, 2)),
+        *({"n_words_whitespace": n, "list_common": c} for n in (4, 5, 10) for c in (3, 4, 5, 7, 8, 9)),
+    ],
     derived=lambda row: {"aspect": max(row["width"], row["height"]) / min(row["width"], row["height"])},
 )
 

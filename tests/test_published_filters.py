@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from planted_signals import outcomes
 from published_filters import COSINES, PUBLISHED, datacomps_clip_score
 
+from align_data.common.errors import RecipeError
 from align_data.recipes.reading import builtin, load
 
 SHIPPED = sorted(PUBLISHED.keys() & {*builtin()} - {"coyo"})
@@ -47,7 +50,7 @@ def test_every_edge_of_a_source_decides(name: str) -> None:
         ), signal
 
 
-@pytest.mark.parametrize("scores", [COSINES, COSINES[:97], [0.3] * 4 + [0.2] * 6, [0.1]])
+@pytest.mark.parametrize("scores", [COSINES[:100], COSINES[:97], [0.3] * 4 + [0.2] * 6, [0.1]])
 def test_datacomps_code_keeps_one_row_more_than_the_fraction(tmp_path: Path, scores: Sequence[float]) -> None:
     rows = [{"similarity_l14": score} for score in scores]
     ours = [not failed for failed, _ in outcomes(tmp_path / "dataset", load("datacomp-clip"), rows)]
@@ -55,3 +58,71 @@ def test_datacomps_code_keeps_one_row_more_than_the_fraction(tmp_path: Path, sco
     assert all(their for our, their in zip(ours, theirs, strict=True) if our)
     beyond = {score for our, their, score in zip(ours, theirs, scores, strict=True) if their and not our}
     assert len(beyond) <= 1  # one more score at the end, and what is equal to it
+
+
+def _passes(verdicts: Sequence[tuple[int, int]], position: int) -> list[bool]:
+    assert not any(unknown >> position & 1 for _, unknown in verdicts)
+    return [not failed >> position & 1 for failed, _ in verdicts]
+
+
+@pytest.mark.skipif("metaclip-2" not in SHIPPED, reason="waits for its signals")
+def test_metaclip_2_keeps_one_text_of_each_image_whichever_rules_the_others_fail(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    rows = [
+        {
+            "url": f"http://image/{n % 40}",
+            "alt_text": f"text {n}",
+            "language": draw.choice(["en", "de"]),
+            "entries_metaclip2": draw.randint(0, 2),
+            "balance_metaclip2": draw.choice([10.0, 200.0, 1000.0]),
+        }
+        for n in range(160)
+    ]
+    recipe, published = load("metaclip-2"), PUBLISHED["metaclip-2"]
+    verdicts = outcomes(tmp_path / "dataset", recipe, rows, published.overrides)
+    one_text = _passes(verdicts, recipe.position("one_text"))
+    eligible = published.keep(rows)
+    kept = Counter(row["url"] for row, first, able in zip(rows, one_text, eligible, strict=True) if first and able)
+    assert kept == dict.fromkeys({row["url"] for row, able in zip(rows, eligible, strict=True) if able}, 1)
+    # Chosen by chance: not by what stands first in the list, nor by its text.
+    firsts = {url: next(n for n, row in enumerate(rows) if row["url"] == url and eligible[n]) for url in kept}
+    others = [n for n, first in enumerate(one_text) if first and eligible[n] and firsts[rows[n]["url"]] != n]
+    assert len(kept) // 4 < len(others)
+
+
+@pytest.mark.skipif("metaclip-2" not in SHIPPED, reason="waits for its signals")
+def test_coyo_keeps_the_largest_of_pairs_with_equal_hash_and_text(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    sizes = draw.sample(range(150, 900), 120)
+    rows = [
+        {**PUBLISHED["coyo"].kept_row, "phash": n % 7, "alt_text": f"text {n % 5}", "min_side": size}
+        for n, size in enumerate(sizes)
+    ]
+    recipe = load("coyo")
+    verdicts = outcomes(tmp_path / "dataset", recipe, rows)
+    kept = [row for row, (failed, unknown) in zip(rows, verdicts, strict=True) if not failed and not unknown]
+    largest: dict[tuple[int, str], int] = {}
+    for row in rows:
+        if row["min_side"] >= 200:
+            group = (row["phash"], row["alt_text"])
+            largest[group] = max(largest.get(group, 0), row["min_side"])
+    assert {(row["phash"], row["alt_text"]): row["min_side"] for row in kept} == largest
+    assert len(kept) == len(largest)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_recipe_says_where_each_number_is_from_and_what_it_leaves_out(name: str) -> None:
+    recipe = load(name)
+    assert recipe.title
+    assert (
+        "arXiv" in recipe.paper or "https://" in recipe.paper or any(year in recipe.paper for year in ("2011", "2018"))
+    )
+    assert recipe.note
+    for rule in recipe.rules:
+        assert not rule.chosen or rule.note, rule.name
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if any(rule.unspecified for rule in load(name).rules)])
+def test_what_a_source_leaves_open_is_refused_until_it_is_set(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match=r"unspecified"):
+        outcomes(tmp_path / "dataset", load(name), [PUBLISHED[name].kept_row])

@@ -46,7 +46,7 @@ def signals_of(recipe: Recipe) -> Iterable[str]:
 def _need(name: str) -> tuple[str, str]:
     """Return what a signal needs, and the name of the list, or of itself."""
     signal = find(name)
-    if signal.group.startswith("list."):
+    if signal.kind == "list":
         return LISTS, signal.group.partition(".")[2]
     if name == "nsfw" or split(name) is not None:
         return MODELS, name
