@@ -352,6 +352,7 @@ def _laion_unsafe(row: Row) -> bool:
     return tag in ("NSFW", "UNSURE") and row["list_underage"] > 0
 
 
+_SAFETY = [{"head_nsfw_top2": tag, "list_underage": words} for tag in (0, 1, 2) for words in (0, 1, 2)]
 PUBLISHED["laion-400m"] = PublishedFilter(
     each(lambda r: r["n_chars"] >= 5 and r["bytes"] >= 5000 and r["similarity_b32"] >= 0.3 and not _laion_unsafe(r)),
     {"n_chars": 20, "bytes": 9000, "similarity_b32": 0.4, "head_nsfw_top2": 2, "list_underage": 0},
@@ -362,6 +363,7 @@ PUBLISHED["laion-400m"] = PublishedFilter(
         "head_nsfw_top2": [0, 1, 2],
         "list_underage": [0, 1, 2],
     },
+    meeting=_SAFETY,
 )
 
 
@@ -397,12 +399,21 @@ _LAION_EDGES = {
     "list_underage": [0, 1],
 }
 PUBLISHED["laion-2b-en"] = PublishedFilter(
-    each(lambda row: row["language_cld3"] == "en" and _laion_5b(row)), _LAION_ROW, _LAION_EDGES
+    each(lambda row: row["language_cld3"] == "en" and _laion_5b(row)), _LAION_ROW, _LAION_EDGES, meeting=_SAFETY
 )
 PUBLISHED["laion-multi"] = PublishedFilter(
     each(_laion_5b),
     {**_LAION_ROW, "similarity_mclip": 0.1},
     {**_LAION_EDGES, "similarity_mclip": [*beside(0.26, 0.000001), 0.27]},
+    meeting=[
+        *_SAFETY,
+        *(
+            {"language_cld3": language, "similarity_b32": b32, "similarity_mclip": mclip}
+            for language in ("en", "de", "und")
+            for b32 in beside(0.28, 0.000001)
+            for mclip in beside(0.26, 0.000001)
+        ),
+    ],
 )
 
 
@@ -495,7 +506,13 @@ PUBLISHED["datacomp-image"] = PublishedFilter(
     each(lambda row: _caption_filter(row) and row["head_in1k_cluster"] == 1), _IMAGE_BASED, _IMAGE_EDGES
 )
 PUBLISHED["datacomp-1b"] = PublishedFilter(
-    _datacomp_1b, {**_IMAGE_BASED, "similarity_l14": 0.69}, {**_IMAGE_EDGES, "similarity_l14": COSINES}, relative=True
+    _datacomp_1b,
+    {**_IMAGE_BASED, "similarity_l14": 0.69},
+    {
+        **{name: [*values, *[_IMAGE_BASED[name]] * 9] for name, values in _IMAGE_EDGES.items()},
+        "similarity_l14": COSINES,
+    },
+    relative=True,
 )
 
 
@@ -673,6 +690,7 @@ PUBLISHED["obelics"] = PublishedFilter(
         "list_common": [3, 4, 159, 160, 161],
     },
     meeting=[
+        *({"width": w, "height": h} for w in beside(150) for h in beside(150)),
         *({"width": w, "height": h} for w in (10_000, *beside(20_000)) for h in (10_000, *beside(20_000))),
         *({"n_words_whitespace": n, "list_common": n} for n in (3, 4, 5, 999, 1000, 1001)),
         *({"n_words_whitespace": n, "list_common": n, "punctuation": 0.0} for n in (10, 11, 12, 13)),

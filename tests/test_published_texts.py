@@ -12,13 +12,14 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest import SCHEMA, Built
-from published_filters import datacomps_basic_filter
+from published_filters import datacomps_basic_filter, obelics_text_rules
 
 from align_data.data.pairs import normalise
-from align_data.recipes.reading import load
-from align_data.signals import language
+from align_data.recipes.plan import Plan
+from align_data.recipes.reading import builtin, load
+from align_data.signals import find, language
+from align_data.signals.base import Piece
 
-pytest.importorskip("fasttext", reason="needs the extra lang")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "urls"
 SIZES = [(200, 600), (199, 300), (200, 601), (600, 200), (640, 480), (201, 603)]
 EDGES = [
@@ -48,6 +49,7 @@ def english(text: str) -> str:
     return labels[0].removeprefix("__label__") if labels else ""
 
 
+@pytest.mark.skipif(language.missing() is not None, reason="needs the extra lang")
 def test_datacomps_basic_filter_from_the_raw_text(job: Callable[..., Built]) -> None:
     rows: list[dict[str, Any]] = [
         dict.fromkeys(SCHEMA)
@@ -68,3 +70,27 @@ def test_datacomps_basic_filter_from_the_raw_text(job: Callable[..., Built]) -> 
     assert {*kept.values()} == {True, False}
     assert all(normalise(pl.Series([text]))[0] != text for text in parting)
     assert len(parting) <= 3  # of 25,841: a no-break space is no blank to lid.176, and one to us
+
+
+REPEATED = [
+    "red dog " * n + "on a mat" for n in range(8)
+] + ["a b c d e f g h i j k l m n o p", "1 2 3 4 5 6 7", "dog, cat; cow: sheep? goat! hen.", "x" * 30, "☕" * 6 + "abcdefghijkl", "a " * 1001]  # fmt: skip
+
+
+@pytest.mark.skipif("obelics" not in builtin(), reason="waits for its signals")
+def test_obelics_rules_on_a_paragraph() -> None:
+    alt_texts = normalise(pl.Series([*texts()[::3], *REPEATED]))
+    piece = Piece(pl.DataFrame({"alt_text": alt_texts}))
+    rules = {rule.name: rule for rule in Plan.unresolved(load("obelics")).rules}
+    theirs = pl.DataFrame([obelics_text_rules(text) for text in alt_texts])
+    columns = {name for rule in theirs.columns for name in rules[rule].columns}
+    measured = pl.DataFrame([find(name).measure(piece).alias(name) for name in sorted(columns)])
+    parting = dict.fromkeys(theirs.columns, 0)
+    for name in theirs.columns:
+        ours = measured.select(verdict=rules[name].verdict(columns))["verdict"]
+        assert {*ours} == {True, False}, name
+        parting[name] = (ours != theirs[name]).sum()
+    # A word of signs or digits alone is not one to OBELICS, and it counts punctuation marks among the twelve words.
+    assert parting.pop("n_words_whitespace") <= 1 + len(alt_texts) // 100
+    assert parting.pop("punctuation") <= 1 + len(alt_texts) // 100
+    assert parting == {"char_repetition_10": 0, "word_repetition_5": 0, "special_characters": 0}
