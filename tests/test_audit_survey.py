@@ -390,7 +390,7 @@ def numbers(found: Survey) -> dict[str, Any]:
     """All of a survey as values that can be compared."""
     curves = {}
     for name, curve in found.curves.items():
-        ends = [] if curve.scale is None else plain.ends(curve.rule.op, curve.rule.value)
+        ends = [] if curve.scale is None else plain.ends(curve.test.op, curve.test.value)
         curves[name] = [bars(curve, 30), *(list(points(curve, Bound(*end), 30)) for end in ends), curve.unknown]
     said = ("audit", "account", "overlaps", "who", "fetched", "sizes", "classes", "lists", "samples")
     return {**{name: getattr(found, name) for name in said}, "curves": curves}

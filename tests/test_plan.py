@@ -172,11 +172,11 @@ def check_audit(dataset: Dataset, ledger: Ledger, rows: Sequence[plain.Row], exp
             assert signal == UNMEASURED
             continue
         curve = surveyed.curves[name]
-        assert curve.rule.test == Rule.model_validate({"signal": signal, op: value}).test
-        if curve.rule.bounds:
-            found = curve.at(curve.rule.bounds)
+        assert (curve.test.op, curve.test.value) == (op, Rule.model_validate({"signal": signal, op: value}).value)
+        if curve.test.bounds:
+            found = curve.at(curve.test.bounds)
         else:
-            found = curve.levels_at(curve.rule.value if op == "in" else [value])
+            found = curve.levels_at(curve.test.value if op == "in" else [value])
         assert found == plain.at(rows, position, signal, plain.passes(op, tuple(value) if op == "in" else value))
         if name not in ledger.plan.off:
             assert found == (totals["kept"], totals["pending"])
@@ -283,7 +283,7 @@ def test_what_was_measured_since_is_swept_and_drawn_as_filtering_again_would_dec
     surveyed = survey(measured, "late", engine, Silent(), samples=1)
     assert surveyed.audit.kept == 0
     assert surveyed.plan == before.plan  # the page shows how the ledger was decided
-    assert surveyed.curves["top"].rule.op == "ge"
+    assert surveyed.curves["top"].test.op == "ge"
     swept = {
         fraction: sweep(measured, "late", SweepRequest("similarity_late", [fraction], "top"), engine, Silent())
         for fraction in (0.2, 0.5)

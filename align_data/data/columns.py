@@ -324,15 +324,13 @@ def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable
     streams = [dataset.pairs.pieces(part, beside)] if beside else []
     streams += [dataset.measured(group).pieces(part, stored) for group, stored in by_group(names).items()]
     for frames in zip(*streams, strict=True):
-        frame = pl.concat(frames, how="horizontal")
-        if computed:
-            frame = frame.with_columns(_computed(frame, signal) for signal in computed).drop(needed)
-        yield frame
+        yield with_computed(pl.concat(frames, how="horizontal"), computed).drop(needed)
 
 
-def _computed(frame: pl.DataFrame, signal: Signal) -> pl.Series:
-    assert signal.measure is not None
-    return signal.measure(Piece(frame)).alias(signal.name)
+def with_computed(frame: pl.DataFrame, signals: Iterable[Signal]) -> pl.DataFrame:
+    """Return a frame with those of the signals that are stored nowhere, computed from its columns."""
+    piece, computed = Piece(frame), [signal for signal in signals if signal.kind == "derived"]
+    return frame.with_columns(signal.measure(piece).alias(signal.name) for signal in computed if signal.measure)
 
 
 def by_group(signals: Iterable[str]) -> dict[str, list[str]]:

@@ -15,7 +15,8 @@ from align_data.data.columns import within_of
 from align_data.data.layout import Dataset
 from align_data.recipes.operators import Bound
 from align_data.recipes.plan import PlannedRule
-from align_data.signals import Signal, find
+from align_data.recipes.planned import PASSES
+from align_data.signals import Signal
 from align_data.signals.copies import FARTHEST
 from align_data.signals.families import split
 from align_data.signals.near import FLOORED
@@ -27,15 +28,18 @@ _MILLION = 10**DECIMALS
 def check_rules(dataset: Dataset, rules: Iterable[PlannedRule]) -> None:
     """Raise RecipeError for the first rule that asks for more than was looked up; one on nothing measured passes."""
     for rule in rules:
-        check_tests(dataset, rule, rule.bounds or (rule.deciding.value,))
+        for test in rule.tests:
+            of_classes = [test] if test.by is None else map(test.of_class, (None, *test.classes))
+            for each in of_classes:
+                if each.resolved and each.value is not PASSES:
+                    check_tests(dataset, rule.name, test.definition, each.bounds or (each.value,))
 
 
-def check_tests(dataset: Dataset, rule: PlannedRule, tests: Sequence[Any]) -> None:
-    """Raise RecipeError where one of these tests, in place of the rule's own, asks for more than was looked up.
+def check_tests(dataset: Dataset, rule: str, signal: Signal, tests: Sequence[Any]) -> None:
+    """Raise RecipeError where one of these tests of a rule's signal asks for more than was looked up.
 
     A test is a Bound, or the value of eq or in.
     """
-    signal = find(rule.signal)
     if signal.within is not None:
         _check_distances(dataset, rule, signal, tests)
     opened = split(signal.name)
@@ -43,7 +47,7 @@ def check_tests(dataset: Dataset, rule: PlannedRule, tests: Sequence[Any]) -> No
         _check_cosines(dataset, signal, tests)
 
 
-def _check_distances(dataset: Dataset, rule: PlannedRule, signal: Signal, tests: Sequence[Any]) -> None:
+def _check_distances(dataset: Dataset, rule: str, signal: Signal, tests: Sequence[Any]) -> None:
     manifest = dataset.measured(signal.group).committed()
     if manifest is None or signal.none is None or signal.name not in manifest.meta.signals:
         return
@@ -51,7 +55,7 @@ def _check_distances(dataset: Dataset, rule: PlannedRule, signal: Signal, tests:
     needed = max((farthest for test in tests for farthest in _needed(test, signal.none)), default=0)
     if within < needed and within < WIDTH:
         raise RecipeError(
-            f"the rule {rule.name} asks about distances up to {needed}, and {signal.name} was looked up to {within} "
+            f"the rule {rule} asks about distances up to {needed}, and {signal.name} was looked up to {within} "
             f"alone: {_further(signal, needed)}, or choose a threshold of at most {within}"
         )
 

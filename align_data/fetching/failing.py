@@ -18,7 +18,7 @@ from align_data.data.references import lists
 from align_data.decoding.inspected import Inspected
 from align_data.recipes.model import CHOSEN, Rule
 from align_data.recipes.plan import Plan, PlannedRule, masks
-from align_data.signals import Piece, Signal, find
+from align_data.signals import Piece, Signal, find, is_signal
 from align_data.signals.contracts import content
 from align_data.storage.store import Store
 
@@ -33,18 +33,15 @@ def image_rules(dataset: Dataset, plan: Plan) -> str | None:
     """
     rules, references = [], {}
     for rule in plan.in_force:
-        signal = find(rule.signal)
-        if rule.rule.operator.becomes is not None or not _of_image(signal):
+        signals = [find(name) for name in rule.columns if is_signal(name) and _of_image(find(name))]
+        kinds = {signal.reference for signal in signals if signal.reference is not None}
+        manifests = {kind: dataset.reference(kind).committed() for kind in kinds}
+        # Of several tests those that follow from the image can decide; what is scored follows from more than it.
+        scored = any(name in plan.definitions for name in rule.columns)
+        if rule.rule.relative or scored or not signals or None in manifests.values():
             continue
-        if signal.reference is not None:
-            manifest = dataset.reference(signal.reference).committed()
-            if manifest is None:
-                continue
-            references[signal.reference] = manifest.fingerprint
-        test = rule.rule.model_dump(
-            mode="json", by_alias=True, include={"in_" if rule.rule.op == "in" else rule.rule.op}
-        )
-        rules.append({"name": rule.name, "signal": rule.signal, **test})
+        references.update({kind: manifest.fingerprint for kind, manifest in manifests.items() if manifest is not None})
+        rules.append(rule.rule.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"source", "note"}))
     return json.dumps({"rules": rules, "references": references}, sort_keys=True) if rules else None
 
 
@@ -63,7 +60,8 @@ class FailingImages:
             PlannedRule(position, Rule.model_validate({**rule, "source": CHOSEN}))
             for position, rule in enumerate(described["rules"])
         ]
-        self._signals = {rule.signal: find(rule.signal) for rule in self._rules}
+        signals = [find(name) for rule in self._rules for name in rule.columns]
+        self._signals = {signal.name: signal for signal in signals if _of_image(signal)}
         self._references = lists(Dataset(store)) if described["references"] else None
 
     def reasons(self, urls: Sequence[str], images: Sequence[Inspected]) -> list[str | None]:

@@ -10,6 +10,7 @@ from align_data.recipes.operators import Bound
 from align_data.recipes.thresholds import Vocabulary
 from align_data.report.vega_lite import Channel, Rows, Spec, channel, choice, layered, marks, second, stacked
 from align_data.stages.audit.curves import Bar, Curve, Point, bars, points
+from align_data.stages.audit.leaves import Comparison
 from align_data.stages.audit.survey import Overlap, Survey
 
 BARS, POINTS = 60, 160
@@ -33,7 +34,7 @@ def distribution(curve: Curve) -> Spec | None:
     bars_ = bars(curve, BARS)
     if not bars_:
         return None
-    signal = curve.rule.definition
+    signal = curve.test.definition
     title = f"{signal.name} ({signal.unit})"
     if curve.scale is None:
         return _levels(bars_, title)
@@ -66,7 +67,7 @@ def distribution(curve: Curve) -> Spec | None:
         )
         for name, color in (("all pairs", ALL), ("no other rule fails", OPEN))
     ]
-    cuts = [{"at": _edge(end, whole)} for end in curve.rule.bounds]
+    cuts = [{"at": _edge(end, whole)} for end in curve.test.bounds]
     return layered([*layers, _line(cuts, "at")], _HEIGHT)
 
 
@@ -123,26 +124,26 @@ class SweepChart:
     spec: Spec
 
 
-def sweeps(survey: Survey, curve: Curve) -> list[SweepChart]:
-    """Return the curves of a rule: pairs kept and pending against its threshold, one for each of its ends."""
-    rule = curve.rule
+def sweeps(survey: Survey, leaf: Comparison, curve: Curve) -> list[SweepChart]:
+    """Return the curves of a test: pairs kept and pending against its threshold, one for each of its ends."""
+    test = leaf.test
     charts = []
-    for end in rule.bounds:
+    for end in test.bounds:
         drawn_points = list(points(curve, end, POINTS))
-        vocabulary = survey.plan.vocabularies.get(rule.name)
+        vocabulary = survey.plan.vocabularies.get(leaf.rule.name)
         if vocabulary is not None:
             charts.append(
                 SweepChart("kept against the size of the vocabulary", _vocabulary(survey, drawn_points, vocabulary))
             )
             continue
-        side = f"the {'lower' if end.lower else 'upper'} end" if len(rule.bounds) > 1 else "the threshold"
+        side = f"the {'lower' if end.lower else 'upper'} end" if len(test.bounds) > 1 else "the threshold"
         x = channel(
             "at:Q",
-            title=f"{rule.name} {end.op}",
+            title=f"{leaf.rule.name if leaf.plain else test.signal} {end.op}",
             scale=_scale(drawn_points[0].value, drawn_points[-1].value),
             axis=_NUMBERS,
         )
-        drawn = _Drawn([_row(point, point.value) for point in drawn_points], x, end.value, [_tip("at", rule.signal)])
+        drawn = _Drawn([_row(point, point.value) for point in drawn_points], x, end.value, [_tip("at", test.signal)])
         charts.append(SweepChart(f"kept against {side}", _curve(drawn, _steps(curve, end, drawn_points))))
     return charts
 

@@ -16,15 +16,18 @@ from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
 from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
-from align_data.recipes.plan import Plan
+from align_data.recipes.operators import text
+from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.values import ELSE
 from align_data.report import ablation_charts, bundle, calibration_charts, charts
 from align_data.report.crawl_steps import crawl_steps
 from align_data.report.thumbnails import Pictures, SamplePictures
-from align_data.signals import find
+from align_data.signals import Signal
 from align_data.stages.audit.curves import Curve
 from align_data.stages.audit.diff import OUTCOMES, Diff
 from align_data.stages.audit.image_outcomes import AGREEMENT
-from align_data.stages.audit.sampling import KINDS
+from align_data.stages.audit.leaves import Comparison, of_rule
+from align_data.stages.audit.sampling import KINDS, SampledPair
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ for (const node of document.querySelectorAll('script[type="application/vnd.vegal
 
 def page(survey: Survey, pictures: SamplePictures) -> str:
     """Return the audit page of a survey as HTML, with the thumbnails of its samples."""
-    rules = [_Section(survey, rule.name) for rule in survey.plan.recipe.rules]
+    rules = [_Section(survey, rule) for rule in survey.plan.rules]
     return _render(
         "audit.html.j2",
         survey=survey,
@@ -132,7 +135,6 @@ def _environment() -> Environment:
         share=_share,
         signed=_signed,
         spec=_spec,
-        value=_value,
         width=_width,
         clock=_clock,
         url=mask_url,
@@ -181,11 +183,11 @@ def _spec(spec: Mapping[str, Any]) -> Markup:
     return Markup(content.replace(">", "\\u003e"))  # noqa: S704 - nothing is left to escape
 
 
-def _value(value: Any, signal: str) -> str:
+def _value(value: Any, signal: Signal) -> str:
     """Return a signal's value as a reader should see it."""
     if value is None:
         return "not measured"
-    value = find(signal).shown(value)
+    value = signal.shown(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     return _number(value) if isinstance(value, int | float) else str(value)
@@ -193,23 +195,24 @@ def _value(value: Any, signal: str) -> str:
 
 def _blur(plan: Plan) -> float:
     """Return the score from which a picture is blurred: the least that the recipe drops."""
-    bounds = [bound.value for rule in plan.rules if rule.signal == "nsfw" for bound in rule.bounds if not bound.lower]
+    tests = [test for rule in plan.rules for test in rule.tests if test.signal == "nsfw"]
+    bounds = [bound.value for test in tests for bound in test.bounds if not bound.lower]
     return float(min(bounds, default=BLUR))
 
 
-class _Section:
-    """What the page shows of one rule."""
+class _LeafSection:
+    """What the page shows of one test."""
 
-    def __init__(self, survey: Survey, name: str) -> None:
-        planned = survey.plan.rule(name)
-        self.rule = planned.rule
-        self.audit = survey.audit.rules[planned.position]
-        self.signal = self.rule.definition
-        self.became = planned.threshold if planned.in_force else None
-        self.curve: Curve | None = survey.curves.get(name)
+    def __init__(self, survey: Survey, leaf: Comparison) -> None:
+        self.plain, self.test, self.words = leaf.plain, f"{leaf.test.op} {text(leaf.test.value, ',')}", ""
+        self.signal = leaf.test.definition
+        if leaf.whole.by is not None:
+            named = leaf.of_class != ELSE
+            self.words = f", where {leaf.whole.by.name} is {leaf.of_class if named else 'another'}"
+        self.curve: Curve | None = survey.curves.get(leaf.name)
         self.distribution = charts.distribution(self.curve) if self.curve is not None else None
-        self.sweeps = charts.sweeps(survey, self.curve) if self.curve is not None and self.distribution else []
-        self.samples = {kind: survey.samples.get((name, kind), []) for kind in KINDS}
+        self.sweeps = charts.sweeps(survey, leaf, self.curve) if self.curve is not None and self.distribution else []
+        self.samples = {kind: survey.samples.get((leaf.name, kind), []) for kind in KINDS}
 
     @property
     def none(self) -> int:
@@ -218,6 +221,36 @@ class _Section:
             return 0
         bin_of_none = int(self.curve.scale.place(pl.Series([self.signal.none]))[0])
         return int(self.curve.counts[:, bin_of_none].sum())
+
+    def value(self, sample: SampledPair) -> str:
+        """Return the value that the test compares of a pair."""
+        return _value(sample.values.get(self.signal.name), self.signal)
+
+
+class _Section:
+    """What the page shows of one rule."""
+
+    def __init__(self, survey: Survey, planned: PlannedRule) -> None:
+        self.rule = planned.rule
+        self.audit = survey.audit.rules[planned.position]
+        self.became = planned.threshold if planned.in_force else None
+        self.plain = planned.plain
+        self.leaves = [_LeafSection(survey, leaf) for leaf in of_rule(planned)]
+        self.classes = sum(1 for _ in of_rule(planned, None))
+        self.random = survey.samples.get((planned.name, "random"), [])
+        self._compared = {test.signal: test.definition for test in planned.tests}
+        self._compared |= {test.by.name: test.by for test in planned.tests if test.by is not None}
+
+    @property
+    def sampled(self) -> bool:
+        """Whether there are samples."""
+        return bool(self.random) or any(any(leaf.samples.values()) for leaf in self.leaves)
+
+    def value(self, sample: SampledPair) -> str:
+        """Return what the rule compares of a pair, by name where it is several values."""
+        shown = {name: _value(sample.values.get(name), signal) for name, signal in self._compared.items()}
+        named = [f"{name} {value}" for name, value in shown.items()]
+        return ", ".join(named if len(named) > 1 else shown.values())
 
 
 def _funnel(survey: Survey) -> list[tuple[str, int, str]]:

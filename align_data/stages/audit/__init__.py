@@ -1,8 +1,8 @@
 """Audit: what each rule of a ledger did, and what another threshold would do."""
 
+from align_data.stages.audit.choose import SweepRequest
 from align_data.stages.audit.counts import Audit, RuleAudit, audit, count, examples
 from align_data.stages.audit.diff import Diff, diff
-from align_data.stages.audit.moves import SweepRequest
 from align_data.stages.audit.near import NearMethod, near_duplicates
 from align_data.stages.audit.survey import SAMPLES, Survey, survey
 from align_data.stages.audit.sweep import Swept, sweep

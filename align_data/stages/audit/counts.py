@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from align_data.common.secrets import mask, mask_url
-from align_data.data.columns import available, columns
+from align_data.data.columns import available
+from align_data.data.derived import planned_columns
 from align_data.data.layout import Dataset
-from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, open_current, open_ledger, outdated
-from align_data.recipes.plan import Plan
-from align_data.signals import find
+from align_data.data.ledger import TAKEN_DOWN, Ledger, Masks, add_masks, open_current, open_ledger, outdated
+from align_data.recipes.plan import Plan, PlannedRule
 from align_data.stages.audit.notes import DatasetState, notes, state_of
 from align_data.stages.audit.origin import CrawlOrigin, origin
 
@@ -24,6 +24,7 @@ class RuleAudit:
 
     rule: str
     signal: str
+    """What it compares; of several tests all that they do, parted by commas."""
     test: str
     source: str
     chosen: bool
@@ -90,7 +91,7 @@ def count(name: str, plan: Plan, masks: Masks, state: DatasetState = DatasetStat
     lines = [
         RuleAudit(
             rule=rule.name,
-            signal=rule.signal,
+            signal=", ".join(rule.columns),
             test=rule.rule.test,
             source=rule.rule.source,
             chosen=rule.rule.chosen,
@@ -128,33 +129,44 @@ def count(name: str, plan: Plan, masks: Masks, state: DatasetState = DatasetStat
 
 
 def examples(dataset: Dataset, name: str, number: int) -> dict[str, list[dict[str, Any]]]:
-    """Return for each rule up to `number` pairs that it alone drops: uid, url, alt_text and the signal's value.
+    """Return for each rule up to `number` pairs that it alone drops: uid, url, alt_text and the value that it compares.
 
-    Parts are ranges of a hash, so the first ones found are a random sample, the same each time.
+    Of a rule that compares several, `value` has them all by name. Parts are ranges of a hash, so the first ones found
+    are a random sample, the same each time.
     """
     ledger = open_current(dataset, name)
-    rules = ledger.plan.rules
-    measured = available(dataset, dataset.ingested(), ledger.plan.signals)
-    signals = sorted({rule.signal for rule in rules} & measured)
-    rows_of: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in rules}
+    plan = ledger.plan
+    known = plan.known(available(dataset, dataset.ingested(), plan.signals))
+    columns = sorted({column for rule in plan.rules for column in rule.columns} & known)
+    rows_of: dict[str, list[dict[str, Any]]] = {rule.name: [] for rule in plan.rules}
     for part in range(ledger.parts):
-        for piece in _with_masks(dataset, name, part, signals):
-            for rule in rules:
-                # A rule whose signal is not measured fails nowhere, and has no column.
+        for piece in _with_masks(dataset, ledger, part, columns):
+            for rule in plan.rules:
+                # A rule of which nothing is measured fails nowhere, and has no column.
                 alone = piece.filter(pl.col("failed") == rule.bit).head(number - len(rows_of[rule.name]))
-                if len(alone):
-                    pairs = alone.select("uid", "url", "alt_text", value=rule.signal).to_dicts()
-                    rows_of[rule.name] += [
-                        {**row, "url": mask_url(row["url"]), "value": find(rule.signal).shown(row["value"])}
-                        for row in pairs
-                    ]
+                rows_of[rule.name] += [
+                    {
+                        "uid": row["uid"],
+                        "url": mask_url(row["url"]),
+                        "alt_text": row["alt_text"],
+                        "value": _value(rule, row),
+                    }
+                    for row in alone.iter_rows(named=True)
+                ]
         if all(len(pairs) >= number for pairs in rows_of.values()):
             break
     return rows_of
 
 
-def _with_masks(dataset: Dataset, name: str, part: int, signals: Sequence[str]) -> Iterator[pl.DataFrame]:
-    pieces = columns(dataset, part, ["uid", "url", "alt_text"], signals)
-    masks = dataset.ledger(name).pieces(part, ["failed", "unknown"])
+def _value(rule: PlannedRule, row: Mapping[str, Any]) -> Any:
+    """Return what a rule compares of a pair; by name, where it is several values."""
+    shown = {test.signal: test.definition.shown(row.get(test.signal)) for test in rule.tests}
+    shown |= {test.by.name: row.get(test.by.name) for test in rule.tests if test.by is not None}
+    return shown if len(shown) > 1 else next(iter(shown.values()))
+
+
+def _with_masks(dataset: Dataset, ledger: Ledger, part: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    pieces = planned_columns(dataset, ledger.plan, part, ["uid", "url", "alt_text"], columns)
+    masks = dataset.ledger(ledger.name).pieces(part, ["failed", "unknown"])
     for piece, verdicts in zip(pieces, masks, strict=True):
         yield pl.concat([piece, verdicts], how="horizontal")

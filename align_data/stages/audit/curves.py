@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from align_data.recipes.model import Rule
 from align_data.recipes.operators import Bound
+from align_data.recipes.planned import PlannedTest
 from align_data.stages.audit.bins import Scale
 from align_data.stages.audit.mask_codes import Which
 from align_data.stages.audit.roles import DROPPED, EITHER, KEPT, OPEN, PENDING, PLAIN, ROLES, WAITING, Verdicts
@@ -24,13 +24,13 @@ Counts = NDArray[np.int64]
 
 
 class Axis:
-    """The bins of one rule's values: those at which its test changes, as one end or level of it is moved."""
+    """The bins of the values of a test: those at which it changes, as one end or level of it is moved."""
 
-    def __init__(self, rule: Rule, moved: Sequence[Any] | None = None) -> None:
-        """Cut for a curve; or, if `moved` names other ends or levels of the rule, for exactly these."""
-        self.rule = rule
-        self.scale = _scale(rule, moved)
-        self.levels = [] if self.scale is not None else levels(rule, moved or ())
+    def __init__(self, test: PlannedTest, moved: Sequence[Any] | None = None) -> None:
+        """Cut for a curve; or, if `moved` names other ends or levels of the test, for exactly these."""
+        self.test = test
+        self.scale = _scale(test, moved)
+        self.levels = [] if self.scale is not None else levels(test, moved or ())
         self._bins = self.scale.bins if self.scale is not None else len(self.levels) + 1  # and all other values
 
     @property
@@ -43,7 +43,7 @@ class Axis:
         return np.full(number, self._bins, np.intp) if values is None else self._places(values)
 
     def passing(self, alternative: Any, fixed: Sequence[Bound] = ()) -> Which:
-        """Return which bins pass where the rule has this bound beside those that are `fixed`, or this level alone."""
+        """Return which bins pass where the test has this bound beside those that are `fixed`, or this level alone."""
         passing = np.zeros(self.cells, np.bool_)
         if self.scale is None:
             passing[[number for number, level in enumerate(self.levels) if level == alternative]] = True
@@ -73,7 +73,7 @@ class Axis:
 
 
 class Tally:
-    """Counts the values of one rule's signal, bin by bin and role by role."""
+    """Counts the values of one test's signal, bin by bin and role by role."""
 
     def __init__(self, axis: Axis, roles: int = PLAIN) -> None:
         self.axis = axis
@@ -81,7 +81,7 @@ class Tally:
 
     def curve(self, counts: Counts) -> Curve:
         """Return the curve of what all parts counted."""
-        return Curve(self.axis.rule, counts, self.axis.scale, self.axis.levels)
+        return Curve(self.axis.test, counts, self.axis.scale, self.axis.levels)
 
     def add(self, values: Values | None, roles: Verdicts) -> None:
         """Count one piece, of which each pair has a role; `values` is None where they are not measured."""
@@ -91,11 +91,11 @@ class Tally:
         self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)
 
 
-def _scale(rule: Rule, moved: Sequence[Any] | None) -> Scale | None:
-    bounds = rule.bounds
+def _scale(test: PlannedTest, moved: Sequence[Any] | None) -> Scale | None:
+    bounds = test.bounds
     if not bounds:
         return None
-    return Scale(rule.definition.type != "float64", [*bounds, *(moved or ())], fine=moved is None)
+    return Scale(test.definition.type != "float64", [*bounds, *(moved or ())], fine=moved is None)
 
 
 def passing_bins(scale: Scale, ends: Sequence[Bound]) -> tuple[int, int]:
@@ -109,11 +109,11 @@ def passing_bins(scale: Scale, ends: Sequence[Bound]) -> tuple[int, int]:
     return begin, max(begin, stop)
 
 
-def levels(rule: Rule, moved: Sequence[Any] = ()) -> list[Any]:
-    """Return the values that a rule of eq or in names, and more; both truths for a bool."""
-    if rule.definition.type == "bool":
+def levels(test: PlannedTest, moved: Sequence[Any] = ()) -> list[Any]:
+    """Return the values that a test of eq or in names, and more; both truths for a bool."""
+    if test.definition.type == "bool":
         return [True, False]
-    return list(dict.fromkeys([*(rule.value if rule.op == "in" else [rule.value]), *moved]))
+    return list(dict.fromkeys([*(test.value if test.op == "in" else [test.value]), *moved]))
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class Bar:
 class Curve:
     """A tally of all parts, and what can be read from it."""
 
-    def __init__(self, rule: Rule, counts: Counts, scale: Scale | None, levels: Sequence[Any] = ()) -> None:
-        self.rule = rule
+    def __init__(self, test: PlannedTest, counts: Counts, scale: Scale | None, levels: Sequence[Any] = ()) -> None:
+        self.test = test
         self.scale = scale
         self.levels = list(levels)
         padded = np.zeros((ROLES, counts.shape[1]), np.int64)
@@ -200,7 +200,7 @@ def points(curve: Curve, moved_end: Bound, limit: int) -> Iterator[Point]:
     Between two points the curve may be steeper; at each it is exact.
     """
     assert curve.scale is not None
-    fixed = [bound for bound in curve.rule.bounds if bound != moved_end]
+    fixed = [bound for bound in curve.test.bounds if bound != moved_end]
     for value in _values(curve, moved_end, limit):
         kept, pending = curve.at([Bound(moved_end.op, value), *fixed])
         yield Point(value, kept, pending)
@@ -251,7 +251,7 @@ _NONE = 2.0**63
 def shown_bins(curve: Curve) -> NDArray[np.intp]:
     """Return the bins that have a pair, but that of the value that stands for 'has none'."""
     occupied = curve.present()
-    none = curve.rule.definition.none
+    none = curve.test.definition.none
     if none is not None and curve.scale is not None and len(occupied):
         bin_of_none = int(curve.scale.place(pl.Series([none]))[0])
         occupied = occupied[occupied != bin_of_none]
@@ -266,7 +266,7 @@ def bars(curve: Curve, limit: int) -> list[Bar]:
     if not len(occupied):
         return []
     begin, end = int(occupied[0]), int(occupied[-1]) + 1
-    thresholds = (curve.scale.first(bound) for bound in curve.rule.bounds)
+    thresholds = (curve.scale.first(bound) for bound in curve.test.bounds)
     singles = occupied.tolist() if len(occupied) <= limit else []
     between = {*singles, *(at + 1 for at in singles)} if singles else set(_edges(curve, occupied, limit))
     edges = sorted({begin, end, *between, *(at for at in thresholds if begin < at < end)})

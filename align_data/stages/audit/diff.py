@@ -82,8 +82,9 @@ def diff(
     counted = engine.map_parts("diff", count, rows, progress)
     together = sum((counts for counts, _ in counted), Counter[tuple[int, int]]())
     spots = sampling.nearest((spots_of_part for _, spots_of_part in counted), samples * sampling.SPARE)
-    signals = [rule.signal for ledger in (ledger_a, ledger_b) for rule in ledger.plan.rules]
-    pairs_at = sampling.read(dataset, signals, sampling.rows_at(spots), engine, progress)
+    plans = [ledger.plan for ledger in (ledger_a, ledger_b)]
+    signals = [name for plan in plans for name in plan.signals_of(plan.rules)]
+    pairs_at = sampling.read(dataset, plans[0], signals, sampling.rows_at(spots), engine, progress)
     samples_of = sampling.chosen(spots, pairs_at, samples)
     outcomes = _outcomes(together, of_a, of_b)
     only = []

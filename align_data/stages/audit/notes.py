@@ -37,13 +37,23 @@ def notes(name: str, plan: Plan, living: Masks, state: DatasetState) -> Iterator
     yield from (rule.threshold.sentence(rule.name) for rule in rules if rule.threshold is not None)
     if chosen := [rule.name for rule in rules if rule.rule.chosen]:
         yield f"chosen, not published: the thresholds of {', '.join(chosen)}"
-    if unmeasured := [rule for rule in rules if rule.signal in plan.unmeasured]:
-        yield _unmeasured(unmeasured, state)
+    missing = {rule.name: [name for name in plan.signals_of([rule]) if name in plan.unmeasured] for rule in rules}
+    if unmeasured := {name: signals for name, signals in missing.items() if signals}:
+        yield _unmeasured(list(unmeasured.values()), state)
     waiting = _waiting(plan, living)
     for rule in rules:
-        if rule.name in waiting and rule.signal not in plan.unmeasured:
-            yield (f"of the pending, {rule.name} is unknown for {waiting[rule.name]:,} pairs: {find(rule.signal).null}")
+        if rule.name in waiting and rule.name not in unmeasured:
+            yield f"of the pending, {rule.name} is unknown for {waiting[rule.name]:,} pairs: {_why_null(rule)}"
     yield from _ways_out(name, plan, rules, waiting, state)
+
+
+def _why_null(rule: PlannedRule) -> str:
+    """Return why a rule can be unknown where all that it compares is measured, as the end of a sentence."""
+    signals = [signal for test in rule.tests for signal in (test.definition, test.by) if signal is not None]
+    reasons = {signal.name: signal.null for signal in signals if signal.nullable}
+    if len(reasons) < 2:
+        return next(iter(reasons.values()), signals[0].null)
+    return "; ".join(f"{name}: {null}" for name, null in reasons.items())
 
 
 def _waiting(plan: Plan, living: Masks) -> dict[str, int]:
@@ -60,7 +70,7 @@ def _ways_out(
 ) -> Iterator[str]:
     """Say how pending pairs come to be decided: by looking at their images, and without what is unknown."""
     url = shlex.quote(state.url)
-    if state.untried and any(rule.name in waiting and _needs_images(rule, state) for rule in rules):
+    if state.untried and any(rule.name in waiting and _needs_images(plan, rule, state) for rule in rules):
         yield (
             f"to measure the images of pending pairs: align-data fetch {url} --recipe {name}; then: align-data measure "
             f"{url}; and filter again"
@@ -70,21 +80,21 @@ def _ways_out(
         yield f"to decide without the unknown rules: {without}"
 
 
-def _needs_images(rule: PlannedRule, state: DatasetState) -> bool:
-    """Tell whether a rule waits for images: not for a measurement that can be made without them."""
-    measurable = rule.signal in state.unmeasured and state.unmeasured[rule.signal] is None
-    return bool(find(rule.signal).content) and not measurable
+def _needs_images(plan: Plan, rule: PlannedRule, state: DatasetState) -> bool:
+    """Tell whether a rule waits for images: not for measurements that can be made without them."""
+    waits = [name for name in plan.signals_of([rule]) if find(name).content]
+    return any(name not in state.unmeasured or state.unmeasured[name] is not None for name in waits)
 
 
-def _unmeasured(rules: Sequence[PlannedRule], state: DatasetState) -> str:
-    """Return which signals are not measured, and how to get them."""
-    requested = dict.fromkeys(rule.signal for rule in rules if find(rule.signal).on_request)
+def _unmeasured(missing: Sequence[Sequence[str]], state: DatasetState) -> str:
+    """Return which signals of some rules are not measured, and how to get them."""
+    names = list(dict.fromkeys(name for of_rule in missing for name in of_rule))
+    requested = [name for name in names if find(name).on_request]
     by_name = f" --signals {','.join(requested)}" if requested else ""
     can = f"can be: run align-data measure {shlex.quote(state.url)}"
     reasons: dict[str, list[str]] = {}
-    for rule in rules:
-        how = f"{can}{by_name if rule.signal in requested else ''}, then filter again"
-        signals = reasons.setdefault(state.unmeasured.get(rule.signal) or how, [])
-        signals += [] if rule.signal in signals else [rule.signal]
+    for name in names:
+        how = f"{can}{by_name if name in requested else ''}, then filter again"
+        reasons.setdefault(state.unmeasured.get(name) or how, []).append(name)
     needs = "; ".join(need(signals, why) for why, signals in reasons.items())
-    return f"not measured, so {'its rule is' if len(rules) == 1 else 'their rules are'} unknown: {needs}"
+    return f"not measured, so {'its rule is' if len(missing) == 1 else 'their rules are'} unknown: {needs}"

@@ -6,7 +6,7 @@ A part is a range of a hash, so what comes first in it is as good as drawn; wher
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -15,12 +15,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common.progress import Progress, Tick
-from align_data.data.columns import available, by_group
+from align_data.data.columns import available
+from align_data.data.derived import planned_rows
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
-from align_data.recipes.model import Rule
 from align_data.recipes.operators import Bound
-from align_data.stages.audit.mask_codes import Codes, Populations, Which
+from align_data.recipes.plan import Plan
+from align_data.recipes.planned import PlannedTest
+from align_data.stages.audit.mask_codes import Codes, Which
 from align_data.stages.audit.values import Values
 
 Kind = Literal["dropped", "kept", "random"]
@@ -44,37 +46,38 @@ class Spot(NamedTuple):
 
 
 Key = tuple[str, Kind, int]
-"""Rule, kind and which end of the rule."""
+"""Rule, or one of its tests, kind and which end of it."""
 Spots = dict[Key, list[Spot]]
 SPARE = 3
 """Times as many rows are read as are shown, so that these are of different texts where there are any."""
 
 
-class Nearest:
-    """Looks for the rows of one part that are nearest to a rule's thresholds."""
+Marks = Callable[[Kind, NDArray[np.intp]], Which]
+"""Which of some rows may be shown: dropped by what is tested alone, or kept."""
 
-    def __init__(self, rule: Rule, bit: int, populations: Populations, number: int) -> None:
-        self._rule, self._number = rule, number
-        self._alone = populations.alone(bit)
-        self._undropped = populations.undropped
+
+class Nearest:
+    """Looks for the rows of one part that are nearest to the thresholds of a test."""
+
+    def __init__(self, name: str, test: PlannedTest, number: int) -> None:
+        self._name, self._test, self._number = name, test, number
         self.spots: Spots = {}
 
-    def add(self, part: int, piece: int, values: Values, codes: Codes) -> None:
+    def add(self, part: int, piece: int, values: Values, marks: Marks) -> None:
         """Look at one piece."""
         if not self._number:
             return
-        for at, end in enumerate(self._rule.bounds):
+        for at, end in enumerate(self._test.bounds):
             assert isinstance(values, pl.Series)
-            for kind, which in (("dropped", self._alone), ("kept", self._undropped)):
-                key: tuple[str, Kind, int] = (self._rule.name, kind, at)  # type: ignore[assignment]
-                spots = self.spots.setdefault(key, [])
+            for kind in KINDS[:2]:
+                spots = self.spots.setdefault((self._name, kind, at), [])
                 greatest = spots[-1].distance if len(spots) >= self._number else None
                 if greatest is not None and greatest <= _least(end, kind, values.dtype):
                     continue
-                rows, distances = _near(values, which, codes, end, kind, greatest)
+                rows, distances = _near(values, marks, end, kind, greatest)
                 nearest_rows = first_least(distances, self._number)
                 spots += [Spot(float(distances[i]), PairPlace(part, piece, int(rows[i]))) for i in nearest_rows]
-                self.spots[key] = sorted(spots)[: self._number]
+                self.spots[self._name, kind, at] = sorted(spots)[: self._number]
 
 
 def first_least(values: NDArray[Any], number: int) -> NDArray[np.intp]:
@@ -93,16 +96,16 @@ def _least(bound: Bound, kind: str, dtype: pl.DataType) -> float:
 
 
 def _near(
-    values: pl.Series, which: Which, codes: Codes, end: Bound, kind: str, limit: float | None
+    values: pl.Series, marks: Marks, end: Bound, kind: Kind, limit: float | None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return rows on one side of an end that are nearer than `limit`, and how near; `which` is of their codes."""
+    """Return rows on one side of an end that are nearer than `limit` and may be shown, and how near."""
     with np.errstate(over="ignore"):  # as far away as can be
         away = values.cast(pl.Float64).to_numpy() - end.value  # NaN for null
     above = end.lower == (kind == "kept")
     distance = away if above else -away
     near = distance >= 0 if limit is None else (distance >= 0) & (distance < limit)
     rows = np.flatnonzero(near)
-    rows = rows[which[codes[rows]]]
+    rows = rows[marks(kind, rows)]
     if not len(rows):
         return rows, distance[rows]
     # At the threshold itself the operator decides; the masks do not know, where the rule is taken out.
@@ -168,10 +171,15 @@ def nearest(parts: Iterable[Spots], number: int) -> Spots:
 
 
 def read(
-    dataset: Dataset, signals: Iterable[str], rows: Iterable[PairPlace], engine: Engine, progress: Progress
+    dataset: Dataset,
+    plan: Plan,
+    columns: Iterable[str],
+    rows: Iterable[PairPlace],
+    engine: Engine,
+    progress: Progress,
 ) -> dict[PairPlace, SampledPair]:
-    """Read the pairs in these rows, with these signals as far as they are measured; each piece once."""
-    names = sorted({*signals, "nsfw"} & available(dataset, dataset.ingested(), ()))
+    """Read the pairs in these rows, with these columns of a plan as far as they are known; each piece once."""
+    names = sorted({*columns, "nsfw"} & plan.known(available(dataset, dataset.ingested(), ())))
     rows_of: dict[tuple[int, int], list[PairPlace]] = defaultdict(list)
     for row in sorted(set(rows)):
         rows_of[row.part, row.piece].append(row)
@@ -181,7 +189,7 @@ def read(
         part, piece = places[place]
         rows = rows_of[part, piece]
         tick(1)
-        pairs_at = at(dataset, part, piece, [row.row for row in rows], names).iter_rows(named=True)
+        pairs_at = planned_rows(dataset, plan, (part, piece), [row.row for row in rows], names).iter_rows(named=True)
         return {row: _sample(pair, part) for row, pair in zip(rows, pairs_at, strict=True)}
 
     pairs: dict[PairPlace, SampledPair] = {}
@@ -192,14 +200,6 @@ def read(
 
 def _sample(row: dict[str, Any], part: int) -> SampledPair:
     return SampledPair(row.pop("uid"), row.pop("url"), row.pop("alt_text"), row, part)
-
-
-def at(dataset: Dataset, part: int, piece: int, rows: Sequence[int], signals: Sequence[str]) -> pl.DataFrame:
-    """Return some rows of one piece: uid, url, alt_text and signals."""
-    frames = [dataset.pairs.piece(part, piece, ["uid", "url", "alt_text"])[list(rows)]]
-    for group, names in sorted(by_group(signals).items()):
-        frames.append(dataset.measured(group).piece(part, piece, names)[list(rows)])
-    return pl.concat(frames, how="horizontal")
 
 
 def rows_at(spots: Spots) -> Iterator[PairPlace]:

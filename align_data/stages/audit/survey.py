@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask, mask_command
 from align_data.data.columns import available, by_group
+from align_data.data.derived import planned_columns
 from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Ledger, open_current
 from align_data.data.ngrams import Totals
@@ -31,9 +34,11 @@ from align_data.stages.audit import extremes, groups, image_outcomes, sampling
 from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Axis, Counts, Curve, Tally
 from align_data.stages.audit.dimensions import DIMENSIONS, Dimension, DimensionCounts, DimensionTally, merged
+from align_data.stages.audit.leaf_tally import LeafTally
+from align_data.stages.audit.leaves import Comparison, RuleVerdicts, drawn
 from align_data.stages.audit.mask_codes import Populations
 from align_data.stages.audit.near import NearMethod, near_duplicates
-from align_data.stages.audit.values import Values, values_of
+from align_data.stages.audit.values import Values, series_of, values_of
 from align_data.storage.manifests import unchecked
 from align_data.storage.tables import Table
 
@@ -71,7 +76,8 @@ class Survey:
     overlaps: list[Overlap]
     """Sets of rules that pairs fail, the most pairs first."""
     curves: dict[str, Curve]
-    """Rule → its curve; rules whose signal is not measured have none."""
+    """Rule → its curve; of a rule of several tests or classes one for each, called as `--set` does; none for what is
+    not measured."""
     samples: sampling.Samples
     who: groups.GroupSurvey
     lists: extremes.PoolExtremes
@@ -110,6 +116,16 @@ class _SurveyScan:
     def rules(self) -> tuple[PlannedRule, ...]:
         """The rules of the plan, those that are taken out too."""
         return self.plan.rules
+
+    @cached_property
+    def leaves(self) -> dict[str, Comparison]:
+        """The tests whose curves are counted, by name."""
+        return drawn(self.plan, self.known)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The columns that there are: signals that are measured, scores and ranks."""
+        return frozenset(self.plan.known(self.measured))
 
     @property
     def dimensions(self) -> list[Dimension]:
@@ -153,7 +169,8 @@ def survey(
     spots = sampling.nearest((spots for part in parts for spots in part.spots), number)
     listed = extremes.to_list([part.extremes for part in parts])
     rows_to_read = {*sampling.rows_at(spots), *listed.rows}
-    pairs_at = sampling.read(dataset, [rule.signal for rule in scan.rules], rows_to_read, engine, progress)
+    compared = [column for rule in scan.rules for column in rule.columns]
+    pairs_at = sampling.read(dataset, completed, compared, rows_to_read, engine, progress)
 
     def over_counts(look_up: Callable[[int], Totals], ranges: range) -> list[Totals]:
         def look(number: int, tick: Tick) -> Totals:
@@ -183,13 +200,8 @@ def survey(
 def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     """Count one part."""
     populations = Populations(scan.masks)
-    tallies = {rule.name: Tally(Axis(rule.deciding)) for rule in scan.rules if rule.signal in scan.measured}
-    roles = {name: populations.beside(scan.plan.rule(name).bit) for name in tallies}
     number = scan.samples * sampling.SPARE
-    nearest = [
-        sampling.Nearest(tally.axis.rule, scan.plan.rule(name).bit, populations, number)
-        for name, tally in tallies.items()
-    ]
+    tallies = {name: LeafTally(leaf, populations, scan.known, number) for name, leaf in scan.leaves.items()}
     divided = [DimensionTally(dimension, len(populations), scan.hosts) for dimension in scan.dimensions]
     extreme = extremes.Extremes(scan.dataset, part, scan.limit)
     drawing = sampling.RandomDraw(scan.seed, part, number)
@@ -197,10 +209,10 @@ def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
     counts = _PartCounts()
     for piece_number, (piece, masks) in enumerate(_pieces(scan, part)):
         codes = populations.codes(masks)
-        for (name, tally), near in zip(tallies.items(), nearest, strict=True):
-            values = piece[tally.axis.rule.definition.name]
-            tally.add(values, roles[name][codes])
-            near.add(part, piece_number, values, codes)
+        frame = _frame(scan, piece)
+        memo: RuleVerdicts = {}
+        for tally in tallies.values():
+            tally.add((part, piece_number), piece[tally.leaf.test.signal], codes, frame, memo)
         for division in divided:
             division.add(piece[division.dimension.signal], codes)
         extreme.add(piece_number, piece, populations.living[codes])
@@ -208,7 +220,7 @@ def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
         counts.sizes.update(image_outcomes.agreement(piece, len(codes)))
         tick(len(codes))
     counts.curves = {name: tally.counts for name, tally in tallies.items()}
-    counts.spots = [*(near.spots for near in nearest), drawing.spots]
+    counts.spots = [*(tally.spots for tally in tallies.values()), drawing.spots]
     counts.divided = [division.result() for division in divided]
     counts.extremes = extreme.result()
     if scan.images:
@@ -218,27 +230,32 @@ def _part(scan: _SurveyScan, part: int, tick: Tick) -> _PartCounts:
 
 def _pieces(scan: _SurveyScan, part: int) -> Iterator[tuple[dict[str, Values], pl.DataFrame]]:
     """Yield the columns that are counted, and the masks, of each piece."""
-    signals = (
-        {rule.signal for rule in scan.rules}
-        | {dimension.signal for dimension in scan.dimensions}
-        | {*_COUNTED, "width", "height"}
-    )
+    compared = {column for leaf in scan.leaves.values() for column in leaf.rule.columns} & scan.known
+    signals = compared | {dimension.signal for dimension in scan.dimensions} | {*_COUNTED, "width", "height"}
+    derived = sorted(compared - scan.measured)
     tables: list[tuple[Table[Any], list[str]]] = [(scan.dataset.pairs, ["declared_width", "declared_height"])]
     tables += [
         (scan.dataset.measured(group), names) for group, names in by_group(sorted(signals & scan.measured)).items()
     ]
     streams = [table.arrow_pieces(part, names, encoded=True) for table, names in tables]
+    scores = planned_columns(scan.dataset, scan.plan, part, [], derived) if derived else repeat(pl.DataFrame())
     masks = scan.dataset.ledger(scan.ledger).pieces(part, ["failed", "unknown"])
-    for *frames, verdicts in zip(*streams, masks, strict=True):
-        yield {name: values_of(frame[name]) for frame in frames for name in frame.column_names}, verdicts
+    for *frames, verdicts, scored in zip(*streams, masks, scores, strict=bool(derived)):
+        piece = {name: values_of(frame[name]) for frame in frames for name in frame.column_names}
+        yield piece | dict(zip(scored.columns, scored.iter_columns(), strict=True)), verdicts
+
+
+def _frame(scan: _SurveyScan, piece: Mapping[str, Values]) -> pl.DataFrame:
+    """Return what rules of several tests, or of classes, compare, as Polars has it."""
+    names = {column for leaf in scan.leaves.values() if not leaf.plain for column in leaf.rule.columns} & scan.known
+    return pl.DataFrame({name: series_of(piece[name]) for name in sorted(names)})
 
 
 def _curves(scan: _SurveyScan, parts: Sequence[_PartCounts]) -> dict[str, Curve]:
     curves = {}
-    for rule in scan.rules:
-        if rule.signal in scan.measured:
-            tally = Tally(Axis(rule.deciding))
-            curves[rule.name] = tally.curve(sum((part.curves[rule.name] for part in parts), tally.counts))
+    for name, leaf in scan.leaves.items():
+        tally = Tally(Axis(leaf.test), leaf.roles)
+        curves[name] = tally.curve(sum((part.curves[name] for part in parts), tally.counts))
     return curves
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,16 @@ import polars as pl
 from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask_url
+from align_data.data.derived import planned_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.data.thresholds import classes
 from align_data.engines.base import Engine
 from align_data.recipes.thresholds import Classes, vocabulary_size
-from align_data.signals import find
-from align_data.stages.audit import sampling
-from align_data.stages.audit.curves import Counts, Curve, Point, Tally, levels, points
-from align_data.stages.audit.moves import Move, PieceReader, SweepRequest, move_of, reader_of
-from align_data.stages.audit.roles import OUTCOME, OUTCOMES, Verdicts
+from align_data.stages.audit.choose import SweepRequest
+from align_data.stages.audit.curves import Counts, Curve, Point, levels, points
+from align_data.stages.audit.moves import Move, PieceReader, reader_of
+from align_data.stages.audit.roles import OUTCOME, OUTCOMES, PASS, ROLES, UNKNOWN
 
 MOST = 20
 """Values where none are named."""
@@ -66,20 +65,21 @@ class _SweepScan:
     """What is the same for all parts. It travels to other machines."""
 
     reader: PieceReader
-    move: Move
 
-    @cached_property
-    def roles(self) -> Verdicts:
-        """The role of the pairs of each code."""
-        return self.reader.populations.beside(self.move.rule.bit)
+    @property
+    def move(self) -> Move:
+        """What is moved."""
+        return self.reader.moves[0]
 
     def count(self, part: int, tick: Tick) -> Counts:
-        """Count one part."""
-        tally = Tally(self.move.axis())
-        for piece, codes in self.reader.pieces(part):
-            tally.add(piece[self.move.rule.signal] if self.move.measured else None, self.roles[codes])
+        """Count one part, by role and bin."""
+        move = self.move
+        counts = np.zeros((ROLES, move.cells), np.int64)
+        for piece, roles in self.reader.pieces(part):
+            cells = roles.astype(np.intp) * move.cells + move.places(piece)
+            counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
             tick(len(piece))
-        return tally.counts
+        return counts
 
 
 def sweep(
@@ -96,32 +96,33 @@ def sweep(
     Raises RecipeError for a signal that no rule of the ledger tests, or a value that it cannot be compared with.
     """
     opened = open_current(dataset, ledger)
-    move = move_of(dataset, opened, request, engine, progress)
+    reader = reader_of(dataset, opened, [request], engine, progress)
+    (move,) = reader.moves
     if moved and len(set(move.values)) < 2:
         raise RecipeError("--moved needs two values to compare: --values A,B")
-    scan = _SweepScan(reader_of(dataset, opened, move), move)
+    scan = _SweepScan(reader)
     rows = [part.rows for part in dataset.ingested().parts]
-    counts = engine.map_parts("sweep", scan.count, rows, progress)
-    tally = Tally(move.axis())
-    counted = _points(tally.curve(sum(counts, tally.counts)), move)
+    parts = engine.map_parts("sweep", scan.count, rows, progress)
+    counted = _points(move, sum(parts, np.zeros((ROLES, move.cells), np.int64)))
     if move.op == "top_k" and move.measured and not move.values:
         counted = _by_size(counted, classes(dataset))
     changes = None
     if moved:
         changes = _changes(scan, moved, seed) if move.measured else []
     shown_op = "ge" if move.op == "top_fraction" and not move.values else move.op  # the values chosen are thresholds
-    return Swept(move.rule.signal, move.rule.name, shown_op, counted, changes, move.ranged)
+    return Swept(move.leaf.test.signal, move.leaf.rule.name, shown_op, counted, changes, move.ranged)
 
 
-def _points(curve: Curve, move: Move) -> list[Point]:
+def _points(move: Move, counts: Counts) -> list[Point]:
+    if move.values:
+        return [
+            Point(value, *(int(counts[OUTCOME[:, verdicts] == outcome].sum()) for outcome in (PASS, UNKNOWN)))
+            for value, verdicts in zip(move.values, move.verdicts(move.fixed), strict=True)
+        ]
+    curve = Curve(move.leaf.test, counts, move.axis.scale, move.axis.levels)
     if move.end is None:
-        return [Point(level, *curve.levels_at([level])) for level in move.values or levels(move.rule.deciding)]
-    if not move.alternatives:
-        return list(points(curve, move.end, MOST))
-    return [
-        Point(value, *curve.at([moved, *move.fixed]))
-        for value, moved in zip(move.values, move.alternatives, strict=True)
-    ]
+        return [Point(level, *curve.levels_at([level])) for level in levels(move.leaf.test)]
+    return list(points(curve, move.end, MOST))
 
 
 def _by_size(counted: Sequence[Point], ngrams: Classes) -> list[Point]:
@@ -133,22 +134,19 @@ def _by_size(counted: Sequence[Point], ngrams: Classes) -> list[Point]:
 def _changes(scan: _SweepScan, number: int, seed: int) -> list[Change]:
     """Look for pairs, part by part in an order that the seed gives, until there are enough."""
     changes: list[Change] = []
-    dataset = scan.reader.dataset
+    dataset, move = scan.reader.dataset, scan.move
     order = np.random.default_rng(seed).permutation(len(dataset.ingested().parts)).tolist()
-    axis = scan.move.axis()
-    verdicts = scan.move.verdicts(axis, scan.move.fixed)[[0, -1]]
+    verdicts = move.verdicts(move.fixed)[[0, -1]]
     for part in order:
-        for piece_number, (piece, codes) in enumerate(scan.reader.pieces(part)):
-            before, after = OUTCOME[scan.roles[codes], verdicts[:, scan.move.places(axis, piece)]]
+        for piece_number, (piece, roles) in enumerate(scan.reader.pieces(part)):
+            before, after = OUTCOME[roles, verdicts[:, move.places(piece)]]
             rows = np.flatnonzero(before != after)[: number - len(changes)].tolist()
-            pairs = sampling.at(dataset, part, piece_number, rows, [scan.move.rule.signal]) if rows else pl.DataFrame()
+            place = (part, piece_number)
+            pairs = planned_rows(dataset, scan.reader.plan, place, rows, []) if rows else pl.DataFrame()
             for row, pair in zip(rows, pairs.iter_rows(named=True), strict=True):
-                changes.append(_change(scan.move, pair, before[row], after[row]))
+                value = move.leaf.test.definition.shown(piece[move.leaf.test.signal][row])
+                outcomes = (OUTCOMES[before[row]], OUTCOMES[after[row]])
+                changes.append(Change(pair["uid"], mask_url(pair["url"]), pair["alt_text"], value, *outcomes))
             if len(changes) >= number:
                 return changes
     return changes
-
-
-def _change(move: Move, pair: Mapping[str, Any], before: int, after: int) -> Change:
-    value = find(move.rule.signal).shown(pair[move.rule.signal])
-    return Change(pair["uid"], mask_url(pair["url"]), pair["alt_text"], value, OUTCOMES[before], OUTCOMES[after])

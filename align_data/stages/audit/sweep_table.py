@@ -13,8 +13,9 @@ from align_data.common.progress import Progress, Tick
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
-from align_data.stages.audit.moves import Move, PieceReader, SweepRequest, move_of, reader_of
-from align_data.stages.audit.roles import PAIRED, PAIRED_OUTCOME, PASS, UNKNOWN, VERDICTS, Verdicts, paired_roles
+from align_data.stages.audit.choose import SweepRequest
+from align_data.stages.audit.moves import Move, PieceReader, reader_of
+from align_data.stages.audit.roles import PAIRED, PAIRED_OUTCOME, PASS, UNKNOWN, VERDICTS, Verdicts
 
 Counts = NDArray[np.int64]
 """Pairs by their role, and by the bins of both values."""
@@ -60,19 +61,20 @@ class _TableScan:
     """What is the same for all parts. It travels to other machines."""
 
     reader: PieceReader
-    moves: tuple[Move, Move]
+
+    @property
+    def zeros(self) -> Counts:
+        """No pairs of any role in any bin."""
+        rows, columns = self.reader.moves
+        return np.zeros((PAIRED, rows.cells, columns.cells), np.int64)
 
     def count(self, part: int, tick: Tick) -> Counts:
         """Count one part."""
-        rows, columns = self.moves
-        down, across = rows.axis(), columns.axis()
-        counts = np.zeros((PAIRED, down.cells, across.cells), np.int64)
-        others = self.reader.populations.others(rows.rule.bit | columns.rule.bit)
-        nothing = np.zeros_like(others)
-        roles = paired_roles(nothing, nothing, nothing, others).astype(np.intp)
-        for piece, codes in self.reader.pieces(part):
-            cells = roles[codes] * down.cells + rows.places(down, piece)
-            cells = cells * across.cells + columns.places(across, piece)
+        rows, columns = self.reader.moves
+        counts = self.zeros
+        for piece, roles in self.reader.pieces(part):
+            cells = roles.astype(np.intp) * rows.cells + rows.places(piece)
+            cells = cells * columns.cells + columns.places(piece)
             counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
             tick(len(piece))
         return counts
@@ -83,31 +85,39 @@ def sweep_table(
 ) -> SweptTable:
     """Count what each combination of the values of two requests would keep.
 
-    Raises RecipeError as `sweep` does, and where the two move the same end of the same rule, or one names no values.
+    Raises RecipeError as `sweep` does, and where the two move the same end of the same test, or one names no values.
     """
     opened = open_current(dataset, ledger)
     for request in requests:
         if not request.values:
-            raise RecipeError(f"two signals at once need the values of both, and {request.signal} has none: --values")
-    rows, columns = (move_of(dataset, opened, request, engine, progress) for request in requests)
+            raise RecipeError(
+                f"two at once need the values of both, and {request.signal or request.rule} has none: --values"
+            )
+    reader = reader_of(dataset, opened, requests, engine, progress)
+    rows, columns = reader.moves
     _check(rows, columns)
-    scan = _TableScan(reader_of(dataset, opened, rows, columns), (rows, columns))
+    scan = _TableScan(reader)
     sizes = [part.rows for part in dataset.ingested().parts]
-    down, across = rows.axis(), columns.axis()
-    zeros = np.zeros((PAIRED, down.cells, across.cells), np.int64)
-    counts = sum(engine.map_parts("sweep", scan.count, sizes, progress), zeros)
+    counts = sum(engine.map_parts("sweep", scan.count, sizes, progress), scan.zeros)
     # Where both ends of a range are moved, neither is fixed.
-    same = rows.rule.bit == columns.rule.bit
-    of_rows, of_columns = (m.verdicts(axis, () if same else m.fixed) for m, axis in ((rows, down), (columns, across)))
+    of_rows, of_columns = (m.verdicts(() if _same(rows, columns) else m.fixed) for m in (rows, columns))
     kept, pending = (_pairs(counts, of_rows, of_columns, outcome).tolist() for outcome in (PASS, UNKNOWN))
     return SweptTable(_side(rows), _side(columns), kept, pending)
 
 
+def _same(rows: Move, columns: Move) -> bool:
+    """Tell whether two moves are of the same test, for the same pairs."""
+    a, b = rows.leaf, columns.leaf
+    return (a.rule.bit, a.number) == (b.rule.bit, b.number) and (
+        a.of_class == b.of_class or None in (a.of_class, b.of_class)
+    )
+
+
 def _check(rows: Move, columns: Move) -> None:
     """Raise RecipeError for two moves that are one, or that have too many combinations."""
-    if rows.rule.bit == columns.rule.bit and (rows.end is None or rows.end == columns.end):
+    if _same(rows, columns) and (rows.end is None or rows.end == columns.end):
         raise RecipeError(
-            f"both would move the {rows.op} of {rows.rule.name}: choose another signal, rule or end for one of them"
+            f"both would move the {rows.op} of {rows.leaf.name}: choose another signal, rule or end for one of them"
         )
     if (number := len(rows.values) * len(columns.values)) > COMBINATIONS:
         raise RecipeError(f"{number:,} combinations of values are more than the {COMBINATIONS:,} that a table may have")
@@ -126,4 +136,4 @@ def _pairs(counts: Counts, rows: Verdicts, columns: Verdicts, outcome: int) -> N
 
 
 def _side(move: Move) -> SweptSide:
-    return SweptSide(move.rule.signal, move.rule.name, move.op, list(move.values), move.ranged)
+    return SweptSide(move.leaf.test.signal, move.leaf.rule.name, move.op, list(move.values), move.ranged)

@@ -26,3 +26,12 @@ def places(texts: pa.DictionaryArray, absent: int) -> NDArray[np.intp]:
     """Return the place of each text in its dictionary; `absent` for null."""
     # By Polars: Arrow's own ways to numpy import pandas where it is installed, for a third of a second.
     return pl.Series(texts.indices).fill_null(absent).to_numpy().astype(np.intp)
+
+
+def series_of(values: Values) -> pl.Series:
+    """Return the values of a piece as a series: texts as they are."""
+    if isinstance(values, pl.Series):
+        return values
+    series = pl.from_arrow(values)
+    assert isinstance(series, pl.Series)
+    return series.cast(pl.String)

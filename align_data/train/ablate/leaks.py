@@ -64,8 +64,9 @@ def evaluation(examples: Iterable[Sample], where: str) -> EvaluationSet:
 
 def allowed(plan: Plan) -> int:
     """Return the bits in which a copy's pHash may differ: as many as the rule on eval_distance drops, else DISTANCE."""
-    for rule in plan.rules:
-        for bound in rule.bounds if rule.signal == "eval_distance" else ():
+    tests = [test for rule in plan.rules for test in rule.tests if test.signal == "eval_distance"]
+    for test in tests:
+        for bound in test.bounds:
             if bound.lower and (least := bound.cut(whole=True)) is not None:
                 return int(least) - 1
     return DISTANCE
