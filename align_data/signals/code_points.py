@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-TEXTS = 2**13
-"""Texts looked at together, at most: their code points stay in a core's cache."""
-BYTES = 2**20
+TEXTS = 2**11
+"""Texts looked at together, at most: what is computed of them stays in a core's cache, in memory used again."""
+BYTES = 2**18
 """Bytes of texts looked at together, but for a text that is longer."""
 
 CORE, LETTER, DIGIT, UPPER, HAN, RUN, STOP, BLANK = (np.uint8(1 << bit) for bit in range(8))

@@ -28,8 +28,8 @@ class Runs(NamedTuple):
     """How often it occurs there."""
 
 
-def runs(lengths: Counts, keys: Hashes) -> Runs:
-    """Return the distinct n-grams of at most ROWS texts, which have `lengths` many.
+def runs(lengths: Counts, keys: Hashes, *, repeating: bool = False) -> Runs:
+    """Return the distinct n-grams of at most ROWS texts, which have `lengths` many; only of texts `repeating` any.
 
     Two of a text are taken for one by chance once in 10^15.
     """
@@ -38,7 +38,13 @@ def runs(lengths: Counts, keys: Hashes) -> Runs:
     packed |= np.repeat(np.arange(len(lengths), dtype=np.uint64) << _KEY, lengths)
     # Several times as fast as numpy where that has no vector instructions to sort with.
     packed = pl.Series(packed).sort(multithreaded=False).to_numpy()
-    begins = np.flatnonzero(np.append(True, packed[1:] != packed[:-1])[: len(packed)])
+    is_first = np.append(True, packed[1:] != packed[:-1])[: len(packed)]
+    if repeating:  # of few texts, and the rest is not looked at further
+        repeats = np.zeros(len(lengths), bool)
+        repeats[(packed[~is_first] >> _KEY).astype(np.intp)] = True
+        those = np.repeat(repeats, lengths)
+        packed, is_first = packed[those], is_first[those]
+    begins = np.flatnonzero(is_first)
     return Runs((packed[begins] >> _KEY).astype(np.intp), np.diff(begins, append=len(packed)))
 
 
@@ -75,7 +81,7 @@ def word_repetition(words: Words, n: int) -> Shares:
     for at in range(n):
         key = key * _ODD + words.keys[begins + at]
         key ^= key >> np.uint64(29)
-    of = runs(grams, key)
+    of = runs(grams, key, repeating=True)
     again = of.counts > 1
     return share(np.bincount(of.rows[again], of.counts[again], len(grams)), grams)
 
@@ -93,7 +99,7 @@ def char_repetition_10(text: CodePoints) -> Shares:
     how many different ones there are, the most frequent first.
     """
     grams = np.maximum(text.lengths - 9, 0)
-    of = runs(grams, _tens(text))
+    of = runs(grams, _tens(text), repeating=True)
     distinct = np.bincount(of.rows, minlength=len(grams))
     again = of.counts > 1
     rows, counts = of.rows[again], of.counts[again]
