@@ -56,7 +56,8 @@ def main() -> None:
     signals = [signal for signal in SIGNALS.values() if signal.group == "caption" and signal.missing() is None]
     by_name = {signal.name: [signal] for signal in signals}
     seconds(signals, pairs[:1000])
-    print(f"{len(pairs):,} texts of {texts.str.len_chars().mean():.0f} code points\n")
+    code_points = int(texts.str.len_chars().sum())
+    print(f"{len(pairs):,} texts of {code_points / len(pairs):.0f} code points\n")
     print("| signal | CPU seconds a million |\n|---|---|")
     for name, of in {**by_name, "all together": signals, "n_words": [SIGNALS["n_words"]]}.items():
         print(f"| `{name}` | {statistics.median(seconds(of, pairs) for _ in range(options.runs)):.2f} |", flush=True)
