@@ -11,7 +11,7 @@ from align_data.cli import render
 from align_data.cli.crawl import archive_options, crawled_json, intake_of, print_crawled
 from align_data.cli.export import form_of, format_option, print_exported, shard_options
 from align_data.cli.fetch import limits_of, policy_of, policy_options, print_fetched
-from align_data.cli.ingest import intake_options, reading
+from align_data.cli.ingest import intake_options, reading, rewriting
 from align_data.cli.measure import reference_options, references_of
 from align_data.cli.options import (
     decision_options,
@@ -77,7 +77,8 @@ def command(
     if shards.rstrip("/") == out.rstrip("/"):
         raise click.UsageError("--shards needs a folder of its own, not the dataset's")
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
-    intake = intake_of(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options), options)
+    parts = Parts(rows=options.pop("part_rows"))
+    intake = intake_of(inputs, choice, parts, reading(options), rewriting(options), options)
     decision = decision_of(recipe, out, overrides, off, name)
     form = form_of(options)
     options.pop("chunk")

@@ -28,6 +28,7 @@ from align_data.sources.crawl.reasons import GIVEN_UP
 from align_data.sources.crawl.settings import KINDS, CrawlSettings
 
 if TYPE_CHECKING:
+    from align_data.data.html_texts import Rewriting
     from align_data.sources.crawl.accounts import CrawlTotal
     from align_data.sources.lists import Choice, Reading
     from align_data.stages.crawl import CrawlReport
@@ -98,13 +99,20 @@ def selection_of(options: dict[str, Any]) -> ArchiveSelection:
     return ArchiveSelection(*(options.pop(name) for name in ("kind", "prefix", "sample", "seed")))
 
 
-def intake_of(inputs: tuple[str, ...], choice: Choice, parts: Parts, read: Reading, options: dict[str, Any]) -> Intake:
+def intake_of(
+    inputs: tuple[str, ...],
+    choice: Choice,
+    parts: Parts,
+    read: Reading,
+    rewriting: Rewriting,
+    options: dict[str, Any],
+) -> Intake:
     """Return what goes into a dataset, with what a command's options say of archives."""
     from align_data.stages.pipeline import Intake  # noqa: PLC0415 - this command itself needs none of it
 
     typed = typed_options("kind", "prefix", "sample", "seed", "texts", "page_seconds")
     selection = selection_of(options)
-    return Intake(inputs, choice, parts, read, selection if typed else None, settings_of(options))
+    return Intake(inputs, choice, parts, read, selection if typed else None, settings_of(options), rewriting)
 
 
 def settings_of(options: dict[str, Any]) -> CrawlSettings:

@@ -12,6 +12,7 @@ import click
 from align_data.cli import render
 from align_data.cli.options import json_option, note, print_json, progress, resource_options, resources, tell, together
 from align_data.common.errors import InputError
+from align_data.data.html_texts import Rewriting
 from align_data.sources import img2dataset
 from align_data.sources.lists import Choice, Reading, Source, find, registry
 from align_data.sources.lists.encodings import codec, separator
@@ -64,6 +65,16 @@ intake_options = together(
             "Whether CSV values may contain line breaks (default: they may, but not across lines that look like rows)."
         ),
     ),
+    click.option(
+        "--decode-entities",
+        is_flag=True,
+        help="Replace character references of HTML that are left in texts, such as &amp; and &#39;, once.",
+    ),
+    click.option(
+        "--strip-markup",
+        is_flag=True,
+        help="Remove tags of HTML and comments from texts, after decoding entities where both are wanted.",
+    ),
     click.option("--part-rows", type=click.IntRange(1), default=PART_ROWS, hidden=True),
 )
 """Options that say how inputs are read."""
@@ -72,6 +83,11 @@ intake_options = together(
 def reading(options: dict[str, Any]) -> Reading:
     """Take the options on text out of a command's."""
     return Reading(*(options.pop(name) for name in ("delimiter", "encoding", "multiline")))
+
+
+def rewriting(options: dict[str, Any]) -> Rewriting:
+    """Take what is done to texts out of a command's options."""
+    return Rewriting(options.pop("decode_entities"), options.pop("strip_markup"))
 
 
 @click.command("ingest", short_help="Read lists of image URLs and alt-texts into a dataset.")
@@ -110,7 +126,7 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
       align-data ingest --from img2dataset cc3m-images --out cc3m
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
-    parts, text = Parts(rows=options.pop("part_rows")), reading(options)
+    parts, text, html = Parts(rows=options.pop("part_rows")), reading(options), rewriting(options)
     if tool is not None and choice.url is not None:
         raise click.UsageError("img2dataset names the URL column url: omit --url-col")
     shards: list[Source] = []
@@ -118,7 +134,7 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
         inputs, choice, shards = _shards(inputs, choice)
     adopted = None
     with session(out, resources(options), create=True) as (dataset, engine):
-        account = ingest(inputs, dataset, engine, progress(), choice, parts, text)
+        account = ingest(inputs, dataset, engine, progress(), choice, parts, text, html)
         if tool is not None:
             from align_data.stages.adopt import adopt  # noqa: PLC0415 - what it knows of fetching others do not need
 

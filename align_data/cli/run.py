@@ -10,7 +10,7 @@ import click
 
 from align_data.cli import render
 from align_data.cli.crawl import archive_options, crawled_json, intake_of, print_crawled
-from align_data.cli.ingest import intake_options, reading
+from align_data.cli.ingest import intake_options, reading, rewriting
 from align_data.cli.options import (
     decision_options,
     json_option,
@@ -56,7 +56,8 @@ def command(
       align-data run 'laion/*.parquet' --recipe align --out laion
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
-    intake = intake_of(inputs, choice, Parts(rows=options.pop("part_rows")), reading(options), options)
+    parts = Parts(rows=options.pop("part_rows"))
+    intake = intake_of(inputs, choice, parts, reading(options), rewriting(options), options)
     decision = decision_of(recipe, out, overrides, off, name)
     with session(out, resources(options), create=True) as (dataset, engine):
         summary = run(intake, decision, dataset, engine, progress())

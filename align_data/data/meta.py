@@ -29,6 +29,10 @@ class AccountMeta(Meta):
     rejected: NUMBER
     reasons: dict[str, NUMBER]
     already: bool
+    entities: NUMBER | None = None
+    """Rows whose text has character references of HTML, whether these were decoded or not; None where nobody looked."""
+    markup: NUMBER | None = None
+    """Rows whose text has tags."""
 
 
 _Reason = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
@@ -84,6 +88,8 @@ class PairsMeta(Meta):
     splits: list[Annotated[str, Field(pattern="^[0-9a-f]{16}$")]]
     provenance: list[str] = Field(default_factory=list)
     """The optional columns that it has."""
+    rewriting: list[str] = Field(default_factory=list)
+    """What was done to texts beside making them canonical: decode_entities, strip_markup."""
     crawl: CrawlMeta | None = None
     """Of the rows that are of a crawl; None where there are none, and where no account tells of them."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -89,13 +89,18 @@ def _is_odd_in_url(content: Bytes) -> NDArray[np.bool_]:
     return odd
 
 
-def clean(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows that are pairs, made canonical; and row, reason and detail of those that are not."""
+def clean(
+    rows: pl.DataFrame, rewrite: Callable[[pl.Series], pl.Series] = lambda texts: texts
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows that are pairs, made canonical; and row, reason and detail of those that are not.
+
+    Their texts are rewritten before they are made canonical.
+    """
     suspect = _suspect(rows)
     rejected = _NONE_REJECTED
     if len(suspect):
         rows, rejected = _judged(rows, pl.Series(suspect))
-    return rows.with_columns(normalise(rows["alt_text"])), rejected
+    return rows.with_columns(normalise(rewrite(rows["alt_text"]))), rejected
 
 
 def _suspect(rows: pl.DataFrame) -> Rows:

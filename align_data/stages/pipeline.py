@@ -10,6 +10,7 @@ from align_data.common.errors import InputError
 from align_data.common.progress import Progress
 from align_data.content.plan import Sight
 from align_data.data.columns import lacking, measurable
+from align_data.data.html_texts import Rewriting
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.recipes.overrides import override_all
@@ -51,6 +52,7 @@ class Intake:
     selection: ArchiveSelection | None = None
     """Which archives are read; None for all that the inputs name."""
     crawling: CrawlSettings = field(default_factory=CrawlSettings)
+    rewriting: Rewriting = field(default_factory=Rewriting)
 
 
 def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, progress: Progress) -> PipelineResult:
@@ -58,7 +60,7 @@ def run(intake: Intake, decision: Decision, dataset: Dataset, engine: Engine, pr
     overridden = override_all(decision.recipe, decision.overrides, decision.off)  # before hours of work
     dataset.ledger(decision.ledger)
     inputs, crawled = crawl_inputs(intake, dataset, engine, progress)
-    account = ingest(inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading)
+    account = ingest(inputs, dataset, engine, progress, intake.choice, intake.parts, intake.reading, intake.rewriting)
     signals = Plan.unresolved(overridden, decision.overrides, decision.off).signals
     measured = measure(dataset, engine, progress, measurable(dataset, signals))
     decide_ledger(decision, dataset, engine, progress)

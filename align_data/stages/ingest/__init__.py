@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,13 @@ import polars as pl
 from align_data.common.ahead import ahead
 from align_data.common.progress import Progress, Tick
 from align_data.data import pairs as pair
+from align_data.data.html_texts import Rewriting, rewritten
 from align_data.data.layout import Dataset
 from align_data.data.meta import AccountMeta, CrawlMeta, PairsMeta, RejectedMeta
 from align_data.engines.base import Engine, Shuffle
 from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, find, read, units
 from align_data.sources.lists.column_names import PROVENANCE
-from align_data.stages.ingest.account import Account, UnitAccount, left_empty, not_utf8, total
+from align_data.stages.ingest.account import Account, UnitAccount, left_empty, not_utf8, of_html, total
 from align_data.stages.ingest.before import PART_ROWS, Parts, begin, contents_of, done_before, rejected_of_units
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, Meta, PartInfo, PartWriter, Table
 
@@ -37,10 +38,11 @@ def ingest(
     choice: Choice = Choice(),  # noqa: B008 - frozen
     parts: Parts = Parts(),  # noqa: B008 - frozen
     reading: Reading = Reading(),  # noqa: B008 - frozen
+    rewriting: Rewriting = Rewriting(),  # noqa: B008 - frozen
 ) -> Account:
     """Read the inputs into a new dataset and return the account of their rows.
 
-    The same inputs again are nothing to do; other inputs are a DatasetError.
+    The same inputs again are nothing to do; other inputs, or the same read or rewritten otherwise, are a DatasetError.
     """
     inside = dataset.store.fs.unstrip_protocol(dataset.store.root) + "/"
     # A dataset beside its lists must not eat its own parts.
@@ -52,6 +54,8 @@ def ingest(
     }
     if reading.named():  # a dataset of before there were these options is the same still
         made_of["reading"] = reading.named()
+    if rewriting.named():
+        made_of["rewriting"] = rewriting.named()
     modified = [source.modified for source in sources]
     earlier = done_before(dataset, made_of, sources, modified)
     if earlier is not None:
@@ -64,7 +68,7 @@ def ingest(
     unit_rejects = rejected_of_units(dataset)
     declared = [name for name in pair.BESIDE if any(name in {**unit.columns, **dict(unit.constants)} for unit in todo)]
     shuffle: Shuffle[int, UnitAccount, PartInfo] = Shuffle(
-        prepare=lambda number, tick: _prepare(number, todo[number], declared, unit_rejects, tick),
+        prepare=lambda number, tick: _prepare(number, todo[number], declared, rewriting, unit_rejects, tick),
         merge=pair.merge,
         split=lambda accounts: _split(accounts, parts),
         write=lambda part, frames, tick: _write(dataset.pairs, part, declared, frames, tick),
@@ -77,9 +81,9 @@ def ingest(
     dataset.rejected.commit(rejected, RejectedMeta.model_validate(made_of))
     unit_rejects.remove()
     crawl, notes = _crawl_of(folders, todo, accounts)
-    dataset.pairs.commit(written, _meta(account, _split(accounts, parts), declared, crawl))
+    dataset.pairs.commit(written, _meta(account, _split(accounts, parts), declared, rewriting, crawl))
     dataset.store.clear_work()
-    notes += left_empty(accounts)
+    notes += [*left_empty(accounts), *of_html(account, rewriting)]
     if account.reasons.get("invalid_utf8") and any("encoding" in FORMATS[source.format].options for source in sources):
         notes.append(not_utf8(account.reasons["invalid_utf8"], reading))
     for note in notes:
@@ -87,11 +91,15 @@ def ingest(
     return account
 
 
-def _meta(account: Account, splits: Sequence[int], declared: Sequence[str], crawl: CrawlMeta | None) -> PairsMeta:
+def _meta(
+    account: Account, splits: Sequence[int], declared: Sequence[str], rewriting: Rewriting, crawl: CrawlMeta | None
+) -> PairsMeta:
     """Return what the manifest of `pairs` says: of a crawl only where there is one."""
     meta: dict[str, Any] = {"account": AccountMeta(**asdict(account)), "splits": [f"{key:016x}" for key in splits]}
     if provenance := [name for name in PROVENANCE if name in declared]:
         meta["provenance"] = provenance
+    if rewriting.named():
+        meta["rewriting"] = rewriting.named()
     return PairsMeta(**meta) if crawl is None else PairsMeta(**meta, crawl=crawl)
 
 
@@ -126,14 +134,18 @@ def _rows(todo: Sequence[Unit]) -> int | None:
 
 
 def _prepare(
-    number: int, unit: Unit, declared: Sequence[str], rejected: Table[Meta], tick: Tick
+    number: int, unit: Unit, declared: Sequence[str], rewriting: Rewriting, rejected: Table[Meta], tick: Tick
 ) -> Generator[pl.DataFrame, None, UnitAccount]:
     """Yield the unit's pairs, keyed, piece by piece; write its rejected rows beside."""
     rows = accepted = size = 0
-    reasons, emptied = Counter[str](), Counter[str]()
+    reasons, emptied, html = Counter[str](), Counter[str](), Counter[str]()
+
+    def rewrite(texts: pl.Series) -> pl.Series:
+        return rewritten(texts, rewriting, html)
+
     with ExitStack() as stack:
         writer: PartWriter | None = None
-        for accepted_rows, rejected_rows in _cleaned(unit, emptied):
+        for accepted_rows, rejected_rows in _cleaned(unit, rewrite, emptied):
             rows += len(accepted_rows) + len(rejected_rows)
             accepted += len(accepted_rows)
             size += pair.size(accepted_rows)
@@ -144,7 +156,7 @@ def _prepare(
             if len(accepted_rows):
                 yield pair.keyed(accepted_rows, declared)
             tick(len(accepted_rows) + len(rejected_rows))
-    return UnitAccount(rows, accepted, size, reasons, emptied)
+    return UnitAccount(rows, accepted, size, reasons, emptied, html)
 
 
 @dataclass(frozen=True)
@@ -170,12 +182,14 @@ def example(dataset: Dataset, account: Account) -> Rejected | None:
     return None
 
 
-def _cleaned(unit: Unit, emptied: Counter[str]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _cleaned(
+    unit: Unit, rewrite: Callable[[pl.Series], pl.Series], emptied: Counter[str]
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Yield good and rejected rows; what a file stores in small row groups is joined to pieces worth sorting."""
     waiting: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     rows = size = 0
     for frame, rejects in ahead(read(unit)):  # where there are fewer units than cores, these are not idle
-        accepted, rejected = pair.clean(frame)
+        accepted, rejected = pair.clean(frame, rewrite)
         emptied.update(rejects.emptied)
         early = pl.DataFrame(
             {"row": rejects.rows, "reason": rejects.reasons, "detail": rejects.details}, rejected.schema

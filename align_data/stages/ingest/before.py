@@ -82,9 +82,17 @@ def done_before(
     names = ", ".join(i.name for i in before.meta.inputs[:3]) if before else "other inputs"
     further = " and others" if before and len(before.meta.inputs) > 3 else ""
     contents = f"other inputs ({names}{further})" if before else names
-    if before is not None and before.meta.dump()["inputs"] == made_of["inputs"]:
+    if before is not None and (stored := before.meta.dump())["inputs"] == made_of["inputs"]:
         contents = "these inputs read otherwise (--url-col, --text-col, --delimiter, --encoding, --multiline)"
+        if (done := stored.get("rewriting", [])) != made_of.get("rewriting", []):
+            contents = f"these inputs, read {_by_options(done)}"
     raise DatasetError(f"{dataset.store.url} already holds {manifest.rows:,} pairs of {contents}: choose another --out")
+
+
+def _by_options(rewriting: Sequence[str]) -> str:
+    """Return the options by which texts were rewritten, for a sentence."""
+    options = " ".join(f"--{name.replace('_', '-')}" for name in rewriting)
+    return f"with {options}" if options else "without --decode-entities and --strip-markup"
 
 
 def _made_alike(before: Mapping[str, Any], made_of: Mapping[str, Any]) -> bool:
