@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest import Crashes, build, write_list
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from align_data.common.progress import Silent, Tick
 from align_data.data.layout import Dataset
-from align_data.data.meta import RanksMeta
 from align_data.data.ranks import MEMBER, UID, WORKING, Ranking
 from align_data.engines import local_shuffle
 from align_data.engines.base import Engine
@@ -78,7 +78,9 @@ def ranked(dataset: Dataset, rows: Sequence[Row], group: tuple[str, ...], order:
     parts = [frame[start : start + size] for start, size in zip(starts, sizes, strict=True)]
     table = dataset.ranks("0" * 16)
     ranking = Ranking(dataset, table, Given(parts, group), group, order, tuple(sizes))
-    table.commit(ranking.run(engine, Silent()), RanksMeta(pairs=dataset.ingested().fingerprint))
+    members = Counter(tuple(row[name] for name in group) for row in rows if row[MEMBER])
+    groups = Counter(size for key, size in members.items() if None not in key)
+    assert ranking.run(engine, Silent()).meta.sizes == [[size, groups[size]] for size in sorted(groups)]
     assert not dataset.store.names(WORKING)
     return [rank for part in range(len(sizes)) for piece in table.pieces(part, ["rank"]) for rank in piece["rank"]]
 
@@ -105,7 +107,7 @@ orders = st.lists(
 ).map(tuple)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(drawn, min_size=PAIRS, max_size=PAIRS), groups, orders, st.booleans())
 def test_a_rank_is_one_more_than_the_pairs_before_it(
     dataset: Dataset, rows: list[Row], group: tuple[str, ...], order: Order, small: bool

@@ -33,7 +33,9 @@ from align_data.common.progress import Silent, ignore
 from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
-from align_data.data.top_fraction import Interval, _ScoreScan, resolve
+from align_data.data.order_statistics import MILLIONTHS, CodeRange, count
+from align_data.data.pool import Counted, PoolScan
+from align_data.data.top_fraction import resolve
 from align_data.decoding.inputs.preparation import Preparation
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
@@ -634,12 +636,12 @@ def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
         chance = np.random.default_rng(number)
         values = np.rint(chance.normal(0.2, 0.1, number).clip(-1, 1) * 1e6) / 1e6
         plant(dataset, "a", values.tolist())
-        scan = _ScoreScan(dataset, (), frozenset(["similarity_a"]), ("similarity_a",))
-        coarse = scan.counts([Interval(0, -1_000_000, 2_000_001, 1000)], 0, ignore)
-        fine = scan.counts([Interval(0, 200_000, 1000, 1)], 0, ignore)
+        plan = Plan.unresolved(recipe_of("signal: similarity_a, top_fraction: 0.5"))
+        scan = PoolScan(dataset, plan, frozenset(["similarity_a"]), (Counted("similarity_a", MILLIONTHS),))
+        coarse = count(scan, {(0, None): [CodeRange(-1_000_000, 1_000_000, 1000)]}, 0, ignore)[0, None]
+        fine = count(scan, {(0, None): [CodeRange(200_000, 200_999, 1)]}, 0, ignore)[0, None]
         assert coarse.sum() == number
         sizes.add((coarse.nbytes, fine.nbytes))
-        plan = Plan.unresolved(recipe_of("signal: similarity_a, top_fraction: 0.5"))
         asked = {"similarity_a": [0.001, 0.1, 0.5, 0.9]}
         found = resolve(dataset, plan, asked, engine_of(dataset), Silent())
         down = np.sort(values)[::-1]

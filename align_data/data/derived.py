@@ -9,7 +9,8 @@ import polars as pl
 
 from align_data.data.columns import by_group, columns, with_computed
 from align_data.data.layout import Dataset
-from align_data.recipes.plan import Plan
+from align_data.data.meta import RanksMeta
+from align_data.recipes.plan import RANK, Plan
 from align_data.signals import find, is_signal
 from align_data.storage.tables import Table
 
@@ -17,15 +18,24 @@ from align_data.storage.tables import Table
 def planned_columns(
     dataset: Dataset, plan: Plan, part: int, pairs: Sequence[str], names: Iterable[str]
 ) -> Iterator[pl.DataFrame]:
-    """Yield the pieces of one part: columns of `pairs`, and signals and scores of a plan, row for row.
+    """Yield the pieces of one part: columns of `pairs`, and signals, scores and ranks of a plan, row for row.
 
-    The signals behind them are measured, and the scales of the scores are resolved.
+    The signals behind them are measured, and the scales of the scores and the ranks are resolved.
     """
     wanted = list(dict.fromkeys(names))
-    scores = plan.scores(wanted)
+    scores, ranks = plan.scores(wanted), _ranks(dataset, plan, wanted)
     stored = [name for name in plan.behind(wanted) if is_signal(name)]
-    for piece in columns(dataset, part, pairs, stored):
-        yield _with_scores(piece, plan, scores).select(*pairs, *wanted) if scores else piece
+    beside = [] if stored or pairs else ["copies"]  # a column of pairs keeps the number of rows
+    streams = [table.pieces(part, ["rank"]) for table in ranks.values()]
+    for piece, *ranked in zip(columns(dataset, part, [*pairs, *beside], stored), *streams, strict=True):
+        frame = piece.with_columns(of["rank"].alias(name) for name, of in zip(ranks, ranked, strict=True))
+        yield _with_scores(frame, plan, scores).select(*pairs, *wanted) if scores or beside else frame
+
+
+def _ranks(dataset: Dataset, plan: Plan, names: Sequence[str]) -> dict[str, Table[RanksMeta]]:
+    """Return the tables of those of these columns that are ranks."""
+    tables = {f"{RANK}{rule}": dataset.ranks(of.ranks) for rule, of in plan.firsts.items()}
+    return {name: tables[name] for name in names if name in tables}
 
 
 def _with_scores(frame: pl.DataFrame, plan: Plan, scores: Iterable[str]) -> pl.DataFrame:
@@ -37,11 +47,13 @@ def _with_scores(frame: pl.DataFrame, plan: Plan, scores: Iterable[str]) -> pl.D
 def planned_rows(
     dataset: Dataset, plan: Plan, piece: tuple[int, int], rows: Sequence[int], names: Iterable[str]
 ) -> pl.DataFrame:
-    """Return some rows of one piece of a part: uid, url and alt_text, and signals and scores of a plan."""
+    """Return some rows of one piece of a part: uid, url and alt_text, and signals, scores and ranks of a plan."""
     wanted = list(dict.fromkeys(names))
     stored = by_group(name for name in plan.behind(wanted) if is_signal(name))
     tables: list[tuple[Table[Any], list[str]]] = [(dataset.pairs, ["uid", "url", "alt_text"])]
     tables += [(dataset.measured(group), of_group) for group, of_group in sorted(stored.items())]
     frame = pl.concat([table.piece(*piece, columns)[list(rows)] for table, columns in tables], how="horizontal")
+    for name, table in _ranks(dataset, plan, wanted).items():
+        frame = frame.with_columns(table.piece(*piece, ["rank"])["rank"][list(rows)].alias(name))
     frame = with_computed(frame, map(find, filter(is_signal, plan.behind(wanted))))
     return _with_scores(frame, plan, plan.scores(wanted)).select("uid", "url", "alt_text", *wanted)

@@ -255,3 +255,5 @@ class RanksMeta(Meta):
     """Of `ranks/NAME`: of which pairs."""
 
     pairs: HASH
+    sizes: list[Annotated[list[NUMBER], Field(min_length=2, max_length=2)]]
+    """How many groups have each size: of pairs that the rule chooses among."""

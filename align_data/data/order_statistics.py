@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from align_data.common.progress import Progress, Tick
 from align_data.engines.base import Engine
-from align_data.signals import Signal
 from align_data.signals.score import DECIMALS
 
 Codes = NDArray[np.int64]
@@ -29,9 +28,9 @@ MILLION: int = 10**DECIMALS
 _SIGN = np.int64(2**63 - 1)
 _FEW = 8
 """Stretches of a group that are counted one by one; of more the values are sorted once."""
-_STEPS = (2**11, 2**14, 2**16)
+_STEPS = (2**6, 2**14, 2**16)
 """Into how many steps the stretches of a group are divided together: of any pool, for one place, and for many."""
-_BUDGET = 2**27
+_BUDGET = 2**25
 """Counts that all parts may return together."""
 
 
@@ -67,13 +66,6 @@ def _ordered(bits: Codes) -> Codes:
 
 
 WHOLE, MILLIONTHS, BITS = Coding("whole"), Coding("millionths"), Coding("bits")
-
-
-def coding(signal: Signal) -> Coding:
-    """Return how the values of a numeric signal are coded."""
-    if signal.type != "float64":
-        return WHOLE
-    return MILLIONTHS if signal.kind == "score" else BITS
 
 
 class Reach(NamedTuple):
@@ -153,14 +145,18 @@ class Search:
         """Whether all places are known."""
         return not self._open
 
+    def at(self, place: int) -> Statistic:
+        """Return what is at a place that was searched for."""
+        return self._at[place]
+
     @property
     def statistics(self) -> list[Statistic]:
         """What is at the places, in the order of the places; nothing of no values."""
         return [self._at[place] for place in self._places(self.number)] if self.number else []
 
-    def stretches(self, several: bool, most: int) -> tuple[CodeRange, ...]:
-        """Return what the next scan counts, in at most about `most` steps."""
-        limit = max(2, most // len(self._open))
+    def stretches(self, several: bool, steps_in_all: int) -> tuple[CodeRange, ...]:
+        """Return what the next scan counts, in at most about `steps_in_all` steps."""
+        limit = max(2, steps_in_all // len(self._open))
         return tuple(
             CodeRange(low, high, -(-(high - low + 1) // _steps(high - low + 1, limit, fewest=not several)))
             for low, high, _, _ in self._open
@@ -213,8 +209,8 @@ def search(
     while pending := {group: search for group, search in searches.items() if not search.ended}:
         least, one, many = _STEPS
         share = _BUDGET // (len(pending) * max(1, len(rows)))
-        most = max(least, min(many if several else one, share))
-        stretches = {group: search.stretches(several, most) for group, search in pending.items()}
+        steps_in_all = max(least, min(many if several else one, share))
+        stretches = {group: search.stretches(several, steps_in_all) for group, search in pending.items()}
         totals = {group: np.zeros(sum(s.steps for s in of), np.int64) for group, of in stretches.items()}
         for counts in engine.map_parts(title, partial(count, source, stretches), rows, progress):
             for group, of_group in counts.items():

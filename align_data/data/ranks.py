@@ -6,6 +6,7 @@ Groups are told apart by a 64-bit key, as texts are when they are counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,15 +20,15 @@ from align_data.common.hashing import Hashes, keys, pair_keys
 from align_data.common.progress import Progress, Tick
 from align_data.data.layout import Dataset
 from align_data.data.meta import RanksMeta
-from align_data.data.order_statistics import BITS
+from align_data.data.order_statistics import BITS, Codes
 from align_data.engines.base import Engine, Shuffle
 from align_data.storage.contracts import Column, Contract
-from align_data.storage.tables import CHUNK, PIECE_ROWS, Meta, PartInfo, Table, cut
+from align_data.storage.tables import CHUNK, PIECE_ROWS, Manifest, Meta, PartInfo, Table, cut
 
 WORKING = "_ranks"
 """The table of what is on its way back to the parts."""
-MEMBER = "among"
-"""The column that tells which pairs the rule chooses among."""
+MEMBER = "?among"
+"""The column that tells which pairs the rule chooses among: no signal or score has such a name."""
 UID = "uid"
 """What breaks every tie: parts are ranges of it, and rows in order of it, so it is known without being read."""
 _CONTRACT = Contract(
@@ -68,12 +69,12 @@ class Ranking:
     rows: tuple[int, ...]
     """Pairs of each part."""
 
-    def run(self, engine: Engine, progress: Progress) -> list[PartInfo]:
-        """Write the parts of the table."""
+    def run(self, engine: Engine, progress: Progress) -> Manifest[RanksMeta]:
+        """Write the table."""
         clear(self.dataset)
         ranges = max(1, -(-sum(self.rows) // _ROWS))
         starts = _evenly(ranges)
-        together: Shuffle[int, None, None] = Shuffle(
+        together: Shuffle[int, None, Counter[int]] = Shuffle(
             prepare=self._keyed,
             merge=self._in_order,
             split=partial(_foreseen, starts),
@@ -85,7 +86,7 @@ class Ranking:
             tie="tie",
             title="first of: compare",
         )
-        engine.shuffle(together, range(len(self.rows)), progress)
+        _, counted = engine.shuffle(together, range(len(self.rows)), progress)
         parts = _evenly(len(self.rows))
         back: Shuffle[int, None, PartInfo] = Shuffle(
             prepare=self._later,
@@ -100,7 +101,11 @@ class Ranking:
         )
         _, written = engine.shuffle(back, range(ranges), progress)
         clear(self.dataset)
-        return written
+        sizes = sum(counted, Counter[int]())
+        meta = RanksMeta(
+            pairs=self.dataset.ingested().fingerprint, sizes=[[size, sizes[size]] for size in sorted(sizes)]
+        )
+        return self.table.commit(written, meta)
 
     @property
     def _compared(self) -> tuple[tuple[str, bool], ...]:
@@ -134,11 +139,13 @@ class Ranking:
         descending = [False, False, *(down for _, down in self._compared), (UID, True) in self.order]
         return rows.sort("key", "tie", *names, "place", descending=descending, nulls_last=True)
 
-    def _rank(self, number: int, frames: Iterator[pl.DataFrame], tick: Tick) -> None:
-        """Write the pairs of a range of keys that are not the first of their groups."""
+    def _rank(self, number: int, frames: Iterator[pl.DataFrame], tick: Tick) -> Counter[int]:
+        """Write the pairs of a range of keys that are not the first of their groups; return the sizes of the groups."""
+        groups = _Groups()
         with _working(self.dataset).writer(number, {}) as writer:
-            for piece in cut(_later_ones(frames, tick), PIECE_ROWS):
+            for piece in cut(groups.later_ones(frames, tick), PIECE_ROWS):
                 writer.write(piece)
+        return groups.sizes
 
     def _later(self, number: int, tick: Tick) -> Generator[pl.DataFrame, None, None]:
         """Yield the pairs of a range of keys that are not first, by their part."""
@@ -164,6 +171,54 @@ class Ranking:
         return writer.info
 
 
+class _Groups:
+    """The groups of a range of keys, as they come: one may go on in the next frame."""
+
+    def __init__(self) -> None:
+        self.sizes = Counter[int]()
+        """How many groups have each size: but for the last, once all frames have come of that too."""
+        self._last = -1
+        self._members = 0
+
+    def later_ones(self, frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
+        """Yield the pairs that are not the first of their groups."""
+        for frame in frames:
+            if not frame.is_empty():
+                ranks = self._ranks(frame["key"].to_numpy(), frame[MEMBER].to_numpy().astype(np.int64))
+                yield _places(frame["place"].to_numpy(), ranks)
+            tick(len(frame))
+        self._count(np.array([self._members]))
+
+    def _ranks(self, keys_: Hashes, among: Codes) -> Codes:
+        starts = np.flatnonzero(np.concatenate([[True], keys_[1:] != keys_[:-1]]))
+        members = np.add.reduceat(among, starts)
+        before = np.cumsum(among) - among
+        ranks: Codes = 1 + before - np.repeat(before[starts], np.diff(starts, append=len(keys_)))
+        if keys_[0] == self._last:
+            ranks[: starts[1] if len(starts) > 1 else None] += self._members
+            members[0] += self._members
+        else:
+            self._count(np.array([self._members]))
+        self._count(members[:-1])
+        self._last, self._members = int(keys_[-1]), int(members[-1])
+        return ranks
+
+    def _count(self, members: Codes) -> None:
+        sizes, numbers = np.unique(members[members > 0], return_counts=True)
+        self.sizes.update(dict(zip(sizes.tolist(), numbers.tolist(), strict=True)))
+
+
+def _places(places: Hashes, ranks: Codes) -> pl.DataFrame:
+    """Return the pairs that are not first, by where they are."""
+    later = ranks > 1
+    columns = {
+        "part": places[later] >> np.uint64(_PART_BITS),
+        "row": places[later] & np.uint64((1 << _PART_BITS) - 1),
+        "rank": ranks[later],
+    }
+    return pl.DataFrame({name: column.astype(np.int64) for name, column in columns.items()})
+
+
 def clear(dataset: Dataset) -> None:
     """Remove what a ranking that was killed has left: none goes on from it."""
     dataset.store.clear(WORKING, CHUNK)
@@ -184,31 +239,6 @@ def _foreseen(starts: Sequence[int], _: Sequence[None]) -> Sequence[int]:
 
 def _by_row(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort("key", "tie")
-
-
-def _later_ones(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
-    """Yield the pairs that are not the first of their groups; a group may go on in the next frame."""
-    group, members = -1, 0
-    for frame in frames:
-        if frame.is_empty():
-            continue
-        keys_, among = frame["key"].to_numpy(), frame[MEMBER].to_numpy().astype(np.int64)
-        starts = np.flatnonzero(np.concatenate([[True], keys_[1:] != keys_[:-1]]))
-        before = np.cumsum(among) - among
-        ranks = 1 + before - np.repeat(before[starts], np.diff(starts, append=len(keys_)))
-        if keys_[0] == group:
-            ranks[: starts[1] if len(starts) > 1 else None] += members
-        group, members = int(keys_[-1]), int(ranks[-1] - 1 + among[-1])
-        later = ranks > 1
-        places = frame["place"].to_numpy()[later]
-        yield pl.DataFrame(
-            {
-                "part": (places >> np.uint64(_PART_BITS)).astype(np.int64),
-                "row": (places & np.uint64((1 << _PART_BITS) - 1)).astype(np.int64),
-                "rank": ranks[later],
-            }
-        )
-        tick(len(frame))
 
 
 def _group_keys(piece: pl.DataFrame, columns: Sequence[str]) -> Hashes:

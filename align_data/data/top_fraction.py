@@ -1,189 +1,141 @@
-"""Where the threshold of a top_fraction is: exactly, in few scans of stored columns, in kilobytes whatever the pool.
+"""Where the threshold of a top_fraction is: exactly, in few scans of the columns that its rule and its choice read.
 
-A score has six decimals, so it is a whole number of millionths. Each scan counts the pool's scores in equal steps of an
-interval, the next one in the step that the threshold is in, until a step is a millionth: for cosines that is two scans,
-by thousandths and by millionths. Where it is not known how far scores reach, another scan tells. Each counts for all
-rules at once.
+Of a cosine or a probability that is two scans; where it is not known how far values reach, another one tells. Each
+scan counts for all rules and fractions at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
-from typing import NamedTuple
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-
-from align_data.common.progress import Progress, Tick
-from align_data.data.columns import available, columns
+from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
+from align_data.data.order_statistics import MILLION, Group, Reach, Search, reaches, search
+from align_data.data.pool import Counted, PoolScan, choosing, coding, definition, measured_by
 from align_data.engines.base import Engine
-from align_data.recipes.plan import Plan, PlannedRule, masks
-from align_data.recipes.thresholds import Threshold, TopFraction
-from align_data.signals import find
-from align_data.signals.score import DECIMALS
+from align_data.recipes.model import KEPT, POOL
+from align_data.recipes.plan import Plan
+from align_data.recipes.thresholds import Threshold, TopFraction, TopFractions
+from align_data.signals import Signal
 
-Counts = NDArray[np.int64]
-
-_MILLION = 10**DECIMALS
-_STEPS = 2001
-"""Steps of an interval: all thousandths from -1 to 1, both ends with their own."""
-_REACHES = {"cosine": (-_MILLION, _MILLION), "0 to 1": (0, _MILLION)}
+_REACHES = {"cosine": (-MILLION, MILLION), "0 to 1": (0, MILLION)}
 """Unit → the least and the greatest millionth that a score can have."""
-_LEAST = -1.0
-"""The threshold for an empty pool, which nothing is above or below."""
-
-
-class Interval(NamedTuple):
-    """Steps of one signal's values, in millionths; scores are counted in each of them."""
-
-    signal: int
-    """Its number."""
-    low: int
-    width: int
-    step: int
+_LEAST = {"int32": -(2**31), "int64": -(2**63), "float64": -sys.float_info.max}
+"""Type → the threshold of no pair: all values reach it."""
+_LEAST_SCORE = -1.0
+"""The same of a score."""
 
 
 @dataclass(frozen=True)
-class _ScoreScan:
-    """What is the same for all parts. It travels to other machines."""
+class _Choice:
+    """What is looked up for one rule."""
 
-    dataset: Dataset
-    rules: tuple[PlannedRule, ...]
-    """The rules that decide which pairs are in the pool."""
-    measured: frozenset[str]
-    """The signals that these know."""
-    signals: tuple[str, ...]
-    """The signals whose values are counted."""
+    fractions: tuple[float, ...]
+    signal: Signal
+    among: Counted
+    """The pairs that it chooses among."""
+    whole: Counted
+    """The pairs that its fractions are of."""
+    words: str | tuple[str, ...] | None
+    """Which pairs it chooses among, where that are not those that no other rule fails."""
 
-    def reaches(self, part: int, tick: Tick) -> list[tuple[int, int] | None]:
-        """Return the least and the greatest millionth of each signal in one part; None where it has no value."""
-        ends: list[tuple[int, int] | None] = [None] * len(self.signals)
-        for scores in self._scores(part, tick):
-            for number, values in enumerate(scores):
-                if len(values):
-                    ends[number] = _outer(ends[number], (int(values.min()), int(values.max())))
-        return ends
-
-    def counts(self, intervals: Sequence[Interval], part: int, tick: Tick) -> Counts:
-        """Count one part by the steps of some intervals, a row an interval."""
-        counts = np.zeros((len(intervals), _STEPS), np.int64)
-        for scores in self._scores(part, tick):
-            for row, interval in enumerate(intervals):
-                above = scores[interval.signal] - interval.low
-                inside = above[(above >= 0) & (above < interval.width)]
-                counts[row] += np.bincount(inside // interval.step, minlength=_STEPS)
-        return counts
-
-    def _scores(self, part: int, tick: Tick) -> Iterator[list[Counts]]:
-        """Yield the scores of the pool's pairs in each piece, as millionths, a list a signal."""
-        failed, _ = masks(self.rules, self.measured)
-        needed = {rule.signal for rule in self.rules} & self.measured | {*self.signals}
-        for piece in columns(self.dataset, part, ["copies"], sorted(needed)):
-            pool = piece.with_columns(failed).filter(pl.col("failed") == 0)  # of no rules it is one number
-            yield [_millionths(pool[name].drop_nulls()) for name in self.signals]
-            tick(len(piece))
-
-
-def _millionths(scores: pl.Series) -> Counts:
-    steps: Counts = np.rint(scores.to_numpy() * _MILLION).astype(np.int64)
-    return steps
-
-
-def _outer(ends: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Return what reaches as far as both."""
-    if ends is None or other is None:
-        return ends or other
-    return min(ends[0], other[0]), max(ends[1], other[1])
+    @property
+    def reach(self) -> tuple[int, int] | None:
+        """The least and the greatest code where the unit tells them; None where only looking does."""
+        if self.signal.kind != "score" or self.among.per is not None or self.whole != self.among:
+            return None
+        return _REACHES.get(self.signal.unit)
 
 
 def resolve(
     dataset: Dataset, plan: Plan, values: Mapping[str, Sequence[float]], engine: Engine, progress: Progress
 ) -> dict[str, list[Threshold]]:
-    """Return what fractions become as the test of rules, whose signals are measured.
-
-    The pool is the pairs that no other rule in force fails, as the plan knows them; other rules of top_fraction are
-    left out of account.
-    """
-    rules = tuple(rule for rule in plan.in_force if rule.rule.op != "top_fraction")
-    measured = frozenset(available(dataset, dataset.ingested(), plan.signals)) - {*plan.unmeasured}
-    signal_of = {name: plan.rule(name).signal for name in values}
-    signals = tuple(dict.fromkeys(signal_of.values()))
-    scan = _ScoreScan(dataset, rules, measured, signals)
+    """Return what fractions become as the test of rules, whose signals are measured, and whose choices are resolved."""
+    choices = {rule: _choice(plan, rule, fractions) for rule, fractions in values.items()}
+    counted = tuple(dict.fromkeys(each for of in choices.values() for each in (of.among, of.whole)))
+    scan = PoolScan(dataset, plan, measured_by(dataset, plan), counted)
     rows = [part.rows for part in dataset.ingested().parts]
-    reaches = _reaches(scan, rows, engine, progress)
-    searches = {
-        (name, fraction): _ThresholdSearch(signals.index(signal), fraction, reaches[signals.index(signal)])
-        for name, signal in signal_of.items()
-        for fraction in values[name]
+    unbounded = any(of.reach is None for of in choices.values())
+    pool = _Pool(counted, reaches(scan, "scores", rows, engine, progress) if unbounded else {})
+    searches = pool.searches(choices.values())
+    search(scan, "scores", searches, rows, engine, progress)
+    return {
+        rule: [_threshold(of, at, pool, searches) for at in range(len(of.fractions))] for rule, of in choices.items()
     }
-    while intervals := sorted({search.interval for search in searches.values() if not search.ended}):
-        zeros = np.zeros((len(intervals), _STEPS), np.int64)
-        counts = sum(engine.map_parts("scores", partial(scan.counts, intervals), rows, progress), zeros)
-        for search in searches.values():
-            if not search.ended:
-                search.narrow(counts[intervals.index(search.interval)])
-    return {name: [searches[name, fraction].threshold for fraction in fractions] for name, fractions in values.items()}
 
 
-def _reaches(
-    scan: _ScoreScan, rows: Sequence[int], engine: Engine, progress: Progress
-) -> Sequence[tuple[int, int] | None]:
-    """Return how far the scores of each signal reach: by its unit, or else by looking at all of them."""
-    known = [_REACHES.get(find(name).unit) for name in scan.signals]
-    if None not in known:
-        return known
-    ends: list[tuple[int, int] | None] = [None] * len(known)
-    for part in engine.map_parts("scores", scan.reaches, rows, progress):
-        ends = [_outer(end, other) for end, other in zip(ends, part, strict=True)]
-    return ends
+def _choice(plan: Plan, name: str, fractions: Iterable[float]) -> _Choice:
+    rule = plan.rule(name)
+    assert rule.rule.signal is not None
+    signal = definition(plan, rule.rule.signal)
+    rules = tuple(other.name for other in choosing(plan, rule))
+    among = Counted(signal.name, coding(signal), rules, rule.rule.per)
+    whole = Counted(signal.name, coding(signal), (), rule.rule.per) if rule.rule.of == POOL else among
+    words = None if rule.rule.choice == KEPT else rule.rule.choice
+    return _Choice(tuple(fractions), signal, among, whole, words)
 
 
-class _ThresholdSearch:
-    """The way to one threshold: ever smaller intervals that it is in, and then itself."""
+@dataclass(frozen=True)
+class _Pool:
+    """How many values there are of what is counted, and how far they reach, as far as that has been looked up."""
 
-    def __init__(self, signal: int, fraction: float, reach: tuple[int, int] | None) -> None:
-        self._top = TopFraction(fraction=fraction, threshold=_LEAST, used=0, pool=0)
-        self._above = 0
-        self.ended = reach is None
-        low, high = reach or (0, 0)
-        self.interval = _interval(signal, low, high - low + 1)
-        self._first = True
+    counted: tuple[Counted, ...]
+    ends: Mapping[Group, Reach]
 
-    def narrow(self, counts: Counts) -> None:
-        """Go on by the counts of the interval."""
-        if self._first:
-            self._first, self._top = False, self._top.model_copy(update={"pool": int(counts.sum())})
-        if not self._top.pool:
-            self.ended = True
-            return
-        number, above = _reached(counts, self._top.pairs - self._above)
-        self._above += above
-        signal, low, _, step = self.interval
-        low += number * step
-        self.ended = step == 1
-        if self.ended:
-            # Divided once, as the scores were: then the two are the same float.
-            used = self._above + int(counts[number])
-            self._top = self._top.model_copy(update={"threshold": low / _MILLION, "used": used})
-        self.interval = _interval(signal, low, step)
+    def groups(self, choice: _Choice) -> list[Group]:
+        """Return the groups that a choice has a threshold in: one, or those of the classes that there are."""
+        number = self.counted.index(choice.among)
+        if choice.among.per is None:
+            return [(number, None)]
+        return sorted((group for group in self.ends if group[0] == number), key=lambda group: str(group[1]))
 
-    @property
-    def threshold(self) -> TopFraction:
-        """What the fraction has become."""
-        return self._top
+    def places(self, choice: _Choice, group: Group, number: int) -> list[int]:
+        """Return the place of the lowest value that passes by each fraction, of so many values."""
+        whole = number
+        if choice.whole != choice.among:
+            whole = self.ends[self.counted.index(choice.whole), group[1]].number
+        pairs_of = (math.ceil(Fraction(str(fraction)) * whole) for fraction in choice.fractions)
+        return [number - min(number, pairs) for pairs in pairs_of]
+
+    def searches(self, choices: Iterable[_Choice]) -> dict[Group, Search]:
+        """Return a search for each group that has values."""
+        sharing: dict[Group, list[_Choice]] = {}
+        for choice in choices:
+            for group in self.groups(choice):
+                sharing.setdefault(group, []).append(choice)
+        searches = {}
+        for group, of_group in sharing.items():
+            end = self.ends.get(group)
+            reach = (end.low, end.high) if end is not None else of_group[0].reach if not self.ends else None
+            if reach is not None:
+                searches[group] = Search(partial(self._all_places, of_group, group), *reach)
+        return searches
+
+    def _all_places(self, choices: Sequence[_Choice], group: Group, number: int) -> list[int]:
+        return [place for choice in choices for place in self.places(choice, group, number)]
 
 
-def _interval(signal: int, low: int, width: int) -> Interval:
-    """Return an interval in as small steps as there are."""
-    return Interval(signal, low, width, -(-width // _STEPS))
+def _threshold(choice: _Choice, at: int, pool: _Pool, searches: Mapping[Group, Search]) -> Threshold:
+    """Return what one fraction of a choice has become."""
+    tops = {group[1]: _top(choice, at, pool, group, searches.get(group)) for group in pool.groups(choice)}
+    if choice.among.per is None:
+        return tops[None]
+    return TopFractions(per=choice.among.per, by_class={str(name): top for name, top in tops.items()})
 
 
-def _reached(counts: Counts, rank: int) -> tuple[int, int]:
-    """Return the highest index that at least `rank` are at or above, and how many are above it."""
-    down = np.cumsum(counts[::-1])
-    at = int(np.searchsorted(down, rank))
-    return len(counts) - 1 - at, int(down[at - 1]) if at else 0
+def _top(choice: _Choice, at: int, pool: _Pool, group: Group, searched: Search | None) -> TopFraction:
+    fraction = choice.fractions[at]
+    least = _LEAST_SCORE if choice.signal.kind == "score" else _LEAST[choice.signal.type]
+    top = TopFraction(fraction=fraction, threshold=least, used=0, pool=0, among=choice.words)
+    if searched is None or not searched.number:
+        return top
+    number = searched.number
+    code, below, _ = searched.at(pool.places(choice, group, number)[at])
+    whole = pool.ends[pool.counted.index(choice.whole), group[1]].number if choice.whole != choice.among else None
+    threshold = choice.among.coding.decode(code)
+    return top.model_copy(update={"threshold": threshold, "used": number - below, "pool": number, "whole": whole})

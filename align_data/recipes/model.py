@@ -22,7 +22,7 @@ FORMAT = 2
 """The format of recipes: 2 has scores, any, all, by, first_of, among and unspecified beside all that 1 has."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 POOL, KEPT = "pool", "kept"
-_OF_PAIRS = ("url", "alt_text", "uid")
+OF_PAIRS = ("url", "alt_text", "uid")
 """The columns of `pairs` that first_of and its order take beside signals."""
 
 
@@ -96,7 +96,7 @@ class Rule(Test):
     def _check_group(self) -> None:
         try:
             for name in (*(self.first_of or ()), *(column for column, _ in self.ordering)):
-                if name not in _OF_PAIRS:
+                if name not in OF_PAIRS:
                     compared(name)
         except SignalError as error:
             raise ValueError(str(error)) from None

@@ -13,6 +13,7 @@ from align_data.recipes.conditions import Test, scores_in_scope
 from align_data.recipes.model import CHOSEN, Recipe, Rule
 from align_data.recipes.operators import OPERATORS
 from align_data.recipes.reading import scalar
+from align_data.recipes.values import UNSPECIFIED
 from align_data.signals import current_name
 
 T = TypeVar("T", bound=Test)
@@ -48,6 +49,18 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
     with scores_in_scope(recipe.definitions):
         changed = _changed(rule, place, text, f"--set {assignment}")
     return recipe.with_rule(rule.name, changed)
+
+
+def unset(rule: Rule) -> list[str]:
+    """Return what `--set` takes to set each value of a rule that is unspecified, with the value left out."""
+    settings = []
+    for leaf in (leaf for leaf in rule.leaves if leaf.signal is not None):
+        place = [rule.name, *([str(leaf.signal)] if rule.parts else []), leaf.op]
+        classes = leaf.value if isinstance(leaf.value, dict) else {None: leaf.value}
+        names = [name for name, value in classes.items() if value == UNSPECIFIED]
+        value = "LOW,HIGH" if leaf.op == "between" else "VALUE"
+        settings += [f"{'.'.join([*place, *([name] if name is not None else [])])}={value}" for name in names]
+    return settings
 
 
 def _changed(rule: Rule, place: Sequence[str], text: str, where: str) -> Rule:

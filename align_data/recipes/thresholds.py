@@ -6,9 +6,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 TOLERANCE = 0.1
 """A size further from the requested one than this part of it is worth a warning."""
@@ -76,17 +76,38 @@ class TopFraction(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fraction: float = Field(validation_alias=AliasChoices("fraction", "asked"), serialization_alias="asked")
-    threshold: float
+    threshold: int | float
     """The highest value that at least the fraction of the pool's pairs reach; the least value for an empty pool."""
     used: int
     """Pairs of the pool that reach it."""
     pool: int
-    """Pairs that have a value, and that no other rule in force fails."""
+    """Pairs that have a value, and that the rule chooses among."""
+    whole: int | None = None
+    """Pairs that have a value, whether it chooses among them or not, where the fraction is of these."""
+    among: str | tuple[str, ...] | None = None
+    """The pairs that it chooses among, as the recipe names them; None for those that no other rule in force fails."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is as earlier versions had it, so that their ledgers are the same."""
+        return {
+            name: value for name, value in dump(self).items() if name not in ("whole", "among") or value is not None
+        }
 
     @property
     def pairs(self) -> int:
         """How many pairs the fraction is, rounded up: of the fraction as written, whatever a float makes of it."""
-        return math.ceil(Fraction(str(self.fraction)) * self.pool)
+        whole = self.pool if self.whole is None else self.whole
+        return min(self.pool, math.ceil(Fraction(str(self.fraction)) * whole))
+
+    @property
+    def _choice(self) -> str:
+        """Which pairs it chooses among, as the end of a sentence."""
+        if self.among is None:
+            return "have a score and that no other rule fails"
+        if isinstance(self.among, str):
+            return "have a value"
+        return f"have a value and that {' and '.join(self.among)} {'does' if len(self.among) == 1 else 'do'} not fail"
 
     @property
     def words(self) -> str:
@@ -96,12 +117,18 @@ class TopFraction(BaseModel):
     def sentence(self, rule: str) -> str:
         """Return what the rule asks for and what is used."""
         if not self.pool:
-            return f"{rule}: top_fraction {self.fraction} of no pair: none that no other rule fails has a score"
+            nobody = (
+                "none that no other rule fails has a score"
+                if self.among is None
+                else f"there are none that {self._choice}"
+            )
+            return f"{rule}: top_fraction {self.fraction} of no pair: {nobody}"
         share, ties = self.used / self.pool, self.used > self.pairs * (1 + TOLERANCE)
         warning = f"; warning: {self.pairs:,} were requested; the others tie with the lowest of them" if ties else ""
+        of = f"; of the whole pool, {self.whole:,}, that is {self.used / self.whole:.2%}" if self.whole else ""
         return (
             f"{rule}: top_fraction {self.fraction} became ge {self.threshold}, which {self.used:,} of the "
-            f"{self.pool:,} pairs reach that have a score and that no other rule fails ({share:.2%}){warning}"
+            f"{self.pool:,} pairs reach that {self._choice} ({share:.2%}){of}{warning}"
         )
 
 
@@ -151,6 +178,8 @@ class FirstOf(BaseModel):
     """Pairs whose rank passes."""
     largest: int
     """Pairs of the largest group."""
+    ranks: str
+    """The name of the table of its ranks."""
 
     @property
     def threshold(self) -> float:

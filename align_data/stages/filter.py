@@ -11,6 +11,7 @@ from align_data.common.errors import AlignDataError
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import available, identities
 from align_data.data.derived import planned_columns
+from align_data.data.first_of import forget
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Masks, add_masks, count_masks, taken_down
 from align_data.data.meta import LedgerMeta
@@ -58,7 +59,9 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     # Kept with the ledger, so that an audit of any size reads nothing else.
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(total.items())]
     meta = LedgerMeta.model_validate({**origin, **facts, "masks": counts})
-    return table.commit([info for info, _ in parts], meta)
+    manifest = table.commit([info for info, _ in parts], meta)
+    forget(dataset)
+    return manifest
 
 
 def _as_now(plan: dict[str, Any]) -> dict[str, Any]:

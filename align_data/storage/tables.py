@@ -54,6 +54,7 @@ _REDO = {
     "measured/eval": "compare again: align-data neighbours --eval-index",
     "images": "fetch again: align-data fetch",
     "verdicts": "decide again: align-data filter",
+    "ranks": "decide again: align-data filter",
 }
 """What makes a table anew once it is removed."""
 
