@@ -23,7 +23,7 @@ NOT_RUN = {
     "docs/how-to/readers.md": 7,  # test_readers.py runs five where the library is installed
     "docs/how-to/shards.md": 2,
     "docs/how-to/spark.md": 3,
-    "docs/how-to/models.md": 3,
+    "docs/how-to/models.md": 4,
     "docs/how-to/near-duplicates.md": 2,
     "docs/how-to/train.md": 2,
     "docs/tutorial.md": 1,

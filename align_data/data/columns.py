@@ -106,8 +106,11 @@ def scored_by(dataset: Dataset, model: str | None, **said: Any) -> dict[str, Any
 
     `said` is what else says it, as `_said` has it.
 
-    Not every check of the images: a detector's score of them leaves this one what it is.
+    Not every check of the images: a detector's score of them leaves this one what it is. A classifier of texts, which
+    has labels, sees none.
     """
+    if "labels" in said:
+        return {"model": model, **said}
     identity = {"model": model, **said, "images": _fingerprint(dataset.images)}
     content = dataset.content.committed()
     if content is None:
@@ -151,8 +154,8 @@ def _near(signal: Signal) -> bool:
     return signal.kind == "near"
 
 
-_SAID = ("model", "vectors", "head")
-"""What of a score's identity says who said it: a model's weights, the embeddings and the head, where it has these."""
+_SAID = ("model", "vectors", "head", "labels")
+"""What of a score's identity says who said it: a model's weights, embeddings, head and labels, where it has these."""
 
 
 def _said(dataset: Dataset, signal: Signal) -> dict[str, Any]:

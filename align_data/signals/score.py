@@ -46,11 +46,13 @@ def _head(name: str) -> Signal:
         name,
         group="head",
         unit="the head's",
-        about="What a head says of the image's embedding, such as an aesthetics, NSFW or watermark score: the head "
-        f"that align-data score --head was given with --as {name}, rounded to {DECIMALS} decimals.",
-        source="LAION-Aesthetics; LAION-5B's NSFW and watermark detectors",
-        needs=(),
-        lacks=f"need a head: align-data score EMBEDDED DATASET --head FILE --as {name}",
+        about="What a head says of the image's embedding, such as an aesthetics, NSFW or watermark score, or a "
+        "classifier of texts of the text, such as Detoxify's: the head or the classifier that align-data score was "
+        f"given with --as {name}, rounded to {DECIMALS} decimals.",
+        source="LAION-Aesthetics; LAION-5B's NSFW and watermark detectors; CommonPool's Detoxify",
+        needs=("alt_text",),
+        lacks=f"need a head or a classifier of texts: align-data score EMBEDDED DATASET --head FILE --as {name}, or "
+        f"align-data score FOLDER DATASET --as {name}",
     )
 
 

@@ -18,13 +18,24 @@ from align_data.data.meta import EmbeddedMeta
 from align_data.data.model_inputs import check_side, decodable_images, source_of
 from align_data.engines.base import Engine
 from align_data.models.sharing import SharedModel, scores_pairs
+from align_data.models.text_classifiers import SharedClassifier
 from align_data.signals import FAMILIES
 from align_data.signals.families import check_name
 from align_data.stages.score.by_model import EncoderScores, PairScores
 from align_data.stages.score.by_name import EmbeddingHead, HeadScores, StoredScores, stored_texts
+from align_data.stages.score.by_text import TextScores
 from align_data.stages.score.run import Scored, ScoreRun, ScoreSource, run_scores
 
-__all__ = ["Scored", "check", "check_model", "score", "score_by_head", "score_embedded", "texts_are_stored"]
+__all__ = [
+    "Scored",
+    "check",
+    "check_model",
+    "score",
+    "score_by_head",
+    "score_embedded",
+    "score_texts",
+    "texts_are_stored",
+]
 
 
 def check(dataset: Dataset, name: str) -> None:
@@ -97,6 +108,13 @@ def score_by_head(
     source = HeadScores(dataset, embeddings, manifest, head)
     said = {"model": manifest.meta.model, "vectors": source.vectors, "head": head.identity.digest}
     return _run(dataset, "head", name, source, said, engine, progress)
+
+
+def score_texts(shared: SharedClassifier, dataset: Dataset, name: str, engine: Engine, progress: Progress) -> Scored:
+    """Write head_NAME, what a classifier says of each text, of which no image need be there."""
+    said = {"model": shared.digest, "labels": list(shared.labels)}
+    signal, source = FAMILIES["head"].named(name), TextScores(dataset, shared)
+    return run_scores(ScoreRun(dataset, signal, said, source, dataset.ingested(), None), engine, progress)
 
 
 def _say_what_is_outdated(dataset: Dataset, embeddings: str, meta: EmbeddedMeta, progress: Progress) -> None:

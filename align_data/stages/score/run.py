@@ -63,7 +63,8 @@ class ScoreRun:
     """Which model, embeddings and head say it."""
     source: ScoreSource
     pairs: Manifest[PairsMeta]
-    images: Manifest[ImagesMeta]
+    images: Manifest[ImagesMeta] | None
+    """None where only texts are scored."""
 
     @property
     def table(self) -> Table[SignalsMeta]:
@@ -81,7 +82,7 @@ class ScoreRun:
 
     def facts(self, part: int) -> dict[str, Any]:
         """Say what a part is made from: of pairs and images its own, so that others may come and go."""
-        own = {"images": self.images.parts[part].identity}
+        own = {"images": self.images.parts[part].identity} if self.images is not None else {}
         said = {**self.said}
         if "vectors" in said:
             said["vectors"] = {**said["vectors"], "fingerprint": self.source.identity(part)}
