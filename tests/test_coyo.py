@@ -58,12 +58,6 @@ def test_exact_edges(rule: str, passing: list[Any], failing: list[Any]) -> None:
     assert verdicts == [True] * len(passing) + [False] * len(failing)
 
 
-def test_what_no_signal_expresses_is_named() -> None:
-    note = load("coyo").note
-    assert note is not None
-    assert all(what in note for what in ("noun", "NSFW lists", "pHash"))
-
-
 SIZES = {
     # width, height: the rules that fail in COYO and DataComp (at least 200, at most 3), and in ALIGN (more, less)
     (199, 300): ({"min_side"}, {"min_side"}),
@@ -143,8 +137,10 @@ def test_the_edges_are_those_of_the_measured_size_and_declared_ones_may_lie(tmp_
             found[recipe][sizes[int(url.rpartition("/")[2])]] = names & {"min_side", "aspect"}
         masks = set(pairs["unknown"])
         unknown = {rule.name for b, rule in enumerate(loaded.rules) if any(mask >> b & 1 for mask in masks)}
-        # Nobody gave a detector or an index, and CLD3 is an extra that tests do without.
-        absent = {"nsfw", "eval_distance"} | ({"language_cld3"} if language_cld3.missing() else set())
+        # Nobody gave a detector, an index, a list or a tagger, and CLD3 is an extra that tests do without.
+        absent = {"nsfw", "eval_distance", "n_nouns", "nsfw_words"} | (
+            {"language_cld3"} if language_cld3.missing() else set()
+        )
         assert unknown <= absent, recipe
     loose = {(199, 300): {"min_side"}, (300, 901): {"aspect"}}
     strict = loose | {(200, 300): {"min_side"}, (300, 900): {"aspect"}, (900, 300): {"aspect"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from planted_signals import outcomes
 from published_filters import COSINES, PUBLISHED, datacomps_clip_score
 
 from align_data.common.errors import RecipeError
+from align_data.recipes.overrides import override
 from align_data.recipes.reading import builtin, load
 
-SHIPPED = sorted(PUBLISHED.keys() & {*builtin()} - {"coyo"})
+SHIPPED = sorted(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -65,7 +67,6 @@ def _passes(verdicts: Sequence[tuple[int, int]], position: int) -> list[bool]:
     return [not failed >> position & 1 for failed, _ in verdicts]
 
 
-@pytest.mark.skipif("metaclip-2" not in SHIPPED, reason="waits for its signals")
 def test_metaclip_2_keeps_one_text_of_each_image_whichever_rules_the_others_fail(tmp_path: Path) -> None:
     draw = random.Random(2)
     rows = [
@@ -90,7 +91,6 @@ def test_metaclip_2_keeps_one_text_of_each_image_whichever_rules_the_others_fail
     assert len(kept) // 4 < len(others)
 
 
-@pytest.mark.skipif("metaclip-2" not in SHIPPED, reason="waits for its signals")
 def test_coyo_keeps_the_largest_of_pairs_with_equal_hash_and_text(tmp_path: Path) -> None:
     draw = random.Random(3)
     sizes = draw.sample(range(150, 900), 120)
@@ -124,5 +124,15 @@ def test_a_recipe_says_where_each_number_is_from_and_what_it_leaves_out(name: st
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if any(rule.unspecified for rule in load(name).rules)])
 def test_what_a_source_leaves_open_is_refused_until_it_is_set(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RecipeError, match=r"unspecified"):
+    with pytest.raises(RecipeError, match=r"--set .*--without|--without .*--set"):
         outcomes(tmp_path / "dataset", load(name), [PUBLISHED[name].kept_row])
+
+
+NAMED_OVERRIDE = re.compile(r"--set (\S+=[\d.]*\d)")
+
+
+def test_overrides_that_notes_name_are_ones() -> None:
+    named = [(name, of) for name in builtin() for of in NAMED_OVERRIDE.findall(load(name).note or "")]
+    assert len(named) >= 3
+    for name, assignment in named:
+        assert override(load(name), assignment) != load(name)

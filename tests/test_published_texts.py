@@ -16,7 +16,7 @@ from published_filters import datacomps_basic_filter, obelics_text_rules
 
 from align_data.data.pairs import normalise
 from align_data.recipes.plan import Plan
-from align_data.recipes.reading import builtin, load
+from align_data.recipes.reading import load
 from align_data.signals import find, language
 from align_data.signals.base import Piece
 
@@ -77,7 +77,6 @@ REPEATED = [
 ] + ["a b c d e f g h i j k l m n o p", "1 2 3 4 5 6 7", "dog, cat; cow: sheep? goat! hen.", "x" * 30, "☕" * 6 + "abcdefghijkl", "a " * 1001]  # fmt: skip
 
 
-@pytest.mark.skipif("obelics" not in builtin(), reason="waits for its signals")
 def test_obelics_rules_on_a_paragraph() -> None:
     alt_texts = normalise(pl.Series([*texts()[::3], *REPEATED]))
     piece = Piece(pl.DataFrame({"alt_text": alt_texts}))
