@@ -174,23 +174,66 @@ def slug(text: str) -> int:
     return len(parts) - 1 if is_slug else 0
 
 
+ELEMENTS = """
+    a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big blink blockquote body br
+    button canvas caption center cite code col colgroup data datalist dd del details dfn dialog dir div dl dt em embed
+    fieldset figcaption figure font footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img
+    input ins isindex kbd keygen label legend li link listing main map mark marquee math menu menuitem meta meter nav nobr
+    noframes noscript o:p object ol optgroup option output p param picture plaintext portal pre progress q rb rp rt rtc
+    ruby s samp script search section select slot small source span strike strong style sub summary sup svg table tbody
+    td template textarea tfoot th thead time title tr track tt u ul var video wbr xmp
+"""
+
+
 def markup(text: str) -> int:
-    """The number of tags and comments, by going from one `<` to the next."""
-    tags = 0
-    parts = text.split("<")
-    for number, part in enumerate(parts[1:], 2):
-        tag, closed, _ = part.partition(">")
-        slash = tag.startswith("/")
-        name = re.match("[A-Za-z][A-Za-z0-9:-]*", tag[slash:])
-        if part.startswith("!--"):
-            tags += 1
-        elif name is not None:
-            attributes = tag[slash:][name.end() :]
-            if closed:
-                tags += not attributes or attributes[0] == "/" or attributes[0].isspace()
-            elif number == len(parts) and not slash:  # the text ends in it
-                tags += attributes[:1].isspace() and "=" in attributes
-    return tags
+    """The number of comments, and of tags by going through the text once."""
+    comments = 0
+    rest = text
+    while "<!--" in rest and "-->" in rest.partition("<!--")[2]:
+        rest = rest.partition("<!--")[2].partition("-->")[2]
+        comments += 1
+    tags = place = 0
+    while (place := text.find("<", place)) >= 0:
+        end = end_of_tag(text, place)
+        tags += end > 0
+        place = end if end > 0 else place + 1
+    return comments + tags
+
+
+def end_of_tag(text: str, start: int) -> int:
+    """Where the tag that begins at `start` ends; 0 for none."""
+    place = start + 1 + text[start + 1 :].startswith("/")
+    begin = place
+    while place < len(text) and text[place] not in "/>" and not text[place].isspace():
+        place += 1
+    if _ascii_lower(text[begin:place]) not in ELEMENTS.split() or place == len(text):
+        return 0
+    if text[place] == ">":
+        return place + 1
+    return quoted_end(text, place) or plain_end(text, place)
+
+
+def quoted_end(text: str, place: int) -> int:
+    """Behind the first `>` outside quotation marks; 0 where there is none before a `<`."""
+    while (place := place + 1) < len(text) and text[place] != "<":
+        if text[place] == ">":
+            return place + 1
+        if text[place] in "'\"":
+            place = text.find(text[place], place + 1)
+            if place < 0:
+                return 0
+    return 0
+
+
+def plain_end(text: str, place: int) -> int:
+    """Behind the first `>`, or the end of a text that cuts off an attribute; 0 where there is none before a `<`."""
+    rest = text[place + 1 :]
+    attributes, closed, _ = rest.partition(">")
+    if "<" in attributes:
+        return 0
+    if closed:
+        return place + 1 + len(attributes) + 1
+    return len(text) if text[place].isspace() and "=" in attributes else 0
 
 
 def url_in_text(text: str) -> bool:

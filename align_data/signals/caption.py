@@ -207,8 +207,8 @@ SIGNALS = (
         "markup",
         "int32",
         "tags",
-        "Number of tags of HTML, such as `<b>`, `</a>` and `<br />`, and of comments, cut off by the end of the text "
-        "or not.",
+        "Number of comments and of tags of HTML's elements, such as `<b>`, `</a>` and `<br />`, also of one with an "
+        "attribute that the end of the text cuts off.",
         "ours",
         defects.markup,
     ),

@@ -8,11 +8,9 @@ from html.entities import html5
 import polars as pl
 
 from align_data.signals.base import Piece
+from align_data.signals.markup import markup_of
 from align_data.signals.repetition import flagged
 
-_TAG = "[A-Za-z][A-Za-z0-9:-]*"
-MARKUP = rf"<!--|</?{_TAG}(?:[\s/][^<>]*)?>|<{_TAG}\s[^<>]*=[^<>]*$"
-"""A tag, the beginning of a comment, or a tag with an attribute that the end of the text cuts off."""
 ENTITY = r"&(?:#[0-9]+|#[xX][0-9A-Fa-f]+|[A-Za-z][A-Za-z0-9]*);"
 """What has the form of a character reference."""
 _NAMES = pl.Series([f"&{name}" for name in html5 if name.endswith(";")])
@@ -31,8 +29,8 @@ _PATH_WORD = r"(?:[\p{L}\p{M}]|%[89A-Fa-f][0-9A-Fa-f]){2,}"
 
 
 def markup(piece: Piece) -> pl.Series:
-    """Count tags of HTML."""
-    return _counts(piece.frame["alt_text"], "<", lambda texts: texts.str.count_matches(MARKUP))
+    """Count tags and comments of HTML."""
+    return _counts(piece.frame["alt_text"], "<", markup_of)
 
 
 def entities(piece: Piece) -> pl.Series:
