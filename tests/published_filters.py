@@ -39,7 +39,7 @@ class PublishedFilter:
     relative: bool = False
     """Whether it chooses among the pool, so that no edge decides alone."""
 
-    def rows(self, seed: int, number: int = 200) -> list[Row]:
+    def rows(self, seed: int, number: int = 150) -> list[Row]:
         """Return rows: the kept one, each edge alone, edges crossed by twos and threes, and some more."""
         draw = random.Random(seed)
         if self.relative:

@@ -118,6 +118,7 @@ def test_a_recipe_says_where_each_number_is_from_and_what_it_leaves_out(name: st
         "arXiv" in recipe.paper or "https://" in recipe.paper or any(year in recipe.paper for year in ("2011", "2018"))
     )
     assert recipe.note
+    assert all(score.source != "chosen" or score.note for score in (recipe.scores or {}).values())
     for rule in recipe.rules:
         assert not rule.chosen or rule.note, rule.name
 
