@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--list", type=Path, default=HERE / "data" / "captions", help="a folder of Parquet files")
     parser.add_argument("--columns", default="url,text", help="what its URLs and texts are called")
+    parser.add_argument("--signals", default=",".join(signal.name for signal in caption.SIGNALS))
     options = parser.parse_args()
     if not options.list.exists():
         options.list.parent.mkdir(exist_ok=True)
@@ -53,7 +54,7 @@ def main() -> None:
     rows = pl.concat([rows] * -(-options.pairs // len(rows)))[: options.pairs]  # a short list is repeated
     texts = normalise(rows[text].fill_null("").alias("alt_text"))
     pairs = pl.DataFrame([rows[url].fill_null("").alias("url"), texts])
-    signals = list(caption.SIGNALS)
+    signals = [SIGNALS[name] for name in options.signals.split(",")]
     by_name = {signal.name: [signal] for signal in signals}
     seconds(signals, pairs[:1000])
     code_points = int(texts.str.len_chars().sum())

@@ -39,6 +39,8 @@ _ENDINGS: Mapping[str, Sequence[tuple[str, str]]] = {
 }
 """What an inflected form ends in, and its base form instead, by part of speech in the order of looking up."""
 
+_INFLECTED = {part: tuple(ending for ending, _ in endings) for part, endings in _ENDINGS.items()}
+
 
 class WordNet:
     """The indexes and exceptions of a database."""
@@ -69,7 +71,7 @@ class WordNet:
         irregular = self._exceptions[part].get(word)
         if irregular is not None:
             return next((form for form in irregular if form in known), None)
-        forms = [word]
+        forms = [word] if word.endswith(_INFLECTED[part]) else []  # as most words that WordNet does not have are not
         while forms:
             forms = list(dict.fromkeys(_without_endings(forms, part)))
             if (base := next((form for form in forms if form in known), None)) is not None:
