@@ -34,21 +34,18 @@ def measured_by(dataset: Dataset, plan: Plan) -> frozenset[str]:
 def choosing(plan: Plan, rule: PlannedRule) -> tuple[PlannedRule, ...]:
     """Return the rules whose failing leaves a pair out of those that a rule chooses among: rules in force.
 
-    Of the pairs that are kept, rules that need something of the pool themselves are left out of account.
+    Of the pairs that are kept, rules that choose pairs themselves are left out of account.
     """
     if rule.rule.choice == POOL:
         return ()
     if rule.rule.choice != KEPT:
         return tuple(other for other in plan.in_force if other.name in rule.rule.choice)
-    return tuple(other for other in plan.in_force if other.name != rule.name and not _hangs_on_pool(plan, other))
+    return tuple(other for other in plan.in_force if other.name != rule.name and not _chooses(other))
 
 
-def _hangs_on_pool(plan: Plan, rule: PlannedRule) -> bool:
-    """Tell whether a rule chooses pairs of the pool, or tests a score with a scale of it."""
-    if rule.rule.first_of is not None or (rule.rule.signal is not None and rule.rule.op == "top_fraction"):
-        return True
-    scores = plan.recipe.scores or {}
-    return any(scores[name].scaled for name in plan.scores(rule.columns))
+def _chooses(rule: PlannedRule) -> bool:
+    """Tell whether a rule chooses pairs of the pool. A test of a score does not: its scales are of all pairs."""
+    return rule.rule.first_of is not None or (rule.rule.signal is not None and rule.rule.op == "top_fraction")
 
 
 def definition(plan: Plan, name: str) -> Signal:
