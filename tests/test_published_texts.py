@@ -93,3 +93,12 @@ def test_obelics_rules_on_a_paragraph() -> None:
     assert parting.pop("n_words_whitespace") <= 1 + len(alt_texts) // 100
     assert parting.pop("punctuation") <= 1 + len(alt_texts) // 100
     assert parting == {"char_repetition_10": 0, "word_repetition_5": 0, "special_characters": 0}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real lists are not in the repository, and not here")
+def test_what_laion_400m_has_kept_passes_its_rule_on_texts() -> None:
+    laion = pl.read_parquet(DATA / "laion_10000.parquet")["TEXT"].drop_nulls()
+    rules = {rule.name: rule for rule in Plan.unresolved(load("laion-400m")).rules}
+    n_chars = find("n_chars").measure(Piece(pl.DataFrame({"alt_text": normalise(laion)})))
+    assert pl.DataFrame({"n_chars": n_chars}).select(verdict=rules["n_chars"].verdict({"n_chars"}))["verdict"].all()
+    assert n_chars.to_numpy().min() == 6
