@@ -14,16 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align_data.common.hashing import Hashes, pair_keys
-from align_data.common.key_table import KeyTable
-
-Places = NDArray[np.intp]
+from align_data.common.key_table import KeyTable, Places
 
 
 @dataclass(frozen=True)
 class Occurrences:
     """Where phrases are in some texts, in no order."""
 
-    rows: Places
+    rows: NDArray[np.int32]
     phrases: NDArray[np.int32]
 
 
@@ -58,27 +56,23 @@ class Phrases:
 
     def occurrences(self, lengths: NDArray[np.int64], units: Hashes) -> Occurrences:
         """Return all phrases in texts of so many units each, one text's behind another's."""
-        rows = np.repeat(np.arange(len(lengths)), lengths)
-        ends = np.repeat(np.cumsum(lengths), lengths)
-        of_rows: list[Places] = []
-        of_phrases: list[NDArray[np.int32]] = []
+        rows = np.full(len(units) + 1, -1, np.int32)  # behind the last unit is no row
+        rows[:-1] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        of_rows, of_phrases = [rows[:0]], [rows[:0]]
         at, keys = np.arange(len(units)), units
         for depth, level in enumerate(self._levels, 1):
-            places = level.beginnings.places(keys)
-            is_known = np.flatnonzero(places >= 0)
-            at, keys, places = at[is_known], keys[is_known], places[is_known]
-            phrases = level.phrases[places]
+            which, places = level.beginnings.hits(keys)
+            at = at.take(which)
+            phrases = level.phrases.take(places)
             is_phrase = np.flatnonzero(phrases >= 0)
-            of_rows.append(rows[at[is_phrase]])
-            of_phrases.append(phrases[is_phrase])
-            on = np.flatnonzero(level.goes_on[places])
-            on = on[at[on] + depth < ends[at[on]]]
+            of_rows.append(rows.take(at.take(is_phrase)))
+            of_phrases.append(phrases.take(is_phrase))
+            on = np.flatnonzero(level.goes_on.take(places))
+            on = on[rows.take(at.take(on) + depth) == rows.take(at.take(on))]
             if not len(on):
                 break
-            at = at[on]
-            keys = pair_keys(keys[on], units[at + depth])
-        if not of_rows:
-            return Occurrences(np.empty(0, np.intp), np.empty(0, np.int32))
+            at, keys = at.take(on), keys.take(which.take(on))
+            keys = pair_keys(keys, units.take(at + depth))
         return Occurrences(np.concatenate(of_rows), np.concatenate(of_phrases))
 
 

@@ -14,6 +14,7 @@ from align_data.common.hosts import listed_hosts
 from align_data.common.key_table import KeyTable
 from align_data.common.phrases import Phrases
 from align_data.common.sorting import argsort, least, starts
+from align_data.signals.padded_keys import padded_keys, spaced_keys
 from align_data.signals.text import host
 from align_data.signals.word_keys import WordKeys, word_keys
 
@@ -28,8 +29,6 @@ NO_WORD = 2**63 - 1
 """The rarest word of a text without words: as frequent as can be."""
 _MILLION = 10**6
 _LOW = np.uint64(2**32 - 1)
-_SPACED = [",", ".", ";", ":", "?", "!", "`"]
-"""What MetaCLIP puts spaces around."""
 
 
 class UserList:
@@ -107,17 +106,7 @@ def by_words(rows: ListRows, seed: int) -> PhraseList:
 
 def padded(rows: ListRows, seed: int) -> PhraseList:
     """Match as MetaCLIP does: the entry between spaces, in the text with spaces around it and its punctuation."""
-    return _by_units(_spaced(rows.entries), _padded_units, seed)
-
-
-def _padded_units(piece: Piece) -> WordKeys:
-    return _spaced(piece.frame["alt_text"].str.replace_many(_SPACED, [f" {mark} " for mark in _SPACED]))
-
-
-def _spaced(texts: pl.Series) -> WordKeys:
-    """Return what is between spaces, also where that is nothing."""
-    split = texts.str.split(" ")
-    return WordKeys(split.list.len().to_numpy().astype(np.int64), keys(split.explode()))
+    return _by_units(spaced_keys(rows.entries), lambda piece: padded_keys(piece.frame["alt_text"]), seed)
 
 
 def _by_units(entries: WordKeys, units: Callable[[Piece], WordKeys], seed: int) -> PhraseList:

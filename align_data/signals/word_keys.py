@@ -29,7 +29,7 @@ TOLD = 0x20000
 OFTEN = 32
 """One text in so many is often."""
 _OTHER, _FIRST, _MARK, _JOINER, _SPACELESS, _FORMAT, _UNTOLD = range(7)
-_FRONT, _BACK = 3, 16
+FRONT, BACK = 3, 16
 """Bytes before and behind the lines: the views of the first and the last word reach beyond them."""
 _CASE = np.uint8(0x20)
 
@@ -101,11 +101,11 @@ def _block(texts: pl.Series, *, strip: bool) -> _Block:
         wide = np.flatnonzero(~is_ascii)
         lower = texts.gather(wide).str.to_lowercase()
         texts = texts.clone().scatter(wide, without_format(lower) if strip else lower)
-    buffer, ends = _laid_out(texts)
-    edges = _edges(buffer[_FRONT:-_BACK])
+    buffer, ends = laid_out(texts)
+    edges = _edges(buffer[FRONT:-BACK])
     lengths = np.diff(np.searchsorted(edges.final, ends), prepend=0)
     apart = np.unique(np.searchsorted(ends, np.append(edges.formats, edges.untold)))
-    return _Block(lengths, keys(_strings(buffer, edges.before, edges.final)), apart, len(edges.formats))
+    return _Block(lengths, keys(strings(buffer, edges.before, edges.final)), apart, len(edges.formats))
 
 
 def _by_expression(texts: pl.Series) -> WordKeys:
@@ -113,13 +113,13 @@ def _by_expression(texts: pl.Series) -> WordKeys:
     return WordKeys(lists.list.len().to_numpy().astype(np.int64), keys(lists.explode(empty_as_null=False)))
 
 
-def _laid_out(texts: pl.Series) -> tuple[Bytes, Places]:
+def laid_out(texts: pl.Series) -> tuple[Bytes, Places]:
     """Return the texts as lines, with a line feed before the first, and where in the lines each text ends."""
     ends = np.cumsum(texts.str.len_bytes().to_numpy() + np.int64(1), dtype=np.int64)
     joined = texts.str.join("\n").to_arrow(compat_level=pl.CompatLevel.oldest())
     size = int(ends[-1]) if len(ends) else 1
-    buffer = np.zeros(_FRONT + size + 1 + _BACK, np.uint8)
-    lines = buffer[_FRONT:-_BACK]
+    buffer = np.zeros(FRONT + size + 1 + BACK, np.uint8)
+    lines = buffer[FRONT:-BACK]
     lines[0] = lines[-1] = ord("\n")
     lines[1:size] = np.frombuffer(joined.buffers()[2] or b"", np.uint8, size - 1)
     return buffer, ends
@@ -215,7 +215,7 @@ def _join(in_run: Flags, leads: Places, lasts: Places) -> None:
     _fill(in_run, leads[between], lasts[between])
 
 
-def _strings(buffer: Bytes, before: Places, final: Places) -> pl.Series:
+def strings(buffer: Bytes, before: Places, final: Places) -> pl.Series:
     """Return the words between `before` and `final` as strings that are views of the buffer: nothing is copied.
 
     A view is 16 bytes: a length, and 12 bytes of text or, for a longer one, its first 4, the buffer and the place.
@@ -227,6 +227,6 @@ def _strings(buffer: Bytes, before: Places, final: Places) -> pl.Series:
     views[:, 0] = lengths
     long = np.flatnonzero(lengths > 12)
     views[long, 2] = 0
-    views[long, 3] = before[long] + _FRONT + 1
+    views[long, 3] = before[long] + FRONT + 1
     buffers = [None, pa.py_buffer(views), pa.py_buffer(buffer)]
     return pl.Series(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
