@@ -206,6 +206,32 @@ def test_signals_of_lists_need_a_list_that_measures_them(job: Callable[..., Buil
     assert "host_rank_a" not in table
 
 
+def test_the_pairs_of_each_class_are_matched_with_its_own_list(job: Callable[..., Built], tmp_path: Path) -> None:
+    texts = ["a dog", "dog 1", "собака dog", "собака", "犬 dog", "犬", "dog dog", "", "α dog"]
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    for name, content in (("Latin", "dog\na\n"), ("Han", "犬\n"), ("else", "dog\nсобака\n")):
+        (folder / f"{name}.txt").write_text(content)
+    (folder / "notes.md").write_text("dog\n")
+    built = job(pool(texts))
+    ListFiles([("w", str(folder))], "word", per="script").give(built.dataset)
+    table = measured(built)
+    by_text = {t: (n, m) for t, n, m in zip(table["alt_text"], table["list_w"], table["entries_w"], strict=True)}
+    assert by_text == {
+        "a dog": (2, 2), "dog 1": (1, 1), "dog dog": (2, 1), "собака dog": (2, 2), "собака": (1, 1), "犬 dog": (1, 1),
+        "犬": (1, 1), "": (0, 0), "α dog": (1, 1),
+    }  # fmt: skip
+    # The dogs of one class are not counted with those of another one; 犬 dog is Latin, as most of its letters are.
+    counts = sorted(built.table("counts/balance.w")["count"].to_list())
+    assert counts == sorted([5, 1, 1, 1, 2])
+    with pytest.raises(InputError, match=r"has no files such as en\.txt"):
+        ListFiles([("w", str(tmp_path))], "word", per="script").give(built.dataset)
+    with pytest.raises(InputError, match=r"cannot read the lists in .*: Not a directory"):
+        ListFiles([("w", str(folder / "Han.txt"))], "word", per="script").give(built.dataset)
+    with pytest.raises(InputError, match="lists of host are not divided by script"):
+        ListFiles([("w", str(folder))], "host", per="script").give(built.dataset)
+
+
 def test_names_of_lists_are_names() -> None:
     assert find("list_a-b").group == "list.a-b"
     assert find("balance_metaclip").group == "balance.metaclip"

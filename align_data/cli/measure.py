@@ -28,7 +28,7 @@ from align_data.common.secrets import mask
 from align_data.content.plan import CHUNK
 from align_data.data.columns import measurable, need
 from align_data.data.references import ReferenceFiles
-from align_data.data.user_lists import ListFiles
+from align_data.data.user_lists import PER, ListFiles
 from align_data.recipes.plan import Plan
 from align_data.signals.families import check_name
 from align_data.signals.user_lists import MATCHES
@@ -77,6 +77,11 @@ list_options = together(
         default="word",
         show_default=True,
         help="How pairs are matched with the lists: " + "; ".join(f"{n}, {m.about}" for n, m in MATCHES.items()) + ".",
+    ),
+    click.option(
+        "--per",
+        type=click.Choice(PER),
+        help="Take FILE for a folder with a list for each value of this signal, as en.txt; else.txt is for others.",
     ),
     click.option(
         "--seed",
@@ -129,7 +134,7 @@ def command(
     """
     former_names(signals)
     sight, references = sight_of(options, options.pop("chunk")), references_of(options)
-    lists = ListFiles(options.pop("lists"), options.pop("match"), options.pop("seed"))
+    lists = ListFiles(options.pop("lists"), options.pop("match"), options.pop("seed"), options.pop("per"))
     with session(dataset, resources(options)) as (opened, engine):
         opened.ingested()
         references.give(opened)

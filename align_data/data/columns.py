@@ -141,8 +141,10 @@ def listed_by(dataset: Dataset, signal: Signal) -> dict[str, Any] | None:
     manifest = dataset.user_list(list_of(signal)).committed()
     if manifest is None or not dataset.user_list(list_of(signal)).whole(manifest):
         return None
-    seed = {"seed": manifest.meta.seed} if signal.counted is not None else {}
-    return {"sha256": manifest.meta.sha256, "match": manifest.meta.match, **seed}
+    meta = manifest.meta
+    seed = {"seed": meta.seed} if signal.counted is not None else {}
+    per = {} if meta.per is None else {"per": meta.per, "per_version": find(meta.per).version}
+    return {"sha256": meta.sha256, "match": meta.match, **seed, **per}
 
 
 def list_of(signal: Signal) -> str:
@@ -172,6 +174,8 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
     be there.
     """
     why = signal.missing()
+    if signal.kind == "list":
+        why = _classes_missing(dataset, list_of(signal))
     by_list = signal.kind == "list" and signal.name in measured_by_lists(dataset, [list_of(signal)])
     if (signal.kind in OPEN and not by_list) or not _declared(dataset, signal):
         return signal.lacks
@@ -184,6 +188,12 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
     if signal.check in CHOSEN and signal.check not in chosen and not taken(dataset, signal.check):
         return signal.lacks
     return None
+
+
+def _classes_missing(dataset: Dataset, name: str) -> str | None:
+    """Say why the signal whose classes have a list each cannot be measured here; None if it can, or there is none."""
+    manifest = dataset.user_list(name).committed()
+    return None if manifest is None or manifest.meta.per is None else find(manifest.meta.per).missing()
 
 
 def measured_by_lists(dataset: Dataset, names: Iterable[str]) -> list[str]:

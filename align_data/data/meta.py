@@ -225,6 +225,8 @@ class ListMeta(Meta):
     """Of the file."""
     seed: int
     entries: NUMBER
+    per: str | None = None
+    """The signal whose classes have a list each; None for one list."""
 
     @field_validator("match")
     @classmethod

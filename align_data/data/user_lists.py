@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -17,12 +18,15 @@ from align_data.common.user_files import lines_of, read_user_file
 from align_data.data.layout import Dataset
 from align_data.data.meta import ListMeta
 from align_data.data.pairs import normalise
-from align_data.signals.user_lists import MATCHES, ListRows, UserList
+from align_data.signals import find
+from align_data.signals.user_lists import MATCHES, ListRows, PhraseList, UserList, of_classes
 from align_data.storage.tables import digest
 
+PER = ("language", "language_cld3", "script")
+"""The signals whose classes can have a list each."""
 LONGEST = 10_000
 """Characters of an entry, at most: a file of other things would make phrases of millions of words."""
-_SCHEMA = {"entry": pl.String, "line": pl.Int32, "count": pl.Int64}
+_SCHEMA = {"class": pl.String, "entry": pl.String, "line": pl.Int32, "count": pl.Int64}
 
 
 @dataclass(frozen=True)
@@ -33,22 +37,27 @@ class ListFiles:
     match: str = "word"
     seed: int = 0
     """Of the numbers that balance_NAME draws."""
+    per: str | None = None
+    """The signal whose classes have a list each: then each file is a folder with CLASS.txt for them."""
 
     def give(self, dataset: Dataset) -> None:
         """Keep the lists with a dataset; InputError for a file that is not one."""
         for name, file in self.files:
-            give_list(dataset, name, file, self.match, self.seed)
+            give_list(dataset, name, file, self)
 
 
-def give_list(dataset: Dataset, name: str, file: str, match: str = "word", seed: int = 0) -> None:
+def give_list(dataset: Dataset, name: str, file: str, how: ListFiles) -> None:
     """Keep a list with a dataset, in place of another one of this name; InputError if the file is not one."""
     table = dataset.user_list(name)
-    content = read_user_file(file, "the list")
-    meta = ListMeta(match=match, sha256=hashlib.sha256(content).hexdigest(), seed=seed, entries=0)
+    files = {"": file} if how.per is None else _files_of(file, how)
+    contents = {of: read_user_file(path, "the list") for of, path in files.items()}
+    digests = [f"{of} {hashlib.sha256(content).hexdigest()}" for of, content in contents.items()]
+    sha256 = digests[0][1:] if how.per is None else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    meta = ListMeta(match=how.match, sha256=sha256, seed=how.seed, per=how.per, entries=0)
     stored = table.committed()
     if stored is not None and _identity(stored.meta) == _identity(meta):
         return
-    rows = read_list(content, file, match)
+    rows = pl.concat([read_list(content, files[of], how.match, of) for of, content in contents.items()])
     meta = meta.model_copy(update={"entries": len(rows)})
     table.retract()  # or a run killed here would leave the old list's name on the new one
     with table.writer(0, _identity(meta)) as writer:
@@ -57,11 +66,25 @@ def give_list(dataset: Dataset, name: str, file: str, match: str = "word", seed:
     table.commit([writer.info], meta)
 
 
+def _files_of(folder: str, how: ListFiles) -> dict[str, str]:
+    """Return the files of a folder by the class that each is for; InputError where it has none."""
+    if "balance" not in MATCHES[how.match].prefixes:
+        raise InputError(f"lists of {how.match} are not divided by {how.per}: a pair's is the same in all")
+    try:
+        paths = sorted(path for path in Path(folder).iterdir() if path.suffix == ".txt" and path.stem)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the lists in {folder}: {getattr(error, 'strerror', None) or error}") from error
+    if not paths:
+        raise InputError(f"{folder} has no files such as en.txt, each a list for the pairs of one {how.per}")
+    return {path.stem: str(path) for path in paths}
+
+
 def _identity(meta: ListMeta) -> dict[str, Any]:
-    return {"sha256": meta.sha256, "match": meta.match, "seed": meta.seed}
+    per = {} if meta.per is None else {"per": meta.per}
+    return {"sha256": meta.sha256, "match": meta.match, "seed": meta.seed, **per}
 
 
-def read_list(content: bytes, file: str, match: str) -> pl.DataFrame:
+def read_list(content: bytes, file: str, match: str, of_class: str = "") -> pl.DataFrame:
     """Return the rows of a list's file: a line an entry, each once, blank lines left out; InputError names the line."""
     lines = lines_of(content, file, "the list")
     rows = pl.DataFrame({"line": [n for n, _ in lines], "entry": [text for _, text in lines]}, _LINES)
@@ -79,6 +102,7 @@ def read_list(content: bytes, file: str, match: str) -> pl.DataFrame:
     rows = rows.filter(pl.col("entry") != "").unique("entry", keep="first", maintain_order=True)
     if not len(rows):
         raise InputError(f"{file} has no entries: write one a line")
+    rows = rows.with_columns(pl.lit(of_class).alias("class"))
     return rows.select(pl.col(name).cast(type_) for name, type_ in _SCHEMA.items())
 
 
@@ -133,9 +157,19 @@ def _loaded(dataset: Dataset, name: str) -> UserList:
     version = digest([manifest.fingerprint, _identity(meta)])
     with _LOCK:  # threads that wait for a list of half a million are faster than those that make one too
         if _READY.get(place, ("",))[0] != version:
-            rows = pl.concat(list(table.pieces(0, list(_SCHEMA))))
-            _READY[place] = version, MATCHES[meta.match].make(ListRows(*rows.get_columns()), meta.seed)
+            _READY[place] = version, _made(pl.concat(list(table.pieces(0, list(_SCHEMA)))), meta)
         return _READY[place][1]
+
+
+def _made(rows: pl.DataFrame, meta: ListMeta) -> UserList:
+    make = MATCHES[meta.match].make
+    if meta.per is None:
+        return make(ListRows(*rows.get_columns()), meta.seed)
+    measure = find(meta.per).measure
+    assert measure is not None
+    by_class = rows.partition_by("class", as_dict=True, maintain_order=True)
+    lists = {str(name): make(ListRows(*of.get_columns()), meta.seed) for (name,), of in by_class.items()}
+    return of_classes({name: of for name, of in lists.items() if isinstance(of, PhraseList)}, meta.seed, measure)
 
 
 def unload() -> None:

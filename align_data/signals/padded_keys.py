@@ -1,8 +1,8 @@
 """What stands between spaces in texts, once MetaCLIP's punctuation stands between spaces too, by its keys.
 
-MetaCLIP (facebookresearch/MetaCLIP) puts a space before and behind the text and each of these marks, and looks for entries
-with a space before and behind. Such an entry is a run of what stands between spaces, also where that is nothing, as
-between a comma and the space that followed it already.
+MetaCLIP (facebookresearch/MetaCLIP) puts a space before and behind the text and each of these marks, and looks for
+entries with a space before and behind. Such an entry is a run of what stands between spaces, also where that is
+nothing, as between a comma and the space that followed it already.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,13 +15,13 @@ from align_data.common.hosts import listed_hosts
 from align_data.common.key_table import KeyTable
 from align_data.common.phrases import Phrases
 from align_data.common.sorting import argsort, least, starts
+from align_data.signals.base import Piece
 from align_data.signals.padded_keys import padded_keys, spaced_keys
 from align_data.signals.text import host
 from align_data.signals.word_keys import WordKeys, word_keys
 
-if TYPE_CHECKING:
-    from align_data.signals.base import Piece
-
+ELSE = "else"
+"""The class of pairs whose own class has no list."""
 NO_ENTRY = 2**53
 """The balance of a text without an entry: above that of all others."""
 UNRANKED = 2**31 - 1
@@ -46,6 +47,8 @@ class UserList:
 class ListRows(NamedTuple):
     """What is stored of a list: entries without repeats, in the order of the file."""
 
+    classes: pl.Series
+    """Of a list in several files, the class of pairs that the entry is for, such as a language; else empty."""
     entries: pl.Series
     lines: pl.Series
     """The line that each stands on first."""
@@ -63,7 +66,7 @@ class Draws(NamedTuple):
     draws: NDArray[np.float64]
 
 
-class _Matches(NamedTuple):
+class Matches(NamedTuple):
     """Which entries some texts have."""
 
     occurrences: NDArray[np.int64]
@@ -77,26 +80,57 @@ class _Matches(NamedTuple):
 class PhraseList(UserList):
     """Words and phrases that are looked for in the texts: `matches` tells which entries those of a piece have."""
 
-    def __init__(self, phrase_keys: Hashes, seed: int, matches: Callable[[Piece], _Matches]) -> None:
+    def __init__(self, phrase_keys: Hashes, seed: int, matches: Callable[[Piece], Matches]) -> None:
         super().__init__({"list": self._occurrences, "entries": self._distinct})
-        self._keys = phrase_keys
+        self.keys = phrase_keys
         self._seed = keys(pl.Series([str(seed)]))
-        self._matches = matches
+        self.matches = matches
 
     def _occurrences(self, piece: Piece) -> pl.Series:
-        return pl.Series(piece.computed(self._matches).occurrences.astype(np.int32))
+        return pl.Series(piece.computed(self.matches).occurrences.astype(np.int32))
 
     def _distinct(self, piece: Piece) -> pl.Series:
         return pl.Series(self._lengths(piece))
 
     def _lengths(self, piece: Piece) -> NDArray[np.int32]:
-        return np.bincount(piece.computed(self._matches).rows, minlength=len(piece.frame)).astype(np.int32)
+        return np.bincount(piece.computed(self.matches).rows, minlength=len(piece.frame)).astype(np.int32)
 
     def draws(self, piece: Piece) -> Draws:
         """Return the entries of each pair, with a number that follows from the uid, the entry and the seed alone."""
-        lengths, entries = self._lengths(piece), self._keys[piece.computed(self._matches).entries]
+        lengths, entries = self._lengths(piece), self.keys[piece.computed(self.matches).entries]
         uids = pair_keys(keys(piece.frame["uid"]), self._seed)
         return Draws(entries, lengths, hash01(pair_keys(np.repeat(uids, lengths), entries)))
+
+
+def of_classes(lists: Mapping[str, PhraseList], seed: int, classes: Callable[[Piece], pl.Series]) -> PhraseList:
+    """Match the pairs of each class with its own list, those of a class that has none with that of ELSE.
+
+    An entry that two classes have is two: what balancing counts and draws for one says nothing of the other.
+    """
+    before = dict(zip(lists, accumulate((len(of.keys) for of in lists.values()), initial=0), strict=False))
+    class_keys = keys(pl.Series(list(lists), dtype=pl.String))
+    own = [pair_keys(np.full(len(of.keys), key), of.keys) for key, of in zip(class_keys, lists.values(), strict=True)]
+
+    def matches(piece: Piece) -> Matches:
+        of_pairs = classes(piece).fill_null(ELSE)
+        of_pairs = (
+            of_pairs.to_frame("class")
+            .select(pl.when(pl.col("class").is_in(list(lists))).then("class").otherwise(pl.lit(ELSE)))
+            .to_series()
+        )
+        occurrences = np.zeros(len(piece.frame), np.int64)
+        rows, entries = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+        for name, of in lists.items():
+            at = (of_pairs == name).arg_true().to_numpy().astype(np.intp)
+            if len(at):
+                in_class = of.matches(Piece(piece.frame[at]))
+                occurrences[at] = in_class.occurrences
+                rows.append(at[in_class.rows])
+                entries.append(in_class.entries + before[name])
+        together = _distinct(np.concatenate(rows), np.concatenate(entries), len(occurrences))
+        return together._replace(occurrences=occurrences)
+
+    return PhraseList(np.concatenate([np.empty(0, np.uint64), *own]), seed, matches)
 
 
 def by_words(rows: ListRows, seed: int) -> PhraseList:
@@ -112,7 +146,7 @@ def padded(rows: ListRows, seed: int) -> PhraseList:
 def _by_units(entries: WordKeys, units: Callable[[Piece], WordKeys], seed: int) -> PhraseList:
     phrases = Phrases(entries.lengths, entries.keys)
 
-    def matches(piece: Piece) -> _Matches:
+    def matches(piece: Piece) -> Matches:
         in_texts = phrases.occurrences(*units(piece))
         return _distinct(in_texts.rows, in_texts.phrases, len(piece.frame))
 
@@ -125,7 +159,7 @@ def substrings(rows: ListRows, seed: int) -> PhraseList:
     order, ascending = argsort(entry_keys)
     table, patterns = KeyTable(ascending), rows.entries.implode()
 
-    def matches(piece: Piece) -> _Matches:
+    def matches(piece: Piece) -> Matches:
         lists = piece.frame["alt_text"].str.extract_many(patterns, overlapping=True)
         lengths = lists.list.len().to_numpy()
         entries = order[table.places(keys(lists.explode(empty_as_null=False)))]
@@ -134,13 +168,13 @@ def substrings(rows: ListRows, seed: int) -> PhraseList:
     return PhraseList(entry_keys, seed, matches)
 
 
-def _distinct(rows: NDArray[np.intp], entries: NDArray[np.integer[Any]], texts: int) -> _Matches:
+def _distinct(rows: NDArray[Any], entries: NDArray[Any], texts: int) -> Matches:
     """Return how many entries each text has, and which: each once, in the order of the rows."""
     mixed = (rows.astype(np.uint64) << np.uint64(32)) | entries.astype(np.uint64)
     both: Hashes = pl.Series(mixed).sort(multithreaded=False).to_numpy()
     both = both[starts(both)]
     occurrences = np.bincount(rows, minlength=texts)
-    return _Matches(occurrences, (both >> np.uint64(32)).astype(np.intp), (both & _LOW).astype(np.intp))
+    return Matches(occurrences, (both >> np.uint64(32)).astype(np.intp), (both & _LOW).astype(np.intp))
 
 
 class HostList(UserList):
