@@ -13,6 +13,7 @@ from polars.io.plugins import register_io_source
 
 from align_data.common.progress import Progress, Silent
 from align_data.common.secrets import mask
+from align_data.data.balancing import entry_counts, thresholds_like
 from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
@@ -111,6 +112,17 @@ class Opened:
         """Count all that an audit says; shown by a notebook as a page."""
         surveyed = survey(self.dataset, ledger, self.engine, self.progress, samples, seed)
         return AuditReport(self.dataset, surveyed, pictures=pictures)
+
+    def entries(self, name: str) -> pl.DataFrame:
+        """Return class, entry and count of each entry of a list: how many pairs of the pool have it."""
+        return entry_counts(self.dataset, name)
+
+    def balance_thresholds(self, name: str, like: str, threshold: float) -> dict[str, int]:
+        """Return for each language of a list the threshold of balance_NAME that leaves the tail of one by its own.
+
+        MetaCLIP 2 sets t for English, and lets the other languages' follow: balance_thresholds(NAME, "en", 170_000).
+        """
+        return thresholds_like(self.dataset, name, like, threshold)
 
     def _scan(self, table: Table[Any], columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()

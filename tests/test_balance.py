@@ -13,6 +13,8 @@ from conftest import Built, Crashes, build, read, tree, write_list
 from test_user_lists import by_metaclip, pool
 from xxhash import xxh3_64_intdigest
 
+import align_data
+from align_data.common.errors import DatasetError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.user_lists import ListFiles
@@ -157,6 +159,26 @@ def test_killed_at_any_file_it_ends_alike(entries: Path, tmp_path: Path, monkeyp
     for number in Crashes(monkeypatch).everywhere(work, 9):
         assert tree(tmp_path / str(number)) == tree(tmp_path / "0")
         shutil.rmtree(tmp_path / str(number))
+
+
+def test_thresholds_of_languages_leave_the_same_tail(job: Callable[..., Built], tmp_path: Path) -> None:
+    latin, greek = {"a": 8, "b": 4, "c": 2, "d": 1, "D": 0, "e": 0}, {"α": 100, "β": 40, "γ": 20}
+    texts = [entry for counts in (latin, greek) for entry, count in counts.items() for _ in range(count)]
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    for name, counts in (("Latin", latin), ("Greek", greek)):
+        (folder / f"{name}.txt").write_text("\n".join(counts))
+    dataset = job(pool(texts)).dataset
+    ListFiles([("w", str(folder))], "word", per="script").give(dataset)
+    measure(dataset, LocalEngine(dataset.store.work), Silent(), ["balance_w"])
+    door = align_data.open(dataset.store.url)
+    assert {entry: count for _, entry, count in door.entries("w").iter_rows()} == latin | greek
+    # Latin's tail below 5 is 7 of 15; of Greek's 160 that is nearest to the 60 up to β.
+    assert door.balance_thresholds("w", "Latin", 5) == {"Greek": 40, "Latin": 4}
+    with pytest.raises(DatasetError, match="no entry of 'Han' is in the pool; there are those of Greek, Latin"):
+        door.balance_thresholds("w", "Han", 5)
+    with pytest.raises(DatasetError, match=r"balance_v of .* is not measured: align-data measure"):
+        door.entries("v")
 
 
 def test_spark_gives_the_same_files(entries: Path, tmp_path: Path, spark: SparkEngine) -> None:

@@ -66,7 +66,7 @@ class Draws(NamedTuple):
     draws: NDArray[np.float64]
 
 
-class Matches(NamedTuple):
+class EntryMatches(NamedTuple):
     """Which entries some texts have."""
 
     occurrences: NDArray[np.int64]
@@ -80,7 +80,7 @@ class Matches(NamedTuple):
 class PhraseList(UserList):
     """Words and phrases that are looked for in the texts: `matches` tells which entries those of a piece have."""
 
-    def __init__(self, phrase_keys: Hashes, seed: int, matches: Callable[[Piece], Matches]) -> None:
+    def __init__(self, phrase_keys: Hashes, seed: int, matches: Callable[[Piece], EntryMatches]) -> None:
         super().__init__({"list": self._occurrences, "entries": self._distinct})
         self.keys = phrase_keys
         self._seed = keys(pl.Series([str(seed)]))
@@ -111,7 +111,7 @@ def of_classes(lists: Mapping[str, PhraseList], seed: int, classes: Callable[[Pi
     class_keys = keys(pl.Series(list(lists), dtype=pl.String))
     own = [pair_keys(np.full(len(of.keys), key), of.keys) for key, of in zip(class_keys, lists.values(), strict=True)]
 
-    def matches(piece: Piece) -> Matches:
+    def matches(piece: Piece) -> EntryMatches:
         of_pairs = classes(piece).fill_null(ELSE)
         of_pairs = (
             of_pairs.to_frame("class")
@@ -146,7 +146,7 @@ def padded(rows: ListRows, seed: int) -> PhraseList:
 def _by_units(entries: WordKeys, units: Callable[[Piece], WordKeys], seed: int) -> PhraseList:
     phrases = Phrases(entries.lengths, entries.keys)
 
-    def matches(piece: Piece) -> Matches:
+    def matches(piece: Piece) -> EntryMatches:
         in_texts = phrases.occurrences(*units(piece))
         return _distinct(in_texts.rows, in_texts.phrases, len(piece.frame))
 
@@ -159,7 +159,7 @@ def substrings(rows: ListRows, seed: int) -> PhraseList:
     order, ascending = argsort(entry_keys)
     table, patterns = KeyTable(ascending), rows.entries.implode()
 
-    def matches(piece: Piece) -> Matches:
+    def matches(piece: Piece) -> EntryMatches:
         lists = piece.frame["alt_text"].str.extract_many(patterns, overlapping=True)
         lengths = lists.list.len().to_numpy()
         entries = order[table.places(keys(lists.explode(empty_as_null=False)))]
@@ -168,13 +168,13 @@ def substrings(rows: ListRows, seed: int) -> PhraseList:
     return PhraseList(entry_keys, seed, matches)
 
 
-def _distinct(rows: NDArray[Any], entries: NDArray[Any], texts: int) -> Matches:
+def _distinct(rows: NDArray[Any], entries: NDArray[Any], texts: int) -> EntryMatches:
     """Return how many entries each text has, and which: each once, in the order of the rows."""
     mixed = (rows.astype(np.uint64) << np.uint64(32)) | entries.astype(np.uint64)
     both: Hashes = pl.Series(mixed).sort(multithreaded=False).to_numpy()
     both = both[starts(both)]
     occurrences = np.bincount(rows, minlength=texts)
-    return Matches(occurrences, (both >> np.uint64(32)).astype(np.intp), (both & _LOW).astype(np.intp))
+    return EntryMatches(occurrences, (both >> np.uint64(32)).astype(np.intp), (both & _LOW).astype(np.intp))
 
 
 class HostList(UserList):
