@@ -12,8 +12,8 @@ import polars as pl
 from align_data.signals.base import Piece, Signal
 from align_data.signals.distinct import of_distinct
 
-MOST_CHARS = 5000
-"""What is looked at of a longer text."""
+MOST_CHARS = 1000
+"""What is looked at of a longer text: VADER takes time by the square of its words, and an emoji is some of these."""
 
 
 def missing() -> str | None:
