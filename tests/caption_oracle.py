@@ -35,14 +35,25 @@ def lower(text: str) -> str:
     return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
 
 
-def caption_words(text: str) -> list[str]:
-    """What stands between blanks, in lower case, without what is no letter at both ends."""
-    stripped = []
+def stripped(text: str) -> list[str]:
+    """What stands between blanks, without what is no letter at both ends."""
+    tokens = []
     for token in text.split(" "):
         cores = [place for place, char in enumerate(token) if is_core(char)]
         if cores:
-            stripped.append(lower(token[cores[0] : cores[-1] + 1]))
-    return stripped
+            tokens.append(token[cores[0] : cores[-1] + 1])
+    return tokens
+
+
+def caption_words(text: str) -> list[str]:
+    """The same in lower case."""
+    return [lower(token) for token in stripped(text)]
+
+
+def capital_words(text: str) -> float:
+    """The share of the words that begin in upper case."""
+    tokens = stripped(text)
+    return share(sum(is_upper(token[0]) for token in tokens), len(tokens))
 
 
 def lower_words(text: str) -> list[str]:
@@ -89,13 +100,17 @@ def special_characters(text: str) -> float:
 
 def punctuation(text: str) -> float:
     """The share of marks among runs and marks."""
-    marks = sum(char in STOPS for char in text)
+    return share(sum(char in STOPS for char in text), runs_and_marks(text))
+
+
+def runs_and_marks(text: str) -> int:
+    """The number of runs of letters, marks and numbers, and of marks of punctuation."""
     runs = 0
     inside = False
     for char in text:
         was, inside = inside, is_letter(char) or is_mark(char) or has_property(char, "N") or char in "_'"
         runs += inside and not was
-    return share(marks, runs + marks)
+    return runs + sum(char in STOPS for char in text)
 
 
 def digits(text: str) -> float:

@@ -208,7 +208,10 @@ def _cc3m(row: Row) -> bool:
     image = row["format"] == "jpeg" and row["min_side"] > 400 and row["aspect"] <= 2 and row["nsfw"] < 0.5
     speech = row["n_determiners"] and row["n_nouns"] and row["n_prepositions"] and row["noun_ratio"] <= 0.8
     form = (
-        row["unique_words"] >= 0.5 and row["word_repeat"] <= 0.2 and row["first_capital"] and row["upper_case"] <= 0.5
+        row["unique_words"] >= 0.5
+        and row["word_repeat"] <= 0.2
+        and row["first_capital"]
+        and row["capital_words"] <= 0.5
     )
     words = row["rarest_word_wikipedia"] >= 5 and not row["list_profanity"] and not row["list_boilerplate"]
     return bool(image and speech and form and words and -0.5 <= row["polarity"] <= 0.5)
@@ -228,7 +231,7 @@ PUBLISHED["cc3m"] = PublishedFilter(
         "unique_words": 1.0,
         "word_repeat": 0.0,
         "first_capital": True,
-        "upper_case": 0.1,
+        "capital_words": 0.1,
         "rarest_word_wikipedia": 100,
         "list_profanity": 0,
         "polarity": 0.0,
@@ -246,7 +249,7 @@ PUBLISHED["cc3m"] = PublishedFilter(
         "unique_words": beside(0.5, 0.001),
         "word_repeat": beside(0.2, 0.001),
         "first_capital": [True, False],
-        "upper_case": beside(0.5, 0.001),
+        "capital_words": beside(0.5, 0.001),
         "rarest_word_wikipedia": beside(5),
         "list_profanity": [0, 1],
         "polarity": [-0.501, -0.5, 0.0, 0.5, 0.501],
@@ -257,7 +260,7 @@ PUBLISHED["cc3m"] = PublishedFilter(
         "noun_ratio.le=0.8",
         "unique_words.ge=0.5",
         "word_repeat.le=0.2",
-        "upper_case.le=0.5",
+        "capital_words.le=0.5",
         "polarity.between=-0.5,0.5",
     ),
 )
@@ -649,14 +652,15 @@ PUBLISHED["semdedup"] = PublishedFilter(
 def _obelics(row: Row) -> bool:
     if row["format"] not in {"jpg", "jpeg", "png", "webp"}:
         return False
-    width, height, words = row["width"], row["height"], row["n_words_whitespace"]
+    width, height, words = row["width"], row["height"], row["n_words_obelics"]
     if not (150 <= width <= 20000 and 150 <= height <= 20000 and 1 / 2 <= width / height <= 2):
         return False
     if words < 4 or words > 1000 or row["char_repetition_10"] > 0.1 or row["word_repetition_5"] > 0.1:
         return False
     if row["special_characters"] > 0.3 or row["stop_words"] < 0.3 or row["list_flagged"] / words > 0.01:
         return False
-    if words >= 12 and row["punctuation"] < 0.001:
+    runs_and_marks = row["n_runs_and_marks"]
+    if runs_and_marks == 0 or (runs_and_marks >= 12 and row["punctuation"] < 0.001):
         return False
     return row["list_common"] / words >= 0.8
 
@@ -667,12 +671,13 @@ PUBLISHED["obelics"] = PublishedFilter(
         "format": "jpeg",
         "width": 300,
         "height": 300,
-        "n_words_whitespace": 200,
+        "n_words_obelics": 200,
         "char_repetition_10": 0.0,
         "word_repetition_5": 0.0,
         "special_characters": 0.2,
         "stop_words": 0.4,
         "punctuation": 0.05,
+        "n_runs_and_marks": 210,
         "list_flagged": 0,
         "list_common": 200,
     },
@@ -680,22 +685,24 @@ PUBLISHED["obelics"] = PublishedFilter(
         "format": ["jpeg", "png", "webp", "gif"],
         "width": [149, 150, 151, 300, 600, 601],
         "height": [149, 150, 151, 300, 600, 601],
-        "n_words_whitespace": [3, 4, 11, 12, 199, 200, 201, 250, 251],
+        "n_words_obelics": [3, 4, 11, 12, 199, 200, 201, 250, 251],
         "char_repetition_10": beside(0.1, 0.001),
         "word_repetition_5": beside(0.1, 0.001),
         "special_characters": beside(0.3, 0.001),
         "stop_words": beside(0.3, 0.001),
         "punctuation": [0.0, 0.000999, 0.001],
+        "n_runs_and_marks": [1, 11, 12, 13],
         "list_flagged": [0, 1, 2, 3, 10, 11],
         "list_common": [3, 4, 159, 160, 161],
     },
     meeting=[
         *({"width": w, "height": h} for w in beside(150) for h in beside(150)),
         *({"width": w, "height": h} for w in (10_000, *beside(20_000)) for h in (10_000, *beside(20_000))),
-        *({"n_words_whitespace": n, "list_common": n} for n in (3, 4, 5, 999, 1000, 1001)),
-        *({"n_words_whitespace": n, "list_common": n, "punctuation": 0.0} for n in (10, 11, 12, 13)),
-        *({"n_words_whitespace": n, "list_common": n, "list_flagged": f} for n in (99, 100, 101) for f in (0, 1, 2)),
-        *({"n_words_whitespace": n, "list_common": c} for n in (4, 5, 10) for c in (3, 4, 5, 7, 8, 9)),
+        *({"n_words_obelics": n, "list_common": n} for n in (3, 4, 5, 999, 1000, 1001)),
+        *({"n_runs_and_marks": n, "punctuation": p} for n in (1, 11, 12, 13) for p in (0.0, 0.001)),
+        {"n_runs_and_marks": 0, "punctuation": 0.0},
+        *({"n_words_obelics": n, "list_common": n, "list_flagged": f} for n in (99, 100, 101) for f in (0, 1, 2)),
+        *({"n_words_obelics": n, "list_common": c} for n in (4, 5, 10) for c in (3, 4, 5, 7, 8, 9)),
     ],
     derived=lambda row: {"aspect": max(row["width"], row["height"]) / min(row["width"], row["height"])},
 )
@@ -728,7 +735,7 @@ def obelics_text_rules(text: str) -> dict[str, bool]:
     words = _stripped_words(text)
     marks = re.findall(r"[\w']+|[,;:?!.]", text)
     return {
-        "n_words_whitespace": 4 <= len(words) <= 1000,
+        "n_words_obelics": 4 <= len(words) <= 1000,
         "char_repetition_10": _repeated_characters(text, 10) <= 0.1,
         "word_repetition_5": _repeated_words(words, 5) <= 0.1,
         "special_characters": sum(map(_special, text)) / max(1, len(text)) <= 0.3,

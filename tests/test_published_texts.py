@@ -74,7 +74,7 @@ def test_datacomps_basic_filter_from_the_raw_text(job: Callable[..., Built]) -> 
 
 REPEATED = [
     "red dog " * n + "on a mat" for n in range(8)
-] + ["a b c d e f g h i j k l m n o p", "1 2 3 4 5 6 7", "dog, cat; cow: sheep? goat! hen.", "x" * 30, "☕" * 6 + "abcdefghijkl", "a " * 1001]  # fmt: skip
+] + ["a b c d e f g h i j k l m n o p", "1 2 3 4 5 6 7", "dog, cat; cow: sheep? goat! hen.", "x" * 30, "☕" * 6 + "abcdefghijkl", "a " * 1001, "☕ ☕", ""]  # fmt: skip
 
 
 def test_obelics_rules_on_a_paragraph() -> None:
@@ -89,10 +89,7 @@ def test_obelics_rules_on_a_paragraph() -> None:
         ours = measured.select(verdict=rules[name].verdict(columns))["verdict"]
         assert {*ours} == {True, False}, name
         parting[name] = (ours != theirs[name]).sum()
-    # A word of signs or digits alone is not one to OBELICS, and it counts punctuation marks among the twelve words.
-    assert parting.pop("n_words_whitespace") <= 1 + len(alt_texts) // 100
-    assert parting.pop("punctuation") <= 1 + len(alt_texts) // 100
-    assert parting == {"char_repetition_10": 0, "word_repetition_5": 0, "special_characters": 0}
+    assert parting == dict.fromkeys(theirs.columns, 0)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real lists are not in the repository, and not here")

@@ -33,7 +33,7 @@ def _by_characters(of: Callable[[CodePoints], NDArray[Any]]) -> Measure:
     return lambda piece: _joined([of(text) for text in piece.once(code_points)])
 
 
-def _by_caption_words(of: Callable[[Words], Shares]) -> Measure:
+def _by_caption_words(of: Callable[[Words], NDArray[Any]]) -> Measure:
     """Return a measure of what the words that OBELICS takes tell."""
     return lambda piece: _joined([of(block) for block in piece.once(_caption_words)])
 
@@ -146,6 +146,14 @@ SIGNALS = (
         _by_caption_words(stop_words),
     ),
     _signal(
+        "n_words_obelics",
+        "int32",
+        "words",
+        "Number of words as OBELICS counts them, so without those of digits or signs alone. " + _OBELICS_WORDS,
+        OBELICS,
+        _by_caption_words(lambda block: block.lengths.astype(np.int32)),
+    ),
+    _signal(
         "special_characters",
         "float64",
         "share of code points",
@@ -164,6 +172,14 @@ SIGNALS = (
         _by_characters(characters.punctuation),
     ),
     _signal(
+        "n_runs_and_marks",
+        "int32",
+        "runs and marks",
+        "Number of the runs and marks that `punctuation` is a share of.",
+        OBELICS,
+        _by_characters(lambda text: characters.n_runs_and_marks(text).astype(np.int32)),
+    ),
+    _signal(
         "digits",
         "float64",
         "share of code points",
@@ -176,8 +192,16 @@ SIGNALS = (
         "float64",
         "share of letters",
         "Which share of the letters are upper case or title case (Unicode's Lu and Lt); 0 without letters.",
-        "CC3M (Sharma et al. 2018), section 3: capitalisation, thresholds unpublished",
+        "ours",
         _by_characters(characters.upper_case),
+    ),
+    _signal(
+        "capital_words",
+        "float64",
+        "share of words",
+        "Which share of the words begin with a letter in upper case or title case; 0 without words. " + _OBELICS_WORDS,
+        "CC3M (Sharma et al. 2018), section 3: capitalized-word ratio, its threshold unpublished",
+        _by_characters(characters.capital_words),
     ),
     _signal(
         "longest_word",

@@ -49,8 +49,8 @@ def between_blanks(text: CodePoints) -> tuple[Places, Places]:
     return begins[full], blanks[full]
 
 
-def caption_words(text: CodePoints) -> Words:
-    """Return the words of texts."""
+def places(text: CodePoints) -> tuple[Places, Places]:
+    """Return where the words of texts begin and end."""
     begins, ends = between_blanks(text)
     is_core = text.has(CORE)
     # Few have to be looked for: most words begin and end with a letter.
@@ -61,6 +61,12 @@ def caption_words(text: CodePoints) -> Words:
     begins, ends = begins[full], ends[full]
     at = np.flatnonzero(~is_core[ends - 1])
     ends[at] = cores[np.searchsorted(cores, ends[at]) - 1] + 1
+    return begins, ends
+
+
+def caption_words(text: CodePoints) -> Words:
+    """Return the words of texts."""
+    begins, ends = places(text)
     return Words(text.count_at(begins), _keys(text.points, begins, ends))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from align_data.signals.caption_words import between_blanks
-from align_data.signals.code_points import CORE, DIGIT, HAN, LETTER, RUN, STOP, UPPER, CodePoints, Flags
+from align_data.signals.caption_words import between_blanks, places
+from align_data.signals.code_points import CORE, DIGIT, HAN, LETTER, RUN, STOP, UPPER, CodePoints, Counts, Flags
 from align_data.signals.repetition import Shares, share
 
 
@@ -25,12 +25,21 @@ def upper_case(text: CodePoints) -> Shares:
     return share(text.count(text.has(UPPER)), text.count(text.has(LETTER)))
 
 
+def capital_words(text: CodePoints) -> Shares:
+    """Return which share of the words that OBELICS takes begin with a letter in upper case."""
+    begins, _ = places(text)
+    return share(text.count_at(begins[text.has(UPPER)[begins]]), text.count_at(begins))
+
+
 def punctuation(text: CodePoints) -> Shares:
     """Return which share of the runs and the marks of punctuation are marks."""
+    return share(text.count(text.has(STOP)), n_runs_and_marks(text))
+
+
+def n_runs_and_marks(text: CodePoints) -> Counts:
+    """Count the runs of letters, marks on them and numbers, and the marks of punctuation."""
     in_run = text.has(RUN)
-    runs = text.count(in_run & ~text.before(in_run))
-    marks = text.count(text.has(STOP))
-    return share(marks, runs + marks)
+    return text.count(in_run & ~text.before(in_run)) + text.count(text.has(STOP))
 
 
 def longest_word(text: CodePoints) -> NDArray[np.int32]:
