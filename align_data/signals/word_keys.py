@@ -104,8 +104,8 @@ def _block(texts: pl.Series, *, strip: bool) -> _Block:
     buffer, ends = laid_out(texts)
     edges = _edges(buffer[FRONT:-BACK])
     lengths = np.diff(np.searchsorted(edges.final, ends), prepend=0)
-    apart = np.unique(np.searchsorted(ends, np.append(edges.formats, edges.untold)))
-    return _Block(lengths, keys(strings(buffer, edges.before, edges.final)), apart, len(edges.formats))
+    apart = np.unique(np.searchsorted(ends, edges.apart))
+    return _Block(lengths, keys(strings(buffer, edges.before, edges.final)), apart, edges.formats)
 
 
 def _by_expression(texts: pl.Series) -> WordKeys:
@@ -132,10 +132,10 @@ class _Edges(NamedTuple):
     """The place before each word's first byte."""
     final: Places
     """That of its last one."""
-    formats: Places
-    """Of characters that are no part of a word."""
-    untold: Places
-    """Of characters beyond TOLD."""
+    apart: Places
+    """Of characters that are no part of a word, and of those beyond TOLD."""
+    formats: int
+    """How many of the former there are."""
 
 
 def _edges(lines: Bytes) -> _Edges:
@@ -149,7 +149,7 @@ def _edges(lines: Bytes) -> _Edges:
     if not len(leads):
         _join(in_run, joiners, joiners)
         at = np.flatnonzero(in_run[1:] != in_run[:-1])
-        return _Edges(at[0::2], at[1::2], leads, leads)
+        return _Edges(at[0::2], at[1::2], leads, 0)
     lasts, classes = _characters(lines, leads)
 
     def places(of: int) -> tuple[Places, Places]:
@@ -167,7 +167,8 @@ def _edges(lines: Bytes) -> _Edges:
         # Where one word ends and the next begins, an end and a beginning at the same place.
         touching = np.append(spaceless[in_word[spaceless - 1]] - 1, np.flatnonzero(alone[:-1] & in_run[1:]))
         at = np.sort(np.concatenate([at, touching, touching]), kind="stable")
-    return _Edges(at[0::2], at[1::2], places(_FORMAT)[0], places(_UNTOLD)[0])
+    apart = np.flatnonzero(classes >= _FORMAT)
+    return _Edges(at[0::2], at[1::2], leads[apart], int(np.count_nonzero(classes[apart] == _FORMAT)))
 
 
 def _characters(lines: Bytes, leads: Places) -> tuple[Places, Bytes]:
