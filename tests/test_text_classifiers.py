@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,28 @@ def test_what_is_wrong_is_a_sentence(tmp_path: Path, pool: Path) -> None:
     assert "cannot be opened as BertForSequenceClassification" in run("score", folder, pool, "--as", "a", code=1)
     (folder / "config.json").write_text("[")
     assert "is not JSON" in run("score", folder, pool, "--as", "a", code=1)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("evil",)
+
+
+def test_a_hostile_folder_is_a_sentence(tmp_path: Path, pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = save(tmp_path / "bert", "bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "evil.py").write_text("import os\nos.mkdir('evil')\nclass Evil: pass\n")
+    code = {"AutoModelForSequenceClassification": "evil.Evil", "AutoConfig": "evil.Evil"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": code}))
+    run("score", folder, pool, "--as", "tox")
+    for change in ({"vocab_size": 2**30}, {"num_hidden_layers": 10**6}, {"hidden_size": 2**20}):
+        (folder / "config.json").write_text(json.dumps(config | change))
+        assert "config.json" in run("score", folder, pool, "--as", "tox", code=1)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").unlink()
+    torch.save({"bert.embeddings.word_embeddings.weight": Evil()}, folder / "pytorch_model.bin")
+    with (folder / "pytorch_model.bin").open("ab") as file:
+        file.write(bytes(2**20))  # as large as its config says
+    assert "cannot be opened as BertForSequenceClassification" in run("score", folder, pool, "--as", "tox", code=1)
+    assert not (tmp_path / "evil").exists()
