@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from align_data.common.progress import Silent, Tick, ignore
+from align_data.data import order_statistics
 from align_data.data.order_statistics import (
     BITS,
     MILLIONTHS,
@@ -23,12 +24,12 @@ from align_data.data.order_statistics import (
     Codes,
     Coding,
     Group,
-    Reach,
     Search,
     Statistic,
-    count,
-    reaches,
+    divided,
+    openings,
     search,
+    tally,
 )
 from align_data.data.pool_sums import of_codes, sums
 from align_data.engines.local import LocalEngine
@@ -88,58 +89,83 @@ def test_codes_have_the_order_of_their_values_and_become_them_again(drawn: tuple
             assert (one < other, one == other) == (value < another, value == another)
 
 
+def places_of(shares: Sequence[float], number: int) -> list[int]:
+    return [min(number - 1, math.floor(share * number)) for share in shares]
+
+
+def looked_up(
+    source: Planted, ranges: Sequence[CodeRange], shares: Sequence[float], engine: LocalEngine
+) -> dict[Group, list[Statistic]]:
+    rows = [1] * len(source.parts)
+    opened = openings(source, "t", ranges, rows, engine, Silent())
+    searches = {group: Search(places_of(shares, of.number), of) for group, of in opened.items()}
+    search(source, "t", searches, rows, engine, Silent(), several=len(shares) > 6)
+    assert all(each.ended for each in searches.values())
+    return {g: [each.at(place) for place in places_of(shares, each.number)] for g, each in searches.items()}
+
+
+spans = st.sampled_from([(-(2**63), 2**63 - 1), (0, 2**12 - 1), (-(10**6), 10**6), (-3, 3), (2**62, 2**63 - 1)])
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(series, min_size=1, max_size=3), st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(1, 3))
+@given(
+    st.lists(series, min_size=1, max_size=3),
+    st.lists(st.floats(0, 1), min_size=1, max_size=12),
+    st.integers(1, 3),
+    spans,
+    st.sampled_from([4, 2**14]),
+)
 def test_what_is_at_places_is_what_a_sorted_list_has_there(
-    engine: LocalEngine, drawn: list[tuple[Coding, list[float]]], shares: list[float], parts: int
+    engine: LocalEngine,
+    drawn: list[tuple[Coding, list[float]]],
+    shares: list[float],
+    parts: int,
+    span: tuple[int, int],
+    limit: int,
 ) -> None:
     groups: dict[Group, Codes] = {(n, str(n)): encoded(code, values) for n, (code, values) in enumerate(drawn)}
-    source, rows = planted(groups, parts), [1] * parts
-
-    def places(number: int) -> list[int]:
-        return [min(number - 1, math.floor(share * number)) for share in shares]
-
-    ends = reaches(source, "t", rows, engine, Silent())
-    assert ends == {g: Reach(len(c), int(c.min()), int(c.max())) for g, c in groups.items() if len(c)}
-    searches = {group: Search(places, reach.low, reach.high) for group, reach in ends.items()}
-    search(source, "t", searches, rows, engine, Silent(), several=len(shares) > 6)
-    for group, each in searches.items():
-        assert each.number == len(groups[group])
-        assert each.statistics == expected(groups[group], places(len(groups[group])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order_statistics, "_STEPS", (limit, limit, limit))  # of few no value is counted by itself
+        ranges = [divided(*span, 64)] * len(groups)
+        at = looked_up(planted(groups, parts), ranges, shares, engine)
+    expected_at = {g: expected(codes, places_of(shares, len(codes))) for g, codes in groups.items() if len(codes)}
+    assert at == expected_at
 
 
 def test_cosines_take_two_scans_and_999_places_of_them_too(engine: LocalEngine) -> None:
     values = np.random.default_rng(1).normal(0.2, 0.1, 20_000).clip(-1, 1)
     codes = MILLIONTHS.encode(pl.Series(values))
+    ordered = np.sort(codes)
     for number in (1, 999):
-
-        def places(total: int, number: int = number) -> list[int]:
-            return [i * total // (number + 1) for i in range(1, number + 1)]
-
+        shares = [i / (number + 1) for i in range(1, number + 1)]
         source = planted({(0, None): codes}, 3)
-        searches = {(0, None): Search(places, -(10**6), 10**6)}
-        search(source, "t", searches, [1] * 3, engine, Silent(), several=number > 1)  # type: ignore[arg-type]
+        at = looked_up(source, [divided(-(10**6), 10**6, 2**14)], shares, engine)
         assert source.scans == [2]
-        ordered = np.sort(codes)
-        assert [each.code for each in searches[0, None].statistics] == [ordered[p] for p in places(len(codes))]
+        assert [each.code for each in at[0, None]] == [ordered[p] for p in places_of(shares, len(codes))]
+
+
+def test_floats_take_two_scans_whatever_their_bits_where_few_are_near_each_other(engine: LocalEngine) -> None:
+    values = np.random.default_rng(1).lognormal(0, 3, 20_000)
+    source = planted({(0, None): BITS.encode(pl.Series(values))}, 3)
+    at = looked_up(source, [divided(BITS.code(2.0**-12), BITS.code(2.0**12), 2**14)], [0.3, 0.9], engine)
+    assert source.scans == [2]
+    assert [BITS.decode(each.code) for each in at[0, None]] == np.sort(values)[[6000, 18000]].tolist()
 
 
 def test_nothing_has_no_place(engine: LocalEngine) -> None:
-    source = planted({(0, None): np.zeros(0, np.int64)}, 2)
-    assert reaches(source, "t", [0, 0], engine, Silent()) == {}
-    nothing = Search(lambda number: [number - 1], -5, 5)
-    search(source, "t", {(0, None): nothing}, [0, 0], engine, Silent())
-    assert (nothing.ended, nothing.number, nothing.statistics) == (True, 0, [])
+    assert looked_up(planted({(0, None): np.zeros(0, np.int64)}, 2), [CodeRange(-5, 5, 1)], [0.5], engine) == {}
 
 
-@pytest.mark.parametrize("several", [1, 20])
+@pytest.mark.parametrize("several", [1, 16])
 def test_a_scan_of_all_codes_that_there_are_does_not_overflow(several: int) -> None:
-    low, high = -(2**63), 2**63 - 1
-    step = 2**64 // 16
-    codes = np.array([low, -1, 0, 1, high], np.int64)
-    stretches = [CodeRange(low, high, step)] * several
-    (counts,) = count(planted({(0, None): codes}, 1), {(0, None): stretches}, 0, ignore).values()
-    assert counts.tolist() == [1, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1] * several
+    low, high, width = -(2**63), 2**63 - 1, 2**64 // several
+    step = width // 16
+    ranges = [CodeRange(low + n * width, low + (n + 1) * width - 1, step) for n in range(several)]
+    codes = np.array([low, -1, 0, 1, high - 2**20], np.int64)
+    group: Group = (0, None)
+    counted = tally(planted({group: codes}, 1), {group: ranges}, 2, 0, ignore)[group].by_steps(ranges).tolist()
+    assert sum(counted) == 5
+    assert [n for n, count in enumerate(counted) if count] == sorted({(int(c) - low) // step for c in codes})
 
 
 @given(st.lists(st.lists(whole, max_size=30), max_size=4))

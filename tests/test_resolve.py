@@ -468,3 +468,29 @@ def test_a_decision_that_ends_at_any_file_ends_with_the_same_bytes(
 
     for _ in Crashes(monkeypatch, before=True).everywhere(run, least=5):
         pass
+
+
+def test_spark_asks_the_pool_alike(measured: Dataset, spark: Engine) -> None:
+    plant(measured, "a", [None if n % 5 == 0 else (n * 7 % PAIRS) / 1000 for n in range(PAIRS)])
+    plant(measured, "b", [(n * 11 % PAIRS) / 1000 for n in range(PAIRS)])
+    scores = {
+        "mix": {"sum": [{"signal": "similarity_a", "scale": "standard"}, {"signal": "aspect", "scale": "rank"}]},
+        "other": {"max": [{"signal": "mix", "scale": "minmax"}, {"signal": "similarity_b", "weight": 2}]},
+    }
+    rules = [
+        {"any": [{"signal": "n_words", "ge": 2}, {"signal": "script", "eq": "Han"}]},
+        {"first_of": ["alt_text"], "order": ["-mix", "min_side"], "keep": 2, "among": ["r0"]},
+        {"signal": "other", "top_fraction": 0.6, "among": ["r1"], "per": "script"},
+        {"signal": "aspect", "top_fraction": 0.4, "among": ["r2"], "of": "pool"},
+    ]
+    recipe = recipe_of(rules, scores)
+    of_spark = decide(measured, recipe, set(), spark)
+    files = {
+        name: (Path(measured.store.url) / name) for name in ("verdicts/drawn", f"ranks/{of_spark.firsts['r1'].ranks}")
+    }
+    bytes_of = {name: tree(folder) for name, folder in files.items()}
+    for table in (measured.ledger("drawn"), measured.ranks(of_spark.firsts["r1"].ranks)):
+        table.remove()
+    assert decide(measured, recipe, set(), engine_of(measured)) == of_spark
+    assert {name: tree(folder) for name, folder in files.items()} == bytes_of
+    assert decided_masks(measured) == Oracle(rows_of(measured), recipe, set()).masks

@@ -33,7 +33,7 @@ from align_data.common.progress import Silent, ignore
 from align_data.data.columns import available, scored_by
 from align_data.data.layout import Dataset
 from align_data.data.meta import SignalsMeta
-from align_data.data.order_statistics import MILLIONTHS, CodeRange, count
+from align_data.data.order_statistics import MILLIONTHS, CodeRange, openings, tally
 from align_data.data.pool import Counted, PoolScan
 from align_data.data.top_fraction import resolve
 from align_data.decoding.inputs.preparation import Preparation
@@ -638,10 +638,10 @@ def test_one_threshold_of_many_values_takes_kilobytes(tmp_path: Path) -> None:
         plant(dataset, "a", values.tolist())
         plan = Plan.unresolved(recipe_of("signal: similarity_a, top_fraction: 0.5"))
         scan = PoolScan(dataset, plan, frozenset(["similarity_a"]), (Counted("similarity_a", MILLIONTHS),))
-        coarse = count(scan, {(0, None): [CodeRange(-1_000_000, 1_000_000, 1000)]}, 0, ignore)[0, None]
-        fine = count(scan, {(0, None): [CodeRange(200_000, 200_999, 1)]}, 0, ignore)[0, None]
-        assert coarse.sum() == number
-        sizes.add((coarse.nbytes, fine.nbytes))
+        coarse = openings(scan, "t", [CodeRange(-1_000_000, 1_000_000, 1000)], [number], engine_of(dataset), Silent())
+        fine = tally(scan, {(0, None): [CodeRange(200_000, 200_999, 1)]}, 2**14, 0, ignore)[0, None]
+        assert coarse[0, None].number == number
+        sizes.add((coarse[0, None].counts.nbytes, fine.counts.nbytes))
         asked = {"similarity_a": [0.001, 0.1, 0.5, 0.9]}
         found = resolve(dataset, plan, asked, engine_of(dataset), Silent())
         down = np.sort(values)[::-1]

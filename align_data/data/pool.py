@@ -13,7 +13,17 @@ from align_data.common.progress import Tick
 from align_data.data.columns import available
 from align_data.data.derived import planned_columns
 from align_data.data.layout import Dataset
-from align_data.data.order_statistics import BITS, MILLIONTHS, WHOLE, Codes, Coding, Group
+from align_data.data.order_statistics import (
+    BITS,
+    MILLION,
+    MILLIONTHS,
+    WHOLE,
+    CodeRange,
+    Codes,
+    Coding,
+    Group,
+    divided,
+)
 from align_data.data.ranks import MEMBER
 from align_data.data.tombstones import of_part
 from align_data.recipes.model import KEPT, OF_PAIRS, POOL
@@ -60,6 +70,19 @@ def coding(signal: Signal) -> Coding:
     return MILLIONTHS if signal.kind == "score" or not is_signal(signal.name) else BITS
 
 
+_REACHES = {"cosine": (-MILLION, MILLION), "0 to 1": (0, MILLION)}
+"""Unit → the least and the greatest millionth that a score can have."""
+_USUAL = {WHOLE: (0, 2**12 - 1), MILLIONTHS: (-(2**24), 2**24), BITS: (BITS.code(2.0**-12), BITS.code(2.0**12))}
+"""Where values mostly are: others cost another scan."""
+
+
+def first_range(plan: Plan, of: Counted, limit: int) -> CodeRange:
+    """Return the range in which the first scan counts values, in about `limit` steps at most."""
+    signal = definition(plan, of.column)
+    usual = _REACHES.get(signal.unit) if signal.kind == "score" else None
+    return divided(*(usual or _USUAL[of.coding]), limit)
+
+
 @dataclass(frozen=True)
 class Counted:
     """Values that are counted, and of which pairs."""
@@ -83,22 +106,18 @@ class PoolScan:
 
     def codes(self, part: int, tick: Tick) -> Iterator[dict[Group, Codes]]:
         """Yield the codes of each piece of a part."""
-        members = {rules: f"?{n}" for n, rules in enumerate({of.rules: None for of in self.counted})}
-        tests = [_not_failed(self.plan, rules, self._readable).alias(name) for rules, name in members.items()]
+        members = {of.rules: _not_failed(self.plan, of.rules, self._readable) for of in self.counted if of.rules}
         rules = [self.plan.rule(name) for of in members for name in of]
         names = {of.column for of in self.counted} | {of.per for of in self.counted if of.per is not None}
-        for piece in _pieces(self.dataset, self.plan, part, ["copies"], self._readable, names, rules):
-            frame = piece.with_columns(tests)
+        for piece in _pieces(self.dataset, self.plan, part, [], self._readable, names, rules):
+            among = {rules: piece.select(member).to_series() for rules, member in members.items()}
             groups: dict[Group, Codes] = {}
             for number, of in enumerate(self.counted):
-                present = frame.filter(pl.col(members[of.rules]), pl.col(of.column).is_not_null())
-                if of.per is None:
-                    groups[number, None] = self._encoded(of, present[of.column])
-                    continue
-                classes = present.select(of.column, pl.col(of.per).cast(pl.String).alias("?class")).drop_nulls()
-                for (name,), rows in classes.group_by("?class"):
-                    groups[number, name] = self._encoded(of, rows[of.column])
-                _check_classes(of.per, len(groups))
+                columns = [piece[name] for name in (of.column, of.per) if name is not None]
+                if of.rules:
+                    columns = [column.filter(among[of.rules]) for column in columns]
+                groups |= {(number, name): self._encoded(of, values) for name, values in _by_class(columns)}
+                _check_classes(of, len(groups))
             yield groups
             tick(len(piece))
 
@@ -123,9 +142,20 @@ class PoolScan:
         return of.coding.encode(values)
 
 
-def _check_classes(per: str, number: int) -> None:
-    if number > MOST_CLASSES:
-        raise RecipeError(f"per {per}: it has more than {MOST_CLASSES:,} classes; take a signal that has fewer")
+def _by_class(columns: list[pl.Series]) -> Iterator[tuple[str | None, pl.Series]]:
+    """Yield the values of the first of some columns that are not missing, by those of a second one if there is one."""
+    values, *per = columns
+    if not per:
+        yield None, values.drop_nulls() if values.null_count() else values
+        return
+    rows = pl.DataFrame([values.alias("value"), per[0].cast(pl.String).alias("class")]).drop_nulls()
+    for (name,), of_class in rows.group_by("class"):
+        yield str(name), of_class["value"]
+
+
+def _check_classes(of: Counted, number: int) -> None:
+    if of.per is not None and number > MOST_CLASSES:
+        raise RecipeError(f"per {of.per}: it has more than {MOST_CLASSES:,} classes; take a signal that has fewer")
 
 
 def _not_failed(plan: Plan, names: Iterable[str], readable: set[str]) -> pl.Expr:

@@ -6,12 +6,25 @@ from collections.abc import Iterable
 
 from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
-from align_data.data.order_statistics import BITS, MILLION, MILLIONTHS, WHOLE, Coding, Group, Search, search
-from align_data.data.pool import Counted, PoolScan, coding, definition
+from align_data.data.order_statistics import (
+    BITS,
+    MILLION,
+    MILLIONTHS,
+    WHOLE,
+    Coding,
+    Group,
+    Search,
+    openings,
+    search,
+)
+from align_data.data.pool import Counted, PoolScan, coding, definition, first_range
 from align_data.data.pool_sums import Sums, sums
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan
 from align_data.recipes.scores import RANKS, Term, TermScale
+
+_STEPS = 2**16
+"""Into how many steps the first scan for ranks divides values."""
 
 
 def resolve(
@@ -41,23 +54,27 @@ def _scales(
     dataset: Dataset, plan: Plan, terms: Iterable[Term], measured: frozenset[str], engine: Engine, progress: Progress
 ) -> dict[tuple[str, str], TermScale]:
     """Return the scale of each column by its kind: in one scan, and ranks in some more."""
-    wanted = {(term.signal, term.scale): _counted(plan, term) for term in terms}
-    scan = PoolScan(dataset, plan, measured, tuple(dict.fromkeys(wanted.values())))
+    by_kind = {(term.signal, term.scale): _counted(plan, term) for term in terms}
+    linear = [of for (_, kind), of in by_kind.items() if kind != "rank"]
+    ranked = [of for (_, kind), of in by_kind.items() if kind == "rank"]
     rows = [part.rows for part in dataset.ingested().parts]
-    totals = sums(scan, "scales", rows, engine, progress)
-    numbers: dict[Counted, Group] = {of: (number, None) for number, of in enumerate(scan.counted)}
-    searches: dict[Group, Search] = {
-        numbers[of]: Search(_cuts, totals[numbers[of]].low, totals[numbers[of]].high)
-        for (_, kind), of in wanted.items()
-        if kind == "rank" and numbers[of] in totals
-    }
-    search(scan, "scales", searches, rows, engine, progress, several=True)
+    totals: dict[Group, Sums] = {}
+    if linear:
+        scan = PoolScan(dataset, plan, measured, tuple(dict.fromkeys(linear)))
+        totals = sums(scan, "scales", rows, engine, progress)
+    searches: dict[Group, Search] = {}
+    if ranked:
+        scan = PoolScan(dataset, plan, measured, tuple(dict.fromkeys(ranked)))
+        ranges = [first_range(plan, of, _STEPS) for of in scan.counted]
+        opened = openings(scan, "scales", ranges, rows, engine, progress)
+        searches = {group: Search(_cuts(opening.number), opening) for group, opening in opened.items()}
+        search(scan, "scales", searches, rows, engine, progress, several=True)
     scales: dict[tuple[str, str], TermScale] = {}
-    for (column, kind), of in wanted.items():
+    for (column, kind), of in by_kind.items():
         if kind == "rank":
-            scales[column, kind] = _rank(searches.get(numbers[of]), of.coding)
+            scales[column, kind] = _rank(searches.get((list(dict.fromkeys(ranked)).index(of), None)), of.coding)
         else:
-            scales[column, kind] = _linear(kind, totals.get(numbers[of]), of.coding)
+            scales[column, kind] = _linear(kind, totals.get((list(dict.fromkeys(linear)).index(of), None)), of.coding)
     return scales
 
 
@@ -72,11 +89,11 @@ def _cuts(number: int) -> list[int]:
     return [-(-number * cut // RANKS) - 1 for cut in range(1, RANKS)]
 
 
-def _rank(search_: Search | None, code: Coding) -> TermScale:
-    if search_ is None:
+def _rank(searched: Search | None, code: Coding) -> TermScale:
+    if searched is None:
         return TermScale(kind="rank", pool=0)
-    cuts = tuple(float(code.decode(each.code)) for each in search_.statistics)
-    return TermScale(kind="rank", pool=search_.number or 0, cuts=cuts)
+    cuts = tuple(float(code.decode(searched.at(place).code)) for place in _cuts(searched.number))
+    return TermScale(kind="rank", pool=searched.number, cuts=cuts)
 
 
 def _linear(kind: str, of: Sums | None, code: Coding) -> TermScale:

@@ -1,7 +1,6 @@
 """Where the threshold of a top_fraction is: exactly, in few scans of the columns that its rule and its choice read.
 
-Of a cosine or a probability that is two scans; where it is not known how far values reach, another one tells. Each
-scan counts for all rules and fractions at once.
+Mostly these are two. Each counts for all rules and fractions at once.
 """
 
 from __future__ import annotations
@@ -11,20 +10,19 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 
 from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
-from align_data.data.order_statistics import MILLION, Group, Reach, Search, reaches, search
-from align_data.data.pool import Counted, PoolScan, choosing, coding, definition, measured_by
+from align_data.data.order_statistics import Group, Opening, Search, openings, search
+from align_data.data.pool import Counted, PoolScan, choosing, coding, definition, first_range, measured_by
 from align_data.engines.base import Engine
 from align_data.recipes.model import KEPT, POOL
 from align_data.recipes.plan import Plan
 from align_data.recipes.thresholds import Threshold, TopFraction, TopFractions
 from align_data.signals import Signal
 
-_REACHES = {"cosine": (-MILLION, MILLION), "0 to 1": (0, MILLION)}
-"""Unit → the least and the greatest millionth that a score can have."""
+_STEPS, _STEPS_OF_CLASSES = 2**14, 2**8
+"""Into how many steps the first scan divides values: of all pairs together, and class by class."""
 _LEAST = {"int32": -(2**31), "int64": -(2**63), "float64": -sys.float_info.max}
 """Type → the threshold of no pair: all values reach it."""
 _LEAST_SCORE = -1.0
@@ -44,13 +42,6 @@ class _Choice:
     words: str | tuple[str, ...] | None
     """Which pairs it chooses among, where that are not those that no other rule fails."""
 
-    @property
-    def reach(self) -> tuple[int, int] | None:
-        """The least and the greatest code where the unit tells them; None where only looking does."""
-        if self.signal.kind != "score" or self.among.per is not None or self.whole != self.among:
-            return None
-        return _REACHES.get(self.signal.unit)
-
 
 def resolve(
     dataset: Dataset, plan: Plan, values: Mapping[str, Sequence[float]], engine: Engine, progress: Progress
@@ -60,8 +51,8 @@ def resolve(
     counted = tuple(dict.fromkeys(each for of in choices.values() for each in (of.among, of.whole)))
     scan = PoolScan(dataset, plan, measured_by(dataset, plan), counted)
     rows = [part.rows for part in dataset.ingested().parts]
-    unbounded = any(of.reach is None for of in choices.values())
-    pool = _Pool(counted, reaches(scan, "scores", rows, engine, progress) if unbounded else {})
+    ranges = [first_range(plan, of, _STEPS if of.per is None else _STEPS_OF_CLASSES) for of in counted]
+    pool = _Pool(counted, openings(scan, "scores", ranges, rows, engine, progress))
     searches = pool.searches(choices.values())
     search(scan, "scores", searches, rows, engine, progress)
     return {
@@ -82,42 +73,35 @@ def _choice(plan: Plan, name: str, fractions: Iterable[float]) -> _Choice:
 
 @dataclass(frozen=True)
 class _Pool:
-    """How many values there are of what is counted, and how far they reach, as far as that has been looked up."""
+    """How many values there are of what is counted, by what the first scan tells."""
 
     counted: tuple[Counted, ...]
-    ends: Mapping[Group, Reach]
+    opened: Mapping[Group, Opening]
 
     def groups(self, choice: _Choice) -> list[Group]:
         """Return the groups that a choice has a threshold in: one, or those of the classes that there are."""
         number = self.counted.index(choice.among)
         if choice.among.per is None:
             return [(number, None)]
-        return sorted((group for group in self.ends if group[0] == number), key=lambda group: str(group[1]))
+        return sorted((group for group in self.opened if group[0] == number), key=lambda group: str(group[1]))
 
-    def places(self, choice: _Choice, group: Group, number: int) -> list[int]:
-        """Return the place of the lowest value that passes by each fraction, of so many values."""
-        whole = number
-        if choice.whole != choice.among:
-            whole = self.ends[self.counted.index(choice.whole), group[1]].number
-        pairs_of = (math.ceil(Fraction(str(fraction)) * whole) for fraction in choice.fractions)
-        return [number - min(number, pairs) for pairs in pairs_of]
+    def whole(self, choice: _Choice, group: Group) -> int:
+        """Return how many values the fractions of a choice are of."""
+        return self.opened[self.counted.index(choice.whole), group[1]].number
+
+    def places(self, choice: _Choice, group: Group) -> list[int]:
+        """Return the place of the lowest value that passes by each fraction."""
+        number, whole = self.opened[group].number, self.whole(choice, group)
+        return [number - min(number, math.ceil(Fraction(str(fraction)) * whole)) for fraction in choice.fractions]
 
     def searches(self, choices: Iterable[_Choice]) -> dict[Group, Search]:
         """Return a search for each group that has values."""
-        sharing: dict[Group, list[_Choice]] = {}
+        places: dict[Group, list[int]] = {}
         for choice in choices:
             for group in self.groups(choice):
-                sharing.setdefault(group, []).append(choice)
-        searches = {}
-        for group, of_group in sharing.items():
-            end = self.ends.get(group)
-            reach = (end.low, end.high) if end is not None else of_group[0].reach if not self.ends else None
-            if reach is not None:
-                searches[group] = Search(partial(self._all_places, of_group, group), *reach)
-        return searches
-
-    def _all_places(self, choices: Sequence[_Choice], group: Group, number: int) -> list[int]:
-        return [place for choice in choices for place in self.places(choice, group, number)]
+                if group in self.opened:
+                    places.setdefault(group, []).extend(self.places(choice, group))
+        return {group: Search(of_group, self.opened[group]) for group, of_group in places.items()}
 
 
 def _threshold(choice: _Choice, at: int, pool: _Pool, searches: Mapping[Group, Search]) -> Threshold:
@@ -132,10 +116,10 @@ def _top(choice: _Choice, at: int, pool: _Pool, group: Group, searched: Search |
     fraction = choice.fractions[at]
     least = _LEAST_SCORE if choice.signal.kind == "score" else _LEAST[choice.signal.type]
     top = TopFraction(fraction=fraction, threshold=least, used=0, pool=0, among=choice.words)
-    if searched is None or not searched.number:
+    if searched is None:
         return top
-    number = searched.number
-    code, below, _ = searched.at(pool.places(choice, group, number)[at])
-    whole = pool.ends[pool.counted.index(choice.whole), group[1]].number if choice.whole != choice.among else None
+    code, below, _ = searched.at(pool.places(choice, group)[at])
     threshold = choice.among.coding.decode(code)
+    whole = pool.whole(choice, group) if choice.whole != choice.among else None
+    number = searched.number
     return top.model_copy(update={"threshold": threshold, "used": number - below, "pool": number, "whole": whole})
