@@ -71,6 +71,10 @@ def test_readme_is_short() -> None:
     assert len(README.split()) <= MOST_WORDS
 
 
+def test_readme_counts_the_recipes() -> None:
+    assert f"[{len(builtin())} come along](docs/reference/recipes.md)" in README
+
+
 def test_a_decision_has_its_context_and_what_follows() -> None:
     pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
     assert len(pages) >= 15
