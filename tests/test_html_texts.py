@@ -228,6 +228,22 @@ def test_a_dataset_goes_on_with_the_options_that_it_was_made_with(listed: Path, 
     assert "read without --decode-entities and --strip-markup: choose another --out" in refused.output
 
 
+def test_what_a_killed_run_left_is_not_taken_up_with_other_options(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: object, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("align_data.storage.tables.Table.commit", die)
+        CliRunner().invoke(main, ["ingest", str(listed), "--out", str(tmp_path / "out"), "--decode-entities"])
+    assert list((tmp_path / "out" / "pairs").glob("part-*"))
+    call("ingest", listed, "--out", tmp_path / "out")
+    call("ingest", listed, "--out", tmp_path / "fresh")
+    assert pairs(tmp_path / "out").equals(pairs(tmp_path / "fresh"))
+    assert "Cats &amp; <b>dogs</b>" in pairs(tmp_path / "out")["alt_text"].to_list()
+
+
 def test_a_manifest_of_a_version_that_did_not_look_says_nothing_of_it(listed: Path, tmp_path: Path) -> None:
     from align_data.data.meta import AccountMeta  # noqa: PLC0415
 
