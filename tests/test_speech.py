@@ -176,6 +176,12 @@ def test_without_the_model_a_sentence_says_how_to_get_it(placed: Path) -> None:
     run("ingest", placed / "list.csv", "--out", placed / "pool")
     refused = run("measure", placed / "pool", "--signals", "n_nouns", code=1)
     assert "n_nouns cannot be measured: it would need the model pos: align-data model add pos" in refused.stderr
+    (placed / "mixed.yaml").write_text(
+        "name: mixed\nrules:\n- {signal: n_nouns, ge: 1}\n- {signal: word_repeat, le: 1}\n"
+    )
+    pending = " ".join(run("filter", placed / "pool", "--recipe", placed / "mixed.yaml").stderr.split())
+    assert f"word_repeat can be: run align-data measure {placed / 'pool'} --signals word_repeat, then" in pending
+    assert "n_nouns needs the model pos: align-data model add pos" in pending
     group = run("measure", placed / "pool", "--signals", "caption")  # what of it can be measured
     assert "word_repeat" in group.stdout
     assert "n_nouns, n_determiners, n_prepositions, noun_ratio need the model pos" in " ".join(group.stderr.split())

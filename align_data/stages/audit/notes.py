@@ -89,7 +89,7 @@ def _needs_images(plan: Plan, rule: PlannedRule, state: DatasetState) -> bool:
 def _unmeasured(missing: Sequence[Sequence[str]], state: DatasetState) -> str:
     """Return which signals of some rules are not measured, and how to get them."""
     names = list(dict.fromkeys(name for of_rule in missing for name in of_rule))
-    requested = [name for name in names if find(name).on_request]
+    requested = [name for name in names if find(name).on_request and not state.unmeasured.get(name)]
     by_name = f" --signals {','.join(requested)}" if requested else ""
     can = f"can be: run align-data measure {shlex.quote(state.url)}"
     reasons: dict[str, list[str]] = {}
