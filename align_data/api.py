@@ -21,10 +21,12 @@ from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.report import audit_html
 from align_data.signals import is_signal, ordered
-from align_data.stages.audit import SAMPLES, Survey, survey
+from align_data.stages.audit import SAMPLES, Survey, SweepRequest, Swept, SweptTable, survey, sweep, sweep_table
 from align_data.storage.output_file import OutputFile
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
+
+__all__ = ["AuditReport", "Opened", "SweepRequest", "open"]
 
 
 class AuditReport:
@@ -123,6 +125,17 @@ class Opened:
         MetaCLIP 2 sets t for English, and lets the other languages' follow: balance_thresholds(NAME, "en", 170_000).
         """
         return thresholds_like(self.dataset, name, like, threshold)
+
+    def sweep(self, ledger: str, request: SweepRequest, moved: int = 0, seed: int = 0) -> Swept:
+        """Count what other thresholds of one test would keep, with every other rule in force, in one scan.
+
+        Such as `SweepRequest("n_words", [3, 4, 5])`; `moved` pairs that change hands come with it, drawn by `seed`.
+        """
+        return sweep(self.dataset, ledger, request, self.engine, self.progress, moved, seed)
+
+    def sweep_table(self, ledger: str, rows: SweepRequest, columns: SweepRequest) -> SweptTable:
+        """Count what each combination of two tests' values would keep, in one scan: `kept[i][j]`, `pending[i][j]`."""
+        return sweep_table(self.dataset, ledger, (rows, columns), self.engine, self.progress)
 
     def _scan(self, table: Table[Any], columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()

@@ -188,7 +188,8 @@ def python() -> str:
         ".. autofunction:: align_data.open",
         "",
     ]
-    for shown in (opened, audit):
+    request = inspect.signature(opened.sweep, eval_str=True).parameters["request"].annotation
+    for shown in (opened, audit, request):
         lines += [
             f".. autoclass:: {shown.__module__}.{shown.__name__}",
             "   :members:",

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+import xxhash
+
 Pair = dict[str, Any]
 Verdict = bool | None
 Test = Mapping[str, Any]
@@ -28,7 +30,6 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 RELATIVE = ("top_fraction", "top_k")
 FORMS = ("sum", "product", "min", "max")
-SCALED = ("minmax", "standard", "rank")
 
 
 # --- verdicts of several ---
@@ -64,7 +65,12 @@ def leaves(form: Test) -> list[Test]:
     return [form]
 
 
-# --- scores ---
+# --- scores, and numbers by chance ---
+
+
+def by_chance(uid: str, seed: str) -> float:
+    """A pair's number from 0 up to 1: the upper 53 bits of the hash of its uid and the seed, a line each."""
+    return float(xxhash.xxh3_64_intdigest(f"{uid}\n{seed}".encode()) >> 11) / 2**53
 
 
 def millionths(value: float) -> int:
@@ -112,8 +118,8 @@ class Decided:
     """With the values of scores, once they are derived."""
     off: frozenset[str] = frozenset()
     names: list[str] = field(default_factory=list)
-    thresholds: dict[str, Any] = field(default_factory=dict)
-    """Rule → what its top_fraction became: a least value, or one a class."""
+    thresholds: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """Rule, signal, fraction and class → the least value that passes."""
     ranks: dict[str, list[int | None]] = field(default_factory=dict)
     """Rule of first_of → the rank of each pair in its group."""
     _verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
@@ -165,31 +171,20 @@ class Decided:
 
     # what is relative to the pool
 
-    def scaled(self, signal: str) -> bool:
-        """Whether a score takes a scale from the pool, or a score that it is made of."""
-        score = self.recipe.get("scores", {}).get(signal)
-        if score is None:
-            return False
-        terms = next(score[form] for form in FORMS if form in score)
-        return any(term.get("scale", "none") in SCALED or self.scaled(term["signal"]) for term in terms)
-
     def relative(self, name: str) -> bool:
-        """Whether a rule needs the pool itself, so that `kept` leaves it out."""
-        return any(
-            "first_of" in leaf or "top_fraction" in leaf or self.scaled(leaf["signal"])
-            or ("by" in leaf and self.scaled(leaf["by"]))
-            for leaf in leaves(self.rule(name))
-        )  # fmt: skip
+        """Whether a rule chooses pairs itself, so that `kept` leaves it out."""
+        return any("first_of" in leaf or "top_fraction" in leaf for leaf in leaves(self.rule(name)))
 
     def pool(self, name: str, form: Test) -> list[int]:
         """The pairs among which a rule takes its fraction or its first."""
         among = form.get("among", "kept")
         if among == "pool":
             return list(range(len(self.pairs)))
+        in_force = [other for other in self.names if other not in self.off]
         if among == "kept":
-            others = [other for other in self.names if other not in (name, *self.off) and not self.relative(other)]
+            others = [other for other in in_force if other != name and not self.relative(other)]
         else:
-            others = list(among)
+            others = [other for other in in_force if other in among]
         failing = [self.verdicts(other) for other in others]
         return [at for at in range(len(self.pairs)) if not any(verdicts[at] is False for verdicts in failing)]
 
@@ -199,7 +194,7 @@ class Decided:
         of = None if per is None else self.pairs[at][per]
         if per is not None and of is None:
             return None
-        key = (name, test["signal"], of)
+        key = (name, test["signal"], test["top_fraction"], of)
         if key not in self.thresholds:
             there = [i for i in self.pool(name, test) if per is None or self.pairs[i][per] == of]
             whole = range(len(self.pairs)) if test.get("of", "among") == "pool" else there
@@ -217,18 +212,20 @@ class Decided:
         return values[min(wanted, len(values)) - 1]
 
     def rank(self, name: str) -> list[int | None]:
-        """The rank of each pair in its group, 1 for the first; None where a part of the key is."""
+        """One more than the pairs before each in its group that the rule chooses among; None without a key."""
         if name not in self.ranks:
             rule = self.rule(name)
-            there = self.pool(name, rule)
+            members = set(self.pool(name, rule))
             groups: dict[tuple[Any, ...], list[int]] = {}
-            for at in there:
-                groups.setdefault(tuple(self.pairs[at][column] for column in rule["first_of"]), []).append(at)
+            for at, pair in enumerate(self.pairs):
+                groups.setdefault(tuple(pair[column] for column in rule["first_of"]), []).append(at)
             ranks: list[int | None] = [None] * len(self.pairs)
-            for key, members in groups.items():
+            for key, group in groups.items():
                 if None not in key:
-                    for place, at in enumerate(sorted(members, key=lambda at: self.place(rule, at)), start=1):
-                        ranks[at] = place
+                    before = 0
+                    for at in sorted(group, key=lambda at: self.place(rule, at)):
+                        ranks[at] = 1 + before
+                        before += at in members
             self.ranks[name] = ranks
         return self.ranks[name]
 
@@ -253,22 +250,46 @@ class Decided:
             for at in range(len(self.pairs))
         ]
 
-    def outcome(self, at: int, moved: Callable[[str, Test, int], Verdict | str] = lambda *_: "as it is") -> str:
-        """What becomes of a pair; `moved` may say another verdict for a test of a rule."""
+    def outcome(self, at: int, moved: Moved | None = None, also: Sequence[str] = ()) -> str:
+        """What becomes of a pair; `moved` may say another verdict for a test, and rules of `also` are in force too."""
 
         def of(name: str, form: Test) -> Verdict:
-            for word, of_all in (("any", any_of), ("all", all_of)):
+            for word, of_several in (("any", any_of), ("all", all_of)):
                 if word in form:
-                    return of_all(of(name, part) for part in form[word])
-            verdict = moved(name, form, at)
+                    return of_several(of(name, part) for part in form[word])
+            verdict = AS_IT_IS if moved is None else moved(name, form, at)
             return self.of_form(name, form, at) if isinstance(verdict, str) else verdict
 
-        verdict = all_of(of(name, self.rule(name)) for name in self.names if name not in self.off)
+        in_force = [name for name in self.names if name in also or name not in self.off]
+        verdict = all_of(of(name, self.rule(name)) for name in in_force)
         return {True: "kept", False: "dropped", None: "pending"}[verdict]
 
-    def totals(self, moved: Callable[[str, Test, int], Verdict | str] = lambda *_: "as it is") -> Counter[str]:
-        """Pairs by what becomes of them."""
-        return Counter(self.outcome(at, moved) for at in range(len(self.pairs)))
+    def at(self, moved: Moved, also: Sequence[str]) -> tuple[int, int]:
+        """Pairs kept and pending with other verdicts."""
+        outcomes = Counter(self.outcome(at, moved, also) for at in range(len(self.pairs)))
+        return outcomes["kept"], outcomes["pending"]
+
+    def tried(self, name: str, form: Test, at: int, end: str, value: Any) -> Verdict:
+        """The verdict of a test on one pair, where its end is at another value."""
+        if "first_of" in form:
+            return compared(self.rank(name)[at], "le", value)
+        measured = self.pairs[at][form["signal"]]
+        op = operator(form)
+        if op == "top_fraction":
+            return compared(measured, "ge", self.least(name, {**form, op: value}, at))
+        if op in ("eq", "in"):
+            return compared(measured, "eq", value)
+        if op == "between":
+            low, high = self.asked(name, form, at)[1]
+            verdict = compared(measured, end, value)
+            fixed = compared(measured, *(("ge", low) if end == "le" else ("le", high)))
+            return all_of([verdict, fixed])
+        return compared(measured, op, value)
+
+
+Moved = Callable[[str, Test, int], Verdict | str]
+"""Rule, test, pair → the verdict that the test has instead, or AS_IT_IS."""
+AS_IT_IS = "as it is"
 
 
 class Down:

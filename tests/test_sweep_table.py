@@ -175,7 +175,7 @@ def test_the_command_prints_the_table(decided: Dataset) -> None:
         (["--and", "n_words", "--values", "3"], "both would move the le of r0"),
         (["--and", "min_side"], "--and needs --values twice"),
         (["--and", "min_side", "--values", "3", "--moved", "2"], "--moved is of one signal"),
-        (["--and-end", "upper"], "are of the signal of --and"),
+        (["--and-end", "upper"], "go with --and or --and-rule"),
         (["--and", "bytes", "--values", "3"], "no rule of plain tests bytes"),
         (["--and", "min_side", "--values", "wide"], "this is not a number"),
         (["--and", "script", "--values", "Latin", "--and-end", "lower"], None),

@@ -133,7 +133,8 @@ def audit(out: Console, audit: Audit, *, told: bool = False) -> None:
 
 def swept(out: Console, sweep: Swept) -> None:
     """Print what each threshold would keep."""
-    table = Table(title=f"{escape(sweep.rule)}: kept and pending with every other rule in force", title_justify="left")
+    name = sweep.rule if sweep.of_class is None else f"{sweep.rule}, class {sweep.of_class}"
+    table = Table(title=f"{escape(name)}: kept and pending with every other rule in force", title_justify="left")
     for name in (f"{sweep.signal} {sweep.op}", "kept", "pending"):
         table.add_column(escape(name), justify="right")
     for point in sweep.values:
@@ -154,7 +155,7 @@ def swept_table(out: Console, swept: SweptTable) -> None:
     rows, columns = swept.rows, swept.columns
     tables = [("kept", swept.kept), *([("pending", swept.pending)] if any(map(any, swept.pending)) else [])]
     for outcome, numbers in tables:
-        down, across = (f"{side.signal} {side.op}" for side in (rows, columns))
+        down, across = (" ".join(filter(None, (side.signal, side.op, side.of_class))) for side in (rows, columns))
         title = f"{outcome} by {down} (down) and {across} (across), with every other rule in force"
         out.print(
             f"[italic]{escape(title)}[/]", soft_wrap=True
@@ -276,7 +277,10 @@ def examples(out: Console, by_rule: dict[str, list[dict[str, Any]]]) -> None:
         if rows:
             out.print(f"\n[bold]{escape(rule)}[/bold] alone drops, for example:")
         for row in rows:
-            out.print(escape(f"  {row['value']!s:>10}  {row['alt_text'][:90]!r}"), soft_wrap=True)
+            value = row["value"]
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {of}" for name, of in value.items())
+            out.print(escape(f"  {value!s:>10}  {row['alt_text'][:90]!r}"), soft_wrap=True)
             out.print(f"              [dim]{escape(row['uid'])}  {escape(row['url'][:90])}[/dim]", soft_wrap=True)
 
 

@@ -32,7 +32,7 @@ def _lists(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.command("sweep", short_help="Count what other thresholds would keep, without measuring or filtering again.")
 @dataset_argument
 @ledger_option
-@click.option("--signal", required=True, help="Signal whose rule to vary.")
+@click.option("--signal", help="Signal whose rule to vary; not needed with the --rule of a single test.")
 @click.option(
     "--values",
     multiple=True,
@@ -44,6 +44,13 @@ def _lists(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     ),
 )
 @click.option("--rule", help="Rule to vary, if several test the signal.")
+@click.option("--op", help="Operator of the test to vary, if the rule has several tests of the signal.")
+@click.option(
+    "--class",
+    "of_class",
+    metavar="CLASS",
+    help="Class whose threshold to vary, for a rule with a value per class, such as en; else is all other classes.",
+)
 @click.option(
     "--end",
     type=click.Choice(["lower", "upper"]),
@@ -56,6 +63,8 @@ def _lists(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     help="Second signal whose rule to vary at the same time: counts every combination of both signals' values.",
 )
 @click.option("--and-rule", help="Rule of the second signal, if several test it.")
+@click.option("--and-op", help="Operator of the second test, if its rule has several tests of the signal.")
+@click.option("--and-class", metavar="CLASS", help="Class of the second threshold.")
 @click.option("--and-end", type=click.Choice(["lower", "upper"]), help="End of the second rule's range to vary.")
 @click.option(
     "--moved",
@@ -76,6 +85,7 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
       align-data sweep laion --recipe align --signal images_per_text --values 5,10,20
       align-data sweep laion --recipe align --signal n_words --end lower --values 2,3,4 --moved 5
       align-data sweep laion --recipe align --signal n_words --values 10,20 --and min_side --values 100,200
+      align-data sweep laion --recipe laion-2b-en --rule similarity --class en --values 0.26,0.28,0.3
     """
     former_names(filter(None, (options[name] for name in ("signal", "rule", "second", "and_rule"))))
     ends = {"--end": options["end"], "--and-end": options["and_end"]}
@@ -100,23 +110,31 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
         _note_end(side, option, end)
 
 
+_CHOICES = ("signal", "rule", "op", "of_class", "end")
+_SECOND = ("second", "and_rule", "and_op", "and_class", "and_end")
+
+
 def _requests(options: dict[str, Any]) -> tuple[SweepRequest, SweepRequest | None]:
     """Take what is to be swept out of the options."""
     values = options.pop("values")
-    chosen = {name: options.pop(name) for name in ("signal", "rule", "end", "second", "and_rule", "and_end")}
-    if chosen["second"] is None:
-        if chosen["and_rule"] or chosen["and_end"]:
-            raise click.UsageError("--and-rule and --and-end are of the signal of --and")
-        merged = tuple(value for each in values for value in each)
-        return SweepRequest(chosen["signal"], merged, chosen["rule"], chosen["end"] != "lower"), None
+    first, second = ({name: options.pop(name) for name in names} for names in (_CHOICES, _SECOND))
+    if not (first["signal"] or first["rule"]):
+        raise click.UsageError("give --signal, --rule or both")
+    if not any(second.values()):
+        return _request(tuple(value for each in values for value in each), *first.values()), None
+    if not (second["second"] or second["and_rule"]):
+        raise click.UsageError("--and-op, --and-class and --and-end go with --and or --and-rule")
     if len(values) != 2:
         raise click.UsageError("--and needs --values twice: first those of --signal, then those of --and")
     if options["moved"]:
         raise click.UsageError("--moved is of one signal: leave out --and")
-    return (
-        SweepRequest(chosen["signal"], values[0], chosen["rule"], chosen["end"] != "lower"),
-        SweepRequest(chosen["second"], values[1], chosen["and_rule"], chosen["and_end"] != "lower"),
-    )
+    return _request(values[0], *first.values()), _request(values[1], *second.values())
+
+
+def _request(
+    values: tuple[str, ...], signal: str | None, rule: str | None, op: str | None, of_class: str | None, end: str | None
+) -> SweepRequest:
+    return SweepRequest(signal, values, rule, end != "lower", op, of_class)
 
 
 def _note_end(side: Swept | SweptSide, option: str, end: str | None) -> None:

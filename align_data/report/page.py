@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LONGEST = 5_000
 """Characters of a text that are shown: some are megabytes long."""
+_WRAP = Markup(' style="white-space:normal"')
+"""Of a rule of several tests, which is as long as a sentence."""
 BLUR = 0.5
 """The nsfw score above which a picture is blurred, unless a rule sets another."""
 _LOADER = """
@@ -59,6 +61,7 @@ def page(survey: Survey, pictures: SamplePictures) -> str:
         crawled=crawl_steps(survey.audit.origin),
         overlaps=charts.overlaps(survey.overlaps, [rule.name for rule in survey.plan.recipe.rules]),
         shown=charts.COMBINATIONS,
+        wrap=_WRAP,
         sections=rules,
         kinds=KINDS,
         pictures=pictures,

@@ -14,15 +14,18 @@ from align_data.common.errors import DatasetError
 from align_data.common.hashing import keys
 from align_data.common.secrets import mask, mask_url
 from align_data.data.columns import available, by_group
+from align_data.data.derived import planned_rows
+from align_data.data.groups import group_of
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
-from align_data.data.ledger import open_current
+from align_data.data.ledger import Ledger, open_current
 from align_data.data.ngrams import Ngram, rarest
 from align_data.data.pairs import normalise
 from align_data.fetching.outcome import NOT_KEPT
-from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.plan import Plan, PlannedRule, chosen_by
 from align_data.recipes.thresholds import times
-from align_data.signals import find, ordered
+from align_data.recipes.verdicts import PairGroup, sentence
+from align_data.signals import find, is_signal, ordered
 from align_data.signals.families import split
 from align_data.sources.lists.batches import DETAIL
 from align_data.sources.lists.column_names import PROVENANCE
@@ -86,24 +89,45 @@ def why(
     With each pair come up to `same_text` URLs of other images that have its text.
     """
     pairs = dataset.ingested()
-    plan = open_current(dataset, ledger).plan if ledger is not None else None
-    signals = ordered(available(dataset, pairs, [] if plan is None else plan.signals))
+    opened = open_current(dataset, ledger) if ledger is not None else None
+    measured = available(dataset, pairs, [] if opened is None else opened.plan.signals)
+    signals = ordered(name for name in measured if find(name).kind != "derived")
     if text is not None:
         text = normalise(pl.Series([text])).item()
     query = {name: value for name, value in (("uid", uid), ("url", url), ("alt_text", text)) if value is not None}
     # Pairs with one text have one answer.
     rarest_of = cache(lambda text: rarest(dataset, [text])[0])
+    plan = None if opened is None else opened.plan
+    derived = [] if plan is None else _derived(plan, signals)
     explained = []
     for part, group in _where(dataset, uid, url):
-        for row in _rows(dataset, part, group, signals, ledger, query):
+        for place, stored in _rows(dataset, part, group, signals, ledger, query):
+            row, groups = stored, {}
+            if opened is not None and derived:
+                row = stored | planned_rows(dataset, opened.plan, (part, group), [place], derived).row(0, named=True)
+                groups = _groups(dataset, opened, row)
             background = _background(dataset, part, row, same_text, rarest_of) if row["url"] else _Background([_GONE])
-            explained.append(_explain(row, signals, plan, background))
+            explained.append(_explain(row, [*signals, *derived], plan, background, groups))
             if len(explained) == limit:
                 return explained
     if not explained:
         sought = f"uid {uid}" if uid else f"URL {url}" if url else f"text {text!r}"
         raise DatasetError(f"{dataset.store.url} has no pair with the {sought}; {_rejected(dataset, url)}")
     return explained
+
+
+def _derived(plan: Plan, signals: Sequence[str]) -> list[str]:
+    """Return the columns that a plan's rules compare and that are stored nowhere: scores, ranks, numbers by chance."""
+    columns = {column for rule in plan.rules for column in (*rule.columns, *chosen_by(rule.rule))}
+    needed = columns | {*plan.scores(columns), *plan.behind(columns)}
+    computed = {name for name in needed if is_signal(name) and find(name).kind == "derived"}
+    return sorted((needed & plan.known({*signals, *computed})) - {*signals})
+
+
+def _groups(dataset: Dataset, ledger: Ledger, row: Mapping[str, Any]) -> dict[str, PairGroup]:
+    """Return the group that each rule of first_of has a pair in."""
+    groups = {rule.name: group_of(dataset, ledger, rule, row) for rule in ledger.plan.in_force if rule.rule.first_of}
+    return {name: group for name, group in groups.items() if group is not None}
 
 
 def _rejected(dataset: Dataset, url: str | None) -> str:
@@ -136,7 +160,8 @@ def _where(dataset: Dataset, uid: str | None, url: str | None) -> Iterator[tuple
 
 def _rows(
     dataset: Dataset, part: int, group: int, signals: Sequence[str], ledger: str | None, query: Mapping[str, str]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a piece that are looked for, each with its place there."""
     # First what is looked for alone: a text can be in any piece, and hardly one has it.
     sought = dataset.pairs.piece(part, group, list(query))
     if not sought.select(pl.all_horizontal(pl.col(name) == value for name, value in query.items()).any()).item():
@@ -154,7 +179,8 @@ def _rows(
     if ledger is not None:
         tables.append((dataset.ledger(ledger), ["failed", "unknown"]))
     frames += [table.piece(part, group, names)[piece["_row"]] for table, names in tables]
-    yield from pl.concat(frames, how="horizontal").iter_rows(named=True)
+    for row in pl.concat(frames, how="horizontal").iter_rows(named=True):
+        yield row.pop("_row"), row
 
 
 @dataclass(frozen=True)
@@ -209,8 +235,14 @@ def _nearest(row: dict[str, Any]) -> Iterator[str]:
             yield f"the nearest other image by {of_user} is that of {value}, at a cosine of {cosine:g}"
 
 
-def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, background: _Background) -> Why:
-    verdicts = [] if plan is None else [_verdict(plan, rule, row) for rule in plan.rules]
+def _explain(
+    row: dict[str, Any],
+    signals: Sequence[str],
+    plan: Plan | None,
+    background: _Background,
+    groups: Mapping[str, PairGroup],
+) -> Why:
+    verdicts = [] if plan is None else [_verdict(plan, rule, row, groups.get(rule.name)) for rule in plan.rules]
     outcome = "undecided"
     if plan is not None:
         outcome = "dropped" if row["failed"] else "pending" if row["unknown"] else "kept"
@@ -221,7 +253,7 @@ def _explain(row: dict[str, Any], signals: Sequence[str], plan: Plan | None, bac
         url=mask_url(row["url"]),
         alt_text=row["alt_text"],
         copies=row["copies"],
-        values={name: find(name).shown(row[name]) for name in signals},
+        values={name: find(name).shown(row[name]) if is_signal(name) else row[name] for name in signals},
         outcome=outcome,
         verdicts=verdicts,
         explanations=background.explanations,
@@ -237,15 +269,11 @@ def _provenance(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**origin, **({_PAGE: mask_url(origin[_PAGE])} if _PAGE in origin else {})}
 
 
-def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any]) -> RuleVerdict:
+def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any], group: PairGroup | None) -> RuleVerdict:
     if not rule.in_force:
         return RuleVerdict(rule.name, "off", f"{rule.name} was taken out (--without)")
     verdict = "fail" if row["failed"] & rule.bit else "unknown" if row["unknown"] & rule.bit else "pass"
-    request = f"{'your --set' if rule.overridden else plan.recipe.name} asks for {rule.request}"
-    if verdict == "unknown":
-        return RuleVerdict(rule.name, verdict, f"{rule.signal} is not measured; {request}: unknown")
-    value = find(rule.signal).shown(row[rule.signal])
-    return RuleVerdict(rule.name, verdict, f"{rule.signal} is {value}; {request}: {verdict}")
+    return RuleVerdict(rule.name, verdict, sentence(plan, rule, row, verdict, group))
 
 
 def _explanations(row: dict[str, Any], rarest_of: Callable[[str], Ngram | None]) -> Iterator[str]:

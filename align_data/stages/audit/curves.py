@@ -73,21 +73,29 @@ class Axis:
 
 
 class Tally:
-    """Counts the values of one test's signal, bin by bin and role by role."""
+    """Counts the values of one test's signal, bin by bin and role by role; pairs of another class by role alone."""
 
-    def __init__(self, axis: Axis, roles: int = PLAIN) -> None:
+    def __init__(self, axis: Axis, roles: int = PLAIN, *, of_class: bool = False) -> None:
         self.axis = axis
-        self.counts: Counts = np.zeros((roles, axis.cells), np.int64)
+        self._of_class = of_class
+        self.counts: Counts = np.zeros((roles, axis.cells + of_class), np.int64)
 
     def curve(self, counts: Counts) -> Curve:
         """Return the curve of what all parts counted."""
-        return Curve(self.axis.test, counts, self.axis.scale, self.axis.levels)
+        elsewhere = counts[:, -1] if self._of_class else None
+        of_values = counts[:, : self.axis.cells]
+        return Curve(self.axis.test, of_values, self.axis.scale, self.axis.levels, elsewhere)
 
-    def add(self, values: Values | None, roles: Verdicts) -> None:
-        """Count one piece, of which each pair has a role; `values` is None where they are not measured."""
+    def add(self, values: Values | None, roles: Verdicts, matches: Which | None = None) -> None:
+        """Count one piece, of which each pair has a role; `values` is None where they are not measured.
+
+        `matches` tells which pairs are of the test's class, where it is of one.
+        """
+        width = self.counts.shape[1]
         cells = roles.astype(np.intp)
-        cells *= self.axis.cells
-        cells += self.axis.places(values, len(roles))
+        cells *= width
+        places = self.axis.places(values, len(roles))
+        cells += places if matches is None else np.where(matches, places, width - 1)
         self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)
 
 
@@ -141,7 +149,15 @@ class Bar:
 class Curve:
     """A tally of all parts, and what can be read from it."""
 
-    def __init__(self, test: PlannedTest, counts: Counts, scale: Scale | None, levels: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        test: PlannedTest,
+        counts: Counts,
+        scale: Scale | None,
+        levels: Sequence[Any] = (),
+        elsewhere: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take the counts of the values, and by role those of pairs of other classes, whose outcome nothing moves."""
         self.test = test
         self.scale = scale
         self.levels = list(levels)
@@ -153,6 +169,8 @@ class Curve:
         self._sums = np.concatenate([np.zeros((ROLES, 1), np.int64), np.cumsum(self.counts, axis=1)], axis=1)
         self._unknown = padded[:, -1]
         self._all = padded.sum(axis=1)
+        if elsewhere is not None:
+            self._all[: len(elsewhere)] += elsewhere
 
     @property
     def whole(self) -> bool:

@@ -16,12 +16,17 @@ from align_data.stages.audit.sampling import Kind, Nearest, Spots
 from align_data.stages.audit.values import Values
 
 
+def leaf_tally(leaf: Comparison) -> Tally:
+    """Return an empty tally of a test."""
+    return Tally(Axis(leaf.test), leaf.roles, of_class=leaf.of_class is not None)
+
+
 class LeafTally:
     """Counts one test in one part."""
 
     def __init__(self, leaf: Comparison, populations: Populations, known: Collection[str], samples: int) -> None:
         self.leaf = leaf
-        self._tally = Tally(Axis(leaf.test), leaf.roles)
+        self._tally = leaf_tally(leaf)
         self._finder = RoleFinder([leaf], populations, known)
         self._near = Nearest(leaf.name, leaf.test, samples)
         self._alone, self._undropped = populations.alone(leaf.rule.bit), populations.undropped
@@ -41,8 +46,8 @@ class LeafTally:
     ) -> None:
         """Count one piece; `frame` has what rules of several tests compare, `memo` what of them has been decided."""
         roles = self._finder.find(codes, frame, memo)
-        self._tally.add(values, roles)
         matches = None if self.leaf.plain else self.leaf.matches(frame)
+        self._tally.add(values, roles, matches)
         decides = OUTCOME[:, FAIL] != OUTCOME[:, PASS]
 
         def marks(kind: Kind, rows: NDArray[np.intp]) -> Which:

@@ -102,7 +102,10 @@ class Move:
         if not self.measured:
             return np.full(len(piece), self.cells - 1, np.intp)
         if not self._by_class:
-            return self.axis.places(piece[self.leaf.test.signal], len(piece))
+            places = self.axis.places(piece[self.leaf.test.signal], len(piece))
+            matches = self.leaf.matches(piece)
+            # What is of another class has a role that nothing moves: no curve is to go where its values lie.
+            return places if matches is None else np.where(matches, places, self.cells - 1)
         # Fractions are nested: how many of them let a pair pass tells which.
         passing = pl.sum_horizontal(test.verdict(self.known).cast(pl.Int64) for test in self.alternatives)
         unknown = self.alternatives[0].verdict(self.known).is_null()

@@ -30,11 +30,12 @@ from align_data.data.thresholds import classes, complete
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import Classes, vocabulary_size
+from align_data.signals import find, is_signal
 from align_data.stages.audit import extremes, groups, image_outcomes, sampling
 from align_data.stages.audit.counts import Audit, audit
-from align_data.stages.audit.curves import Axis, Counts, Curve, Tally
+from align_data.stages.audit.curves import Counts, Curve
 from align_data.stages.audit.dimensions import DIMENSIONS, Dimension, DimensionCounts, DimensionTally, merged
-from align_data.stages.audit.leaf_tally import LeafTally
+from align_data.stages.audit.leaf_tally import LeafTally, leaf_tally
 from align_data.stages.audit.leaves import Comparison, RuleVerdicts, drawn
 from align_data.stages.audit.mask_codes import Populations
 from align_data.stages.audit.near import NearMethod, near_duplicates
@@ -232,7 +233,7 @@ def _pieces(scan: _SurveyScan, part: int) -> Iterator[tuple[dict[str, Values], p
     """Yield the columns that are counted, and the masks, of each piece."""
     compared = {column for leaf in scan.leaves.values() for column in leaf.rule.columns} & scan.known
     signals = compared | {dimension.signal for dimension in scan.dimensions} | {*_COUNTED, "width", "height"}
-    derived = sorted(compared - scan.measured)
+    derived = sorted(name for name in compared if not (is_signal(name) and find(name).kind != "derived"))
     tables: list[tuple[Table[Any], list[str]]] = [(scan.dataset.pairs, ["declared_width", "declared_height"])]
     tables += [
         (scan.dataset.measured(group), names) for group, names in by_group(sorted(signals & scan.measured)).items()
@@ -254,7 +255,7 @@ def _frame(scan: _SurveyScan, piece: Mapping[str, Values]) -> pl.DataFrame:
 def _curves(scan: _SurveyScan, parts: Sequence[_PartCounts]) -> dict[str, Curve]:
     curves = {}
     for name, leaf in scan.leaves.items():
-        tally = Tally(Axis(leaf.test), leaf.roles)
+        tally = leaf_tally(leaf)
         curves[name] = tally.curve(sum((part.curves[name] for part in parts), tally.counts))
     return curves
 

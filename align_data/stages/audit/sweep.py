@@ -53,10 +53,13 @@ class Swept:
     """None if none were requested."""
     ranged: bool
     """Whether the rule asks for a range, of which one end was moved."""
+    of_class: str | None = None
+    """The class whose threshold was moved, where it was one class's."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         data: dict[str, Any] = {"signal": self.signal, "values": [vars(point) for point in self.values]}
+        data |= {"class": self.of_class} if self.of_class is not None else {}
         return {**data, **({"moved": [vars(change) for change in self.changes]} if self.changes is not None else {})}
 
 
@@ -110,7 +113,9 @@ def sweep(
     if moved:
         changes = _changes(scan, moved, seed) if move.measured else []
     shown_op = "ge" if move.op == "top_fraction" and not move.values else move.op  # the values chosen are thresholds
-    return Swept(move.leaf.test.signal, move.leaf.rule.name, shown_op, counted, changes, move.ranged)
+    return Swept(
+        move.leaf.test.signal, move.leaf.rule.name, shown_op, counted, changes, move.ranged, move.leaf.of_class
+    )
 
 
 def _points(move: Move, counts: Counts) -> list[Point]:

@@ -34,10 +34,13 @@ class SweptSide:
     values: list[Any]
     ranged: bool
     """Whether the rule asks for a range, of which one end is moved."""
+    of_class: str | None = None
+    """The class whose threshold is moved, where it is one class's."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        return {"signal": self.signal, "rule": self.rule, "op": self.op, "values": self.values}
+        data = {"signal": self.signal, "rule": self.rule, "op": self.op, "values": self.values}
+        return data | ({"class": self.of_class} if self.of_class is not None else {})
 
 
 @dataclass(frozen=True)
@@ -136,4 +139,6 @@ def _pairs(counts: Counts, rows: Verdicts, columns: Verdicts, outcome: int) -> N
 
 
 def _side(move: Move) -> SweptSide:
-    return SweptSide(move.leaf.test.signal, move.leaf.rule.name, move.op, list(move.values), move.ranged)
+    return SweptSide(
+        move.leaf.test.signal, move.leaf.rule.name, move.op, list(move.values), move.ranged, move.leaf.of_class
+    )

@@ -22,6 +22,7 @@ from align_data.exports.manifest import read_manifest
 from align_data.exports.parquet import known
 from align_data.exports.shard_format import ShardJob
 from align_data.exports.shard_names import DEFAULT, ShardNames
+from align_data.recipes.plan import PlannedRule
 from align_data.signals import ordered
 from align_data.stages.export.metadata import Files, schema_of
 from align_data.stages.export.selection import (
@@ -156,6 +157,11 @@ def _card(dataset: Dataset, selection: Selection, form: Form, signals: Sequence[
         "license": form.license,
         "title": recipe.title,
         "paper": recipe.paper,
-        "rules": [f"`{rule.name}`: {rule.signal} {rule.request} ({rule.deciding.source})" for rule in asked],
+        "rules": [f"`{rule.name}`: {_asks(rule)} ({rule.rule.source})" for rule in asked],
         "columns": {column.name: str(column.type) for column in schema},
     }
+
+
+def _asks(rule: PlannedRule) -> str:
+    """Return what a rule asks for, in words."""
+    return rule.request if rule.rule.signal is None else f"{rule.rule.signal} {rule.request}"
