@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from align_data.cli import main
 from align_data.common import placed_models
-from align_data.common.errors import InputError
+from align_data.common.errors import InputError, SignalError
 from align_data.signals import find, speech, tagger
 from align_data.signals.base import Piece
 from align_data.signals.tagger import Tagger
@@ -185,6 +185,25 @@ def test_without_the_model_a_sentence_says_how_to_get_it(placed: Path) -> None:
     group = run("measure", placed / "pool", "--signals", "caption")  # what of it can be measured
     assert "word_repeat" in group.stdout
     assert "n_nouns, n_determiners, n_prepositions, noun_ratio need the model pos" in " ".join(group.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"weights.json": b"{}"},
+        {"tagger.json": b"{}"},
+        {"tagger.json": b"["},
+        {"tagger.json": b"[]"},
+        {"tagger.json": json.dumps(MODEL | {"weights": {"i-1 tag+i word DT": {"NN": 1}}}).encode()},
+        {"tagger.json": json.dumps(MODEL | {"weights": {"bias": {"XY": 1}}}).encode()},
+        {"tagger.json": json.dumps(MODEL | {"weights": {"bias": {"NN": "many"}}}).encode()},
+    ],
+)
+def test_what_is_no_tagger_is_a_sentence(files: dict[str, bytes], placed: Path) -> None:
+    placed_models.remove("pos")
+    placed_models.put("pos", files, {"about": "of a test"})
+    with pytest.raises(SignalError, match="the model pos is not a tagger of parts of speech"):
+        measured("n_nouns", ["the dog"])
 
 
 def test_it_is_measured_where_it_is_named_alone(placed: Path) -> None:

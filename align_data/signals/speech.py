@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from align_data.common import placed_models
+from align_data.common.errors import SignalError
 from align_data.signals.base import Measure, Piece, Signal
 from align_data.signals.distinct import of_distinct
 from align_data.signals.tagger import Tagger
@@ -41,7 +42,10 @@ def missing() -> str | None:
 @cache
 def _tagger(_: str | None) -> Tagger:
     """Return the tagger whose files have this hash, read once."""
-    return Tagger(placed_models.contents(MODEL)["tagger.json"])
+    try:
+        return Tagger(placed_models.contents(MODEL)["tagger.json"])
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise SignalError(f"the model {MODEL} is not a tagger of parts of speech: {error!r}") from error
 
 
 def tokens(texts: pl.Series) -> pl.Series:
