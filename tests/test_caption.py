@@ -230,21 +230,37 @@ def test_by_example(name: str, text: str, value: Any) -> None:
     "text",
     [
         *("{{title}}", "photo of ${name}", "#{alt}", "{% alt %}", "<%= image.alt %>", "[%alt%]", "[[Image]]"),
-        *("image {0}", "{product.name}", "%%TITLE%%", "photo of %s", "%1$s by %2$s", "[object Object]"),
+        *(
+            "image {0}",
+            "{title}",
+            "{product.name}",
+            "{image_alt}",
+            "%%TITLE%%",
+            "photo of %s",
+            "%1$s by %2$s",
+            "[object Object]",
+        ),
         *("undefined", "NULL", "NaN", "Lorem Ipsum dolor"),
     ],
 )
 def test_what_a_template_left(text: str) -> None:
-    assert measured("template", [text, f"{text}."][:1]) == [True]
+    assert measured("template", [text]) == [True]
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("", "100% silk", "a 50%s off", "undefined behaviour", "null island", "[round sewing] case", "{}", "{a dog}"),
-        *("$5 {large}-ish set", "Nan and Grandad", "set {1, 2}", "100 %", "<b>x</b>"),
+        *(
+            "$5 {large}-ish set",
+            "Turkish lamb kebabs {recipe}",
+            "{Giveaway}",
+            "Nan and Grandad",
+            "set {1, 2}",
+            "100 %",
+            "<b>x</b>",
+        ),
     ],
 )
 def test_what_no_template_left(text: str) -> None:
-    expected = text == "$5 {large}-ish set"  # what looks like a placeholder is one
-    assert measured("template", [text]) == [expected]
+    assert measured("template", [text]) == [False]

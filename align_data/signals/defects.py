@@ -17,9 +17,11 @@ _NAMES = pl.Series([f"&{name}" for name in html5 if name.endswith(";")])
 _EXTENSIONS = "jpe?g|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico"
 FILE_NAME = rf"[\p{{L}}\p{{M}}\p{{N}}_)\]-]\.(?i-u:{_EXTENSIONS})(?:$|[^\p{{L}}\p{{N}}])"
 URL = r"(?i-u:https?|ftp)://\S|(?:^|[^\p{L}\p{N}])(?i-u:www)\.[\p{L}\p{N}]"
+_PLACEHOLDERS = "title|name|alt|caption|description|text|value|image|img|url|filename|[0-9]+"
 TEMPLATE = (
     r"\{\{[^{}]*\}\}|[$#]\{[^{}]*\}|\{%[^{}]*%\}|<%[^<>]*%>|\[%[^\[\]]*%\]|\[\[[^\[\]]*\]\]"  # {{title}} and its like
-    r"|\{[A-Za-z_][A-Za-z0-9_.]*\}|\{[0-9]+\}|%%[A-Za-z_]+%%|(?:^|\s)%(?:[0-9]+\$)?[sd](?:$|[\s.,;:!?])"  # {0}, %s
+    # What stands in single braces may be meant, as {recipe} is at the end of titles.
+    rf"|\{{(?:[A-Za-z]\w*[._]\w+|{_PLACEHOLDERS})\}}|%%[A-Za-z_]+%%|(?:^|\s)%(?:[0-9]+\$)?[sd](?:$|[\s.,;:!?])"
     r"|\[object Object\]|(?i-u:^(?:undefined|null|nan)$|lorem ipsum)"
 )
 SLUG = r"^[\p{L}\p{M}\p{N}]+(?:[-_]+[\p{L}\p{M}\p{N}]+)+$"
