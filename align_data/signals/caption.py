@@ -201,7 +201,7 @@ SIGNALS = (
         "share of words",
         "Which share of the words begin with a letter in upper case or title case; 0 without words. " + _OBELICS_WORDS,
         "CC3M (Sharma et al. 2018), section 3: capitalized-word ratio, its threshold unpublished",
-        _by_characters(characters.capital_words),
+        _by_caption_words(lambda block: share(block.capitals, block.lengths)),
     ),
     _signal(
         "longest_word",

@@ -17,6 +17,7 @@ from align_data.signals.code_points import (
     BYTES,
     CORE,
     TEXTS,
+    UPPER,
     CodePoints,
     Counts,
     Points,
@@ -39,6 +40,8 @@ class Words(NamedTuple):
     """How many words each text has."""
     keys: Hashes
     """The keys of all words in order, one text's behind another's."""
+    capitals: Counts
+    """How many words of each text begin in upper case."""
 
 
 def between_blanks(text: CodePoints) -> tuple[Places, Places]:
@@ -49,7 +52,14 @@ def between_blanks(text: CodePoints) -> tuple[Places, Places]:
     return begins[full], blanks[full]
 
 
-def places(text: CodePoints) -> tuple[Places, Places]:
+def caption_words(text: CodePoints) -> Words:
+    """Return the words of texts."""
+    begins, ends = _places(text)
+    capitals = text.count_at(begins[text.has(UPPER)[begins]])
+    return Words(text.count_at(begins), _keys(text.points, begins, ends), capitals)
+
+
+def _places(text: CodePoints) -> tuple[Places, Places]:
     """Return where the words of texts begin and end."""
     begins, ends = between_blanks(text)
     is_core = text.has(CORE)
@@ -62,12 +72,6 @@ def places(text: CodePoints) -> tuple[Places, Places]:
     at = np.flatnonzero(~is_core[ends - 1])
     ends[at] = cores[np.searchsorted(cores, ends[at]) - 1] + 1
     return begins, ends
-
-
-def caption_words(text: CodePoints) -> Words:
-    """Return the words of texts."""
-    begins, ends = places(text)
-    return Words(text.count_at(begins), _keys(text.points, begins, ends))
 
 
 def _at(places: Places, numbers: Places, beyond: int) -> Places:

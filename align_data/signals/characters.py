@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from align_data.signals.caption_words import between_blanks, places
+from align_data.signals.caption_words import between_blanks
 from align_data.signals.code_points import CORE, DIGIT, HAN, LETTER, RUN, STOP, UPPER, CodePoints, Counts, Flags
 from align_data.signals.repetition import Shares, share
 
@@ -23,12 +23,6 @@ def digits(text: CodePoints) -> Shares:
 def upper_case(text: CodePoints) -> Shares:
     """Return which share of the letters are upper case."""
     return share(text.count(text.has(UPPER)), text.count(text.has(LETTER)))
-
-
-def capital_words(text: CodePoints) -> Shares:
-    """Return which share of the words that OBELICS takes begin with a letter in upper case."""
-    begins, _ = places(text)
-    return share(text.count_at(begins[text.has(UPPER)[begins]]), text.count_at(begins))
 
 
 def punctuation(text: CodePoints) -> Shares:
