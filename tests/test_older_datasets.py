@@ -187,7 +187,9 @@ def test_values_by_an_earlier_definition_are_told_to_be_measured_again(format_2_
             f"by an earlier definition, or some of their files are missing; measure them again: align-data measure {folder / 'dataset'}"
             in " ".join(told.output.split())
         )
-    assert "filter again" in run(of_counts).output
+    assert "align-data measure" in (told := run(of_counts).output)
+    assert "then filter again" in " ".join(told.split())
+    assert "measured again" not in told  # they were not
     # What it says helps, and texts without the characters that were redefined have the values that they had.
     measured = run(["measure", str(folder / "dataset")])
     assert all(name in measured.output.partition("already measured")[0] for name in REDEFINED)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from align_data.common.errors import DatasetError
 from align_data.common.secrets import mask, mask_url
 from align_data.data.columns import available
 from align_data.data.derived import planned_columns
@@ -72,8 +73,17 @@ def audit(dataset: Dataset, name: str) -> Audit:
     ledger = open_ledger(dataset, name)
     audited = count(name, ledger.plan, ledger.masks, state_of(dataset, ledger.plan))
     if stale := outdated(dataset, ledger):
-        audited.notes.append(f"decided before these were measured again, so filter again: {', '.join(stale)}")
+        audited.notes.append(_outdated(dataset, stale))
     return replace(audited, origin=origin(dataset))
+
+
+def _outdated(dataset: Dataset, signals: Sequence[str]) -> str:
+    """Say what to do where a ledger was decided by other values than those that are to be had."""
+    try:
+        available(dataset, dataset.ingested(), signals)
+    except DatasetError as error:  # those that are stored are stale too
+        return f"{error}; then filter again"
+    return f"decided before these were measured again, so filter again: {', '.join(signals)}"
 
 
 def count(name: str, plan: Plan, masks: Masks, state: DatasetState = DatasetState()) -> Audit:  # noqa: B008 - frozen
