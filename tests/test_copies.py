@@ -113,6 +113,22 @@ def test_a_rule_that_asks_beyond_what_was_looked_up_is_refused(
             sweep(decidable, "r", SweepRequest("earlier_phash_distance", [3, 7]), local(tmp_path), Silent())
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "any: [{signal: n_words, ge: 1}, {all: [{signal: earlier_phash_distance, gt: 7}]}]",
+        "signal: earlier_phash_distance, by: n_words, gt: {3: 7, else: 1}",
+    ],
+)
+def test_so_is_one_of_several_tests_or_classes(decidable: Dataset, tmp_path: Path, rule: str) -> None:
+    far, near = (
+        Decision(parse(f"name: r\nrules:\n  - {{name: far, {of}}}", "r.yaml")) for of in (rule, rule.replace("7", "6"))
+    )
+    with pytest.raises(RecipeError, match="the rule far asks about distances up to 7"):
+        decide_ledger(far, decidable, local(tmp_path), Silent())
+    decide_ledger(near, decidable, local(tmp_path), Silent())
+
+
 @pytest.fixture(scope="module")
 def decidable(images: list[PlantedImage], tmp_path_factory: Any) -> Dataset:
     folder = tmp_path_factory.mktemp("decidable")

@@ -495,6 +495,38 @@ def test_what_a_rule_fails_is_not_stored_and_every_verdict_stays(make: Make, mod
     assert made.bytes()["long.jpg"] is not None
 
 
+SEVERAL = """
+name: sides
+rules:
+  - {name: either, any: [{signal: min_side, gt: 60}, {all: [{signal: aspect, lt: 2}, {signal: format, eq: png}]}]}
+  - {name: both, all: [{signal: n_words, ge: 1}, {signal: aspect, lt: 3}]}
+  - {name: text_or_image, any: [{signal: n_words, ge: 99}, {signal: min_side, gt: 60}]}
+  - {name: classes, signal: min_side, by: format, gt: {gif: 1000, else: 30}}
+  - {signal: decodable, eq: true}
+"""
+
+
+def test_rules_of_several_tests_are_decided_as_images_arrive(make: Make) -> None:
+    """By what follows from the image: what the text could save is not decided here, what it cannot is."""
+    whole, made = make(), make()
+    for each in (whole, made):
+        each.decide(SEVERAL)
+    whole.fetch(Sight())
+    made.fetch(Sight(), ledger="sides", drop_failing=True, keep=Smaller(SIDE))
+    for each in (whole, made):
+        each.decide(SEVERAL)
+    verdicts = whole.table("verdicts/sides")
+    assert made.table("verdicts/sides").equals(verdicts)
+    pairs = whole.table("pairs")["url"].str.split("/").list.last()
+    failed = {name for name, mask in zip(pairs, verdicts["failed"], strict=True) if mask & 0b11011}
+    assert {name for name, content in made.bytes().items() if content is not None} == pictures().keys() - failed
+    reasons = dict(made.table("images").select(pl.col("url").str.split("/").list.last(), "reason").iter_rows())
+    assert "classes" in reasons["flat.gif"]
+    assert "both" in reasons["long.jpg"]
+    assert not any("text_or_image" in (reason or "") for reason in reasons.values())
+    assert {bool(mask & 0b100) for mask in verdicts["failed"]} == {False, True}
+
+
 def test_a_ledger_without_rules_on_images_is_a_sentence(make: Make) -> None:
     made = make()
     made.decide("name: sides\nrules:\n  - {signal: n_words, ge: 1}\n")

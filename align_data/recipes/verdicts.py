@@ -27,7 +27,7 @@ class PairGroup:
     pairs: int
     """Of those that the rule chooses among."""
     first: str | None
-    """The uid of the first of them; None where the rule chooses none of them."""
+    """The uid of the first of them; None where the rule chooses from none."""
     member: bool
     """Whether the pair is one of them."""
 
@@ -131,9 +131,12 @@ def _rank(rule: PlannedRule, row: Row, group: PairGroup | None) -> str:
     rank = row.get(rule.signal)
     if rank is None or group is None:
         return f"its rank is not known: a pair without {columns} is in no group"
+    if not group.pairs:
+        return f"{rule.name} chooses from no pair with its {columns}"
     pairs = "1 pair" if group.pairs == 1 else f"{group.pairs:,} pairs"
     if not group.member:
-        first = f", of which {group.first} is the first" if group.first is not None else ""
-        return f"it is none of the {pairs} with its {columns} that {rule.name} chooses among{first}"
+        return (
+            f"it is not among the {pairs} with its {columns} that {rule.name} chooses from; {group.first} is the first"
+        )
     first = "" if group.first in (None, row.get("uid")) else f", and {group.first} is the first"
     return f"it is number {rank:,} of {pairs} with its {columns}{first}"
