@@ -13,8 +13,9 @@ from docs_pages import DOCS, PAGES, ROOT
 from align_data import __version__
 from align_data.cli import COMMANDS, main
 from align_data.data.layout import contracts
+from align_data.recipes.needs import NEEDS, hardest
 from align_data.recipes.operators import OPERATORS
-from align_data.recipes.reading import builtin
+from align_data.recipes.reading import builtin, load
 from align_data.signals import SIGNALS
 from align_data.sources.lists import FORMATS
 
@@ -69,6 +70,12 @@ def test_the_changelog_knows_this_version() -> None:
 
 def test_readme_is_short() -> None:
     assert len(README.split()) <= MOST_WORDS
+
+
+def test_the_guide_lists_recipes_by_what_they_need() -> None:
+    rows = re.findall(r"^\| (?:the )?([a-z ]+) \| (`.*`) \|$", text("how-to/recipes.md"), re.MULTILINE)
+    by_need = {need: re.findall("`([^`]+)`", names) for need, names in rows if need in NEEDS}
+    assert by_need == {need: [name for name in builtin() if hardest(load(name)) == need] for need in NEEDS}
 
 
 def test_readme_counts_the_recipes() -> None:

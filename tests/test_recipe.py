@@ -18,6 +18,7 @@ from align_data.common import resources
 from align_data.common.errors import RecipeError
 from align_data.common.yaml_lines import load_yaml
 from align_data.data.ledger import count_masks
+from align_data.recipes.needs import hardest, needs
 from align_data.recipes.overrides import override
 from align_data.recipes.plan import Plan, masks
 from align_data.recipes.reading import builtin, load, parse, scalar
@@ -75,6 +76,24 @@ def test_published_recipes(name: str) -> None:
 
 def test_every_published_recipe_has_a_golden_test() -> None:
     assert builtin() == sorted({*GOLDEN, *PUBLISHED})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("datacomp-text", {"text alone": []}),
+        ("datacomp-basic", {"images": []}),
+        ("metaclip-2", {"lists": ["metaclip2"]}),  # a random number is had by everybody
+        ("coyo", {"images": [], "lists": ["coyo"]}),  # model add has a detector of NSFW images
+        ("re-laion-safe", {"lists": ["blocklist"], "models": ["head_punsafe"]}),
+        ("laion-multi", {"images": [], "lists": ["underage"], "models": ["head_nsfw_top2", "similarity_b32", "similarity_mclip"]}),
+    ],
+)  # fmt: skip
+def test_what_a_recipe_needs_is_what_stands_behind_all_of_its_tests_and_scores(
+    name: str, expected: dict[str, list[str]]
+) -> None:
+    assert needs(load(name)) == expected
+    assert hardest(load(name)) == [*expected][-1]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def _need(name: str) -> tuple[str, str]:
     signal = find(name)
     if signal.kind == "list":
         return LISTS, signal.group.partition(".")[2]
-    if name == "nsfw" or (signal.kind != "derived" and split(name) is not None):
+    if signal.kind != "derived" and split(name) is not None:
         return MODELS, name
     if name == "blocked":
         return LISTS, "blocklist"
