@@ -17,7 +17,7 @@ Mask = tuple[int, int]
 
 SPACELESS_SCRIPTS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
 SPACELESS_EXTRAS = ("\u30fc", "\uff70")  # the prolonged sound marks: kana in use, but Script=Common
-JOINERS = ("'", "\u2019", "-", "\u2010", "\u2011")
+JOINERS = ("'", "\u2019", "-", "\u2010", "\u2011", "\u05f3", "\u05f4", "\u055b", "\u055c", "\u055e")
 HALF_WIDTH_SOUND_MARKS = ("\uff9e", "\uff9f")
 MAX_BYTES = 8 * 2**20
 OTHER_COLUMNS = ("declared_width", "declared_height", "page_url", "declared_language", "license", "source_uid")

@@ -64,6 +64,8 @@ def test_words_are_the_oracles(found: list[str]) -> None:
         ("\u200eabc\u200f \ufeffdef\u202c", ["abc", "def"]),
         ("mother\u00ad-in-\u2060law don\u200d't", ["mother-in-law", "don't"]),
         ("ｶﾞｽ ﾊﾟﾝ ﾞ", ["ｶﾞ", "ｽ", "ﾊﾟ", "ﾝ"]),  # sound marks of half width
+        ("צה״ל ג׳ירפה ג׳", ["צה״ל", "ג׳ירפה", "ג"]),  # the army, a giraffe, in Hebrew
+        ("Արդյո՞ք լավ՞ է", ["Արդյո՞ք", "լավ", "է"]),  # whether, in Armenian
         ("x\u0301y e\u034fb", ["x\u0301y", "e\u034fb"]),
         ("", []),
     ],

@@ -54,7 +54,8 @@ SIGNALS = (
         type="int32",
         unit="words",
         about="Number of words (tokenizer `words`): a word begins with a letter or a decimal digit (Unicode's L and "
-        "Nd) and goes on with these and marks; one apostrophe or hyphen between two such runs keeps them together. "
+        "Nd) and goes on with these and marks; one apostrophe or hyphen between two such runs keeps them together, "
+        "as do Hebrew's geresh and gershayim and Armenian's signs inside words. "
         "Each Han, Hiragana, Katakana, Thai, Lao, Khmer or Myanmar letter or number, and the sound mark ー, is a word, "
         "with its marks. Format characters (Cf), such as joiners and soft hyphens, are passed over; the zero width "
         "space parts words.",

@@ -4,7 +4,8 @@
 
 - a word is a run of letters, marks and decimal digits (Nd: ² and Ⅷ are none) that begins with a letter or digit, so
   that a variation selector behind an emoji is none;
-- one apostrophe or hyphen between two such runs keeps them together: don't, mother-in-law;
+- one apostrophe or hyphen between two such runs keeps them together: don't, mother-in-law; so does what Hebrew (geresh
+  and gershayim) and Armenian (signs of stress, exclamation and question) write inside words;
 - Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar are written without spaces: there each letter or number, with
   the marks on it, is a word; so is the sound mark ー, which Unicode gives to no one script;
 - format characters (Cf) are left out before: a soft hyphen, a zero width joiner or non-joiner, a word joiner or a mark
@@ -23,7 +24,7 @@ FORMAT = r"[\p{Cf}--\x{200B}]"
 MARK = r"[\p{M}ﾞﾟ]"
 FIRST = rf"[[\p{{L}}\p{{Nd}}]--[{SPACELESS}{MARK}]]"
 _RUN = rf"{FIRST}[{FIRST}{MARK}]*"
-JOINER = "['’‐‑-]"
+JOINER = "['’‐‑\u05f3\u05f4\u055b\u055c\u055e-]"
 WORD = rf"{SPACELESS}{MARK}*|{_RUN}(?:{JOINER}{_RUN})*"
 """One word of the tokenizer `words` in a text without FORMAT, in the syntax of Rust's regex crate."""
 
