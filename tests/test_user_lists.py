@@ -20,7 +20,7 @@ from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.user_lists import ListFiles, read_list
 from align_data.engines.local import LocalEngine
-from align_data.signals import Piece, find
+from align_data.signals import Piece, find, user_lists
 from align_data.signals.user_lists import MATCHES, NO_ENTRY, NO_WORD, UNRANKED, ListRows, UserList
 from align_data.stages.measure import measure
 
@@ -75,15 +75,17 @@ ORACLES: dict[str, Callable[[str, Sequence[str]], dict[Any, int]]] = {
 }
 
 
-@pytest.mark.parametrize("match", ORACLES)
-@given(st.data())
+@pytest.mark.parametrize(("match", "many"), [*((match, user_lists.MANY) for match in ORACLES), ("substring", 0)])
+@given(data=st.data())
 @settings(max_examples=60)
-def test_occurrences_and_entries_are_those_of_plain_python(match: str, data: st.DataObject) -> None:
+def test_occurrences_and_entries_are_those_of_plain_python(match: str, many: int, data: st.DataObject) -> None:
     entries = data.draw(st.lists(pieces(1, 6).filter(bool), min_size=1, max_size=12, unique=True))
     texts = data.draw(st.lists(pieces(0, 14), min_size=1, max_size=20))
     expected = [ORACLES[match](text, entries) for text in texts]
-    assert values(entries, match, texts) == [sum(counts.values()) for counts in expected]
-    assert values(entries, match, texts, "entries") == [sum(map(bool, counts.values())) for counts in expected]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_lists, "MANY", many)
+        assert values(entries, match, texts) == [sum(counts.values()) for counts in expected]
+        assert values(entries, match, texts, "entries") == [sum(map(bool, counts.values())) for counts in expected]
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), unique=True), st.lists(st.integers(0, 2**64 - 1)))
@@ -93,6 +95,21 @@ def test_keys_are_where_they_lie(keys: list[int], others: list[int]) -> None:
     ascending = sorted(keys)
     places = KeyTable(np.array(ascending, np.uint64)).places(np.array(keys + others + near, np.uint64))
     assert places.tolist() == [ascending.index(k) if k in ascending else -1 for k in keys + others + near]
+
+
+def test_half_a_million_entries_that_overlap() -> None:
+    entries = [
+        *(f"{n:06x}" for n in range(440_000)),
+        *(f"{n:04x}" for n in range(60_000)),
+        *("a" * n for n in range(1, 41)),
+    ]
+    texts = ["00ffff", "a" * 39, "05ffff00aa", ""]
+    listed = set(entries)
+    runs_in = [
+        sum(text[i:j] in listed for i in range(len(text)) for j in range(i + 1, len(text) + 1)) for text in texts
+    ]
+    assert values(entries, "substring", texts) == runs_in
+    assert values(entries, "padded", texts) == [int(text in listed) for text in texts]
 
 
 def test_lists_of_hosts_urls_uids_and_frequencies() -> None:

@@ -8,7 +8,9 @@ of a phrase there, which for natural phrases is hardly more than once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,42 +40,79 @@ class Phrases:
     """Phrases, by how many units each has and the keys of all their units; one without units is nowhere."""
 
     def __init__(self, lengths: NDArray[np.int64], units: Hashes) -> None:
+        phrases = np.flatnonzero(lengths)
+        starts = (np.cumsum(lengths) - lengths)[phrases]
+        self._trie = Trie(phrases, lengths[phrases], starts, units[starts], units, first=1)
         self.keys = np.zeros(len(lengths), np.uint64)
         """Each phrase's own key; of two equal phrases only the first is ever met."""
-        self._levels: list[_Level] = []
-        ends = np.cumsum(lengths)
-        phrases = np.flatnonzero(lengths)
-        starts = (ends - lengths)[phrases]
-        keys = units[starts] if len(phrases) else np.empty(0, np.uint64)
-        depth = 1
-        while len(phrases):
-            is_whole = lengths[phrases] == depth
-            self.keys[phrases[is_whole]] = keys[is_whole]
-            self._levels.append(_level(keys, phrases, is_whole))
-            phrases, starts, keys = phrases[~is_whole], starts[~is_whole], keys[~is_whole]
-            keys = pair_keys(keys, units[starts + depth])
-            depth += 1
+        self.keys[phrases] = self._trie.keys
 
     def occurrences(self, lengths: NDArray[np.int64], units: Hashes) -> Occurrences:
         """Return all phrases in texts of so many units each, one text's behind another's."""
         rows = np.full(len(units) + 1, -1, np.int32)  # behind the last unit is no row
         rows[:-1] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        of_rows, of_phrases = [rows[:0]], [rows[:0]]
-        at, keys = np.arange(len(units)), units
-        for depth, level in enumerate(self._levels, 1):
-            which, places = level.beginnings.hits(keys)
-            at = at.take(which)
-            phrases = level.phrases.take(places)
+
+        def go_on(at: Places, depth: int) -> Places:
+            return np.flatnonzero(rows.take(at + depth) == rows.take(at))
+
+        at, phrases = self._trie.occurrences(np.arange(len(units)), units, units, go_on)
+        return Occurrences(rows.take(at), phrases)
+
+
+class Trie:
+    """The beginnings of phrases, level by level, from those of `first` units on, whose keys are there already.
+
+    `phrases` are their numbers, `starts` where each one's units begin in `units`; none is shorter than `first`.
+    """
+
+    def __init__(
+        self,
+        phrases: Places,
+        lengths: NDArray[np.int64],
+        starts: Places,
+        keys: Hashes,
+        units: Hashes,
+        *,
+        first: int,
+    ) -> None:
+        self.keys = keys.copy()
+        """The key of each whole phrase."""
+        self._first = first
+        self._levels: list[_Level] = []
+        at = np.arange(len(phrases))
+        depth = first
+        while len(at):
+            is_whole = lengths[at] == depth
+            self.keys[at] = keys
+            self._levels.append(_level(keys, phrases[at], is_whole))
+            at, keys = at[~is_whole], keys[~is_whole]
+            keys = pair_keys(keys, units[starts[at] + depth])
+            depth += 1
+
+    def occurrences(
+        self, at: Places, keys: Hashes, units: NDArray[Any], go_on: Callable[[Places, int], Places] | None = None
+    ) -> tuple[Places, NDArray[np.int32]]:
+        """Return where phrases begin in `units`, and which: those of which the beginnings at `at` have these keys.
+
+        `go_on` says at which of some places a unit of the same text follows behind so many; by default at all.
+        """
+        places, numbers = [at[:0]], [np.empty(0, np.int32)]
+        for depth, level in enumerate(self._levels, self._first):
+            which, known = level.beginnings.hits(keys)
+            at, keys = at.take(which), keys.take(which)
+            phrases = level.phrases.take(known)
             is_phrase = np.flatnonzero(phrases >= 0)
-            of_rows.append(rows.take(at.take(is_phrase)))
-            of_phrases.append(phrases.take(is_phrase))
-            on = np.flatnonzero(level.goes_on.take(places))
-            on = on[rows.take(at.take(on) + depth) == rows.take(at.take(on))]
-            if not len(on):
+            places.append(at.take(is_phrase))
+            numbers.append(phrases.take(is_phrase))
+            on = np.flatnonzero(level.goes_on.take(known))
+            at, keys = at.take(on), keys.take(on)
+            if go_on is not None:
+                on = go_on(at, depth)
+                at, keys = at.take(on), keys.take(on)
+            if not len(at):
                 break
-            at, keys = at.take(on), keys.take(which.take(on))
-            keys = pair_keys(keys, units.take(at + depth))
-        return Occurrences(np.concatenate(of_rows), np.concatenate(of_phrases))
+            keys = pair_keys(keys, units.take(at + depth).astype(np.uint64, copy=False))
+        return np.concatenate(places), np.concatenate(numbers)
 
 
 def _level(keys: Hashes, phrases: Places, is_whole: NDArray[np.bool_]) -> _Level:

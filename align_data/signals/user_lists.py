@@ -15,15 +15,18 @@ from align_data.common.hosts import listed_hosts
 from align_data.common.key_table import KeyTable
 from align_data.common.phrases import Phrases
 from align_data.common.sorting import argsort, least, starts
+from align_data.common.substrings import Substrings
 from align_data.signals.base import Piece
 from align_data.signals.padded_keys import padded_keys, spaced_keys
 from align_data.signals.text import host
-from align_data.signals.word_keys import WordKeys, word_keys
+from align_data.signals.word_keys import BACK, FRONT, TEXTS, WordKeys, laid_out, word_keys
 
 ELSE = "else"
 """The class of pairs whose own class has no list."""
 NO_ENTRY = 2**53
 """The balance of a text without an entry: above that of all others."""
+MANY = 20_000
+"""Entries from which on looking up all beginnings costs less than building an automaton for each piece."""
 UNRANKED = 2**31 - 1
 """The rank of a host that is not listed: behind all others."""
 NO_WORD = 2**63 - 1
@@ -155,17 +158,46 @@ def _by_units(entries: WordKeys, units: Callable[[Piece], WordKeys], seed: int) 
 
 def substrings(rows: ListRows, seed: int) -> PhraseList:
     """Match each occurrence of the entry's characters, be it within a word."""
-    entry_keys = keys(rows.entries)
-    order, ascending = argsort(entry_keys)
-    table, patterns = KeyTable(ascending), rows.entries.implode()
+    occurring = _by_automaton(rows.entries) if len(rows.entries) < MANY else _by_grams(rows.entries)
 
     def matches(piece: Piece) -> EntryMatches:
-        lists = piece.frame["alt_text"].str.extract_many(patterns, overlapping=True)
-        lengths = lists.list.len().to_numpy()
-        entries = order[table.places(keys(lists.explode(empty_as_null=False)))]
-        return _distinct(np.repeat(np.arange(len(lengths)), lengths), entries, len(lengths))
+        texts = piece.frame["alt_text"]
+        return _distinct(*occurring(texts), len(texts))
 
-    return PhraseList(entry_keys, seed, matches)
+    return PhraseList(keys(rows.entries), seed, matches)
+
+
+Occurring = Callable[[pl.Series], tuple[NDArray[Any], NDArray[Any]]]
+"""Texts to the rows and the entries of all occurrences."""
+
+
+def _by_automaton(entries: pl.Series) -> Occurring:
+    """Find entries by Aho and Corasick's automaton, which Polars builds for each piece: of few it costs little."""
+    order, ascending = argsort(keys(entries))
+    table, patterns = KeyTable(ascending), entries.implode()
+
+    def find(texts: pl.Series) -> tuple[NDArray[Any], NDArray[Any]]:
+        lists = texts.str.extract_many(patterns, overlapping=True)
+        lengths = lists.list.len().to_numpy()
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        return rows, order[table.places(keys(lists.explode(empty_as_null=False)))]
+
+    return find
+
+
+def _by_grams(entries: pl.Series) -> Occurring:
+    strings = Substrings(entries)
+
+    def find(texts: pl.Series) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows, numbers = [np.empty(0, np.intp)], [np.empty(0, np.int32)]
+        for start in range(0, len(texts), TEXTS):
+            buffer, ends = laid_out(texts[start : start + TEXTS])
+            at, in_block = strings.occurrences(buffer[FRONT:-BACK])
+            rows.append(np.searchsorted(ends, at) + start)
+            numbers.append(in_block)
+        return np.concatenate(rows), np.concatenate(numbers)
+
+    return find
 
 
 def _distinct(rows: NDArray[Any], entries: NDArray[Any], texts: int) -> EntryMatches:
