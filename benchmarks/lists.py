@@ -1,7 +1,7 @@
 """Matching texts with 500,000 entries: MB a second of CPU by way to match; and balancing against MetaCLIP's loop.
 
-Texts are of made-up words as uneven as those of a language, or a Parquet file's. Entries are a share of their words and of
-pairs of neighbours, filled up with others: with a quarter, real texts have about the 3.5 entries that MetaCLIP's have.
+Texts are of made-up words as uneven as those of a language, or a Parquet file's. Entries are a share of their words and
+of pairs of neighbours, filled up with others: with a quarter, real texts have about the 3.5 entries of MetaCLIP's.
 """
 
 from __future__ import annotations

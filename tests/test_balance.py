@@ -14,7 +14,7 @@ from test_user_lists import by_metaclip, pool
 from xxhash import xxh3_64_intdigest
 
 import align_data
-from align_data.common.errors import DatasetError
+from align_data.common.errors import DatasetError, SignalError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.data.user_lists import ListFiles
@@ -24,6 +24,8 @@ from align_data.engines.spark import SparkEngine
 from align_data.signals.user_lists import NO_ENTRY
 from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Ranges, measure
+from align_data.stages.takedown import takedown
+from align_data.stages.takedown.lists import read as read_lists
 from align_data.storage.store import Store
 
 WORD = 2**64 - 1
@@ -159,6 +161,42 @@ def test_killed_at_any_file_it_ends_alike(entries: Path, tmp_path: Path, monkeyp
     for number in Crashes(monkeypatch).everywhere(work, 9):
         assert tree(tmp_path / str(number)) == tree(tmp_path / "0")
         shutil.rmtree(tmp_path / str(number))
+
+
+def test_what_is_taken_down_is_counted_no_more_and_keeps_its_values(
+    job: Callable[..., Built], entries: Path, tmp_path: Path
+) -> None:
+    dataset = job(pool(["dog", "dog cat", "dog w1", "cat", "w1"]), parts=Parts(rows=2)).dataset
+    engine = LocalEngine(dataset.store.work, 1)
+    balance(dataset, entries, engine)
+    pairs, before = read(dataset, "pairs"), read(dataset, "measured/balance.e")["balance_e"]
+    at = pairs["alt_text"].to_list().index("dog w1")
+    (tmp_path / "uids.txt").write_text(pairs["uid"][at])
+    with dataset.store.lock():
+        report = takedown(dataset, read_lists({"uids": [str(tmp_path / "uids.txt")]}), [], engine, Silent())
+    assert report.receipt.pairs == 1
+    assert measure(dataset, engine, Silent(), ["balance_e"]).before == ["balance_e"]
+    assert read(dataset, "measured/balance.e")["balance_e"].equals(before)
+    balance(dataset, entries, engine, seed=1)
+    assert read(dataset, "measured/balance.e")["balance_e"][at] == before[at]
+    assert sorted(read(dataset, "counts/balance.e")["count"]) == [1, 2, 2]
+
+
+def test_a_damaged_list_is_a_sentence_where_it_is_needed(
+    job: Callable[..., Built], entries: Path, tmp_path: Path
+) -> None:
+    dataset = job(pool(captions(50))).dataset
+    engine = LocalEngine(dataset.store.work, 1)
+    balance(dataset, entries, engine)
+    part = Path(dataset.store.path("lists/e/part-00000.parquet"))
+    part.write_bytes(part.read_bytes()[:-9])
+    assert measure(dataset, engine, Silent(), ["list_e"]).before == ["list_e"]
+    dataset.measured("list.e").remove()
+    with pytest.raises(DatasetError, match=r"cannot read .*lists/e/part-00000\.parquet: .*the dataset is damaged"):
+        measure(dataset, engine, Silent(), ["list_e"])
+    shutil.rmtree(part.parent)
+    with pytest.raises(SignalError, match="list_e cannot be measured"):
+        measure(Dataset(Store(dataset.store.url)), engine, Silent(), ["list_e"])
 
 
 def test_thresholds_of_languages_leave_the_same_tail(job: Callable[..., Built], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from align_data.signals import FAMILIES, SIGNALS, checks
 from align_data.signals.families import of_group, open_group
+from align_data.signals.lists import BALANCE
 from align_data.storage.contracts import Column, Contract
 
 _ABOUT = {
@@ -82,6 +83,11 @@ def open_groups() -> list[str]:
 def is_open(group: str) -> bool:
     """Tell whether a group is one of an open family."""
     return open_group(group) is not None
+
+
+def is_of_pool(group: str) -> bool:
+    """Tell whether the signals of a group are counted over the whole pool: what one part has hangs on all others."""
+    return group == "corpus" or group.startswith(f"{BALANCE}.")
 
 
 def content() -> Contract:

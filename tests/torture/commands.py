@@ -32,6 +32,7 @@ _EXPORT = "export dataset --recipe loose --pending drop"
 STAGES = (
     Command("ingest", "ingest ../web/pairs.parquet --out dataset --part-rows 40"),
     Command("measure", "measure dataset"),
+    Command("measure-list", "measure dataset --list shapes=../web/shapes.txt --match padded"),
     Command("run", "run ../web/pairs.parquet --recipe align --out again"),
     Command("fetch", f"fetch dataset --all {_FETCH}"),
     Command("fetch-keep", f"fetch again --recipe align --keep 48 --drop-failing {_FETCH}"),
@@ -67,6 +68,11 @@ WHOLE = "takedown"
 READERS = (
     Command("ingest again", "ingest ../web/pairs.parquet --out dataset --part-rows 40 --json", says_what_it_did=True),
     Command("measure", "measure dataset --json", says_what_it_did=True),
+    Command(
+        "measure list",
+        "measure dataset --list shapes=../web/shapes.txt --match padded --json",
+        says_what_it_did=True,
+    ),
     Command("measure index", "measure dataset --eval-index index.parquet --json", says_what_it_did=True),
     Command("fetch", f"fetch dataset --all {_FETCH} --json", says_what_it_did=True),
     Command("filter", f"filter dataset {_ALIGN} --as again --json"),

@@ -116,6 +116,7 @@ def _write_web(web: Path, address: str) -> None:
     paths = dict.fromkeys(row.picture.path for row in rows if row.picture and row.kind == "caption")
     urls = [row.url for path in paths for row in rows if row.picture and row.picture.path == path]
     _write_img2dataset(web / "img2dataset", {f"http://there.example/{path}": (web / path) for path in paths})
+    (web / "shapes.txt").write_text("circle\nsquare\nstar\nin a row\nring ,\n", encoding="utf-8")
     (web / "removals.txt").write_text("\n".join(urls[:2]), encoding="utf-8")
     (web / "uids.txt").write_text("\n".join(oracle.hex64(url) for url in urls[2:5]), encoding="utf-8")
 

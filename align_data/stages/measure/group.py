@@ -14,7 +14,7 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.data.tombstones import fingerprint
 from align_data.signals import Piece, Signal, find, ordered
-from align_data.signals.lists import BALANCE
+from align_data.signals.contracts import is_of_pool
 from align_data.storage.tables import Manifest, PartWriter, digest
 
 
@@ -54,7 +54,7 @@ class SignalGroup:
     @property
     def of_pool(self) -> bool:
         """Whether its signals are counted over the whole pool."""
-        return self.name == "corpus" or self.name.startswith(f"{BALANCE}.")
+        return is_of_pool(self.name)
 
     @property
     def within(self) -> int:

@@ -14,6 +14,7 @@ from pyarrow import compute as pc
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta
+from align_data.signals.contracts import is_of_pool
 from align_data.storage.store import Store, sha256_of
 from align_data.storage.tables import Manifest, PartInfo, Table
 
@@ -119,7 +120,8 @@ class Integrity:
             raise DatasetError(f"{where} has the column {strange[0]}, which this version does not know")
         beside = table.name.startswith(_BY_PAIRS)
         if beside:
-            source = self.pairs.fingerprint if table.name == "measured/corpus" else self.pairs.parts[part].identity
+            of_pool = is_of_pool(table.name.removeprefix("measured/"))
+            source = self.pairs.fingerprint if of_pool else self.pairs.parts[part].identity
             facts = table.facts(part) or {}
             if table.piece_rows(part) != self.dataset.pairs.piece_rows(part) or facts.get("pairs", source) != source:
                 raise DatasetError(f"{where} is beside other pairs")
