@@ -26,6 +26,7 @@ from align_data.stages.ingest import Parts, ingest
 from align_data.stages.measure import Ranges, measure
 from align_data.stages.takedown import takedown
 from align_data.stages.takedown.lists import read as read_lists
+from align_data.stages.why import why
 from align_data.storage.store import Store
 
 WORD = 2**64 - 1
@@ -197,6 +198,16 @@ def test_a_damaged_list_is_a_sentence_where_it_is_needed(
     shutil.rmtree(part.parent)
     with pytest.raises(SignalError, match="list_e cannot be measured"):
         measure(Dataset(Store(dataset.store.url)), engine, Silent(), ["list_e"])
+
+
+def test_why_names_the_entries_and_how_many_pairs_have_them(job: Callable[..., Built], entries: Path) -> None:
+    dataset = job(pool(["dog", "New York, a dog.", "cat", "a"])).dataset
+    balance(dataset, entries, LocalEngine(dataset.store.work, 1))
+    (pair,) = why(dataset, None, text="New York, a dog.")
+    said = [line for line in pair.explanations if "list e" in line]
+    assert said == ["of the list e the text has 'New York' (in 1 pair), 'dog .' (in 1 pair), 'dog' (in 2 pairs)"]
+    (pair,) = why(dataset, None, text="a")
+    assert not [line for line in pair.explanations if "list e" in line]
 
 
 def test_thresholds_of_languages_leave_the_same_tail(job: Callable[..., Built], tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.data.user_lists import load
+from align_data.signals.base import Piece
 from align_data.signals.user_lists import PhraseList
 
 
@@ -30,6 +34,27 @@ def entry_counts(dataset: Dataset, name: str) -> pl.DataFrame:
     joined = keyed.join(totals, on="key", how="left", maintain_order="left")
     is_first = joined["key"].is_first_distinct()
     return joined.select("class", "entry", pl.when(is_first).then("count").otherwise(0).fill_null(0).alias("count"))
+
+
+def matched_entries(dataset: Dataset, name: str, pair: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+    """Return the entries of a list that a pair's text has, and how many pairs of the pool have each, the rarest first.
+
+    Of a list whose balance is not measured the counts are None.
+    """
+    by_entry = load(dataset, [name])[name]
+    if not isinstance(by_entry, PhraseList):
+        return []
+    piece = Piece(pl.DataFrame({column: [pair[column]] for column in ("uid", "url", "alt_text")}))
+    at = by_entry.matches(piece).entries
+    rows = pl.concat(list(dataset.user_list(name).pieces(0, ["entry"])))
+    sought = pl.DataFrame({"entry": rows["entry"].gather(at), "key": by_entry.keys[at].view("int64")})
+    counts = dataset.counts(f"balance.{name}")
+    measured = counts.committed()
+    totals = [pl.DataFrame(schema={"key": pl.Int64, "count": pl.Int64})]
+    for part in range(len(measured.parts) if measured is not None else 0):
+        pieces = counts.pieces(part, ["key", "count"])
+        totals += [totals_of.filter(pl.col("key").is_in(sought["key"].implode())) for totals_of in pieces]
+    return sought.join(pl.concat(totals), on="key", how="left").sort("count", "entry").select("entry", "count").rows()
 
 
 def thresholds_like(dataset: Dataset, name: str, of_class: str, threshold: float) -> dict[str, int]:

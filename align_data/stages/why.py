@@ -13,6 +13,7 @@ import polars as pl
 from align_data.common.errors import DatasetError
 from align_data.common.hashing import keys
 from align_data.common.secrets import mask, mask_url
+from align_data.data.balancing import matched_entries
 from align_data.data.columns import available, by_group
 from align_data.data.derived import planned_rows
 from align_data.data.groups import group_of
@@ -37,6 +38,8 @@ OTHERS = 5
 _STATUS = ["status", "reason"]
 _PAGE = "page_url"
 _GONE = "the pair was taken down: its URL, its text and what else identified it are gone, what was counted stays"
+_ENTRIES = 5
+"""Entries of a list that are named, at most: the rarest, by which balancing keeps a pair most likely."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,8 @@ def _background(
         else {"tar": mask(dataset.store.path(place.tar)), "offset": place.offset, "size": place.size}
     )
     urls = list(islice(_other_images(dataset, row), limit))
-    return _Background([*_explanations(row, rarest_of), *sentences, *_nearest(row)], picture, urls)
+    explanations = [*_explanations(row, rarest_of), *_entries(dataset, row), *sentences, *_nearest(row)]
+    return _Background(explanations, picture, urls)
 
 
 def _other_images(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
@@ -274,6 +278,20 @@ def _verdict(plan: Plan, rule: PlannedRule, row: dict[str, Any], group: PairGrou
         return RuleVerdict(rule.name, "off", f"{rule.name} was taken out (--without)")
     verdict = "fail" if row["failed"] & rule.bit else "unknown" if row["unknown"] & rule.bit else "pass"
     return RuleVerdict(rule.name, verdict, sentence(plan, rule, row, verdict, group))
+
+
+def _entries(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+    """Yield which entries of the user's lists the text has, and how many pairs of the pool have each."""
+    for name, value in row.items():
+        prefix, of_user = split(name) or ("", "")
+        if prefix == "entries" and value:
+            entries = matched_entries(dataset, of_user, row)[:_ENTRIES]
+            named = [
+                repr(entry) + ("" if count is None else f" (in {count:,} pair{'s' * (count > 1)})")
+                for entry, count in entries
+            ]
+            more = ", ..." if value > len(named) else ""
+            yield f"of the list {of_user} the text has {', '.join(named)}{more}"
 
 
 def _explanations(row: dict[str, Any], rarest_of: Callable[[str], Ngram | None]) -> Iterator[str]:
