@@ -745,7 +745,7 @@ def obelics_text_rules(text: str) -> dict[str, bool]:
 
 
 def datacomps_basic_filter(language: Callable[[str], str], text: str, width: int, height: int) -> bool:
-    """What baselines/apply_filter.py does of one row: load_uids_with_basic_filter_helper, and get_fasttext_language."""
+    """What baselines/apply_filter.py does of one row: load_uids_with_basic_filter, and get_fasttext_language."""
     words, characters = len(text.split()), len(text)
     shorter, longer = min(width, height), max(width, height)
     english = language(text.replace("\n", " ")) == "en"
