@@ -470,6 +470,7 @@ def test_a_decision_that_ends_at_any_file_ends_with_the_same_bytes(
         pass
 
 
+@pytest.mark.spark
 def test_spark_asks_the_pool_alike(measured: Dataset, spark: Engine) -> None:
     plant(measured, "a", [None if n % 5 == 0 else (n * 7 % PAIRS) / 1000 for n in range(PAIRS)])
     plant(measured, "b", [(n * 11 % PAIRS) / 1000 for n in range(PAIRS)])

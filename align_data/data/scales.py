@@ -19,6 +19,7 @@ from align_data.data.order_statistics import (
 )
 from align_data.data.pool import Counted, PoolScan, coding, definition, first_range
 from align_data.data.pool_sums import Sums, sums
+from align_data.data.remembered import remembered
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan
 from align_data.recipes.scores import RANKS, Term, TermScale
@@ -64,11 +65,12 @@ def _scales(
         totals = sums(scan, "scales", rows, engine, progress)
     searches: dict[Group, Search] = {}
     if ranked:
-        scan = PoolScan(dataset, plan, measured, tuple(dict.fromkeys(ranked)))
-        ranges = [first_range(plan, of, _STEPS) for of in scan.counted]
-        opened = openings(scan, "scales", ranges, rows, engine, progress)
+        distinct = tuple(dict.fromkeys(ranked))
+        codes = remembered(PoolScan(dataset, plan, measured, distinct), engine)
+        ranges = [first_range(plan, of, _STEPS) for of in distinct]
+        opened = openings(codes, "scales", ranges, rows, engine, progress)
         searches = {group: Search(_cuts(opening.number), opening) for group, opening in opened.items()}
-        search(scan, "scales", searches, rows, engine, progress, several=True)
+        search(codes, "scales", searches, rows, engine, progress, several=True)
     scales: dict[tuple[str, str], TermScale] = {}
     for (column, kind), of in by_kind.items():
         if kind == "rank":

@@ -15,6 +15,7 @@ from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
 from align_data.data.order_statistics import Group, Opening, Search, openings, search
 from align_data.data.pool import Counted, PoolScan, choosing, coding, definition, first_range, measured_by
+from align_data.data.remembered import remembered
 from align_data.engines.base import Engine
 from align_data.recipes.model import KEPT, POOL
 from align_data.recipes.plan import Plan
@@ -49,7 +50,7 @@ def resolve(
     """Return what fractions become as the test of rules, whose signals are measured, and whose choices are resolved."""
     choices = {rule: _choice(plan, rule, fractions) for rule, fractions in values.items()}
     counted = tuple(dict.fromkeys(each for of in choices.values() for each in (of.among, of.whole)))
-    scan = PoolScan(dataset, plan, measured_by(dataset, plan), counted)
+    scan = remembered(PoolScan(dataset, plan, measured_by(dataset, plan), counted), engine)
     rows = [part.rows for part in dataset.ingested().parts]
     ranges = [first_range(plan, of, _STEPS if of.per is None else _STEPS_OF_CLASSES) for of in counted]
     pool = _Pool(counted, openings(scan, "scores", ranges, rows, engine, progress))
