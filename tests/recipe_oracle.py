@@ -47,6 +47,12 @@ def any_of(verdicts: Iterable[Verdict]) -> Verdict:
     return True if True in verdicts else None if None in verdicts else False
 
 
+def class_of(pair: Pair, signal: str) -> str | None:
+    """What a pair's class is called: a truth or a number as text."""
+    value = pair[signal]
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def operator(test: Test) -> str:
     """The name of a test's operator."""
     return next(name for name in (*OPERATORS, *RELATIVE) if name in test)
@@ -83,24 +89,24 @@ class Scale:
     """What a scale takes from the pool."""
 
     kind: str
-    values: tuple[int, ...]
-    """Of all pairs that have one, ascending, in millionths."""
+    values: Sequence[Any]
+    """Of all pairs that have one, ascending."""
 
     def of(self, value: Any) -> Fraction | float:
-        """A value on the scale."""
+        """A value on the scale: constants are of six decimals, but those of ranks, which compare values as they are."""
         exact = Fraction(value)
         if self.kind == "none":
             return exact
+        if self.kind == "rank":
+            cuts = [self.values[-(-i * len(self.values) // 1000) - 1] for i in range(1, 1000)]
+            return Fraction(sum(1 for cut in cuts if cut < value), 1000)
+        whole = [millionths(each) for each in self.values]
         if self.kind == "minmax":
-            low, high = Fraction(self.values[0], 10**6), Fraction(self.values[-1], 10**6)
+            low, high = Fraction(whole[0], 10**6), Fraction(whole[-1], 10**6)
             return (exact - low) / (high - low) if high > low else Fraction(0)
-        if self.kind == "standard":
-            number = len(self.values)
-            mean = Fraction(sum(self.values), number)
-            square = Fraction(sum(each * each for each in self.values), number) - mean * mean
-            return float(exact * 10**6 - mean) / math.sqrt(square) if square else Fraction(0)
-        cuts = [self.values[-(-i * len(self.values) // 1000) - 1] for i in range(1, 1000)]
-        return Fraction(sum(1 for cut in cuts if Fraction(cut, 10**6) < exact), 1000)
+        mean = Fraction(sum(whole), len(whole))
+        square = Fraction(sum(each * each for each in whole), len(whole)) - mean * mean
+        return float(exact * 10**6 - mean) / math.sqrt(square) if square else Fraction(0)
 
 
 COMBINE: dict[str, Callable[[list[Any]], Any]] = {"sum": sum, "product": math.prod, "min": min, "max": max}
@@ -166,7 +172,7 @@ class Decided:
             return "ge", self.least(name, test, at)
         if "by" not in test:
             return op, test[op]
-        of = self.pairs[at][test["by"]]
+        of = class_of(self.pairs[at], test["by"])
         return op, None if of is None else test[op].get(of, test[op]["else"])
 
     # what is relative to the pool
@@ -191,14 +197,14 @@ class Decided:
     def least(self, name: str, test: Test, at: int) -> Any:
         """The least value that a top_fraction lets pass, of the pair's class; None where the pair has no class."""
         per = test.get("per")
-        of = None if per is None else self.pairs[at][per]
+        of = None if per is None else class_of(self.pairs[at], per)
         if per is not None and of is None:
             return None
         key = (name, test["signal"], test["top_fraction"], of)
         if key not in self.thresholds:
-            there = [i for i in self.pool(name, test) if per is None or self.pairs[i][per] == of]
+            there = [i for i in self.pool(name, test) if per is None or class_of(self.pairs[i], per) == of]
             whole = range(len(self.pairs)) if test.get("of", "among") == "pool" else there
-            whole = [i for i in whole if per is None or self.pairs[i][per] == of]
+            whole = [i for i in whole if per is None or class_of(self.pairs[i], per) == of]
             self.thresholds[key] = self.reached(test, there, whole)
         return self.thresholds[key]
 
@@ -316,7 +322,7 @@ def scores(recipe: Mapping[str, Any], pairs: Sequence[Pair]) -> list[Pair]:
         score = waiting.pop(name)
         form = next(word for word in FORMS if word in score)
         scales = [
-            Scale(term.get("scale", "none"), tuple(sorted(millionths(v) for p in pairs if (v := p[term["signal"]]) is not None)))
+            Scale(term.get("scale", "none"), sorted(v for p in pairs if (v := p[term["signal"]]) is not None))
             for term in score[form]
         ]  # fmt: skip
         for pair in pairs:

@@ -10,7 +10,7 @@ import pytest
 from conftest import Built, read
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from recipe_oracle import AS_IT_IS, FORMS, Decided, all_of, by_chance, compared, leaves, operator, scores
+from recipe_oracle import AS_IT_IS, FORMS, Decided, all_of, by_chance, class_of, compared, leaves, operator, scores
 from test_audit_survey import engine_of, give, row
 
 from align_data.common.errors import RecipeError
@@ -49,7 +49,10 @@ COLUMNS = {
 }
 NUMBERS = ["n_words", "n_chars", "language_score", "min_side", "aspect", "bytes", "nsfw", "random_s0", "eval_distance"]
 """Of which eval_distance is not measured."""
+UNMEASURED = ("eval_distance", "md5")
 TEXTS = {"language": CLASSES, "script": ["Latin", "Han", "Thai"], "format": ["jpeg", "png", "gif"]}
+NAMES_OF = {**TEXTS, "decodable": ["true", "false"], "md5": ["00"]}
+"""Of what has classes; md5 is not measured either."""
 ORDERED = ["gt", "ge", "lt", "le"]
 SCORES = ["mix", "best"]
 
@@ -76,8 +79,8 @@ def comparisons(draw: st.DrawFn, signals: Sequence[str]) -> dict[str, Any]:
         of = values(op)
     if draw(st.integers(0, 3)):
         return {"signal": signal, op: draw(of)}
-    by = draw(st.sampled_from(["language", "format"]))
-    classes = draw(st.lists(st.sampled_from(TEXTS[by]), unique=True, max_size=2))
+    by = draw(st.sampled_from(["language", "format", "decodable", "md5"]))
+    classes = draw(st.lists(st.sampled_from(NAMES_OF[by]), unique=True, max_size=2))
     return {"signal": signal, "by": by, op: {name: draw(of) for name in [*classes, "else"]}}
 
 
@@ -112,7 +115,7 @@ def choices(draw: st.DrawFn, names: Sequence[str], signals: Sequence[str]) -> di
         keep = draw(st.sampled_from([{}, {"keep": 2}]))
         return {"first_of": columns, **({"order": order} if order else {}), **keep, **beside}
     rule = {"signal": draw(st.sampled_from(signals)), "top_fraction": draw(st.sampled_from([0.1, 0.3, 0.5, 1.0]))}
-    rule |= draw(st.sampled_from([{}, {}, {"per": "language"}, {"per": "format"}]))
+    rule |= draw(st.sampled_from([{}, {}, {"per": "language"}, {"per": "format"}, {"per": "md5"}]))
     return {**rule, **draw(st.sampled_from([{}, {"of": "pool"}])), **beside}
 
 
@@ -159,7 +162,7 @@ def pool(job: Callable[..., Built], draw: st.DataObject, number: int) -> tuple[D
         give(dataset, group, drawn)
         for at, pair in enumerate(pairs):
             pair |= {name: of[at] for name, of in drawn.items()}
-    return dataset, [{**pair, "eval_distance": None} for pair in pairs]
+    return dataset, [{**pair, **dict.fromkeys(UNMEASURED)} for pair in pairs]
 
 
 def decided(
@@ -169,7 +172,7 @@ def decided(
     decide_ledger(Decision(Recipe.model_validate(recipe), (), off), dataset, engine_of(dataset), Silent())
     plan = open_ledger(dataset, recipe["name"]).plan
     exact = scores(recipe, pairs)
-    names = sorted(plan.known(set(pairs[0]) - {"eval_distance", "uid"}).intersection(recipe.get("scores", {})))
+    names = sorted(plan.known(set(pairs[0]) - {*UNMEASURED, "uid"}).intersection(recipe.get("scores", {})))
     derived = [
         line
         for part in range(len(dataset.ingested().parts))
@@ -229,7 +232,7 @@ class Tried:
         if "by" in form:
             self.of_class = data.draw(st.sampled_from([*form[self.op], "it"]))  # of "it" nothing is said
         elif "per" in form and data.draw(st.booleans()):
-            self.of_class = data.draw(st.sampled_from(TEXTS[form["per"]]))
+            self.of_class = data.draw(st.sampled_from(NAMES_OF[form["per"]]))
         self.upper = data.draw(st.booleans())
         self.end = {"between": "le" if self.upper else "ge"}.get(self.op, self.op)
         if first:
@@ -250,7 +253,7 @@ class Tried:
         """Whether the value decides on a pair: of its class, if it is of one."""
         if self.of_class is None:
             return True
-        of = self.oracle.pairs[at][self.by]
+        of = class_of(self.oracle.pairs[at], self.by)
         if self.of_class == "else":
             return of is not None and of not in self.form[self.op]
         return of == self.of_class
@@ -272,7 +275,7 @@ class Tried:
         if "per" not in self.form or self.of_class is None:
             return False
         there = self.oracle.pool(self.name, self.form)
-        of_class = [at for at in there if self.oracle.pairs[at][self.by] == self.of_class]
+        of_class = [at for at in there if class_of(self.oracle.pairs[at], self.by) == self.of_class]
         return all(self.oracle.pairs[at][self.signal] is None for at in of_class)
 
 

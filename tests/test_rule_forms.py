@@ -24,6 +24,7 @@ from align_data.report import audit_html
 from align_data.stages.audit import survey
 from align_data.stages.export import _asks
 from align_data.stages.ingest import Parts
+from align_data.stages.measure import measure
 from align_data.stages.why import why
 from align_data.train.ablate.leaks import allowed
 
@@ -202,3 +203,24 @@ def test_copies_of_evaluation_images_leak_as_far_as_any_test_says() -> None:
     tests = [{"signal": "eval_distance", "ge": 5}, {"signal": "n_words", "ge": 3}]
     recipe = Recipe.model_validate({"name": "far", "rules": [{"name": "far", "all": tests}]})
     assert allowed(Plan.unresolved(recipe)) == 4
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_form_on_a_pool_that_is_hardly_there(job: Callable[..., Built], number: int) -> None:
+    """Nothing is measured of it but words and hosts: what waits for more is unknown, and nothing stumbles."""
+    none = Recipe.model_validate({"name": "none", "rules": [{"signal": "nsfw", "lt": 1}]})
+    dataset = job([row(f"http://a/{i}", "one two") for i in range(number)], recipe=none).dataset
+    measure(dataset, engine_of(dataset), Silent(), ["n_words", "n_chars", "host"])
+    decide(dataset, Recipe.model_validate(FORMS))
+    opened = align_data.open(dataset.store.root)
+    counted = opened.audit("forms", pictures=False)
+    unknown = {line.rule for line in counted.survey.audit.rules if line.unknown}
+    assert unknown == ({"safe", "size", "mix", "top"} if number else set())
+    assert "forms" in counted.html
+    requests = [SweepRequest(rule="size", of_class="en"), SweepRequest("mix"), SweepRequest(rule="top", values=[0.1])]
+    for request in [*requests, SweepRequest(rule="top"), SweepRequest(rule="one"), SweepRequest("nsfw")]:
+        points = opened.sweep("forms", request).values
+        assert points
+        assert {point.kept for point in points} == {0}
+    table = opened.sweep_table("forms", SweepRequest(rule="top", values=[0.1]), SweepRequest("nsfw", [0.5, 1]))
+    assert (table.kept, table.pending) == ([[0, 0]], [[number, number]])

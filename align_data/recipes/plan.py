@@ -56,6 +56,8 @@ class PlannedRule:
                 classes = {name: top.threshold if top.pool else PASSES for name, top in self.threshold.by_class.items()}
                 return PlannedTest(self.rule.definition, becomes, PASSES, find(self.threshold.per), classes)
             return PlannedTest(self.rule.definition, becomes, self.threshold.threshold)
+        if self.rule.per is not None:  # which it waits for, where that is not measured
+            return PlannedTest(self.rule.definition, self.rule.op, self.rule.value, find(self.rule.per))
         return planned(self.rule)
 
     @cached_property

@@ -66,6 +66,8 @@ class Comparison:
         by = self.whole.by
         if by is None or self.of_class is None:
             return None
+        if by.name not in piece.columns:  # not measured: no pair is known to be of the class
+            return np.zeros(len(piece), np.bool_)
         classes = piece[by.name].cast(pl.String)
         named = classes.is_in(list(self.whole.classes)) if self.of_class == ELSE else classes != self.of_class
         return ~named.fill_null(True).to_numpy()
