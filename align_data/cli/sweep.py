@@ -85,7 +85,7 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
       align-data sweep laion --recipe align --signal images_per_text --values 5,10,20
       align-data sweep laion --recipe align --signal n_words --end lower --values 2,3,4 --moved 5
       align-data sweep laion --recipe align --signal n_words --values 10,20 --and min_side --values 100,200
-      align-data sweep laion --recipe laion-2b-en --rule similarity --class en --values 0.26,0.28,0.3
+      align-data sweep laion --recipe laion-multi --signal similarity_b32 --class en --values 0.26,0.28,0.3
     """
     former_names(filter(None, (options[name] for name in ("signal", "rule", "second", "and_rule"))))
     ends = {"--end": options["end"], "--and-end": options["and_end"]}
