@@ -136,13 +136,8 @@ class Oracle:
             self.decide(name)
 
     def pooled(self, rule: Mapping[str, Any]) -> bool:
-        """Whether a rule needs something of the pool itself."""
-        tests = rule.get("any") or rule.get("all") or [rule]
-        return "first_of" in rule or "top_fraction" in rule or any(self.hangs(test["signal"]) for test in tests)
-
-    def hangs(self, name: str) -> bool:
-        terms = [term for of in self.scores.get(name, {}).values() for term in of]
-        return any(term.get("scale", "none") != "none" or self.hangs(term["signal"]) for term in terms)
+        """Whether a rule chooses pairs of the pool itself."""
+        return "first_of" in rule or "top_fraction" in rule
 
     def among(self, rule: Mapping[str, Any]) -> list[bool]:
         choice = rule.get("among", "kept")
