@@ -6,18 +6,9 @@ from functools import partial
 
 import polars as pl
 
-from align_data.common.hashing import xxh3
+from align_data.common.hashing import hash01, keys
 from align_data.signals.base import Piece, Signal
 from align_data.signals.families import Family
-
-BITS = 53
-"""Of a hash, as many as a float64 holds: so a number is a whole number of 2 to the -53."""
-
-
-def hash01(strings: pl.Expr) -> pl.Expr:
-    """Return a number from 0 up to 1, without it, for each string: the upper 53 bits of its xxh3_64."""
-    numbers: pl.Expr = (xxh3(strings) // 2 ** (64 - BITS)).cast(pl.Float64) / 2**BITS
-    return numbers
 
 
 def _random(name: str) -> Signal:
@@ -37,7 +28,7 @@ def _random(name: str) -> Signal:
 
 
 def _of_uids(seed: str, piece: Piece) -> pl.Series:
-    return piece.frame.select(hash01(pl.concat_str(pl.col("uid"), pl.lit(f"\n{seed}")))).to_series()
+    return pl.Series(hash01(keys(piece.frame["uid"] + f"\n{seed}")))
 
 
 FAMILIES = (Family("random", "derived", _random),)
