@@ -53,11 +53,11 @@ def test_every_form_is_read_and_goes_through_json() -> None:
         "similarity_a": "at least 0.28 where language is en, at least 0.3 where language is no, at least 0.26 otherwise",
         "decodable": "true where decodable is true, false otherwise",
         "mix": "among the highest 20% of the pairs that pass safety and similarity_a, counted against the whole pool",
-        "of_language": "among the highest 50% of each language of all pairs",
+        "of_language": "among the highest 50% of all pairs of each language",
         "one_of_each": "the first 2 of the pairs with the same phash and alt_text, the greatest min_side first, "
         "then the least uid first",
         "random_s0": "less than 0.1",
-        "nsfw": "lt unspecified, for the source gives no value",
+        "nsfw": "less than an unspecified value",
         "higher": "more than 0",
     }
 

@@ -88,7 +88,7 @@ def told(dataset: Dataset, uid: str) -> dict[str, str]:
 
 
 SAFE = "forms asks that nsfw is at most 0.5, or (n_words is at least 4, and format is jpeg)"
-EACH = "among the highest 50% of each language of all pairs"
+EACH = "the highest 50% of all pairs of each language"
 
 
 def test_why_says_each_form_with_its_numbers(forms: Dataset, uids: list[str]) -> None:
@@ -112,7 +112,7 @@ def test_why_says_each_form_with_its_numbers(forms: Dataset, uids: list[str]) ->
     )
     assert third["top"].endswith("here those of at least 50 where language is de: fail")
     number = (xxhash.xxh3_64_intdigest(f"{uids[0]}\ns0".encode()) >> 11) / 2**53
-    assert first["few"] == f"random_s0 is {number}; forms asks for less than 0.999999: pass"
+    assert first["few"] == f"random_s0 is {number:.6f}; forms asks for less than 0.999999: pass"
     assert first["n_words"] == "n_words is 3; forms asks for 1 to 9: pass"
 
 

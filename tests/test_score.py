@@ -758,7 +758,7 @@ def test_every_report_reads_such_a_ledger(decided_world: World) -> None:
     (found,) = why(dataset, "mine", uid=uid)
     assert found.values["similarity_eye"] == scores[uid]
     assert found.verdicts[0].sentence == (
-        f"similarity_eye is {scores[uid]}; mine asks for among the highest 40%, here those of at least {threshold}: pass"
+        f"similarity_eye is {scores[uid]}; mine asks for the highest 40%, here those of at least {threshold}: pass"
     )
     verdicts = align_data.open(dataset.store.url).verdicts("mine").collect()
     assert set(verdicts.filter(pl.col("outcome") == "kept")["uid"]) == kept
@@ -835,7 +835,7 @@ def test_the_command(copy: World, tmp_path: Path) -> None:
     assert "top_fraction 0.25 *" in call("audit", url, "--recipe", "mine").stdout
     swept = answer("sweep", url, "--recipe", "mine", "--signal", "similarity_eye", "--values", "0.25,1")
     assert [point["kept"] for point in swept["values"]] == [math.ceil(there / 4), there]
-    assert "among the highest 25%" in call("why", url, "--recipe", "mine", min(copy.expected)).stdout
+    assert "asks for the highest 25%" in call("why", url, "--recipe", "mine", min(copy.expected)).stdout
     assert call("signals", "similarity_eye").stdout.startswith("name        similarity_eye")
 
 

@@ -69,7 +69,9 @@ def settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
     for value in values:
         if "=" not in value.strip("="):
             key = value.partition("=")[0]  # what stands behind it may be secret
-            raise click.BadParameter(f"{key!r} is not a setting; write it as KEY=VALUE", ctx, param)
+            raise click.BadParameter(
+                f"{key!r} is not a setting; write it as {param.metavar or 'KEY=VALUE'}", ctx, param
+            )
     return tuple((value.partition("=")[0], value.partition("=")[2]) for value in values)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from align_data.cli.options import former_names, json_option, print_json
-from align_data.cli.tables import console
+from align_data.cli.tables import WIDE, console
+from align_data.data.columns import need
 from align_data.recipes.model import Recipe
-from align_data.recipes.needs import NEEDS, hardest, words
+from align_data.recipes.needs import NEEDS, hardest, signals_of, words
 from align_data.recipes.reading import builtin, load
+from align_data.signals import find
+
+_NAME = 22
+"""Characters of a name that a table gives room to before it breaks it."""
 
 
 @click.command("recipes", short_help="List the built-in recipes, or show one.")
@@ -35,9 +40,9 @@ def command(name: str | None, as_json: bool) -> None:
 
 def _list(recipes: Sequence[Recipe]) -> None:
     table = Table("recipe", "title", "rules", "needs")
-    for need in NEEDS:
+    for rarest in NEEDS:
         for recipe in recipes:
-            if hardest(recipe) == need:
+            if hardest(recipe) == rarest:
                 table.add_row(recipe.name, escape(recipe.title), str(len(recipe.rules)), escape(words(recipe)))
         table.add_section()
     console().print(table)
@@ -46,23 +51,40 @@ def _list(recipes: Sequence[Recipe]) -> None:
 def _show(recipe: Recipe) -> None:
     out = console()
     out.print(f"[bold]{escape(recipe.title or recipe.name)}[/bold]")
-    for line in (recipe.paper, recipe.note, f"Needs {words(recipe)}.", _to_set(recipe)):
+    for line in (recipe.paper, recipe.note, f"Needs {words(recipe)}.", *_not_here(recipe), _to_set(recipe)):
         if line:
             out.print(escape(line))
     if recipe.scores:
-        scores = Table(*map(_folded, ("score", "is", "source", "note")))
-        for name, score in recipe.scores.items():
-            scores.add_row(name, *map(escape, (score.words(), score.source, score.note or "")))
-        out.print(scores)
-    table = Table(*map(_folded, ("rule", "passes if", "source", "note")))
-    for rule in recipe.rules:
-        table.add_row(rule.name, *map(escape, (rule.sentence(), rule.source, rule.note or "")))
-    out.print(table)
+        scores = [(name, score.words(), score.source, score.note or "") for name, score in recipe.scores.items()]
+        out.print(_table(out.width, ("score", "is", "source", "note"), scores))
+    rules = [(rule.name, rule.sentence(), rule.source, rule.note or "") for rule in recipe.rules]
+    out.print(_table(out.width, ("rule", "passes if", "source", "note"), rules))
 
 
-def _folded(header: str) -> Column:
-    """Return a column that names are not cut off in."""
-    return Column(header, overflow="fold")
+def _table(width: int, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table with whole names; on a narrow terminal, or where nothing is noted, notes have no column."""
+    narrow = width < WIDE or not any(row[-1] for row in rows)
+    table = Table()
+    for at, header in enumerate(headers[:-1] if narrow else headers):
+        # Of what is not prose the longest word should fit: it is the name of a rule or of a signal.
+        longest = max(len(word) for row in rows for word in row[at].split()) if at < 2 else 0
+        table.add_column(header, overflow="fold", min_width=min(longest, _NAME))
+    for *cells, note in rows:
+        texts = [*map(escape, cells)]
+        if narrow and note:
+            texts[-1] += f"\n[dim]note: {escape(note)}[/dim]"
+        table.add_row(*texts, *([] if narrow else [escape(note)]))
+    return table
+
+
+def _not_here(recipe: Recipe) -> Iterator[str]:
+    """Say what must be installed or put in place here before all of a recipe's signals can be measured."""
+    lacks: dict[str, list[str]] = {}
+    for name in signals_of(recipe):
+        if (why := find(name).missing()) is not None:
+            lacks.setdefault(why, []).append(name)
+    if lacks:
+        yield f"To measure here: {'; '.join(need(names, why) for why, names in lacks.items())}."
 
 
 def _to_set(recipe: Recipe) -> str:

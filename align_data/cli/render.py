@@ -10,11 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from align_data.common.secrets import mask, mask_url
+from align_data.recipes.operators import OPERATORS, figure
 
 if TYPE_CHECKING:  # each command needs one of them
     from align_data.data.meta import AccountMeta
     from align_data.sources.crawl.account import CrawlAccount
-    from align_data.stages.audit import Audit, Diff, NearMethod, Swept, SweptTable
+    from align_data.stages.audit import Audit, Diff, NearMethod, RuleAudit, Swept, SweptTable
     from align_data.stages.audit.origin import CrawlOrigin
     from align_data.stages.ingest import Account, Rejected
     from align_data.stages.why import Why
@@ -114,7 +115,7 @@ def audit(out: Console, audit: Audit, *, told: bool = False) -> None:
             continue
         table.add_row(
             escape(rule.rule),
-            escape(_thousands(rule.test)) + mark,
+            escape(_test(rule)) + mark,
             f"{rule.fail:,} ({_share(rule.fail, audit.pairs)})",
             f"{rule.fail_only:,}",
             f"{rule.unknown:,}",
@@ -228,10 +229,12 @@ def _outcomes(out: Console, difference: Diff) -> None:
     out.print(table)
 
 
-def _thousands(test: str) -> str:
-    """Return a test with its big number in groups of three."""
-    op, _, value = test.partition(" ")
-    return f"{op} {int(value):,}" if op == "top_k" else test
+def _test(rule: RuleAudit) -> str:
+    """Return a rule's test with its big number in groups of three, behind its signal if the rule has another name."""
+    op, _, value = rule.test.partition(" ")
+    test = f"{op} {int(value):,}" if op == "top_k" else rule.test
+    signal = rule.signal.partition(", ")[0]
+    return test if signal == rule.rule or op.partition(".")[0] not in OPERATORS else f"{signal} {test}"
 
 
 def overlap(out: Console, audit: Audit) -> None:
@@ -279,8 +282,8 @@ def examples(out: Console, by_rule: dict[str, list[dict[str, Any]]]) -> None:
         for row in rows:
             value = row["value"]
             if isinstance(value, dict):
-                value = ", ".join(f"{name} {of}" for name, of in value.items())
-            out.print(escape(f"  {value!s:>10}  {row['alt_text'][:90]!r}"), soft_wrap=True)
+                value = ", ".join(f"{name} {figure(of)}" for name, of in value.items())
+            out.print(escape(f"  {figure(value):>10}  {row['alt_text'][:90]!r}"), soft_wrap=True)
             out.print(f"              [dim]{escape(row['uid'])}  {escape(row['url'][:90])}[/dim]", soft_wrap=True)
 
 
@@ -304,7 +307,7 @@ def why(out: Console, why: Why) -> None:
     out.print(escape(f"  alt_text  {why.alt_text!r}"), soft_wrap=True)
     for line in _provenance(why.provenance):
         out.print(escape(f"  {_visible(line)}"), soft_wrap=True)
-    values = ", ".join(f"{name} {value}" for name, value in why.values.items() if value is not None)
+    values = ", ".join(f"{name} {figure(value)}" for name, value in why.values.items() if value is not None)
     if values:
         out.print(escape(f"  measured  {values}"), soft_wrap=True)
     for verdict in why.verdicts:

@@ -37,6 +37,7 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _data(signal: Signal) -> dict[str, Any]:
+    needs = signal.missing() or signal.lacks or ("the images" if signal.kind == "image" else "nothing more")
     return {
         "name": signal.name,
         "kind": signal.kind,
@@ -46,5 +47,5 @@ def _data(signal: Signal) -> dict[str, Any]:
         "source": signal.source,
         "version": signal.version,
         "measurable": signal.missing() is None,
-        "needs": signal.missing() or signal.lacks or ("the images" if signal.kind == "image" else "nothing more"),
+        "needs": needs.removeprefix("need "),
     }

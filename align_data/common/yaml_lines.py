@@ -149,6 +149,7 @@ def _sentence(mistake: Any, loc: Loc, allowed: Mapping[str, list[str]]) -> str:
     return {
         "extra_forbidden": f"there is no key {key}{nearest(key, keys)}; allowed are: {', '.join(keys)}",
         "missing": f"the key {key} is missing",
+        "tuple_type": f"{key} takes a list, as in [{mistake['input']}], not {entered}",
         "model_type": f"a {_kind(loc)} must be a mapping of keys to values, not {entered}",
         "int_type": number,
         "float_type": number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -178,15 +179,15 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
         why = _classes_missing(dataset, list_of(signal))
     by_list = signal.kind == "list" and signal.name in measured_by_lists(dataset, [list_of(signal)])
     if (signal.kind in OPEN and not by_list) or not _declared(dataset, signal):
-        return signal.lacks
+        return _here(dataset, signal.lacks)
     if why is not None or signal.kind != "image":
         return why
     if signal.reference is not None and dataset.reference(signal.reference).committed() is None:
-        return signal.lacks
+        return _here(dataset, signal.lacks)
     if not (to_fetch or signal.without_images) and dataset.images.committed() is None:
         return f"need the images: align-data fetch {shlex.quote(dataset.store.url)} --recipe LEDGER"
     if signal.check in CHOSEN and signal.check not in chosen and not taken(dataset, signal.check):
-        return signal.lacks
+        return _here(dataset, signal.lacks)
     return None
 
 
@@ -222,6 +223,11 @@ def _declared(dataset: Dataset, signal: Signal) -> bool:
     needed = optional.intersection(signal.needs)
     pairs = dataset.pairs.committed() if needed else None
     return pairs is None or needed <= set(pairs.meta.provenance)
+
+
+def _here(dataset: Dataset, lacks: str | None) -> str | None:
+    """Return what a signal lacks with the dataset's place in the commands."""
+    return None if lacks is None else re.sub(r"\bDATASET\b", lambda _: shlex.quote(dataset.store.url), lacks)
 
 
 def need(names: Sequence[str], why: str) -> str:

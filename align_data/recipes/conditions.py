@@ -250,7 +250,7 @@ def value_words(operator: Operator, value: Any, by: str | None = None) -> str:
         ]
         return ", ".join(of_classes)
     if value == UNSPECIFIED:
-        return f"{operator.name} {UNSPECIFIED}, for the source gives no value"
+        return operator.open_words
     return operator.words(value)
 
 

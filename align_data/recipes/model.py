@@ -140,6 +140,11 @@ class Rule(Test):
         return self.phrase() if self.signal is None else test_words(self.op, self.value)
 
     @property
+    def named_test(self) -> str:
+        """The test, behind its signal where the rule's name is another: 'random_7 lt 0.5'."""
+        return self.test if self.signal in (None, self.name) else f"{self.signal} {self.test}"
+
+    @property
     def chosen(self) -> bool:
         """Whether the threshold was chosen, by the recipe's author or by an override, and is not published."""
         return self.source == CHOSEN
@@ -159,11 +164,12 @@ class Rule(Test):
         return f"{super().phrase()}{self._choice_words()}"
 
     def _choice_words(self) -> str:
-        words = f" of each {self.per}" if self.per is not None else ""
+        words = ""
         if self.among == POOL:
-            words += " of all pairs"
+            words = " of all pairs"
         elif self.among not in (None, KEPT):
-            words += f" of the pairs that pass {' and '.join(self.among or ())}"
+            words = f" of the pairs that pass {' and '.join(self.among or ())}"
+        words += f" of each {self.per}" if self.per is not None else ""
         return f"{words}, counted against the whole pool" if self.of == POOL and self.among != POOL else words
 
     def with_test(self, op: str, value: Any, source: str | None = None) -> Rule:
@@ -291,10 +297,14 @@ def among(rule: Rule) -> tuple[str, ...]:
     return () if rule.choice in (POOL, KEPT) else tuple(rule.choice)
 
 
+_BROKEN = Score.model_validate({"sum": [{"signal": "n_words"}]})
+"""In place of a score that cannot be read, while the rules are."""
+
+
 def _definitions(scores: Mapping[Any, Any]) -> Iterator[tuple[str, Signal]]:
-    """Yield the scores that can be read, each as a signal: what is wrong with the others is said where they stand."""
+    """Yield the scores, each as a signal: what is wrong with one is said where it stands, and not at its rules too."""
     for name, data in scores.items():
         try:
             yield str(name), definition(str(name), Score.model_validate(data))
         except ValueError:
-            continue
+            yield str(name), definition(str(name), _BROKEN)

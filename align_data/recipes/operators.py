@@ -55,6 +55,11 @@ class Bound:
         return _ORDERINGS[self.op](column, self.value)
 
 
+def figure(value: Any) -> str:
+    """Return a value as a reader takes it in: a fraction to six decimals."""
+    return str(round(value, 6)) if isinstance(value, float) else text(value)
+
+
 def text(value: Any, separator: str = ", ") -> str:
     """Return a test's value as a recipe writes it."""
     if isinstance(value, tuple):
@@ -75,6 +80,8 @@ class Operator:
     """Its description in the schema of the recipe format."""
     words: Callable[[Any], str]
     """A value → what a rule asks for, in words."""
+    open_words: str
+    """What a rule asks for whose value is unspecified, in words."""
     test: Test | None = None
     """A column and a value → whether the column passes: null where it is null. None for an operator that is relative to
     the pool: another decides in its place."""
@@ -98,8 +105,18 @@ class Operator:
 
 def _ordering(name: str, about: str, words: str) -> Operator:
     return Operator(
-        name, about, lambda value: f"{words} {text(value)}", _ORDERINGS[name], lambda value: (Bound(name, value),)
+        name,
+        about,
+        lambda value: f"{words} {_limit(value)}",
+        f"{words} an unspecified value",
+        _ORDERINGS[name],
+        lambda value: (Bound(name, value),),
     )
+
+
+def _limit(value: float) -> str:
+    """Return a threshold in words: a big whole number in groups of three."""
+    return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else text(value)
 
 
 def _any_of(column: pl.Expr, values: Sequence[Any]) -> pl.Expr:
@@ -115,6 +132,7 @@ _TABLE = (
         "eq",
         "Passes if the value is equal.",
         text,
+        "an unspecified value",
         test=lambda column, value: column == value,
         numeric=False,
     ),
@@ -122,6 +140,7 @@ _TABLE = (
         "in",
         "Passes if the value is one of these.",
         lambda values: f"one of {text(values)}",
+        "one of unspecified values",
         test=_any_of,
         numeric=False,
         multiple=True,
@@ -129,7 +148,8 @@ _TABLE = (
     Operator(
         "between",
         "Passes if the value is between these two, both ends included.",
-        lambda ends: f"{text(ends[0])} to {text(ends[1])}",
+        lambda ends: f"{_limit(ends[0])} to {_limit(ends[1])}",
+        "in an unspecified range",
         test=lambda column, ends: column.is_between(*ends),
         bounds=lambda ends: (Bound("ge", ends[0]), Bound("le", ends[1])),
         multiple=True,
@@ -139,6 +159,7 @@ _TABLE = (
         "Passes if every n-gram is among about this many most frequent ones of the raw pool: n-grams of equal count "
         "pass together, so the nearest possible size is taken, which may be larger.",
         lambda size: f"one of the {size:,} most frequent",
+        "one of an unspecified number of the most frequent",
         becomes="ge",
         signal=RAREST_NGRAM,
         accepts=lambda signal: signal.name == RAREST_NGRAM,
@@ -150,6 +171,7 @@ _TABLE = (
         "for a pair does not fail it, and whether a pair was taken down is left out of account. Equal values pass "
         "together.",
         lambda fraction: f"among the highest {100 * fraction:.6g}%",
+        "among an unspecified share of the highest",
         becomes="ge",
     ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from align_data.recipes.conditions import value_words
-from align_data.recipes.operators import text
+from align_data.recipes.operators import figure, text
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.planned import PASSES, AnyOf, Planned, PlannedTest
 from align_data.recipes.scores import Term, TermScale
@@ -41,10 +41,19 @@ def sentence(plan: Plan, rule: PlannedRule, row: Row, verdict: str, group: PairG
         return f"{_parts(plan, rule.planned, row)}; {asks} that {rule.rule.phrase()}: {verdict}"
     (test,) = rule.tests
     if test.by is None:
-        return f"{_value(plan, test, row)}; {asks} for {rule.request}: {verdict}"
+        return f"{_value(plan, test, row)}; {asks} for {_request(rule)}: {verdict}"
     by = test.by.name
     value = f"{_value(plan, test, row)} and {by} {_shown(row, by, f'is {row.get(by)}')}"
     return f"{value}; {asks} for {_of_class(rule, test, row.get(by))}: {verdict}"
+
+
+def _request(rule: PlannedRule) -> str:
+    return _after_for(rule.request)
+
+
+def _after_for(words: str) -> str:
+    """Return what a rule asks for as it stands behind 'asks for'."""
+    return words.removeprefix("among ")
 
 
 def _shown(row: Row, column: str, words: str) -> str:
@@ -56,8 +65,15 @@ def _value(plan: Plan, test: PlannedTest, row: Row) -> str:
     value = row.get(test.signal)
     score = (plan.recipe.scores or {}).get(test.signal)
     if score is None:
-        return f"{test.signal} {_shown(row, test.signal, f'is {test.definition.shown(value)}')}"
+        return f"{test.signal} {_shown(row, test.signal, f'is {_measured(test, value)}')}"
     return f"{test.signal} {_score(plan, test.signal, row)}"
+
+
+def _measured(test: PlannedTest, value: Any) -> str:
+    """Return a value to six decimals, but for one that these would put on the other side of a threshold or on it."""
+    shown = test.definition.shown(value)
+    near = isinstance(shown, float) and any(abs(shown - bound.value) < 1e-6 for bound in test.bounds)
+    return text(shown) if near or not isinstance(shown, float) else figure(shown)
 
 
 def _score(plan: Plan, name: str, row: Row) -> str:
@@ -76,7 +92,7 @@ def _score(plan: Plan, name: str, row: Row) -> str:
 def _term(plan: Plan, term: Term, scale: TermScale | None, row: Row) -> str:
     value = row[term.signal]
     nested = term.signal in (plan.recipe.scores or {})
-    own = f"{term.signal} {_score(plan, term.signal, row) if nested else f'is {value}'}"
+    own = f"{term.signal} {_score(plan, term.signal, row) if nested else f'is {figure(value)}'}"
     if scale is None or scale.kind == "none":
         scaled: float = value
     else:
@@ -115,13 +131,13 @@ def _of_class(rule: PlannedRule, test: PlannedTest, name: Any) -> str:
     """Return what a rule asks for of pairs of one class, in words."""
     assert test.by is not None
     if name is None:
-        return rule.request
+        return _request(rule)
     name = text(name)
     place = f"where {test.by.name} is {name}" if name in test.classes else f"where {test.by.name} is another"
     asked = test.of_class(name)
     if rule.rule.relative:
         least = "all" if asked.value is PASSES else f"those of at least {asked.value}"
-        return f"{rule.rule.phrase()}, here {least} {place}"
+        return f"{_after_for(rule.rule.phrase())}, here {least} {place}"
     return f"{value_words(asked.operator, asked.value)} {place}"
 
 

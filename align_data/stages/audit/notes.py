@@ -39,7 +39,7 @@ def notes(name: str, plan: Plan, living: Masks, state: DatasetState) -> Iterator
         yield f"chosen, not published: the thresholds of {', '.join(chosen)}"
     missing = {rule.name: [name for name in plan.signals_of([rule]) if name in plan.unmeasured] for rule in rules}
     if unmeasured := {name: signals for name, signals in missing.items() if signals}:
-        yield _unmeasured(list(unmeasured.values()), state)
+        yield _unmeasured(name, list(unmeasured.values()), state)
     waiting = _waiting(plan, living)
     for rule in rules:
         if rule.name in waiting and rule.name not in unmeasured:
@@ -86,7 +86,7 @@ def _needs_images(plan: Plan, rule: PlannedRule, state: DatasetState) -> bool:
     return any(name not in state.unmeasured or state.unmeasured[name] is not None for name in waits)
 
 
-def _unmeasured(missing: Sequence[Sequence[str]], state: DatasetState) -> str:
+def _unmeasured(ledger: str, missing: Sequence[Sequence[str]], state: DatasetState) -> str:
     """Return which signals of some rules are not measured, and how to get them."""
     names = list(dict.fromkeys(name for of_rule in missing for name in of_rule))
     requested = [name for name in names if find(name).on_request and not state.unmeasured.get(name)]
@@ -95,6 +95,7 @@ def _unmeasured(missing: Sequence[Sequence[str]], state: DatasetState) -> str:
     reasons: dict[str, list[str]] = {}
     for name in names:
         how = f"{can}{by_name if name in requested else ''}, then filter again"
-        reasons.setdefault(state.unmeasured.get(name) or how, []).append(name)
+        why = (state.unmeasured.get(name) or how).replace("--recipe LEDGER", f"--recipe {ledger}")
+        reasons.setdefault(why, []).append(name)
     needs = "; ".join(need(signals, why) for why, signals in reasons.items())
     return f"not measured, so {'its rule is' if len(missing) == 1 else 'their rules are'} unknown: {needs}"
