@@ -284,7 +284,7 @@ def _entries(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     """Yield which entries of the user's lists the text has, and how many pairs of the pool have each."""
     for name, value in row.items():
         prefix, of_user = split(name) or ("", "")
-        if prefix == "entries" and value:
+        if prefix == "entries" and value and dataset.user_list(of_user).committed() is not None:
             entries = matched_entries(dataset, of_user, row)[:_ENTRIES]
             named = [
                 repr(entry) + ("" if count is None else f" (in {count:,} pair{'s' * (count > 1)})")
