@@ -7,10 +7,12 @@ from typing import Any
 
 import polars as pl
 
+from align_data.common.errors import RecipeError
 from align_data.data.columns import by_group, columns, with_computed
 from align_data.data.layout import Dataset
 from align_data.data.meta import RanksMeta
-from align_data.recipes.plan import RANK, Plan
+from align_data.recipes.plan import Plan
+from align_data.recipes.scores import RANK
 from align_data.signals import find, is_signal
 from align_data.storage.tables import Table
 
@@ -41,6 +43,12 @@ def _ranks(dataset: Dataset, plan: Plan, names: Sequence[str]) -> dict[str, Tabl
 def _with_scores(frame: pl.DataFrame, plan: Plan, scores: Iterable[str]) -> pl.DataFrame:
     for score in scores:  # one by one: a score can be made of those before it
         frame = frame.with_columns(plan.score(score))
+        finite = frame[score].is_finite()
+        if not finite.all():
+            value = frame[score].filter(~finite)[0]
+            raise RecipeError(
+                f"the score {score} is beyond what a float holds ({value}) for a pair: give its terms smaller weights"
+            )
     return frame
 
 

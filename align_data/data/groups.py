@@ -11,8 +11,8 @@ from align_data.data.derived import planned_columns
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger
 from align_data.data.pool import choosing
-from align_data.recipes.model import OF_PAIRS
-from align_data.recipes.plan import RANK, PlannedRule
+from align_data.recipes.plan import PlannedRule
+from align_data.recipes.scores import OF_PAIRS, RANK
 from align_data.recipes.verdicts import PairGroup
 
 

@@ -26,8 +26,9 @@ from align_data.data.order_statistics import (
 )
 from align_data.data.ranks import MEMBER
 from align_data.data.tombstones import of_part
-from align_data.recipes.model import KEPT, OF_PAIRS, POOL
+from align_data.recipes.model import KEPT, POOL
 from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.scores import OF_PAIRS
 from align_data.signals import Signal, find, is_signal
 
 MOST_CLASSES = 10_000
@@ -116,8 +117,11 @@ class PoolScan:
                 columns = [piece[name] for name in (of.column, of.per) if name is not None]
                 if of.rules:
                     columns = [column.filter(among[of.rules]) for column in columns]
-                groups |= {(number, name): self._encoded(of, values) for name, values in _by_class(columns)}
-                _check_classes(of, len(groups))
+                of_classes: dict[Group, Codes] = {
+                    (number, name): self._encoded(of, values) for name, values in _by_class(columns)
+                }
+                check_classes(of, len(of_classes))  # of one piece already: thousands of parts may have a million
+                groups |= of_classes
             yield groups
             tick(len(piece))
 
@@ -153,7 +157,8 @@ def _by_class(columns: list[pl.Series]) -> Iterator[tuple[str | None, pl.Series]
         yield str(name), of_class["value"]
 
 
-def _check_classes(of: Counted, number: int) -> None:
+def check_classes(of: Counted, number: int) -> None:
+    """Raise RecipeError for more classes than thresholds are looked up in."""
     if of.per is not None and number > MOST_CLASSES:
         raise RecipeError(f"per {of.per}: it has more than {MOST_CLASSES:,} classes; take a signal that has fewer")
 

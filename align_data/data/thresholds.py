@@ -13,9 +13,10 @@ from align_data.data.columns import available
 from align_data.data.layout import Dataset
 from align_data.data.reach import check_rules
 from align_data.engines.base import Engine
-from align_data.recipes.model import KEPT, OF_PAIRS, POOL, Recipe
+from align_data.recipes.model import KEPT, POOL, Recipe
 from align_data.recipes.overrides import override_all, unset
 from align_data.recipes.plan import Plan, PlannedRule, chosen_by
+from align_data.recipes.scores import OF_PAIRS
 from align_data.recipes.thresholds import Threshold, vocabulary
 
 Values = Mapping[str, Sequence[Any]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +15,16 @@ from fractions import Fraction
 from align_data.common.progress import Progress
 from align_data.data.layout import Dataset
 from align_data.data.order_statistics import Group, Opening, Search, openings, search
-from align_data.data.pool import Counted, PoolScan, choosing, coding, definition, first_range, measured_by
+from align_data.data.pool import (
+    Counted,
+    PoolScan,
+    check_classes,
+    choosing,
+    coding,
+    definition,
+    first_range,
+    measured_by,
+)
 from align_data.data.remembered import remembered
 from align_data.engines.base import Engine
 from align_data.recipes.model import KEPT, POOL
@@ -54,6 +64,9 @@ def resolve(
     rows = [part.rows for part in dataset.ingested().parts]
     ranges = [first_range(plan, of, _STEPS if of.per is None else _STEPS_OF_CLASSES) for of in counted]
     pool = _Pool(counted, openings(scan, "scores", ranges, rows, engine, progress))
+    classes = Counter(number for number, _ in pool.opened)
+    for number, of in enumerate(counted):
+        check_classes(of, classes[number])
     searches = pool.searches(choices.values())
     search(scan, "scores", searches, rows, engine, progress)
     return {

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler,
 from align_data.common.errors import RecipeError, SignalError, nearest
 from align_data.recipes.conditions import Test, check_class_signal, compared, scores_in_scope, test_words
 from align_data.recipes.operators import OPERATORS, Bound
-from align_data.recipes.scores import Score, check_scores, definition
+from align_data.recipes.scores import OF_PAIRS, Score, check_scores, definition
 from align_data.recipes.values import Size
 from align_data.signals import Signal, current_name
 
@@ -22,8 +22,6 @@ FORMAT = 2
 """The format of recipes: 2 has scores, any, all, by, first_of, among and unspecified beside all that 1 has."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 POOL, KEPT = "pool", "kept"
-OF_PAIRS = ("url", "alt_text", "uid")
-"""The columns of `pairs` that first_of and its order take beside signals."""
 
 
 class Rule(Test):

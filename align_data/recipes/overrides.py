@@ -88,13 +88,13 @@ def _changed(rule: Rule, place: Sequence[str], text: str, where: str) -> Rule:
 
 def _with_value(test: T, place: Sequence[str], text: str, where: str) -> T:
     """Return a test of one signal with another operator or value; `place` is OP or OP.CLASS."""
-    op, name = place[0], ".".join(place[1:])
+    op, name = place[0], ".".join(place[1:]) if len(place) > 1 else None
     if op not in OPERATORS:
         raise RecipeError(f"{where}: no operator {op}{nearest(op, OPERATORS)}; allowed: {', '.join(OPERATORS)}")
     multiple = OPERATORS[op].multiple
     scalars = [scalar(part, where) for part in (text.split(",") if multiple else [text])]
     value: Any = scalars if multiple else scalars[0]
-    if not name:
+    if name is None:
         return _read(type(test), test.identity(op) | {op: value} | _source(test), where)
     if test.by is None or test.op != op:
         has = f"it asks for {test.phrase()}" if test.by is None else f"its values by {test.by} are of {test.op}"

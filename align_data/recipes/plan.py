@@ -14,12 +14,9 @@ from align_data.recipes.model import Recipe, Rule
 from align_data.recipes.operators import Bound
 from align_data.recipes.overrides import overridden_rule
 from align_data.recipes.planned import PASSES, Planned, PlannedTest, leaves, planned
-from align_data.recipes.scores import TermScale, in_order
+from align_data.recipes.scores import RANK, TermScale, in_order
 from align_data.recipes.thresholds import FirstOf, Threshold, TopFraction, TopFractions, Vocabulary
 from align_data.signals import Signal, current_name, find, is_signal
-
-RANK = "rank_"
-"""What the column of a rule's ranks begins with: of a pair in its group, from 1."""
 
 
 @dataclass(frozen=True)
@@ -239,10 +236,13 @@ class Plan(BaseModel):
     def behind(self, columns: Iterable[str]) -> list[str]:
         """Return what columns follow from, in place of scores their terms; other columns are themselves."""
         scores, behind = self.recipe.scores or {}, dict[str, None]()
-        for column in columns:
-            terms = [term.signal for term in scores[column].terms] if column in scores else None
-            behind |= dict.fromkeys([column] if terms is None else self.behind(terms))
-        return list(behind)
+        stack = [*columns][::-1]
+        while stack:  # each score once: of scores of scores the ways to a signal double with each
+            column = stack.pop()
+            if column not in behind and column in scores:
+                stack += [term.signal for term in scores[column].terms][::-1]
+            behind[column] = None
+        return [column for column in behind if column not in scores]
 
     @cached_property
     def definitions(self) -> Mapping[str, Signal]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import polars as pl
@@ -91,17 +90,34 @@ class PlannedTest:
         test = self.operator.test
         if test is None or not self.resolved:
             raise RecipeError(f"{self.signal} {self.words()} must become a threshold before it decides")
-        values = [*self.classes.values(), self.value]
-        types = {type(value) for value in values}
-        if self.op in ("gt", "ge", "lt", "le") and types in ({int}, {float}):
-            # One comparison whatever the number of classes; of mixed types each would be another than by itself.
-            dtype = pl.Int64 if types == {int} else pl.Float64
-            names = list(self.classes)
-            return test(column, by.replace_strict(names, values[:-1], default=self.value, return_dtype=dtype))
-        verdict = self.of_class(None).passes(column)
-        for name in self.classes:
-            verdict = pl.when(by == name).then(self.of_class(name).passes(column)).otherwise(verdict)
-        return verdict
+        alike: dict[Any, dict[str, Any]] = {}
+        for name, value in self.classes.items():
+            alike.setdefault(_kind(value), {})[name] = value
+        # Where a class is named its verdict is null with the value alone, and then that of all others is null too.
+        named = [self._looked_up(column, by, of) for of in alike.values()]
+        return pl.coalesce([*named, self.of_class(None).passes(column)])
+
+    def _looked_up(self, column: pl.Expr, by: pl.Expr, values: Mapping[str, Any]) -> pl.Expr:
+        """Return whether pairs of these classes pass, whose values are alike: in one comparison; null for others."""
+        test, first = self.operator.test, next(iter(values.values()))
+        assert test is not None
+        if len(set(values.values())) == 1:
+            return pl.when(by.is_in(list(values))).then(PlannedTest(self.definition, self.op, first).passes(column))
+
+        def of_class(single: Sequence[Any]) -> pl.Expr:
+            return by.replace_strict(list(values), single, default=None, return_dtype=_DTYPES[type(single[0])])
+
+        if not isinstance(first, tuple):
+            return test(column, of_class(list(values.values())))
+        return test(column, [of_class(singles) for singles in zip(*values.values(), strict=True)])
+
+
+_DTYPES: Mapping[type, Any] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
+
+
+def _kind(value: Any) -> Any:
+    """Return what values of classes share that are compared at once: of other types each is compared by itself."""
+    return tuple(map(type, value)) if isinstance(value, tuple) else type(value)
 
 
 @dataclass(frozen=True)
@@ -112,7 +128,7 @@ class AnyOf:
 
     def verdict(self, measured: Collection[str]) -> pl.Expr:
         """Return whether pairs pass: null where that is unknown."""
-        return reduce(lambda a, b: a | b, [part.verdict(measured) for part in self.parts])
+        return pl.any_horizontal([part.verdict(measured) for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ class AllOf:
 
     def verdict(self, measured: Collection[str]) -> pl.Expr:
         """Return whether pairs pass: null where that is unknown."""
-        return reduce(lambda a, b: a & b, [part.verdict(measured) for part in self.parts])
+        return pl.all_horizontal([part.verdict(measured) for part in self.parts])
 
 
 Planned = PlannedTest | AnyOf | AllOf

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from align_data.common.errors import SignalError, nearest
 from align_data.recipes.operators import text
-from align_data.recipes.values import Number
+from align_data.recipes.values import Number, check_storable
 from align_data.signals import Signal, current_name, find, is_signal
 from align_data.signals.score import DECIMALS
 
@@ -20,6 +20,14 @@ KINDS = get_args(Kind)
 RANKS = 1000
 """Steps of the scale `rank`."""
 SCORE_NAME = r"^[a-z][a-z0-9_]{0,63}$"
+RANK = "rank_"
+"""What the column of a rule's ranks begins with: of a pair in its group, from 1."""
+OF_PAIRS = ("url", "alt_text", "uid")
+"""The columns of `pairs` that first_of and its order take beside signals."""
+_TAKEN = (*OF_PAIRS, "copies", "failed", "unknown")
+"""Columns that stand beside a score where it is derived."""
+MAX_SCORES = 63
+"""As many as rules: a chain of thousands is no recipe, and each link is derived behind the one before."""
 
 
 class TermScale(BaseModel):
@@ -69,6 +77,11 @@ class Term(BaseModel):
         if isinstance(data, dict) and isinstance(data.get("signal"), str):
             return {**data, "signal": current_name(data["signal"])}
         return data
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        check_storable(self.weight)
+        return self
 
     def words(self) -> str:
         """Return the term in words: '0.8 × similarity_a (standard)'."""
@@ -161,12 +174,17 @@ def definition(name: str, score: Score) -> Signal:
 
 
 def check_scores(scores: Mapping[str, Score]) -> None:
-    """Raise ValueError for a name that a score cannot have, a term that is no number, or a circle."""
+    """Raise ValueError for too many, a name that a score cannot have, a term that is no number, or a circle."""
+    if len(scores) > MAX_SCORES:
+        raise ValueError(f"a recipe has at most {MAX_SCORES} scores, not {len(scores):,}")
     for name, score in scores.items():
         if not re.fullmatch(SCORE_NAME, name):
             raise ValueError(f"{name!r} is not a score's name: lower-case letters, digits and _, 64 at most")
         if is_signal(name):
             raise ValueError(f"the score {name} has the name of a signal; give it another")
+        if name in _TAKEN or name.startswith(RANK):
+            other = "a column of the dataset" if name in _TAKEN else "the rank of a rule of first_of"
+            raise ValueError(f"the score {name} has the name of {other}; give it another")
         for term in score.terms:
             _check_term(name, term.signal, scores)
     in_order(scores)

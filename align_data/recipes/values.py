@@ -49,7 +49,11 @@ def threshold(type_: Any) -> Any:
     unspecified = Literal["unspecified"]
     one = Annotated[
         Annotated[type_, Tag("value")] | Annotated[unspecified, Tag("unspecified")],
-        Discriminator(_branch),
+        Discriminator(
+            _branch,
+            custom_error_type="nested_classes",
+            custom_error_message="a class has a value, and no classes of its own",
+        ),
     ]
     return (
         Annotated[
@@ -77,7 +81,7 @@ def unspecified(value: Any) -> bool:
 
 def check_storable(value: Any) -> None:
     """Raise ValueError for a value that no column could hold."""
-    for single in each(value):
+    for single in (*each(value), *(value if isinstance(value, Mapping) else ())):
         if isinstance(single, int) and not -(2**63) <= single < 2**63:
             raise ValueError(f"{single:.3g} is beyond what 64 bits hold" if abs(single) < 1e300 else "too large")
         if isinstance(single, str) and not encodable(single):

@@ -76,23 +76,28 @@ def _measured(test: PlannedTest, value: Any) -> str:
     return text(shown) if near or not isinstance(shown, float) else figure(shown)
 
 
-def _score(plan: Plan, name: str, row: Row) -> str:
-    """Return a score's value with those of its terms: each as it is, scaled, and weighted."""
+def _score(plan: Plan, name: str, row: Row, told: set[str] | None = None) -> str:
+    """Return a score's value with those of its terms: each as it is, scaled, and weighted.
+
+    Of scores that have been told already only the value is.
+    """
+    told = {name} if told is None else told
     score = (plan.recipe.scores or {})[name]
     if row.get(name) is None:
         missing = [term for term in plan.behind([name]) if row.get(term) is None]
         said = f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not measured" if missing else ""
         return f"has no value{f', for {said}' if said else ''}"
     scales: Sequence[TermScale | None] = plan.scales.get(name) or [None] * len(score.terms)
-    terms = [_term(plan, term, scale, row) for term, scale in zip(score.terms, scales, strict=True)]
+    terms = [_term(plan, term, scale, row, told) for term, scale in zip(score.terms, scales, strict=True)]
     listed = terms[0] if len(terms) == 1 else f"{', '.join(terms[:-1])} and {terms[-1]}"
     return f"is {row[name]}, the {score.way} of {listed}"
 
 
-def _term(plan: Plan, term: Term, scale: TermScale | None, row: Row) -> str:
+def _term(plan: Plan, term: Term, scale: TermScale | None, row: Row, told: set[str]) -> str:
     value = row[term.signal]
-    nested = term.signal in (plan.recipe.scores or {})
-    own = f"{term.signal} {_score(plan, term.signal, row) if nested else f'is {figure(value)}'}"
+    nested = term.signal in (plan.recipe.scores or {}) and term.signal not in told
+    told.add(term.signal)
+    own = f"{term.signal} {_score(plan, term.signal, row, told) if nested else f'is {figure(value)}'}"
     if scale is None or scale.kind == "none":
         scaled: float = value
     else:
