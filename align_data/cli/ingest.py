@@ -35,7 +35,7 @@ def _checked(check: Callable[[str], str | None]) -> Callable[..., str | None]:
     return callback
 
 
-intake_options = together(
+list_options = together(
     click.option(
         "--url-col",
         metavar="COLUMN",
@@ -65,6 +65,10 @@ intake_options = together(
             "Whether CSV values may contain line breaks (default: they may, but not across lines that look like rows)."
         ),
     ),
+)
+"""Options that say what is what in a list."""
+intake_options = together(
+    list_options,
     click.option(
         "--decode-entities",
         is_flag=True,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # each command needs one of them
     from align_data.stages.audit import Audit, Diff, NearMethod, RuleAudit, Swept, SweptTable
     from align_data.stages.audit.origin import CrawlOrigin
     from align_data.stages.ingest import Account, Rejected
+    from align_data.stages.score.by_list import ListScored
     from align_data.stages.why import Why
     from align_data.train.ablate import Ablation
 
@@ -40,6 +41,23 @@ def account(account: Account | AccountMeta) -> str:
 
 def _reasons(reasons: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{number:,} {reason}' for reason, number in reasons.items())})" if reasons else ""
+
+
+def listed_scores(scored: ListScored) -> list[str]:
+    """Return what became of the pairs and of the rows of a list, as sentences."""
+    listed = scored.listed
+    without = scored.pairs - scored.scored - listed.contradicted_pairs
+    contradicted = f", {listed.contradicted_pairs:,} have rows that contradict" if listed.contradicted_pairs else ""
+    of_pairs = (
+        f"{scored.signal}: {scored.scored:,} of {scored.pairs:,} pairs have a score, {without:,} have no row"
+        f"{contradicted}{' (all scored before)' if scored.already else ''}"
+    )
+    of_rows = (
+        f"{listed.rows:,} rows in = {listed.taken:,} taken + {listed.repeated:,} repeated + {listed.contradicting:,} "
+        f"contradicting + {listed.without_pair:,} without a pair + {listed.rejected:,} rejected"
+        f"{_reasons(listed.reasons)}; joined by {scored.by}"
+    )
+    return [of_pairs, of_rows]
 
 
 def crawl_account(archives: int, account: CrawlAccount) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from align_data.cli import render
+from align_data.cli.ingest import list_options, reading
 from align_data.cli.model_options import device_option, extra, model_run, model_run_options, open_shared
 from align_data.cli.options import dataset_argument, json_option, names, note, print_json, progress, tell
 from align_data.common.errors import AlignDataError
@@ -17,16 +20,21 @@ from align_data.common.progress import Progress
 from align_data.data.embeddings import committed_embeddings
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
+from align_data.engines.resources import Resources
 from align_data.models.heads import open_head
 from align_data.models.sharing import scores_pairs
 from align_data.models.text_classifiers import SharedClassifier, is_text_classifier
 from align_data.signals.families import NAME, check_name
+from align_data.signals.score import FAMILIES as SCORES
+from align_data.signals.score import SIMILARITY
+from align_data.sources.lists import Reading
 from align_data.stages.score import Scored, check, score, score_by_head, score_embedded, score_texts, texts_are_stored
+from align_data.stages.score.by_list import ScoreList, score_by_list
 from align_data.stages.session import session
 
 
 @click.command("score", short_help="Score how well image and text match, or the image alone by a head.")
-@click.argument("model", metavar="NAME|MODEL")
+@click.argument("models", nargs=-1, required=True, metavar="NAME|MODEL|FILE...")
 @dataset_argument
 @click.option(
     "--as",
@@ -46,10 +54,26 @@ from align_data.stages.session import session
     callback=names,
     help="Of a classifier of texts, the labels whose greatest probability is the score (default: all).",
 )
+@click.option(
+    "--column",
+    metavar="COLUMN",
+    help="Take the scores from this column of FILE..., lists as align-data ingest takes them.",
+)
+@click.option(
+    "--family",
+    type=click.Choice([family.prefix for family in SCORES]),
+    help="With --column, what the scores are: the signal FAMILY_NAME (default: similarity).",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["pair", "url", "uid"]),
+    help="With --column, what tells whose a row is (default: URL and text, or the URL where FILE has no texts).",
+)
+@list_options
 @device_option
 @model_run_options
 @json_option
-def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
+def command(models: tuple[str, ...], dataset: str, as_json: bool, **options: Any) -> None:
     """Score each fetched pair: similarity_NAME is the cosine similarity of its image and its text.
 
     By NAME, that of embeddings that align-data embed wrote, no image is decoded; their image side is rounded to
@@ -58,16 +82,34 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
     score. A classifier of texts, a folder of transformers such as Detoxify's, writes head_NAME of every pair, whose
     images need not be there. Nothing is scored twice: scores stay unless the model, the pairs or the images change.
 
+    With --column the scores are those that somebody has published: FILE... are lists, and each row's number is the
+    score of the pair of its URL and text. The command says what became of every row and every pair.
+
     \b
     Examples:
       align-data score clip laion                       # after align-data embed MODEL laion --as clip
       align-data score clip laion --head aesthetics.safetensors --as aesthetics
       align-data score my-model laion --as base
       align-data score multilingual-toxic-xlm-roberta laion --as detoxify
+      align-data score 'metadata/*.parquet' laion --column clip_l14_similarity_score --as l14
       align-data filter laion --recipe mine.yaml    # with a rule {signal: similarity_base, top_fraction: 0.3}
     """
     resources, children = model_run(options)
-    labels = options.pop("labels")
+    listed = {name: options.pop(name) for name in ("column", "family", "by", "url_col", "text_col")}
+    text, labels = reading(options), options.pop("labels")
+    if listed["column"] is not None:
+        _alone(options, labels)
+        scores = ScoreList(models, listed["column"], listed["by"], listed["url_col"], listed["text_col"], text)
+        _by_list(
+            scores,
+            dataset,
+            replace(resources, workers=children),
+            options["name"],
+            listed["family"] or SIMILARITY,
+            as_json,
+        )
+        return
+    model = _only(models, listed, text)
     with session(dataset, resources) as (opened, engine):
         by_name = _embedded(opened, model)
         if not by_name and is_text_classifier(model):
@@ -90,6 +132,43 @@ def command(model: str, dataset: str, as_json: bool, **options: Any) -> None:
         f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule "
         f"{{signal: {scored.signal}, top_fraction: 0.3}}"
     )
+
+
+def _only(models: Sequence[str], listed: Mapping[str, str | None], text: Reading) -> str:
+    """Return the one model; click's usage error for several, and for options that go with lists."""
+    chosen = [name for name, value in {**listed, **text.named()}.items() if value is not None]
+    if chosen:
+        option = chosen[0].replace("_", "-")
+        raise click.UsageError(f"--{option} goes with lists: give --column COLUMN too, where they have the scores")
+    if len(models) > 1:
+        raise click.UsageError(
+            f"{len(models)} models: score by one at a time; or, if they are lists, name where they have the scores: "
+            "--column COLUMN"
+        )
+    return models[0]
+
+
+def _alone(options: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Raise click's usage error for options that go with models, and where there is no name."""
+    given = {"head": options["head"], "model": options["text_model"], "device": options["device"], "label": labels}
+    if given_for_models := [name for name, value in given.items() if value]:
+        raise click.UsageError(f"--{given_for_models[0]} goes with models, and --column with lists: omit one")
+    if options["name"] is None:
+        raise click.UsageError("Missing option '--as': the name of the signal, similarity_NAME.")
+
+
+def _by_list(scores: ScoreList, dataset: str, resources: Resources, name: str, family: str, as_json: bool) -> None:
+    """Score by the column of a list, and say what became of it."""
+    check_name(name)
+    with session(dataset, resources) as (opened, engine):
+        scored = score_by_list(scores, opened, name, family, engine, progress())
+    if as_json:
+        print_json(scored.to_json())
+        return
+    tell("\n".join(render.listed_scores(scored)))
+    for example in scored.examples:
+        note(f"rejected, for example: {example.source}, row {example.row}: {example.reason} {example.detail}".rstrip())
+    note(f"next: align-data filter {shlex.quote(dataset)} --recipe FILE, with a rule on {scored.signal}")
 
 
 def _embedded(dataset: Dataset, name: str) -> bool:

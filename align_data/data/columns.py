@@ -108,9 +108,9 @@ def scored_by(dataset: Dataset, model: str | None, **said: Any) -> dict[str, Any
     `said` is what else says it, as `_said` has it.
 
     Not every check of the images: a detector's score of them leaves this one what it is. A classifier of texts, which
-    has labels, sees none.
+    has labels, sees none, and neither does a list that has scores in a column.
     """
-    if "labels" in said:
+    if "labels" in said or "column" in said:
         return {"model": model, **said}
     identity = {"model": model, **said, "images": _fingerprint(dataset.images)}
     content = dataset.content.committed()
@@ -157,8 +157,11 @@ def _near(signal: Signal) -> bool:
     return signal.kind == "near"
 
 
-_SAID = ("model", "vectors", "head", "labels")
-"""What of a score's identity says who said it: a model's weights, embeddings, head and labels, where it has these."""
+_SAID = ("model", "vectors", "head", "labels", "column", "by")
+"""What of a score's identity says who said it: a model's weights, embeddings, head and labels, where it has these.
+
+Of a list the model is the digest of its files, which have it in a column and are joined by pair, url or uid.
+"""
 
 
 def _said(dataset: Dataset, signal: Signal) -> dict[str, Any]:

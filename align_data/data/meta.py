@@ -140,12 +140,39 @@ class ContentMeta(Meta):
     """Whether some images may be stored smaller than fetched, or not at all: then the columns stored_* say it."""
 
 
+class ListedMeta(Meta):
+    """Of scores that a list has: what became of its rows, all of which are in one of these numbers."""
+
+    rows: NUMBER
+    taken: NUMBER
+    """One of those for each key that a pair has and whose rows agree."""
+    repeated: NUMBER
+    """The others that say the same of that key again."""
+    contradicting: NUMBER
+    """Of keys that a pair has, and of which rows say different scores."""
+    without_pair: NUMBER
+    rejected: NUMBER
+    reasons: _Reasons
+    """Of those that are rejected, how many by each reason."""
+    contradicted_pairs: NUMBER
+    """Pairs whose rows contradict each other: they have no score."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        rows = self.taken + self.repeated + self.contradicting + self.without_pair + self.rejected
+        if self.rows != rows or self.rejected != sum(self.reasons.values()):
+            raise ValueError("the account of the list's rows does not add up")
+        return self
+
+
 class SignalsMeta(Meta):
     """Of a group of signals: what each was measured by, and of which pairs."""
 
     signals: _Identities
     pairs: HASH
     scored: NUMBER = 0
+    listed: ListedMeta | None = None
+    """Of scores that a list has; None of others."""
 
 
 class EmbeddedMeta(Meta):

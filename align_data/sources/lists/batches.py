@@ -28,6 +28,7 @@ COLUMNS: dict[str, Any] = {
     "crawl_offset": pl.Int64,
     "text_from": pl.String,
     "robots": pl.String,
+    "score": pl.Float64,
 }
 """What is read of an input."""
 MAX_BYTES = 8 * 2**20

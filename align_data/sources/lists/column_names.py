@@ -24,10 +24,13 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "crawl_offset": ("crawl_offset",),
     "text_from": ("text_from",),
     "robots": ("robots",),
+    # What somebody has published of each pair: under a name that is theirs, so that only a user can tell.
+    "score": (),
 }
 NEEDED = ("url", "alt_text")
 PROVENANCE = ("crawl_file", "crawl_offset", "text_from", "robots")
 """What a crawl says of a row, and few other lists do: a dataset has these columns where an input has them."""
+SCORE = "score"
 _BESIDE_TEXT = ("title", "caption")
 """Columns of a crawl that hold other texts of the image."""
 _BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>)$")
@@ -50,10 +53,30 @@ class Choice:
 
     url: str | None = None
     alt_text: str | None = None
+    score: str | None = None
+    """Where it is named, only it and what tells whose it is are read."""
+    uid: str | None = None
+    """The column that tells the pair in place of URL and text."""
+    texts: bool | None = True
+    """Whether texts are needed; None where they are read if they are there, False where they are not read."""
 
     def named(self) -> dict[str, str]:
         """Return the columns that were named."""
-        return {role: name for role, name in (("url", self.url), ("alt_text", self.alt_text)) if name}
+        roles = {"url": self.url, "alt_text": self.alt_text, "source_uid": self.uid, SCORE: self.score}
+        return {role: name for role, name in roles.items() if name}
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns without which a list is of no use."""
+        if self.uid is not None:
+            return ("source_uid",)
+        return NEEDED if self.texts else ("url",)
+
+    def reads(self, role: str) -> bool:
+        """Tell whether a column is read where it is there."""
+        if self.score is None or role in (SCORE, *self.needed):
+            return True
+        return role == "alt_text" and self.texts is None and self.uid is None
 
 
 def _folded(name: str) -> str:
@@ -88,7 +111,7 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
     """
     roles = {}
     names = usual(columns)
-    for role in NAMES:
+    for role in filter(choice.reads, NAMES):
         named = choice.named().get(role)
         if named is not None and named not in columns:
             listing = ", ".join(columns)
@@ -101,7 +124,7 @@ def by_name(columns: Sequence[str], choice: Choice, where: str) -> tuple[dict[st
                 del roles[role]  # no crawl wrote these
     if roles.get("alt_text") != names.get("alt_text"):
         roles.pop("text_from", None)  # it speaks of the usual column of texts
-    missing = [role for role in NEEDED if role not in roles]
+    missing = [role for role in choice.needed if role not in roles]
     if missing:
         option = {"url": "--url-col", "alt_text": "--text-col"}
         usual_names = "; ".join(f"{role} is usually called {', '.join(NAMES[role])}" for role in missing)
@@ -124,7 +147,7 @@ def _sentence(roles: Mapping[str, str], columns: Sequence[str], choice: Choice) 
     alternatives = [
         column
         for role in NEEDED
-        if role not in choice.named()
+        if role in roles and role not in choice.named()
         for column in columns
         if _folded(column) in _FOLDED[role] and column != roles[role]
     ]

@@ -153,7 +153,7 @@ def _only(tables: Sequence[_Table], source: Source) -> _Table:
 def _columns(table: _Table, choice: Choice, source: Source) -> tuple[dict[str, str], int, int, str]:
     """Return which column is what, how many there are, the lines of the header, and a sentence that says so."""
     header = [name.strip() for name in table.rows[0]]
-    if not knows(header, choice):
+    if choice.score is None and not knows(header, choice):
         places = by_value(table.even)
         if places is not None:
             where = ", ".join(f"{role} is column {place + 1}" for role, place in places.items())
@@ -166,7 +166,7 @@ def _columns(table: _Table, choice: Choice, source: Source) -> tuple[dict[str, s
 def read(source: Source, layout: Layout) -> Iterator[tuple[Batch, Rejects]]:
     """Yield the rows of the file; a row with too few or too many fields, or a stray quotation mark, is rejected."""
     columns = {role: int(place) for role, place in layout.columns.items()}
-    grammar = Grammar(layout.delimiter.encode(), layout.width, columns["url"], layout.multiline)
+    grammar = Grammar(layout.delimiter.encode(), layout.width, columns.get("url"), layout.multiline)
     tail, final = b"", False
     line = row = 1
     with Utf8(source) as stream:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from align_data.common.errors import InputError
 from align_data.sources.lists.batches import Batch, Rejects, valid_utf8
-from align_data.sources.lists.column_names import NAMES, PROVENANCE, Choice, by_name, usual
+from align_data.sources.lists.column_names import NAMES, PROVENANCE, SCORE, Choice, by_name, usual
 from align_data.sources.lists.encodings import Reading
 from align_data.sources.lists.input_format import InputFormat, Unit
 from align_data.sources.lists.json_elements import TooLong, lines
@@ -54,7 +54,8 @@ def look(source: Source, choice: Choice) -> tuple[dict[str, str], str]:
     # Lines further down may have other keys: each line's own are looked at, but for those that the user names.
     # Lists that are of no crawl do not pay for its columns; where a few lines have some, others may have more.
     crawled = {*PROVENANCE} - {"text_from"} if roles.keys() & PROVENANCE else set()
-    sought = [role for role in NAMES if role in roles or role in crawled or role not in PROVENANCE]
+    usually = {*NAMES} - {*PROVENANCE, SCORE} if choice.score is None else set()
+    sought = [role for role in NAMES if role in roles.keys() | crawled | usually]
     return {role: choice.named().get(role, "") for role in sought}, note
 
 

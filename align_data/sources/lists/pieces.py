@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from align_data.common.errors import InputError
 from align_data.sources.lists.batches import MAX_BYTES, Batch, Rejects, fits, is_text, not_text
 from align_data.sources.lists.captions import is_list, spread
-from align_data.sources.lists.column_names import NEEDED, Choice, by_name
+from align_data.sources.lists.column_names import NEEDED, SCORE, Choice, by_name
 from align_data.sources.lists.source import Source
 from align_data.storage.tables import PIECE_ROWS
 
@@ -41,9 +41,11 @@ def columns_of(schema: pa.Schema, choice: Choice, where: str) -> tuple[dict[str,
     """Return which column is what, and a sentence that says so; InputError where URL or text cannot be had."""
     columns, note = by_name(schema.names, choice, where)
     types = {role: schema.field(name).type for role, name in columns.items()}
-    if is_list(types["alt_text"]):
+    if "alt_text" in types and is_list(types["alt_text"]):
         note += f" ({columns['alt_text']} is a list: each of its captions is a row)"
-    for role in NEEDED:
+    if SCORE in types and not fits(SCORE, types[SCORE]):
+        raise InputError(f"{where}: the column {columns[SCORE]} holds {types[SCORE]}, not a number for each row")
+    for role in types.keys() & NEEDED:
         if not (is_list(types[role]) and role == "alt_text"):
             not_text(types[role], role)
     for role in [role for role, kind in types.items() if role not in NEEDED and not fits(role, kind)]:
@@ -58,7 +60,7 @@ def numbered(arrays: Mapping[str, Any], numbers: Any) -> Iterator[tuple[pa.Recor
     """
     rejects = Rejects()
     batch = pa.RecordBatch.from_pydict(_readable(dict(arrays), numbers, rejects))
-    if not is_list(batch.schema.field("alt_text").type):
+    if "alt_text" not in arrays or not is_list(batch.schema.field("alt_text").type):
         yield batch, rejects
         return
     pieces = spread(batch, "alt_text")

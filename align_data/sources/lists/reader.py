@@ -13,12 +13,12 @@ from align_data.common.errors import InputError
 from align_data.sources.files.damage import DamagedError
 from align_data.sources.lists import registry
 from align_data.sources.lists.batches import COLUMNS, Rejects, numbers, texts
-from align_data.sources.lists.column_names import NEEDED, PROVENANCE, Choice, usual
+from align_data.sources.lists.column_names import NEEDED, PROVENANCE, SCORE, Choice, usual
 from align_data.sources.lists.encodings import Reading
 from align_data.sources.lists.input_format import Unit
 from align_data.sources.lists.source import Source
 
-_EVERYWHERE = {name: dtype for name, dtype in COLUMNS.items() if name not in PROVENANCE}
+_EVERYWHERE = {name: dtype for name, dtype in COLUMNS.items() if name not in (*PROVENANCE, SCORE)}
 
 
 def units(
@@ -66,7 +66,8 @@ def _applies(reading: Reading, sources: Sequence[Source]) -> None:
 def read(unit: Unit) -> Iterator[tuple[pl.DataFrame, Rejects]]:
     """Yield frames of COLUMNS and `row`, the row's number in the file from 1; beside each the rows rejected on the way.
 
-    Texts are valid UTF-8, sizes positive integers or null. Of what a crawl says a frame has the unit's columns alone.
+    Texts are valid UTF-8, sizes positive integers or null. Of what a crawl says a frame has the unit's columns alone; a
+    score is there where one was named, and is as the file has it, a number or text.
     Raises InputError if the file breaks off or is damaged.
     """
     with _sentence(unit.source):

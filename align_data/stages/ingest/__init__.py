@@ -17,10 +17,10 @@ from align_data.data.html_texts import Rewriting, rewritten
 from align_data.data.layout import Dataset
 from align_data.data.meta import AccountMeta, CrawlMeta, PairsMeta, RejectedMeta
 from align_data.engines.base import Engine, Shuffle
-from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, find, read, units
+from align_data.sources.lists import FORMATS, Choice, Reading, Source, Unit, contents_of, find, read, units
 from align_data.sources.lists.column_names import PROVENANCE
 from align_data.stages.ingest.account import Account, UnitAccount, left_empty, not_utf8, of_html, total
-from align_data.stages.ingest.before import PART_ROWS, Parts, begin, contents_of, done_before, rejected_of_units
+from align_data.stages.ingest.before import PART_ROWS, Parts, begin, done_before, rejected_of_units
 from align_data.storage.tables import PIECE_BYTES, PIECE_ROWS, Meta, PartInfo, PartWriter, Table
 
 if TYPE_CHECKING:

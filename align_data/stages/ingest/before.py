@@ -20,8 +20,6 @@ from align_data.storage.tables import Meta, Table, digest
 PART_ROWS = 500_000
 """Pairs of a part: few enough that a million keep two cores busy, and about 90 MB of Parquet."""
 PART_BYTES = 256 * 2**20
-HASHED = 4 * 2**30
-"""Bytes of lists on this machine that are hashed whole."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,6 @@ _FORMER_PARTS = Parts(rows=1_000_000)
 def rejected_of_units(dataset: Dataset) -> Table[Meta]:
     """Return the table of the rejected rows of each unit, there only while they are read."""
     return Table(dataset.store, "_rejected", dataset.rejected.contract, Meta)
-
-
-def contents_of(sources: Sequence[Source]) -> list[str] | None:
-    """Return the hash of each whole file, where that costs little: a file that was only touched is then known again."""
-    if any(source.remote for source in sources) or sum(source.size for source in sources) > HASHED:
-        return None
-    return [source.content() for source in sources]
 
 
 def _alike(contents: Sequence[str], sources: Sequence[Source]) -> bool:

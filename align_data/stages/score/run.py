@@ -21,7 +21,7 @@ from align_data.signals.score import DECIMALS
 from align_data.storage.tables import Manifest, Table
 
 Values = NDArray[np.float64]
-_MOST = 2**53 / 10**DECIMALS
+MOST = 2**53 / 10**DECIMALS
 """Beyond it a float has no six decimals."""
 
 
@@ -100,7 +100,7 @@ class ScoreRun:
         scored = 0
         with self.table.writer(number, facts, [name]) as writer:
             for values in self.source.scores(number, tick):
-                column = pl.Series(name, _rounded(values)).fill_nan(None)
+                column = pl.Series(name, rounded(values)).fill_nan(None)
                 writer.write(column.to_frame())
                 scored += len(column.drop_nulls())
         return scored, scored
@@ -140,10 +140,10 @@ def cosines(images: NDArray[np.floating[Any]], texts: NDArray[np.floating[Any]])
     return products
 
 
-def _rounded(values: Values) -> Values:
+def rounded(values: Values) -> Values:
     """Return scores with six decimals; SignalError for one that has none."""
-    if np.isinf(values).any() or np.nanmax(np.abs(values), initial=0) > _MOST:
+    if np.isinf(values).any() or np.nanmax(np.abs(values), initial=0) > MOST:
         raise SignalError("what the model says is not a number that can be stored with six decimals: it is damaged")
     # A whole number divided once is the float nearest to the decimals: what is equal in them is equal.
-    rounded: Values = np.rint(values * 10**DECIMALS) / 10**DECIMALS
-    return rounded + 0.0  # of -0 too
+    decimals: Values = np.rint(values * 10**DECIMALS) / 10**DECIMALS
+    return decimals + 0.0  # of -0 too
