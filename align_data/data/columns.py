@@ -329,6 +329,13 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
             f"compare them again: align-data neighbours {name} {shlex.quote(url)}{index}; or do without, and remove "
             f"{folder}"
         )
+    if (manifest := dataset.measured(group).committed()) is not None and manifest.meta.listed is not None:
+        ((signal, identity),) = manifest.meta.signals.items()
+        how = f"--column {shlex.quote(str(identity.get('column')))} --as {name} --family {signal.partition('_')[0]}"
+        return (
+            f"take them from their list again: align-data score FILE... {shlex.quote(url)} {how}; or do without, and "
+            f"remove {folder}"
+        )
     return (
         f"score them again: align-data score MODEL {shlex.quote(url)} --as {name}; or do without, and remove {folder}"
     )

@@ -8,7 +8,11 @@ from align_data.signals.families import Family
 SIMILARITY = "similarity"
 DECIMALS = 6
 """Of a stored score: so it is a whole number of millionths, and what is equal in them is equal."""
-_NO_IMAGE = "they have no image that could be had and decoded when it was scored"
+_UNSCORED = (
+    "they have no image that could be had and decoded when it was scored, or no score in the list that it is from"
+)
+_LISTED = "align-data score FILE... DATASET --column COLUMN --as"
+"""How a score is taken from what somebody has published, up to its name."""
 
 
 def _similarity(name: str) -> Signal:
@@ -21,7 +25,7 @@ def _similarity(name: str) -> Signal:
         f"--as {name}, rounded to {DECIMALS} decimals.",
         source="LAION-400M, which dropped pairs below 0.3 by CLIP ViT-B/32; DataComp",
         needs=("alt_text",),
-        lacks=f"need a model: align-data score MODEL DATASET --as {name}",
+        lacks=f"need a model: align-data score MODEL DATASET --as {name}, or a list that has them: {_LISTED} {name}",
         former=f"{SIMILARITY}.{name}",
     )
 
@@ -36,7 +40,8 @@ def _itm(name: str) -> Signal:
         f"given with --as {name}, rounded to {DECIMALS} decimals.",
         source="BLIP's CapFilt (Li et al. 2022), ViLT (Kim et al. 2021)",
         needs=("alt_text",),
-        lacks=f"need a pair scorer: align-data score MODEL DATASET --as {name}",
+        lacks=f"need a pair scorer: align-data score MODEL DATASET --as {name}, or a list that has them: "
+        f"{_LISTED} {name} --family itm",
     )
 
 
@@ -52,7 +57,7 @@ def _head(name: str) -> Signal:
         source="LAION-Aesthetics; LAION-5B's NSFW and watermark detectors; CommonPool's Detoxify",
         needs=("alt_text",),
         lacks=f"need a head or a classifier of texts: align-data score EMBEDDED DATASET --head FILE --as {name}, or "
-        f"align-data score FOLDER DATASET --as {name}",
+        f"align-data score FOLDER DATASET --as {name}, or a list that has them: {_LISTED} {name} --family head",
     )
 
 
@@ -80,7 +85,7 @@ def _score(
         nullable=True,
         repeats=False,
         lacks=lacks,
-        null=_NO_IMAGE,
+        null=_UNSCORED,
         former=former,
     )
 

@@ -169,7 +169,7 @@ class _Run:
     def write(self, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> _PartAccount:
         """Write the scores of one part of `pairs`: of a killed run the same again."""
         own = self._pairs(part)
-        scores: Values = np.full(len(own), np.nan)
+        scores: Values = np.full(self.pairs.parts[part].rows, np.nan)
         contradicted, counts = 0, Counter[str]()
         on = ["url_key"] if self.by == "url" else ["url_key", "pair_key"]
         for frame in frames:
@@ -242,6 +242,10 @@ def score_by_list(
     meta = SignalsMeta(signals={signal.name: run.identity}, pairs=pairs.fingerprint, scored=scored, listed=listed)
     table.commit([part.info for part in written], meta)
     dataset.store.clear_work()
+    if not listed.taken:
+        progress.say(
+            f"no row of the list is the score of a pair: is {scores.column} the right column, and {by} the key?"
+        )
     examples = {example.reason: example for unit in reversed(read_units) for example in unit.examples}
     return ListScored(signal.name, by, pairs.rows, scored, listed, examples=tuple(examples.values()))
 
