@@ -104,7 +104,7 @@ class _PartAccount:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Joining:
     """What all units and parts share. It travels to other machines."""
 
     dataset: Dataset
@@ -218,7 +218,7 @@ def score_by_list(
     todo, notes = units(sources, scores.choice, scores.reading)
     by = scores.by or _by(todo)
     said = {"model": _digest(scores, sources, by), "column": scores.column, "by": by}
-    run = _Run(dataset, signal, by, said, todo, pairs)
+    run = _Joining(dataset, signal, by, said, todo, pairs)
     table = dataset.measured(signal.group)
     before = table.committed()
     if before is not None and before.meta.listed is not None and _is_of(run, before):
@@ -250,7 +250,7 @@ def score_by_list(
     return ListScored(signal.name, by, pairs.rows, scored, listed, examples=tuple(examples.values()))
 
 
-def _is_of(run: _Run, before: Manifest[SignalsMeta]) -> bool:
+def _is_of(run: _Joining, before: Manifest[SignalsMeta]) -> bool:
     """Tell whether a table has what this run would write."""
     same = before.meta.signals == {run.signal.name: run.identity} and before.meta.pairs == run.pairs.fingerprint
     return same and run.dataset.measured(run.signal.group).whole(before)
