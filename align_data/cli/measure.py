@@ -22,7 +22,6 @@ from align_data.cli.options import (
     tell,
     together,
 )
-from align_data.cli.recipe_argument import recipe_of
 from align_data.cli.sight import near_options, sight_of, sight_options
 from align_data.common.secrets import mask
 from align_data.content.plan import CHUNK
@@ -141,6 +140,8 @@ def command(
         lists.give(opened)
         named = list(signals)
         if recipe is not None:
+            from align_data.cli.recipe_argument import recipe_of  # noqa: PLC0415 - it knows how ledgers are decided
+
             named += measurable(opened, Plan.unresolved(recipe_of(recipe, dataset)).signals, sight.chosen)
         result = measure(opened, engine, progress(), None if recipe is None and not signals else named, sight=sight)
     if as_json:

@@ -17,7 +17,6 @@ from align_data.common.errors import DatasetError, InputError
 from align_data.common.user_files import lines_of, read_user_file
 from align_data.data.layout import Dataset
 from align_data.data.meta import ListMeta
-from align_data.data.pairs import normalise
 from align_data.signals import find
 from align_data.signals.user_lists import MATCHES, ListRows, PhraseList, UserList, of_classes
 from align_data.storage.tables import digest
@@ -95,6 +94,8 @@ def read_list(content: bytes, file: str, match: str, of_class: str = "") -> pl.D
     counts = pl.Series("count", [0], pl.Int64).new_from_index(0, len(rows))
     if match == "count":
         rows, counts = _counted(rows, file)
+    from align_data.data.pairs import normalise  # noqa: PLC0415 - it knows the readers of lists, half of a start
+
     rows = rows.select(normalise(rows["entry"]).alias("entry"), "line").with_columns(counts)
     if match in ("host", "uid"):
         rows = rows.with_columns(pl.col("entry").str.to_lowercase().str.strip_chars("."))
