@@ -16,6 +16,7 @@ from conftest import Built, Crash, Crashes, read, tree, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import answer, call
+from test_score import plant
 
 from align_data.common.errors import AlignDataError, DatasetError, InputError
 from align_data.common.progress import Silent
@@ -180,6 +181,16 @@ def test_every_format_and_type_says_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_truth_values_are_one_and_zero(tmp_path: Path, ending: str) -> None:
+    dataset, path = dataset_of(tmp_path, PAIRS), tmp_path / f"list.{ending}"
+    frame = pl.DataFrame(ROWS).with_columns(clip=pl.Series([n % 3 == 0 for n in range(10)]))
+    {"parquet": frame.write_parquet, "csv": frame.write_csv, "jsonl": frame.write_ndjson}[ending](path)
+    scored(dataset, path, family="head")
+    values = dict(zip(read(dataset, "pairs")["url"], read(dataset, "measured/head.clip")["head_clip"], strict=True))
+    assert values == {f"http://a/{n}": float(n % 3 == 0) if n < 10 else None for n in range(12)}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
 def test_without_texts_rows_are_of_every_text_of_their_url(tmp_path: Path, ending: str) -> None:
     dataset = dataset_of(tmp_path, [*PAIRS, {"url": "http://a/1", "alt_text": "another"}])
     frame = pl.DataFrame({"image_url": ["http://a/1", "http://a/2"], "clip": [0.5, 0.25]})
@@ -291,6 +302,29 @@ def test_spark_writes_the_same_files(tmp_path: Path, spark: SparkEngine) -> None
     assert local == other
 
 
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
+def test_a_list_in_place_of_a_model_and_one_without_a_score_are_said(tmp_path: Path) -> None:
+    dataset, path = dataset_of(tmp_path, PAIRS), tmp_path / "l.parquet"
+    plant(dataset, "clip", [0.5] * len(PAIRS))
+    pl.DataFrame(ROWS).write_parquet(path)
+    for column, said in (
+        ("clip", "from decoded images, and is scored anew from a list: the two"),
+        ("url", "no row of"),
+    ):
+        heard = Heard()
+        score_by_list(ScoreList((str(path),), column), dataset, "clip", "similarity", engine_of(dataset), heard)
+        assert sum(said in sentence for sentence in heard.sentences) == 1
+
+
 # --- in recipes, and the command ---
 
 
@@ -331,6 +365,7 @@ def test_the_command(tmp_path: Path, job: Callable[..., Built]) -> None:
         (["--as", "x", "--by", "url"], 2, "--by goes with lists: give --column COLUMN too"),
         (["--column", "clip"], 2, "Missing option '--as'"),
         (["--column", "clip", "--as", "x", "--head", "h.npz"], 2, "--head goes with models, and --column with lists"),
+        (["--column", "", "--as", "x"], 1, "--column is empty"),
         (["--column", "clop", "--as", "x"], 1, "has no column clop (did you mean clip?)"),
         (["--column", "clip", "--as", "X"], 1, "'X' is not a valid score name"),
     ],

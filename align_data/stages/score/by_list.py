@@ -28,11 +28,13 @@ from align_data.engines.base import Engine, Shuffle
 from align_data.signals import FAMILIES, Signal
 from align_data.sources.lists import Choice, Reading, Source, Unit, contents_of, find, read, units
 from align_data.sources.lists.column_names import SCORE
-from align_data.stages.score.run import MOST, Values, rounded
+from align_data.stages.score.run import MOST, Values, rounded, say_other_way
 from align_data.storage.tables import Manifest, PartInfo
 
 By = Literal["pair", "url", "uid"]
 _UID = "^[0-9a-f]{32}$"
+_WORDS = {"": None, "true": "1", "True": "1", "false": "0", "False": "0"}
+"""Texts that stand for numbers, as columns of truth values do, or for none."""
 _NO_TIE = pl.lit(0, pl.UInt64)
 """By URL alone a key has one row."""
 
@@ -148,7 +150,7 @@ class _Joining:
             keys = [xxh3(pl.col("url")), text_key if self.by == "pair" else _NO_TIE]
         raw = pl.col(SCORE)
         if frame.schema[SCORE] == pl.String:
-            raw = raw.str.strip_chars().replace("", None)
+            raw = raw.str.strip_chars().replace(_WORDS)
         frame = frame.with_columns(raw.alias("raw"), raw.cast(pl.Float64, strict=False).alias(SCORE))
         score = pl.col(SCORE)
         shown = pl.col("raw").cast(pl.String)
@@ -214,6 +216,8 @@ def score_by_list(
     The same files again are nothing to do. A killed run is read again: its rows are nowhere yet.
     """
     signal, pairs = FAMILIES[family].named(name), dataset.ingested()
+    if not scores.column:
+        raise InputError("--column is empty: name the column of the scores")
     sources = find(scores.inputs)
     todo, notes = units(sources, scores.choice, scores.reading)
     by = scores.by or _by(todo)
@@ -225,6 +229,8 @@ def score_by_list(
         return ListScored(signal.name, by, pairs.rows, before.meta.scored, before.meta.listed, already=True)
     for note in notes:
         progress.say(f"{note}; joined by {by}")
+    if before is not None:
+        say_other_way(signal.name, before.meta.signals.get(signal.name, {}), said, progress)
     # While parts are replaced no manifest may speak for them: scores of two lists would be mixed.
     table.retract()
     splits = [int(key, 16) for key in pairs.meta.splits]

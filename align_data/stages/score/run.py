@@ -113,7 +113,7 @@ def run_scores(run: ScoreRun, engine: Engine, progress: Progress) -> Scored:
     if before is not None and run.wrote(before.meta) and table.whole(before):
         return Scored(signal.name, model, pairs.rows, before.meta.scored, 0)
     if before is not None:
-        _say_other_way(before.meta.signals.get(signal.name, {}), run, progress)
+        say_other_way(signal.name, before.meta.signals.get(signal.name, {}), run.said, progress)
     # While parts are replaced no manifest may speak for them: the old model's scores would be mixed with the new one's.
     table.retract()
     counts = engine.map_parts("score", run.part, [part.rows for part in pairs.parts], progress)
@@ -123,15 +123,21 @@ def run_scores(run: ScoreRun, engine: Engine, progress: Progress) -> Scored:
     return Scored(signal.name, model, pairs.rows, scored, sum(computed for _, computed in counts))
 
 
-def _say_other_way(before: Mapping[str, Any], run: ScoreRun, progress: Progress) -> None:
-    """Say that scores of one way take the place of those of the other: they differ in the last decimals."""
-    was, now = ("vectors" in said for said in (before, run.said))
-    if was != now:
-        ways = {True: "stored embeddings (float16)", False: "decoded images"}
-        progress.say(
-            f"{run.signal.name} was scored from {ways[was]}, and is scored anew from {ways[now]}: the two differ in "
-            "the last decimals, and are not mixed"
-        )
+def say_other_way(signal: str, before: Mapping[str, Any], now: Mapping[str, Any], progress: Progress) -> None:
+    """Say that scores of one way take the place of those of another: they differ, be it in the last decimals."""
+    was, is_now = _way(before), _way(now)
+    if was != is_now:
+        differ = "are not mixed" if _LISTED in (was, is_now) else "differ in the last decimals, and are not mixed"
+        progress.say(f"{signal} was scored from {was}, and is scored anew from {is_now}: the two {differ}")
+
+
+_LISTED = "a list"
+
+
+def _way(said: Mapping[str, Any]) -> str:
+    if "column" in said:
+        return _LISTED
+    return "stored embeddings (float16)" if "vectors" in said else "decoded images"
 
 
 def cosines(images: NDArray[np.floating[Any]], texts: NDArray[np.floating[Any]]) -> Values:
