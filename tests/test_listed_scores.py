@@ -291,6 +291,7 @@ def test_what_is_taken_down_gets_no_score_and_others_keep_theirs(tmp_path: Path)
     assert done.listed.without_pair == 1
 
 
+@pytest.mark.spark
 def test_spark_writes_the_same_files(tmp_path: Path, spark: SparkEngine) -> None:
     path = tmp_path / "l.parquet"
     twice = [*ROWS, *ROWS[:4], {**ROWS[6], "clip": 0.9}, {"url": "http://b/1", "text": "", "clip": 0.5}]

@@ -22,7 +22,7 @@ def _similarity(name: str) -> Signal:
         group="score",
         unit="cosine",
         about="Cosine of the image's and the text's embedding by the model that align-data score was given with "
-        f"--as {name}, rounded to {DECIMALS} decimals.",
+        f"--as {name}, or by a list's column, rounded to {DECIMALS} decimals.",
         source="LAION-400M, which dropped pairs below 0.3 by CLIP ViT-B/32; DataComp",
         needs=("alt_text",),
         lacks=f"need a model: align-data score MODEL DATASET --as {name}, or a list that has them: {_LISTED} {name}",
@@ -37,7 +37,7 @@ def _itm(name: str) -> Signal:
         group="itm",
         unit="0 to 1",
         about="Probability that the image and the text belong together by the pair scorer that align-data score was "
-        f"given with --as {name}, rounded to {DECIMALS} decimals.",
+        f"given with --as {name}, or by a list's column, rounded to {DECIMALS} decimals.",
         source="BLIP's CapFilt (Li et al. 2022), ViLT (Kim et al. 2021)",
         needs=("alt_text",),
         lacks=f"need a pair scorer: align-data score MODEL DATASET --as {name}, or a list that has them: "
@@ -53,7 +53,7 @@ def _head(name: str) -> Signal:
         unit="the head's",
         about="What a head says of the image's embedding, such as an aesthetics, NSFW or watermark score, or a "
         "classifier of texts of the text, such as Detoxify's: the head or the classifier that align-data score was "
-        f"given with --as {name}, rounded to {DECIMALS} decimals.",
+        f"given with --as {name}, or by a list's column, rounded to {DECIMALS} decimals.",
         source="LAION-Aesthetics; LAION-5B's NSFW and watermark detectors; CommonPool's Detoxify",
         needs=("alt_text",),
         lacks=f"need a head or a classifier of texts: align-data score EMBEDDED DATASET --head FILE --as {name}, or "
