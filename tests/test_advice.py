@@ -173,3 +173,40 @@ def test_a_dataset_says_what_it_is(dataset: Path) -> None:
     assert "measured: n_words, min_side" in shown
     audit = repr(align_data.open(dataset).audit("mine"))
     assert audit.startswith(f"<align-data audit of {dataset}, ledger mine: 0 kept, 1 dropped, 5 pending;")
+
+
+def test_measure_for_a_recipe_says_what_it_cannot_measure_and_how_to_get_it_for_this_dataset(tmp_path: Path) -> None:
+    source, pool = tmp_path / "a.csv", tmp_path / "pool"
+    source.write_text("url,alt_text\nhttps://a.example/1.jpg,a red dog\n")
+    recipe = tmp_path / "listed.yaml"
+    recipe.write_text(
+        "name: listed\nrules: [{signal: n_chars, ge: 2}, {signal: list_bad, eq: 0}, {signal: format, eq: png}]"
+    )
+    call("ingest", source, "--out", pool)
+    told = said(call("measure", pool, "--recipe", recipe))
+    assert "measured: n_chars" in told
+    assert f"not measured: list_bad needs a list: align-data measure {pool} --list bad=FILE" in told
+    assert "not measured: format needs the images" in told
+    assert f"next: align-data filter {pool} --recipe {recipe}" in told
+    call("filter", pool, "--recipe", recipe)
+    pending = said(call("audit", pool, "--recipe", "listed"))
+    assert f"align-data fetch {pool} --recipe listed" in pending
+    assert "DATASET" not in pending
+    assert "LEDGER" not in pending
+
+
+def test_a_recipe_fits_a_narrow_terminal_with_its_names_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("align_data.cli.recipes.WIDE", 110)
+    monkeypatch.setattr("align_data.cli.tables.WIDE", 80)
+    shown = call("recipes", "obelics").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    cells = {cell.strip() for line in shown.splitlines() for cell in line.split("│")}
+    assert {rule.name for rule in load("obelics").rules} <= cells
+    assert any(cell.startswith("note: ") for cell in cells)
+
+
+def test_a_mistake_in_a_score_is_not_told_again_at_the_rule_that_compares_it() -> None:
+    broken = "name: a\nscores:\n  mix: {sum: [{signal: n_words, scale: log}]}\nrules:\n  - {signal: mix, ge: 1}"
+    with pytest.raises(RecipeError, match="line 3: scale") as error:
+        parse(broken, "f.yaml")
+    assert "there is no signal" not in str(error.value)

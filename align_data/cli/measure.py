@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -25,10 +25,11 @@ from align_data.cli.options import (
 from align_data.cli.sight import near_options, sight_of, sight_options
 from align_data.common.secrets import mask
 from align_data.content.plan import CHUNK
-from align_data.data.columns import measurable, need
+from align_data.data.columns import lacking, measurable, need
 from align_data.data.references import ReferenceFiles
 from align_data.data.user_lists import PER, ListFiles
 from align_data.recipes.plan import Plan
+from align_data.signals import find
 from align_data.signals.families import check_name
 from align_data.signals.user_lists import MATCHES
 from align_data.stages.measure import MeasureReport, measure
@@ -138,18 +139,21 @@ def command(
         opened.ingested()
         references.give(opened)
         lists.give(opened)
-        named = list(signals)
+        needed: list[str] = []
         if recipe is not None:
             from align_data.cli.recipe_argument import recipe_of  # noqa: PLC0415 - it knows how ledgers are decided
 
-            named += measurable(opened, Plan.unresolved(recipe_of(recipe, dataset)).signals, sight.chosen)
+            needed = Plan.unresolved(recipe_of(recipe, dataset)).signals
+        named = [*signals, *measurable(opened, needed, sight.chosen)]
         result = measure(opened, engine, progress(), None if recipe is None and not signals else named, sight=sight)
+        absent = {name: lacking(opened, find(name), sight.chosen) for name in needed if name not in named}
+        result = replace(result, missing=result.missing | {name: why for name, why in absent.items() if why})
     if as_json:
         missing = {name: mask(why) for name, why in result.missing.items()}
         print_json({**asdict(result), "missing": missing})
         return
     _print(result)
-    note(f"next: align-data filter {shlex.quote(dataset)} --recipe NAME")
+    note(f"next: align-data filter {shlex.quote(dataset)} --recipe {'NAME' if recipe is None else shlex.quote(recipe)}")
 
 
 def _print(result: MeasureReport) -> None:

@@ -124,7 +124,8 @@ decision_options = together(
         "overrides",
         multiple=True,
         metavar="RULE.OP=VALUE",
-        help="Replace a rule's whole test, such as --set n_words.between=2,30",
+        help="Replace a rule's whole test, such as --set n_words.between=2,30; one test of any or all, by "
+        "RULE.SIGNAL.OP=VALUE; one class's value, by RULE.OP.CLASS=VALUE; how many first_of keeps, by RULE.keep=N.",
     ),
     click.option(
         "--without",

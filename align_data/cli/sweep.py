@@ -32,7 +32,9 @@ def _lists(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.command("sweep", short_help="Count what other thresholds would keep, without measuring or filtering again.")
 @dataset_argument
 @ledger_option
-@click.option("--signal", help="Signal whose rule to vary; not needed with the --rule of a single test.")
+@click.option(
+    "--signal", metavar="SIGNAL", help="Signal whose rule to vary; not needed with the --rule of a single test."
+)
 @click.option(
     "--values",
     multiple=True,
@@ -43,8 +45,8 @@ def _lists(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         "is given twice: first for --signal, then for --and."
     ),
 )
-@click.option("--rule", help="Rule to vary, if several test the signal.")
-@click.option("--op", help="Operator of the test to vary, if the rule has several tests of the signal.")
+@click.option("--rule", metavar="RULE", help="Rule to vary, if several test the signal.")
+@click.option("--op", metavar="OP", help="Operator of the test to vary, if the rule has several tests of the signal.")
 @click.option(
     "--class",
     "of_class",
@@ -62,8 +64,10 @@ def _lists(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     metavar="SIGNAL",
     help="Second signal whose rule to vary at the same time: counts every combination of both signals' values.",
 )
-@click.option("--and-rule", help="Rule of the second signal, if several test it.")
-@click.option("--and-op", help="Operator of the second test, if its rule has several tests of the signal.")
+@click.option("--and-rule", metavar="RULE", help="Rule of the second signal, if several test it.")
+@click.option(
+    "--and-op", metavar="OP", help="Operator of the second test, if its rule has several tests of the signal."
+)
 @click.option("--and-class", metavar="CLASS", help="Class of the second threshold.")
 @click.option("--and-end", type=click.Choice(["lower", "upper"]), help="End of the second rule's range to vary.")
 @click.option(
