@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import Recipe
 from align_data.recipes.plan import Plan
-from align_data.recipes.reading import parse
+from align_data.recipes.reading import load, parse
 from align_data.recipes.scores import MAX_SCORES
 from align_data.recipes.verdicts import sentence
 from align_data.stages.decision import Decision, decide_ledger
@@ -141,3 +142,14 @@ def test_a_class_that_is_no_text_or_has_classes_is_a_sentence() -> None:
 def test_a_score_may_be_as_great_as_a_float(tmp_path: Path) -> None:
     great = recipe({"s": {"product": [*terms(1e200), {"signal": "aspect", "weight": 1e90}]}}, signal="s", ge=4.1e290)
     assert outcomes(tmp_path / "dataset", great, ROWS) == [(int(row["aspect"] ** 2 < 4.1), 0) for row in ROWS]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_recipe_that_waits_or_is_large_is_refused_unread(tmp_path: Path) -> None:
+    pipe, large = tmp_path / "pipe.yaml", tmp_path / "large.yaml"
+    os.mkfifo(pipe)
+    large.touch()
+    os.truncate(large, 2**40)  # sparse: it takes no room
+    for file, problem in ((pipe, "not a regular file"), (large, "at most 1,048,576 are read")):
+        with pytest.raises(AlignDataError, match=problem):
+            load(str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from align_data.common.errors import InputError, SignalError
 from align_data.common.key_table import KeyTable
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
-from align_data.data.user_lists import ListFiles, read_list
+from align_data.data.user_lists import LARGEST, ListFiles, read_list
 from align_data.engines.local import LocalEngine
 from align_data.signals import Piece, find, user_lists
 from align_data.signals.user_lists import MATCHES, NO_ENTRY, NO_WORD, UNRANKED, ListRows, UserList
 from align_data.stages.measure import measure
+from align_data.storage.store import Store
 
 WORDS = ["a", "aa", "dog", "Dog", "hot", "hot-dog", "don't", "犬", "猫", "é", "e", "York", "1", "x̂"]
 MARKS = [" ", " ", " ", ",", ".", ";", ":", "?", "!", "`", ", ", "-", "'", "("]
@@ -254,3 +256,18 @@ def test_names_of_lists_are_names() -> None:
     assert find("balance_metaclip").group == "balance.metaclip"
     with pytest.raises(SignalError, match="'A' is not a valid list name: use lower-case letters"):
         find("entries_A")
+
+
+@pytest.mark.parametrize("form", ["pipe", "large", "one line", "one line of CR"])
+def test_a_file_that_waits_or_is_no_list_is_refused_unread(form: str, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    if form == "pipe":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("the system has no named pipes")
+        os.mkfifo(file)
+    else:
+        file.write_bytes(b"dog\r" if form == "one line of CR" else b"dog\n")
+        os.truncate(file, LARGEST + 1 if form == "large" else 2**26 + 10)  # sparse: it takes no room
+    problem = {"pipe": "not a regular file", "large": f"at most {LARGEST:,} are read"}
+    with pytest.raises(InputError, match=problem.get(form, "has a line of more than")):
+        ListFiles([("x", str(file))]).give(Dataset(Store(tmp_path / "dataset")))

@@ -23,6 +23,8 @@ from align_data.storage.tables import digest
 
 PER = ("language", "language_cld3", "script")
 """The signals whose classes can have a list each."""
+LARGEST = 2**30
+"""Bytes of a list, at most: 15 million URLs are fewer."""
 LONGEST = 10_000
 """Characters of an entry, at most: a file of other things would make phrases of millions of words."""
 _SCHEMA = {"class": pl.String, "entry": pl.String, "line": pl.Int32, "count": pl.Int64}
@@ -49,7 +51,7 @@ def give_list(dataset: Dataset, name: str, file: str, how: ListFiles) -> None:
     """Keep a list with a dataset, in place of another one of this name; InputError if the file is not one."""
     table = dataset.user_list(name)
     files = {"": file} if how.per is None else _files_of(file, how)
-    contents = {of: read_user_file(path, "the list") for of, path in files.items()}
+    contents = {of: read_user_file(path, "the list", LARGEST) for of, path in files.items()}
     digests = [f"{of} {hashlib.sha256(content).hexdigest()}" for of, content in contents.items()]
     sha256 = digests[0][1:] if how.per is None else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     meta = ListMeta(match=how.match, sha256=sha256, seed=how.seed, per=how.per, entries=0)
@@ -85,6 +87,7 @@ def _identity(meta: ListMeta) -> dict[str, Any]:
 
 def read_list(content: bytes, file: str, match: str, of_class: str = "") -> pl.DataFrame:
     """Return the rows of a list's file: a line an entry, each once, blank lines left out; InputError names the line."""
+    _check_lengths(content, file)
     lines = lines_of(content, file, "the list")
     rows = pl.DataFrame({"line": [n for n, _ in lines], "entry": [text for _, text in lines]}, _LINES)
     too_long = rows.filter(pl.col("entry").str.len_chars() > LONGEST)
@@ -107,6 +110,21 @@ def read_list(content: bytes, file: str, match: str, of_class: str = "") -> pl.D
     return rows.select(pl.col(name).cast(type_) for name, type_ in _SCHEMA.items())
 
 
+def _check_lengths(content: bytes, file: str) -> None:
+    """Raise InputError for a line that is too long in any encoding, before a copy is made of it."""
+    start = 0
+    while len(content) - start > _WINDOW:
+        end = max(content.rfind(sign, start, start + _WINDOW) for sign in (b"\n", b"\r"))
+        if end < 0:
+            raise InputError(
+                f"{file} has a line of more than {_WINDOW:,} bytes from byte {start:,} on; an entry has at most "
+                f"{LONGEST:,} characters"
+            )
+        start = end + 1
+
+
+_WINDOW = 2**26
+"""Bytes in which a list has an end of a line."""
 _LINES = {"line": pl.Int32, "entry": pl.String}
 
 

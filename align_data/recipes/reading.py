@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from align_data.common import resources
-from align_data.common.errors import RecipeError, nearest
+from align_data.common.errors import InputError, RecipeError, nearest
+from align_data.common.user_files import read_user_file
 from align_data.common.yaml_lines import load_yaml, sentences
 from align_data.recipes.conditions import Test
 from align_data.recipes.model import Recipe, Rule
 from align_data.recipes.operators import OPERATORS
 from align_data.recipes.scores import Score, Term
+
+LARGEST = 2**20
+"""Bytes of a recipe's file, at most: a recipe has far fewer."""
 
 
 def load(name: str, spelled: Callable[[Sequence[str]], None] = lambda _: None) -> Recipe:
@@ -25,12 +28,13 @@ def load(name: str, spelled: Callable[[Sequence[str]], None] = lambda _: None) -
     Raises RecipeError with file, line, what is wrong and what is allowed.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
         try:
-            return parse(path.read_text(encoding="utf-8"), name, spelled)
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise RecipeError(f"cannot read the recipe {name}: {why}") from error
+            text = read_user_file(name, "the recipe", LARGEST).decode()
+        except InputError as error:
+            raise RecipeError(str(error)) from error
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"cannot read the recipe {name}: it is not UTF-8") from error
+        return parse(text, name, spelled)
     names = builtin()
     if name not in names:
         raise RecipeError(
