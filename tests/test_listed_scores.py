@@ -270,6 +270,10 @@ def test_a_killed_run_leaves_nothing_that_is_taken_for_a_score(tmp_path: Path, m
         crashes.left = -1
         opened = Dataset(Store(dataset.store.url))
         assert "similarity_clip" not in available(opened, opened.ingested(), ["n_words"])
+        with pytest.raises(
+            DatasetError, match="did not finish; take them from their list again: align-data score FILE"
+        ):
+            available(opened, opened.ingested(), ["similarity_clip"])
         scored(opened, path)
         assert tree(Path(dataset.store.url), "measured") == whole
 

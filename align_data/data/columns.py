@@ -329,16 +329,26 @@ def _again(dataset: Dataset, group: str, stale: Iterable[str]) -> str:
             f"compare them again: align-data neighbours {name} {shlex.quote(url)}{index}; or do without, and remove "
             f"{folder}"
         )
-    if (manifest := dataset.measured(group).committed()) is not None and manifest.meta.listed is not None:
-        ((signal, identity),) = manifest.meta.signals.items()
-        how = f"--column {shlex.quote(str(identity.get('column')))} --as {name} --family {signal.partition('_')[0]}"
-        return (
-            f"take them from their list again: align-data score FILE... {shlex.quote(url)} {how}; or do without, and "
-            f"remove {folder}"
-        )
+    for signal, identity in _written(dataset, group).items():
+        if "column" in identity:
+            how = f"--column {shlex.quote(identity['column'])} --as {name} --family {signal.partition('_')[0]}"
+            return (
+                f"take them from their list again: align-data score FILE... {shlex.quote(url)} {how}; or do without, "
+                f"and remove {folder}"
+            )
     return (
         f"score them again: align-data score MODEL {shlex.quote(url)} --as {name}; or do without, and remove {folder}"
     )
+
+
+def _written(dataset: Dataset, group: str) -> dict[str, Any]:
+    """Return the identities of a group's signals; where it is not finished, those of a part that is there."""
+    table = dataset.measured(group)
+    manifest = table.committed()
+    if manifest is not None:
+        return manifest.meta.signals
+    parts = range(len(dataset.ingested().parts))
+    return next((facts["signals"] for part in parts if "signals" in (facts := part_facts(table, part))), {})
 
 
 def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable[str]) -> Iterator[pl.DataFrame]:
