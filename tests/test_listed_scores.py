@@ -20,7 +20,7 @@ from test_score import plant
 
 from align_data.common.errors import AlignDataError, DatasetError, InputError
 from align_data.common.progress import Silent
-from align_data.data.columns import available
+from align_data.data.columns import available, identities
 from align_data.data.html_texts import Rewriting
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
@@ -249,6 +249,10 @@ def test_the_same_files_are_nothing_to_do_and_others_are(tmp_path: Path) -> None
     assert stored(dataset) != first
     assert not scored(dataset, path, by="url").already
     assert "similarity_clip" in available(dataset, dataset.ingested())
+    # Nothing of images, which may come and go.
+    identity = identities(dataset, ["similarity_clip"])["similarity_clip"]
+    assert {"model", "column", "by"} <= identity.keys()
+    assert not {"images", "pixels", "max_pixels"} & identity.keys()
     next(Path(dataset.store.url, "measured/score.clip").glob("part-*")).unlink()
     again_by = "FILE.* --column clip --as clip --family similarity; or do without"
     opened = Dataset(Store(dataset.store.url))
