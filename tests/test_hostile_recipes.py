@@ -14,6 +14,7 @@ from align_data.common.errors import AlignDataError
 from align_data.common.progress import Silent
 from align_data.engines.local import LocalEngine
 from align_data.recipes.model import Recipe
+from align_data.recipes.overrides import override_all
 from align_data.recipes.plan import Plan
 from align_data.recipes.reading import load, parse
 from align_data.recipes.scores import MAX_SCORES
@@ -153,3 +154,13 @@ def test_a_recipe_that_waits_or_is_large_is_refused_unread(tmp_path: Path) -> No
     for file, problem in ((pipe, "not a regular file"), (large, "at most 1,048,576 are read")):
         with pytest.raises(AlignDataError, match=problem):
             load(str(file))
+
+
+@pytest.mark.parametrize("second", ["between.Latin=2,9", "between=1,9", "ge=3"])
+def test_a_test_of_several_is_set_once(second: str) -> None:
+    by_class = {"signal": "n_chars", "by": "script", "between": {"Latin": [1, 9], "else": [1, 2]}}
+    several = recipe(None, any=[{"signal": "n_words", "ge": 1}, by_class])
+    apart = ["rule.n_chars.between.Latin=2,8", "rule.n_chars.between.else=2,8", "rule.n_words.ge=2"]
+    assert override_all(several, apart, []).rules[0].phrase().count("2 to 8") == 2
+    with pytest.raises(AlignDataError, match="--set gives rule two tests"):
+        override_all(several, ["rule.n_chars.between.Latin=2,8", f"rule.n_chars.{second}"], [])

@@ -131,16 +131,19 @@ def override_all(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -
     """Apply all overrides; RecipeError for one that contradicts another, or that is of a rule in `off`."""
     off = [recipe.rule_name(name) for name in off]
     names = [rule.name for rule in recipe.rules]
-    places: dict[str, list[str]] = {}
+    places: dict[tuple[str, str], list[str]] = {}
     for assignment in overrides:
         spelled = overridden_rule(assignment, names)
         name = recipe.rule_name(spelled)
         place = assignment.partition("=")[0][len(spelled) + 1 :]
-        whole = "." not in place or any("." not in before for before in places.get(name, ()))
-        if places.get(name) and (whole or place in places[name]):
+        of_several = place.partition(".")[0] if recipe.rules[recipe.position(name)].parts else ""
+        test, place = (name, of_several), place.removeprefix(f"{of_several}.")
+        before = places.setdefault(test, [])
+        whole = "." not in place or any("." not in other for other in before)
+        if before and (whole or place in before):
             raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
         if name in off:
             raise RecipeError(f"{name} is both set and taken out")
-        places.setdefault(name, []).append(place)
+        before.append(place)
         recipe = override(recipe, assignment)
     return recipe
