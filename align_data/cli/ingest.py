@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from align_data.cli import render
+from align_data.cli.list_options import list_options, reading
 from align_data.cli.options import json_option, note, print_json, progress, resource_options, resources, tell, together
-from align_data.common.errors import InputError
 from align_data.data.html_texts import Rewriting
 from align_data.sources import img2dataset
-from align_data.sources.lists import Choice, Reading, Source, find, registry
-from align_data.sources.lists.encodings import codec, separator
+from align_data.sources.lists import Choice, Source, find, registry
 from align_data.stages.ingest import PART_ROWS, Parts, example, ingest
 from align_data.stages.session import session
 
@@ -23,50 +21,6 @@ if TYPE_CHECKING:
     from align_data.stages.adopt import Adopted
 
 
-def _checked(check: Callable[[str], str | None]) -> Callable[..., str | None]:
-    """Return an option's callback from a function that raises InputError for a wrong value."""
-
-    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-        try:
-            return None if value is None else check(value)
-        except InputError as error:
-            raise click.BadParameter(str(error), ctx, param) from error
-
-    return callback
-
-
-list_options = together(
-    click.option(
-        "--url-col",
-        metavar="COLUMN",
-        help="Column of the image URLs (default: detected by its usual names).",
-    ),
-    click.option(
-        "--text-col",
-        metavar="COLUMN",
-        help="Column of the alt-texts (default: detected by its usual names).",
-    ),
-    click.option(
-        "--delimiter",
-        metavar="CHARACTER",
-        callback=_checked(separator),
-        help=f"Field separator of {registry.titles('delimiter')}, such as ';' or tab (default: detected).",
-    ),
-    click.option(
-        "--encoding",
-        metavar="NAME",
-        callback=_checked(codec),
-        help=f"Character encoding of {registry.titles('encoding')}, such as latin-1 or utf-16 (default: UTF-8).",
-    ),
-    click.option(
-        "--multiline/--no-multiline",
-        default=None,
-        help=(
-            "Whether CSV values may contain line breaks (default: they may, but not across lines that look like rows)."
-        ),
-    ),
-)
-"""Options that say what is what in a list."""
 intake_options = together(
     list_options,
     click.option(
@@ -82,11 +36,6 @@ intake_options = together(
     click.option("--part-rows", type=click.IntRange(1), default=PART_ROWS, hidden=True),
 )
 """Options that say how inputs are read."""
-
-
-def reading(options: dict[str, Any]) -> Reading:
-    """Take the options on text out of a command's."""
-    return Reading(*(options.pop(name) for name in ("delimiter", "encoding", "multiline")))
 
 
 def rewriting(options: dict[str, Any]) -> Rewriting:

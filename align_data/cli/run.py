@@ -10,7 +10,8 @@ import click
 
 from align_data.cli import render
 from align_data.cli.crawl import archive_options, crawled_json, intake_of, print_crawled
-from align_data.cli.ingest import intake_options, reading, rewriting
+from align_data.cli.ingest import intake_options, rewriting
+from align_data.cli.list_options import reading
 from align_data.cli.options import (
     decision_options,
     json_option,

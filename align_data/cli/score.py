@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from align_data.cli import render
-from align_data.cli.ingest import list_options, reading
+from align_data.cli.list_options import list_options, reading
 from align_data.cli.model_options import device_option, extra, model_run, model_run_options, open_shared
 from align_data.cli.options import dataset_argument, json_option, names, note, print_json, progress, tell
 from align_data.common.errors import AlignDataError
