@@ -139,7 +139,7 @@ def override_all(recipe: Recipe, overrides: Sequence[str], off: Sequence[str]) -
         of_several = place.partition(".")[0] if recipe.rules[recipe.position(name)].parts else ""
         test, place = (name, of_several), place.removeprefix(f"{of_several}.")
         before = places.setdefault(test, [])
-        whole = "." not in place or any("." not in other for other in before)
+        whole = "." not in place or any("." not in earlier for earlier in before)
         if before and (whole or place in before):
             raise RecipeError(f"--set gives {name} two tests; a rule has one: between takes two numbers")
         if name in off:
