@@ -283,7 +283,7 @@ def test_why_says_where_a_pair_is_from(tmp_path: Path) -> None:
         "page      http://p.example/x", "record    byte 4096 of a.warc.gz", "robots    noai, nofollow", "text from title",
     ):  # fmt: skip
         assert line in lines
-    assert any(line.startswith("fail") and "page_opt_out is True" in line for line in lines)
+    assert any(line.startswith("fail") and "page_opt_out is true" in line for line in lines)
     shown = CliRunner().invoke(main, ["why", dataset, "--url", "http://i.example/2.jpg"])
     assert "byte 0 of b\N{REPLACEMENT CHARACTER}[31m.warc.gz" in shown.output
     assert not re.search(r"text from|robots ", shown.output)
