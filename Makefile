@@ -18,7 +18,7 @@ ABLATION_SIDE := 128
 
 SITE = $(BIN)/python -m sphinx -W --keep-going --quiet --nitpicky --fresh-env -b html docs docs/_build/html
 
-.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-crawl bench-languages bench-neighbours docs docs-check picture job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-crawl bench-languages bench-neighbours bench-recipes docs docs-check picture job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ bench-crawl: $(VENV)/.installed-bench  ## from WARC and WAT archives to rows, ag
 
 bench-languages: $(VENV)/.installed-bench  ## languages of a column of texts at once, and of one text at a time
 	$(BIN)/python benchmarks/languages.py
+
+bench-recipes: $(VENV)/.installed-bench  ## what deciding costs by recipe; BENCH_PAIRS=1000000 for a quick look
+	$(BIN)/python benchmarks/deciding.py $(if $(BENCH_PAIRS),--pairs $(BENCH_PAIRS))
 
 bench-neighbours: $(VENV)/.installed-bench  ## near-duplicates by embedding, against SemDeDup's own way and faiss; BENCH_IMAGES=200000
 	$(BIN)/python benchmarks/neighbours.py $(if $(BENCH_IMAGES),--images $(BENCH_IMAGES))
