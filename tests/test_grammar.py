@@ -326,6 +326,27 @@ def test_scales_put_values_where_they_say() -> None:
     assert placed["rank"].to_list() == [None, 0, 0.25, 0.5, 0.75]
 
 
+def test_what_scales_became_is_said() -> None:
+    terms = [
+        {"signal": name, "scale": scale} for name, scale in zip(NUMBERS, ("standard", "minmax", "rank"), strict=True)
+    ]
+    scores = {"mix": {"sum": [*terms, {"signal": "aspect"}]}, "other": {"sum": [{"signal": "nsfw", "scale": "rank"}]}}
+    recipe = Recipe.model_validate({"name": "a", "scores": scores, "rules": [{"signal": "mix", "ge": 0}]})
+    scales = (
+        TermScale(kind="standard", pool=1200, low=2.5, span=1.25),
+        TermScale(kind="minmax", pool=1300, low=-1, span=6),
+        TermScale(kind="rank", pool=4, cuts=(0.0,) * 999),
+        TermScale(kind="none", pool=9),
+    )
+    plan = Plan.unresolved(recipe).with_scales({"mix": scales, "other": (scales[2],)})  # no rule follows from other
+    (sentence,) = plan.scales_in_force()
+    assert sentence == (
+        "mix: n_words from the mean 2.5 in standard deviations of 1.25, of 1,200 pairs; n_chars from -1 to 5, of "
+        "1,300 pairs; nsfw by rank, of 4 pairs; aspect as it is"
+    )
+    assert not list(Plan.unresolved(recipe, off=["mix"]).with_scales({"mix": scales}).scales_in_force())
+
+
 def test_a_threshold_by_class_decides_each_class_by_its_own() -> None:
     recipe = parse("name: a\nrules:\n  - {signal: nsfw, top_fraction: 0.5, per: language}", "f.yaml")
     tops = {

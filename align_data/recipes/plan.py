@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -269,6 +269,13 @@ class Plan(BaseModel):
             if resolved and all(term.signal in known for term in scores[name].terms):
                 known.add(name)
         return known
+
+    def scales_in_force(self) -> Iterator[str]:
+        """Yield what the scales of each score behind a rule in force became in the pool, as a sentence a score."""
+        for name in self.scores([column for rule in self.in_force for column in rule.columns]):
+            if name in self.scales:
+                terms = zip((self.recipe.scores or {})[name].terms, self.scales[name], strict=True)
+                yield f"{name}: {'; '.join(f'{term.signal} {scale.words}' for term, scale in terms)}"
 
     def score(self, name: str) -> pl.Expr:
         """Return a score of columns that are named as its terms; its scales are resolved."""

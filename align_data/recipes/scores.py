@@ -45,6 +45,17 @@ class TermScale(BaseModel):
     cuts: tuple[float, ...] = ()
     """Of rank: the values that 1, 2, … 999 thousandths of the pool's values reach at most, ascending."""
 
+    @property
+    def words(self) -> str:
+        """What the values are put on, in words."""
+        ends = {
+            "none": "as it is",
+            "minmax": f"from {self.low:.6g} to {self.low + self.span:.6g}",
+            "standard": f"from the mean {self.low:.6g} in standard deviations of {self.span:.6g}",
+            "rank": "by rank",
+        }[self.kind]
+        return ends if self.kind == "none" else f"{ends}, of {self.pool:,} pairs"
+
     def apply(self, column: pl.Expr) -> pl.Expr:
         """Return the column on the scale: null where it is null."""
         if self.kind == "none":

@@ -34,6 +34,7 @@ def state_of(dataset: Dataset, plan: Plan) -> DatasetState:
 def notes(name: str, plan: Plan, living: Masks, state: DatasetState) -> Iterator[str]:
     """Yield the sentences; `living` are the pairs that were not taken down, by their masks."""
     rules = plan.in_force
+    yield from plan.scales_in_force()
     yield from (rule.threshold.sentence(rule.name) for rule in rules if rule.threshold is not None)
     if chosen := [rule.name for rule in rules if rule.rule.chosen]:
         yield f"chosen, not published: the thresholds of {', '.join(chosen)}"
