@@ -51,12 +51,7 @@ def choosing(plan: Plan, rule: PlannedRule) -> tuple[PlannedRule, ...]:
         return ()
     if rule.rule.choice != KEPT:
         return tuple(other for other in plan.in_force if other.name in rule.rule.choice)
-    return tuple(other for other in plan.in_force if other.name != rule.name and not _chooses(other))
-
-
-def _chooses(rule: PlannedRule) -> bool:
-    """Tell whether a rule chooses pairs of the pool. A test of a score does not: its scales are of all pairs."""
-    return rule.rule.first_of is not None or (rule.rule.signal is not None and rule.rule.op == "top_fraction")
+    return tuple(other for other in plan.in_force if other.name != rule.name and not other.rule.chooses)
 
 
 def definition(plan: Plan, name: str) -> Signal:

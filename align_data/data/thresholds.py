@@ -47,7 +47,7 @@ def resolve(
     check_rules(dataset, plan.rules)
     # What takes scans of the pool a report must not look up again, even of a rule that is taken out.
     rules = [rule for rule in plan.rules if rule.in_force or _op(rule) != "top_k"]
-    return _resolved(dataset, plan, rules, engine, progress, ranks=True)
+    return _resolved(dataset, plan, rules, measured, engine, progress, ranks=True)
 
 
 def complete(dataset: Dataset, plan: Plan, engine: Engine, progress: Progress) -> Plan:
@@ -57,7 +57,8 @@ def complete(dataset: Dataset, plan: Plan, engine: Engine, progress: Progress) -
     first_of stays unknown, for its ranks are written when a ledger is decided.
     """
     rules = [rule for rule in plan.rules if rule.threshold is None]
-    return _resolved(dataset, plan, rules, engine, progress, ranks=False)
+    measured = available(dataset, dataset.ingested(), plan.signals)
+    return _resolved(dataset, plan, rules, measured, engine, progress, ranks=False)
 
 
 def _check_specified(plan: Plan) -> None:
@@ -80,16 +81,22 @@ def _op(rule: PlannedRule) -> str | None:
 
 
 def _resolved(
-    dataset: Dataset, plan: Plan, rules: Sequence[PlannedRule], engine: Engine, progress: Progress, *, ranks: bool
+    dataset: Dataset,
+    plan: Plan,
+    rules: Sequence[PlannedRule],
+    measured: set[str],
+    engine: Engine,
+    progress: Progress,
+    *,
+    ranks: bool,
 ) -> Plan:
     """Return the plan with thresholds for these rules, as far as their signals are measured."""
-    measured = frozenset(available(dataset, dataset.ingested(), plan.signals))
     values = {rule.name: [rule.rule.value] for rule in rules if _op(rule) == "top_k" and rule.signal in measured}
     plan = _with(plan, look_up(dataset, plan, "top_k", values, engine, progress))
     columns = {column for rule in rules for column in _compared(rule)}
-    plan = scales.resolve(dataset, plan, columns, measured, engine, progress)
+    plan = scales.resolve(dataset, plan, columns, frozenset(measured), engine, progress)
     readable = plan.known(measured)
-    choices = [rule.name for rule in rules if _op(rule) in _CHOICES and readable.issuperset(_compared(rule))]
+    choices = [rule.name for rule in rules if rule.rule.chooses and readable.issuperset(_compared(rule))]
     while choices:  # in order: a rule that chooses among the pairs of others comes after these
         ready = [name for name in choices if not _waits(plan, name, choices)]
         choices = [name for name in choices if name not in ready]
@@ -99,10 +106,6 @@ def _resolved(
         for name in firsts:
             plan = plan.with_thresholds({name: first_of.resolve(dataset, plan, name, engine, progress)})
     return plan
-
-
-_CHOICES = ("top_fraction", "first_of")
-"""Rules that choose pairs of the pool."""
 
 
 def _with(plan: Plan, thresholds: Thresholds) -> Plan:

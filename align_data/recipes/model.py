@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
 import polars as pl
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler,
 
 from align_data.common.errors import RecipeError, SignalError, nearest
 from align_data.recipes.conditions import Test, check_class_signal, compared, scores_in_scope, test_words
+from align_data.recipes.graph import in_order
 from align_data.recipes.operators import OPERATORS, Bound
 from align_data.recipes.scores import OF_PAIRS, Score, check_scores, definition
 from align_data.recipes.values import Size
@@ -102,10 +103,9 @@ class Rule(Test):
             raise ValueError("first_of takes no uid: no two pairs have the same")
 
     def _check_choice(self) -> None:
-        chooses = self.first_of is not None or (self.signal is not None and self.op == "top_fraction")
-        if self.among is not None and not chooses:
+        if self.among is not None and not self.chooses:
             raise ValueError("among goes with top_fraction and first_of alone")
-        fraction = chooses and self.first_of is None
+        fraction = self.chooses and self.first_of is None
         for key, value in (("of", self.of), ("per", self.per)):
             if value is not None and not fraction:
                 raise ValueError(f"{key} goes with top_fraction alone")
@@ -124,6 +124,11 @@ class Rule(Test):
     def relative(self) -> bool:
         """Whether what passes follows from the pool."""
         return self.first_of is not None or (self.signal is not None and self.operator.relative)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it chooses pairs of the pool. A test of a score does not: its scales are of all pairs."""
+        return self.first_of is not None or (self.signal is not None and self.op == "top_fraction")
 
     @property
     def choice(self) -> Literal["pool", "kept"] | tuple[str, ...]:
@@ -238,26 +243,8 @@ class Recipe(BaseModel):
                     f"{rule.name} chooses among the pairs of {unknown[0]}, which is not a rule"
                     f"{nearest(unknown[0], names)}; there are: {', '.join(names)}"
                 )
-        self.in_order()
+        in_order({rule.name: among(rule) for rule in self.rules}, "rules choose among each other's pairs in a circle")
         return self
-
-    def in_order(self, names: Iterable[str] | None = None) -> list[Rule]:
-        """Return the rules, or those of `names`, each behind those that it chooses among; ValueError for a circle."""
-        rules = {rule.name: rule for rule in self.rules}
-        ordered: dict[str, Rule] = {}
-
-        def visit(name: str, path: Sequence[str]) -> None:
-            if name in path:
-                circle = " → ".join([*path[path.index(name) :], name])
-                raise ValueError(f"rules choose among each other's pairs in a circle: {circle}")
-            if name not in ordered:
-                for other in among(rules[name]):
-                    visit(other, [*path, name])
-                ordered[name] = rules[name]
-
-        for name in rules if names is None else names:
-            visit(name, [])
-        return list(ordered.values())
 
     @property
     def definitions(self) -> dict[str, Signal]:
@@ -280,10 +267,6 @@ class Recipe(BaseModel):
         """Return the recipe with another rule in the place of `name`."""
         at = self.position(name)
         return self.model_copy(update={"rules": (*self.rules[:at], rule, *self.rules[at + 1 :])})
-
-    def with_test(self, name: str, op: str, value: Any) -> Recipe:
-        """Return the recipe with the test of one rule replaced; what its source states it no longer is."""
-        return self.with_rule(name, self.rules[self.position(name)].with_test(op, value, CHOSEN))
 
     def dump(self) -> dict[str, Any]:
         """Return the recipe as JSON data, as its file would have it."""

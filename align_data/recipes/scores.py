@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from align_data.common.errors import SignalError, nearest
+from align_data.recipes import graph
 from align_data.recipes.operators import text
 from align_data.recipes.values import Number, check_storable
 from align_data.signals import Signal, current_name, find, is_signal
@@ -217,22 +218,5 @@ def _check_term(name: str, term: str, scores: Mapping[str, Score]) -> None:
 
 def in_order(scores: Mapping[str, Score]) -> list[str]:
     """Return the scores, each behind those that it is made of; ValueError for a circle."""
-    ordered: list[str] = []
-    path: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in ordered:
-            return
-        if name in path:
-            raise ValueError(
-                f"scores are made of each other in a circle: {' → '.join([*path[path.index(name) :], name])}"
-            )
-        path.append(name)
-        for term in scores[name].terms:
-            if term.signal in scores:
-                visit(term.signal)
-        ordered.append(path.pop())
-
-    for name in scores:
-        visit(name)
-    return ordered
+    behind = {name: [term.signal for term in score.terms if term.signal in scores] for name, score in scores.items()}
+    return graph.in_order(behind, "scores are made of each other in a circle")
