@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -77,7 +76,7 @@ class Ranking:
         together: Shuffle[int, None, Counter[int]] = Shuffle(
             prepare=self._keyed,
             merge=self._in_order,
-            split=partial(_foreseen, starts),
+            split=lambda _: starts,
             write=self._rank,
             rows=sum(self.rows),
             foreseen=starts,
@@ -91,7 +90,7 @@ class Ranking:
         back: Shuffle[int, None, PartInfo] = Shuffle(
             prepare=self._later,
             merge=_by_row,
-            split=partial(_foreseen, parts),
+            split=lambda _: parts,
             write=self._write,
             foreseen=parts,
             is_certain=True,
@@ -231,10 +230,6 @@ def _working(dataset: Dataset) -> Table[Meta]:
 def _evenly(number: int) -> list[int]:
     """Return the keys at which ranges begin, after the first."""
     return [(n << 64) // number for n in range(1, number)]
-
-
-def _foreseen(starts: Sequence[int], _: Sequence[None]) -> Sequence[int]:
-    return starts
 
 
 def _by_row(rows: pl.DataFrame) -> pl.DataFrame:

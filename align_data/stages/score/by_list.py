@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -237,7 +236,7 @@ def score_by_list(
     shuffle: Shuffle[int, _UnitAccount, _PartAccount] = Shuffle(
         prepare=run.keyed,
         merge=_merge,
-        split=partial(_foreseen, splits),
+        split=lambda _: splits,
         write=run.write,
         foreseen=splits,
         is_certain=True,
@@ -278,10 +277,6 @@ def _digest(scores: ScoreList, sources: Sequence[Source], by: By) -> str:
     files = [[source.identity, content] for source, content in zip(sources, contents, strict=True)]
     what = [files, scores.choice.named(), by, scores.reading.named()]
     return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
-def _foreseen(splits: Sequence[int], _: Sequence[_UnitAccount]) -> Sequence[int]:
-    return splits
 
 
 def _merge(rows: pl.DataFrame) -> pl.DataFrame:
