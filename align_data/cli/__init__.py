@@ -30,6 +30,7 @@ GROUPS = {
     },
     "Understand the filters": {
         "audit": "Show what each rule of a recipe did.",
+        "view": "Open a dataset in the browser: move thresholds, look at pairs, take them along.",
         "why": "Explain one pair: its values, every rule's verdict, the reasons.",
         "sweep": "Count what other thresholds would keep, without measuring or filtering again.",
         "diff": "Compare two ledgers: which pairs differ, and by which rules.",

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
@@ -117,7 +117,7 @@ def _render(template: str, *, charted: bool = True, **values: Any) -> str:
     """Return a page; one without charts allows no script at all."""
     scripts = [Markup(script) for script in ((bundle.script(), _LOADER) if charted else ())]  # noqa: S704 - ours and Vega's
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts) or "'none'"
-    return _environment().get_template(template).render(scripts=scripts, hashes=hashes, **values)
+    return environment().get_template(template).render(scripts=scripts, hashes=hashes, **values)
 
 
 def _sha256(script: str) -> str:
@@ -125,9 +125,11 @@ def _sha256(script: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment(package: str = "align_data.report") -> Environment:
+    """Return the templates of a package, escaping all that they are given; those of reports are under report/ too."""
+    reports = PrefixLoader({"report": PackageLoader("align_data.report", "templates")})
     environment = Environment(
-        loader=PackageLoader("align_data.report", "templates"),
+        loader=ChoiceLoader([PackageLoader(package, "templates"), reports]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

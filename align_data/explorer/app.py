@@ -1,0 +1,58 @@
+"""The application: which address answers with which page, and what an error looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from align_data.common.errors import AlignDataError, printable
+from align_data.common.secrets import mask
+from align_data.explorer import compare
+from align_data.explorer.guard import Guard
+from align_data.explorer.opened import Explorer
+from align_data.explorer.rendering import ROOMS, explorer_of, page, static
+
+
+def application(explorer: Explorer, token: str, hosts: Collection[str]) -> ASGIApp:
+    """Return the application behind its guard; all addresses begin with the token."""
+    routes: list[BaseRoute] = [
+        Route("/", _first),
+        Route("/changed", _changed),
+        Route("/static/{name}", static),
+        *compare.ROUTES,
+    ]
+    app = Starlette(
+        routes=[Mount(f"/{token}", routes=routes)],
+        exception_handlers={AlignDataError: _refused, OSError: _refused, HTTPException: _missing},
+    )
+    app.state.explorer, app.state.token = explorer, token
+    return Guard(app, token, hosts)
+
+
+def _first(request: Request) -> Response:
+    room = next(iter(ROOMS))
+    return RedirectResponse(f"/{request.app.state.token}/{room}")
+
+
+def _changed(request: Request) -> Response:
+    """Say whether the dataset is another than a page has seen; the page asks now and then."""
+    changed = explorer_of(request).identity() != request.query_params.get("seen")
+    return page(request, "changed.html.j2", changed=changed)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Say what is wrong, as the command line does."""
+    sentence = printable(mask(str(error)))
+    template = "problem.html.j2" if "hx-request" in request.headers else "error.html.j2"
+    return page(request, template, status=400, sentence=sentence)
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return page(request, "error.html.j2", status=error.status_code, sentence=error.detail)

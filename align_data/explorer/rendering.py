@@ -1,0 +1,65 @@
+"""Pages as HTML: the templates, with the filters of the report's, and the files that they load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from align_data import __version__
+from align_data.explorer.draft import Draft, Words
+from align_data.explorer.opened import Explorer
+from align_data.report import bundle
+from align_data.report.page import environment
+
+KINDS = {"css": "text/css", "js": "text/javascript", "LICENSE": "text/plain"}
+_FILES = ("explorer.css", "explorer.js", "htmx.min.js", "htmx.LICENSE")
+ROOMS = {"compare": "Compare"}
+"""Path of each page that the header links to, and what it is called there."""
+
+
+def words_of(request: Request) -> Words:
+    """Return the names and values of a request's address, in order."""
+    return request.query_params.multi_items()
+
+
+def explorer_of(request: Request) -> Explorer:
+    """Return what the application shows."""
+    explorer: Explorer = request.app.state.explorer
+    return explorer
+
+
+def page(request: Request, template: str, draft: Draft | None = None, status: int = 200, **values: Any) -> Response:
+    """Return a page, or a fragment of one, by its template.
+
+    Every template has: `root`, what addresses begin with; `explorer`; `draft`, where there is one; `here`, the path.
+    """
+    explorer = explorer_of(request)
+    root = f"/{request.app.state.token}"
+    fixed: Mapping[str, Any] = {
+        "root": root,
+        "here": request.url.path.removeprefix(f"{root}/"),
+        "explorer": explorer,
+        "draft": draft,
+        "rooms": ROOMS,
+        "seen": explorer.identity(),
+        "version": __version__,
+    }
+    content = environment("align_data.explorer").get_template(template).render({**fixed, **values})
+    return HTMLResponse(content, status)
+
+
+def static(request: Request) -> Response:
+    """Answer with one of the files that pages load; Vega's script among them."""
+    name = request.path_params["name"]
+    if name == "vega.js":
+        content = bundle.script().encode()
+    elif name in _FILES:
+        content = files("align_data.explorer").joinpath("static", name).read_bytes()
+    else:
+        return HTMLResponse("no such file", 404)
+    kind = KINDS[name.rpartition(".")[2]]
+    return Response(content, media_type=kind, headers={"cache-control": "private, max-age=3600"})

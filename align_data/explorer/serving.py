@@ -1,0 +1,62 @@
+"""The server: on 127.0.0.1, a link with a token, until it is stopped."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable
+
+import uvicorn
+
+from align_data.common.errors import OutputError
+from align_data.engines.base import Engine
+from align_data.explorer.app import application
+from align_data.explorer.opened import Explorer
+from align_data.report import begin
+
+HOST = "127.0.0.1"
+
+
+def serve(
+    url: str,
+    engine: Engine,
+    ledger: str | None,
+    port: int,
+    *,
+    browser: bool,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve a dataset until the process is told to stop; OutputError for a port that is taken."""
+    explorer = Explorer(url, engine, ledger)
+    begin()  # Vega's script, while a browser opens
+    with _listening(port) as listening:
+        port = listening.getsockname()[1]
+        token = secrets.token_urlsafe(16)
+        hosts = {f"{HOST}:{port}", f"localhost:{port}"}
+        link = f"http://{HOST}:{port}/{token}/"
+        say(f"{explorer.name} is at {link} for this machine alone; Ctrl-C stops it")
+        if browser:
+            webbrowser.open(link)
+        config = uvicorn.Config(
+            application(explorer, token, hosts),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            limit_concurrency=64,
+            timeout_graceful_shutdown=2,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+    except OSError as error:
+        listening.close()
+        raise OutputError(f"cannot listen on {HOST}:{port}: {error.strerror}; --port 0 takes a free one") from error
+    return listening
