@@ -13,18 +13,19 @@ from starlette.types import ASGIApp
 
 from align_data.common.errors import AlignDataError, printable
 from align_data.common.secrets import mask
-from align_data.explorer import compare
-from align_data.explorer.guard import Guard
+from align_data.explorer import compare, groups
+from align_data.explorer.gate import Gate
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import ROOMS, explorer_of, page, static
 
 
 def application(explorer: Explorer, token: str, hosts: Collection[str]) -> ASGIApp:
-    """Return the application behind its guard; all addresses begin with the token."""
+    """Return the application behind its gate; all addresses begin with the token."""
     routes: list[BaseRoute] = [
-        Route("/", _first),
+        Route("/", _begin),
         Route("/changed", _changed),
         Route("/static/{name}", static),
+        *groups.ROUTES,
         *compare.ROUTES,
     ]
     app = Starlette(
@@ -32,10 +33,10 @@ def application(explorer: Explorer, token: str, hosts: Collection[str]) -> ASGIA
         exception_handlers={AlignDataError: _refused, OSError: _refused, HTTPException: _missing},
     )
     app.state.explorer, app.state.token = explorer, token
-    return Guard(app, token, hosts)
+    return Gate(app, token, hosts)
 
 
-def _first(request: Request) -> Response:
+def _begin(request: Request) -> Response:
     room = next(iter(ROOMS))
     return RedirectResponse(f"/{request.app.state.token}/{room}")
 

@@ -1,4 +1,4 @@
-"""Compare: two ledgers side by side."""
+"""Compare: two ledgers side by side, what each asks for and which pairs only one of them keeps."""
 
 from __future__ import annotations
 
@@ -6,14 +6,63 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from align_data.common.errors import DatasetError
+from align_data.data.ledger import open_ledger
+from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
+from align_data.recipes.plan import Plan
+from align_data.report.page import BLUR
+from align_data.report.thumbnails import SamplePictures, pictures
+from align_data.stages.audit import Diff, diff
+from align_data.stages.audit.diff import OUTCOMES
+
+SAMPLES = 12
 
 
 def _compare(request: Request) -> Response:
     explorer = explorer_of(request)
     draft = explorer.draft(words_of(request))
     ledgers = explorer.dataset().ledgers()
-    return page(request, "compare.html.j2", draft, ledgers=ledgers, other=request.query_params.get("other"))
+    a, b = draft.ledger.name, request.query_params.get("other")
+    if b is None:
+        return page(request, "compare.html.j2", draft, ledgers=ledgers, other=None)
+    if a == b:
+        raise DatasetError(f"{a} is compared with itself: choose another ledger")
+    dataset = explorer.dataset()
+    plans = (draft.ledger.plan, open_ledger(dataset, b).plan)
+    difference, thumbnails = explorer.cached(("compare", explorer.identity(), a, b), lambda: _count(explorer, a, b))
+    return page(
+        request,
+        "compare.html.j2",
+        draft,
+        ledgers=ledgers,
+        other=b,
+        diff=difference,
+        rules=_side_by_side(*plans),
+        outcomes=OUTCOMES,
+        pictures=thumbnails,
+        blur=BLUR,
+    )
+
+
+def _count(explorer: Explorer, a: str, b: str) -> tuple[Diff, SamplePictures]:
+    dataset = explorer.dataset()
+    difference = diff(dataset, a, b, explorer.engine, explorer.progress, SAMPLES)
+    samples = [*difference.only_a.samples, *difference.only_b.samples]
+    return difference, pictures(dataset, samples, explorer.progress)
+
+
+def _side_by_side(a: Plan, b: Plan) -> list[tuple[str, str, str]]:
+    """Return each rule with what each of two plans asks of it; the same rules are those of one name."""
+    names = dict.fromkeys(rule.name for plan in (a, b) for rule in plan.rules)
+    return [(name, _request(a, name), _request(b, name)) for name in names]
+
+
+def _request(plan: Plan, name: str) -> str:
+    rule = next((rule for rule in plan.rules if rule.name == name), None)
+    if rule is None:
+        return "no such rule"
+    return rule.request if rule.in_force else f"taken out ({rule.request})"
 
 
 ROUTES = [Route("/compare", _compare)]

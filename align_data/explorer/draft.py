@@ -80,8 +80,8 @@ class Draft:
             """Return rule, signal, operator and class, as far as it names them."""
             name = overridden_rule(assignment, rules)
             place = assignment.partition("=")[0].removeprefix(f"{name}.").split(".")
-            signal, rest = (place[0], place[1:]) if rules[name].parts else ("", place)
-            return (name, signal, *([rest[0], ".".join(rest[1:])] if len(rest) > 1 else []))
+            signal, test = (place[0], place[1:]) if rules[name].parts else ("", place)
+            return (name, signal, *([test[0], ".".join(test[1:])] if len(test) > 1 else []))
 
         moved = {places(assignment) for assignment in self.sets}
         return [o for o in before.overrides if not any(_hides(new, places(o)) for new in moved)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import threading
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
 from align_data.explorer.draft import RECIPE, Draft, Words
 from align_data.storage.store import Store
-from align_data.storage.tables import Table
+from align_data.storage.tables import Table, digest
 
 T = TypeVar("T")
 _KEPT = 64
@@ -34,7 +33,7 @@ class Explorer:
         self._cache: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._making: dict[Hashable, threading.Lock] = {}
-        self.default = self._first(ledger)
+        self.default = self._current(ledger)
 
     @property
     def name(self) -> str:
@@ -45,7 +44,7 @@ class Explorer:
         """Open the dataset as it is now."""
         return Dataset(self._store)
 
-    def _first(self, ledger: str | None) -> str:
+    def _current(self, ledger: str | None) -> str:
         """Return the ledger that is shown first; DatasetError where there is none."""
         dataset = self.dataset()
         dataset.ingested()
@@ -70,11 +69,9 @@ class Explorer:
         tables: list[Table[Any]] = [dataset.pairs, dataset.images, dataset.content, dataset.tombstones]
         tables += [dataset.measured(group) for group in dataset.groups()]
         tables += [dataset.ledger(name) for name in self._store.names("verdicts")]
-        digest = hashlib.sha256()
-        for table in tables:
-            committed = table.committed()
-            digest.update(f"{table.name} {None if committed is None else committed.fingerprint}\n".encode())
-        return digest.hexdigest()[:16]
+        committed = {table.name: table.committed() for table in tables}
+        states = {name: of and [of.meta.dump(), [vars(part) for part in of.parts]] for name, of in committed.items()}
+        return digest(states)[:16]
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what is kept under a key, or make it: once, however many ask, while other keys are not waited for."""
@@ -84,8 +81,8 @@ class Explorer:
             with self._lock:
                 if key in self._cache:
                     self._cache.move_to_end(key)
-                    kept: T = self._cache[key]
-                    return kept
+                    cached: T = self._cache[key]
+                    return cached
             value = make()
             with self._lock:
                 self._cache[key] = value

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
@@ -126,8 +126,8 @@ def _sha256(script: str) -> str:
 
 @cache
 def environment(package: str = "align_data.report") -> Environment:
-    """Return the templates of a package, escaping all that they are given; those of reports are under report/ too."""
-    reports = PrefixLoader({"report": PackageLoader("align_data.report", "templates")})
+    """Return the templates of a package, and those of reports, escaping all that they are given."""
+    reports = PackageLoader("align_data.report", "templates")
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "templates"), reports]),
         autoescape=True,

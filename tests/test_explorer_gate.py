@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from align_data.explorer.guard import HEADERS, Guard
+from align_data.explorer.gate import HEADERS, Gate
 
 TOKEN, HOST = "abc-123", "127.0.0.1:4711"
 
@@ -30,7 +30,7 @@ def client(reached: list[str]) -> TestClient:
         return PlainTextResponse("inside")
 
     app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
-    return TestClient(Guard(app, TOKEN, {HOST, "localhost:4711"}), base_url=f"http://{HOST}")
+    return TestClient(Gate(app, TOKEN, {HOST, "localhost:4711"}), base_url=f"http://{HOST}")
 
 
 def test_the_link_opens(client: TestClient, reached: list[str]) -> None:

@@ -26,7 +26,7 @@ HEADERS = {
 
 
 @dataclass(frozen=True)
-class Guard:
+class Gate:
     """Refuses what does not come from the explorer's own pages; it stands before everything else.
 
     The link has a token, without which nothing is answered. Another host name is refused, since a name that somebody
@@ -59,8 +59,8 @@ class Guard:
         """Return why a request is refused; None where it is not."""
         if headers.get("host") not in self.hosts:
             return "this host name is not the explorer's: open the link that align-data view printed"
-        first = scope["path"].removeprefix("/").partition("/")[0]
-        if not secrets.compare_digest(first.encode(), self.token.encode()):
+        token = scope["path"].removeprefix("/").partition("/")[0]
+        if not secrets.compare_digest(token.encode(), self.token.encode()):
             return "the link has no token, or an old one: open the link that align-data view printed"
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         own = origin is None or origin in {f"http://{host}" for host in self.hosts}

@@ -1,0 +1,64 @@
+"""Groups: near-duplicates, shared texts, hosts and whatever else divides the pool, the largest first."""
+
+from __future__ import annotations
+
+from itertools import chain
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from align_data.explorer.draft import Draft
+from align_data.explorer.opened import Explorer
+from align_data.explorer.rendering import explorer_of, page, words_of
+from align_data.report.page import BLUR
+from align_data.report.thumbnails import SamplePictures, pictures
+from align_data.stages.audit import Survey, survey
+from align_data.stages.audit.dimensions import DIMENSIONS
+
+
+def _groups(request: Request) -> Response:
+    """Show the page; the tables follow, for they take a scan of the pool."""
+    return page(request, "groups.html.j2", explorer_of(request).draft(words_of(request)))
+
+
+def _tables(request: Request) -> Response:
+    explorer = explorer_of(request)
+    draft = explorer.draft(words_of(request))
+    surveyed, thumbnails = explorer.cached(
+        ("groups", explorer.identity(), draft.ledger.name), lambda: _count(explorer, draft)
+    )
+    return page(
+        request, "groups_tables.html.j2", draft, survey=surveyed, pictures=thumbnails, blur=BLUR, pairs_of=pairs_of
+    )
+
+
+def _count(explorer: Explorer, draft: Draft) -> tuple[Survey, SamplePictures]:
+    dataset = explorer.dataset()
+    surveyed = survey(dataset, draft.ledger.name, explorer.engine, explorer.progress, samples=0)
+    near = chain.from_iterable(method.pictured() for method in surveyed.near)
+    return surveyed, pictures(dataset, near, explorer.progress)
+
+
+def pairs_of(draft: Draft, column: str, label: str) -> str:
+    """Return the address, below the root, of the pairs of a group: those with a text or URL, or in a class."""
+    conditions = [("where", condition) for condition in _conditions(column, label)]
+    return f"pairs?{urlencode([*draft.words, *conditions])}"
+
+
+def _conditions(column: str, label: str) -> list[str]:
+    """Return what holds of a group's pairs, by how a table calls it."""
+    dimension = next((dimension for dimension in DIMENSIONS if dimension.signal == column), None)
+    if dimension is None:
+        return [f"{column}={label}"]
+    if label == dimension.label(None):
+        return [f"{column}=null"]
+    if not dimension.edges:
+        return [f"{column}={'' if label == dimension.label('') else label}"]
+    ends = [None, *dimension.edges, None]
+    low, high = next(ends[n : n + 2] for n in range(len(ends) - 1) if dimension.label(n) == label)
+    return [f"{column}{op}{end}" for op, end in ((">=", low), ("<", high)) if end is not None]
+
+
+ROUTES = [Route("/groups", _groups), Route("/groups/tables", _tables)]
