@@ -39,7 +39,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 DETECTOR = if $(BIN)/align-data model add nsfw; then detector="--nsfw-model nsfw" without=; else detector= without="--without nsfw"; fi
 export ALIGN_DATA_MODELS ?= $(CURDIR)/$(VENV)/models
 
-demo: $(VENV)/.installed-report,nsfw  ## from the list of a tiny web of its own to verified shards, and a page that shows why
+demo: $(VENV)/.installed-report,nsfw,view  ## from the list of a tiny web of its own to verified shards, and a page that shows why
 	rm -rf $(DEMO)
 	$(BIN)/python examples/tiny_web.py --out $(DEMO)/web --images 3000 --pictures http://127.0.0.1:$(DEMO_PORT)
 	$(BIN)/align-data run $(DEMO)/web/pairs.parquet $(DEMO_RULES) --out $(DEMO)/dataset
@@ -54,6 +54,7 @@ demo: $(VENV)/.installed-report,nsfw  ## from the list of a tiny web of its own 
 	$(BIN)/align-data why $(DEMO)/dataset --text "alt img" --limit 1
 	$(BIN)/align-data export $(DEMO)/dataset --recipe align --out $(DEMO)/shards --shard-size 500 --split val=0.1
 	$(BIN)/align-data verify $(DEMO)/shards
+	@echo "Open $(DEMO)/report.html in a browser, or the dataset itself, live: $(BIN)/align-data view $(DEMO)/dataset --recipe align"
 
 ablate: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  ## does the filter pay? arms of a tiny web, five seeds each; a stopped one goes on
 	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from html import unescape
@@ -147,6 +148,12 @@ def test_ledgers_are_compared(dataset: Built, engine: LocalEngine, client: TestC
     assert f"Only small keeps {len(kept['small'] - kept['other'])}<" in text
     assert f"Only other keeps {len(kept['other'] - kept['small'])}<" in text
     assert "taken out" in text
+
+
+def test_htmx_is_the_file_that_its_release_has(client: TestClient) -> None:
+    script = client.get("static/htmx.min.js").content  # dist/htmx.min.js of htmx.org 2.0.11
+    assert hashlib.sha256(script).hexdigest() == "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
+    assert b"Zero-Clause BSD" in client.get("static/htmx.LICENSE").content
 
 
 def test_texts_are_escaped(client: TestClient) -> None:
