@@ -552,6 +552,37 @@ def test_what_cannot_be_told_apart_is_said() -> None:
     )
 
 
+def test_the_verdict_says_what_guessing_gives_and_what_the_pool_is() -> None:
+    found = ablation(none=0.1, recipe=0.5, random=0.1)  # of 10 pairs to evaluate on, one of which is right by chance
+    assert found.notes[0] == "Guessing gives R@1 of 10.00 %; not clearly above it: none, random"
+    assert found.notes[1] == (
+        "The arm none is the pool: 90 pairs with an image that was fetched and decodes. The images of 3 of 100 pairs "
+        "are not fetched; align-data fetch takes only pairs that the recipe leaves open, and all with --all"
+    )
+    told = [replace(run, metrics={**run.metrics, "chance": 0.7}) for run in found.runs]
+    guessing = replace(found, runs=told, setup=replace(found.setup, unfetched=0, untested=["n_words", "n_chars"]))
+    assert guessing.metrics == found.metrics
+    assert guessing.notes[0] == (
+        "Guessing gives R@1 of 70.00 %, and no arm is clearly above it: the models have learnt nothing that can be "
+        "compared"
+    )
+    assert guessing.notes[1] == (
+        "The arm none is the pool: 90 pairs with an image that was fetched and decodes. Not tested, because no pair of "
+        "the pool fails them: n_words, n_chars"
+    )
+    page = ablation_html(guessing)
+    assert all(html.escape(line, quote=False) in page for line in guessing.notes)
+    low = replace(found, setup=replace(found.setup, evaluation_pairs=100))
+    assert low.notes[0] == "Guessing gives R@1 of 1.00 %; every arm is above it"
+
+
+def test_a_pool_of_what_was_left_open_tests_no_rule_of_texts() -> None:
+    everything = [(0, 0, 0, 0), (0b1000, 0, 0, 0), (0b0101, 0, 0, 0)]
+    assert pool_of(everything).untested == ["n_chars"]
+    assert pool_of(everything[:2]).untested == ["n_words", "n_chars", "decodable"]
+    assert replace(pool_of(everything[:2]), plan=plan_of(off=("n_words",))).untested == ["n_chars", "decodable"]
+
+
 def test_a_damaged_pool_is_no_smaller_arm_of_the_real_trainer(case: Case) -> None:
     pytest.importorskip("torch")
     few = ["--samples", str(3 * BATCH), "--image-size", "16"]

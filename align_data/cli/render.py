@@ -222,6 +222,8 @@ def ablation(out: Console, results: Ablation) -> None:
         cells = [results.shown(arm, metric) for metric in results.metrics]
         table.add_row(escape(arm), f"{results.size(arm):,}", *cells)
     out.print(table)
+    for line in results.notes:
+        out.print(escape(line), soft_wrap=True)
     for difference in results.differences:
         out.print(escape(difference.sentence), style=None if difference.distinguishable else "dim", soft_wrap=True)
     for run in results.failures:

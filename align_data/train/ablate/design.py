@@ -71,6 +71,7 @@ def ablate(
         setup = Setup(
             mask(dataset.store.url), request.ledger, mask(request.evaluation), held_out.pairs, pool.pairs,
             len(pool.rows), pool.unfetched, leaks, request.seeds, settings, _versions(),
+            pool.untested,
         )  # fmt: skip
         result = Ablation(setup, [arm.name for arm in arms], runs)
         store.write_bytes(RESULTS, (json.dumps(result.to_json(), indent=1) + "\n").encode())

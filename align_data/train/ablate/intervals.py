@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.95
+_AGREE = 1e-12
+"""An interval that is no wider is of values that differ by rounding alone."""
 
 
 @dataclass(frozen=True)
 class SeedMean:
-    """A mean over seeds, and the interval that it lies in; without one where there is a single seed."""
+    """A mean over seeds, and the interval that it lies in; `low` and `high` are None where there is a single seed."""
 
     mean: float
     low: float | None
@@ -20,9 +22,16 @@ class SeedMean:
     seeds: int
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval; None of a single seed, and where all seeds agree: without width it would claim certainty."""
+        if self.low is None or self.high is None or self.high - self.low <= _AGREE:
+            return None
+        return self.low, self.high
+
+    @property
     def holds_zero(self) -> bool | None:
         """Whether the interval has 0 in it; None where there is none."""
-        return None if self.low is None or self.high is None else self.low <= 0 <= self.high
+        return None if self.interval is None else self.interval[0] <= 0 <= self.interval[1]
 
 
 def estimate(values: Sequence[float]) -> SeedMean:

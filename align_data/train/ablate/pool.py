@@ -49,6 +49,13 @@ class Pool:
     truth: Collection[str] | None = None
     """uids of the pairs that a truth file names as good."""
 
+    @property
+    def untested(self) -> list[str]:
+        """The rules in force that no pair of the pool fails: arms without them are the same."""
+        failed = self.rows["failed"].unique().to_list()
+        rules = [rule for rule in self.plan.rules if rule.in_force]
+        return [rule.name for rule in rules if not any(mask & rule.bit for mask in failed)]
+
     def less(self, leaking: pl.Series) -> Pool:
         """Return the pool without some rows, which a column of booleans marks."""
         return replace(self, rows=self.rows.filter(~leaking))

@@ -12,6 +12,9 @@ from align_data.train.ablate.intervals import SeedMean, difference, estimate
 from align_data.train.ablate.leaks import Leaks
 from align_data.train.ablate.runs import RunOutcome
 
+CHANCE = "chance"
+"""Among the metrics of a run: the main metric of a model that guesses. It is of the evaluation, not of the arm."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -30,6 +33,8 @@ class Setup:
     seeds: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    untested: Sequence[str] = ()
+    """Rules of the ledger that no pair of the pool fails."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,18 @@ class Difference:
     @property
     def sentence(self) -> str:
         """The difference as a sentence."""
-        by = self.by
-        if by.low is None or by.high is None:
+        by, ends = self.by, self.by.interval
+        undecided = f"{self.arm} cannot be distinguished from {self.against}: {_points(by.mean)}"
+        if by.seeds < 2:
             return f"{self.arm} against {self.against}: {_points(by.mean)} at one seed, which shows nothing"
-        interval = f"{_points(by.mean)}, 95 % interval {_points(by.low)} to {_points(by.high)}"
+        if ends is None:
+            return f"{undecided} at each of {by.seeds:,} seeds; without any spread there is no interval"
+        interval = f"95 % interval {_points(ends[0])} to {_points(ends[1])}"
         if not self.distinguishable:
-            return f"{self.arm} cannot be distinguished from {self.against}: {interval}"
-        return f"{self.arm} is {'better' if by.mean > 0 else 'worse'} than {self.against}: {interval}"
+            return f"{undecided}, {interval}"
+        return (
+            f"{self.arm} is {'better' if by.mean > 0 else 'worse'} than {self.against}: {_points(by.mean)}, {interval}"
+        )
 
 
 def _points(value: float) -> str:
@@ -73,7 +83,13 @@ class Ablation:
     @cached_property
     def metrics(self) -> list[str]:
         """The metrics, the main one first; none where every run failed."""
-        return list(next((run.metrics for run in self.runs if run.metrics), {}))
+        return [name for name in next((run.metrics for run in self.runs if run.metrics), {}) if name != CHANCE]
+
+    @cached_property
+    def chance(self) -> float:
+        """The main metric of a model that guesses: as the evaluation has it, or else one of its pairs."""
+        told = [run.metrics[CHANCE] for run in self.runs if CHANCE in run.metrics]
+        return sum(told) / len(told) if told else 1 / max(1, self.setup.evaluation_pairs)
 
     def of(self, arm: str) -> list[RunOutcome]:
         """Return the runs of an arm, by seed."""
@@ -98,8 +114,40 @@ class Ablation:
         if by is None:
             return "–"
         scale = 1 if "rank" in metric else 100
-        half = "" if by.high is None else f" ± {scale * (by.high - by.mean):.1f}"
-        return f"{scale * by.mean:.1f}{half}"
+        if by.interval is None:
+            return f"{scale * by.mean:.1f}"
+        half = scale * (by.interval[1] - by.mean)
+        return f"{scale * by.mean:.1f} ± {half:{'.1f' if half >= 0.05 else '.2g'}}"
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader must know before the verdict, as sentences: what guessing gives, and what the pool is."""
+        return [*self._of_chance(), self._of_pool()]
+
+    def _of_chance(self) -> list[str]:
+        if not self.metrics:
+            return []
+        metric = self.metrics[0]
+        guessed = f"Guessing gives {metric} of {100 * self.chance:.2f} %"
+        estimates = {arm: by for arm in self.arms if (by := self.estimate(arm, metric)) is not None}
+        guessing = [arm for arm, by in estimates.items() if (by.interval or (by.mean,))[0] <= self.chance]
+        if not guessing:
+            return [f"{guessed}; every arm is above it"]
+        if len(guessing) == len(estimates):
+            return [f"{guessed}, and no arm is clearly above it: the models have learnt nothing that can be compared"]
+        return [f"{guessed}; not clearly above it: {', '.join(guessing)}"]
+
+    def _of_pool(self) -> str:
+        setup = self.setup
+        sentences = [f"The arm none is the pool: {setup.pool:,} pairs with an image that was fetched and decodes"]
+        if setup.unfetched:
+            sentences.append(
+                f"The images of {setup.unfetched:,} of {setup.pairs:,} pairs are not fetched; align-data fetch takes "
+                "only pairs that the recipe leaves open, and all with --all"
+            )
+        if setup.untested:
+            sentences.append(f"Not tested, because no pair of the pool fails them: {', '.join(setup.untested)}")
+        return ". ".join(sentences)
 
     @cached_property
     def failures(self) -> list[RunOutcome]:
@@ -136,7 +184,7 @@ class Ablation:
             {
                 "arm": arm,
                 "pairs": self.size(arm),
-                "metrics": {m: asdict(e) for m in self.metrics if (e := self.estimate(arm, m)) is not None},
+                "metrics": {m: _plain(e) for m in self.metrics if (e := self.estimate(arm, m)) is not None},
                 "runs": [
                     {"seed": d.seed, "metrics": dict(d.metrics), "facts": dict(d.facts), "failure": d.failure}
                     for d in self.of(arm)
@@ -145,11 +193,18 @@ class Ablation:
             for arm in self.arms
         ]
         differences = [
-            {"arm": d.arm, "against": d.against, **asdict(d.by), "distinguishable": d.distinguishable}
+            {"arm": d.arm, "against": d.against, **_plain(d.by), "distinguishable": d.distinguishable}
             for d in self.differences
         ]
         main = self.metrics[0] if self.metrics else None
-        return {**asdict(self.setup), "metric": main, "arms": arms, "differences": differences}
+        about = {"metric": main, "chance": self.chance, "notes": self.notes}
+        return {**asdict(self.setup), **about, "arms": arms, "differences": differences}
+
+
+def _plain(by: SeedMean) -> dict[str, Any]:
+    """Return an estimate as JSON data; without ends where it has no interval."""
+    low, high = by.interval or (None, None)
+    return {"mean": by.mean, "low": low, "high": high, "seeds": by.seeds}
 
 
 def _is_fraction(arm: str, tail: str) -> bool:

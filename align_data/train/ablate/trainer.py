@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from align_data.common.errors import AlignDataError, DatasetError, TrainError
 from align_data.common.progress import Progress
+from align_data.train.ablate.results import CHANCE
 from align_data.train.ablate.runs import AblationJob, Cell, Facts
 from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
@@ -56,15 +58,16 @@ def judge(job: AblationJob, out: Path, progress: Progress) -> dict[str, float]:
     return _metrics(retrieval)
 
 
-def _metrics(retrieval: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
+def _metrics(retrieval: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     directions = {direction: retrieval[direction] for direction in ("image_to_text", "text_to_image")}
 
     def mean(name: str) -> float:
-        return sum(direction[name]["value"] for direction in directions.values()) / len(directions)
+        return sum(float(direction[name]["value"]) for direction in directions.values()) / len(directions)
 
     return {
         "R@1": mean("r_at_1"),
         **{f"{direction.replace('_', ' ')} R@1": values["r_at_1"]["value"] for direction, values in directions.items()},
         **{f"R@{k}": mean(f"r_at_{k}") for k in _K[1:]},
         "median rank": mean("median_rank"),
+        CHANCE: sum(float(direction["chance"]) for direction in directions.values()) / len(directions),
     }
