@@ -247,9 +247,9 @@ def test_a_picture_that_cannot_be_decoded_is_left_out_and_the_next_one_is_there(
 
 
 def test_pictures_are_blurred_from_the_threshold_on() -> None:
-    from align_data.report.page import _environment  # noqa: PLC0415
+    from align_data.report.page import environment  # noqa: PLC0415
 
-    module = _environment().get_template("macros.html.j2").module
+    module = environment().get_template("macros.html.j2").module
     shown = {"http://a/1": "data:image/jpeg;base64,AA"}
     for score, blurred in ((0.49, False), (0.5, True), (None, False)):
         sample = SampledPair("u", "http://a/1", "text", {} if score is None else {"nsfw": score}, 0)

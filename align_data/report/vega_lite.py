@@ -15,11 +15,23 @@ Rows = Sequence[Mapping[str, Any]]
 Channel = Mapping[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.1.json"
 _KINDS = {"Q": "quantitative", "N": "nominal", "O": "ordinal"}
+ALL, OPEN, KEPT, PENDING, LOST = (f"var(--{name})" for name in ("pool", "open", "kept", "pending", "lost"))
+INK, SOFT, LINE, PAPER = (f"var(--{name})" for name in ("ink", "soft", "line", "paper"))
+"""Colours that the page's style sheet names, so that a chart is of the page's scheme, light or dark."""
 _STYLE = {
     "view": {"continuousWidth": 300, "continuousHeight": 300, "stroke": None},
-    "axis": {"grid": False, "labelColor": "#444", "titleColor": "#444", "titleFontWeight": "normal"},
+    "axis": {
+        "domainColor": SOFT,
+        "grid": False,
+        "labelColor": SOFT,
+        "tickColor": SOFT,
+        "titleColor": SOFT,
+        "titleFontWeight": "normal",
+    },
     "background": "transparent",
     "font": "system-ui, sans-serif",
+    "legend": {"labelColor": SOFT, "titleColor": SOFT},
+    "mark": {"aria": False},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -233,7 +234,35 @@ def _values(curve: Curve, end: Bound, limit: int) -> list[float]:
         return [end.value]
     candidates = np.arange(max(0, occupied[0] - 1), min(len(scale.cuts), occupied[-1] + 1))
     cuts = _thresholds(scale, candidates, end)
+    if len(cuts) > limit and scale.whole:
+        cuts = _thresholds(scale, np.clip(_changing(occupied, end), 0, len(scale.cuts) - 1), end)
     return sorted({*(_thinned(curve, cuts, limit) if len(cuts) > limit else cuts), end.value})
+
+
+def _changing(occupied: NDArray[np.intp], end: Bound) -> NDArray[np.intp]:
+    """Return the cuts below or above each value that there is: between two of them no pair is lost."""
+    if end.cuts_above:
+        return np.append(occupied[0] - 1, occupied)
+    return np.append(occupied - 1, occupied[-1])
+
+
+def steps_are_exact(curve: Curve, end: Bound, thresholds: Sequence[float]) -> bool:
+    """Whether thresholds of whole numbers tell of all between them: no other would keep another number of pairs.
+
+    One between two keeps what the greater keeps (ge, lt), or what the lesser does (gt, le).
+    """
+    assert curve.scale is not None
+    firsts = [curve.scale.first(Bound(end.op, value)) for value in thresholds]
+    for begin, stop in pairwise(firsts):
+        lone = stop - 1 if end.cuts_above else begin
+        inside = (begin, lone) if end.cuts_above else (lone + 1, stop)
+        if begin == stop or not curve.pairs(begin, stop)[0]:
+            continue
+        low, high = curve.low(lone), curve.low(lone + 1)
+        single = low is not None and high is not None and high - low == 1
+        if curve.pairs(*inside)[0] or (curve.pairs(lone, lone + 1)[0] and not single):
+            return False
+    return True
 
 
 def _thresholds(scale: Scale, cuts: NDArray[np.intp], end: Bound) -> dict[float, int]:
@@ -306,6 +335,12 @@ def _edges(curve: Curve, occupied: NDArray[np.intp], limit: int) -> list[int]:
     least, greatest = cuts[max(0, begin - 1)], cuts[min(len(cuts) - 1, end)]
     if least >= 0 and greatest > 100 * max(least, 1):
         edges = np.expm1(np.linspace(np.log1p(least), np.log1p(greatest), limit))
+    elif (
+        curve.whole
+    ):  # equally many numbers a bar, and one that begins at the threshold: else bars would differ in width
+        step = max(1, math.ceil((greatest - least) / limit))
+        cut = next((float(at) for bound in curve.test.bounds if (at := bound.cut(whole=True)) is not None), least)
+        edges = np.arange(least + (cut - least) % step, greatest, step)
     else:
         edges = np.linspace(least, greatest, limit)
     return sorted({begin, *(int(at) + 1 for at in np.searchsorted(cuts, edges) if begin <= at < end)})
