@@ -74,6 +74,15 @@ def test_another_site_is_refused(client: TestClient, reached: list[str], headers
     assert reached == []
 
 
+def test_the_link_may_be_followed_from_another_page(client: TestClient, reached: list[str]) -> None:
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert client.get(f"/{TOKEN}/", headers=followed).status_code == 200
+    for headers in (followed | {"sec-fetch-dest": "iframe"}, followed | {"sec-fetch-mode": "no-cors"}):
+        assert client.get(f"/{TOKEN}/", headers=headers).status_code == 403
+    assert client.post(f"/{TOKEN}/", headers=followed).status_code == 403
+    assert reached == [f"/{TOKEN}/"]
+
+
 def test_a_change_needs_the_origin_of_the_explorer(client: TestClient, reached: list[str]) -> None:
     assert client.post(f"/{TOKEN}/decide").status_code == 403
     assert reached == []

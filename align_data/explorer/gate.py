@@ -31,6 +31,7 @@ class Gate:
 
     The link has a token, without which nothing is answered. Another host name is refused, since a name that somebody
     points at 127.0.0.1 would make another site's script a page of ours (DNS rebinding); so is another origin.
+    Whoever follows the link, from a notebook or a terminal in a browser, may: no other page can read what then comes.
     """
 
     app: ASGIApp
@@ -64,7 +65,9 @@ class Gate:
             return "the link has no token, or an old one: open the link that align-data view printed"
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         own = origin is None or origin in {f"http://{host}" for host in self.hosts}
-        if not own or site in ("cross-site", "same-site"):  # a browser says the latter even where it sends no origin
+        followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        foreign = site in ("cross-site", "same-site")  # a browser says so even where it sends no origin
+        if not own or (foreign and not (followed and scope["method"] == "GET")):
             return "another site asks, and only the explorer's own pages may"
         if scope["method"] not in ("GET", "HEAD") and origin is None:
             return "a change must come from a page of the explorer"

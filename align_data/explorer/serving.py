@@ -30,8 +30,8 @@ def serve(
     """Serve a dataset until the process is told to stop; OutputError for a port that is taken."""
     explorer = Explorer(url, engine, ledger)
     begin()  # Vega's script, while a browser opens
-    with _listening(port) as listening:
-        port = listening.getsockname()[1]
+    with listening(port) as sock:
+        port = sock.getsockname()[1]
         token = secrets.token_urlsafe(16)
         hosts = {f"{HOST}:{port}", f"localhost:{port}"}
         link = f"http://{HOST}:{port}/{token}/"
@@ -48,15 +48,16 @@ def serve(
             limit_concurrency=64,
             timeout_graceful_shutdown=2,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[sock])
 
 
-def _listening(port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def listening(port: int) -> socket.socket:
+    """Return a socket that listens to this machine; OutputError for a port that is taken."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((HOST, port))
+        sock.bind((HOST, port))
     except OSError as error:
-        listening.close()
+        sock.close()
         raise OutputError(f"cannot listen on {HOST}:{port}: {error.strerror}; --port 0 takes a free one") from error
-    return listening
+    return sock
