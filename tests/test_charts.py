@@ -279,3 +279,9 @@ def test_seeds_that_agree_have_no_interval_anywhere() -> None:
     assert (data["low"], data["high"], data["distinguishable"]) == (None, None, None)
     nearly = [replace(run, metrics={"R@1": 0.5 + run.seed * 1e-4}) for run in found.runs]
     assert re.fullmatch(r"50\.0 ± 0\.0[1-9]\d?", replace(found, runs=nearly).shown("recipe", "R@1"))
+    (narrow,) = replace(
+        found, runs=[run if run.arm == "none" else replace(run, metrics={"R@1": 0.2}) for run in nearly]
+    ).differences
+    ends = re.fullmatch(r".* interval (\S+) to (\S+)", narrow.sentence)
+    assert ends is not None
+    assert ends[1] != ends[2]

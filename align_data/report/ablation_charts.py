@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from align_data.report.axes import POINTS, SHARES, logarithmic
 from align_data.report.figures import Cell, Chart, Figures
 from align_data.report.vega_lite import (
-    ALL,
     KEPT,
     LOST,
     OPEN,
@@ -46,7 +45,7 @@ def forest(ablation: Ablation, metric: str) -> Chart:
         "y": _arms(ablation.arms),
         "tooltip": [channel("arm:N"), channel("seed:Q"), channel("value:Q", format=".2%")],
     }
-    values = marks("circle", seeds, encoding, size=28, color=ALL, opacity=1)
+    values = marks("circle", seeds, encoding, size=28, color=SOFT, opacity=1)
     tips = [channel("arm:N"), channel("pairs:Q", format=","), *_tips()]
     whiskers = _whiskers(rows, ablation.arms, {"value": OPEN}, tips, (metric, SHARES))
     figures = Figures(

@@ -60,7 +60,7 @@ class Difference:
             return f"{self.arm} against {self.against}: {_points(by.mean)} at one seed, which shows nothing"
         if ends is None:
             return f"{undecided} at each of {by.seeds:,} seeds; without any spread there is no interval"
-        interval = f"95 % interval {_points(ends[0])} to {_points(ends[1])}"
+        interval = f"95 % interval {_apart(*ends)}"
         if not self.distinguishable:
             return f"{undecided}, {interval}"
         return (
@@ -68,8 +68,14 @@ class Difference:
         )
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
+def _points(value: float, digits: int = 1) -> str:
+    return f"{100 * value:+.{digits}f}".replace("-", "−")
+
+
+def _apart(low: float, high: float) -> str:
+    """Return the ends of an interval, in as many digits as tell them apart."""
+    digits = next(digits for digits in range(1, 13) if _points(low, digits) != _points(high, digits))
+    return f"{_points(low, digits)} to {_points(high, digits)}"
 
 
 @dataclass(frozen=True)
