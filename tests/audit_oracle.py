@@ -296,6 +296,8 @@ def diff(a: Sequence[Row], b: Sequence[Row]) -> dict[str, Any]:
         "only_a": sum(1 for x, y in both if x == "kept" != y),
         "only_b": sum(1 for x, y in both if y == "kept" != x),
         "neither": sum(1 for x, y in both if "kept" not in (x, y)),
+        "both_drop": sum(1 for x, y in both if x == y == "dropped"),
+        "undecided": sum(1 for x, y in both if "kept" not in (x, y) and "pending" in (x, y)),
         "outcomes": table,
     }
 

@@ -374,6 +374,7 @@ def check_diff(found: Diff, a: World, b: World, samples: int = 6) -> None:
     assert {**got, "only_a": found.only_a.pairs, "only_b": found.only_b.pairs} == wanted
     for only, keeps, other in ((found.only_a, a, b), (found.only_b, b, a)):
         by = plain.by(keeps.rows, other.rows, other.rules)
+        whole = {row["uid"]: row for row in other.rows}
         assert {one.rule: (one.fail, one.fail_only, one.unknown) for one in only.by} == by
         assert [(one.fail, one.unknown) for one in only.by] == sorted(((f, u) for f, _, u in by.values()), reverse=True)
         some = {
@@ -381,6 +382,7 @@ def check_diff(found: Diff, a: World, b: World, samples: int = 6) -> None:
             for x, y in zip(keeps.rows, other.rows, strict=True)
             if plain.outcome(x) == "kept" != plain.outcome(y)
         }
+        assert only.pending == sum(1 for uid in some if plain.outcome(whole[uid]) == "pending")
         assert len({sample.uid for sample in only.samples}) == len(only.samples) == min(samples, len(some))
         assert all((s.url, s.alt_text) == (some[s.uid]["url"], some[s.uid]["alt_text"]) for s in only.samples)
     json.dumps(found.to_json())

@@ -279,11 +279,41 @@ def test_diff_is_a_page_too(tmp_path: Path, browser: Any) -> None:
     assert [(by.rule, by.fail) for by in found.only_a.by] == [("n_words", number)]
     content = diff_html(found, built.dataset, Silent())
     assert "<script" not in content  # it has no charts
+    assert [(rule.a, rule.b) for rule in found.rules] == [("at least 1", "at least 3")]
+    assert "<td>at least 1</td><td>at least 3</td>" in content
     (tmp_path / "diff.html").write_text(content, encoding="utf-8")
     tab, said, _ = look(browser, tmp_path / "diff.html")
     assert said == []
     assert f"only every {number}" in tab.inner_text("body").replace("\n", " ")
     tab.close()
+
+
+def test_diff_keeps_what_is_pending_apart(tmp_path: Path) -> None:
+    """Pairs of one word are dropped by both, all others are pending in one."""
+    built = build(tmp_path / "dataset", write_list(tmp_path / "lists", rows()), ONE)
+    engine, dataset = LocalEngine(tmp_path / "w", 2), built.dataset
+    waiting = "name: w\nrules:\n  - {signal: n_words, ge: 2}\n  - {signal: nsfw, lt: 0.5}\n"
+    stricter = "name: s\nrules:\n  - {signal: n_words, ge: 3, name: words}\n"
+    for name, recipe, off in (("w", waiting, []), ("off", waiting, ["nsfw"]), ("s", stricter, [])):
+        decide_ledger(Decision(parse(recipe, "r.yaml"), off=off, name=name), dataset, engine, Silent())
+    against = diff(dataset, "w", "off", engine, Silent())
+    kept = against.only_b.pairs
+    assert (against.both, against.only_a.pairs, against.undecided) == (0, 0, 0)
+    assert kept == against.only_b.pending > 0
+    assert against.both_drop == against.neither == against.pairs - kept
+    assert [(rule.rule, rule.a, rule.b) for rule in against.rules] == [
+        ("n_words", "at least 2", "at least 2"),
+        ("nsfw", "less than 0.5", "taken out (less than 0.5)"),
+    ]
+    shown = re.sub(r"\s+", " ", diff_html(against, dataset, Silent()))
+    assert f"only off {kept} (" in shown
+    assert f"{kept} of them pending in w)" in shown
+    against = diff(dataset, "w", "w", engine, Silent())
+    assert (against.undecided, against.both_drop) == (kept, against.pairs - kept)
+    assert f"the other {kept} (" in diff_html(against, dataset, Silent())
+    done = CliRunner().invoke(main, ["diff", dataset.store.root, "w", "s"], catch_exceptions=False)
+    assert re.search(r"words +│ no such rule +│ n_words at least 3", done.stdout)
+    assert re.search(r"kept by neither, pending +\d+ .*; pending in one or both", done.stdout)
 
 
 def test_the_commands(hostile: tuple[Built, str], pictured: Dataset, tmp_path: Path) -> None:

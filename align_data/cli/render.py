@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # each command needs one of them
     from align_data.data.meta import AccountMeta
     from align_data.sources.crawl.account import CrawlAccount
     from align_data.stages.audit import Audit, Diff, NearMethod, RuleAudit, Swept, SweptTable
+    from align_data.stages.audit.diff import OnlyKept
     from align_data.stages.audit.origin import CrawlOrigin
     from align_data.stages.ingest import Account, Rejected
     from align_data.stages.score.by_list import ListScored
@@ -189,14 +190,17 @@ def swept_table(out: Console, swept: SweptTable) -> None:
 
 def diff(out: Console, difference: Diff) -> None:
     """Print what two ledgers decide otherwise."""
-    for name, number in (
-        ("kept by both", difference.both),
-        (f"only by {difference.a}", difference.only_a.pairs),
-        (f"only by {difference.b}", difference.only_b.pairs),
-        ("by neither", difference.neither),
+    for name, number, pending in (
+        ("kept by both", difference.both, ""),
+        (f"only by {difference.a}", difference.only_a.pairs, _pending(difference.only_a, difference.b)),
+        (f"only by {difference.b}", difference.only_b.pairs, _pending(difference.only_b, difference.a)),
+        ("dropped by both", difference.both_drop, ""),
+        ("kept by neither, pending", difference.undecided, "; pending in one or both"),
     ):
-        out.print(escape(f"{name:30} {number:>14,}  {_share(number, difference.pairs):>6} of all pairs"))
+        share = _share(number, difference.pairs)
+        out.print(escape(f"{name:30} {number:>14,}  {share:>6} of all pairs{pending}"), soft_wrap=True)
     _outcomes(out, difference)
+    _compared_rules(out, difference)
     for only, opposite in ((difference.only_a, difference.b), (difference.only_b, difference.a)):
         if only.by:
             table = Table(title=escape(f"Why {opposite} does not keep what {only.ledger} keeps"), title_justify="left")
@@ -232,6 +236,23 @@ def ablation(out: Console, results: Ablation) -> None:
             style="red",
             soft_wrap=True,
         )
+
+
+def _pending(only: OnlyKept, other: str) -> str:
+    return f"; {only.pending:,} of them pending in {other}" if only.pending else ""
+
+
+def _compared_rules(out: Console, difference: Diff) -> None:
+    """Print what the two ledgers ask for by the rules in which they differ."""
+    differing = [rule for rule in difference.rules if rule.a != rule.b]
+    if not differing:
+        return
+    table = Table(title="What they ask for otherwise", title_justify="left")
+    for name in ("rule", difference.a, difference.b):
+        table.add_column(escape(name))
+    for rule in differing:
+        table.add_row(*(escape(words or "no such rule") for words in (rule.rule, rule.a, rule.b)))
+    out.print(table)
 
 
 def _outcomes(out: Console, difference: Diff) -> None:

@@ -7,10 +7,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from align_data.common.errors import DatasetError
-from align_data.data.ledger import open_ledger
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
-from align_data.recipes.plan import Plan
 from align_data.report.page import BLUR
 from align_data.report.thumbnails import SamplePictures, pictures
 from align_data.stages.audit import Diff, diff
@@ -28,8 +26,6 @@ def _compare(request: Request) -> Response:
         return page(request, "compare.html.j2", draft, ledgers=ledgers, other=None)
     if a == b:
         raise DatasetError(f"{a} is compared with itself: choose another ledger")
-    dataset = explorer.dataset()
-    plans = (draft.ledger.plan, open_ledger(dataset, b).plan)
     difference, thumbnails = explorer.cached(("compare", explorer.identity(), a, b), lambda: _count(explorer, a, b))
     return page(
         request,
@@ -38,7 +34,6 @@ def _compare(request: Request) -> Response:
         ledgers=ledgers,
         other=b,
         diff=difference,
-        rules=_side_by_side(*plans),
         outcomes=OUTCOMES,
         pictures=thumbnails,
         blur=BLUR,
@@ -50,19 +45,6 @@ def _count(explorer: Explorer, a: str, b: str) -> tuple[Diff, SamplePictures]:
     difference = diff(dataset, a, b, explorer.engine, explorer.progress, SAMPLES)
     samples = [*difference.only_a.samples, *difference.only_b.samples]
     return difference, pictures(dataset, samples, explorer.progress)
-
-
-def _side_by_side(a: Plan, b: Plan) -> list[tuple[str, str, str]]:
-    """Return each rule with what each of two plans asks of it; the same rules are those of one name."""
-    names = dict.fromkeys(rule.name for plan in (a, b) for rule in plan.rules)
-    return [(name, _request(a, name), _request(b, name)) for name in names]
-
-
-def _request(plan: Plan, name: str) -> str:
-    rule = next((rule for rule in plan.rules if rule.name == name), None)
-    if rule is None:
-        return "no such rule"
-    return rule.request if rule.in_force else f"taken out ({rule.request})"
 
 
 ROUTES = [Route("/compare", _compare)]

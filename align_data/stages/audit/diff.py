@@ -14,6 +14,7 @@ from align_data.common.secrets import mask_url
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger, open_ledger
 from align_data.engines.base import Engine
+from align_data.recipes.plan import Plan
 from align_data.stages.audit import sampling
 from align_data.stages.audit.dimensions import counted
 from align_data.stages.audit.mask_codes import Populations
@@ -34,12 +35,23 @@ class Cause:
 
 
 @dataclass(frozen=True)
+class ComparedRule:
+    """What two ledgers ask for by rules of one name, in words; None where one of them has no such rule."""
+
+    rule: str
+    a: str | None
+    b: str | None
+
+
+@dataclass(frozen=True)
 class OnlyKept:
     """What one ledger keeps and the other does not."""
 
     ledger: str
     """The one that keeps them."""
     pairs: int
+    pending: int
+    """Of them those that the other leaves pending; it drops the others."""
     by: list[Cause]
     """Rules of the other one."""
     samples: list[sampling.SampledPair]
@@ -57,8 +69,13 @@ class Diff:
     only_a: OnlyKept
     only_b: OnlyKept
     neither: int
+    """Kept by neither: `both_drop` and `undecided`."""
+    both_drop: int
+    undecided: int
+    """Kept by neither, and pending in one or in both."""
     outcomes: list[list[int]]
     """Pairs by their outcome in A, a row each of kept, pending and dropped, and in B."""
+    rules: list[ComparedRule]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -94,11 +111,28 @@ def diff(
             if keeping.kept[both_codes[side]] and not dropping.kept[both_codes[1 - side]]:
                 codes[both_codes[1 - side]] += number
         chosen = samples_of.get((_SIDES[side], "random"), [])
-        only.append(OnlyKept(name, codes.total(), _by(ledger, dropping, codes), chosen))
-    pairs, kept_by_both = together.total(), outcomes[0][0]
+        pending = outcomes[0][1] if side == 0 else outcomes[1][0]
+        only.append(OnlyKept(name, codes.total(), pending, _by(ledger, dropping, codes), chosen))
+    pairs, kept_by_both, both_drop = together.total(), outcomes[0][0], outcomes[2][2]
+    neither = pairs - kept_by_both - only[0].pairs - only[1].pairs
     return Diff(
-        a, b, pairs, kept_by_both, only[0], only[1], pairs - kept_by_both - only[0].pairs - only[1].pairs, outcomes
-    )
+        a, b, pairs, kept_by_both, only[0], only[1], neither, both_drop, neither - both_drop, outcomes,
+        _side_by_side(*plans),
+    )  # fmt: skip
+
+
+def _side_by_side(a: Plan, b: Plan) -> list[ComparedRule]:
+    """Return what each of two plans asks for, rule by rule."""
+    names = dict.fromkeys(rule.name for plan in (a, b) for rule in plan.rules)
+    return [ComparedRule(name, _request(a, name), _request(b, name)) for name in names]
+
+
+def _request(plan: Plan, name: str) -> str | None:
+    rule = next((rule for rule in plan.rules if rule.name == name), None)
+    if rule is None:
+        return None
+    request = f"{rule.rule.signal} {rule.request}" if rule.rule.signal not in (None, name) else rule.request
+    return request if rule.in_force else f"taken out ({request})"
 
 
 _SIDES = ("a", "b")
