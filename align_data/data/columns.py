@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 
 from align_data.common.errors import DatasetError
+from align_data.data.labels import fingerprint as marks_fingerprint
+from align_data.data.labels import label_of, marks_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import PairsMeta, SignalsMeta
 from align_data.decoding.detectors.detector import Detector
@@ -24,6 +26,9 @@ from align_data.storage.tables import Manifest, Table
 
 NO_CHOICE: Mapping[str, int] = {}
 """How far signals look where nobody chose: as they did before, or as is usual."""
+
+
+NO_MARKS: Mapping[str, pl.DataFrame] = {}
 
 
 def _fingerprint(table: Table[Any]) -> str | None:
@@ -59,6 +64,7 @@ def identities(
             **(scored_by(dataset, **_said(dataset, signal)) if signal.kind == "score" else {}),
             **(compared_by(dataset, signal.group, stored.get(signal.name, {}).get("run")) if _near(signal) else {}),
             **({"list": listed_by(dataset, signal)} if signal.kind == "list" else {}),
+            **({} if (label := label_of(signal.name)) is None else {"marks": marks_fingerprint(dataset, label)}),
         }
         for signal in signals
     }
@@ -181,7 +187,8 @@ def lacking(dataset: Dataset, signal: Signal, chosen: Container[str] = (), *, to
     if signal.kind == "list":
         why = _classes_missing(dataset, list_of(signal))
     by_list = signal.kind == "list" and signal.name in measured_by_lists(dataset, [list_of(signal)])
-    if (signal.kind in OPEN and not by_list) or not _declared(dataset, signal):
+    unmarked = signal.kind == "derived" and not _readable(dataset, signal)
+    if (signal.kind in OPEN and not by_list) or unmarked or not _declared(dataset, signal):
         return _here(dataset, signal.lacks)
     if why is not None or signal.kind != "image":
         return why
@@ -292,7 +299,13 @@ def available(dataset: Dataset, pairs: Manifest[PairsMeta], required: Iterable[s
                 f"by an earlier definition, or some of their files are missing; {_again(dataset, group, stale)}"
             )
         measured.update(current)
-    return measured | {name for name in required or () if is_signal(name) and find(name).kind == "derived"}
+    return measured | {name for name in required or () if is_signal(name) and _readable(dataset, find(name))}
+
+
+def _readable(dataset: Dataset, signal: Signal) -> bool:
+    """Tell whether a signal is computed where it is read; of a label, whether there is one of its name."""
+    label = label_of(signal.name)
+    return signal.kind == "derived" and (label is None or marks_fingerprint(dataset, label) is not None)
 
 
 def _unfinished(dataset: Dataset, group: str, required: Collection[str] | None) -> None:
@@ -362,13 +375,16 @@ def columns(dataset: Dataset, part: int, pairs: Sequence[str], signals: Iterable
     beside = [*pairs, *sorted(needed)]
     streams = [dataset.pairs.pieces(part, beside)] if beside else []
     streams += [dataset.measured(group).pieces(part, stored) for group, stored in by_group(names).items()]
+    marked = marks_of(dataset, part, computed)
     for frames in zip(*streams, strict=True):
-        yield with_computed(pl.concat(frames, how="horizontal"), computed).drop(needed)
+        yield with_computed(pl.concat(frames, how="horizontal"), computed, marked).drop(needed)
 
 
-def with_computed(frame: pl.DataFrame, signals: Iterable[Signal]) -> pl.DataFrame:
-    """Return a frame with those of the signals that are stored nowhere, computed from its columns."""
-    piece, computed = Piece(frame), [signal for signal in signals if signal.kind == "derived"]
+def with_computed(
+    frame: pl.DataFrame, signals: Iterable[Signal], marked: Mapping[str, pl.DataFrame] = NO_MARKS
+) -> pl.DataFrame:
+    """Return a frame with those of the signals that are stored nowhere, computed from its columns and from marks."""
+    piece, computed = Piece(frame, marks=marked), [signal for signal in signals if signal.kind == "derived"]
     return frame.with_columns(signal.measure(piece).alias(signal.name) for signal in computed if signal.measure)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from align_data.common.errors import RecipeError
 from align_data.data.columns import by_group, columns, with_computed
+from align_data.data.labels import marks_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import RanksMeta
 from align_data.recipes.plan import Plan
@@ -63,5 +64,6 @@ def planned_rows(
     frame = pl.concat([table.piece(*piece, columns)[list(rows)] for table, columns in tables], how="horizontal")
     for name, table in _ranks(dataset, plan, wanted).items():
         frame = frame.with_columns(table.piece(*piece, ["rank"])["rank"][list(rows)].alias(name))
-    frame = with_computed(frame, map(find, filter(is_signal, plan.behind(wanted))))
+    signals = [find(name) for name in plan.behind(wanted) if is_signal(name)]
+    frame = with_computed(frame, signals, marks_of(dataset, piece[0], signals))
     return _with_scores(frame, plan, plan.scores(wanted)).select("uid", "url", "alt_text", *wanted)

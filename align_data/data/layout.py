@@ -17,6 +17,7 @@ from align_data.data.meta import (
     EmbeddedMeta,
     EvaluationsMeta,
     ImagesMeta,
+    LabelMeta,
     LedgerMeta,
     ListMeta,
     NeighboursMeta,
@@ -127,6 +128,10 @@ class Dataset:
         """Return the names of the lists that there are."""
         names = (name for name in self.store.names("lists") if re.fullmatch(MODEL_NAME, name))
         return [name for name in names if self.user_list(name).committed() is not None]
+
+    def label(self, name: str) -> Table[LabelMeta]:
+        """Return the table of the label `name`; SignalError for what cannot be a name."""
+        return self._table(f"labels/{check_name(name, 'label')}", LabelMeta, contract("labels"))
 
     def compared(self) -> list[str]:
         """Return the names of the embeddings whose images have been compared, also where that is not finished."""

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from align_data.common.errors import AlignDataError, DatasetError, nearest
 from align_data.data.columns import available, identities
+from align_data.data.labels import label_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint
@@ -175,13 +176,22 @@ def outdated(dataset: Dataset, ledger: Ledger) -> list[str]:
     return [name for name in before if now[name] != before[name]]
 
 
+def _changed(signals: Sequence[str]) -> str:
+    """Say what happened to signals since: marks are given, and all else is measured."""
+    measured = [name for name in signals if label_of(name) is None]
+    marked = [label for name in signals if (label := label_of(name)) is not None]
+    events = [f"{', '.join(measured)} {'was' if len(measured) == 1 else 'were'} measured again"] if measured else []
+    events += [f"pairs were marked in the label{'' if len(marked) == 1 else 's'} {', '.join(marked)}"] if marked else []
+    return " and ".join(events)
+
+
 def open_current(dataset: Dataset, name: str) -> Ledger:
     """Open a ledger for a reader of signals beside its verdicts; DatasetError where it is of older signals too."""
     ledger = open_ledger(dataset, name)
     if signals := outdated(dataset, ledger):
         available(dataset, dataset.ingested(), signals)  # where the values are stale too, that is to mend first
         raise DatasetError(
-            f"the ledger {name} was decided before {', '.join(signals)} {'was' if len(signals) == 1 else 'were'} "
-            f"measured again; filter again: {filter_command(dataset.store.url, name, ledger.plan)}"
+            f"the ledger {name} was decided before {_changed(signals)}; "
+            f"filter again: {filter_command(dataset.store.url, name, ledger.plan)}"
         )
     return ledger

@@ -263,6 +263,15 @@ class ListMeta(Meta):
         return match
 
 
+class LabelMeta(Meta):
+    """Of `labels/NAME`: what tells its marks from others."""
+
+    chain: HASH
+    """A digest over all changes that were ever folded."""
+    folded: list[Annotated[str, Field(pattern="^[0-9]{19,30}$")]]
+    """The changes that were folded last: they may be there still."""
+
+
 class CountsMeta(Meta):
     """Of a table of counts: of which pairs."""
 

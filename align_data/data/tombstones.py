@@ -27,12 +27,12 @@ def fingerprint(dataset: Dataset) -> str | None:
 
 def every(table: Table[Meta]) -> pl.Series:
     """Return all values of a table that has one sorted column, such as the tombstones."""
-    return _within(table, "", _BEHIND)
+    return within(table, "", _BEHIND)
 
 
 def of_part(dataset: Dataset, pairs: Manifest[PairsMeta], part: int) -> pl.Series:
     """Return the tombstones of one part of `pairs`."""
-    return _within(dataset.tombstones, *bounds(pairs, part))
+    return within(dataset.tombstones, *bounds(pairs, part))
 
 
 def bounds(pairs: Manifest[PairsMeta], part: int) -> tuple[str, str]:
@@ -46,7 +46,8 @@ def part_of(pairs: Manifest[PairsMeta], uid: str) -> int:
     return bisect_right(pairs.meta.splits, image_key(uid))
 
 
-def _within(table: Table[Meta], low: str, high: str) -> pl.Series:
+def within(table: Table[Meta], low: str, high: str) -> pl.Series:
+    """Return the values of a table that has one sorted column, from `low` on and before `high`."""
     name = table.contract.columns[0].name
     columns = [pl.Series(name, [], pl.String)]
     if table.committed() is not None:

@@ -21,6 +21,7 @@ from align_data.signals import (
     families,
     hypernyms,
     image,
+    label,
     language,
     language_cld3,
     lists,
@@ -65,7 +66,7 @@ SIGNALS: dict[str, Signal] = registry(
 """All but those of open families."""
 FAMILIES: dict[str, Family] = registry(
     "families of signals",
-    ((family.prefix, family) for module in (score, near, random, lists) for family in module.FAMILIES),
+    ((family.prefix, family) for module in (score, near, random, label, lists) for family in module.FAMILIES),
 )
 """The open families, by what their names begin with."""
 SHOWN = tuple(family.shown for family in FAMILIES.values())

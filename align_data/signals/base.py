@@ -35,6 +35,7 @@ PREFIXES = {
     "eval_similarity": "eval",
     "eval_nearest": "eval",
     "random": "derived",
+    "label": "derived",
     "list": "list",
     "entries": "list",
     "host_rank": "list",
@@ -77,8 +78,11 @@ class Piece:
         frame: pl.DataFrame,
         references: References | None = None,
         lists: Mapping[str, UserList] = MappingProxyType({}),
+        marks: Mapping[str, pl.DataFrame] = MappingProxyType({}),
     ) -> None:
         self.frame = frame
+        self.marks = marks
+        """Uid and mark of the labels that its signals ask for, by name."""
         self.lists = lists
         """The user's lists that its signals ask for, by name."""
         self._references = references

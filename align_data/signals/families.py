@@ -11,6 +11,8 @@ from align_data.signals.base import PREFIXES, Signal
 
 OF_LISTS = ("list", "balance")
 """What stands before the dot of the groups whose NAME is a list's."""
+_OF_PREFIX = {"label": "label"}
+"""What a NAME is of, where it is not a list or a score."""
 NAME = "[a-z0-9][a-z0-9_-]{0,63}"
 
 
@@ -40,7 +42,7 @@ class Family:
 
     def named(self, name: str) -> Signal:
         """Return the signal of a NAME; SignalError where it cannot be one."""
-        return self.signal(check_name(name, "list" if self.group in OF_LISTS else "score"))
+        return self.signal(check_name(name, _OF_PREFIX.get(self.prefix, "list" if self.group in OF_LISTS else "score")))
 
 
 def check_name(name: str, what: str = "score") -> str:

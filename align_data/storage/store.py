@@ -26,7 +26,7 @@ __all__ = ["HIDDEN", "TABLES", "UNFINISHED", "Store", "make_shared", "make_work"
 TABLES = (
     *("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*"),
     *("images", "_images/*", "bytes/*", "content", "_content/*", "_seen/*", "_copies/*", "evaluation", "blocklist"),
-    "lists/*",
+    *("lists/*", "labels/*"),
     *("embedded/*", "embedded_texts/*", "neighbours/*", "_neighbours/*", "codebooks/*", "evaluations/*"),
     *("tombstones", "banned", "takedowns", "_takedown", "_work", "_manifests", "_manifests/*"),
 )

@@ -16,6 +16,7 @@ import polars as pl
 
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
+from align_data.data.labels import erase
 from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
 from align_data.data.meta import ImagesMeta, LedgerMeta, PairsMeta
@@ -209,8 +210,9 @@ def _carry_out(
     every_part += enumerate(erase_references(dataset, pairs, dead, engine, progress))
     every_part += forget_keys(dataset, plan.forget, plan.manifests, engine, progress)
     _commit(dataset, tombstones, every_part)
+    marks = erase(dataset)
     receipt = Receipt.of(plan, uids)
-    receipt.pairs, receipt.tombstones = 0, len(every(dataset.tombstones))
+    receipt.pairs, receipt.tombstones, receipt.marks = 0, len(every(dataset.tombstones)), marks
     for part_receipt in receipts:
         for name in ("pairs", "images", "fetched", "bytes", "tars", "embeddings"):
             setattr(receipt, name, getattr(receipt, name) + getattr(part_receipt, name))

@@ -80,6 +80,8 @@ class Receipt:
     """Rewritten or removed."""
     embeddings: int = 0
     """Embeddings of images that no pair of their part has any more, and of the texts."""
+    marks: int = 0
+    """Marks of pairs taken down, in all labels."""
     rejected: int = 0
     """Rejected rows that lost their detail."""
     tombstones: int = 0
