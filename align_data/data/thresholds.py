@@ -39,15 +39,25 @@ def resolve(
     also of a rule that is taken out, that is further than was looked, DatasetError for stale signals.
     """
     plan = Plan.unresolved(override_all(recipe, overrides, off), overrides, off)
+    plan, measured = checked(dataset, plan)
+    # What takes scans of the pool a report must not look up again, even of a rule that is taken out.
+    rules = [rule for rule in plan.rules if rule.in_force or _op(rule) != "top_k"]
+    return _resolved(dataset, plan, rules, measured, engine, progress, ranks=True)
+
+
+def checked(dataset: Dataset, plan: Plan) -> tuple[Plan, set[str]]:
+    """Return a plan that can be resolved, with what is not measured; and the signals that are.
+
+    Raises RecipeError for thresholds that are still to be set, or beyond what was looked; DatasetError for stale
+    signals.
+    """
     _check_specified(plan)
     measured = available(dataset, dataset.ingested(), plan.signals)
     unmeasured = tuple(dict.fromkeys(signal for signal in plan.signals if signal not in measured))
     plan = plan.with_unmeasured(unmeasured)
     # Of a rule that is taken out it is told what it would drop, so that must be known too.
     check_rules(dataset, plan.rules)
-    # What takes scans of the pool a report must not look up again, even of a rule that is taken out.
-    rules = [rule for rule in plan.rules if rule.in_force or _op(rule) != "top_k"]
-    return _resolved(dataset, plan, rules, measured, engine, progress, ranks=True)
+    return plan, measured
 
 
 def complete(dataset: Dataset, plan: Plan, engine: Engine, progress: Progress) -> Plan:

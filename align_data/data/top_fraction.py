@@ -118,6 +118,11 @@ class _Pool:
         return {group: Search(of_group, self.opened[group]) for group, of_group in places.items()}
 
 
+def least_of(signal: Signal) -> float:
+    """Return the threshold of no pair, which all values reach."""
+    return _LEAST_SCORE if signal.kind == "score" else _LEAST[signal.type]
+
+
 def _threshold(choice: _Choice, at: int, pool: _Pool, searches: Mapping[Group, Search]) -> Threshold:
     """Return what one fraction of a choice has become."""
     tops = {group[1]: _top(choice, at, pool, group, searches.get(group)) for group in pool.groups(choice)}
@@ -128,7 +133,7 @@ def _threshold(choice: _Choice, at: int, pool: _Pool, searches: Mapping[Group, S
 
 def _top(choice: _Choice, at: int, pool: _Pool, group: Group, searched: Search | None) -> TopFraction:
     fraction = choice.fractions[at]
-    least = _LEAST_SCORE if choice.signal.kind == "score" else _LEAST[choice.signal.type]
+    least = least_of(choice.signal)
     top = TopFraction(fraction=fraction, threshold=least, used=0, pool=0, among=choice.words)
     if searched is None:
         return top
