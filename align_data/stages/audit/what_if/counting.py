@@ -70,9 +70,10 @@ class WhatIf:
         Thresholds that are relative to the pool become what they would by `filter`; RecipeError for what cannot be set.
         """
         held = self.held
-        plan, notes = resolved(self._dataset, self.plan, plan, held, self._engine, self._progress)
+        scan = whole and held.pairs < sum(self._rows)
+        plan, notes = resolved(self._dataset, self.plan, plan, held, self._engine, self._progress, scan=scan)
         moved = self._moved(plan)
-        if whole and held.pairs < sum(self._rows):
+        if scan:
             windows = [self._cells(self._holding(parts), plan, moved) for parts in self._windows()]
             cells = _merged(windows)
         else:

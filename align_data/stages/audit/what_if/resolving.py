@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -24,11 +24,17 @@ from align_data.recipes.thresholds import FirstOf, Threshold, TopFraction, TopFr
 from align_data.stages.audit.roles import FAIL
 from align_data.stages.audit.what_if.held import Held
 
+Find = Callable[[Plan, PlannedRule, frozenset[str]], Threshold]
+"""Returns what the fraction of a rule becomes."""
+
 
 def resolved(
-    dataset: Dataset, before: Plan, plan: Plan, held: Held, engine: Engine, progress: Progress
+    dataset: Dataset, before: Plan, plan: Plan, held: Held, engine: Engine, progress: Progress, *, scan: bool = False
 ) -> tuple[Plan, list[str]]:
-    """Return a moved plan with its thresholds, and what of it is not as `filter` would have it, a sentence each."""
+    """Return a moved plan with its thresholds, and what of it is not as `filter` would have it, a sentence each.
+
+    Fractions are of the pairs that are held; with `scan` of all pairs, which are read for them.
+    """
     if plan is before:
         return plan, []
     plan, signals = checked(dataset, plan)
@@ -50,10 +56,17 @@ def resolved(
             for name, first in before.firsts.items()
         }
     )
-    return _chosen(before, plan, held, measured_by(dataset, plan))
+
+    def find(plan: Plan, rule: PlannedRule, known: frozenset[str]) -> Threshold:
+        if not scan:
+            return _fraction(plan, rule, held, known)
+        values = {rule.name: [rule.rule.value]}
+        return look_up(dataset, plan, "top_fraction", values, engine, progress)[rule.name][0]
+
+    return _chosen(before, plan, find, measured_by(dataset, plan))
 
 
-def _chosen(before: Plan, plan: Plan, held: Held, measured: frozenset[str]) -> tuple[Plan, list[str]]:
+def _chosen(before: Plan, plan: Plan, find: Find, measured: frozenset[str]) -> tuple[Plan, list[str]]:
     """Resolve the fractions, those that choose among the pairs of others behind these."""
     known = frozenset(plan.known(measured))
     moved = {
@@ -74,7 +87,7 @@ def _chosen(before: Plan, plan: Plan, held: Held, measured: frozenset[str]) -> t
                     notes.append(f"{name} keeps the ranks that it has in the ledger; deciding ranks its pairs anew")
                     moved.add(name)
             elif rule.rule.signal in known and (rule.rule.per is None or rule.rule.per in known):
-                threshold = _fraction(plan, rule, held, known)
+                threshold = find(plan, rule, known)
                 plan = plan.with_thresholds({name: threshold})
                 if threshold != before.thresholds.get(name):
                     moved.add(name)
