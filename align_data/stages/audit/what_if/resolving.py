@@ -42,7 +42,7 @@ def resolved(
     sizes = {
         rule.name: [rule.rule.value]
         for rule in plan.rules
-        if rule.rule.signal is not None and rule.rule.op == "top_k" and rule.signal in measured
+        if rule.in_force and rule.rule.signal is not None and rule.rule.op == "top_k" and rule.signal in measured
     }
     vocabularies = look_up(dataset, plan, "top_k", sizes, engine, progress)
     plan = plan.with_thresholds({name: threshold for name, (threshold,) in vocabularies.items()})
@@ -50,12 +50,8 @@ def resolved(
     columns = {column for rule in plan.rules for column in (*rule.columns, *chosen_by(rule.rule))} - {*OF_PAIRS}
     if any(score not in plan.scales for score in plan.scores(columns)):
         plan = scales.resolve(dataset, plan, columns, measured, engine, progress)
-    plan = plan.with_thresholds(
-        {
-            name: first.model_copy(update={"keep": plan.rule(name).rule.keep or 1})
-            for name, first in before.firsts.items()
-        }
-    )
+    plan = plan.with_thresholds(before.firsts)
+    plan = plan.with_thresholds({name: _first(plan, name, held) for name in before.firsts})
 
     def find(plan: Plan, rule: PlannedRule, known: frozenset[str]) -> Threshold:
         if not scan:
