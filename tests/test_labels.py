@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from conftest import build, read, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align_data.cli import main
 from align_data.common.errors import AlignDataError, DatasetError, InputError, SignalError
 from align_data.common.progress import Silent
 from align_data.data import labels
@@ -21,6 +25,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
+from align_data.stages.audit import Share
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.ingest import Parts
 from align_data.stages.takedown import read as read_lists
@@ -47,8 +52,6 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dataset(pool: Path, tmp_path: Path) -> Dataset:
-    import shutil  # noqa: PLC0415
-
     shutil.copytree(pool, tmp_path / "dataset")
     return Dataset(Store(tmp_path / "dataset"))
 
@@ -237,3 +240,76 @@ def test_a_damaged_change_is_a_sentence(dataset: Dataset) -> None:
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DatasetError, match=r"cannot read .*_marks/mine/part-.*damaged"):
         counts(dataset, "mine")
+
+
+def call(*words: Any, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [*map(str, words)], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.output
+
+
+def test_the_command_marks_counts_and_lists(dataset: Dataset, tmp_path: Path) -> None:
+    uids, root = sorted(uids_of(dataset)), dataset.store.root
+    (tmp_path / "list").write_text("\n".join(uids[:3]) + "\n\n")
+    assert call("label", root) == "no labels\n"
+    with dataset.store.lock():  # another command works here
+        assert call("label", root, "mine", "--mark", "drop", "--uids", tmp_path / "list", uids[3]) == "mine: 4 drop\n"
+    assert call("label", root, "mine", "--mark", "keep", uids[0]) == "mine: 1 keep, 3 drop\n"
+    assert call("label", root, "mine", "--mark", "unmarked", uids[1]) == "mine: 1 keep, 2 drop\n"
+    assert call("label", root, "mine", "--show", "drop").split() == uids[2:4]
+    assert json.loads(call("label", root, "--json")) == {"mine": {"keep": 1, "drop": 2}}
+    assert "has no label mnie (did you mean mine?)" in call("label", root, "mnie", code=1)
+    for wrong in (
+        ["mine", "--mark", "keep"],
+        ["mine", uids[0]],
+        ["--show", "keep"],
+        ["mine", uids[0], "--show", "keep"],
+    ):
+        assert "give NAME" in call("label", root, *wrong, code=2)
+
+
+def test_precision_and_recall_are_those_of_a_plain_count(dataset: Dataset) -> None:
+    """The oracle counts sets of uids; the pairs marked unsure are in no share."""
+    recipe = """
+name: two
+title: Two rules
+rules:
+  - {name: odd, signal: n_chars, ge: 8, source: chosen}
+  - {name: waits, signal: min_side, gt: 200, source: chosen}
+"""
+    engine = LocalEngine(dataset.store.work, 2)
+    decide_ledger(Decision(parse(recipe, "two.yaml")), dataset, engine, Silent())
+    rows = read(dataset, "pairs")
+    failing = {uid for uid, text in rows.select("uid", "alt_text").iter_rows() if len(text) < 8}
+    uids = rows["uid"].to_list()
+    keep, drop, unsure = set(uids[::3]), set(uids[1::3]), set(uids[2:9:3])
+    for what, of in (("keep", keep), ("drop", drop), ("unsure", unsure)):
+        mark(dataset, "mine", of, what)
+    answer = json.loads(call("audit", dataset.store.root, "--recipe", "two", "--labels", "mine", "--json"))["labels"]
+    odd, waits = answer["rules"]
+    assert len(failing) == 10
+    for of in (odd, answer["ledger"]):
+        dropped = [len(failing & marked) for marked in (keep, drop, unsure)]
+        assert [of["keep_dropped"], of["drop_dropped"], of["unsure_dropped"]] == dropped
+        assert [of["keep"], of["drop"], of["unsure"]] == [len(keep), len(drop), len(unsure)]
+        assert of["precision"]["of"] == dropped[0] + dropped[1]
+        assert of["recall"] == {**of["recall"], "number": dropped[1], "of": len(drop)}
+    assert waits["unknown"] == len(keep | drop)
+    assert waits["precision"] == {"number": 0, "of": 0, "value": None, "interval": [0.0, 1.0]}
+    assert answer["ledger"]["unknown"] == len((keep | drop) - failing)
+    shown = call("audit", dataset.store.root, "--recipe", "two", "--labels", "mine")
+    assert "Marks are as good as their draw" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("number", "of", "low", "high"),  # from the closed form in Newcombe (1998), and R's prop.test without correction
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (29, 29, 0.8830, 1),
+    ],
+)
+def test_intervals_are_wilsons(number: int, of: int, low: float, high: float) -> None:
+    assert Share(number, of).interval == pytest.approx((low, high), abs=6e-5)

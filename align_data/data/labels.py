@@ -85,6 +85,11 @@ def counts(dataset: Dataset, name: str) -> dict[str, int]:
     return {mark: numbers[mark] for mark in MARKS if mark in numbers}
 
 
+def marked_so(dataset: Dataset, name: str, mark: str) -> list[str]:
+    """Return the uids of the pairs with a mark, sorted."""
+    return check(dataset, name).filter(pl.col("mark") == mark)["uid"].to_list()
+
+
 def check(dataset: Dataset, name: str) -> pl.DataFrame:
     """Return all marks of a label; DatasetError where there is none of this name."""
     if fingerprint(dataset, name) is None:
