@@ -27,9 +27,10 @@ from align_data.cli.options import (
 )
 from align_data.cli.sight import SIGHT, sight_of, sight_options
 from align_data.cli.tables import console
-from align_data.common.errors import InputError, nearest
+from align_data.common.errors import DatasetError, InputError, nearest
 from align_data.common.user_files import read_lines
 from align_data.content.plan import Sight
+from align_data.data.layout import Dataset
 from align_data.data.references import FORMS
 from align_data.decoding.inspected import Smaller
 from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
@@ -202,6 +203,13 @@ _SHRINKING = ("keep_format", "keep_quality", "keep_resample")
 )
 @click.option("--all", "everything", is_flag=True, help="Fetch every image, regardless of any ledger.")
 @click.option(
+    "--of-dropped",
+    is_flag=True,
+    help="Fetch only a sample (--sample) of the images that the ledger drops, some for each rule, to look at in "
+    "align-data audit --html.",
+)
+@click.option("--sample", type=click.IntRange(1, 1_000_000), metavar="IMAGES", help="Images that --of-dropped fetches.")
+@click.option(
     "--fetcher",
     type=click.Choice(list(FETCHERS)),
     default=OWN.name,
@@ -226,22 +234,29 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
       align-data fetch laion --recipe align --contact me@example.org
       align-data fetch laion --all --connections 256
       align-data fetch laion --recipe align --look --keep 384
+      align-data fetch laion --recipe align --of-dropped --sample 500
     """
-    if (ledger is None) == (not everything):
+    of_dropped, sample = options.pop("of_dropped"), options.pop("sample")
+    _check_sample(of_dropped, sample)
+    if not of_dropped and (ledger is None) == (not everything):
         raise click.UsageError("give either --recipe LEDGER or --all")
     _able(fetcher)
     chunk, policy, limits = options.pop("chunk"), policy_of(options), limits_of(options)
     keeping = _keeping(options)
     drop_failing = options.pop("drop_failing")
+    if drop_failing and of_dropped:
+        raise click.UsageError("--drop-failing would not store what --of-dropped fetches")
     if drop_failing and ledger is None:
         raise click.UsageError("--drop-failing needs --recipe LEDGER, whose rules images may fail")
     sight = _looking(options, keeping.reduces or drop_failing)
     with session(dataset, resources(options)) as (opened, engine):
         shown = progress()
+        ledger = _only_ledger(opened) if of_dropped and ledger is None else ledger
         report = fetch(
             *(opened, ledger, policy, limits, engine, shown, chunk, handler_of(fetcher)),
             *(sight, keeping),
             drop_failing=drop_failing,
+            of_dropped=sample,
         )
         if sight is not None:
             measure_images(opened, engine, shown, sight)
@@ -249,10 +264,30 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
         print_json(asdict(report))
         return
     print_fetched(report)
+    if of_dropped:
+        note(_sampled(report.sampled))
     if report.retryable:
         note(f"{report.retryable:,} can be retried: run the same command again")
     quoted = shlex.quote(dataset)
-    note(f"next: align-data {f'measure {quoted}' if sight is None else f'filter {quoted} --recipe NAME'}")
+    after = f"measure {quoted}" if sight is None else f"filter {quoted} --recipe NAME"
+    note(f"next: align-data {f'audit {quoted} --recipe {ledger} --html audit.html' if of_dropped else after}")
+
+
+def _check_sample(of_dropped: bool, sample: int | None) -> None:
+    if of_dropped and sample is None:
+        raise click.UsageError("--of-dropped needs --sample IMAGES: how many to fetch, such as --sample 500")
+    if sample is not None and not of_dropped:
+        raise click.UsageError("--sample needs --of-dropped; without it all images are fetched that are needed")
+
+
+def _only_ledger(dataset: Dataset) -> str:
+    """Return the dataset's ledger; DatasetError where there is none, or more than one."""
+    ledgers = dataset.ledgers()
+    if len(ledgers) == 1:
+        return ledgers[0]
+    raise DatasetError(
+        f"--of-dropped needs --recipe LEDGER, which drops them; there are: {', '.join(ledgers) or 'none'}"
+    )
 
 
 def _keeping(options: dict[str, Any]) -> Keeping:
@@ -344,6 +379,13 @@ def _hosts(file: str) -> dict[str, int]:
             raise InputError(f"{file}, line {number}: {line!r} is not a host and a number from 1 to 10,000")
         limits[host_of(host).rstrip(".")] = connections
     return limits
+
+
+def _sampled(rules: Mapping[str, int]) -> str:
+    if not any(rules.values()):
+        return "no image is dropped: each has a pair that the ledger does not drop"
+    by_rule = ", ".join(f"{rule} {number:,}" for rule, number in rules.items())
+    return f"images of the sample, by a rule that drops them (one can be dropped by several): {by_rule}"
 
 
 def print_fetched(report: FetchReport) -> None:

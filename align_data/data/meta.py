@@ -122,6 +122,8 @@ class ImagesMeta(Meta):
     tombstones: str | None = None
     reduced: bool = False
     """Whether this run or one before may have stored images smaller than fetched, or not at all."""
+    sampled: NUMBER = 0
+    """As many parts, from the first, have images of a sample of those that a ledger drops."""
 
 
 class ContentMeta(Meta):

@@ -75,13 +75,16 @@ def meta(
     formats: Sequence[str] = (),
     *,
     reduced: bool = False,
+    sampled: int = 0,
 ) -> ImagesMeta:
     """Say what all parts were made in: `asked` is 'all', or what tells the ledger from another.
 
     `policy` is what is decisive of it, `formats` are the optional ones that this run or one before kept, and `reduced`
-    is whether one of them may have stored images smaller than fetched, or not at all.
+    is whether one of them may have stored images smaller than fetched, or not at all. `sampled` is of how many parts,
+    from the first, one of them sampled images that a ledger drops.
     """
     meta = ImagesMeta(
         run=run, pairs=pairs.fingerprint, asked=scope, policy=dict(policy), statuses=statuses, formats=list(formats)
     )
-    return meta.model_copy(update={"reduced": True}) if reduced else meta
+    further = {**({"reduced": True} if reduced else {}), **({"sampled": sampled} if sampled else {})}
+    return meta.model_copy(update=further) if further else meta

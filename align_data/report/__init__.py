@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from align_data.common.errors import AlignDataError
+from align_data.common.secrets import mask
 
 if TYPE_CHECKING:
     from align_data.common.progress import Progress
@@ -25,8 +26,10 @@ def audit_html(survey: Survey, dataset: Dataset, progress: Progress, *, pictures
     """Return the audit page of a survey; with thumbnails of its samples, where their images have been fetched."""
     page = drawing()
     near = chain.from_iterable(method.pictured() for method in survey.near)
-    images: list[PicturedImage] = [*chain.from_iterable(survey.samples.values()), *near]
-    html: str = page.page(survey, _pictures(dataset, images if pictures else [], progress))
+    sampled = chain.from_iterable([*survey.samples.values(), *survey.pictured.values()])
+    images: list[PicturedImage] = [*sampled, *near]
+    shown = _pictures(dataset, images if pictures else [], progress)
+    html: str = page.page(survey, shown, mask(dataset.store.url))
     return html
 
 

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -50,8 +52,8 @@ for (const node of document.querySelectorAll('script[type="application/vnd.vegal
 """`ast`: expressions are interpreted, so that the page need not be allowed to make code of text."""
 
 
-def page(survey: Survey, pictures: SamplePictures) -> str:
-    """Return the audit page of a survey as HTML, with the thumbnails of its samples."""
+def page(survey: Survey, pictures: SamplePictures, dataset: str) -> str:
+    """Return the audit page of a survey as HTML, with the thumbnails of its samples; `dataset` is the dataset's URL."""
     rules = [_Section(survey, rule) for rule in survey.plan.rules]
     return _render(
         "audit.html.j2",
@@ -65,6 +67,8 @@ def page(survey: Survey, pictures: SamplePictures) -> str:
         sections=rules,
         kinds=KINDS,
         pictures=pictures,
+        dropped_unseen=_dropped_unseen(survey, pictures),
+        dataset=shlex.quote(dataset),
         blur=_blur(survey.plan),
         agreement=AGREEMENT,
     )
@@ -205,6 +209,13 @@ def _blur(plan: Plan) -> float:
     return float(min(bounds, default=BLUR))
 
 
+def _dropped_unseen(survey: Survey, pictures: SamplePictures) -> bool:
+    """Whether pairs are dropped, and no picture of one is shown."""
+    samples = [sample for (_, kind), of_kind in survey.samples.items() if kind != "kept" for sample in of_kind]
+    shown = (*samples, *chain.from_iterable(survey.pictured.values()))
+    return survey.audit.dropped > 0 and not any(sample.url in pictures for sample in shown)
+
+
 class _LeafSection:
     """What the page shows of one test."""
 
@@ -243,13 +254,14 @@ class _Section:
         self.leaves = [_LeafSection(survey, leaf) for leaf in of_rule(planned)]
         self.classes = sum(1 for _ in of_rule(planned, None))
         self.random = survey.samples.get((planned.name, "random"), [])
+        self.pictured = survey.pictured.get(planned.name, [])
         self._compared = {test.signal: test.definition for test in planned.tests}
         self._compared |= {test.by.name: test.by for test in planned.tests if test.by is not None}
 
     @property
     def sampled(self) -> bool:
         """Whether there are samples."""
-        return bool(self.random) or any(any(leaf.samples.values()) for leaf in self.leaves)
+        return bool(self.random or self.pictured) or any(any(leaf.samples.values()) for leaf in self.leaves)
 
     def value(self, sample: SampledPair) -> str:
         """Return what the rule compares of a pair, by name where it is several values."""

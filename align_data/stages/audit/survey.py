@@ -35,6 +35,7 @@ from align_data.stages.audit import extremes, groups, image_outcomes, sampling
 from align_data.stages.audit.counts import Audit, audit
 from align_data.stages.audit.curves import Counts, Curve
 from align_data.stages.audit.dimensions import DIMENSIONS, Dimension, DimensionCounts, DimensionTally, merged
+from align_data.stages.audit.dropped_pictures import dropped_pictures
 from align_data.stages.audit.leaf_tally import LeafTally, leaf_tally
 from align_data.stages.audit.leaves import Comparison, RuleVerdicts, drawn
 from align_data.stages.audit.mask_codes import Populations
@@ -91,6 +92,8 @@ class Survey:
     """How many n-grams have each count; none where they are not counted."""
     near: list[NearMethod] = field(default_factory=list)
     """Near-duplicates, by each method that is measured."""
+    pictured: dict[str, list[sampling.SampledPair]] = field(default_factory=dict)
+    """Rule → pairs that fail it, of those dropped pairs whose images were fetched to be looked at."""
     version: str = __version__
 
     def vocabulary(self, threshold: float) -> int:
@@ -188,6 +191,7 @@ def survey(
         overlaps=_overlaps(opened),
         curves=_curves(scan, parts),
         samples=sampling.chosen(spots, pairs_at, samples),
+        pictured=dropped_pictures(dataset, opened, completed, samples, engine, progress),
         who=_who(scan, parts, populations, numbers),
         lists=extremes.lists(dataset, ledger, limit, listed, pairs_at, over_counts),
         fetched=image_outcomes.fetch_outcomes([part.statuses for part in parts]) if images else None,

@@ -22,10 +22,10 @@ from align_data.common.workers.values import plain
 from align_data.content.arriving import SEEN, Arrivals
 from align_data.content.looking import CHUNKS, UNTRIED, write_part
 from align_data.content.plan import ContentRun, Sight, every_check, planned
-from align_data.data.image_table import IMAGES, chunks, image_urls, names_of, sorted_rows, untried
+from align_data.data.dropped_images import dropped_images
+from align_data.data.image_table import IMAGES, names_of, sorted_rows
 from align_data.data.layout import FETCH, Dataset
 from align_data.data.ledger import open_ledger
-from align_data.data.meta import PairsMeta
 from align_data.data.tombstones import every
 from align_data.decoding.inspected import columns_of
 from align_data.engines.base import Engine
@@ -37,9 +37,10 @@ from align_data.fetching.limits import Limits
 from align_data.fetching.looking import LookSettings
 from align_data.fetching.worker import ANSWER, HANDLER, ROW, ChunkTask, FetchSettings, Row, SeenImage
 from align_data.fetching.worker_replies import replies
+from align_data.stages.fetch.run import FetchRun, chunk_table, state_of, urls_of
 from align_data.storage.image_formats import optional
 from align_data.storage.manifests import checked, unchecked
-from align_data.storage.tables import CHUNKED, PART, Manifest, Meta, PartInfo, Table, cut
+from align_data.storage.tables import CHUNKED, PART, PartInfo, cut
 from align_data.storage.tars import TAR
 
 _KEEP = 5.0
@@ -62,36 +63,8 @@ class FetchReport:
     """Status → all URLs of the dataset."""
     retryable: int = 0
     """URLs that another run of the same command would ask for again."""
-
-
-@dataclass(frozen=True)
-class _FetchRun:
-    """What is the same for all parts of a run. It travels to other machines."""
-
-    dataset: Dataset
-    pairs: Manifest[PairsMeta]
-    ledger: str | None
-    settings: FetchSettings
-    number: int
-    chunk: int
-    children: int
-    handler: str
-    keeping: Keeping = Keeping()  # noqa: RUF009 - frozen
-    formats: tuple[str, ...] = ()
-    """Optional ones that this run or one before kept."""
-    reduced: bool = False
-    """Whether this run or one before may have stored images smaller than fetched, or not at all."""
-    content: ContentRun | None = None
-    """How images are looked at as they come; None where they are not."""
-
-    @property
-    def policy(self) -> dict[str, Any]:
-        """What of the policy decides which outcomes are final."""
-        return record.decisive(self.settings.policy, self.keeping)
-
-    def facts(self, part: int) -> dict[str, Any]:
-        """Say what a part, or a chunk of it, was made in."""
-        return record.facts(self.number, self.pairs, part, self.policy, self.chunk)
+    sampled: dict[str, int] = field(default_factory=dict)
+    """Rule → images of the sample of dropped pairs that have a pair which fails it."""
 
 
 def fetch(
@@ -107,15 +80,21 @@ def fetch(
     keeping: Keeping = Keeping(),  # noqa: B008 - frozen
     *,
     drop_failing: bool = False,
+    of_dropped: int | None = None,
 ) -> FetchReport:
     """Fetch every URL that a pair not dropped by `ledger` needs (all URLs for None) and that has no final status.
 
     `handler` is what the child processes run (`fetching.fetchers`). With `sight` images are looked at as they come,
     which `keeping` anything but all of their bytes needs: the table `content` is then written beside `images`. With
-    `drop_failing` images that fail a rule of the ledger are not stored.
+    `drop_failing` images that fail a rule of the ledger are not stored. With `of_dropped` so many of the images that
+    the ledger drops are fetched instead, of each rule some.
     """
     pairs = dataset.ingested()
     scope = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
+    sample = None
+    if of_dropped is not None and ledger is not None:
+        sample = dropped_images(dataset, open_ledger(dataset, ledger), of_dropped, progress)
+        scope = f"{of_dropped} dropped by {scope}"
     keeping = _with_rules(keeping, dataset, ledger) if drop_failing else keeping
     number = len(pairs.parts)
     children = engine.children(number)
@@ -123,7 +102,8 @@ def fetch(
     shared_limits = limits.shared(engine.at_once(number) * children)
     banned = frozenset(every(dataset.banned))
     settings = FetchSettings(policy, shared_limits, dataset.store, banned, log=log, names=names)
-    run = _begin(_FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler, keeping), scope)
+    run = FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler, keeping, sample=sample)
+    run = _begin(run, scope)
     run = _with_sight(run, sight)
     if engine.spread:
         progress.say(
@@ -132,7 +112,7 @@ def fetch(
         )
     rows = [part.rows for part in pairs.parts]
     todo = engine.map_parts(
-        "fetch: plan", lambda part, tick: int(_state(run, part, tick)["todo"].sum()), rows, progress
+        "fetch: plan", lambda part, tick: int(state_of(run, part, tick)["todo"].sum()), rows, progress
     )
     before = dataset.images.committed()
     if before is not None and (absent := dataset.images.absent(before)):
@@ -143,17 +123,19 @@ def fetch(
     if before is not None and same and not any(todo):
         # Nothing is written anew: what is measured of the images stays what it is.
         _tidy(dataset, number)
-        return FetchReport(statuses=dict(before.meta.statuses))
+        return FetchReport(statuses=dict(before.meta.statuses), sampled=dict(sample.rules if sample else {}))
     dataset.images.retract()
     if run.content is not None:
         dataset.content.change()
     fetched = engine.map_parts("fetch", lambda part, tick: _part(run, part, tick), todo, progress, unit="images")
-    report = FetchReport(asked=sum(todo))
+    report = FetchReport(asked=sum(todo), sampled=dict(sample.rules if sample else {}))
     for part in fetched:
         _add(report.outcomes, part.outcomes)
         _add(report.statuses, part.statuses)
         report.retryable += part.retryable
-    meta = record.meta(run.number, pairs, scope, run.policy, report.statuses, run.formats, reduced=run.reduced)
+    meta = record.meta(
+        run.number, pairs, scope, run.policy, report.statuses, run.formats, reduced=run.reduced, sampled=run.sampled
+    )
     images = dataset.images.commit([part.images for part in fetched], meta)
     if run.content is not None:
         infos = [part.content for part in fetched if part.content is not None]
@@ -173,7 +155,7 @@ def _with_rules(keeping: Keeping, dataset: Dataset, ledger: str | None) -> Keepi
     return replace(keeping, rules=rules)
 
 
-def _with_sight(run: _FetchRun, sight: Sight | None) -> _FetchRun:
+def _with_sight(run: FetchRun, sight: Sight | None) -> FetchRun:
     """Return the run with how it looks at images: what is not stored as fetched could not be looked at later."""
     if sight is None and not run.reduced:
         return run
@@ -211,7 +193,7 @@ def _begun(content: bytes | None) -> dict[str, Any]:
         return {}
 
 
-def _begin(run: _FetchRun, scope: str) -> _FetchRun:
+def _begin(run: FetchRun, scope: str) -> FetchRun:
     """Number the run: a killed run of the same plan goes on, any other begins."""
     store = run.dataset.store
     plan = {"asked": scope, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
@@ -220,51 +202,15 @@ def _begin(run: _FetchRun, scope: str) -> _FetchRun:
     committed = run.dataset.images.committed()
     reduced = begun.get("reduced") is True or run.keeping.reduces
     reduced |= committed is not None and committed.meta.reduced
+    sampled = max(0 if run.sample is None else run.sample.parts, 0 if committed is None else committed.meta.sampled)
+    sampled = max(sampled, begun["sampled"] if isinstance(begun.get("sampled"), int) else 0)
     over = committed is not None and committed.meta.run == begun.get("run")
     number = max(begun.get("run", 0), 0 if committed is None else committed.meta.run)
     if over or begun.get("plan") != plan:
         number += 1
-        beside = {"reduced": True} if reduced else {}
+        beside = {**({"reduced": True} if reduced else {}), **({"sampled": sampled} if sampled else {})}
         store.write_bytes(FETCH, checked({"run": number, "plan": plan, "formats": formats, **beside}))
-    return replace(run, number=number, formats=tuple(formats), reduced=reduced)
-
-
-def _chunk_table(run: _FetchRun, part: int) -> Table[Meta]:
-    return Table(run.dataset.store, f"_images/{part:05d}", run.dataset.images.contract, Meta)
-
-
-def _state(run: _FetchRun, part: int, tick: Tick | None = None) -> pl.DataFrame:
-    """Return a row a URL: what is known before this run, its chunk's number, and whether it is `todo`."""
-    urls = image_urls(run.dataset, part, run.ledger, tick)
-    earlier = untried(urls["url"])
-    facts = run.dataset.images.facts(part, strict=True)  # what it says is in no other place
-    if facts is not None and facts["pairs"] == run.pairs.parts[part].identity:
-        earlier = _again(run, facts, sorted_rows(run.dataset.images, part))
-    table, parts = _chunk_table(run, part), []
-    for number, start, rows in chunks(len(urls), run.chunk):
-        facts = table.facts(number)
-        same = facts is not None and facts["pairs"] == run.pairs.parts[part].identity and facts["chunk"] == run.chunk
-        stored = earlier[start : start + rows]
-        if same and facts is not None:
-            stored = _again(run, facts, sorted_rows(table, number))
-        fetched = same and facts is not None and facts["run"] == run.number
-        parts.append(stored.with_columns(chunk=pl.lit(number), done=pl.lit(fetched)))
-    state = pl.concat(parts) if parts else earlier.with_columns(chunk=pl.lit(0), done=pl.lit(False))
-    todo = urls["open"] & (state["retryable"]) & ~state["done"]
-    scored = pl.repeat(True, len(urls), eager=True).alias("scored")
-    if run.content is not None and run.content.only_open:
-        scored = image_urls(run.dataset, part, run.content.sight.only_open)["open"].alias("scored")
-    return state.with_columns(todo.alias("todo"), urls["key"], urls["open"], scored)
-
-
-def _again(run: _FetchRun, facts: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
-    """Make retryable what was final by a policy that is not today's."""
-    before, now = facts["policy"], run.policy
-    again = pl.col("status").is_in(record.changed(before, now))
-    if now["ignore_robots"] and not before.get("ignore_robots", True):
-        by_robots = (pl.col("status") == "opted_out") & pl.col("reason").str.starts_with("robots.txt: ")
-        again |= by_robots.fill_null(value=False)
-    return rows.with_columns(pl.col("retryable") | again)
+    return replace(run, number=number, formats=tuple(formats), reduced=reduced, sampled=sampled)
 
 
 @dataclass(frozen=True)
@@ -280,14 +226,14 @@ class _FetchedPart:
     retryable: int
 
 
-def _part(run: _FetchRun, part: int, tick: Tick) -> _FetchedPart:
+def _part(run: FetchRun, part: int, tick: Tick) -> _FetchedPart:
     """Fetch one part."""
     table, facts = run.dataset.images, run.facts(part)
     outcomes: Counter[str] = Counter()
     if table.facts(part) == facts:
-        is_open = image_urls(run.dataset, part, run.ledger)["open"]
+        is_open = urls_of(run, part)["open"]
     else:
-        state = _state(run, part)
+        state = state_of(run, part)
         is_open = state["open"]
         outcomes = _fetch(run, part, state, tick)
         _fold(run, part, state)
@@ -301,7 +247,7 @@ def _part(run: _FetchRun, part: int, tick: Tick) -> _FetchedPart:
     return _FetchedPart(info, content, outcomes, statuses, len(again))
 
 
-def _content(run: _FetchRun, content: ContentRun, part: int, info: PartInfo, rows: pl.DataFrame) -> PartInfo:
+def _content(run: FetchRun, content: ContentRun, part: int, info: PartInfo, rows: pl.DataFrame) -> PartInfo:
     """Write a part of `content` of what was seen of the images as they came, and look at what came before that."""
     table = run.dataset.content
     if table.facts(part) == content.facts(info.identity):
@@ -310,12 +256,12 @@ def _content(run: _FetchRun, content: ContentRun, part: int, info: PartInfo, row
     return write_part(content, part, info.identity, rows, arrivals.previous(), ignore)
 
 
-def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str]:
+def _fetch(run: FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counter[str]:
     """Fetch what is to do, in as many child processes as this part may have; write each chunk as it is done."""
     outcomes: Counter[str] = Counter()
     lock = Lock()
     tasks = list(_tasks(run, part, state))
-    table, content = _chunk_table(run, part), run.content
+    table, content = chunk_table(run, part), run.content
     arrivals = None if content is None else Arrivals(content, part, len(state), run.chunk, run.facts(part))
     types = None if content is None else columns_of(content.further)
     store, log = run.dataset.store, run.dataset.store.work / run.settings.log
@@ -361,7 +307,7 @@ def _fetch(run: _FetchRun, part: int, state: pl.DataFrame, tick: Tick) -> Counte
     return outcomes
 
 
-def _tasks(run: _FetchRun, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
+def _tasks(run: FetchRun, part: int, state: pl.DataFrame) -> Iterator[ChunkTask]:
     todo = state.with_columns(name=names_of(state["key"])).filter("todo")
     for (number,), of_chunk in todo.group_by("chunk", maintain_order=True):
         tar = f"bytes/part-{part:05d}/{run.number:03d}-{number:05d}"
@@ -383,16 +329,16 @@ def _arrived(before: pl.DataFrame, rows: Sequence[Row]) -> dict[int, SeenImage]:
     return {place: row.image for place, row in zip(at, rows, strict=True) if row.image is not None}
 
 
-def _fold(run: _FetchRun, part: int, state: pl.DataFrame) -> None:
+def _fold(run: FetchRun, part: int, state: pl.DataFrame) -> None:
     """Write the part from its chunks."""
     with run.dataset.images.writer(part, run.facts(part)) as writer:
         for piece in cut(_chunks(run, part, state)):
             writer.write(piece)
 
 
-def _chunks(run: _FetchRun, part: int, state: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _chunks(run: FetchRun, part: int, state: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Yield the rows of a part chunk by chunk: as fetched in this run, or as they were."""
-    chunked = _chunk_table(run, part)
+    chunked = chunk_table(run, part)
     for (number,), before in state.group_by("chunk", maintain_order=True):
         facts = chunked.facts(int(number))
         fetched = facts is not None and facts["run"] == run.number
