@@ -568,7 +568,7 @@ def test_the_verdict_says_what_guessing_gives_and_what_the_pool_is() -> None:
     )
     assert guessing.notes[1] == (
         "The arm none is the pool: 90 pairs with an image that was fetched and decodes. Not tested, because no pair of "
-        "the pool fails them: n_words, n_chars"
+        "the pool fails them, or hardly any: n_words, n_chars"
     )
     page = ablation_html(guessing)
     assert all(html.escape(line, quote=False) in page for line in guessing.notes)
@@ -580,6 +580,8 @@ def test_a_pool_of_what_was_left_open_tests_no_rule_of_texts() -> None:
     everything = [(0, 0, 0, 0), (0b1000, 0, 0, 0), (0b0101, 0, 0, 0)]
     assert pool_of(everything).untested == ["n_chars"]
     assert pool_of(everything[:2]).untested == ["n_words", "n_chars", "decodable"]
+    sampled = pool_of(everything, failing={"n_words": 10, "decodable": 11, "aspect": 1})
+    assert sampled.untested == ["n_chars", "decodable"]
     assert replace(pool_of(everything[:2]), plan=plan_of(off=("n_words",))).untested == ["n_chars", "decodable"]
 
 

@@ -6,8 +6,8 @@ Pixels are decoded once: the pool's images are exported at about the size that m
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -31,6 +31,8 @@ SHARD = 2_000
 LEAST = 128
 """Pixels of the shorter side, for the smallest of models too: a JPEG has colours at half of its size."""
 _NEEDED = ("decodable", "phash")
+HARDLY = 0.1
+"""A rule is not tested by a pool with fewer than this share of the pairs that fail it, such as a sample of them."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,15 @@ class Pool:
     drop_pending: bool = False
     truth: Collection[str] | None = None
     """uids of the pairs that a truth file names as good."""
+    failing: Mapping[str, int] = field(default_factory=dict)
+    """Rule → pairs of the dataset that fail it."""
 
     @property
     def untested(self) -> list[str]:
-        """The rules in force that no pair of the pool fails: arms without them are the same."""
-        failed = self.rows["failed"].unique().to_list()
-        rules = [rule for rule in self.plan.rules if rule.in_force]
-        return [rule.name for rule in rules if not any(mask & rule.bit for mask in failed)]
+        """The rules in force that no pair of the pool fails, or hardly any: arms without them are the same."""
+        counts = self.rows.group_by("failed").len().rows()
+        in_pool = {rule.name: sum(n for mask, n in counts if mask & rule.bit) for rule in self.plan.in_force}
+        return [rule for rule, n in in_pool.items() if not n or n < HARDLY * self.failing.get(rule, 0)]
 
     def less(self, leaking: pl.Series) -> Pool:
         """Return the pool without some rows, which a column of booleans marks."""
@@ -64,7 +68,8 @@ class Pool:
 def read(dataset: Dataset, ledger: str, ledgers: Sequence[str] = ()) -> Pool:
     """Read the pool of a dataset; DatasetError where images or a ledger are missing."""
     pairs = dataset.ingested()
-    plan = open_current(dataset, ledger).plan
+    opened = open_current(dataset, ledger)
+    plan = opened.plan
     for name in ledgers:
         open_current(dataset, name)
     if missing := [name for name in _NEEDED if name not in available(dataset, pairs)]:
@@ -87,7 +92,11 @@ def read(dataset: Dataset, ledger: str, ledgers: Sequence[str] = ()) -> Pool:
             frames.append(whole.filter(pl.col("decodable").fill_null(False)).drop("decodable"))
     if not sum(map(len, frames)):
         raise DatasetError(f"no pair of {dataset.store.url} has an image that can be decoded: nothing can be trained")
-    return Pool(plan, pl.concat(frames), pairs.rows, unfetched)
+    failing = {
+        rule.name: sum(n for (failed, _), n in opened.masks.items() if failed > 0 and failed & rule.bit)
+        for rule in plan.in_force
+    }
+    return Pool(plan, pl.concat(frames), pairs.rows, unfetched, failing=failing)
 
 
 def how(side: int) -> How:
