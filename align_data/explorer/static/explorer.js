@@ -7,3 +7,16 @@ function draw(root) {
 }
 document.addEventListener("DOMContentLoaded", () => draw(document));
 document.addEventListener("htmx:load", (event) => draw(event.detail.elt));
+// Marks by key: k, d and u press a button of the pair that has the focus, of the first one where none has; on to the next.
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.('input:not([type="checkbox"]), select, textarea');
+  if (typing || event.defaultPrevented || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  const forms = [...document.querySelectorAll("form.marks")];
+  const pair = (form) => form.closest(".card, article") ?? form;
+  const at = Math.max(0, forms.findIndex((form) => pair(form).contains(document.activeElement)));
+  const button = forms[at]?.querySelector(`button[data-key="${CSS.escape(event.key)}"]`);
+  if (!button) return;
+  event.preventDefault();
+  button.click();
+  forms[at + 1]?.querySelector("button").focus();
+});

@@ -90,11 +90,14 @@ class MarkedAudit:
     whole: MarkedRule
     rules: tuple[MarkedRule, ...]
     """Those in force, in the recipe's order."""
+    drop_kept: int
+    """Pairs marked drop that the ledger keeps."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         rules = [rule.to_json() for rule in self.rules]
-        return {"label": self.label, "ledger": self.whole.to_json(), "rules": rules, "note": DRAW}
+        whole = {**self.whole.to_json(), "drop_kept": self.drop_kept}
+        return {"label": self.label, "ledger": whole, "rules": rules, "note": DRAW}
 
 
 def marked(dataset: Dataset, ledger: str, label: str, engine: Engine, progress: Progress) -> MarkedAudit:
@@ -120,7 +123,11 @@ def marked(dataset: Dataset, ledger: str, label: str, engine: Engine, progress: 
     parts = engine.map_parts("audit: marks", verdicts, [part.rows for part in pairs.parts], progress)
     rows = pl.concat(parts)
     whole = _of_rule(rows, None, ~0)
-    return MarkedAudit(ledger, label, whole, tuple(_of_rule(rows, r.name, r.bit) for r in opened.plan.in_force))
+    kept = (pl.col("mark") == DROP) & (pl.col("failed") == 0) & (pl.col("unknown") == 0)
+    drop_kept = int(rows.select(kept.sum()).item())
+    return MarkedAudit(
+        ledger, label, whole, tuple(_of_rule(rows, r.name, r.bit) for r in opened.plan.in_force), drop_kept
+    )
 
 
 def _of_rule(rows: pl.DataFrame, name: str | None, bit: int) -> MarkedRule:
