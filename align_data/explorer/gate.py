@@ -18,7 +18,7 @@ HEADERS = {
     ),
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # to others nothing; under no-referrer a form of our own would have no origin
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }

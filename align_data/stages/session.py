@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 
@@ -26,12 +26,18 @@ def session(
     One that is only read, `reads`, is neither locked nor logged.
     """
     store = Store(url, resources.work)
-    began = datetime.now(UTC)
     writes = create or (store.exists("") and not reads)
-    with store.lock() if writes else nullcontext(), _engine(resources, store) as engine:
+    with writing(store, sys.argv[1:]) if writes else nullcontext(), _engine(resources, store) as engine:
         yield Dataset(store), engine
-        if writes:
-            _log(store, began)
+
+
+@contextmanager
+def writing(store: Store, command: Sequence[str]) -> Iterator[None]:
+    """Lock a dataset while it is written to; the log says when, and by which command."""
+    began = datetime.now(UTC)
+    with store.lock():
+        yield
+        _log(store, began, command)
 
 
 @contextmanager
@@ -49,11 +55,11 @@ def _engine(resources: Resources, store: Store) -> Iterator[Engine]:
         spark.stop()
 
 
-def _log(store: Store, began: datetime) -> None:
+def _log(store: Store, began: datetime, command: Sequence[str]) -> None:
     """Write a line of history: dates are here, and nowhere else in a dataset."""
     ended = datetime.now(UTC)
     entry = {
-        "command": mask_command(sys.argv[1:]),  # a dataset is handed on, with its log
+        "command": mask_command(command),  # a dataset is handed on, with its log
         "began": began.isoformat(timespec="milliseconds"),
         "seconds": round((ended - began).total_seconds(), 3),
         "align_data": __version__,

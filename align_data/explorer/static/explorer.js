@@ -6,7 +6,6 @@ function draw(root) {
   }
 }
 document.addEventListener("DOMContentLoaded", () => draw(document));
-document.addEventListener("htmx:load", (event) => draw(event.detail.elt));
 // Marks by key: k, d and u press a button of the pair that has the focus, of the first one where none has; on to the next.
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.('input:not([type="checkbox"]), select, textarea');
@@ -19,4 +18,8 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   button.click();
   forms[at + 1]?.querySelector("button").focus();
+document.addEventListener("htmx:oobAfterSwap", (event) => draw(event.detail.elt));
+document.addEventListener("click", (event) => {
+  const field = document.getElementById(event.target.dataset?.copy);
+  if (field) { field.select(); navigator.clipboard.writeText(field.value); }
 });

@@ -1,0 +1,134 @@
+"""The fields of a form that moves thresholds: each value of each test as `--set` takes it, and where sliders stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from align_data.explorer.draft import RECIPE, SET, WITH, WITHOUT, Draft, Words
+from align_data.recipes.conditions import Test
+from align_data.recipes.operators import OPERATORS, text
+from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.values import UNSPECIFIED
+from align_data.stages.audit.curves import Curve, points
+
+STOPS = 120
+"""Places of a slider, about."""
+FIELD, SLIDER, RULE = "field.", "slider.", "on"
+"""What the names of fields begin with: of a value, of the place of a slider; and the name of the boxes of rules."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One value of a test."""
+
+    target: str
+    """RULE.OP, RULE.SIGNAL.OP or either with .CLASS: what stands before `=` in `--set`."""
+    end: int
+    """Which of the values of a target it is: 0, or 1 for the upper end of a range."""
+    label: str
+    value: str
+    number: bool
+    stops: tuple[float, ...] = ()
+    """Values at which its slider stops, ascending; none where it has no slider."""
+
+    @property
+    def name(self) -> str:
+        """What the form calls it."""
+        return f"{self.target}.{self.end}"
+
+    @property
+    def place(self) -> int:
+        """The stop of its slider that is nearest to its value."""
+        value = float(self.value)
+        return min(range(len(self.stops)), key=lambda at: abs(self.stops[at] - value))
+
+
+def fields(rule: PlannedRule, curves: Mapping[str, Curve]) -> Iterator[Field]:
+    """Yield the fields of a rule, in the order of the file; a test that `--set` cannot name has none."""
+    if rule.rule.first_of is not None:
+        yield Field(f"{rule.name}.keep", 0, "kept of each group", str(rule.rule.keep or 1), number=True)
+        return
+    leaves = rule.rule.leaves
+    for leaf in leaves:
+        if [other.signal for other in leaves].count(leaf.signal) == 1:
+            target = ".".join([rule.name, *([str(leaf.signal)] if rule.rule.parts else []), leaf.op])
+            classes: dict[str | None, Any] = leaf.value if isinstance(leaf.value, dict) else {None: leaf.value}
+            for name, value in classes.items():
+                yield from _of_value(leaf, target, name, value, curves)
+
+
+def _of_value(leaf: Test, target: str, name: str | None, value: Any, curves: Mapping[str, Curve]) -> Iterator[Field]:
+    named = target if name is None else f"{target}.{name}"
+    curve = curves.get(named) or curves.get(named.rpartition(".")[0])
+    asks = f"{leaf.signal} {leaf.op}" + (f", {leaf.by} {name}" if name is not None else "")
+    ranged = leaf.op == "between" and isinstance(value, list | tuple)
+    for end, single in enumerate(value if ranged else [value]):
+        label = f"{asks}{', upper end' if end else ', lower end' if ranged else ''}"
+        number = isinstance(single, int | float) and not isinstance(single, bool)
+        stops = _stops(leaf.op, end, curve) if number else ()
+        shown = "" if single == UNSPECIFIED else text(single, ",")
+        yield Field(named, end, label, shown, number, stops)
+
+
+def _stops(op: str, end: int, curve: Curve | None) -> tuple[float, ...]:
+    """Return where a slider stops: where about equally many pairs lie between, and at equal distances."""
+    if op == "top_fraction":
+        return tuple(at / 100 for at in range(1, 101))
+    if curve is None or curve.scale is None or OPERATORS[op].relative or len(curve.test.bounds) <= end:
+        return ()
+    return tuple(point.value for point in points(curve, curve.test.bounds[end], STOPS))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form as a browser sends it, against the draft that its page showed before somebody touched it."""
+
+    before: Draft
+    words: Words
+    curves: Mapping[str, Curve]
+
+    @cached_property
+    def _values(self) -> dict[str, str]:
+        return dict(self.words)
+
+    def draft(self) -> Draft:
+        """Return the draft that the form asks for."""
+        rules = {value for name, value in self.words if name == RULE}
+        words = [(RECIPE, self.before.ledger.name)]
+        shown = {rule.name: list(fields(rule, self.curves)) for rule in self.before.plan.rules}
+        for rule in self.before.ledger.plan.rules:
+            if rule.in_force != (rule.name in rules):
+                words.append((WITHOUT if rule.in_force else WITH, rule.name))
+            if rule.name in rules:
+                now = self._targets(self.value(field) for field in shown[rule.name])
+                decided = self._targets((field, field.value) for field in fields(rule, self.curves))
+                words += [(SET, f"{target}={now[target]}") for target in decided if now[target] != decided[target]]
+        return Draft.of(self.before.ledger, words)
+
+    def value(self, field: Field) -> tuple[Field, str]:
+        """Return the value of a field as it is now: by its slider, where that is what somebody moved."""
+        if self.by_slider(field):
+            return field, text(field.stops[int(self._values[f"{SLIDER}{field.name}"])], ",")
+        return field, self._values.get(f"{FIELD}{field.name}", "").strip() or field.value
+
+    def by_slider(self, field: Field) -> bool:
+        """Tell whether a field's slider was moved, and not the field."""
+        place = self._values.get(f"{SLIDER}{field.name}", "")
+        typed = self._values.get(f"{FIELD}{field.name}", field.value).strip() != field.value
+        return place.isdecimal() and int(place) < len(field.stops) and int(place) != field.place and not typed
+
+    @staticmethod
+    def _targets(values: Iterable[tuple[Field, str]]) -> dict[str, str]:
+        """Return what each target is set to: of a range both ends."""
+        targets: dict[str, list[str]] = {}
+        for field, value in values:
+            targets.setdefault(field.target, []).append(value)
+        return {target: ",".join(ends) for target, ends in targets.items()}
+
+
+def of_plan(plan: Plan, curves: Mapping[str, Curve]) -> dict[str, Sequence[Field]]:
+    """Return the fields of each rule of a plan."""
+    return {rule.name: list(fields(rule, curves)) for rule in plan.rules}

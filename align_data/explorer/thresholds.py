@@ -1,0 +1,159 @@
+"""Thresholds: every value of every rule in a form, and what becomes of the pool as they are moved together."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import yaml
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from align_data.common.errors import DatasetError
+from align_data.data.ledger import filter_command, open_ledger
+from align_data.explorer.changes import posted
+from align_data.explorer.draft import RECIPE, Draft, Words
+from align_data.explorer.fields import RULE, Field, Form, fields, of_plan
+from align_data.explorer.opened import Explorer
+from align_data.explorer.rendering import explorer_of, page, words_of
+from align_data.recipes.plan import Plan
+from align_data.report import charts
+from align_data.stages.audit.curves import Curve
+from align_data.stages.audit.what_if import MovedPool, WhatIf
+from align_data.stages.decision import Decision, decide_ledger
+from align_data.stages.session import writing
+
+NAME, WHOLE = "name", "whole"
+"""Fields of forms: what a new ledger is called; that all pairs are counted."""
+
+
+def what_if(explorer: Explorer, ledger: str) -> WhatIf:
+    """Return the pool of a ledger, held while the dataset stays as it is."""
+    key = ("what if", explorer.identity(), ledger)
+    return explorer.cached(key, lambda: WhatIf(explorer.dataset(), ledger, explorer.engine, explorer.progress))
+
+
+def counted(explorer: Explorer, draft: Draft, *, whole: bool = False) -> MovedPool:
+    """Return what becomes of the pool by a draft."""
+    return what_if(explorer, draft.ledger.name).count(draft.plan, whole=whole)
+
+
+def _curves(explorer: Explorer, draft: Draft) -> Mapping[str, Curve]:
+    """Return the curves of the ledger itself, by which sliders stop."""
+    name = draft.ledger.name
+    pool = what_if(explorer, name)
+    return explorer.cached(("curves", explorer.identity(), name), lambda: pool.curves(pool.plan))
+
+
+def _thresholds(request: Request) -> Response:
+    explorer = explorer_of(request)
+    draft = explorer.draft(words_of(request))
+    ledgers = explorer.dataset().ledgers()
+    return page(request, "thresholds.html.j2", draft, ledgers=ledgers, **_shown(explorer, draft, whole=False))
+
+
+def _moved(request: Request) -> Response:
+    """Answer a form that was touched with the numbers, and with the fields and sliders as they are now."""
+    explorer = explorer_of(request)
+    words = words_of(request)
+    ledger = explorer.draft([(name, value) for name, value in words if name == RECIPE]).ledger
+    # The address is that of the draft before: what differs from it is what was touched.
+    address = parse_qsl(urlsplit(request.headers.get("hx-current-url", "")).query)
+    shown = Draft.of(ledger, address if dict(address).get(RECIPE, ledger.name) == ledger.name else [])
+    form = Form(shown, words, _curves(explorer, shown))
+    draft = form.draft()
+    values = _shown(explorer, draft, whole=(WHOLE, "1") in words)
+    before = [field for rule in shown.plan.rules for field in fields(rule, form.curves)]
+    sliders = {field.name for field in before if form.by_slider(field)}
+    answer = page(request, "thresholds_moved.html.j2", draft, sliders=sliders, **values)
+    answer.headers["hx-replace-url"] = f"/{request.app.state.token}/thresholds?{draft.query}"
+    return answer
+
+
+def _charts(request: Request) -> Response:
+    """Answer with the histograms as a draft has them."""
+    explorer = explorer_of(request)
+    draft = explorer.draft(words_of(request))
+    pool = what_if(explorer, draft.ledger.name)
+    drawn = {name: charts.distribution(curve) for name, curve in pool.curves(pool.count(draft.plan).plan).items()}
+    return page(request, "thresholds_charts.html.j2", draft, charts=drawn)
+
+
+def _shown(explorer: Explorer, draft: Draft, *, whole: bool) -> dict[str, Any]:
+    """Return what both the page and its fragment show."""
+    moved, curves = counted(explorer, draft, whole=whole), _curves(explorer, draft)
+    rows: Mapping[str, list[Field]] = {name: list(of) for name, of in of_plan(draft.plan, curves).items()}
+    before = what_if(explorer, draft.ledger.name)
+    names = [rule.name for rule in draft.plan.rules]
+    leaves = {rule: [leaf for leaf in curves if _rule_of(leaf, names) == rule] for rule in names}
+    return {
+        "moved": moved,
+        "fields": rows,
+        "leaves": leaves,
+        "before": before.count(before.plan),
+        "command": _command(explorer, draft),
+        "rule_box": RULE,
+    }
+
+
+def _rule_of(leaf: str, rules: Collection[str]) -> str:
+    """Return the rule of a test, which is called as the rule, or as the rule with more behind a dot."""
+    return max((name for name in rules if leaf == name or leaf.startswith(f"{name}.")), key=len)
+
+
+def _command(explorer: Explorer, draft: Draft) -> str:
+    """Return the command that decides as a draft does."""
+    return filter_command(explorer.name, _new_name(explorer, draft), draft.plan)
+
+
+def _new_name(explorer: Explorer, draft: Draft) -> str:
+    """Return the ledger's name, or where it is moved one that no ledger has."""
+    if not draft.moved:
+        return draft.ledger.name
+    names = set(explorer.dataset().ledgers())
+    return next(name for n in range(2, len(names) + 3) if (name := f"{draft.ledger.name}-{n}") not in names)
+
+
+def _recipe(request: Request) -> Response:
+    """Answer with the draft as a recipe's file: what was moved is `chosen`, what was taken out is not in it."""
+    explorer = explorer_of(request)
+    draft = explorer.draft(words_of(request))
+    plan, name = draft.plan, _new_name(explorer, draft)
+    data = {**plan.recipe.dump(), "name": name}
+    data["rules"] = [rule for rule in data["rules"] if rule["name"] not in plan.off]
+    content = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+    headers = {"content-disposition": f'attachment; filename="{name}.yaml"'}
+    return Response(content, media_type="application/yaml", headers=headers)
+
+
+def _decide(request: Request, form: Words) -> Response:
+    """Write a ledger, as `align-data filter` would; never over another that was decided otherwise."""
+    explorer = explorer_of(request)
+    draft = explorer.draft(form)
+    name = dict(form).get(NAME, "").strip()
+    dataset, plan = explorer.dataset(), draft.plan
+    if name in dataset.ledgers() and _request(open_ledger(dataset, name).plan) != _request(plan):
+        raise DatasetError(f"there is a ledger {name}, which was decided otherwise: choose another name")
+    dataset.ledger(name)  # DatasetError for what cannot be a name
+    with writing(dataset.store, shlex.split(filter_command(explorer.name, name, plan))[1:]):
+        decide_ledger(
+            Decision(plan.recipe, plan.overrides, plan.off, name), dataset, explorer.engine, explorer.progress
+        )
+    return RedirectResponse(f"/{request.app.state.token}/thresholds?{urlencode({'recipe': name})}", 303)
+
+
+def _request(plan: Plan) -> tuple[Any, ...]:
+    """Return what tells one plan from another: what is asked, not how it was spelled."""
+    return (plan.recipe.model_copy(update={"name": ""}), set(plan.off))
+
+
+ROUTES = [
+    Route("/thresholds", _thresholds),
+    Route("/thresholds/moved", _moved),
+    Route("/thresholds/charts", _charts),
+    Route("/thresholds/recipe.yaml", _recipe),
+    posted("/thresholds/decide", _decide),
+]

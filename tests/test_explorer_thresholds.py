@@ -1,0 +1,210 @@
+"""The page of thresholds: what it counts is what its command decides, what it saves is a recipe, what it writes a ledger."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette", reason="needs the extra view")
+
+from click.testing import CliRunner
+from conftest import Built
+from explorer_server import browser, explored, watched
+from starlette.testclient import TestClient
+
+from align_data.cli import main
+from align_data.data.layout import Dataset
+from align_data.engines.local import LocalEngine
+from align_data.explorer.app import application
+from align_data.explorer.opened import Explorer
+from align_data.stages.audit import Audit, audit
+
+HOST = "127.0.0.1:4711"
+OWN = {"origin": f"http://{HOST}"}
+RECIPE = """
+name: small
+rules:
+- {name: n_words, signal: n_words, between: [2, 6], source: section 3}
+- {name: shared, signal: images_per_text, le: 9, source: section 3}
+- name: either
+  any:
+  - {signal: n_chars, ge: 12}
+  - {signal: texts_per_image, le: 1}
+  source: ours
+- {name: chars, signal: n_chars, by: script, ge: {Latin: 5, else: 2}, source: ours}
+- {name: longest, signal: n_chars, top_fraction: 0.7, source: ours}
+"""
+
+
+@pytest.fixture
+def dataset(job: Callable[..., Built], tmp_path: Path) -> Dataset:
+    words = ["a", "bb", "ccc", "日本", "dog", "Ж", "seven"]
+    rows = [
+        {"url": f"http://h.example/{n % 90}", "alt_text": " ".join(words[(n * k) % 7] for k in range(n % 8))}
+        for n in range(150)
+    ]
+    (tmp_path / "small.yaml").write_text(RECIPE, encoding="utf-8")
+    return job(rows, recipe=RECIPE).dataset
+
+
+@pytest.fixture
+def explorer(dataset: Dataset) -> Explorer:
+    return Explorer(dataset.store.url, LocalEngine(dataset.store.work, 2))
+
+
+@pytest.fixture
+def client(explorer: Explorer) -> TestClient:
+    return TestClient(application(explorer, "token", {HOST}), base_url=f"http://{HOST}/token/")
+
+
+def kept(text: str) -> tuple[int, ...]:
+    """Return the pairs that a page says are kept, pending and dropped."""
+    return tuple(
+        int(re.findall(rf">([\d,]+) {what}<", text)[0].replace(",", "")) for what in ("kept", "pending", "dropped")
+    )
+
+
+def outcomes(counted: Audit) -> tuple[int, ...]:
+    return (counted.kept, counted.pending, counted.dropped)
+
+
+def form(client: TestClient, words: Sequence[tuple[str, str]] = ()) -> dict[str, list[str]]:
+    """Return the fields of the form as a browser would send them."""
+    text = client.get("thresholds", params=list(words)).text
+    panel = text[text.index('id="panel"') : text.index('id="actions"')]
+    fields: dict[str, list[str]] = {}
+    for tag in re.findall(r"<input[^>]*>", panel):
+        entry = {name: unescape(value) for name, value in re.findall(r'([\w-]+)="([^"]*)"', tag)}
+        if entry.get("type") != "checkbox" or " checked" in tag:
+            fields.setdefault(entry["name"], []).append(entry["value"])
+    return fields
+
+
+def command_of(text: str) -> list[str]:
+    """Return the words of the command that a page shows."""
+    return shlex.split(unescape(re.findall(r'id="command"[^>]*value="([^"]*)"', text)[0]))
+
+
+MOVES: list[dict[str, list[str]]] = [
+    {},
+    {"field.n_words.between.0": ["1"]},
+    {"field.n_words.between.0": ["3"], "field.shared.le.0": ["4"], "field.longest.top_fraction.0": ["0.4"]},
+    {"field.either.n_chars.ge.0": ["3"], "field.chars.ge.Latin.0": ["9"], "on": ["n_words", "either", "chars"]},
+    {"field.chars.ge.else.0": ["4"], "on": ["n_words", "shared", "chars", "longest"]},
+]
+
+
+@pytest.mark.parametrize("moves", MOVES)
+def test_what_is_shown_is_what_the_command_decides(
+    dataset: Dataset, client: TestClient, moves: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = client.get("thresholds/moved", params={**form(client), **moves})
+    assert "Exact" in answer.text
+    monkeypatch.chdir(tmp_path)  # where the recipe's file is
+    words = command_of(answer.text)
+    assert words[:2] == ["align-data", "filter"]
+    decided = CliRunner().invoke(main, words[1:])
+    assert decided.exit_code == 0, decided.output
+    name = words[words.index("--as") + 1] if "--as" in words else "small"
+    assert kept(answer.text) == outcomes(audit(Dataset(dataset.store), name))
+    link = answer.headers["hx-replace-url"].partition("?")[2]
+    assert kept(client.get(f"thresholds?{link}").text) == kept(answer.text)
+
+
+@pytest.mark.parametrize("moves", MOVES[1:])
+def test_a_saved_recipe_decides_the_same(
+    dataset: Dataset, client: TestClient, moves: dict[str, list[str]], tmp_path: Path
+) -> None:
+    answer = client.get("thresholds/moved", params={**form(client), **moves})
+    link = answer.headers["hx-replace-url"].partition("?")[2]
+    saved = client.get(f"thresholds/recipe.yaml?{link}")
+    assert "attachment" in saved.headers["content-disposition"]
+    assert "source: chosen" in saved.text or all(name == "on" for name in moves)
+    file = tmp_path / "saved.yaml"
+    file.write_bytes(saved.content)
+    decided = CliRunner().invoke(main, ["filter", dataset.store.url, "--recipe", str(file), "--as", "saved"])
+    assert decided.exit_code == 0, decided.output
+    assert kept(answer.text) == outcomes(audit(Dataset(dataset.store), "saved"))
+
+
+def test_a_slider_moves_its_field_and_a_field_its_slider(client: TestClient) -> None:
+    fields = form(client)
+    answer = client.get("thresholds/moved", params={**fields, "slider.shared.le.0": ["0"]})
+    (stop,) = re.findall(r'name="field.shared.le.0" value="([\d.]+)"', answer.text)
+    assert stop != "9"
+    assert f"set=shared.le%3D{stop}" in answer.headers["hx-replace-url"]
+    # Typed again, while the slider is still where it was: the field counts, and the slider follows.
+    address = {"hx-current-url": f"http://{HOST}{answer.headers['hx-replace-url']}"}
+    typed = {**fields, "field.shared.le.0": ["9"], "slider.shared.le.0": ["0"]}
+    answer = client.get("thresholds/moved", params=typed, headers=address)
+    assert "set=" not in answer.headers["hx-replace-url"]
+    (place,) = re.findall(r'name="slider.shared.le.0" min="0" max="\d+" value="(\d+)"', answer.text)
+    assert place == fields["slider.shared.le.0"][0] != "0"
+
+
+@pytest.mark.parametrize("value", ["x", "", "1,2", "nan", "1e999", "<script>", "9" * 400])
+def test_a_value_that_cannot_be_is_a_sentence(client: TestClient, value: str) -> None:
+    answer = client.get(
+        "thresholds/moved", params={**form(client), "field.shared.le.0": [value]}, headers={"hx-request": "true"}
+    )
+    assert answer.status_code in (200, 400)
+    assert (answer.status_code == 200) == (value == "")
+    assert "<script>" not in answer.text
+
+
+def test_deciding_writes_a_ledger_and_never_over_another(dataset: Dataset, client: TestClient) -> None:
+    before = dataset.ledgers()
+    words = [("recipe", "small"), ("set", "n_words.ge=3"), ("without", "shared")]
+    shown = kept(client.get("thresholds", params=words).text)
+    assert client.post("thresholds/decide", data={}, headers={}).status_code == 403  # no page of ours sent it
+    refused = client.post("thresholds/decide", data=dict(words) | {"name": "small"}, headers=OWN)
+    assert refused.status_code == 400
+    assert "decided otherwise" in refused.text
+    assert client.post("thresholds/decide", data=dict(words) | {"name": "../x"}, headers=OWN).status_code == 400
+    assert dataset.ledgers() == before
+    answer = client.post("thresholds/decide", data=dict(words) | {"name": "new"}, headers=OWN, follow_redirects=False)
+    assert answer.status_code == 303
+    assert (
+        outcomes(audit(Dataset(dataset.store), "new"))
+        == shown
+        == kept(client.get(f"http://{HOST}{answer.headers['location']}").text)
+    )
+    again = client.post("thresholds/decide", data=dict(words) | {"name": "new"}, headers=OWN, follow_redirects=False)
+    assert again.status_code == 303  # the same again is no other
+    with dataset.store.lock():
+        locked = client.post("thresholds/decide", data=dict(words) | {"name": "third"}, headers=OWN)
+    assert locked.status_code == 400
+    assert "another align-data process" in locked.text
+
+
+def test_in_a_browser_two_sliders_move_and_two_people_look(dataset: Dataset, explorer: Explorer) -> None:
+    with explored(explorer) as link, browser() as chromium:
+        page, other = chromium.new_page(), chromium.new_page()
+        problems = watched(page)
+        other.goto(f"{link}thresholds", wait_until="networkidle")
+        page.goto(f"{link}thresholds", wait_until="networkidle")
+        assert page.locator("figure.histogram svg").count() >= 4
+        for name in ("slider.n_words.between.0", "slider.shared.le.0"):
+            slider = page.locator(f'input[name="{name}"]')
+            slider.focus()
+            with page.expect_response(lambda answer: "thresholds/moved" in answer.url):
+                page.keyboard.press("Home")
+            page.wait_for_load_state("networkidle")
+        page.uncheck('input[name="on"][value="either"]')
+        page.wait_for_url(re.compile("without=either"))
+        page.wait_for_load_state("networkidle")
+        shown = kept(page.content())
+        words = shlex.split(page.input_value("#command"))
+        assert {"--set", "--without"} <= set(words)
+        page.fill('form[action$="decide"] input[name="name"]', "by-browser")
+        page.click("text=Decide")
+        page.wait_for_url(re.compile("recipe=by-browser"))
+        assert outcomes(audit(Dataset(dataset.store), "by-browser")) == shown
+        other.reload(wait_until="networkidle")
+        assert kept(other.content()) == outcomes(audit(dataset, "small"))
+        assert problems == []
