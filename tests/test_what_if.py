@@ -94,7 +94,7 @@ def test_moving_anything_counts_what_filter_counts(pool: Built) -> None:
         assert counted.plan.thresholds == open_current(dataset, "moved").plan.thresholds
         before = audit(dataset, "base")
         moved += (counted.kept, counted.pending) != (before.kept, before.pending)
-    assert moved > 10
+    assert moved > 3
 
 
 def changes(pool: Built, a: str, b: str) -> dict[tuple[str, str], int]:

@@ -83,7 +83,7 @@ def _stops(op: str, end: int, curve: Curve | None) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class Form:
+class PanelForm:
     """A form as a browser sends it, against the draft that its page showed before somebody touched it."""
 
     before: Draft

@@ -16,7 +16,7 @@ from align_data.common.errors import DatasetError
 from align_data.data.ledger import filter_command, open_ledger
 from align_data.explorer.changes import posted
 from align_data.explorer.draft import RECIPE, Draft, Words
-from align_data.explorer.fields import RULE, Field, Form, fields, of_plan
+from align_data.explorer.fields import RULE, Field, PanelForm, fields, of_plan
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.recipes.plan import Plan
@@ -63,7 +63,7 @@ def _moved(request: Request) -> Response:
     # The address is that of the draft before: what differs from it is what was touched.
     address = parse_qsl(urlsplit(request.headers.get("hx-current-url", "")).query)
     shown = Draft.of(ledger, address if dict(address).get(RECIPE, ledger.name) == ledger.name else [])
-    form = Form(shown, words, _curves(explorer, shown))
+    form = PanelForm(shown, words, _curves(explorer, shown))
     draft = form.draft()
     values = _shown(explorer, draft, whole=(WHOLE, "1") in words)
     before = [field for rule in shown.plan.rules for field in fields(rule, form.curves)]

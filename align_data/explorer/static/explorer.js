@@ -18,6 +18,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   button.click();
   forms[at + 1]?.querySelector("button").focus();
+});
 document.addEventListener("htmx:oobAfterSwap", (event) => draw(event.detail.elt));
 document.addEventListener("click", (event) => {
   const field = document.getElementById(event.target.dataset?.copy);
