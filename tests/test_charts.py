@@ -285,3 +285,29 @@ def test_seeds_that_agree_have_no_interval_anywhere() -> None:
     ends = re.fullmatch(r".* interval (\S+) to (\S+)", narrow.sentence)
     assert ends is not None
     assert ends[1] != ends[2]
+
+
+@pytest.mark.parametrize(
+    ("signal", "test", "values"),
+    [
+        ("n_chars", "ge: 3", [5]),
+        ("n_chars", "gt: 9000000000000000000", [0, 1, 2**31 - 1]),
+        ("n_chars", "le: 1.0e+300", [0, 0]),
+        ("n_chars", "ge: -5", [999, 1000, 1001]),
+        ("aspect", "lt: 3", [1.0, 2.5, 1e300]),
+        ("aspect", "between: [0.1, 0.2]", [1e-9, 1e-8]),
+        ("aspect", "gt: -1", [3.0, 3.0]),
+    ],
+)
+def test_no_value_or_threshold_breaks_a_drawing(signal: str, test: str, values: list[float]) -> None:
+    plan = Plan.unresolved(parse(f"name: r\nrules:\n  - {{signal: {signal}, {test}}}\n", "r.yaml"))
+    leaf = Comparison(plan.rules[0])
+    tally = Tally(Axis(leaf.test))
+    dtype = pl.Int32 if signal == "n_chars" else pl.Float64
+    tally.add(pl.Series(values, dtype=dtype), pl.Series([OPEN] * len(values), dtype=pl.Int8).to_numpy())
+    curve = tally.curve(tally.counts)
+    for chart in [charts.distribution(curve), *(charts._sweep(leaf, curve, end) for end in leaf.test.bounds)]:
+        assert chart is not None
+        svg = vl_convert.vegalite_to_svg({**chart.spec, "width": 300})
+        assert not re.search("NaN|Infinity|undefined", svg)
+        assert re.search(r"<text[^>]*>−?\d", svg), "an axis without a number"
