@@ -189,3 +189,24 @@ def test_what_changes_underneath_is_said(dataset: Built, engine: LocalEngine, cl
     assert "changed since" not in client.get("changed", params={"seen": seen[1]}).text
     decide_ledger(Decision(dataset.recipe, ["n_words.ge=3"], [], "small"), dataset.dataset, engine, Silent())
     assert "changed since" in client.get("changed", params={"seen": seen[1]}).text
+
+
+def test_pairs_are_those_of_the_selection_and_each_is_explained(dataset: Built, client: TestClient) -> None:
+    pairs, verdicts = read(dataset.dataset, "pairs"), read(dataset.dataset, "verdicts/small")
+    dropped = pairs.filter(verdicts["failed"] != 0)["uid"].to_list()
+    text = client.get("pairs", params={"outcome": "dropped"}).text
+    assert f"{len(dropped)} pairs</b>" in text
+    assert client.get("pairs/uids.txt", params={"outcome": "dropped"}).text.split() == dropped
+    assert re.findall(r'aria-label="Pair (\w+)"', text) == dropped[:24]
+    explained = client.get(f"pair/{dropped[0]}")
+    assert explained.status_code == 200
+    assert "dropped" in explained.text
+    assert client.get("pair/none").status_code == 400
+
+
+def test_a_draft_is_looked_at_too(client: TestClient) -> None:
+    words = {"recipe": "small", "set": "n_words.between=4,4", "moved": "kept-dropped"}
+    text = client.get("pairs", params=words).text
+    number = re.findall(r"<b>([\d,]+) pairs</b>", text)
+    changes = re.findall(r"([\d,]+) kept → dropped", client.get("thresholds", params=words).text)
+    assert number == changes != []

@@ -17,7 +17,7 @@ from align_data.report.page import environment
 
 KINDS = {"css": "text/css", "js": "text/javascript", "LICENSE": "text/plain"}
 _FILES = ("explorer.css", "explorer.js", "htmx.min.js", "htmx.LICENSE")
-ROOMS = {"thresholds": "Thresholds", "groups": "Groups", "compare": "Compare", "marks": "Marks"}
+ROOMS = {"thresholds": "Thresholds", "pairs": "Pairs", "groups": "Groups", "compare": "Compare", "marks": "Marks"}
 """Path of each page that the header links to, and what it is called there."""
 
 

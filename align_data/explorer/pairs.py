@@ -1,0 +1,139 @@
+"""Pairs: those of a selection with pictures and texts, each of them explained, and the list of their uids."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from align_data.data.layout import Dataset
+from align_data.explorer.draft import Draft, Words
+from align_data.explorer.marks import label_of, marks_of
+from align_data.explorer.opened import Explorer
+from align_data.explorer.rendering import explorer_of, page, words_of
+from align_data.explorer.thresholds import counted
+from align_data.recipes.plan import Plan
+from align_data.report.page import BLUR
+from align_data.report.thumbnails import pictures
+from align_data.selection import Selection, select
+from align_data.selection.scan import columns_of, uids
+from align_data.selection.selection import OUTCOMES
+from align_data.signals.label import LABEL
+from align_data.stages.why import why
+
+PAGE, SHOWN = "page", 24
+"""The word that names a page, and how many pairs are on one."""
+CHANGES = [f"{before}-{after}" for before in OUTCOMES for after in OUTCOMES if before != after]
+EMPTY = 3
+"""Fields for conditions, beside those that are filled."""
+
+
+def _pairs(request: Request) -> Response:
+    explorer, words = explorer_of(request), words_of(request)
+    draft, selection = explorer.draft(words), Selection.from_words(words)
+    dataset, plan = explorer.dataset(), _plan(explorer, draft)
+    number = next((value for name, value in words if name == PAGE), "1")
+    at = max(1, int(number)) if number.isdecimal() and len(number) < 10 else 1
+    columns = columns_of(dataset, plan)
+    shown = ["nsfw"] if "nsfw" in columns else []
+    found = select(
+        dataset,
+        draft.ledger,
+        plan,
+        selection,
+        explorer.engine,
+        explorer.progress,
+        start=(at - 1) * SHOWN,
+        number=SHOWN,
+        shown=shown,
+    )
+    label = label_of(words)
+    return page(
+        request,
+        "pairs.html.j2",
+        draft,
+        selection=selection,
+        selected=found,
+        conditions=[str(condition) for condition in selection.where] + [""] * EMPTY,
+        columns=columns,
+        rules=[rule.name for rule in plan.in_force],
+        outcomes=OUTCOMES,
+        changes=CHANGES if draft.moved else [],
+        pictures=pictures(dataset, found.pairs, explorer.progress),
+        blur=BLUR,
+        marks=marks_of(explorer, label, [pair.uid for pair in found.pairs if pair.url]),
+        label=label,
+        at=at,
+        pages=-(-found.total // SHOWN),
+        query=lambda **changed: _query(draft, selection, label, **changed),
+    )
+
+
+def _plan(explorer: Explorer, draft: Draft) -> Plan:
+    """Return the plan that decides: the ledger's own, or the draft's with its thresholds resolved."""
+    return counted(explorer, draft).plan if draft.moved else draft.ledger.plan
+
+
+def _query(draft: Draft, selection: Selection, label: str, **changed: str) -> str:
+    """Return the part of an address that says a selection by a draft, with other words too."""
+    words: Words = [*draft.words, *selection.words, (LABEL, label), *changed.items()]
+    return urlencode([*words])
+
+
+def _pair(request: Request) -> Response:
+    """Explain one pair."""
+    explorer, words = explorer_of(request), words_of(request)
+    draft, uid = explorer.draft(words), request.path_params["uid"]
+    dataset, label = explorer.dataset(), label_of(words)
+    (explained,) = why(dataset, draft.ledger.name, uid=uid, limit=1)
+    rules = {rule.name: rule.rule for rule in draft.ledger.plan.rules}
+    image = _PairImage(_part_of(dataset, uid), explained.url, explained.alt_text, explained.values.get("nsfw"))
+    return page(
+        request,
+        "pair.html.j2",
+        draft,
+        why=explained,
+        rules=rules,
+        image=image,
+        pictures=pictures(dataset, [image] if image.url else [], explorer.progress),
+        blur=BLUR,
+        label=label,
+        mark=marks_of(explorer, label, [explained.uid])[explained.uid] if explained.url else None,
+        command=shlex.join(["align-data", "why", explorer.name, "--uid", explained.uid, "--recipe", draft.ledger.name]),
+    )
+
+
+class _PairImage:
+    """The image of a pair, as a page shows it."""
+
+    def __init__(self, part: int, url: str, alt_text: str, nsfw: float | None) -> None:
+        self.part, self.url, self.alt_text, self.nsfw = part, url, alt_text, nsfw
+
+
+def _part_of(dataset: Dataset, uid: str) -> int:
+    """Return the part that a uid is in."""
+    splits = dataset.ingested().meta.splits
+    return sum(f"{split:016x}" <= uid[:16] for split in splits)
+
+
+def _uids(request: Request) -> Response:
+    """Answer with the uids of a selection, a line each, as they are found."""
+    explorer, words = explorer_of(request), words_of(request)
+    draft, selection = explorer.draft(words), Selection.from_words(words)
+    dataset, plan = explorer.dataset(), _plan(explorer, draft)
+    selection.check(plan, columns_of(dataset, plan))
+
+    def lines() -> Iterator[str]:
+        for piece in uids(dataset, draft.ledger, plan, selection, explorer.progress):
+            if len(piece):
+                yield "\n".join(piece.to_list()) + "\n"
+
+    headers = {"content-disposition": 'attachment; filename="uids.txt"'}
+    return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+ROUTES = [Route("/pairs", _pairs), Route("/pairs/uids.txt", _uids), Route("/pair/{uid}", _pair)]

@@ -1,0 +1,7 @@
+"""Selections: the pairs for which all that somebody asks holds, counted and listed."""
+
+from align_data.selection.conditions import Condition
+from align_data.selection.scan import Selected, SelectedPair, select
+from align_data.selection.selection import Selection
+
+__all__ = ["Condition", "Selected", "SelectedPair", "Selection", "select"]
