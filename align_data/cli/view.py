@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from align_data.cli.options import dataset_argument, resource_options, resources
+from align_data.cli.options import dataset_argument, json_option, print_json, resource_options, resources
+from align_data.common.secrets import mask
 from align_data.explorer import serve
 from align_data.stages.session import session
 
@@ -17,7 +18,8 @@ from align_data.stages.session import session
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0 takes a free one.")
 @click.option("--browser/--no-browser", default=True, help="Whether to open the browser.")
 @resource_options
-def command(dataset: str, ledger: str | None, port: int, browser: bool, **options: Any) -> None:
+@json_option
+def command(dataset: str, ledger: str | None, port: int, browser: bool, as_json: bool, **options: Any) -> None:
     """Open a dataset in the browser: move thresholds together, look at pairs and groups, compare, mark, take along.
 
     It is for this machine alone: it listens on 127.0.0.1, its link has a token, and it loads nothing from elsewhere.
@@ -29,5 +31,12 @@ def command(dataset: str, ledger: str | None, port: int, browser: bool, **option
       align-data view laion
       align-data view laion --recipe align --port 8080 --no-browser
     """
+
+    def ready(link: str) -> None:
+        if as_json:
+            print_json({"link": link})
+        else:
+            click.echo(f"{mask(dataset)} is at {link} for this machine alone; Ctrl-C stops it")
+
     with session(dataset, resources(options), reads=True) as (_, engine):
-        serve(dataset, engine, ledger, port, browser=browser)
+        serve(dataset, engine, ledger, port, ready, browser=browser)

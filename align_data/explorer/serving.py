@@ -25,9 +25,12 @@ def serve(
     port: int,
     *,
     browser: bool,
-    say: Callable[[str], None] = print,
+    ready: Callable[[str], None],
 ) -> None:
-    """Serve a dataset until the process is told to stop; OutputError for a port that is taken."""
+    """Serve a dataset until the process is told to stop; OutputError for a port that is taken.
+
+    `ready` gets the link as soon as it answers.
+    """
     explorer = Explorer(url, engine, ledger)
     begin()  # Vega's script, while a browser opens
     with listening(port) as sock:
@@ -35,7 +38,7 @@ def serve(
         token = secrets.token_urlsafe(16)
         hosts = {f"{HOST}:{port}", f"localhost:{port}"}
         link = f"http://{HOST}:{port}/{token}/"
-        say(f"{explorer.name} is at {link} for this machine alone; Ctrl-C stops it")
+        ready(link)
         if browser:
             webbrowser.open(link)
         config = uvicorn.Config(
