@@ -15,7 +15,7 @@ from align_data.common.progress import Silent
 from align_data.data.ledger import open_current
 from align_data.data.thresholds import resolve
 from align_data.engines.local import LocalEngine
-from align_data.selection import Condition, Selection, select
+from align_data.selection import Condition, PairSelection, select
 from align_data.selection.conditions import ConditionError
 from align_data.selection.scan import uids
 from align_data.stages.ingest import Parts
@@ -73,7 +73,7 @@ def outcome(failed: int, unknown: int) -> str:
     return "dropped" if failed else "pending" if unknown else "kept"
 
 
-def selected(pool: Built, selection: Selection, **options: Any) -> tuple[int, list[str]]:
+def selected(pool: Built, selection: PairSelection, **options: Any) -> tuple[int, list[str]]:
     ledger = open_current(pool.dataset, "base")
     engine = LocalEngine(pool.dataset.store.work, 2)
     chosen = select(pool.dataset, ledger, options.pop("plan", ledger.plan), selection, engine, Silent(), **options)
@@ -93,8 +93,8 @@ def test_conditions_hold_of_what_plain_python_finds(pool: Built) -> None:
             and (only is None or row["failed"] == 2)
         ]
         words = [("where", line) for line in lines] + [("outcome", outcome_ or ""), ("only", only or "")]
-        selection = Selection.from_words(words)
-        assert Selection.from_words(selection.words) == selection
+        selection = PairSelection.from_words(words)
+        assert PairSelection.from_words(selection.words) == selection
         assert selected(pool, selection, number=500) == (len(expected), [row["uid"] for row in expected]), lines
         ledger = open_current(pool.dataset, "base")
         streamed = [uid for piece in uids(pool.dataset, ledger, ledger.plan, selection, Silent()) for uid in piece]
@@ -110,14 +110,14 @@ def test_pages_of_an_order_are_all_of_it(pool: Built, sort: str) -> None:
     valued = [row for row in rows if row[name] is not None]
     by_value = sorted(valued, key=lambda row: row[name], reverse=sort.startswith("-"))  # both ways equal ones in order
     expected = [row["uid"] for row in [*by_value, *(row for row in rows if row[name] is None)]]
-    selection = Selection(sort=sort)
+    selection = PairSelection(sort=sort)
     pages = [selected(pool, selection, start=at, number=7) for at in range(0, len(rows) + 7, 7)]
     assert [uid for _, page in pages for uid in page] == expected
     assert {total for total, _ in pages} == {len(rows)}
 
 
 def test_a_random_order_is_of_its_seed(pool: Built) -> None:
-    orders = [selected(pool, Selection(random=seed), number=500)[1] for seed in (1, 1, 2)]
+    orders = [selected(pool, PairSelection(random=seed), number=500)[1] for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2]) == sorted(row["uid"] for row in rows_of(pool))
 
@@ -134,7 +134,7 @@ def test_what_a_draft_moves_is_found(pool: Built) -> None:
         expected.setdefault((before[row["uid"]], now), []).append(row["uid"])
     assert len(expected) > 3
     for (was, now), of_change in expected.items():
-        selection = Selection.from_words([("moved", f"{was}-{now}")])
+        selection = PairSelection.from_words([("moved", f"{was}-{now}")])
         assert selected(pool, selection, plan=plan, number=500) == (len(of_change), of_change)
 
 
@@ -161,11 +161,11 @@ def test_what_a_draft_moves_is_found(pool: Built) -> None:
 )
 def test_what_cannot_be_asked_is_a_sentence(pool: Built, words: list[tuple[str, str]]) -> None:
     with pytest.raises(AlignDataError):
-        selected(pool, Selection.from_words(words))
+        selected(pool, PairSelection.from_words(words))
 
 
 def test_a_pattern_that_would_take_forever_elsewhere_does_not(pool: Built) -> None:
-    total, _ = selected(pool, Selection(where=(Condition.parse("alt_text~~^(a+)+$"),)))
+    total, _ = selected(pool, PairSelection(where=(Condition.parse("alt_text~~^(a+)+$"),)))
     assert total >= 0
     with pytest.raises(ConditionError):
-        selected(pool, Selection(where=(Condition.parse("alt_text~~" + "(a{1000}){1000}"),)))
+        selected(pool, PairSelection(where=(Condition.parse("alt_text~~" + "(a{1000}){1000}"),)))

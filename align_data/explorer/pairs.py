@@ -19,7 +19,7 @@ from align_data.explorer.thresholds import counted
 from align_data.recipes.plan import Plan
 from align_data.report.page import BLUR
 from align_data.report.thumbnails import pictures
-from align_data.selection import Selection, select
+from align_data.selection import PairSelection, select
 from align_data.selection.scan import columns_of, uids
 from align_data.selection.selection import OUTCOMES
 from align_data.signals.label import LABEL
@@ -34,13 +34,13 @@ EMPTY = 3
 
 def _pairs(request: Request) -> Response:
     explorer, words = explorer_of(request), words_of(request)
-    draft, selection = explorer.draft(words), Selection.from_words(words)
+    draft, selection = explorer.draft(words), PairSelection.from_words(words)
     dataset, plan = explorer.dataset(), _plan(explorer, draft)
     number = next((value for name, value in words if name == PAGE), "1")
     at = max(1, int(number)) if number.isdecimal() and len(number) < 10 else 1
     columns = columns_of(dataset, plan)
-    shown = ["nsfw"] if "nsfw" in columns else []
-    found = select(
+    beside = ["nsfw"] if "nsfw" in columns else []
+    chosen = select(
         dataset,
         draft.ledger,
         plan,
@@ -49,7 +49,7 @@ def _pairs(request: Request) -> Response:
         explorer.progress,
         start=(at - 1) * SHOWN,
         number=SHOWN,
-        shown=shown,
+        beside=beside,
     )
     label = label_of(words)
     return page(
@@ -57,18 +57,18 @@ def _pairs(request: Request) -> Response:
         "pairs.html.j2",
         draft,
         selection=selection,
-        selected=found,
+        selected=chosen,
         conditions=[str(condition) for condition in selection.where] + [""] * EMPTY,
         columns=columns,
         rules=[rule.name for rule in plan.in_force],
         outcomes=OUTCOMES,
         changes=CHANGES if draft.moved else [],
-        pictures=pictures(dataset, found.pairs, explorer.progress),
+        pictures=pictures(dataset, chosen.pairs, explorer.progress),
         blur=BLUR,
-        marks=marks_of(explorer, label, [pair.uid for pair in found.pairs if pair.url]),
+        marks=marks_of(explorer, label, [pair.uid for pair in chosen.pairs if pair.url]),
         label=label,
         at=at,
-        pages=-(-found.total // SHOWN),
+        pages=-(-chosen.total // SHOWN),
         query=lambda **changed: _query(draft, selection, label, **changed),
     )
 
@@ -78,7 +78,7 @@ def _plan(explorer: Explorer, draft: Draft) -> Plan:
     return counted(explorer, draft).plan if draft.moved else draft.ledger.plan
 
 
-def _query(draft: Draft, selection: Selection, label: str, **changed: str) -> str:
+def _query(draft: Draft, selection: PairSelection, label: str, **changed: str) -> str:
     """Return the part of an address that says a selection by a draft, with other words too."""
     words: Words = [*draft.words, *selection.words, (LABEL, label), *changed.items()]
     return urlencode([*words])
@@ -121,9 +121,9 @@ def _part_of(dataset: Dataset, uid: str) -> int:
 
 
 def _uids(request: Request) -> Response:
-    """Answer with the uids of a selection, a line each, as they are found."""
+    """Answer with the uids of a selection, a line each, as they are chosen."""
     explorer, words = explorer_of(request), words_of(request)
-    draft, selection = explorer.draft(words), Selection.from_words(words)
+    draft, selection = explorer.draft(words), PairSelection.from_words(words)
     dataset, plan = explorer.dataset(), _plan(explorer, draft)
     selection.check(plan, columns_of(dataset, plan))
 

@@ -2,6 +2,6 @@
 
 from align_data.selection.conditions import Condition
 from align_data.selection.scan import Selected, SelectedPair, select
-from align_data.selection.selection import Selection
+from align_data.selection.selection import PairSelection
 
-__all__ = ["Condition", "Selected", "SelectedPair", "Selection", "select"]
+__all__ = ["Condition", "PairSelection", "Selected", "SelectedPair", "select"]

@@ -1,4 +1,4 @@
-"""Finding the pairs of a selection: one scan of the columns that it asks about; texts are read of what is shown."""
+"""Finding the pairs of a selection: one scan of the columns that it compares; texts are read of what is shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, masks
-from align_data.selection.selection import OUTCOMES, Selection
+from align_data.selection.selection import OUTCOMES, PairSelection
 from align_data.signals import find
 from align_data.signals.base import Piece
 
@@ -54,23 +54,23 @@ class Selected:
 
 def columns_of(dataset: Dataset, plan: Plan) -> list[str]:
     """Return the columns that a selection can ask about."""
-    known = plan.known(available(dataset, dataset.ingested(), plan.signals))
+    readable = plan.known(available(dataset, dataset.ingested(), plan.signals))
     status = [_STATUS] if dataset.images.committed() is not None else []
     rules = [f"{_FAILS}{rule.name}" for rule in plan.in_force]
-    return [*OF_PAIRS, *sorted(known), _OUTCOME, *status, *rules]
+    return [*OF_PAIRS, *sorted(readable), _OUTCOME, *status, *rules]
 
 
 def select(
     dataset: Dataset,
     ledger: Ledger,
     plan: Plan,
-    selection: Selection,
+    selection: PairSelection,
     engine: Engine,
     progress: Progress,
     *,
     start: int = 0,
     number: int = 24,
-    shown: Iterable[str] = (),
+    beside: Iterable[str] = (),
 ) -> Selected:
     """Return pairs from place `start` of a selection, with the columns `shown`, and count all of it.
 
@@ -80,11 +80,13 @@ def select(
     scan = _Scan(dataset, ledger, plan, selection, start + number)
     rows = [part.rows for part in dataset.ingested().parts]
     parts = engine.map_parts("select", scan.part, rows, progress)
-    chosen = _first([rows_of for _, rows_of in parts], selection, start + number)[start:]
-    return Selected(sum(total for total, _ in parts), list(_read(dataset, plan, chosen, [*selection.columns, *shown])))
+    chosen = _ordered([rows_of for _, rows_of in parts], selection, start + number)[start:]
+    return Selected(sum(total for total, _ in parts), list(_read(dataset, plan, chosen, [*selection.columns, *beside])))
 
 
-def uids(dataset: Dataset, ledger: Ledger, plan: Plan, selection: Selection, progress: Progress) -> Iterator[pl.Series]:
+def uids(
+    dataset: Dataset, ledger: Ledger, plan: Plan, selection: PairSelection, progress: Progress
+) -> Iterator[pl.Series]:
     """Yield the uids of a selection, piece by piece, in the dataset's order."""
     selection.check(plan, columns_of(dataset, plan))
     scan = _Scan(dataset, ledger, plan, selection, 0)
@@ -103,7 +105,7 @@ class _Scan:
     dataset: Dataset
     ledger: Ledger
     plan: Plan
-    selection: Selection
+    selection: PairSelection
     number: int
 
     def part(self, part: int, tick: Tick) -> tuple[int, pl.DataFrame]:
@@ -119,7 +121,7 @@ class _Scan:
             places = [pl.lit(part).alias("_part"), pl.lit(number).alias("_piece"), pl.col("_row").cast(pl.Int64)]
             rows.append(chosen.with_columns(key).select(*places, "failed", "unknown", "_key"))
             behind = key.dtype == pl.Null and sum(map(len, rows)) >= self.number
-        return total, _first(rows, self.selection, self.number) if rows else pl.DataFrame()
+        return total, _ordered(rows, self.selection, self.number) if rows else pl.DataFrame()
 
     def _key(self, rows: pl.DataFrame) -> pl.Series:
         if self.selection.random is not None:
@@ -131,16 +133,16 @@ class _Scan:
         return pl.Series("_key", [None] * len(rows), pl.Null)
 
     def pieces(self, part: int, beside: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield for each piece of a part its masks, the columns that are asked about, and whether all holds."""
-        asked = self.selection.columns
+        """Yield for each piece of a part its masks, the columns that are compared, and whether all holds."""
+        wanted = self.selection.columns
         own = self.ledger.plan is self.plan
-        known = self.plan.known(available(self.dataset, self.dataset.ingested(), self.plan.signals))
-        compared = [] if own else sorted({column for rule in self.plan.rules for column in rule.columns} & known)
-        pairs = [name for name in OF_PAIRS if name in (*asked, *beside) or (name == "url" and _STATUS in asked)]
-        stored = [name for name in dict.fromkeys([*asked, *compared]) if name in known]
-        failed, unknown = masks(self.plan.rules, known)
+        readable = self.plan.known(available(self.dataset, self.dataset.ingested(), self.plan.signals))
+        compared = [] if own else sorted({column for rule in self.plan.rules for column in rule.columns} & readable)
+        pairs = [name for name in OF_PAIRS if name in (*wanted, *beside) or (name == "url" and _STATUS in wanted)]
+        stored = [name for name in dict.fromkeys([*wanted, *compared]) if name in readable]
+        failed, unknown = masks(self.plan.rules, readable)
         verdicts = self.dataset.ledger(self.ledger.name).pieces(part, ["failed", "unknown"])
-        statuses = _statuses(self.dataset, part) if _STATUS in asked else None
+        statuses = _statuses(self.dataset, part) if _STATUS in wanted else None
         for piece, of_ledger in zip(
             planned_columns(self.dataset, self.plan, part, pairs or ["uid"], stored), verdicts, strict=True
         ):
@@ -151,13 +153,13 @@ class _Scan:
                 taken = of_ledger["failed"] < 0  # taken down, which no rule decides
                 frame = piece.with_columns(failed, unknown)
                 frame = frame.with_columns(pl.when(taken).then(of_ledger["failed"]).otherwise("failed").alias("failed"))
-            frame = frame.with_columns(before, _outcome("failed", "unknown").alias(_OUTCOME), *self._fails(asked))
+            frame = frame.with_columns(before, _outcome("failed", "unknown").alias(_OUTCOME), *self._fails(wanted))
             if statuses is not None:
                 frame = frame.join(statuses, on="url", how="left", maintain_order="left")
             yield frame.with_columns(self._holds(frame.schema).alias("_holds"))
 
-    def _fails(self, asked: Iterable[str]) -> Iterator[pl.Expr]:
-        for name in asked:
+    def _fails(self, wanted: Iterable[str]) -> Iterator[pl.Expr]:
+        for name in wanted:
             if name.startswith(_FAILS):
                 bit = self.plan.rule(name.removeprefix(_FAILS)).bit
                 failing = (pl.col("failed") & bit) != 0
@@ -186,7 +188,7 @@ def _statuses(dataset: Dataset, part: int) -> pl.DataFrame:
     return pl.concat(pieces).unique("url")
 
 
-def _first(rows: Sequence[pl.DataFrame], selection: Selection, number: int) -> pl.DataFrame:
+def _ordered(rows: Sequence[pl.DataFrame], selection: PairSelection, number: int) -> pl.DataFrame:
     """Return the first rows by the order of a selection: the dataset's where there is none."""
     frames = [frame for frame in rows if len(frame)]
     if not frames:
@@ -199,8 +201,8 @@ def _first(rows: Sequence[pl.DataFrame], selection: Selection, number: int) -> p
 
 
 def _read(dataset: Dataset, plan: Plan, chosen: pl.DataFrame, columns: Iterable[str]) -> Iterator[SelectedPair]:
-    known = plan.known(available(dataset, dataset.ingested(), plan.signals))
-    names = [name for name in dict.fromkeys(columns) if name in known]
+    readable = plan.known(available(dataset, dataset.ingested(), plan.signals))
+    names = [name for name in dict.fromkeys(columns) if name in readable]
     read: dict[tuple[int, int, int], dict[str, Any]] = {}
     if len(chosen):
         for (part, piece), rows in chosen.group_by("_part", "_piece"):

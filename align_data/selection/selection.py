@@ -13,7 +13,7 @@ WHERE, ONLY, OUTCOME, MOVED, SORT, RANDOM = NAMES = ("where", "only", "outcome",
 
 
 @dataclass(frozen=True)
-class Selection:
+class PairSelection:
     """Pairs for which all of this holds, in an order."""
 
     where: tuple[Condition, ...] = ()
@@ -28,10 +28,10 @@ class Selection:
     """The seed of a random order."""
 
     @staticmethod
-    def from_words(words: Iterable[tuple[str, str]]) -> Selection:
+    def from_words(words: Iterable[tuple[str, str]]) -> PairSelection:
         """Read a selection; ConditionError for a word that cannot be."""
-        given = [(name, value.strip()) for name, value in words if name in NAMES and value.strip()]
-        values = dict(given)
+        entries = [(name, value.strip()) for name, value in words if name in NAMES and value.strip()]
+        values = dict(entries)
         outcome, moved, seed = values.get(OUTCOME), values.get(MOVED), values.get(RANDOM)
         ends = tuple(moved.split("-")) if moved is not None else ()
         for name in (*([outcome] if outcome else []), *ends):
@@ -41,8 +41,8 @@ class Selection:
             raise ConditionError(f"{moved[:100]!r}: write the outcomes before and after, such as kept-dropped")
         if seed is not None and not (seed.isdecimal() and len(seed) < 19):
             raise ConditionError(f"{seed[:100]!r} is not a seed: write a whole number")
-        return Selection(
-            where=tuple(Condition.parse(value) for name, value in given if name == WHERE),
+        return PairSelection(
+            where=tuple(Condition.parse(value) for name, value in entries if name == WHERE),
             only=values.get(ONLY),
             outcome=outcome,
             moved=(ends[0], ends[1]) if ends else None,
