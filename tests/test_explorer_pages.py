@@ -23,6 +23,7 @@ from align_data.explorer.draft import Draft, Words
 from align_data.explorer.opened import Explorer
 from align_data.stages.audit import survey
 from align_data.stages.decision import Decision, decide_ledger
+from align_data.stages.ingest import Parts
 
 HOST = "127.0.0.1:4711"
 RECIPE = """
@@ -43,7 +44,7 @@ HOSTILE = "</script><script>window.hacked=1</script> \"'><img src=x onerror=aler
 def dataset(job: Callable[..., Built]) -> Built:
     texts = ["one", "one two", *(f"one two {n}" for n in range(40)), "a b c d", "a b c d e f", HOSTILE]
     rows = [{"url": f"http://h{n % 5}.example/{n}.jpg", "alt_text": texts[n * n % len(texts)]} for n in range(60)]
-    return job(rows, recipe=RECIPE, overrides=["shared.le=4"])
+    return job(rows, recipe=RECIPE, overrides=["shared.le=4"], parts=Parts(rows=25))
 
 
 @pytest.fixture
@@ -198,9 +199,10 @@ def test_pairs_are_those_of_the_selection_and_each_is_explained(dataset: Built, 
     assert f"{len(dropped)} pairs</b>" in text
     assert client.get("pairs/uids.txt", params={"outcome": "dropped"}).text.split() == dropped
     assert re.findall(r'aria-label="Pair (\w+)"', text) == dropped[:24]
-    explained = client.get(f"pair/{dropped[0]}")
-    assert explained.status_code == 200
-    assert "dropped" in explained.text
+    for uid in (dropped[0], dropped[-1]):
+        explained = client.get(f"pair/{uid}")
+        assert explained.status_code == 200
+        assert "dropped</h1>" in explained.text
     assert client.get("pair/none").status_code == 400
 
 
@@ -210,3 +212,12 @@ def test_a_draft_is_looked_at_too(client: TestClient) -> None:
     number = re.findall(r"<b>([\d,]+) pairs</b>", text)
     changes = re.findall(r"([\d,]+) kept → dropped", client.get("thresholds", params=words).text)
     assert number == changes != []
+
+
+def test_a_fault_of_our_own_is_a_sentence_too(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Explorer, "draft", lambda *_: 1 // 0)
+    app = application(explorer, "token", {HOST})
+    answer = TestClient(app, base_url=f"http://{HOST}/token/", raise_server_exceptions=False).get("pairs")
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" in answer.text
+    assert "Traceback" not in answer.text

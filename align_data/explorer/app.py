@@ -33,7 +33,12 @@ def application(explorer: Explorer, token: str, hosts: Collection[str]) -> ASGIA
     ]
     app = Starlette(
         routes=[Mount(f"/{token}", routes=routes)],
-        exception_handlers={AlignDataError: _refused, OSError: _refused, HTTPException: _missing},
+        exception_handlers={
+            AlignDataError: _refused,
+            OSError: _refused,
+            HTTPException: _missing,
+            Exception: _unforeseen,
+        },
     )
     app.state.explorer, app.state.token = explorer, token
     return Gate(app, token, hosts)
@@ -60,3 +65,11 @@ def _refused(request: Request, error: Exception) -> Response:
 def _missing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return page(request, "error.html.j2", status=error.status_code, sentence=error.detail)
+
+
+def _unforeseen(request: Request, error: Exception) -> Response:
+    """Say that something is wrong with the explorer itself; where, the server's log says."""
+    sentence = (
+        f"an error that align-data did not foresee, {type(error).__name__}: the terminal that it runs in says more"
+    )
+    return page(request, "error.html.j2", status=500, sentence=sentence)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from align_data.data.layout import Dataset
+from align_data.data.tombstones import part_of
 from align_data.explorer.draft import Draft, Words
 from align_data.explorer.marks import label_of, marks_of
 from align_data.explorer.opened import Explorer
@@ -91,7 +91,9 @@ def _pair(request: Request) -> Response:
     dataset, label = explorer.dataset(), label_of(words)
     (explained,) = why(dataset, draft.ledger.name, uid=uid, limit=1)
     rules = {rule.name: rule.rule for rule in draft.ledger.plan.rules}
-    image = _PairImage(_part_of(dataset, uid), explained.url, explained.alt_text, explained.values.get("nsfw"))
+    image = _PairImage(
+        part_of(dataset.ingested(), uid), explained.url, explained.alt_text, explained.values.get("nsfw")
+    )
     return page(
         request,
         "pair.html.j2",
@@ -112,12 +114,6 @@ class _PairImage:
 
     def __init__(self, part: int, url: str, alt_text: str, nsfw: float | None) -> None:
         self.part, self.url, self.alt_text, self.nsfw = part, url, alt_text, nsfw
-
-
-def _part_of(dataset: Dataset, uid: str) -> int:
-    """Return the part that a uid is in."""
-    splits = dataset.ingested().meta.splits
-    return sum(f"{split:016x}" <= uid[:16] for split in splits)
 
 
 def _uids(request: Request) -> Response:
