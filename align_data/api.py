@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,19 @@ from align_data.common.secrets import mask
 from align_data.data.balancing import entry_counts, thresholds_like
 from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
-from align_data.data.ledger import open_current
+from align_data.data.ledger import Ledger, open_current
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
+from align_data.explorer.draft import RECIPE, SET, WITH, WITHOUT, Draft
 from align_data.report import audit_html
 from align_data.signals import is_signal, ordered
 from align_data.stages.audit import SAMPLES, Survey, SweepRequest, Swept, SweptTable, survey, sweep, sweep_table
+from align_data.stages.audit.what_if import MovedPool, WhatIf
 from align_data.storage.output_file import OutputFile
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
 
-__all__ = ["AuditReport", "Opened", "SweepRequest", "open"]
+__all__ = ["AuditReport", "MovedPool", "Opened", "SweepRequest", "open"]
 
 
 class AuditReport:
@@ -65,6 +68,9 @@ class Opened:
     dataset: Dataset
     engine: Engine
     progress: Progress
+    _pools: dict[str, tuple[Ledger, WhatIf]] = field(default_factory=dict, compare=False)
+    """The pool that is held, by its ledger's name."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     def __repr__(self) -> str:
         pairs, ledgers = self.dataset.ingested().rows, ", ".join(self.ledgers()) or "none yet"
@@ -136,6 +142,32 @@ class Opened:
     def sweep_table(self, ledger: str, rows: SweepRequest, columns: SweepRequest) -> SweptTable:
         """Count what each combination of two tests' values would keep, in one scan: `kept[i][j]`, `pending[i][j]`."""
         return sweep_table(self.dataset, ledger, (rows, columns), self.engine, self.progress)
+
+    def what_if(
+        self,
+        ledger: str,
+        set: Sequence[str] = (),
+        without: Sequence[str] = (),
+        restore: Sequence[str] = (),
+        *,
+        whole: bool = False,
+    ) -> MovedPool:
+        """Count what `filter` would make of a ledger's pool with rules moved, which are as `--set` and `--without` say.
+
+        Such as `what_if("align", set=["n_words.ge=4"], without=["min_side"])`; `restore` puts rules back that the
+        ledger took out. The pool of one ledger stays in memory for the next move: up to 20 million pairs of it, and of
+        more those, with the `error` of what is kept; `whole` counts all in scans. RecipeError for what cannot be set.
+        """
+        opened = open_current(self.dataset, ledger)
+        words = [(RECIPE, ledger)]
+        words += [(name, word) for name, of in ((SET, set), (WITHOUT, without), (WITH, restore)) for word in of]
+        plan = Draft.of(opened, words).plan
+        with self._lock:
+            if self._pools.get(ledger, (None,))[0] != opened:
+                self._pools.clear()
+                self._pools[ledger] = opened, WhatIf(self.dataset, ledger, self.engine, self.progress)
+            _, pool = self._pools[ledger]
+        return pool.count(plan, whole=whole)
 
     def _scan(self, table: Table[Any], columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from align_data.data.ledger import TAKEN_DOWN
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.stages.audit.mask_codes import Populations
 from align_data.stages.audit.roles import FAIL, OUTCOMES, UNKNOWN
@@ -91,7 +92,7 @@ def pool(
     rules = {
         rule.name: RuleMoved(
             scaled((failed & rule.bit) != 0),
-            scaled(failed == rule.bit),
+            scaled((failed & ~TAKEN_DOWN) == rule.bit),
             scaled((unknown & rule.bit) != 0),
             not rule.in_force,
             rule.request,
