@@ -84,8 +84,8 @@ def plant(folder: Path, pairs: int) -> Dataset:
         table = dataset.measured(group)
         for part in parts:
             with table.writer(part, {}, names) as writer:
-                for rows in dataset.pairs.piece_rows(part):
-                    writer.write(pl.DataFrame([_drawn(name, rows, random) for name in names]))
+                for number in dataset.pairs.piece_rows(part):
+                    writer.write(pl.DataFrame([_drawn(name, number, random) for name in names]))
         said = identities(dataset, names, anew=True)
         meta = SignalsMeta(signals=said, pairs=dataset.ingested().fingerprint)
         table.commit([table.info(part) for part in parts], meta)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Built, read
@@ -112,7 +113,8 @@ def changes(pool: Built, a: str, b: str) -> dict[tuple[str, str], int]:
         for ledger in (read(pool.dataset, f"verdicts/{name}") for name in (a, b))
     ]
     counts = Counter(zip(*outcomes, strict=True))
-    return {change: counts[change] for change in product(("dropped", "pending", "kept"), repeat=2)}
+    names = ("dropped", "pending", "kept")
+    return {(was, now): counts[was, now] for was, now in product(names, names)}
 
 
 def test_nothing_moved_is_the_ledger(pool: Built) -> None:
@@ -179,7 +181,7 @@ def test_real_numbers_and_scores_become_the_thresholds_of_filter(job: Callable[.
     draw = random.Random(3)
     recipe = parse(REAL, "real.yaml")
     dataset = job([row(f"http://a/{n}", f"t{n}") for n in range(300)], parts=Parts(rows=90)).dataset
-    image = {
+    image: dict[str, list[Any]] = {
         "nsfw": [draw.choice([None, 0.1, round(draw.random(), 6)]) for _ in range(300)],
         "aspect": [draw.choice([None, 0.1 + 0.2, 1 / 3, draw.uniform(0.3, 2)]) for _ in range(300)],
         "format": [draw.choice(["jpeg", "png", None]) for _ in range(300)],
