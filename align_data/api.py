@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from polars.io.plugins import register_io_source
 
 from align_data.common.progress import Progress, Silent
 from align_data.common.secrets import mask
+from align_data.data import labels
 from align_data.data.balancing import entry_counts, thresholds_like
 from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
@@ -23,7 +24,18 @@ from align_data.engines.local import LocalEngine
 from align_data.explorer.draft import RECIPE, SET, WITH, WITHOUT, Draft
 from align_data.report import audit_html
 from align_data.signals import is_signal, ordered
-from align_data.stages.audit import SAMPLES, Survey, SweepRequest, Swept, SweptTable, survey, sweep, sweep_table
+from align_data.stages.audit import (
+    SAMPLES,
+    MarkedAudit,
+    Survey,
+    SweepRequest,
+    Swept,
+    SweptTable,
+    marked,
+    survey,
+    sweep,
+    sweep_table,
+)
 from align_data.stages.audit.what_if import MovedPool, WhatIf
 from align_data.storage.output_file import OutputFile
 from align_data.storage.store import Store
@@ -131,6 +143,18 @@ class Opened:
         MetaCLIP 2 sets t for English, and lets the other languages' follow: balance_thresholds(NAME, "en", 170_000).
         """
         return thresholds_like(self.dataset, name, like, threshold)
+
+    def mark(self, label: str, uids: Iterable[str], mark: str) -> int:
+        """Mark pairs by hand: keep, drop or unsure, or unmarked to take it back; return how many."""
+        return labels.mark(self.dataset, label, uids, mark)
+
+    def marks(self, label: str) -> pl.DataFrame:
+        """Return uid and mark of the pairs that a label marks, sorted by uid."""
+        return labels.check(self.dataset, label)
+
+    def marked(self, ledger: str, label: str) -> MarkedAudit:
+        """Count how right each rule of a ledger, and all together, are by the marks of a label."""
+        return marked(self.dataset, ledger, label, self.engine, self.progress)
 
     def sweep(self, ledger: str, request: SweepRequest, moved: int = 0, seed: int = 0) -> Swept:
         """Count what other thresholds of one test would keep, with every other rule in force, in one scan.

@@ -15,6 +15,7 @@ from conftest import build, read, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from align_data import api
 from align_data.cli import main
 from align_data.common.errors import AlignDataError, DatasetError, InputError, SignalError
 from align_data.common.progress import Silent
@@ -23,15 +24,17 @@ from align_data.data.columns import columns
 from align_data.data.labels import counts, fingerprint, fold, mark, marks
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
+from align_data.data.tombstones import write
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
-from align_data.stages.audit import Share
+from align_data.stages.audit import MarkedRule, Share
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.ingest import Parts
 from align_data.stages.takedown import read as read_lists
 from align_data.stages.takedown import takedown
 from align_data.stages.why import why
-from align_data.storage.store import Store
+from align_data.storage.part_writer import PartWriter
+from align_data.storage.store import Store, sha256_of
 
 PAIRS = 60
 BY_LABEL = """
@@ -205,6 +208,9 @@ def test_takedown_erases_marks_and_forbids_new_ones(dataset: Dataset) -> None:
     lists = read_lists({"uids": [str(Path(dataset.store.root) / "uids.txt")]})
     report = takedown(dataset, lists, [], LocalEngine(dataset.store.work, 2), Silent())
     assert report.receipt.marks == 2
+    changed = {file.name: file for file in report.receipt.files}
+    assert changed["labels/mine/part-00000.parquet"].after == sha256_of(dataset.store, "labels/mine/part-00000.parquet")
+    assert [file.after for name, file in changed.items() if name.startswith("_marks/")] == [None]
     after = Dataset(dataset.store)
     assert set(read(after, "labels/mine")["uid"]) == {uids[1], uids[2], uids[4], uids[5]}
     assert after.store.names("_marks/mine") == []
@@ -313,3 +319,38 @@ rules:
 )
 def test_intervals_are_wilsons(number: int, of: int, low: float, high: float) -> None:
     assert Share(number, of).interval == pytest.approx((low, high), abs=6e-5)
+
+
+def test_a_writer_that_is_killed_loses_nothing_earlier(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *_ = uids_of(dataset)
+    mark(dataset, "mine", [first], "keep")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartWriter, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            mark(dataset, "mine", [first, second], "drop")
+    assert dict(marks(dataset, "mine").iter_rows()) == {first: "keep"}
+    mark(dataset, "mine", [second], "drop")
+    assert counts(dataset, "mine") == {"keep": 1, "drop": 1}
+
+
+def test_a_mark_that_came_while_its_pair_was_taken_down_is_not_read(dataset: Dataset) -> None:
+    first, second, *_ = uids_of(dataset)
+    mark(dataset, "mine", [second], "keep")
+    write(dataset.tombstones, [first])
+    labels._write(dataset, "mine", pl.DataFrame({"uid": [first], "mark": ["drop"]}))
+    assert dict(marks(dataset, "mine").iter_rows()) == {second: "keep"}
+    assert as_column(dataset, "mine")[first] == "unmarked"
+    assert fold(dataset, "mine") == 1
+    assert read(dataset, "labels/mine").rows() == [(second, "keep")]
+
+
+def test_the_python_door_marks_and_measures(dataset: Dataset) -> None:
+    opened, uids = api.open(dataset.store.url), uids_of(dataset)
+    assert opened.mark("mine", uids[:3], "keep") == 3
+    assert opened.marks("mine").rows() == sorted((uid, "keep") for uid in uids[:3])
+    decide(dataset)
+    assert opened.marked("by-label", "mine").whole == MarkedRule(None, keep=3)

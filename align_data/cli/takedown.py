@@ -119,8 +119,9 @@ def _print(report: TakedownReport, dataset: str) -> None:
         f"{receipt.fetched:,} of them fetched, {receipt.bytes:,} bytes in {receipt.tars:,} tars; "
         f"{receipt.rejected:,} rejected rows; {len(receipt.files):,} files"
     )
-    if receipt.embeddings:
-        tell(counted(receipt.embeddings, "embeddings"))
+    erased = {"embeddings": receipt.embeddings, "marks": receipt.marks}
+    for unit in filter(erased.get, erased):
+        tell(counted(erased[unit], unit))
     if receipt.banned:
         tell(f"{receipt.banned:,} SHA-256 that no fetch stores again")
     for shards in receipt.shards:

@@ -13,19 +13,18 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 
 import polars as pl
 
 from align_data.common.errors import DatasetError, InputError, nearest
 from align_data.data.layout import Dataset
 from align_data.data.meta import LabelMeta
-from align_data.data.tombstones import bounds, every, part_of, within
+from align_data.data.tombstones import bounds, every, within
 from align_data.signals import Signal
 from align_data.signals.families import NAME, split
 from align_data.signals.label import LABEL, MARKS, UNMARKED
 from align_data.storage.contracts import contract
-from align_data.storage.store import UNFINISHED
+from align_data.storage.store import UNFINISHED, sha256_of
 from align_data.storage.tables import Meta, Table, cut, digest
 
 _FORM = re.compile(r"part-([0-9]{19,30})\.parquet")
@@ -108,7 +107,7 @@ def mark(dataset: Dataset, name: str, uids: Iterable[str], mark: str) -> int:
     if mark not in MARKS:
         raise InputError(f"{mark!r} is not a mark{nearest(mark, MARKS)}; there are: {', '.join(MARKS)}")
     dataset.label(name)  # before anything is read: it may be no name
-    distinct = pl.Series("uid", sorted(set(uids)), pl.String)
+    distinct = pl.Series("uid", list(uids), pl.String).unique().sort()
     _check_uids(dataset, distinct)
     if len(distinct):
         _write(dataset, name, pl.DataFrame({"uid": distinct}).with_columns(pl.lit(mark).alias("mark")))
@@ -124,8 +123,9 @@ def _check_uids(dataset: Dataset, uids: pl.Series) -> None:
     wrong = uids.filter(~uids.str.contains(_UID))
     if len(wrong):
         raise InputError(f"{wrong[0][:100]!r} is not a uid, 32 hex digits")
-    for part, members in groupby(uids, lambda uid: part_of(pairs, uid)):
-        unknown = pl.Series("uid", list(members), pl.String)
+    for part in range(len(pairs.parts)):
+        low, high = bounds(pairs, part)
+        unknown = uids.filter((uids >= low) & (uids < high))
         for piece in dataset.pairs.pieces(part, ["uid"]):
             if not len(unknown):
                 break
@@ -224,11 +224,28 @@ def fold(dataset: Dataset, name: str) -> int:
     return int(dead.sum())
 
 
-def erase(dataset: Dataset) -> int:
-    """Take the marks of pairs that were taken down out of all labels; return how many there were."""
-    erased = sum(fold(dataset, name) for name in labels(dataset))
+Change = tuple[str, str | None, str | None]
+"""A file, and its SHA-256 before and after."""
+
+
+def erase(dataset: Dataset) -> tuple[int, list[Change]]:
+    """Take the marks of pairs that were taken down out of all labels; return how many there were, and what changed."""
+    erased, changed = 0, list[Change]()
+    for name in labels(dataset):
+        before = _hashes(dataset, name)
+        erased += fold(dataset, name)
+        after = _hashes(dataset, name)
+        files = sorted(before.keys() | after.keys())
+        changed += [(file, before.get(file), after.get(file)) for file in files if before.get(file) != after.get(file)]
     for name in dataset.store.names("_marks"):
         for file in dataset.store.names(f"_marks/{name}"):
             if UNFINISHED.fullmatch(file):  # of a process that was killed
                 dataset.store.remove(f"_marks/{name}/{file}")
-    return erased
+    return erased, changed
+
+
+def _hashes(dataset: Dataset, name: str) -> dict[str, str | None]:
+    """Return the SHA-256 of each file of a label."""
+    table, added = dataset.label(name), _table(dataset, name)
+    files = [table.part_name(0), *table.manifest_names, *map(added.part_name, map(int, _changes(dataset, name)))]
+    return {file: digest_of for file in files if (digest_of := sha256_of(dataset.store, file)) is not None}

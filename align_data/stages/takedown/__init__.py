@@ -210,7 +210,7 @@ def _carry_out(
     every_part += enumerate(erase_references(dataset, pairs, dead, engine, progress))
     every_part += forget_keys(dataset, plan.forget, plan.manifests, engine, progress)
     _commit(dataset, tombstones, every_part)
-    marks = erase(dataset)
+    marks, files_of_marks = erase(dataset)
     receipt = Receipt.of(plan, uids)
     receipt.pairs, receipt.tombstones, receipt.marks = 0, len(every(dataset.tombstones)), marks
     for part_receipt in receipts:
@@ -220,6 +220,7 @@ def _carry_out(
         for kind, number in part_receipt.forgotten.items():
             receipt.forgotten[kind] = receipt.forgotten.get(kind, 0) + number
     receipt.files = [file for _, part_receipt in every_part for file in part_receipt.files]
+    receipt.files += (Rewritten(*file) for file in files_of_marks)
     receipt.files += rewritten(plan.manifests.items(), partial(sha256_of, dataset.store))
     for place, url in enumerate(plan.shards):
         try:
