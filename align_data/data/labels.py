@@ -193,7 +193,9 @@ def _read(dataset: Dataset, name: str, changes: Sequence[str], low: str, high: s
         frames += _pieces(table, low, high)
     frames += [piece for change in newer for piece in added.pieces(int(change), ["uid", "mark"])]
     rows = pl.concat(frames).filter((pl.col("uid") >= low) & (pl.col("uid") < high))
-    return _Stored(rows.unique("uid", keep="last").sort("uid"), changes, _chained(chain, newer))
+    if newer:  # the table alone is sorted, and has each pair once
+        rows = rows.unique("uid", keep="last").sort("uid")
+    return _Stored(rows, changes, _chained(chain, newer))
 
 
 def _pieces(table: Table[LabelMeta], low: str, high: str) -> Iterable[pl.DataFrame]:
