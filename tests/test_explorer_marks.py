@@ -109,6 +109,10 @@ def test_the_page_counts_and_measures_as_the_audit_does(client: TestClient, buil
     assert f"Marked drop and kept</a>: {audit.drop_kept} of 6" in measures
     assert "pairs?recipe=small&where=label_mine%3Dkeep&outcome=dropped" in measures
     assert "pairs?recipe=small&where=label_mine%3Ddrop&outcome=kept" in measures
+    links = re.findall(r'href="(/t/pairs[^"]*)">(\d+|Marked \w+ and \w+)</a>(?:: (\d+))?', shown + measures)
+    assert len(links) >= 8
+    for link, number, after in links:  # each leads to as many pairs as it says
+        assert f"<b>{after or number} pairs</b>" in client.get(unescape(link)).text, link
     press(client, uids[0], "drop")  # what was counted before is old
     again = unescape(client.get("/t/marks/measures?recipe=small&label=mine").text)
     assert (

@@ -11,6 +11,7 @@ import polars as pl
 from align_data.common.progress import Progress, Tick
 from align_data.data.columns import available
 from align_data.data.derived import planned_columns, planned_rows
+from align_data.data.labels import labels
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger
 from align_data.engines.base import Engine
@@ -18,6 +19,7 @@ from align_data.recipes.plan import Plan, masks
 from align_data.selection.selection import OUTCOMES, PairSelection
 from align_data.signals import find
 from align_data.signals.base import Piece
+from align_data.signals.label import LABEL
 
 OF_PAIRS = ("uid", "url", "alt_text")
 _OUTCOME, _BEFORE, _STATUS = "outcome", "_before", "status"
@@ -54,10 +56,16 @@ class Selected:
 
 def columns_of(dataset: Dataset, plan: Plan) -> list[str]:
     """Return the columns that a selection can ask about."""
-    readable = plan.known(available(dataset, dataset.ingested(), plan.signals))
+    readable = _readable(dataset, plan)
     status = [_STATUS] if dataset.images.committed() is not None else []
     rules = [f"{_FAILS}{rule.name}" for rule in plan.in_force]
     return [*OF_PAIRS, *sorted(readable), _OUTCOME, *status, *rules]
+
+
+def _readable(dataset: Dataset, plan: Plan) -> set[str]:
+    """Return the signals, scores and ranks that can be read, the marks of each label among them."""
+    measured = available(dataset, dataset.ingested(), plan.signals)
+    return plan.known(measured | {f"{LABEL}_{name}" for name in labels(dataset)})
 
 
 def select(
@@ -136,7 +144,7 @@ class _Scan:
         """Yield for each piece of a part its masks, the columns that are compared, and whether all holds."""
         wanted = self.selection.columns
         own = self.ledger.plan is self.plan
-        readable = self.plan.known(available(self.dataset, self.dataset.ingested(), self.plan.signals))
+        readable = _readable(self.dataset, self.plan)
         compared = [] if own else sorted({column for rule in self.plan.rules for column in rule.columns} & readable)
         pairs = [name for name in OF_PAIRS if name in (*wanted, *beside) or (name == "url" and _STATUS in wanted)]
         stored = [name for name in dict.fromkeys([*wanted, *compared]) if name in readable]
@@ -201,7 +209,7 @@ def _ordered(rows: Sequence[pl.DataFrame], selection: PairSelection, number: int
 
 
 def _read(dataset: Dataset, plan: Plan, chosen: pl.DataFrame, columns: Iterable[str]) -> Iterator[SelectedPair]:
-    readable = plan.known(available(dataset, dataset.ingested(), plan.signals))
+    readable = _readable(dataset, plan)
     names = [name for name in dict.fromkeys(columns) if name in readable]
     read: dict[tuple[int, int, int], dict[str, Any]] = {}
     if len(chosen):
