@@ -193,7 +193,8 @@ def _outcome(failed: str, unknown: str) -> pl.Expr:
 def _statuses(dataset: Dataset, part: int) -> pl.DataFrame:
     """Return url and status of the images of a part."""
     pieces = list(dataset.images.pieces(part, ["url", _STATUS]))
-    return pl.concat(pieces).unique("url")
+    empty = pl.DataFrame(schema={"url": pl.String, _STATUS: pl.String})
+    return pl.concat(pieces).unique("url") if pieces else empty
 
 
 def _ordered(rows: Sequence[pl.DataFrame], selection: PairSelection, number: int) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from align_data.recipes.plan import Plan
@@ -10,6 +10,9 @@ from align_data.selection.conditions import Condition, ConditionError
 
 OUTCOMES = ("kept", "pending", "dropped")
 WHERE, ONLY, OUTCOME, MOVED, SORT, RANDOM = NAMES = ("where", "only", "outcome", "moved", "sort", "random")
+
+
+NOT_YET = ("but", "nearest", "side")
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,11 @@ class PairSelection:
     """The seed of a random order."""
 
     @staticmethod
-    def from_words(words: Iterable[tuple[str, str]]) -> PairSelection:
+    def from_words(words: Sequence[tuple[str, str]]) -> PairSelection:
         """Read a selection; ConditionError for a word that cannot be."""
+        for name, value in words:
+            if name in NOT_YET and value.strip():  # ignored, it would show other pairs than were asked for
+                raise ConditionError(f"{name} cannot be asked yet: ask with {', '.join(NAMES)}")
         entries = [(name, value.strip()) for name, value in words if name in NAMES and value.strip()]
         values = dict(entries)
         outcome, moved, seed = values.get(OUTCOME), values.get(MOVED), values.get(RANDOM)
