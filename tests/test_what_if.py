@@ -101,6 +101,10 @@ def test_moving_anything_counts_what_filter_counts(pool: Built) -> None:
         by_rule = {name: (of.fail, of.fail_only, of.unknown, of.off) for name, of in counted.rules.items()}
         assert by_rule == {of.rule: (of.fail, of.fail_only, of.unknown, of.off) for of in truth.rules}, (sets, off)
         assert counted.changes == changes(pool, "base", "moved"), (sets, off)
+        ledger = audit(dataset, "base")
+        assert counted.more == {
+            outcome: getattr(truth, outcome) - getattr(ledger, outcome) for outcome in ("kept", "pending", "dropped")
+        }
         assert counted.plan.thresholds == open_current(dataset, "moved").plan.thresholds
         moved += numbers != before
     assert moved > 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from align_data.explorer.draft import RECIPE, SET, WITH, WITHOUT, Draft, Words
 from align_data.recipes.conditions import Test
 from align_data.recipes.operators import OPERATORS, text
-from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.plan import PlannedRule
 from align_data.recipes.values import UNSPECIFIED
 from align_data.stages.audit.curves import Curve, points
 
@@ -127,8 +127,3 @@ class PanelForm:
         for field, value in values:
             targets.setdefault(field.target, []).append(value)
         return {target: ",".join(ends) for target, ends in targets.items()}
-
-
-def of_plan(plan: Plan, curves: Mapping[str, Curve]) -> dict[str, Sequence[Field]]:
-    """Return the fields of each rule of a plan."""
-    return {rule.name: list(fields(rule, curves)) for rule in plan.rules}

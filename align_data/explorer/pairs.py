@@ -15,7 +15,7 @@ from align_data.explorer.draft import Draft, Words
 from align_data.explorer.marks import label_of, marks_of
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
-from align_data.explorer.thresholds import counted
+from align_data.explorer.thresholds import what_if
 from align_data.recipes.plan import Plan
 from align_data.report.page import BLUR
 from align_data.report.thumbnails import pictures
@@ -75,7 +75,7 @@ def _pairs(request: Request) -> Response:
 
 def _plan(explorer: Explorer, draft: Draft) -> Plan:
     """Return the plan that decides: the ledger's own, or the draft's with its thresholds resolved."""
-    return counted(explorer, draft).plan if draft.moved else draft.ledger.plan
+    return what_if(explorer, draft.ledger.name).resolved(draft.plan) if draft.moved else draft.ledger.plan
 
 
 def _query(draft: Draft, selection: PairSelection, label: str, **changed: str) -> str:

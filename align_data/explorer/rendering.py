@@ -9,7 +9,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from align_data import __version__
 from align_data.explorer.draft import Draft, Words
 from align_data.explorer.opened import Explorer
 from align_data.report import bundle
@@ -45,8 +44,7 @@ def page(request: Request, template: str, draft: Draft | None = None, status: in
         "explorer": explorer,
         "draft": draft,
         "rooms": ROOMS,
-        "seen": explorer.identity(),
-        "version": __version__,
+        "seen": explorer.identity,  # called by whole pages alone: it reads every manifest
     }
     content = environment("align_data.explorer").get_template(template).render({**fixed, **values})
     return HTMLResponse(content, status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -16,13 +16,12 @@ from align_data.common.errors import DatasetError
 from align_data.data.ledger import filter_command, open_ledger
 from align_data.explorer.changes import posted
 from align_data.explorer.draft import RECIPE, Draft, Words
-from align_data.explorer.fields import RULE, Field, PanelForm, fields, of_plan
+from align_data.explorer.fields import RULE, PanelForm, fields
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.recipes.plan import Plan
 from align_data.report import charts
-from align_data.stages.audit.curves import Curve
-from align_data.stages.audit.what_if import MovedPool, WhatIf
+from align_data.stages.audit.what_if import WhatIf
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.session import writing
 
@@ -36,23 +35,12 @@ def what_if(explorer: Explorer, ledger: str) -> WhatIf:
     return explorer.cached(key, lambda: WhatIf(explorer.dataset(), ledger, explorer.engine, explorer.progress))
 
 
-def counted(explorer: Explorer, draft: Draft, *, whole: bool = False) -> MovedPool:
-    """Return what becomes of the pool by a draft."""
-    return what_if(explorer, draft.ledger.name).count(draft.plan, whole=whole)
-
-
-def _curves(explorer: Explorer, draft: Draft) -> Mapping[str, Curve]:
-    """Return the curves of the ledger itself, by which sliders stop."""
-    name = draft.ledger.name
-    pool = what_if(explorer, name)
-    return explorer.cached(("curves", explorer.identity(), name), lambda: pool.curves(pool.plan))
-
-
 def _thresholds(request: Request) -> Response:
     explorer = explorer_of(request)
     draft = explorer.draft(words_of(request))
     ledgers = explorer.dataset().ledgers()
-    return page(request, "thresholds.html.j2", draft, ledgers=ledgers, **_shown(explorer, draft, whole=False))
+    shown = _shown(explorer, what_if(explorer, draft.ledger.name), draft, whole=False)
+    return page(request, "thresholds.html.j2", draft, ledgers=ledgers, **shown)
 
 
 def _moved(request: Request) -> Response:
@@ -63,9 +51,10 @@ def _moved(request: Request) -> Response:
     # The address is that of the draft before: what differs from it is what was touched.
     address = parse_qsl(urlsplit(request.headers.get("hx-current-url", "")).query)
     shown = Draft.of(ledger, address if dict(address).get(RECIPE, ledger.name) == ledger.name else [])
-    form = PanelForm(shown, words, _curves(explorer, shown))
+    pool = what_if(explorer, ledger.name)
+    form = PanelForm(shown, words, pool.own_curves)
     draft = form.draft()
-    values = _shown(explorer, draft, whole=(WHOLE, "1") in words)
+    values = _shown(explorer, pool, draft, whole=(WHOLE, "1") in words)
     before = [field for rule in shown.plan.rules for field in fields(rule, form.curves)]
     sliders = {field.name for field in before if form.by_slider(field)}
     answer = page(request, "thresholds_moved.html.j2", draft, sliders=sliders, **values)
@@ -78,22 +67,20 @@ def _charts(request: Request) -> Response:
     explorer = explorer_of(request)
     draft = explorer.draft(words_of(request))
     pool = what_if(explorer, draft.ledger.name)
-    drawn = {name: charts.distribution(curve) for name, curve in pool.curves(pool.count(draft.plan).plan).items()}
+    curves = pool.curves(pool.resolved(draft.plan))
+    drawn = {name: charts.distribution(curve) for name, curve in curves.items()}
     return page(request, "thresholds_charts.html.j2", draft, charts=drawn)
 
 
-def _shown(explorer: Explorer, draft: Draft, *, whole: bool) -> dict[str, Any]:
+def _shown(explorer: Explorer, pool: WhatIf, draft: Draft, *, whole: bool) -> dict[str, Any]:
     """Return what both the page and its fragment show."""
-    moved, curves = counted(explorer, draft, whole=whole), _curves(explorer, draft)
-    rows: Mapping[str, list[Field]] = {name: list(of) for name, of in of_plan(draft.plan, curves).items()}
-    before = what_if(explorer, draft.ledger.name)
+    curves = pool.own_curves
     names = [rule.name for rule in draft.plan.rules]
     leaves = {rule: [leaf for leaf in curves if _rule_of(leaf, names) == rule] for rule in names}
     return {
-        "moved": moved,
-        "fields": rows,
+        "moved": pool.count(draft.plan, whole=whole),
+        "fields": {rule.name: list(fields(rule, curves)) for rule in draft.plan.rules},
         "leaves": leaves,
-        "before": before.count(before.plan),
         "command": _command(explorer, draft),
         "rule_box": RULE,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule
-from align_data.stages.audit.curves import Curve
+from align_data.stages.audit.curves import Counts, Curve
 from align_data.stages.audit.leaf_tally import leaf_tally
 from align_data.stages.audit.leaves import Comparison, drawn
 from align_data.stages.audit.roles import DROPPED, FAIL, OPEN, PASS, UNKNOWN, WAITING, Verdicts
@@ -70,44 +71,53 @@ class WhatIf:
         Thresholds that are relative to the pool become what they would by `filter`; RecipeError for what cannot be set.
         """
         held = self.held
-        scan = whole and held.pairs < sum(self._rows)
-        plan, notes = resolved(self._dataset, self.plan, plan, held, self._engine, self._progress, scan=scan)
+        plan, notes = self._resolved(plan, whole=whole)
         moved = self._moved(plan)
-        if scan:
+        if self._beyond_held(whole):
             windows = [self._cells(self._holding(parts), plan, moved) for parts in self._windows()]
             cells = _merged(windows)
         else:
             cells = self._cells(held, plan, moved)
         return pool(cells, held.populations, plan, moved, sum(self._rows), notes)
 
+    def resolved(self, plan: Plan) -> Plan:
+        """Return a plan of the ledger's recipe with its thresholds, as `count` has it."""
+        return self._resolved(plan, whole=False)[0]
+
+    def _resolved(self, plan: Plan, *, whole: bool) -> tuple[Plan, list[str]]:
+        scan = self._beyond_held(whole)
+        return resolved(self._dataset, self.plan, plan, self.held, self._engine, self._progress, scan=scan)
+
+    def _beyond_held(self, whole: bool) -> bool:
+        """Tell whether all pairs are to be counted, and not all are held."""
+        return whole and self.held.pairs < sum(self._rows)
+
+    @cached_property
+    def own_curves(self) -> dict[str, Curve]:
+        """The curves of the ledger's own plan."""
+        return self.curves(self.plan)
+
     def curves(self, plan: Plan) -> dict[str, Curve]:
         """Return, by test, how its values are distributed: of all pairs, and of those that nothing else drops.
 
-        Of a pool of which parts are held, in those. `plan` is one that `count` has resolved.
+        Of a pool of which parts are held, in those. `plan` has its thresholds resolved.
         """
         known, moved, held = self._known(plan), self._moved(plan), self.held
         leaves = drawn(plan, known)
         held.load(plan, [column for leaf in leaves.values() for column in leaf.whole.columns])
         verdicts = self._verdicts(held, plan, moved)
-        return {name: self._curve(held, leaf, moved, verdicts) for name, leaf in leaves.items()}
 
-    def _curve(
-        self, held: Held, leaf: Comparison, moved: Sequence[PlannedRule], verdicts: Sequence[Sequence[Verdicts]]
-    ) -> Curve:
-        others = np.int64(~leaf.rule.bit)
-
-        def tally(place: int) -> NDArray[np.int64]:
+        def tally(place: int) -> list[Counts]:
             cells, of_pair = _cells(held.codes[place], [of[place] for of in verdicts], len(held.populations))
-            failed, unknown = masks_of(cells, held.populations, moved)
-            undropped = np.where(unknown & others, WAITING, OPEN)
-            roles = np.where(failed & others, DROPPED, undropped)[of_pair].astype(np.int8)
-            counts = leaf_tally(leaf)
-            frame = held.frame(place, leaf.whole.columns)
-            counts.add(frame[leaf.test.signal], roles, leaf.matches(frame))
-            return counts.counts
+            masks = masks_of(cells, held.populations, moved)
+            return [_tallied(leaf, masks, of_pair, held.frame(place, leaf.whole.columns)) for leaf in leaves.values()]
 
-        counts = leaf_tally(leaf)
-        return counts.curve(sum(held.each(tally), counts.counts))
+        parts = held.each(tally)
+        tallies = {name: leaf_tally(leaf) for name, leaf in leaves.items()}
+        return {
+            name: of.curve(sum((part[at] for part in parts), of.counts))
+            for at, (name, of) in enumerate(tallies.items())
+        }
 
     def _known(self, plan: Plan) -> frozenset[str]:
         """Return the columns that a plan's rules may read."""
@@ -133,6 +143,16 @@ class WhatIf:
             return np.column_stack([cells, np.bincount(of_pair, minlength=len(cells))])
 
         return _merged(held.each(count)) if held.parts else np.empty((0, len(verdicts) + 2), np.int64)
+
+
+def _tallied(leaf: Comparison, masks: tuple[Cells, Cells], of_pair: NDArray[np.intp], frame: pl.DataFrame) -> Counts:
+    """Count the values of one test in a part, by what all other rules together decide of the pairs."""
+    failed, unknown = (mask & ~np.int64(leaf.rule.bit) for mask in masks)
+    undropped = np.where(unknown, WAITING, OPEN)
+    roles = np.where(failed, DROPPED, undropped)[of_pair].astype(np.int8)
+    tally = leaf_tally(leaf)
+    tally.add(frame[leaf.test.signal], roles, leaf.matches(frame))
+    return tally.counts
 
 
 def _cells(codes: Code, verdicts: Sequence[Verdicts], populations: int) -> tuple[Cells, NDArray[np.intp]]:

@@ -55,6 +55,15 @@ class MovedPool:
     """What is not as `filter` would decide it: a sentence each."""
 
     @property
+    def more(self) -> Mapping[str, int]:
+        """Outcome → how many more pairs have it now than by the ledger; fewer where it is below 0."""
+        after, before = Counter[str](), Counter[str]()
+        for (was, now), pairs in self.changes.items():
+            before[was] += pairs
+            after[now] += pairs
+        return {outcome: after[outcome] - before[outcome] for outcome in OUTCOMES}
+
+    @property
     def exact(self) -> bool:
         """Whether these are the numbers that `filter` would count."""
         return self.counted == self.pairs and not self.notes
