@@ -18,7 +18,7 @@ from align_data.data import labels
 from align_data.data.balancing import entry_counts, thresholds_like
 from align_data.data.columns import available, by_group
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Ledger, open_current
+from align_data.data.ledger import Ledger, fails, open_current, outcome
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.explorer.draft import RECIPE, SET, WITH, WITHOUT, Draft
@@ -119,14 +119,7 @@ class Opened:
         groups = by_group(ordered(measured))
         frames += [self._scan(self.dataset.measured(group), names) for group, names in groups.items()]
         frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
-        failed, unknown = pl.col("failed"), pl.col("unknown")
-        rules = [
-            pl.when(unknown & rule.bit == 0).then(failed & rule.bit != 0).alias(f"fails_{rule.name}")
-            for rule in plan.in_force
-        ]
-        undecided = pl.when(unknown == 0).then(pl.lit("kept")).otherwise(pl.lit("pending"))
-        outcome = pl.when(failed == 0).then(undecided).otherwise(pl.lit("dropped")).alias("outcome")
-        return pl.concat(frames, how="horizontal").with_columns(*rules, outcome)
+        return pl.concat(frames, how="horizontal").with_columns(*map(fails, plan.in_force), outcome())
 
     def audit(self, ledger: str, samples: int = SAMPLES, seed: int = 0, *, pictures: bool = True) -> AuditReport:
         """Count all that an audit says; shown by a notebook as a page."""

@@ -257,7 +257,7 @@ def _compared_rules(out: Console, difference: Diff) -> None:
 
 def _outcomes(out: Console, difference: Diff) -> None:
     """Print how many pairs have each outcome in one ledger and in the other."""
-    from align_data.stages.audit.diff import OUTCOMES  # noqa: PLC0415 - ingest needs no audit
+    from align_data.data.ledger import OUTCOMES  # noqa: PLC0415 - ingest needs no audit
 
     table = Table(
         title=f"Outcomes in {escape(difference.a)} (down) and {escape(difference.b)} (across)", title_justify="left"

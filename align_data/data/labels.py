@@ -19,7 +19,7 @@ import polars as pl
 from align_data.common.errors import DatasetError, InputError, nearest
 from align_data.data.layout import Dataset
 from align_data.data.meta import LabelMeta
-from align_data.data.tombstones import bounds, every, within
+from align_data.data.tombstones import bounds, every, rows_within, within
 from align_data.signals import Signal
 from align_data.signals.families import NAME, split
 from align_data.signals.label import LABEL, MARKS, UNMARKED
@@ -188,20 +188,12 @@ def _read(dataset: Dataset, name: str, changes: Sequence[str], low: str, high: s
     folded = set(manifest.meta.folded) if manifest is not None else set()
     chain = manifest.meta.chain if manifest is not None else ""
     newer = [change for change in changes if change not in folded]
-    frames = [pl.DataFrame(schema=table.contract.polars())]
-    if manifest is not None:
-        frames += _pieces(table, low, high)
-    frames += [piece for change in newer for piece in added.pieces(int(change), ["uid", "mark"])]
-    rows = pl.concat(frames).filter((pl.col("uid") >= low) & (pl.col("uid") < high))
+    rows = rows_within(table, low, high, ["uid", "mark"])
     if newer:  # the table alone is sorted, and has each pair once
-        rows = rows.unique("uid", keep="last").sort("uid")
+        frames = [piece for change in newer for piece in added.pieces(int(change), ["uid", "mark"])]
+        changed = pl.concat(frames).filter((pl.col("uid") >= low) & (pl.col("uid") < high))
+        rows = pl.concat([rows, changed]).unique("uid", keep="last").sort("uid")
     return _Stored(rows, changes, _chained(chain, newer))
-
-
-def _pieces(table: Table[LabelMeta], low: str, high: str) -> Iterable[pl.DataFrame]:
-    for group, (least, greatest) in enumerate(table.piece_statistics(0, "uid")):
-        if greatest >= low and least < high:
-            yield table.piece(0, group, ["uid", "mark"])
 
 
 def fold(dataset: Dataset, name: str) -> int:

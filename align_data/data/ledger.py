@@ -19,13 +19,16 @@ from align_data.data.layout import Dataset
 from align_data.data.meta import LedgerMeta
 from align_data.data.tombstones import fingerprint
 from align_data.recipes.overrides import overridden_rule
-from align_data.recipes.plan import Plan
+from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.reading import builtin
 from align_data.signals import is_signal
 from align_data.storage.tables import Manifest
 
 TAKEN_DOWN = -(2**63)
 """The bit of `failed` that no rule has: the pair was taken down."""
+
+OUTCOMES = KEPT, PENDING, DROPPED = ("kept", "pending", "dropped")
+"""What becomes of a pair."""
 
 _COUNTED_BITS = 16
 """Bits of the two masks that are counted in a table."""
@@ -94,6 +97,18 @@ def add_masks(total: Masks, masks: Masks) -> None:
 def taken_down(failed: pl.Series, taken: pl.Series) -> pl.Series:
     """Return the column `failed` with the pairs marked that are `taken` down."""
     return (failed | (taken.cast(pl.Int64) * TAKEN_DOWN)).alias("failed")
+
+
+def outcome() -> pl.Expr:
+    """Return what becomes of pairs by their masks `failed` and `unknown`: one of OUTCOMES."""
+    undecided = pl.when(pl.col("unknown") == 0).then(pl.lit(KEPT)).otherwise(pl.lit(PENDING))
+    return pl.when(pl.col("failed") == 0).then(undecided).otherwise(pl.lit(DROPPED)).alias("outcome")
+
+
+def fails(rule: PlannedRule) -> pl.Expr:
+    """Return whether pairs fail a rule, by their masks: null where that is unknown; called `fails_RULE`."""
+    failing = pl.col("failed") & rule.bit != 0
+    return pl.when(pl.col("unknown") & rule.bit == 0).then(failing).alias(f"fails_{rule.name}")
 
 
 def open_ledger(dataset: Dataset, name: str) -> Ledger:

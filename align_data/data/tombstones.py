@@ -6,7 +6,8 @@ A pair's row stays where it was, so that tables stay row for row; its URL is the
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -49,13 +50,18 @@ def part_of(pairs: Manifest[PairsMeta], uid: str) -> int:
 def within(table: Table[Meta], low: str, high: str) -> pl.Series:
     """Return the values of a table that has one sorted column, from `low` on and before `high`."""
     name = table.contract.columns[0].name
-    columns = [pl.Series(name, [], pl.String)]
+    return rows_within(table, low, high, [name])[name]
+
+
+def rows_within(table: Table[Any], low: str, high: str, names: Sequence[str]) -> pl.DataFrame:
+    """Return the rows of a table of one part, which is sorted by the first of some columns, in a range of it."""
+    first = names[0]
+    frames = [pl.DataFrame(schema=table.contract.polars(*names))]
     if table.committed() is not None:
-        for group, (least, greatest) in enumerate(table.piece_statistics(0, name)):
+        for group, (least, greatest) in enumerate(table.piece_statistics(0, first)):
             if greatest >= low and least < high:
-                columns.append(table.piece(0, group, [name])[name])
-    values = pl.concat(columns)
-    return values.filter((values >= low) & (values < high))
+                frames.append(table.piece(0, group, list(names)))
+    return pl.concat(frames).filter((pl.col(first) >= low) & (pl.col(first) < high))
 
 
 def write(table: Table[Meta], values: Iterable[str]) -> Manifest[Meta]:

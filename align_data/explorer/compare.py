@@ -7,12 +7,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from align_data.common.errors import DatasetError
+from align_data.data.ledger import OUTCOMES
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.report.page import BLUR
 from align_data.report.thumbnails import SamplePictures, pictures
 from align_data.stages.audit import Diff, diff
-from align_data.stages.audit.diff import OUTCOMES
 
 SAMPLES = 12
 

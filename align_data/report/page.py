@@ -17,6 +17,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align_data.common.secrets import mask_url
+from align_data.data.ledger import OUTCOMES
 from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.recipes.operators import text
 from align_data.recipes.plan import Plan, PlannedRule
@@ -26,7 +27,7 @@ from align_data.report.crawl_steps import crawl_steps
 from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import Signal
 from align_data.stages.audit.curves import Curve
-from align_data.stages.audit.diff import OUTCOMES, Diff
+from align_data.stages.audit.diff import Diff
 from align_data.stages.audit.image_outcomes import AGREEMENT
 from align_data.stages.audit.leaves import Comparison, of_rule
 from align_data.stages.audit.sampling import KINDS, SampledPair

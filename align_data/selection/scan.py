@@ -13,10 +13,10 @@ from align_data.data.columns import available
 from align_data.data.derived import planned_columns, planned_rows
 from align_data.data.labels import labels
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Ledger
+from align_data.data.ledger import Ledger, fails, outcome
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, masks
-from align_data.selection.selection import OUTCOMES, PairSelection
+from align_data.selection.selection import PairSelection
 from align_data.signals import find
 from align_data.signals.base import Piece
 from align_data.signals.label import LABEL
@@ -80,7 +80,7 @@ def select(
     number: int = 24,
     beside: Iterable[str] = (),
 ) -> Selected:
-    """Return pairs from place `start` of a selection, with the columns `shown`, and count all of it.
+    """Return pairs from place `start` of a selection, with the columns `beside`, and count all of it.
 
     `plan` decides: the ledger's own, whose verdicts are stored, or another whose thresholds are resolved.
     """
@@ -151,27 +151,21 @@ class _Scan:
         failed, unknown = masks(self.plan.rules, readable)
         verdicts = self.dataset.ledger(self.ledger.name).pieces(part, ["failed", "unknown"])
         statuses = _statuses(self.dataset, part) if _STATUS in wanted else None
+        rules = [self.plan.rule(name.removeprefix(_FAILS)) for name in wanted if name.startswith(_FAILS)]
         for piece, of_ledger in zip(
             planned_columns(self.dataset, self.plan, part, pairs or ["uid"], stored), verdicts, strict=True
         ):
-            before = of_ledger.select(_outcome("failed", "unknown").alias(_BEFORE)).to_series()
+            before = of_ledger.select(outcome().alias(_BEFORE)).to_series()
             if own:
                 frame = pl.concat([piece, of_ledger], how="horizontal")
             else:
                 taken = of_ledger["failed"] < 0  # taken down, which no rule decides
                 frame = piece.with_columns(failed, unknown)
                 frame = frame.with_columns(pl.when(taken).then(of_ledger["failed"]).otherwise("failed").alias("failed"))
-            frame = frame.with_columns(before, _outcome("failed", "unknown").alias(_OUTCOME), *self._fails(wanted))
+            frame = frame.with_columns(before, outcome(), *map(fails, rules))
             if statuses is not None:
                 frame = frame.join(statuses, on="url", how="left", maintain_order="left")
             yield frame.with_columns(self._holds(frame.schema).alias("_holds"))
-
-    def _fails(self, wanted: Iterable[str]) -> Iterator[pl.Expr]:
-        for name in wanted:
-            if name.startswith(_FAILS):
-                bit = self.plan.rule(name.removeprefix(_FAILS)).bit
-                failing = (pl.col("failed") & bit) != 0
-                yield pl.when((pl.col("unknown") & bit) == 0).then(failing).alias(name)
 
     def _holds(self, schema: Mapping[str, Any]) -> pl.Expr:
         selection = self.selection
@@ -183,11 +177,6 @@ class _Scan:
         if selection.moved is not None:
             holds += [pl.col(_BEFORE) == selection.moved[0], pl.col(_OUTCOME) == selection.moved[1]]
         return pl.all_horizontal(holds) if holds else pl.lit(True)
-
-
-def _outcome(failed: str, unknown: str) -> pl.Expr:
-    undecided = pl.when(pl.col(unknown) == 0).then(pl.lit(OUTCOMES[0])).otherwise(pl.lit(OUTCOMES[1]))
-    return pl.when(pl.col(failed) == 0).then(undecided).otherwise(pl.lit(OUTCOMES[2]))
 
 
 def _statuses(dataset: Dataset, part: int) -> pl.DataFrame:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from align_data.data.ledger import OUTCOMES
 from align_data.recipes.plan import Plan
 from align_data.selection.conditions import Condition, ConditionError
 
-OUTCOMES = ("kept", "pending", "dropped")
 WHERE, ONLY, OUTCOME, MOVED, SORT, RANDOM = NAMES = ("where", "only", "outcome", "moved", "sort", "random")
 
 

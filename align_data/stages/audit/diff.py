@@ -12,14 +12,13 @@ import numpy as np
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask_url
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Ledger, open_ledger
+from align_data.data.ledger import OUTCOMES, Ledger, open_ledger
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan
 from align_data.stages.audit import sampling
 from align_data.stages.audit.dimensions import counted
 from align_data.stages.audit.mask_codes import Populations
 
-OUTCOMES = ("kept", "pending", "dropped")
 SAMPLES = 6
 
 
