@@ -10,13 +10,32 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.testclient import TestClient
 
+from align_data.data.layout import Dataset
+from align_data.engines.local import LocalEngine
 from align_data.explorer.app import application
 from align_data.explorer.opened import Explorer
 from align_data.explorer.serving import HOST, listening
 
 TOKEN = "a-token"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+SITE = "127.0.0.1:4711"
+"""HOST:PORT of an explorer that answers a test in its own process."""
+OWN = {"origin": f"http://{SITE}"}
+"""The header by which a page of its own asks for a change."""
+
+
+def opened(dataset: Dataset) -> Explorer:
+    """Open a dataset as `view` does."""
+    return Explorer(dataset.store.url, LocalEngine(dataset.store.work, 2))
+
+
+def client_of(explorer: Explorer, **options: Any) -> TestClient:
+    """Return what asks an explorer without a server; addresses are those below the token."""
+    return TestClient(application(explorer, TOKEN, {SITE}), base_url=f"http://{SITE}/{TOKEN}/", **options)
 
 
 @contextmanager

@@ -12,18 +12,15 @@ import pytest
 pytest.importorskip("starlette", reason="needs the extra view")
 
 from conftest import Built, read
-from explorer_server import browser, explored, watched
+from explorer_server import OWN, TOKEN, browser, client_of, explored, opened, watched
 from starlette.testclient import TestClient
 
 from align_data.common.progress import Silent
 from align_data.data.labels import counts, marks
-from align_data.engines.local import LocalEngine
-from align_data.explorer.app import application
 from align_data.explorer.marks import marks_of
 from align_data.explorer.opened import Explorer
 from align_data.stages.audit import marked
 
-HOST = "127.0.0.1:4711"
 RECIPE = """
 name: small
 rules:
@@ -41,17 +38,17 @@ def built(job: Callable[..., Built]) -> Built:
 
 @pytest.fixture
 def explorer(built: Built) -> Explorer:
-    return Explorer(built.dataset.store.url, LocalEngine(built.dataset.store.work, 2))
+    return opened(built.dataset)
 
 
 @pytest.fixture
 def client(explorer: Explorer) -> TestClient:
-    return TestClient(application(explorer, "t", {HOST}), base_url=f"http://{HOST}", raise_server_exceptions=False)
+    return client_of(explorer, raise_server_exceptions=False)
 
 
 def press(client: TestClient, uid: str, word: str, label: str = "mine") -> Any:
     fields = {"uid": uid, "label": label, "mark": word}
-    return client.post("/t/mark", data=fields, headers={"origin": f"http://{HOST}", "hx-request": "true"})
+    return client.post("mark", data=fields, headers={**OWN, "hx-request": "true"})
 
 
 def test_a_button_marks_and_a_second_press_takes_it_back(client: TestClient, built: Built, explorer: Explorer) -> None:
@@ -85,19 +82,19 @@ def test_a_form_of_a_stranger_is_a_sentence(
     assert (answer.status_code, sentence in unescape(answer.text)) == (400, True)
     assert "<script>" not in answer.text
     assert built.dataset.store.names("_marks") == []
-    assert client.post("/t/mark", data={"uid": uid}).status_code == 403
-    assert client.get("/t/mark").status_code == 405
+    assert client.post("mark", data={"uid": uid}).status_code == 403
+    assert client.get("mark").status_code == 405
 
 
 def test_the_page_counts_and_measures_as_the_audit_does(client: TestClient, built: Built, explorer: Explorer) -> None:
-    assert "No pair is marked yet" in client.get("/t/marks").text
+    assert "No pair is marked yet" in client.get("marks").text
     uids = read(built.dataset, "pairs")["uid"].to_list()
     for place, uid in enumerate(uids[:21]):
         press(client, uid, ("keep", "drop", "unsure")[place % 3], "mine" if place < 18 else "other")
-    shown = client.get("/t/marks?recipe=small&label=mine").text
-    assert '<a href="/t/pairs?recipe=small&amp;where=label_mine%3Dkeep">6</a>' in shown
-    assert "/t/marks/measures?recipe=small&amp;label=mine" in shown
-    measures = unescape(client.get("/t/marks/measures?recipe=small&label=mine").text)
+    shown = client.get("marks?recipe=small&label=mine").text
+    assert f'<a href="/{TOKEN}/pairs?recipe=small&amp;where=label_mine%3Dkeep">6</a>' in shown
+    assert f"/{TOKEN}/marks/measures?recipe=small&amp;label=mine" in shown
+    measures = unescape(client.get("marks/measures?recipe=small&label=mine").text)
     audit = marked(built.dataset, "small", "mine", explorer.engine, Silent())
     whole = audit.whole
     assert (whole.keep, whole.drop, whole.unsure) == (6, 6, 6)
@@ -109,17 +106,17 @@ def test_the_page_counts_and_measures_as_the_audit_does(client: TestClient, buil
     assert f"Marked drop and kept</a>: {audit.drop_kept} of 6" in measures
     assert "pairs?recipe=small&where=label_mine%3Dkeep&outcome=dropped" in measures
     assert "pairs?recipe=small&where=label_mine%3Ddrop&outcome=kept" in measures
-    links = re.findall(r'href="(/t/pairs[^"]*)">(\d+|Marked \w+ and \w+)</a>(?:: (\d+))?', shown + measures)
+    links = re.findall(rf'href="/{TOKEN}/(pairs[^"]*)">(\d+|Marked \w+ and \w+)</a>(?:: (\d+))?', shown + measures)
     assert len(links) >= 8
     for link, number, after in links:  # each leads to as many pairs as it says
         assert f"<b>{after or number} pairs</b>" in client.get(unescape(link)).text, link
     press(client, uids[0], "drop")  # what was counted before is old
-    again = unescape(client.get("/t/marks/measures?recipe=small&label=mine").text)
+    again = unescape(client.get("marks/measures?recipe=small&label=mine").text)
     assert (
         f"Marked drop and kept</a>: {marked(built.dataset, 'small', 'mine', explorer.engine, Silent()).drop_kept} of 7"
         in again
     )
-    assert "has no label none" in unescape(client.get("/t/marks/measures?label=none").text)
+    assert "has no label none" in unescape(client.get("marks/measures?label=none").text)
 
 
 def test_keys_mark_in_a_browser_and_go_on_to_the_next_pair(explorer: Explorer, built: Built) -> None:

@@ -12,20 +12,19 @@ import pytest
 pytest.importorskip("starlette", reason="needs the extra view")
 
 from conftest import Built, read
+from explorer_server import client_of
 from starlette.testclient import TestClient
 
 from align_data.common.errors import AlignDataError, DatasetError, RecipeError
 from align_data.common.progress import Silent
 from align_data.data.ledger import open_current
 from align_data.engines.local import LocalEngine
-from align_data.explorer.app import application
 from align_data.explorer.draft import Draft, Words
 from align_data.explorer.opened import Explorer
 from align_data.stages.audit import survey
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.ingest import Parts
 
-HOST = "127.0.0.1:4711"
 RECIPE = """
 name: small
 rules:
@@ -59,7 +58,7 @@ def explorer(dataset: Built, engine: LocalEngine) -> Explorer:
 
 @pytest.fixture
 def client(explorer: Explorer) -> TestClient:
-    return TestClient(application(explorer, "token", {HOST}), base_url=f"http://{HOST}/token/")
+    return client_of(explorer)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +215,7 @@ def test_a_draft_is_looked_at_too(client: TestClient) -> None:
 
 def test_a_fault_of_our_own_is_a_sentence_too(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Explorer, "draft", lambda *_: 1 // 0)
-    app = application(explorer, "token", {HOST})
-    answer = TestClient(app, base_url=f"http://{HOST}/token/", raise_server_exceptions=False).get("pairs")
+    answer = client_of(explorer, raise_server_exceptions=False).get("pairs")
     assert answer.status_code == 500
     assert "ZeroDivisionError" in answer.text
     assert "Traceback" not in answer.text
