@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from align_data.data.ledger import OUTCOMES
 from align_data.data.tombstones import part_of
 from align_data.explorer.draft import Draft, Words
 from align_data.explorer.marks import label_of, marks_of
@@ -21,7 +23,6 @@ from align_data.report.page import BLUR
 from align_data.report.thumbnails import pictures
 from align_data.selection import PairSelection, select
 from align_data.selection.scan import columns_of, uids
-from align_data.selection.selection import OUTCOMES
 from align_data.signals.label import LABEL
 from align_data.stages.why import why
 
@@ -109,11 +110,13 @@ def _pair(request: Request) -> Response:
     )
 
 
-class _PairImage:
+class _PairImage(NamedTuple):
     """The image of a pair, as a page shows it."""
 
-    def __init__(self, part: int, url: str, alt_text: str, nsfw: float | None) -> None:
-        self.part, self.url, self.alt_text, self.nsfw = part, url, alt_text, nsfw
+    part: int
+    url: str
+    alt_text: str
+    nsfw: float | None
 
 
 def _uids(request: Request) -> Response:
