@@ -14,18 +14,14 @@ pytest.importorskip("starlette", reason="needs the extra view")
 
 from click.testing import CliRunner
 from conftest import Built
-from explorer_server import browser, explored, watched
+from explorer_server import OWN, SITE, browser, client_of, explored, opened, watched
 from starlette.testclient import TestClient
 
 from align_data.cli import main
 from align_data.data.layout import Dataset
-from align_data.engines.local import LocalEngine
-from align_data.explorer.app import application
 from align_data.explorer.opened import Explorer
 from align_data.stages.audit import Audit, audit
 
-HOST = "127.0.0.1:4711"
-OWN = {"origin": f"http://{HOST}"}
 RECIPE = """
 name: small
 rules:
@@ -54,12 +50,12 @@ def dataset(job: Callable[..., Built], tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def explorer(dataset: Dataset) -> Explorer:
-    return Explorer(dataset.store.url, LocalEngine(dataset.store.work, 2))
+    return opened(dataset)
 
 
 @pytest.fixture
 def client(explorer: Explorer) -> TestClient:
-    return TestClient(application(explorer, "token", {HOST}), base_url=f"http://{HOST}/token/")
+    return client_of(explorer)
 
 
 def kept(text: str) -> tuple[int, ...]:
@@ -139,12 +135,26 @@ def test_a_slider_moves_its_field_and_a_field_its_slider(client: TestClient) -> 
     assert stop != "9"
     assert f"set=shared.le%3D{stop}" in answer.headers["hx-replace-url"]
     # Typed again, while the slider is still where it was: the field counts, and the slider follows.
-    address = {"hx-current-url": f"http://{HOST}{answer.headers['hx-replace-url']}"}
+    address = {"hx-current-url": f"http://{SITE}{answer.headers['hx-replace-url']}"}
     typed = {**fields, "field.shared.le.0": ["9"], "slider.shared.le.0": ["0"]}
     answer = client.get("thresholds/moved", params=typed, headers=address)
     assert "set=" not in answer.headers["hx-replace-url"]
     (place,) = re.findall(r'name="slider.shared.le.0" min="0" max="\d+" value="(\d+)"', answer.text)
     assert place == fields["slider.shared.le.0"][0] != "0"
+
+
+def test_a_place_that_no_slider_has_moves_nothing(client: TestClient) -> None:
+    for place in ("9" * 5_000, "99999", "-1", "x", ""):
+        answer = client.get("thresholds/moved", params={**form(client), "slider.shared.le.0": [place]})
+        assert answer.status_code == 200
+        assert "set=" not in answer.headers["hx-replace-url"]
+
+
+def test_a_recipe_without_rules_is_not_saved(client: TestClient) -> None:
+    off = [("recipe", "small"), *(("without", name) for name in ("n_words", "shared", "either", "chars", "longest"))]
+    answer = client.get("thresholds/recipe.yaml", params=off)
+    assert answer.status_code == 400
+    assert "at least one" in answer.text
 
 
 @pytest.mark.parametrize("value", ["x", "", "1,2", "nan", "1e999", "<script>", "9" * 400])
@@ -160,7 +170,9 @@ def test_a_value_that_cannot_be_is_a_sentence(client: TestClient, value: str) ->
 def test_deciding_writes_a_ledger_and_never_over_another(dataset: Dataset, client: TestClient) -> None:
     before = dataset.ledgers()
     words = [("recipe", "small"), ("set", "n_words.ge=3"), ("without", "shared")]
-    shown = kept(client.get("thresholds", params=words).text)
+    page = client.get("thresholds", params=words).text
+    shown = kept(page)
+    assert 'name="name" required pattern="[A-Za-z0-9._\\-]+" value="small-2"' in page
     assert client.post("thresholds/decide", data={}, headers={}).status_code == 403  # no page of ours sent it
     refused = client.post("thresholds/decide", data=dict(words) | {"name": "small"}, headers=OWN)
     assert refused.status_code == 400
@@ -172,8 +184,15 @@ def test_deciding_writes_a_ledger_and_never_over_another(dataset: Dataset, clien
     assert (
         outcomes(audit(Dataset(dataset.store), "new"))
         == shown
-        == kept(client.get(f"http://{HOST}{answer.headers['location']}").text)
+        == kept(client.get(f"http://{SITE}{answer.headers['location']}").text)
     )
+    decided = client.post(
+        "thresholds/decide", data=dict(words) | {"name": "small-2"}, headers=OWN, follow_redirects=False
+    )
+    assert decided.status_code == 303
+    page = client.get("thresholds", params=words).text  # where a name is taken, both it and the command say the next
+    assert 'value="small-3"' in page
+    assert command_of(page)[-1] == "small-3"
     again = client.post("thresholds/decide", data=dict(words) | {"name": "new"}, headers=OWN, follow_redirects=False)
     assert again.status_code == 303  # the same again is no other
     with dataset.store.lock():

@@ -118,7 +118,8 @@ class PanelForm:
         """Tell whether a field's slider was moved, and not the field."""
         place = self._values.get(f"{SLIDER}{field.name}", "")
         typed = self._values.get(f"{FIELD}{field.name}", field.value).strip() != field.value
-        return place.isdecimal() and int(place) < len(field.stops) and int(place) != field.place and not typed
+        stop = int(place) if place.isdecimal() and len(place) < 6 else len(field.stops)
+        return stop < len(field.stops) and stop != field.place and not typed
 
     @staticmethod
     def _targets(values: Iterable[tuple[Field, str]]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from align_data.common.errors import DatasetError
+from align_data.common.errors import DatasetError, RecipeError
 from align_data.data.ledger import filter_command, open_ledger
 from align_data.explorer.changes import posted
 from align_data.explorer.draft import RECIPE, Draft, Words
@@ -81,7 +81,8 @@ def _shown(explorer: Explorer, pool: WhatIf, draft: Draft, *, whole: bool) -> di
         "moved": pool.count(draft.plan, whole=whole),
         "fields": {rule.name: list(fields(rule, curves)) for rule in draft.plan.rules},
         "leaves": leaves,
-        "command": _command(explorer, draft),
+        "new_name": (new_name := _new_name(explorer, draft)),
+        "command": filter_command(explorer.name, new_name, draft.plan),
         "rule_box": RULE,
     }
 
@@ -89,11 +90,6 @@ def _shown(explorer: Explorer, pool: WhatIf, draft: Draft, *, whole: bool) -> di
 def _rule_of(leaf: str, rules: Collection[str]) -> str:
     """Return the rule of a test, which is called as the rule, or as the rule with more behind a dot."""
     return max((name for name in rules if leaf == name or leaf.startswith(f"{name}.")), key=len)
-
-
-def _command(explorer: Explorer, draft: Draft) -> str:
-    """Return the command that decides as a draft does."""
-    return filter_command(explorer.name, _new_name(explorer, draft), draft.plan)
 
 
 def _new_name(explorer: Explorer, draft: Draft) -> str:
@@ -111,6 +107,8 @@ def _recipe(request: Request) -> Response:
     plan, name = draft.plan, _new_name(explorer, draft)
     data = {**plan.recipe.dump(), "name": name}
     data["rules"] = [rule for rule in data["rules"] if rule["name"] not in plan.off]
+    if not data["rules"]:
+        raise RecipeError("every rule is taken out, and a recipe has at least one: put one back before you save it")
     content = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
     headers = {"content-disposition": f'attachment; filename="{name}.yaml"'}
     return Response(content, media_type="application/yaml", headers=headers)
