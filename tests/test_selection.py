@@ -156,7 +156,7 @@ def test_what_a_draft_moves_is_found(pool: Built) -> None:
         [("random", "x")],
         [("random", "9" * 30)],
         [("sort", "nope")],
-        [("but", "seen")],
+        [("but", "nope")],
         [("only", "nope")],
     ],
 )

@@ -14,6 +14,7 @@ from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.report.page import BLUR
 from align_data.report.thumbnails import SamplePictures, pictures
+from align_data.selection import Condition
 from align_data.stages.audit import Survey, survey
 from align_data.stages.audit.dimensions import DIMENSIONS
 
@@ -51,11 +52,11 @@ def _conditions(column: str, label: str) -> list[str]:
     """Return what holds of a group's pairs, by how a table calls it."""
     dimension = next((dimension for dimension in DIMENSIONS if dimension.signal == column), None)
     if dimension is None:
-        return [f"{column}={label}"]
+        return [str(Condition.equal(column, label))]
     if label == dimension.label(None):
         return [f"{column}=null"]
     if not dimension.edges:
-        return [f"{column}={'' if label == dimension.label('') else label}"]
+        return [str(Condition.equal(column, "" if label == dimension.label("") else label))]
     ends = [None, *dimension.edges, None]
     low, high = next(ends[n : n + 2] for n in range(len(ends) - 1) if dimension.label(n) == label)
     return [f"{column}{op}{end}" for op, end in ((">=", low), ("<", high)) if end is not None]

@@ -124,10 +124,10 @@ def _uids(request: Request) -> Response:
     explorer, words = explorer_of(request), words_of(request)
     draft, selection = explorer.draft(words), PairSelection.from_words(words)
     dataset, plan = explorer.dataset(), _plan(explorer, draft)
-    selection.check(plan, columns_of(dataset, plan))
+    chosen = uids(dataset, draft.ledger, plan, selection, explorer.progress)
 
     def lines() -> Iterator[str]:
-        for piece in uids(dataset, draft.ledger, plan, selection, explorer.progress):
+        for piece in chosen:
             if len(piece):
                 yield "\n".join(piece.to_list()) + "\n"
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from align_data.common.errors import AlignDataError, nearest
+from align_data.common.errors import AlignDataError
 
-_LINE = re.compile(r"([A-Za-z_][\w.]*)\s*(!=|<=|>=|~~|=|<|>|~)(.*)", re.DOTALL)
+_LINE = re.compile(r"([^!=<>~]+)(!=|<=|>=|~~|=|<|>|~)(.*)", re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ALTERNATIVE = re.compile(rf"\s*(?:({_QUOTED.pattern})\s*(\||\Z)|([^|]*)(\||\Z))", re.DOTALL)
+"""One of several values: a JSON string, or what stands before the next bar."""
+_REASON = re.compile(r"error: (.*?)(?:\n\n|\Z)", re.DOTALL)
+"""What the engine says of a pattern, without where in its own query that was."""
 NULL = "null"
+_EQUAL = ("=", "!=")
 _ORDER: Mapping[str, Callable[[pl.Expr, Any], pl.Expr]] = {
     "<": pl.Expr.lt,
     "<=": pl.Expr.le,
     ">": pl.Expr.gt,
     ">=": pl.Expr.ge,
 }
-FORMS = "NAME=V, NAME!=V, NAME<V, NAME<=V, NAME>V, NAME>=V, NAME~TEXT or NAME~~REGEX"
+FORMS = "NAME=V, NAME=V|V, NAME!=V, NAME<V, NAME<=V, NAME>V, NAME>=V, NAME~TEXT or NAME~~REGEX"
 
 
 class ConditionError(AlignDataError):
@@ -34,64 +41,102 @@ class Condition:
     column: str
     op: str
     value: str
+    """As it is written: alternatives with bars between them, and in double quotes what is to be taken as it stands."""
 
     @staticmethod
     def parse(line: str) -> Condition:
         """Read a condition; ConditionError for what is none."""
         match = _LINE.fullmatch(line.strip())
-        if match is None:
+        if match is None or not match[1].strip():
             raise ConditionError(f"{line[:200]!r} is not a condition: write {FORMS}")
-        return Condition(match[1], match[2], match[3].strip())
+        return Condition(match[1].strip(), match[2], match[3].strip())
+
+    @staticmethod
+    def equal(column: str, *values: str | None) -> Condition:
+        """Return the condition that a column has one of these values, whatever signs they have; None for no value."""
+        return Condition(column, "=", "|".join(NULL if value is None else _written(value) for value in values))
 
     def __str__(self) -> str:
         """Return it as it is written."""
         return f"{self.column}{self.op}{self.value}"
 
-    def check(self, columns: Collection[str]) -> None:
-        """Raise ConditionError for a column that there is not."""
-        if self.column not in columns:
-            raise ConditionError(f"{self}: no column {self.column}{nearest(self.column, list(columns))}")
+    @property
+    def values(self) -> tuple[str | None, ...]:
+        """What the column is compared with: several of = and !=, else one; None for `null`."""
+        if self.op == "~~":
+            return (self.value,)
+        if self.op not in _EQUAL:
+            return (_read(self.value) if _QUOTED.fullmatch(self.value) else self.value,)
+        values, at, bar = list[str | None](), 0, "|"
+        while bar:
+            match = _ALTERNATIVE.match(self.value, at)
+            assert match is not None
+            bare, bar, at = match[3], match[2] or match[4], match.end()
+            values.append(_read(match[1]) if match[1] else None if bare.strip() == NULL else bare.strip())
+        return tuple(values)
 
     def holds(self, dtype: pl.DataType) -> pl.Expr:
         """Return whether it holds, of a column of this type; ConditionError for what cannot be compared with it."""
         column = pl.col(self.column)
-        if self.value == NULL and self.op in ("=", "!="):
-            return column.is_null() if self.op == "=" else column.is_not_null()
         if self.op in ("~", "~~"):
             return self._matches(column, dtype)
-        value = self._typed(dtype)
         if self.op in _ORDER:
+            (written,) = self.values
+            assert written is not None
+            value = self._typed(written, dtype)
             if isinstance(value, bool):
                 raise ConditionError(f"{self}: {self.column} is true or false, which has no order")
             holds: pl.Expr = _ORDER[self.op](column, pl.lit(value))
-        else:
-            holds = column == value if self.op == "=" else column != value
-        return holds.fill_null(False)
+            return holds.fill_null(False)
+        typed = [self._typed(value, dtype) for value in self.values if value is not None]
+        equal = pl.any_horizontal([column == value for value in typed]) if typed else pl.lit(False)
+        if self.op == "=":
+            return equal.fill_null(False) | (column.is_null() if None in self.values else pl.lit(False))
+        return column.is_not_null() & ~equal.fill_null(False)
 
     def _matches(self, column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         if dtype != pl.String:
             raise ConditionError(f"{self}: {self.column} is not a text, so it can only be compared")
-        if self.op == "~":
-            return column.str.to_lowercase().str.contains(self.value.lower(), literal=True).fill_null(False)
+        (value,) = self.values
+        assert value is not None
+        # `(?i)` folds letters one by one as Unicode says; lower case would tell a final sigma from any other.
+        pattern = value if self.op == "~~" else f"(?i){pl.escape_regex(value)}"
         try:  # by the engine that will look: it takes time in proportion to the text, whatever the pattern
-            pl.Series([""]).str.contains(self.value)
+            pl.Series([""]).str.contains(pattern)
         except pl.exceptions.PolarsError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ConditionError(f"{self.value[:200]!r} is not a regular expression: {reason}") from error
-        return column.str.contains(self.value).fill_null(False)
+            reasons = _REASON.findall(str(error))
+            reason = reasons[-1].strip().rstrip(".") if reasons else "it cannot be compiled"
+            raise ConditionError(
+                f"{value[:200]!r} is not a regular expression that can be searched: {reason}"
+            ) from error
+        return column.str.contains(pattern).fill_null(False)
 
-    def _typed(self, dtype: pl.DataType) -> Any:
+    def _typed(self, value: str, dtype: pl.DataType) -> Any:
         if dtype == pl.String:
-            return self.value
+            return value
         if dtype == pl.Boolean:
             truths = {"true": True, "false": False}
-            if self.value.lower() not in truths:
-                raise ConditionError(f"{self}: {self.column} is true or false")
-            return truths[self.value.lower()]
+            if value.lower() not in truths:
+                raise ConditionError(f"{self}: {self.column} is true, false or null")
+            return truths[value.lower()]
         try:
-            number = int(self.value) if re.fullmatch(r"[+-]?[0-9]{1,18}", self.value) else float(self.value)
+            number = int(value) if re.fullmatch(r"[+-]?[0-9]{1,18}", value) else float(value)
         except ValueError:
-            raise ConditionError(f"{self}: {self.column} is a number, and {self.value[:100]!r} is none") from None
+            raise ConditionError(f"{self}: {self.column} is a number, and {value[:100]!r} is none") from None
         if math.isnan(number):  # which is neither below nor above anything
             raise ConditionError(f"{self}: not a number to compare with")
         return number
+
+
+def _written(value: str) -> str:
+    """Return a value as a condition has it: in quotes where something of it would be read otherwise."""
+    plain = value == value.strip() and value != NULL and "|" not in value and not value.startswith('"')
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+def _read(quoted: str) -> str:
+    """Return what stands in quotes; as it is where that is no JSON."""
+    try:
+        return str(json.loads(quoted, strict=False))
+    except ValueError:
+        return quoted

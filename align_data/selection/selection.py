@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from align_data.data.ledger import OUTCOMES
-from align_data.recipes.plan import Plan
+from align_data.data.ledger import DROPPED, KEPT, OUTCOMES
+from align_data.recipes.plan import Plan, PlannedRule
 from align_data.selection.conditions import Condition, ConditionError
 
-WHERE, ONLY, OUTCOME, MOVED, SORT, RANDOM = NAMES = ("where", "only", "outcome", "moved", "sort", "random")
-
-
-NOT_YET = ("but", "nearest", "side")
+WHERE, ONLY, BUT, OUTCOME, MOVED, NEAREST, SIDE, SORT, RANDOM = NAMES = (
+    "where",
+    "only",
+    "but",
+    "outcome",
+    "moved",
+    "nearest",
+    "side",
+    "sort",
+    "random",
+)
+_REPEATED = (WHERE, BUT)
+_ORDERS = (NEAREST, SORT, RANDOM)
+TAKEN_DOWN = "taken down"
+"""The outcome of pairs that are in no selection that does not ask for them."""
+SELECTABLE = (*OUTCOMES, TAKEN_DOWN)
+SIDES = (DROPPED, KEPT)
 
 
 @dataclass(frozen=True)
@@ -22,9 +35,15 @@ class PairSelection:
     where: tuple[Condition, ...] = ()
     only: str | None = None
     """A rule that they fail, and no other."""
+    but: tuple[str, ...] = ()
+    """Rules of which they fail one or more, while they pass all others."""
     outcome: str | None = None
     moved: tuple[str, str] | None = None
     """Their outcome by the ledger and by the draft."""
+    nearest: str | None = None
+    """A rule, or one of its tests as RULE.SIGNAL: by distance from its threshold, the nearest first."""
+    side: str | None = None
+    """The side of that threshold: what the test drops, or what it keeps."""
     sort: str | None = None
     """A column, with - before it from the greatest; missing values come last."""
     random: int | None = None
@@ -32,26 +51,28 @@ class PairSelection:
 
     @staticmethod
     def from_words(words: Sequence[tuple[str, str]]) -> PairSelection:
-        """Read a selection; ConditionError for a word that cannot be."""
-        for name, value in words:
-            if name in NOT_YET and value.strip():  # ignored, it would show other pairs than were asked for
-                raise ConditionError(f"{name} cannot be asked yet: ask with {', '.join(NAMES)}")
+        """Read a selection; ConditionError for a word that cannot be, or that another one contradicts."""
         entries = [(name, value.strip()) for name, value in words if name in NAMES and value.strip()]
-        values = dict(entries)
+        values = _singles(entries)
         outcome, moved, seed = values.get(OUTCOME), values.get(MOVED), values.get(RANDOM)
         ends = tuple(moved.split("-")) if moved is not None else ()
-        for name in (*([outcome] if outcome else []), *ends):
-            if name not in OUTCOMES:
-                raise ConditionError(f"{name[:100]!r} is not an outcome: {', '.join(OUTCOMES)}")
+        for name, possible in ((outcome, SELECTABLE), *((end, OUTCOMES) for end in ends)):
+            if name is not None and name not in possible:
+                raise ConditionError(f"{name[:100]!r} is not an outcome: {', '.join(possible)}")
         if moved is not None and len(ends) != 2:
             raise ConditionError(f"{moved[:100]!r}: write the outcomes before and after, such as kept-dropped")
-        if seed is not None and not (seed.isdecimal() and len(seed) < 19):
+        if seed is not None and not (seed.isascii() and seed.isdecimal() and len(seed) < 19):
             raise ConditionError(f"{seed[:100]!r} is not a seed: write a whole number")
+        if (side := values.get(SIDE)) is not None and side not in SIDES:
+            raise ConditionError(f"{side[:100]!r} is not a side of a threshold: {' or '.join(SIDES)}")
         return PairSelection(
             where=tuple(Condition.parse(value) for name, value in entries if name == WHERE),
             only=values.get(ONLY),
+            but=tuple(dict.fromkeys(value for name, value in entries if name == BUT)),
             outcome=outcome,
             moved=(ends[0], ends[1]) if ends else None,
+            nearest=values.get(NEAREST),
+            side=side,
             sort=values.get(SORT),
             random=int(seed) if seed is not None else None,
         )
@@ -60,28 +81,58 @@ class PairSelection:
     def words(self) -> list[tuple[str, str]]:
         """The names and values that say it."""
         singles = (
-            (ONLY, self.only),
             (OUTCOME, self.outcome),
             (MOVED, "-".join(self.moved) if self.moved else None),
+            (NEAREST, self.nearest),
+            (SIDE, self.side),
             (SORT, self.sort),
             (RANDOM, None if self.random is None else str(self.random)),
         )
         return [
             *((WHERE, str(condition)) for condition in self.where),
-            *((n, value) for n, value in singles if value is not None),
+            *([(ONLY, self.only)] if self.only is not None else []),
+            *((BUT, name) for name in self.but),
+            *((name, value) for name, value in singles if value is not None),
         ]
 
     @property
     def columns(self) -> list[str]:
-        """The columns that it asks about."""
+        """The columns that it asks about, beside those that its rules compare."""
         order = [self.sort.removeprefix("-")] if self.sort else []
         return list(dict.fromkeys([*(condition.column for condition in self.where), *order]))
 
-    def check(self, plan: Plan, columns: Sequence[str]) -> None:
-        """Raise ConditionError for columns that there are not, RecipeError for a rule."""
-        if self.only is not None:
-            plan.rule(self.only)
-        for condition in self.where:
-            condition.check(columns)
-        if self.sort:
-            Condition(self.sort.removeprefix("-"), "", "").check(columns)
+    @property
+    def ordered(self) -> bool:
+        """Whether it has an order of its own; without one it is in the dataset's, which is that of the uids."""
+        return self.nearest is not None or self.sort is not None or self.random is not None
+
+    def check_rules(self, plan: Plan) -> None:
+        """Raise RecipeError for a rule that there is not, ConditionError for one that is taken out."""
+        for word, names in ((ONLY, [self.only] if self.only is not None else []), (BUT, self.but)):
+            for name in names:
+                _in_force(plan, word, name)
+
+
+def _singles(entries: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the words of which there is one each; ConditionError for two, and for those that contradict each other."""
+    values: dict[str, str] = {}
+    for name, value in entries:
+        if name in _REPEATED:
+            continue
+        if values.setdefault(name, value) != value:
+            raise ConditionError(f"{name} is asked twice, {values[name][:100]!r} and {value[:100]!r}: choose one")
+    orders = [name for name in _ORDERS if name in values]
+    if len(orders) > 1:
+        raise ConditionError(f"{' and '.join(orders)} are two orders of the same pairs: choose one")
+    if SIDE in values and NEAREST not in values:
+        raise ConditionError("side is of a threshold: say of which rule by nearest")
+    if ONLY in values and any(name == BUT for name, _ in entries):
+        raise ConditionError("only and but exclude each other: but names each rule that may fail")
+    return values
+
+
+def _in_force(plan: Plan, word: str, name: str) -> PlannedRule:
+    rule = plan.rule(name)
+    if not rule.in_force:
+        raise ConditionError(f"{word}={rule.name}: the rule is taken out, so no pair fails it; put it back to ask")
+    return rule

@@ -1,0 +1,105 @@
+"""What can be asked of a pair: its columns, what is measured, what can be computed while reading, its verdicts."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from align_data.common.errors import nearest
+from align_data.data.columns import available, lacking
+from align_data.data.labels import labels
+from align_data.data.layout import Dataset
+from align_data.fetching.outcome import is_status
+from align_data.recipes.plan import Plan
+from align_data.selection.conditions import Condition, ConditionError
+from align_data.selection.selection import SELECTABLE
+from align_data.signals import SIGNALS, find, is_signal
+from align_data.signals.base import Piece, Signal
+from align_data.signals.families import split
+from align_data.signals.label import LABEL, MARKS
+
+OF_PAIRS = ("uid", "url", "alt_text")
+OUTCOME, STATUS, FAILS = "outcome", "status", "fails_"
+
+
+@dataclass(frozen=True)
+class Askable:
+    """The columns that a selection can ask about; it travels to other machines."""
+
+    dataset: Dataset
+    plan: Plan
+    readable: frozenset[str]
+    """Signals, scores and ranks that can be read, the marks of each label among them."""
+    fetched: bool
+    """Whether there are images with a status."""
+
+    @staticmethod
+    def of(dataset: Dataset, plan: Plan) -> Askable:
+        """Return what can be asked about a dataset now."""
+        measured = available(dataset, dataset.ingested(), plan.signals)
+        readable = plan.known(measured | {f"{LABEL}_{name}" for name in labels(dataset)})
+        return Askable(dataset, plan, frozenset(readable), dataset.images.committed() is not None)
+
+    @cached_property
+    def computed(self) -> frozenset[str]:
+        """The signals that are not measured and follow from URL and text alone: computed as pairs are read."""
+        return frozenset(name for name, signal in SIGNALS.items() if name not in self.readable and _computable(signal))
+
+    @property
+    def names(self) -> list[str]:
+        """All that can be asked and costs no more than reading."""
+        status = [STATUS] if self.fetched else []
+        rules = [f"{FAILS}{rule.name}" for rule in self.plan.in_force]
+        host = {"host"} & self.computed
+        return [*OF_PAIRS, *sorted(self.readable | host), OUTCOME, *status, *rules]
+
+    def check(self, column: str) -> None:
+        """Raise ConditionError for a column that cannot be asked about, with how it could be."""
+        if column in (*OF_PAIRS, OUTCOME) or column in self.readable or column in self.computed:
+            return
+        url = shlex.quote(self.dataset.store.url)
+        if column == STATUS:
+            if not self.fetched:
+                raise ConditionError(f"no image has a status yet: align-data fetch {url} --recipe LEDGER")
+        elif column.startswith(FAILS):
+            rule = self.plan.rule(column.removeprefix(FAILS))
+            if not rule.in_force:
+                raise ConditionError(f"{column}: the rule is taken out, so no pair fails it; put it back to ask")
+        elif is_signal(column):
+            why = lacking(self.dataset, find(column))
+            how = f"it {why.replace('need ', 'needs ', 1)}" if why else f"align-data measure {url} --signals {column}"
+            raise ConditionError(f"{column} is not measured: {how}")
+        else:
+            raise ConditionError(f"there is no column {column}{nearest(column, self.names)}")
+
+    def check_values(self, condition: Condition) -> None:
+        """Raise ConditionError for a value that its column never has."""
+        if condition.op not in ("=", "!="):
+            return
+        possible: Iterable[str] | None = None
+        if condition.column == OUTCOME:
+            possible = SELECTABLE
+        elif (split(condition.column) or ("",))[0] == LABEL:
+            possible = MARKS
+        for value in condition.values:
+            if value is None:
+                continue
+            if possible is not None and value not in possible:
+                raise ConditionError(f"{condition}: {condition.column} is one of {', '.join(possible)}")
+            if condition.column == STATUS and not is_status(value):
+                raise ConditionError(f"{condition}: {value[:100]!r} is no status, such as ok, http_404, timeout, dns")
+
+    def compute(self, frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+        """Return a frame of url and alt_text with these computed signals beside."""
+        piece = Piece(frame)
+        signals = [find(name) for name in names]
+        return frame.with_columns(signal.measure(piece).alias(signal.name) for signal in signals if signal.measure)
+
+
+def _computable(signal: Signal) -> bool:
+    cheap = signal.kind == "row" and not signal.params and signal.missing() is None
+    return cheap and set(signal.needs) <= set(OF_PAIRS)
