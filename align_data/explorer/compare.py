@@ -7,12 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from align_data.common.errors import DatasetError
-from align_data.data.ledger import OUTCOMES
-from align_data.explorer.opened import Explorer
+from align_data.data.ledger import OUTCOMES, open_current
+from align_data.explorer.pictures import addresses
 from align_data.explorer.rendering import explorer_of, page, words_of
-from align_data.report.page import BLUR
-from align_data.report.thumbnails import SamplePictures, pictures
-from align_data.stages.audit import Diff, diff
+from align_data.report.page import blur_of
+from align_data.stages.audit import diff
 
 SAMPLES = 12
 
@@ -26,7 +25,11 @@ def _compare(request: Request) -> Response:
         return page(request, "compare.html.j2", draft, ledgers=ledgers, other=None)
     if a == b:
         raise DatasetError(f"{a} is compared with itself: choose another ledger")
-    difference, thumbnails = explorer.cached(("compare", explorer.identity(), a, b), lambda: _count(explorer, a, b))
+    dataset = explorer.dataset()
+    difference = explorer.cached(
+        ("compare", explorer.identity(), a, b),
+        lambda: diff(dataset, a, b, explorer.engine, explorer.progress, SAMPLES),
+    )
     return page(
         request,
         "compare.html.j2",
@@ -35,16 +38,9 @@ def _compare(request: Request) -> Response:
         other=b,
         diff=difference,
         outcomes=OUTCOMES,
-        pictures=thumbnails,
-        blur=BLUR,
+        pictures=addresses(request, dataset, [*difference.only_a.samples, *difference.only_b.samples]),
+        blur=min(blur_of(draft.ledger.plan), blur_of(open_current(dataset, b).plan)),
     )
-
-
-def _count(explorer: Explorer, a: str, b: str) -> tuple[Diff, SamplePictures]:
-    dataset = explorer.dataset()
-    difference = diff(dataset, a, b, explorer.engine, explorer.progress, SAMPLES)
-    samples = [*difference.only_a.samples, *difference.only_b.samples]
-    return difference, pictures(dataset, samples, explorer.progress)
 
 
 ROUTES = [Route("/compare", _compare)]

@@ -10,12 +10,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from align_data.explorer.draft import Draft
-from align_data.explorer.opened import Explorer
+from align_data.explorer.pictures import addresses
 from align_data.explorer.rendering import explorer_of, page, words_of
-from align_data.report.page import BLUR
-from align_data.report.thumbnails import SamplePictures, pictures
+from align_data.report.page import blur_of
 from align_data.selection import Condition
-from align_data.stages.audit import Survey, survey
+from align_data.stages.audit import survey
 from align_data.stages.audit.dimensions import DIMENSIONS
 
 
@@ -27,19 +26,21 @@ def _groups(request: Request) -> Response:
 def _tables(request: Request) -> Response:
     explorer = explorer_of(request)
     draft = explorer.draft(words_of(request))
-    surveyed, thumbnails = explorer.cached(
-        ("groups", explorer.identity(), draft.ledger.name), lambda: _count(explorer, draft)
-    )
-    return page(
-        request, "groups_tables.html.j2", draft, survey=surveyed, pictures=thumbnails, blur=BLUR, pairs_of=pairs_of
-    )
-
-
-def _count(explorer: Explorer, draft: Draft) -> tuple[Survey, SamplePictures]:
     dataset = explorer.dataset()
-    surveyed = survey(dataset, draft.ledger.name, explorer.engine, explorer.progress, samples=0)
-    near = chain.from_iterable(method.pictured() for method in surveyed.near)
-    return surveyed, pictures(dataset, near, explorer.progress)
+    surveyed = explorer.cached(
+        ("groups", explorer.identity(), draft.ledger.name),
+        lambda: survey(dataset, draft.ledger.name, explorer.engine, explorer.progress, samples=0),
+    )
+    near = list(chain.from_iterable(method.pictured() for method in surveyed.near))
+    return page(
+        request,
+        "groups_tables.html.j2",
+        draft,
+        survey=surveyed,
+        pictures=addresses(request, dataset, near),
+        blur=blur_of(draft.ledger.plan),
+        pairs_of=pairs_of,
+    )
 
 
 def pairs_of(draft: Draft, column: str, label: str) -> str:

@@ -15,6 +15,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
 from align_data.explorer.draft import RECIPE, Draft, Words
+from align_data.explorer.picture_cache import PictureCache
 from align_data.storage.store import Store
 from align_data.storage.tables import Table, digest
 
@@ -30,6 +31,7 @@ class Explorer:
         self.url, self.engine = url, engine
         self.progress: Progress = Silent()
         self._store = Store(url)
+        self.pictures = PictureCache(self._store)
         self._cache: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._making: dict[Hashable, threading.Lock] = {}

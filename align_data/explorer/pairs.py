@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from align_data.data.image_pairs import image_pairs
+from align_data.data.layout import Dataset
 from align_data.data.ledger import OUTCOMES
-from align_data.data.tombstones import part_of
 from align_data.explorer.draft import Draft, Words
 from align_data.explorer.marks import label_of, marks_of
 from align_data.explorer.opened import Explorer
+from align_data.explorer.pictures import ImageOfPair, addresses
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.explorer.thresholds import what_if
 from align_data.recipes.plan import Plan
-from align_data.report.page import BLUR
-from align_data.report.thumbnails import pictures
+from align_data.report.page import blur_of
 from align_data.selection import PairSelection, select
 from align_data.selection.scan import columns_of, uids
 from align_data.signals.label import LABEL
-from align_data.stages.why import why
+from align_data.stages.why import Why, why
 
 PAGE, SHOWN = "page", 24
 """The word that names a page, and how many pairs are on one."""
@@ -40,7 +41,7 @@ def _pairs(request: Request) -> Response:
     number = next((value for name, value in words if name == PAGE), "1")
     at = max(1, int(number)) if number.isdecimal() and len(number) < 10 else 1
     columns = columns_of(dataset, plan)
-    beside = ["nsfw"] if "nsfw" in columns else []
+    beside = [name for name in ("nsfw", "decodable") if name in columns]
     chosen = select(
         dataset,
         draft.ledger,
@@ -64,8 +65,8 @@ def _pairs(request: Request) -> Response:
         rules=[rule.name for rule in plan.in_force],
         outcomes=OUTCOMES,
         changes=CHANGES if draft.moved else [],
-        pictures=pictures(dataset, chosen.pairs, explorer.progress),
-        blur=BLUR,
+        pictures=addresses(request, dataset, [pair for pair in chosen.pairs if _usable(pair.values)]),
+        blur=blur_of(draft.ledger.plan),
         marks=marks_of(explorer, label, [pair.uid for pair in chosen.pairs if pair.url]),
         label=label,
         at=at,
@@ -92,9 +93,7 @@ def _pair(request: Request) -> Response:
     dataset, label = explorer.dataset(), label_of(words)
     (explained,) = why(dataset, draft.ledger.name, uid=uid, limit=1)
     rules = {rule.name: rule.rule for rule in draft.ledger.plan.rules}
-    image = _PairImage(
-        part_of(dataset.ingested(), uid), explained.url, explained.alt_text, explained.values.get("nsfw")
-    )
+    image = _image_of(dataset, explained)
     return page(
         request,
         "pair.html.j2",
@@ -102,21 +101,23 @@ def _pair(request: Request) -> Response:
         why=explained,
         rules=rules,
         image=image,
-        pictures=pictures(dataset, [image] if image.url else [], explorer.progress),
-        blur=BLUR,
+        pictures=addresses(request, dataset, [image] if image.url and _usable(explained.values) else []),
+        blur=blur_of(draft.ledger.plan),
         label=label,
         mark=marks_of(explorer, label, [explained.uid])[explained.uid] if explained.url else None,
         command=shlex.join(["align-data", "why", explorer.name, "--uid", explained.uid, "--recipe", draft.ledger.name]),
     )
 
 
-class _PairImage(NamedTuple):
-    """The image of a pair, as a page shows it."""
+def _usable(values: Mapping[str, Any]) -> bool:
+    """Tell whether an image may have a picture: it is not measured to be none."""
+    return values.get("decodable") is not False
 
-    part: int
-    url: str
-    alt_text: str
-    nsfw: float | None
+
+def _image_of(dataset: Dataset, explained: Why) -> ImageOfPair:
+    """Return the image of a pair by its URL as it is stored, which what explains it may mask."""
+    ((part, url),) = image_pairs(dataset, explained.uid).filter(uid=explained.uid).select("part", "url").rows()
+    return ImageOfPair(part, explained.uid, url, explained.alt_text, explained.values.get("nsfw"))
 
 
 def _uids(request: Request) -> Response:

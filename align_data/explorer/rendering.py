@@ -31,13 +31,18 @@ def explorer_of(request: Request) -> Explorer:
     return explorer
 
 
+def root_of(request: Request) -> str:
+    """Return what the addresses of the explorer begin with."""
+    return f"/{request.app.state.token}"
+
+
 def page(request: Request, template: str, draft: Draft | None = None, status: int = 200, **values: Any) -> Response:
     """Return a page, or a fragment of one, by its template.
 
     Every template has: `root`, what addresses begin with; `explorer`; `draft`, where there is one; `here`, the path.
     """
     explorer = explorer_of(request)
-    root = f"/{request.app.state.token}"
+    root = root_of(request)
     fixed: Mapping[str, Any] = {
         "root": root,
         "here": request.url.path.removeprefix(f"{root}/"),

@@ -70,7 +70,7 @@ def page(survey: Survey, pictures: SamplePictures, dataset: str) -> str:
         pictures=pictures,
         dropped_unseen=_dropped_unseen(survey, pictures),
         dataset=shlex.quote(dataset),
-        blur=_blur(survey.plan),
+        blur=blur_of(survey.plan),
         agreement=AGREEMENT,
     )
 
@@ -203,8 +203,8 @@ def _value(value: Any, signal: Signal) -> str:
     return _number(value) if isinstance(value, int | float) else str(value)
 
 
-def _blur(plan: Plan) -> float:
-    """Return the score from which a picture is blurred: the least that the recipe drops."""
+def blur_of(plan: Plan) -> float:
+    """Return the nsfw score from which pictures are blurred: the least that a plan's rules drop, or BLUR."""
     tests = [test for rule in plan.rules for test in rule.tests if test.signal == "nsfw"]
     bounds = [bound.value for test in tests for bound in test.bounds if not bound.lower]
     return float(min(bounds, default=BLUR))

@@ -45,14 +45,7 @@ class SamplePictures(dict[str, str]):
 def pictures(dataset: Dataset, images: Iterable[PicturedImage], progress: Progress) -> SamplePictures:
     """Return a thumbnail of each image, as far as it has been fetched and can be decoded."""
     thumbnails = SamplePictures()
-    if dataset.images.committed() is None:
-        return thumbnails
-    urls: dict[int, set[str]] = defaultdict(set)
-    for image in images:
-        urls[image.part].add(image.url)
-    places = {
-        url: place for part, part_urls in sorted(urls.items()) for url, place in _places(dataset, part, part_urls)
-    }
+    places = places_of(dataset, images)
     with progress.step("page: pictures", len(places), "images") as tick:
         for url, picture in _shrunk(_read(dataset, places, thumbnails.lost)):
             tick(1)
@@ -66,6 +59,16 @@ def pictures(dataset: Dataset, images: Iterable[PicturedImage], progress: Progre
 def of_images(images: Mapping[str, bytes]) -> Pictures:
     """Return a thumbnail of each image that can be decoded, by what it goes by."""
     return {name: picture for name, picture in _shrunk(images.items()) if picture is not None}
+
+
+def places_of(dataset: Dataset, images: Iterable[PicturedImage]) -> dict[str, Place]:
+    """Return where the bytes of each image lie by its URL, of those that have been fetched."""
+    if dataset.images.committed() is None:
+        return {}
+    urls: dict[int, set[str]] = defaultdict(set)
+    for image in images:
+        urls[image.part].add(image.url)
+    return {url: place for part, part_urls in sorted(urls.items()) for url, place in _places(dataset, part, part_urls)}
 
 
 def _places(dataset: Dataset, part: int, urls: set[str]) -> Iterator[tuple[str, Place]]:
@@ -92,32 +95,47 @@ def _read(dataset: Dataset, places: Mapping[str, Place], lost: list[str]) -> Ite
 
 
 def _shrunk(images: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, str | None]]:
-    from align_data.decoding.thumbnail import HANDLER, MAX_BYTES, SECONDS  # noqa: PLC0415 - Pillow
-
-    child: Child | None = None
-    try:
+    with Shrinking() as shrinking:
         for name, content in images:
-            if content is None:
-                yield name, None
-                continue
-            child = child or Child(HANDLER, None, max_bytes=MAX_BYTES + 2**10)
-            try:
-                yield name, child.ask_once(content, _data_url, 2 * SECONDS + SLACK)
-            except ChildDiedError:  # by this image: the next has another child
-                child.close()
-                child = None
-                yield name, None
-    finally:
+            thumbnail = shrinking.thumbnail(content) if content is not None else None
+            yield name, thumbnail and f"data:{thumbnail[0]};base64,{base64.b64encode(thumbnail[1]).decode()}"
+
+
+class Shrinking:
+    """Makes thumbnails in a child process, another after an image by which one ended; a context that ends it."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+
+    def __enter__(self) -> Shrinking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def thumbnail(self, content: bytes) -> tuple[str, bytes] | None:
+        """Return media type and bytes of the thumbnail of an image; None where it cannot be decoded."""
+        from align_data.decoding.thumbnail import HANDLER, MAX_BYTES, SECONDS  # noqa: PLC0415 - Pillow
+
+        self._child = self._child or Child(HANDLER, None, max_bytes=MAX_BYTES + 2**10)
+        try:
+            return self._child.ask_once(content, _checked, 2 * SECONDS + SLACK)
+        except ChildDiedError:  # by this image
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """End the child, where there is one."""
+        child, self._child = self._child, None
         if child is not None:
             child.close()
 
 
-def _data_url(answer: Any) -> str | None:
-    """Return a thumbnail as a data: URL; WrongValueError for what is none."""
+def _checked(answer: Any) -> tuple[str, bytes] | None:
+    """Return a thumbnail's media type and bytes; WrongValueError for what is none."""
     if answer is None:
         return None
     extension, content = of(tuple[str, bytes], answer)
     if extension not in EXTENSIONS.values():
         raise WrongValueError("not an ending of an image")
-    kind = {"jpg": "jpeg"}.get(extension, extension)
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return f"image/{'jpeg' if extension == 'jpg' else extension}", content

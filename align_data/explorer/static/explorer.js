@@ -24,3 +24,13 @@ document.addEventListener("click", (event) => {
   const field = document.getElementById(event.target.dataset?.copy);
   if (field) { field.select(); navigator.clipboard.writeText(field.value); }
 });
+// A picture that cannot be shown: the sentence that is answered in its place.
+document.addEventListener("error", async (event) => {
+  const image = event.target;
+  if (!(image instanceof HTMLImageElement) || !image.src.includes("/picture/")) return;
+  const answer = await fetch(image.src);
+  const sentence = document.createElement("p");
+  sentence.className = "none";
+  sentence.textContent = answer.ok ? "No picture: this browser cannot show it" : await answer.text();
+  image.replaceWith(sentence);
+}, true);
