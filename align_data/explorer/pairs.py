@@ -1,130 +1,179 @@
-"""Pairs: those of a selection with pictures and texts, each of them explained, and the list of their uids."""
+"""Pairs: those of a selection with pictures and texts, what narrows it, and the list of their uids."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
+import polars as pl
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from align_data.data.image_pairs import image_pairs
-from align_data.data.layout import Dataset
+from align_data.common.errors import RecipeError, printable
+from align_data.common.secrets import mask
 from align_data.data.ledger import OUTCOMES
+from align_data.explorer import pair_form
+from align_data.explorer.chips import PAGE, chips
 from align_data.explorer.draft import Draft, Words
 from align_data.explorer.marks import label_of, marks_of
 from align_data.explorer.opened import Explorer
-from align_data.explorer.pictures import ImageOfPair, addresses
-from align_data.explorer.rendering import explorer_of, page, words_of
+from align_data.explorer.pair_form import EQUAL, PairForm, SentForm
+from align_data.explorer.pictures import addresses, usable
+from align_data.explorer.rendering import explorer_of, page, root_of, words_of
 from align_data.explorer.thresholds import what_if
 from align_data.recipes.plan import Plan
 from align_data.report.page import blur_of
-from align_data.selection import PairSelection, select
-from align_data.selection.scan import columns_of, uids
-from align_data.signals.label import LABEL
-from align_data.stages.why import Why, why
+from align_data.selection import PairSelection, Selected, frames, select, uids
+from align_data.selection.askable import OF_PAIRS, Askable
+from align_data.selection.conditions import ConditionError
+from align_data.selection.margin import Margin
+from align_data.selection.selection import SELECTABLE, SIDES
+from align_data.signals import find, is_signal
 
-PAGE, SHOWN = "page", 24
-"""The word that names a page, and how many pairs are on one."""
+SHOWN = 24
+"""Pairs on a page."""
 CHANGES = [f"{before}-{after}" for before in OUTCOMES for after in OUTCOMES if before != after]
-EMPTY = 3
-"""Fields for conditions, beside those that are filled."""
+LISTED, OFFERED = ("language", "script", "status"), 300
+"""Columns of few values, whose fields offer them; how many they offer."""
+_BESIDE = ("nsfw", "decodable")
+"""What says how a picture is shown."""
 
 
 def _pairs(request: Request) -> Response:
+    """Show a selection; what cannot be understood is said, and stays in the form as it was typed."""
     explorer, words = explorer_of(request), words_of(request)
-    draft, selection = explorer.draft(words), PairSelection.from_words(words)
-    dataset, plan = explorer.dataset(), _plan(explorer, draft)
-    number = next((value for name, value in words if name == PAGE), "1")
-    at = max(1, int(number)) if number.isdecimal() and len(number) < 10 else 1
-    columns = columns_of(dataset, plan)
-    beside = [name for name in ("nsfw", "decodable") if name in columns]
-    chosen = select(
-        dataset,
-        draft.ledger,
-        plan,
-        selection,
-        explorer.engine,
-        explorer.progress,
-        start=(at - 1) * SHOWN,
-        number=SHOWN,
-        beside=beside,
-    )
-    label = label_of(words)
+    draft, label, dataset = explorer.draft(words), label_of(words), explorer.dataset()
+    plan = plan_of(explorer, draft)
+    askable = Askable.of(dataset, plan)
+    at, selected, problem = _page_of(words), Selected(0, []), None
+    try:
+        selection = PairSelection.from_words(words)
+        beside = [name for name in _BESIDE if name in askable.names]
+        start = (at - 1) * SHOWN
+        selected = select(
+            dataset, draft.ledger, plan, selection, explorer.engine, explorer.progress,
+            start=start, number=SHOWN, beside=beside,
+        )  # fmt: skip
+    except (ConditionError, RecipeError) as error:
+        problem = printable(mask(str(error)))
+    entries = [(name, value) for name, value in words if name != PAGE]
     return page(
         request,
         "pairs.html.j2",
         draft,
-        selection=selection,
-        selected=chosen,
-        conditions=[str(condition) for condition in selection.where] + [""] * EMPTY,
-        columns=columns,
-        rules=[rule.name for rule in plan.in_force],
-        outcomes=OUTCOMES,
-        changes=CHANGES if draft.moved else [],
-        pictures=addresses(request, dataset, [pair for pair in chosen.pairs if _usable(pair.values)]),
+        status=200 if problem is None else 400,
+        problem=problem,
+        selected=selected,
+        chips=list(chips(words)),
+        pictures=addresses(request, dataset, [pair for pair in selected.pairs if usable(pair.values)]),
         blur=blur_of(draft.ledger.plan),
-        marks=marks_of(explorer, label, [pair.uid for pair in chosen.pairs if pair.url]),
+        marks=marks_of(explorer, label, [pair.uid for pair in selected.pairs if pair.url]),
         label=label,
         at=at,
-        pages=-(-chosen.total // SHOWN),
-        query=lambda **changed: _query(draft, selection, label, **changed),
+        pages=-(-selected.total // SHOWN),
+        query=lambda **changed: urlencode([*entries, *changed.items()]),
+        unshown=(*OF_PAIRS, *_BESIDE),
+        **_form(askable, draft, words),
     )
 
 
-def _plan(explorer: Explorer, draft: Draft) -> Plan:
+def _form(askable: Askable, draft: Draft, words: Words) -> dict[str, object]:
+    """Return what the form shows."""
+    columns = [*askable.names, *sorted(askable.computed - {*askable.names})]
+    numbers = [name for name in columns if name in askable.readable | askable.computed and _ordered(name)]
+    return {
+        "form": PairForm.of(words, columns, numbers),
+        "word": _words_by_name(words),
+        "names": pair_form,
+        "columns": columns,
+        "numbers": numbers,
+        "listed": LISTED,
+        "equal": [name for name in EQUAL if name in columns],
+        "unmeasured": list(_unmeasured(askable)),
+        "rules": [rule.name for rule in askable.plan.in_force],
+        "thresholds": list(_thresholds(askable.plan)),
+        "outcomes": SELECTABLE,
+        "sides": SIDES,
+        "changes": CHANGES if draft.moved else [],
+    }
+
+
+def _words_by_name(words: Words) -> dict[str, list[str]]:
+    """Return the values of each name of an address."""
+    values: dict[str, list[str]] = {}
+    for name, value in words:
+        values.setdefault(name, []).append(value.strip())
+    return values
+
+
+def _page_of(words: Words) -> int:
+    number = next((value for name, value in words if name == PAGE), "1")
+    return max(1, int(number)) if number.isascii() and number.isdecimal() and len(number) < 10 else 1
+
+
+def _ordered(name: str) -> bool:
+    """Tell whether values of a column that is read can be greater or less: those of scores and ranks are numbers."""
+    return find(name).number if is_signal(name) else True
+
+
+def _unmeasured(askable: Askable) -> Iterator[str]:
+    """Yield how each column that would have a field of its own can be asked about."""
+    for name in EQUAL:
+        try:
+            askable.check(name)
+        except ConditionError as error:
+            yield str(error)
+
+
+def _thresholds(plan: Plan) -> Iterator[str]:
+    """Yield the rules, or tests of rules, that pairs can be near to."""
+    for rule in plan.in_force:
+        names = [rule.name] if len(rule.tests) == 1 else [f"{rule.name}.{test.signal}" for test in rule.tests]
+        for name in dict.fromkeys(names):
+            try:
+                Margin.of(PairSelection(nearest=name), plan)
+            except ConditionError:
+                continue
+            yield name
+
+
+def plan_of(explorer: Explorer, draft: Draft) -> Plan:
     """Return the plan that decides: the ledger's own, or the draft's with its thresholds resolved."""
     return what_if(explorer, draft.ledger.name).resolved(draft.plan) if draft.moved else draft.ledger.plan
 
 
-def _query(draft: Draft, selection: PairSelection, label: str, **changed: str) -> str:
-    """Return the part of an address that says a selection by a draft, with other words too."""
-    words: Words = [*draft.words, *selection.words, (LABEL, label), *changed.items()]
-    return urlencode([*words])
-
-
-def _pair(request: Request) -> Response:
-    """Explain one pair."""
+def _values(request: Request) -> Response:
+    """Answer with the values that a column has, as those that its field offers, the most frequent first."""
     explorer, words = explorer_of(request), words_of(request)
-    draft, uid = explorer.draft(words), request.path_params["uid"]
-    dataset, label = explorer.dataset(), label_of(words)
-    (explained,) = why(dataset, draft.ledger.name, uid=uid, limit=1)
-    rules = {rule.name: rule.rule for rule in draft.ledger.plan.rules}
-    image = _image_of(dataset, explained)
+    draft = explorer.draft(words)
+    column = next((value for name, value in words if name == "column" and value in LISTED), LISTED[0])
+    key = ("values", explorer.identity(), draft.ledger.name, column)
     return page(
-        request,
-        "pair.html.j2",
-        draft,
-        why=explained,
-        rules=rules,
-        image=image,
-        pictures=addresses(request, dataset, [image] if image.url and _usable(explained.values) else []),
-        blur=blur_of(draft.ledger.plan),
-        label=label,
-        mark=marks_of(explorer, label, [explained.uid])[explained.uid] if explained.url else None,
-        command=shlex.join(["align-data", "why", explorer.name, "--uid", explained.uid, "--recipe", draft.ledger.name]),
+        request, "values.html.j2", draft, values=explorer.cached(key, lambda: _counted(explorer, draft, column))
     )
 
 
-def _usable(values: Mapping[str, Any]) -> bool:
-    """Tell whether an image may have a picture: it is not measured to be none."""
-    return values.get("decodable") is not False
+def _counted(explorer: Explorer, draft: Draft, column: str) -> list[tuple[str, int]]:
+    ledger, number = draft.ledger, pl.len().alias("pairs")
+    counts = [
+        piece.group_by(column).agg(number)
+        for piece in frames(explorer.dataset(), ledger, ledger.plan, PairSelection(), [column], explorer.progress)
+    ]
+    together = pl.concat(counts).drop_nulls().group_by(column).agg(pl.col("pairs").sum())
+    return list(together.sort("pairs", column, descending=[True, False]).head(OFFERED).iter_rows())
 
 
-def _image_of(dataset: Dataset, explained: Why) -> ImageOfPair:
-    """Return the image of a pair by its URL as it is stored, which what explains it may mask."""
-    ((part, url),) = image_pairs(dataset, explained.uid).filter(uid=explained.uid).select("part", "url").rows()
-    return ImageOfPair(part, explained.uid, url, explained.alt_text, explained.values.get("nsfw"))
+def _find(request: Request) -> Response:
+    """Lead from a form to the address that asks for the same."""
+    return RedirectResponse(f"{root_of(request)}/pairs?{urlencode(SentForm(words_of(request)).words())}", 303)
 
 
 def _uids(request: Request) -> Response:
     """Answer with the uids of a selection, a line each, as they are chosen."""
     explorer, words = explorer_of(request), words_of(request)
     draft, selection = explorer.draft(words), PairSelection.from_words(words)
-    dataset, plan = explorer.dataset(), _plan(explorer, draft)
+    dataset, plan = explorer.dataset(), plan_of(explorer, draft)
     chosen = uids(dataset, draft.ledger, plan, selection, explorer.progress)
 
     def lines() -> Iterator[str]:
@@ -136,4 +185,9 @@ def _uids(request: Request) -> Response:
     return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers=headers)
 
 
-ROUTES = [Route("/pairs", _pairs), Route("/pairs/uids.txt", _uids), Route("/pair/{uid}", _pair)]
+ROUTES = [
+    Route("/pairs", _pairs),
+    Route("/pairs/find", _find),
+    Route("/pairs/values", _values),
+    Route("/pairs/uids.txt", _uids),
+]

@@ -51,11 +51,11 @@ class PictureCache:
 
     def thumbnail(self, place: Place) -> tuple[str, bytes]:
         """Return media type and bytes; OSError or DatasetError for what cannot be read or decoded."""
-        if (kept := self._kept(place)) is not None:
-            return kept
+        if (thumbnail := self._kept(place)) is not None:
+            return thumbnail
         with self._making:
-            if (kept := self._kept(place)) is not None:  # made while it waited
-                return kept
+            if (thumbnail := self._kept(place)) is not None:  # made while it waited
+                return thumbnail
             thumbnail = self._shrinking.thumbnail(self._reader.read(place))
         if thumbnail is None:
             raise DatasetError("it cannot be decoded")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 import polars as pl
@@ -49,18 +49,23 @@ class PictureAddresses(dict[str, str]):
     """Nothing is read yet: what cannot be read says so in its own place."""
 
 
+def usable(values: Mapping[str, Any]) -> bool:
+    """Tell by its values whether an image may have a picture: it is not measured to be none."""
+    return values.get("decodable") is not False
+
+
 def addresses(request: Request, dataset: Dataset, images: Iterable[PairedImage]) -> PictureAddresses:
     """Return where a page finds the thumbnails of images."""
     cache, listed = explorer_of(request).pictures, list(images)
     cache.begin(tombstones.fingerprint(dataset))
     places = places_of(dataset, listed)
-    found = PictureAddresses()
+    thumbnails = PictureAddresses()
     for image in listed:
-        if (place := places.get(image.url)) is not None and image.url not in found:
+        if (place := places.get(image.url)) is not None and image.url not in thumbnails:
             cache.keep(image.uid, place)
             at = urlencode({"at": f"{place.tar}:{place.offset}:{(place.sha256 or '')[:16]}"})
-            found[image.url] = f"{root_of(request)}/picture/{image.uid}?{at}"
-    return found
+            thumbnails[image.url] = f"{root_of(request)}/picture/{image.uid}?{at}"
+    return thumbnails
 
 
 def _picture(request: Request) -> Response:

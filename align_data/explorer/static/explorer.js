@@ -34,3 +34,11 @@ document.addEventListener("error", async (event) => {
   sentence.textContent = answer.ok ? "No picture: this browser cannot show it" : await answer.text();
   image.replaceWith(sentence);
 }, true);
+// A language is offered by its name too: who looks for Thai need not know its code.
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id !== "values-language") return;
+  const names = new Intl.DisplayNames(["en"], {type: "language"});
+  for (const option of event.detail.target.children) {
+    try { option.textContent = `${names.of(option.value)} · ${option.textContent}`; } catch { /* no code of a language */ }
+  }
+});
