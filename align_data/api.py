@@ -21,8 +21,11 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger, fails, open_current, outcome
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
-from align_data.explorer.draft import RECIPE, SET, WITH, WITHOUT, Draft
 from align_data.report import audit_html
+from align_data.selection import PairSelection, frames
+from align_data.selection.askable import MASKS, Askable
+from align_data.selection.draft import RECIPE, SET, WITH, WITHOUT, Draft
+from align_data.selection.selection import BUT, MOVED, ONLY, OUTCOME, WHERE
 from align_data.signals import is_signal, ordered
 from align_data.stages.audit import (
     SAMPLES,
@@ -37,6 +40,7 @@ from align_data.stages.audit import (
     sweep_table,
 )
 from align_data.stages.audit.what_if import MovedPool, WhatIf
+from align_data.stages.selected import decided_plan
 from align_data.storage.output_file import OutputFile
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
@@ -121,6 +125,45 @@ class Opened:
         frames.append(self._scan(self.dataset.ledger(ledger), ["failed", "unknown"]))
         return pl.concat(frames, how="horizontal").with_columns(*map(fails, plan.in_force), outcome())
 
+    def pairs(
+        self,
+        ledger: str,
+        where: Sequence[str] = (),
+        only: str | None = None,
+        but: Sequence[str] = (),
+        outcome: str | None = None,
+        moved: str | None = None,
+        *,
+        set: Sequence[str] = (),
+        without: Sequence[str] = (),
+        restore: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return the pairs of a selection, lazily: what is not asked for is not read.
+
+        The words are those of `align-data audit`: `pairs("align", where=["host=a.example"], only="n_words")`; `set`,
+        `without` and `restore` move the ledger's rules first. The columns are those of `verdicts` and the marks of each
+        label, or the named ones, among which may be any signal that follows from URL and text. The order is the
+        dataset's. ConditionError for what cannot be asked, RecipeError for what cannot be set.
+        """
+        words = [(WHERE, condition) for condition in where] + [(BUT, rule) for rule in but]
+        words += [(name, word) for name, word in ((ONLY, only), (OUTCOME, outcome), (MOVED, moved)) if word is not None]
+        draft = self._draft(ledger, set, without, restore)
+        plan, selection = decided_plan(self.dataset, draft, self.engine, self.progress), PairSelection.from_words(words)
+        askable = Askable.of(self.dataset, plan)
+        names = list(columns) if columns is not None else [*askable.names, *MASKS]
+        for name in names:
+            askable.check(name)
+
+        def read(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            pieces = frames(self.dataset, draft.ledger, plan, selection, with_columns or names, self.progress)
+            return _bounded(pieces, predicate, n_rows)
+
+        schema = pl.Schema({name: askable.dtype(name) for name in names})
+        return register_io_source(read, schema=schema, is_pure=True).select(names)
+
     def audit(self, ledger: str, samples: int = SAMPLES, seed: int = 0, *, pictures: bool = True) -> AuditReport:
         """Count all that an audit says; shown by a notebook as a page."""
         surveyed = survey(self.dataset, ledger, self.engine, self.progress, samples, seed)
@@ -175,16 +218,19 @@ class Opened:
         ledger took out. The pool of one ledger stays in memory for the next move: up to 20 million pairs of it, and of
         more those, with the `error` of what is kept; `whole` counts all in scans. RecipeError for what cannot be set.
         """
-        opened = open_current(self.dataset, ledger)
-        words = [(RECIPE, ledger)]
-        words += [(name, word) for name, of in ((SET, set), (WITHOUT, without), (WITH, restore)) for word in of]
-        plan = Draft.of(opened, words).plan
+        draft = self._draft(ledger, set, without, restore)
+        opened, plan = draft.ledger, draft.plan
         with self._lock:
             if self._pools.get(ledger, (None,))[0] != opened:
                 self._pools.clear()
                 self._pools[ledger] = opened, WhatIf(self.dataset, ledger, self.engine, self.progress)
             _, pool = self._pools[ledger]
         return pool.count(plan, whole=whole)
+
+    def _draft(self, ledger: str, set: Sequence[str], without: Sequence[str], restore: Sequence[str]) -> Draft:
+        words = [(RECIPE, ledger)]
+        words += [(name, word) for name, of in ((SET, set), (WITHOUT, without), (WITH, restore)) for word in of]
+        return Draft.of(open_current(self.dataset, ledger), words)
 
     def _scan(self, table: Table[Any], columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()
@@ -195,15 +241,21 @@ class Opened:
         def read(
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
         ) -> Iterator[pl.DataFrame]:
-            remaining = n_rows
-            for piece in (piece for part in parts for piece in table.pieces(part, with_columns or columns)):
-                rows = piece if remaining is None else piece[:remaining]
-                remaining = None if remaining is None else remaining - len(rows)
-                yield rows if predicate is None else rows.filter(predicate)
-                if remaining == 0:
-                    return
+            pieces = (piece for part in parts for piece in table.pieces(part, with_columns or columns))
+            return _bounded(pieces, predicate, n_rows)
 
         return register_io_source(read, schema=table.contract.polars(*columns), is_pure=True).select(columns)
+
+
+def _bounded(pieces: Iterable[pl.DataFrame], predicate: pl.Expr | None, n_rows: int | None) -> Iterator[pl.DataFrame]:
+    """Yield the first rows of some pieces, those of them for which a predicate holds."""
+    remaining = n_rows
+    for piece in pieces:
+        rows = piece if remaining is None else piece[:remaining]
+        remaining = None if remaining is None else remaining - len(rows)
+        yield rows if predicate is None else rows.filter(predicate)
+        if remaining == 0:
+            return
 
 
 def open(url: str | Path, workers: int | None = None) -> Opened:

@@ -19,8 +19,8 @@ from align_data.common.errors import AlignDataError, DatasetError, RecipeError
 from align_data.common.progress import Silent
 from align_data.data.ledger import open_current
 from align_data.engines.local import LocalEngine
-from align_data.explorer.draft import Draft, Words
 from align_data.explorer.opened import Explorer
+from align_data.selection.draft import Draft, Words
 from align_data.stages.audit import survey
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.ingest import Parts

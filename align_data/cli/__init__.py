@@ -31,6 +31,7 @@ GROUPS = {
     "Understand the filters": {
         "audit": "Show what each rule of a recipe did.",
         "view": "Open a dataset in the browser: move thresholds, look at pairs, take them along.",
+        "select": "Take pairs along: their uids as a list, or a ledger of their own.",
         "label": "Mark pairs by hand: keep, drop or unsure.",
         "why": "Explain one pair: its values, every rule's verdict, the reasons.",
         "sweep": "Count what other thresholds would keep, without measuring or filtering again.",

@@ -29,15 +29,19 @@ page_options = together(
 """The options of a report to look at."""
 
 
-def before_page(file: str, *, charts: bool = False) -> None:
+def before_page(file: str | None, *, charts: bool = False) -> None:
     """Raise an error if a page cannot be drawn or written, before a long count; and begin what its charts need."""
     if charts:
         begin()
     drawing()
-    OutputFile(file).check()
+    if file is not None:
+        OutputFile(file).check()
 
 
-def write_page(file: str, content: str) -> None:
-    """Write a page."""
+def write_page(file: str | None, content: str) -> None:
+    """Write a page to a file, or to standard output."""
+    if file is None:
+        click.echo(content, nl=False)
+        return
     OutputFile(file).write(content.encode())
     note(f"wrote {file}: open it in a browser; it needs no network")

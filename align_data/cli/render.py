@@ -95,7 +95,7 @@ def _origin(out: Console, origin: CrawlOrigin) -> None:
 
 def rejected(url: str, account: Account, row: Rejected) -> str:
     """Return where the rejected rows lie, and one of the most frequent reason, as a sentence."""
-    detail = _visible(mask(row.detail))
+    detail = visible(mask(row.detail))
     cause = f": {detail[:_DETAIL]}{'…' if len(detail) > _DETAIL else ''}" if detail else ""
     return (
         f"the rejected rows are in {mask(url.rstrip('/'))}/rejected; most frequent is {row.reason} "
@@ -103,7 +103,7 @@ def rejected(url: str, account: Account, row: Rejected) -> str:
     )
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return a stranger's text without what would steer a terminal."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
@@ -347,7 +347,7 @@ def why(out: Console, why: Why) -> None:
     out.print(escape(f"  url       {why.url}"), soft_wrap=True)
     out.print(escape(f"  alt_text  {why.alt_text!r}"), soft_wrap=True)
     for line in _provenance(why.provenance):
-        out.print(escape(f"  {_visible(line)}"), soft_wrap=True)
+        out.print(escape(f"  {visible(line)}"), soft_wrap=True)
     values = ", ".join(f"{name} {figure(value)}" for name, value in why.values.items() if value is not None)
     if values:
         out.print(escape(f"  measured  {values}"), soft_wrap=True)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from align_data.common.errors import AlignDataError, printable
 from align_data.common.secrets import mask
-from align_data.explorer import compare, groups, marks, pair, pairs, pictures, thresholds
+from align_data.explorer import compare, groups, marks, pair, pairs, pictures, taking, thresholds
 from align_data.explorer.gate import Gate
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import ROOMS, explorer_of, page, static
@@ -29,6 +29,7 @@ def application(explorer: Explorer, token: str, hosts: Collection[str]) -> ASGIA
         *pairs.ROUTES,
         *pair.ROUTES,
         *pictures.ROUTES,
+        *taking.ROUTES,
         *groups.ROUTES,
         *compare.ROUTES,
         *marks.ROUTES,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from align_data.explorer.draft import Words
+from align_data.selection.draft import Words
 
 Change = Callable[[Request, Words], Response]
 LONGEST_FORM = 2**20

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from align_data.explorer.draft import RECIPE, SET, WITH, WITHOUT, Draft, Words
 from align_data.recipes.conditions import Test
 from align_data.recipes.operators import OPERATORS, text
 from align_data.recipes.plan import PlannedRule
 from align_data.recipes.values import UNSPECIFIED
+from align_data.selection.draft import RECIPE, SET, WITH, WITHOUT, Draft, Words
 from align_data.stages.audit.curves import Curve, points
 
 STOPS = 120

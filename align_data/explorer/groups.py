@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from align_data.explorer.draft import Draft
 from align_data.explorer.pictures import addresses
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.report.page import blur_of
 from align_data.selection import Condition
+from align_data.selection.draft import Draft
 from align_data.stages.audit import survey
 from align_data.stages.audit.dimensions import DIMENSIONS
 

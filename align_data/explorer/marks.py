@@ -13,9 +13,9 @@ from starlette.routing import Route
 from align_data.common.errors import InputError
 from align_data.data import labels
 from align_data.explorer.changes import posted
-from align_data.explorer.draft import Draft, Words
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
+from align_data.selection.draft import Draft, Words
 from align_data.signals.families import check_name
 from align_data.signals.label import BY_HAND, DROP, KEEP, LABEL, UNMARKED
 from align_data.stages.audit import DRAW, marked

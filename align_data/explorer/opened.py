@@ -14,8 +14,8 @@ from align_data.common.secrets import mask
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
-from align_data.explorer.draft import RECIPE, Draft, Words
 from align_data.explorer.picture_cache import PictureCache
+from align_data.selection.draft import RECIPE, Draft, Words
 from align_data.storage.store import Store
 from align_data.storage.tables import Table, digest
 

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from align_data.explorer.draft import NAMES as OF_DRAFT
-from align_data.explorer.draft import Words
 from align_data.selection.conditions import Condition, ConditionError
+from align_data.selection.draft import NAMES as OF_DRAFT
+from align_data.selection.draft import Words
 from align_data.selection.selection import BUT, MOVED, NEAREST, ONLY, OUTCOME, RANDOM, SIDE, SORT, WHERE
 from align_data.signals.label import LABEL
 

@@ -1,4 +1,4 @@
-"""Pairs: those of a selection with pictures and texts, what narrows it, and the list of their uids."""
+"""Pairs: those of a selection with pictures and texts, and what narrows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import polars as pl
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from align_data.common.errors import RecipeError, printable
@@ -15,18 +15,18 @@ from align_data.common.secrets import mask
 from align_data.data.ledger import OUTCOMES
 from align_data.explorer import pair_form
 from align_data.explorer.chips import PAGE, chips
-from align_data.explorer.draft import Draft, Words
 from align_data.explorer.marks import label_of, marks_of
 from align_data.explorer.opened import Explorer
 from align_data.explorer.pair_form import EQUAL, PairForm, SentForm
 from align_data.explorer.pictures import addresses, usable
 from align_data.explorer.rendering import explorer_of, page, root_of, words_of
-from align_data.explorer.thresholds import what_if
+from align_data.explorer.taking import plan_of, take_commands
 from align_data.recipes.plan import Plan
 from align_data.report.page import blur_of
-from align_data.selection import PairSelection, Selected, frames, select, uids
+from align_data.selection import PairSelection, Selected, frames, select
 from align_data.selection.askable import OF_PAIRS, Askable
 from align_data.selection.conditions import ConditionError
+from align_data.selection.draft import Draft, Words
 from align_data.selection.margin import Margin
 from align_data.selection.selection import SELECTABLE, SIDES
 from align_data.signals import find, is_signal
@@ -46,7 +46,7 @@ def _pairs(request: Request) -> Response:
     draft, label, dataset = explorer.draft(words), label_of(words), explorer.dataset()
     plan = plan_of(explorer, draft)
     askable = Askable.of(dataset, plan)
-    at, selected, problem = _page_of(words), Selected(0, []), None
+    at, selected, selection, problem = _page_of(words), Selected(0, []), PairSelection(), None
     try:
         selection = PairSelection.from_words(words)
         beside = [name for name in _BESIDE if name in askable.names]
@@ -64,7 +64,9 @@ def _pairs(request: Request) -> Response:
         draft,
         status=200 if problem is None else 400,
         problem=problem,
+        selection=selection,
         selected=selected,
+        commands=take_commands(explorer, draft, selection, SHOWN),
         chips=list(chips(words)),
         pictures=addresses(request, dataset, [pair for pair in selected.pairs if usable(pair.values)]),
         blur=blur_of(draft.ledger.plan),
@@ -138,11 +140,6 @@ def _thresholds(plan: Plan) -> Iterator[str]:
             yield name
 
 
-def plan_of(explorer: Explorer, draft: Draft) -> Plan:
-    """Return the plan that decides: the ledger's own, or the draft's with its thresholds resolved."""
-    return what_if(explorer, draft.ledger.name).resolved(draft.plan) if draft.moved else draft.ledger.plan
-
-
 def _values(request: Request) -> Response:
     """Answer with the values that a column has, as those that its field offers, the most frequent first."""
     explorer, words = explorer_of(request), words_of(request)
@@ -169,25 +166,8 @@ def _find(request: Request) -> Response:
     return RedirectResponse(f"{root_of(request)}/pairs?{urlencode(SentForm(words_of(request)).words())}", 303)
 
 
-def _uids(request: Request) -> Response:
-    """Answer with the uids of a selection, a line each, as they are chosen."""
-    explorer, words = explorer_of(request), words_of(request)
-    draft, selection = explorer.draft(words), PairSelection.from_words(words)
-    dataset, plan = explorer.dataset(), plan_of(explorer, draft)
-    chosen = uids(dataset, draft.ledger, plan, selection, explorer.progress)
-
-    def lines() -> Iterator[str]:
-        for piece in chosen:
-            if len(piece):
-                yield "\n".join(piece.to_list()) + "\n"
-
-    headers = {"content-disposition": 'attachment; filename="uids.txt"'}
-    return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers=headers)
-
-
 ROUTES = [
     Route("/pairs", _pairs),
     Route("/pairs/find", _find),
     Route("/pairs/values", _values),
-    Route("/pairs/uids.txt", _uids),
 ]

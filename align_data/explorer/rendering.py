@@ -9,10 +9,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from align_data.explorer.draft import Draft, Words
 from align_data.explorer.opened import Explorer
 from align_data.report import bundle
 from align_data.report.page import environment
+from align_data.selection.draft import Draft, Words
 
 KINDS = {"css": "text/css", "js": "text/javascript", "LICENSE": "text/plain"}
 _FILES = ("explorer.css", "explorer.js", "htmx.min.js", "htmx.LICENSE")

@@ -15,12 +15,12 @@ from starlette.routing import Route
 from align_data.common.errors import DatasetError, RecipeError
 from align_data.data.ledger import filter_command, open_ledger
 from align_data.explorer.changes import posted
-from align_data.explorer.draft import RECIPE, Draft, Words
 from align_data.explorer.fields import RULE, PanelForm, fields
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.recipes.plan import Plan
 from align_data.report import charts
+from align_data.selection.draft import RECIPE, Draft, Words
 from align_data.stages.audit.what_if import WhatIf
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.session import writing

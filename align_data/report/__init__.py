@@ -14,7 +14,9 @@ from align_data.common.secrets import mask
 if TYPE_CHECKING:
     from align_data.common.progress import Progress
     from align_data.data.layout import Dataset
+    from align_data.recipes.plan import Plan
     from align_data.report.thumbnails import PicturedImage, SamplePictures
+    from align_data.selection import Selected
     from align_data.stages.audit.diff import Diff
     from align_data.stages.audit.survey import Survey
     from align_data.stages.calibrate import CalibrationReport
@@ -38,6 +40,16 @@ def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: boo
     page = drawing()
     samples = [*diff.only_a.samples, *diff.only_b.samples]
     html: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress))
+    return html
+
+
+def selected_html(
+    selected: Selected, plan: Plan, title: str, dataset: Dataset, progress: Progress, *, pictures: bool = True
+) -> str:
+    """Return pairs of a selection as a page of pictures; the title says what was asked."""
+    page = drawing()
+    shown = _pictures(dataset, selected.pairs if pictures else [], progress)
+    html: str = page.selected_page(selected, plan, title, shown)
     return html
 
 
@@ -89,4 +101,13 @@ def _pictures(dataset: Dataset, images: Iterable[PicturedImage], progress: Progr
     return pictures(dataset, images, progress)
 
 
-__all__ = ["ablation_html", "audit_html", "begin", "calibration_html", "diff_html", "drawing", "search_html"]
+__all__ = [
+    "ablation_html",
+    "audit_html",
+    "begin",
+    "calibration_html",
+    "diff_html",
+    "drawing",
+    "search_html",
+    "selected_html",
+]

@@ -34,6 +34,7 @@ from align_data.stages.audit.sampling import KINDS, SampledPair
 from align_data.stages.audit.survey import Survey
 
 if TYPE_CHECKING:
+    from align_data.selection import Selected
     from align_data.stages.calibrate import CalibrationReport
     from align_data.train.ablate.results import Ablation, Difference
     from align_data.train.search import SearchResults  # Pillow, which counting does not need
@@ -99,6 +100,13 @@ def ablation_page(ablation: Ablation) -> str:
 def search_page(search: SearchResults, pictures: Pictures, query: Pictures) -> str:
     """Return what a search found as a page; `pictures` are by uid, those of the query's images (`query`) by name."""
     return _render("search.html.j2", charted=False, search=search, pictures=pictures, query=query)
+
+
+def selected_page(selected: Selected, plan: Plan, title: str, pictures: SamplePictures) -> str:
+    """Return pairs of a selection as a page."""
+    return _render(
+        "selected.html.j2", charted=False, selected=selected, title=title, pictures=pictures, blur=blur_of(plan)
+    )
 
 
 def calibration_page(report: CalibrationReport, pictures: SamplePictures) -> str:

@@ -1,7 +1,17 @@
 """Selections: the pairs for which all that somebody asks holds, counted and listed."""
 
 from align_data.selection.conditions import Condition
-from align_data.selection.scan import Selected, SelectedPair, columns_of, frames, select, uids
+from align_data.selection.scan import DEEPEST, Selected, SelectedPair, columns_of, frames, select, uids
 from align_data.selection.selection import PairSelection
 
-__all__ = ["Condition", "PairSelection", "Selected", "SelectedPair", "columns_of", "frames", "select", "uids"]
+__all__ = [
+    "DEEPEST",
+    "Condition",
+    "PairSelection",
+    "Selected",
+    "SelectedPair",
+    "columns_of",
+    "frames",
+    "select",
+    "uids",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,15 @@ from align_data.signals.base import Piece, Signal
 from align_data.signals.families import split
 from align_data.signals.label import LABEL, MARKS
 
+_TYPES: Mapping[str, type[pl.DataType]] = {
+    "int32": pl.Int32,
+    "int64": pl.Int64,
+    "float64": pl.Float64,
+    "string": pl.String,
+    "bool": pl.Boolean,
+}
 OF_PAIRS = ("uid", "url", "alt_text")
+MASKS = ("failed", "unknown")
 OUTCOME, STATUS, FAILS = "outcome", "status", "fails_"
 
 
@@ -57,9 +65,20 @@ class Askable:
         host = {"host"} & self.computed
         return [*OF_PAIRS, *sorted(self.readable | host), OUTCOME, *status, *rules]
 
+    def dtype(self, column: str) -> type[pl.DataType]:
+        """Return the type of one of these columns."""
+        if column in (*OF_PAIRS, OUTCOME, STATUS):
+            return pl.String
+        if column.startswith(FAILS):
+            return pl.Boolean
+        if column in MASKS:
+            return pl.Int64
+        signal = self.plan.definitions.get(column) or find(column)
+        return _TYPES[signal.type]
+
     def check(self, column: str) -> None:
         """Raise ConditionError for a column that cannot be asked about, with how it could be."""
-        if column in (*OF_PAIRS, OUTCOME) or column in self.readable or column in self.computed:
+        if column in (*OF_PAIRS, *MASKS, OUTCOME) or column in self.readable or column in self.computed:
             return
         url = shlex.quote(self.dataset.store.url)
         if column == STATUS:

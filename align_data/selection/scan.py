@@ -16,7 +16,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger, fails, outcome
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, masks
-from align_data.selection.askable import FAILS, OF_PAIRS, OUTCOME, STATUS, Askable
+from align_data.selection.askable import FAILS, MASKS, OF_PAIRS, OUTCOME, STATUS, Askable
 from align_data.selection.conditions import ConditionError
 from align_data.selection.margin import Margin
 from align_data.selection.selection import TAKEN_DOWN, PairSelection
@@ -27,7 +27,6 @@ DEEPEST = 100_000
 """Pairs of a selection that can be shown page by page: all before a page are kept while it is looked for."""
 _BEFORE = "_before"
 _PLACE = ["_part", "_piece", "_row"]
-_MASKS = ("failed", "unknown")
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,7 @@ class Scan:
             )
         margin = Margin.of(selection, plan)
         for column in (*columns, *(margin.test.columns if margin is not None else ())):
-            if column not in _MASKS:
-                askable.check(column)
+            askable.check(column)
         for condition in selection.where:
             askable.check_values(condition)
         return Scan(dataset, ledger, plan, selection, askable, margin, columns)
@@ -168,7 +166,7 @@ class Scan:
         compared = dict.fromkeys([*self.selection.columns, *columns, *margin])
         computed = [name for name in compared if name in self.askable.computed]
         rules = [self.plan.rule(name.removeprefix(FAILS)) for name in compared if name.startswith(FAILS)]
-        verdicts = self.dataset.ledger(self.ledger.name).pieces(part, list(_MASKS))
+        verdicts = self.dataset.ledger(self.ledger.name).pieces(part, list(MASKS))
         statuses = _statuses(self.dataset, part) if STATUS in compared else None
         for stored, of_ledger in self._beside(part, compared, computed, verdicts):
             frame = self.askable.compute(stored, computed) if computed else stored
@@ -252,7 +250,7 @@ class _FirstPairs:
             chosen = piece.with_row_index("_row").filter("_holds")
             total += len(chosen)
             places = [pl.lit(part).alias("_part"), pl.lit(number).alias("_piece"), pl.col("_row").cast(pl.Int64)]
-            part_rows = chosen.with_columns(self._key(chosen)).select(*places, *_MASKS, "_key")
+            part_rows = chosen.with_columns(self._key(chosen)).select(*places, *MASKS, "_key")
             rows = [_ordered([*rows, part_rows], selection, self.number)]
             behind = not selection.ordered and len(rows[0]) >= self.number
         return total, rows[0] if rows else pl.DataFrame()

@@ -1,0 +1,75 @@
+"""Taking pairs along: a selection kept as a ledger by a button, its uids as a list, and the command of each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from align_data.explorer.changes import posted
+from align_data.explorer.opened import Explorer
+from align_data.explorer.rendering import explorer_of, words_of
+from align_data.explorer.thresholds import what_if
+from align_data.recipes.plan import Plan
+from align_data.selection import PairSelection, uids
+from align_data.selection.draft import RECIPE, Draft, Words
+from align_data.stages.selected import keep_as_ledger, selected_uids
+from align_data.stages.session import writing
+
+NAME = "name"
+"""Field of a form: what the ledger is called."""
+
+
+def plan_of(explorer: Explorer, draft: Draft) -> Plan:
+    """Return the plan that decides: the ledger's own, or the draft's with its thresholds resolved."""
+    return what_if(explorer, draft.ledger.name).resolved(draft.plan) if draft.moved else draft.ledger.plan
+
+
+def select_command(explorer: Explorer, command: str, draft: Draft, selection: PairSelection, *more: str) -> str:
+    """Return the command line that does something with the pairs of a selection."""
+    words = [(name, value) for name, value in (*draft.words, *selection.words) if name != RECIPE]
+    # As one word each, for a value can begin with a dash.
+    options = [f"--{name}={value}" for name, value in words]
+    return shlex.join(["align-data", command, explorer.name, "--recipe", draft.ledger.name, *options, *more])
+
+
+def take_commands(explorer: Explorer, draft: Draft, selection: PairSelection, samples: int) -> tuple[str, str]:
+    """Return the command lines that show pairs of a selection, and that list the uids of all."""
+    shows = select_command(explorer, "audit", draft, selection, "--samples", str(samples))
+    return shows, select_command(explorer, "select", draft, selection, "--uids", "uids.txt")
+
+
+def _uids(request: Request) -> Response:
+    """Answer with the uids of a selection, a line each, as they are chosen."""
+    explorer, words = explorer_of(request), words_of(request)
+    draft, selection = explorer.draft(words), PairSelection.from_words(words)
+    dataset, plan = explorer.dataset(), plan_of(explorer, draft)
+    chosen = uids(dataset, draft.ledger, plan, selection, explorer.progress)
+
+    def lines() -> Iterator[str]:
+        for piece in chosen:
+            if len(piece):
+                yield "\n".join(piece.to_list()) + "\n"
+
+    headers = {"content-disposition": 'attachment; filename="uids.txt"'}
+    return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _keep(request: Request, form: Words) -> Response:
+    """Keep a selection as a ledger, as `align-data select --as` does; the pairs of that ledger are shown next."""
+    explorer = explorer_of(request)
+    draft, selection = explorer.draft(form), PairSelection.from_words(form)
+    name = dict(form).get(NAME, "").strip()
+    dataset, plan = explorer.dataset(), plan_of(explorer, draft)
+    with writing(dataset.store, shlex.split(select_command(explorer, "select", draft, selection, "--as", name))[1:]):
+        chosen = selected_uids(dataset, draft, plan, selection, explorer.engine, explorer.progress)
+        keep_as_ledger(dataset, draft, selection, name, chosen, explorer.engine, explorer.progress)
+    words = urlencode([(RECIPE, name), ("outcome", "kept")])
+    return RedirectResponse(f"/{request.app.state.token}/pairs?{words}", 303)
+
+
+ROUTES = [Route("/pairs/uids.txt", _uids), posted("/pairs/keep", _keep)]
