@@ -13,7 +13,9 @@ from align_data.explorer.pictures import addresses
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.report.page import blur_of
 from align_data.selection import Condition
+from align_data.selection.askable import OUTCOME
 from align_data.selection.draft import Draft
+from align_data.selection.selection import WHERE
 from align_data.stages.audit import survey
 from align_data.stages.audit.dimensions import DIMENSIONS
 
@@ -43,10 +45,13 @@ def _tables(request: Request) -> Response:
     )
 
 
-def pairs_of(draft: Draft, column: str, label: str) -> str:
-    """Return the address, below the root, of the pairs of a group: those with a text or URL, or in a class."""
-    conditions = [("where", condition) for condition in _conditions(column, label)]
-    return f"pairs?{urlencode([*draft.words, *conditions])}"
+def pairs_of(draft: Draft, column: str, label: str, *outcomes: str) -> str:
+    """Return the address, below the root, of the pairs of a group: those with a text or URL, or in a class.
+
+    `outcomes` are those that are meant, where not all are.
+    """
+    conditions = [*_conditions(column, label), *([str(Condition.equal(OUTCOME, *outcomes))] if outcomes else [])]
+    return f"pairs?{urlencode([*draft.words, *((WHERE, condition) for condition in conditions)])}"
 
 
 def _conditions(column: str, label: str) -> list[str]:

@@ -75,6 +75,12 @@ class Explorer:
         states = {name: of and [of.meta.dump(), [vars(part) for part in of.parts]] for name, of in committed.items()}
         return digest(states)[:16]
 
+    @property
+    def taken_down(self) -> int:
+        """How many pairs were taken down."""
+        tombstones = self.dataset().tombstones.committed()
+        return tombstones.rows if tombstones is not None else 0
+
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what is kept under a key, or make it: once, however many ask, while other keys are not waited for."""
         with self._lock:
