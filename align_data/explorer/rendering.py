@@ -11,11 +11,12 @@ from starlette.responses import HTMLResponse, Response
 
 from align_data.explorer.opened import Explorer
 from align_data.report import bundle
-from align_data.report.page import environment
+from align_data.report.page import environment, stylesheet
 from align_data.selection.draft import Draft, Words
 
 KINDS = {"css": "text/css", "js": "text/javascript", "LICENSE": "text/plain"}
 _FILES = ("explorer.css", "explorer.js", "htmx.min.js", "htmx.LICENSE")
+_MADE = {"style.css": stylesheet, "vega.js": bundle.script}
 ROOMS = {"thresholds": "Thresholds", "pairs": "Pairs", "groups": "Groups", "compare": "Compare", "marks": "Marks"}
 """Path of each page that the header links to, and what it is called there."""
 
@@ -56,10 +57,10 @@ def page(request: Request, template: str, draft: Draft | None = None, status: in
 
 
 def static(request: Request) -> Response:
-    """Answer with one of the files that pages load; Vega's script among them."""
+    """Answer with one of the files that pages load; the reports' style and Vega's script among them."""
     name = request.path_params["name"]
-    if name == "vega.js":
-        content = bundle.script().encode()
+    if name in _MADE:
+        content = _MADE[name]().encode()
     elif name in _FILES:
         content = files("align_data.explorer").joinpath("static", name).read_bytes()
     else:

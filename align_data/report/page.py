@@ -9,6 +9,7 @@ import math
 import shlex
 from collections.abc import Mapping
 from functools import cache
+from importlib.resources import files
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +42,13 @@ if TYPE_CHECKING:
 
 LONGEST = 5_000
 """Characters of a text that are shown: some are megabytes long."""
-_WRAP = Markup(' style="white-space:normal"')
-"""Of a rule of several tests, which is as long as a sentence."""
 BLUR = 0.5
 """The nsfw score above which a picture is blurred, unless a rule sets another."""
 _LOADER = """
 for (const node of document.querySelectorAll('script[type="application/vnd.vegalite+json"]')) {
   vegaEmbed(node.nextElementSibling, JSON.parse(node.textContent),
-            {mode: "vega-lite", renderer: "svg", actions: false, ast: true});
+            {mode: "vega-lite", renderer: "svg", actions: false, ast: true,
+             defaultStyle: false, tooltip: {disableDefaultStyle: true}});
 }
 """
 """`ast`: expressions are interpreted, so that the page need not be allowed to make code of text."""
@@ -65,7 +65,6 @@ def page(survey: Survey, pictures: SamplePictures, dataset: str) -> str:
         crawled=crawl_steps(survey.audit.origin),
         overlaps=charts.overlaps(survey.overlaps, [rule.name for rule in survey.plan.recipe.rules]),
         shown=charts.COMBINATIONS,
-        wrap=_WRAP,
         sections=rules,
         kinds=KINDS,
         pictures=pictures,
@@ -129,12 +128,21 @@ def calibration_page(report: CalibrationReport, pictures: SamplePictures) -> str
 def _render(template: str, *, charted: bool = True, **values: Any) -> str:
     """Return a page; one without charts allows no script at all."""
     scripts = [Markup(script) for script in ((bundle.script(), _LOADER) if charted else ())]  # noqa: S704 - ours and Vega's
-    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts) or "'none'"
-    return environment().get_template(template).render(scripts=scripts, hashes=hashes, **values)
+    style = Markup(stylesheet())  # noqa: S704 - ours
+    sources = " ".join(map(_source, scripts)) or "'none'"
+    given = {"scripts": scripts, "script_sources": sources, "style": style, "style_source": _source(style), **values}
+    return environment().get_template(template).render(given)
 
 
-def _sha256(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _source(inline: str) -> str:
+    """Return what stands in a policy for a script or a style of the page's own."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
+
+
+@cache
+def stylesheet() -> str:
+    """Return the style of every page, of reports and of the explorer."""
+    return files("align_data.report").joinpath("static", "style.css").read_text("utf-8")
 
 
 @cache
@@ -187,8 +195,8 @@ def _cut(text: str) -> str:
 
 
 def _width(number: float, whole: float) -> str:
-    """Return a bar's width in percent."""
-    return f"{100 * number / whole:.2f}" if whole else "0"
+    """Return a bar's width in percent; what is not nothing is never drawn as nothing."""
+    return f"{max(0.01, 100 * number / whole):.2f}" if number and whole else "0"
 
 
 def _clock(seconds: float) -> str:

@@ -2,7 +2,8 @@
 function draw(root) {
   for (const data of root.querySelectorAll('script[type="application/vnd.vegalite+json"]')) {
     vegaEmbed(data.nextElementSibling, JSON.parse(data.textContent),
-              {mode: "vega-lite", renderer: "svg", actions: false, ast: true});
+              {mode: "vega-lite", renderer: "svg", actions: false, ast: true,
+               defaultStyle: false, tooltip: {disableDefaultStyle: true}});
   }
 }
 document.addEventListener("DOMContentLoaded", () => draw(document));
