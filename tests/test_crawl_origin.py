@@ -260,12 +260,12 @@ class _Cells(HTMLParser):
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         if tag == "tr":
             self.rows.append([])
-        elif tag == "td":
+        elif tag in ("th", "td"):
             self._inside = True
             self.rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
-        self._inside = self._inside and tag != "td"
+        self._inside = self._inside and tag not in ("th", "td")
 
     def handle_data(self, data: str) -> None:
         if self._inside:
