@@ -281,7 +281,7 @@ def test_the_page_shows_the_account_with_a_sentence_for_each_reason(tmp_path: Pa
     call("audit", tmp_path / "dataset", "--recipe", "open", "--html", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     cells = _Cells()
-    cells.feed(page)
+    cells.feed(page[: page.index('<h2 id="rules"')])
     shown = {cell[0]: cell[1] for cell in cells.rows if len(cell) > 1}
     account = total.account
     assert shown["records"] == str(account.records)
