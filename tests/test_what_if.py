@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from conftest import Built, read
 from test_audit_survey import give, row
@@ -22,7 +23,9 @@ from align_data.data.ledger import open_current
 from align_data.engines.local import LocalEngine
 from align_data.recipes.overrides import override_all
 from align_data.recipes.plan import Plan
+from align_data.recipes.planned import PASSES, PlannedTest
 from align_data.recipes.reading import parse
+from align_data.signals import find
 from align_data.stages.audit import audit
 from align_data.stages.audit.what_if import MovedPool, WhatIf
 from align_data.stages.decision import Decision, decide_ledger
@@ -47,6 +50,13 @@ rules:
 - {name: once, first_of: [alt_text], order: [-n_chars], among: pool, source: paper}
 - {name: seen, signal: min_side, ge: 100, source: paper}
 """
+PASSING: dict[str, Callable[[Any, Any], bool]] = {
+    "ge": lambda value, least: value >= least,
+    "le": lambda value, most: value <= most,
+    "between": lambda value, ends: ends[0] <= value <= ends[1],
+    "in": lambda value, of: value in of,
+    "eq": lambda value, of: value == of,
+}
 MOVES = (
     "n_words.between=1,9", "n_words.ge=3", "n_words.lt=2", "shared.le=1", "shared.gt=3", "either.n_chars.ge=3", "chars.ge.Latin=9",
     "either.texts_per_image.le=0", "chars.ge.else=40", "chars.ge=7", "vocabulary.top_k=2", "vocabulary.ge=2",
@@ -210,6 +220,50 @@ def test_real_numbers_and_scores_become_the_thresholds_of_filter(job: Callable[.
         assert (counted.kept, counted.pending, counted.dropped) == (truth.kept, truth.pending, truth.dropped)
         outcomes.add((truth.kept, truth.pending))
     assert len(outcomes) > 3
+
+
+CLASSED: list[tuple[str, dict[str, Any], Any]] = [
+    ("ge", {"de": 2, "fr": 5}, 3),
+    ("ge", {"de": 2, "fr": 2.5, "never": 1}, 3),
+    ("between", {"de": (1, 3), "en": (2, 2)}, (0, 9)),
+    ("le", {"de": PASSES, "fr": 3}, PASSES),
+    ("le", {"de": 4}, PASSES),
+    ("in", {"de": (1, 4), "fr": (2,)}, (0, 3)),
+    ("eq", {}, 3),
+]
+
+
+@pytest.mark.parametrize(("op", "classes", "otherwise"), CLASSED)
+@pytest.mark.parametrize("present", [["de", "en", "fr", "", None], ["de"], [None], ["other", None]])
+def test_a_class_is_looked_up_by_its_code_as_by_its_text(
+    op: str, classes: dict[str, Any], otherwise: Any, present: list[str | None]
+) -> None:
+    draw = random.Random(1)
+    pairs = [(draw.choice([None, *range(7)]), draw.choice(present)) for _ in range(200)]
+
+    def passes(value: int | None, of: str | None) -> bool | None:
+        if value is None or of is None:
+            return None
+        asked = classes.get(of, otherwise)
+        return asked is PASSES or PASSING[op](value, asked)
+
+    frame = pl.DataFrame(pairs, {"n_words": pl.Int32, "language": pl.String}, orient="row")
+    test = PlannedTest(find("n_words"), op, otherwise, find("language"), classes)
+    texts = sorted({of for of in present if of is not None})
+    coded = frame.with_columns(pl.col("language").cast(pl.Enum(texts)))
+    expected = [passes(*pair) for pair in pairs]
+    assert frame.select(verdict=test.verdict(frame.columns))["verdict"].to_list() == expected
+    assert coded.select(verdict=test.verdict(frame.columns, {"language": texts}))["verdict"].to_list() == expected
+
+
+def test_a_coded_class_is_compared_with_texts_that_nobody_has() -> None:
+    frame = pl.DataFrame({"language": pl.Series(["de", "fr", None], dtype=pl.Enum(["de", "fr"])), "script": ["a"] * 3})
+    asked = {"a": "never"}
+    test = PlannedTest(find("language"), "eq", "de", find("script"), asked)
+    plain = PlannedTest(find("language"), "in", ("never", "de"))
+    coded = {"language": ["de", "fr"]}
+    assert frame.select(of=test.verdict(frame.columns, coded))["of"].to_list() == [False, False, None]
+    assert frame.select(of=plain.verdict(frame.columns, coded))["of"].to_list() == [True, False, None]
 
 
 def test_pairs_that_were_taken_down_stay_dropped(pool: Built, tmp_path: Path) -> None:

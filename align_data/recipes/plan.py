@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from align_data.recipes.model import Recipe, Rule
 from align_data.recipes.operators import Bound
 from align_data.recipes.overrides import overridden_rule
-from align_data.recipes.planned import PASSES, Planned, PlannedTest, leaves, planned
+from align_data.recipes.planned import PASSES, Coded, Planned, PlannedTest, leaves, planned
 from align_data.recipes.scores import RANK, TermScale, in_order
 from align_data.recipes.thresholds import FirstOf, Threshold, TopFraction, TopFractions, Vocabulary
 from align_data.signals import Signal, current_name, find, is_signal
@@ -106,9 +107,12 @@ class PlannedRule:
         """Return whether the column's values pass, of a plain rule: null where they are null."""
         return self.tests[0].passes(column)
 
-    def verdict(self, measured: Collection[str]) -> pl.Expr:
-        """Return whether pairs pass, of columns that are named as the signals: null where that is unknown."""
-        return self.planned.verdict(measured)
+    def verdict(self, measured: Collection[str], coded: Coded = MappingProxyType({})) -> pl.Expr:
+        """Return whether pairs pass, of columns that are named as the signals: null where that is unknown.
+
+        `coded` has the columns of text that are an Enum, each with the values of its codes.
+        """
+        return self.planned.verdict(measured, coded)
 
 
 def rank_signal(rule: Rule) -> Signal:

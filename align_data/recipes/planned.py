@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,8 @@ from align_data.signals import Signal, find
 
 PASSES = None
 """The value of a class in which every value passes."""
+Coded = Mapping[str, Sequence[str]]
+"""Column of text that is an Enum → its values by their codes."""
 
 
 @dataclass(frozen=True)
@@ -76,40 +79,74 @@ class PlannedTest:
             raise RecipeError(f"{self.signal} {self.words()} must become a threshold before it decides")
         return test(column, self.value) if self.value is not PASSES else pl.when(column.is_not_null()).then(True)
 
-    def verdict(self, measured: Collection[str]) -> pl.Expr:
-        """Return whether pairs pass: null where a column has no value, or is not measured."""
+    def verdict(self, measured: Collection[str], coded: Coded = MappingProxyType({})) -> pl.Expr:
+        """Return whether pairs pass: null where a column has no value, or is not measured.
+
+        `coded` has the columns of text that are an Enum, each with the values of its codes.
+        """
         if not set(self.columns) <= set(measured):
             return pl.lit(None, pl.Boolean)
         column = pl.col(self.signal)
         if self.by is None:
             return self.passes(column)
-        by = pl.col(self.by.name).cast(pl.String)
-        return pl.when(by.is_not_null()).then(self._by_class(column, by))
+        if self.signal in coded:
+            column = column.cast(pl.String)  # an Enum is not compared with texts that it does not have
+        by = ClassColumn(self.by.name, coded.get(self.by.name))
+        return pl.when(by.column.is_not_null()).then(self._by_class(column, by))
 
-    def _by_class(self, column: pl.Expr, by: pl.Expr) -> pl.Expr:
+    def _by_class(self, column: pl.Expr, by: ClassColumn) -> pl.Expr:
         test = self.operator.test
         if test is None or not self.resolved:
             raise RecipeError(f"{self.signal} {self.words()} must become a threshold before it decides")
+        named = self.classes if not by.texts else {name: self.classes.get(name, self.value) for name in by.texts}
         alike: dict[Any, dict[str, Any]] = {}
-        for name, value in self.classes.items():
+        for name, value in named.items():
             alike.setdefault(_kind(value), {})[name] = value
         # Where a class is named its verdict is null with the value alone, and then that of all others is null too.
-        named = [self._looked_up(column, by, of) for of in alike.values()]
-        return pl.coalesce([*named, self.of_class(None).passes(column)])
+        verdicts = [self._looked_up(column, by, of) for of in alike.values()]
+        return pl.coalesce(verdicts if by.texts else [*verdicts, self.of_class(None).passes(column)])
 
-    def _looked_up(self, column: pl.Expr, by: pl.Expr, values: Mapping[str, Any]) -> pl.Expr:
+    def _looked_up(self, column: pl.Expr, by: ClassColumn, values: Mapping[str, Any]) -> pl.Expr:
         """Return whether pairs of these classes pass, whose values are alike: in one comparison; null for others."""
         test, first = self.operator.test, next(iter(values.values()))
         assert test is not None
         if len(set(values.values())) == 1:
-            return pl.when(by.is_in(list(values))).then(PlannedTest(self.definition, self.op, first).passes(column))
-
-        def of_class(single: Sequence[Any]) -> pl.Expr:
-            return by.replace_strict(list(values), single, default=None, return_dtype=_DTYPES[type(single[0])])
-
+            return pl.when(by.one_of(values)).then(PlannedTest(self.definition, self.op, first).passes(column))
         if not isinstance(first, tuple):
-            return test(column, of_class(list(values.values())))
-        return test(column, [of_class(singles) for singles in zip(*values.values(), strict=True)])
+            return test(column, by.looked_up(values))
+        ends = zip(*values.values(), strict=True)
+        return test(column, [by.looked_up(dict(zip(values, singles, strict=True))) for singles in ends])
+
+
+@dataclass(frozen=True)
+class ClassColumn:
+    """A column whose values are classes, and how a pair's class is looked up: by its text, or by its code."""
+
+    name: str
+    texts: Sequence[str] | None = None
+    """The classes by their codes, where the column is an Enum."""
+
+    @property
+    def column(self) -> pl.Expr:
+        """The column, as text or as codes."""
+        column = pl.col(self.name)
+        return column.cast(pl.String) if self.texts is None else column.to_physical()
+
+    def one_of(self, classes: Collection[str]) -> pl.Expr:
+        """Return whether pairs are of one of these classes."""
+        if self.texts is None:
+            return self.column.is_in(list(classes))
+        return self._gathered([text in classes for text in self.texts], pl.Boolean)
+
+    def looked_up(self, values: Mapping[str, Any]) -> pl.Expr:
+        """Return the value of each pair's class, of values of one type; null for a class that has none."""
+        dtype = _DTYPES[type(next(iter(values.values())))]
+        if self.texts is None:
+            return self.column.replace_strict(list(values), list(values.values()), default=None, return_dtype=dtype)
+        return self._gathered([values.get(text) for text in self.texts], dtype)
+
+    def _gathered(self, of_codes: Sequence[Any], dtype: Any) -> pl.Expr:
+        return pl.lit(pl.Series(of_codes, dtype=dtype)).gather(self.column)
 
 
 _DTYPES: Mapping[type, Any] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
@@ -126,9 +163,9 @@ class AnyOf:
 
     parts: tuple[Planned, ...]
 
-    def verdict(self, measured: Collection[str]) -> pl.Expr:
+    def verdict(self, measured: Collection[str], coded: Coded = MappingProxyType({})) -> pl.Expr:
         """Return whether pairs pass: null where that is unknown."""
-        return pl.any_horizontal([part.verdict(measured) for part in self.parts])
+        return pl.any_horizontal([part.verdict(measured, coded) for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -137,9 +174,9 @@ class AllOf:
 
     parts: tuple[Planned, ...]
 
-    def verdict(self, measured: Collection[str]) -> pl.Expr:
+    def verdict(self, measured: Collection[str], coded: Coded = MappingProxyType({})) -> pl.Expr:
         """Return whether pairs pass: null where that is unknown."""
-        return pl.all_horizontal([part.verdict(measured) for part in self.parts])
+        return pl.all_horizontal([part.verdict(measured, coded) for part in self.parts])
 
 
 Planned = PlannedTest | AnyOf | AllOf

@@ -92,11 +92,17 @@ class Tally:
 
         `matches` tells which pairs are of the test's class, where it is of one.
         """
-        width = self.counts.shape[1]
-        cells = roles.astype(np.intp)
-        cells *= width
-        places = self.axis.places(values, len(roles))
-        cells += places if matches is None else np.where(matches, places, width - 1)
+        self.add_placed(self.columns(values, len(roles), matches), np.arange(len(self.counts)), roles)
+
+    def columns(self, values: Values | None, number: int, matches: Which | None = None) -> NDArray[np.intp]:
+        """Return the column of the counts that each of `number` pairs is counted in, whatever its role."""
+        places = self.axis.places(values, number)
+        return places if matches is None else np.where(matches, places, self.counts.shape[1] - 1)
+
+    def add_placed(self, columns: NDArray[Any], roles: NDArray[Any], of_pair: NDArray[Any]) -> None:
+        """Count pairs by their columns; `of_pair` says which of the `roles` each has."""
+        cells = (roles.astype(np.intp) * self.counts.shape[1]).take(of_pair)
+        cells += columns
         self.counts += np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape)
 
 

@@ -68,7 +68,8 @@ class Comparison:
             return None
         if by.name not in piece.columns:  # not measured: no pair is known to be of the class
             return np.zeros(len(piece), np.bool_)
-        classes = piece[by.name].cast(pl.String)
+        column = piece[by.name]
+        classes = column if column.dtype == pl.Enum else column.cast(pl.String)
         named = classes.is_in(list(self.whole.classes)) if self.of_class == ELSE else classes != self.of_class
         return ~named.fill_null(True).to_numpy()
 

@@ -106,11 +106,13 @@ class WhatIf:
         leaves = drawn(plan, known)
         held.load(plan, [column for leaf in leaves.values() for column in leaf.whole.columns])
         verdicts = self._verdicts(held, plan, moved)
+        columns = [held.counted_in(leaf) for leaf in leaves.values()]
 
         def tally(place: int) -> list[Counts]:
             cells, of_pair = _cells(held.codes[place], [of[place] for of in verdicts], len(held.populations))
             masks = masks_of(cells, held.populations, moved)
-            return [_tallied(leaf, masks, of_pair, held.frame(place, leaf.whole.columns)) for leaf in leaves.values()]
+            of_leaves = zip(leaves.values(), columns, strict=True)
+            return [_tallied(leaf, masks, of_pair, of[place]) for leaf, of in of_leaves]
 
         parts = held.each(tally)
         tallies = {name: leaf_tally(leaf) for name, leaf in leaves.items()}
@@ -145,13 +147,12 @@ class WhatIf:
         return _merged(held.each(count)) if held.parts else np.empty((0, len(verdicts) + 2), np.int64)
 
 
-def _tallied(leaf: Comparison, masks: tuple[Cells, Cells], of_pair: NDArray[np.intp], frame: pl.DataFrame) -> Counts:
+def _tallied(leaf: Comparison, masks: tuple[Cells, Cells], of_pair: NDArray[np.intp], columns: Code) -> Counts:
     """Count the values of one test in a part, by what all other rules together decide of the pairs."""
     failed, unknown = (mask & ~np.int64(leaf.rule.bit) for mask in masks)
     undropped = np.where(unknown, WAITING, OPEN)
-    roles = np.where(failed, DROPPED, undropped)[of_pair].astype(np.int8)
     tally = leaf_tally(leaf)
-    tally.add(frame[leaf.test.signal], roles, leaf.matches(frame))
+    tally.add_placed(columns, np.where(failed, DROPPED, undropped), of_pair)
     return tally.counts
 
 
