@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import random
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from align_data.common.progress import Silent
 from align_data.models.pytorch.align_pixels import resized_side
 from align_data.train.batches import Feed, Rank
 from align_data.train.loop import Trained, train
-from align_data.train.loss import contrastive
 from align_data.train.model import SIZES, Dual, build
 from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.preprocessing import centre, crops, sided
@@ -91,94 +89,6 @@ def run(shards: str, out: Path, progress: Any = None, **more: Any) -> Trained:
     trained = train(Shards.open(shards), out, asked(**more), progress or Silent(), workers=2)
     assert trained is not None
     return trained
-
-
-# --- the loss ---
-
-
-def slow_loss(images: np.ndarray, texts: np.ndarray, temperature: float, smoothing: float) -> float:
-    """The definition, a logarithm at a time."""
-    total, n = 0.0, len(images)
-    for ours, theirs in ((images, texts), (texts, images)):
-        for i in range(n):
-            scores = [float(ours[i] @ theirs[j]) / temperature for j in range(n)]
-            everything = math.log(sum(math.exp(score - max(scores)) for score in scores)) + max(scores)
-            logs = [score - everything for score in scores]
-            total -= (1 - smoothing) * logs[i] + smoothing * sum(logs) / n
-    return total / (2 * n)
-
-
-@given(st.integers(1, 9), st.floats(0.02, 2), st.floats(0, 0.5), st.integers(0, 99))
-def test_the_loss_is_its_definition(n: int, temperature: float, smoothing: float, seed: int) -> None:
-    chance = np.random.default_rng(seed)
-    images, texts = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in chance.normal(size=(2, n, 7)))
-    found = contrastive(*map(torch.from_numpy, (images, texts)), torch.tensor(temperature), smoothing)
-    assert float(found) == pytest.approx(slow_loss(images, texts, temperature, smoothing), rel=1e-6, abs=1e-9)
-
-
-_RANK = """
-import sys, torch
-from pathlib import Path
-from torch import distributed
-from align_data.common.progress import Silent
-from align_data.train.batches import Feed
-from align_data.train.loop import Towers
-from align_data.train.model import build, to_input
-from align_data.train.ranks import parallel, ranks
-from align_data.train.settings import TrainSettings
-from align_data.train.shards import Shards
-from align_data.train.tokens import learn
-
-torch.set_num_threads(1)
-settings = TrainSettings(batch=16, samples=16, vocabulary=200, seed=1)
-with ranks("cpu", settings.batch) as (rank, device):
-    feed = Feed(Shards.open(sys.argv[1]), 32, settings, 1, rank)
-    feed.read(Silent())
-    tokenizer = learn(list(feed.texts), settings.vocabulary)
-    feed.begin(tokenizer)
-    torch.manual_seed(0)
-    model = build("tiny", 32, tokenizer.get_vocab_size(), 64, 0.1).double().eval()  # eval: batch norm is frozen
-    towers = parallel(Towers(model, 0.1), rank, device)
-    batch = next(feed.epoch(0))
-    pixels = to_input(batch.pixels, device).double()
-    loss = towers(pixels, torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
-    loss.backward()
-    mean = loss.detach().clone()
-    if rank.of > 1:
-        distributed.all_reduce(mean)
-        mean /= rank.of
-    if rank.number == 0:
-        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        torch.save({"loss": mean, "gradients": gradients}, sys.argv[2])
-    feed.close()
-"""
-
-
-def test_two_ranks_at_half_the_batch_are_one_rank(
-    squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outs = [str(tmp_path / f"{world}.pt") for world in (1, 2)]
-    store = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20_000 + os.getpid() % 20_000), "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-c", _RANK, squares, outs[1]]
-    environments = [{**os.environ, **store, "RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
-    processes = [subprocess.Popen(line, env=e, stderr=subprocess.PIPE, text=True) for e in environments]
-    with monkeypatch.context() as patch:  # one rank needs no process of its own
-        for name, value in {"RANK": "0", "WORLD_SIZE": "1"}.items():
-            patch.setenv(name, value)
-        patch.setattr(sys, "argv", ["-c", squares, outs[0]])
-        threads = torch.get_num_threads()
-        exec(_RANK, {})
-        torch.set_num_threads(threads)
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert not any(process.returncode for process in processes), said
-    one, two = map(torch.load, outs)
-    assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-5)
-    assert one["gradients"].keys() == two["gradients"].keys()
-    for name, gradient in one["gradients"].items():
-        assert torch.allclose(gradient, two["gradients"][name], atol=1e-5), name
-    assert (
-        max(float(gradient.abs().max()) for gradient in one["gradients"].values()) > 1e-2
-    )  # there is something to equal
 
 
 # --- the order of pairs ---

@@ -60,14 +60,19 @@ def command(shards: str, out: Path, as_json: bool, **options: Any) -> None:
 
 
 def _say(trained: Trained) -> None:
-    sane = trained.sanity
+    sane, learnt = trained.sanity, dict(trained.objective.get("learnt", {}))
+    if trained.temperature is not None:
+        learnt = {"temperature": trained.temperature, **learnt}
     tell(
         f"{trained.steps:,} steps of {trained.batch:,} pairs in {trained.seconds:,.0f} s "
         f"({trained.steps * trained.batch / trained.seconds:,.0f} pairs/s, {trained.waiting:.1%} of the time waiting "
         f"for data); {trained.parameters:,} weights"
     )
     tell(
-        f"loss from {trained.first_loss:.3f} to {trained.last_loss:.3f}, temperature {trained.temperature:.3f}\n"
+        f"{trained.objective['name']}: loss from {trained.first_loss:.3f} to {trained.last_loss:.3f}"
+        + "".join(f", {name} {value:.3f}" for name, value in learnt.items())
+    )
+    tell(
         f"R@1 of {sane.pairs:,} training pairs: {sane.recall:.1%}; with shuffled texts {sane.shuffled:.1%}, and "
         f"chance is {sane.chance:.1%}"
     )

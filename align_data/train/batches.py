@@ -15,10 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from xxhash import xxh3_64_intdigest
 
 from align_data.common.errors import InputError, TrainError
 from align_data.common.progress import Progress
 from align_data.models.pytorch.align_pixels import resized_side
+from align_data.train.embed import image_key
 from align_data.train.preprocessing import Pixels, crops, resized, sided
 from align_data.train.settings import TrainSettings
 from align_data.train.shards import Sample, Shards
@@ -33,6 +35,8 @@ class TrainingBatch(NamedTuple):
     pixels: Pixels
     ids: Ids
     mask: Ids
+    keys: Rows
+    """(pairs, 2): equal ones in the first column are of one image, in the second of one text."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class _DecodedWindow:
     images: Pixels
     tokens: list[Ids]
     mirrored: NDArray[np.bool_]
+    keys: Rows
 
 
 def _stand_ins(decodable: NDArray[np.bool_], start: int, stop: int) -> Rows:
@@ -57,6 +62,15 @@ def _stand_ins(decodable: NDArray[np.bool_], start: int, stop: int) -> Rows:
     usable = decodable[start:stop]
     substitutes = np.flatnonzero(usable) + start if usable.any() else np.flatnonzero(decodable)
     return np.where(usable, np.arange(start, start + len(usable)), substitutes[np.cumsum(usable) % len(substitutes)])
+
+
+def _keys(samples: Sequence[Sample], tokens: Sequence[Ids]) -> Rows:
+    """Return which pairs have an image or a text in common: an image is its URL, a text what the model sees of it."""
+    contents = [
+        (image_key(sample.url, sample.uid).encode(), ids.tobytes()) for sample, ids in zip(samples, tokens, strict=True)
+    ]
+    hashes = np.array([[xxh3_64_intdigest(content) for content in pair] for pair in contents], np.uint64)
+    return hashes.view(np.int64)
 
 
 @dataclass
@@ -182,7 +196,8 @@ class Feed:
             rows = np.concatenate([_stand_ins(decodable, start, start + together) for start in starts])
             images, samples = images[rows], [samples[row] for row in rows.tolist()]
         texts = [sample.alt_text for sample in samples]
-        return _DecodedWindow(images, encode(self._tokenizer, texts, self._tokens), sided(texts))
+        tokens = encode(self._tokenizer, texts, self._tokens)
+        return _DecodedWindow(images, tokens, sided(texts), _keys(samples, tokens))
 
     def _into(self, images: Pixels, row: int, sample: Sample) -> bool:
         try:
@@ -200,4 +215,5 @@ class Feed:
         heads = (chance.random(self.settings.batch) < 0.5)[mine]
         mirrored = heads & ~window.mirrored[rows] & self.settings.flip
         pixels = crops(window.images[rows], self.side, corners, mirrored)
-        return TrainingBatch(pixels, *padded([window.tokens[row] for row in rows.tolist()]))
+        ids, mask = padded([window.tokens[row] for row in rows.tolist()])
+        return TrainingBatch(pixels, ids, mask, window.keys[rows])

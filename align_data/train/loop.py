@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from transformers import AlignModel
 from align_data.common.errors import TrainError
 from align_data.common.progress import Progress, Tick
 from align_data.train.batches import Feed, Rank, TrainingBatch
-from align_data.train.loss import contrastive
 from align_data.train.model import (
     SIZES,
     Dual,
@@ -32,6 +31,9 @@ from align_data.train.model import (
     sized,
     to_input,
 )
+from align_data.train.objectives.objective import EmbeddedPairs, Objective
+from align_data.train.objectives.registry import described, objective_of, recorded
+from align_data.train.objectives.softmax import SoftmaxObjective
 from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.ranks import mean, parallel, ranks, wait
 from align_data.train.run_folder import TRAINED, Folder, Position
@@ -63,29 +65,34 @@ class Trained:
     waiting: float
     """Share of it in which training waited for data."""
     first_loss: float
-    """Near the logarithm of the batch, unless the model knew something before."""
+    """Near the logarithm of the batch with the softmax, unless the model knew something before."""
     last_loss: float
-    temperature: float
+    temperature: float | None
+    """None where the objective has none."""
     sanity: Sanity
     skipped: dict[str, str]
     """Corrupt shards, and what is wrong with them."""
     undecodable: int
     """Images whose place another pair took."""
+    objective: dict[str, Any] = field(default_factory=lambda: {"name": SoftmaxObjective.name})
+    """Its name, the weights that it has learnt beside the towers', and what it was given; before, all had softmax."""
 
 
 class Towers(nn.Module):
     """Both towers and the loss as one module, since parallel training needs a single call."""
 
-    def __init__(self, model: AlignModel, smoothing: float) -> None:
+    def __init__(self, model: AlignModel, objective: Objective) -> None:
         super().__init__()
-        self.model, self.smoothing = model, smoothing
+        self.model, self.objective = model, objective
+        model.temperature.requires_grad_(objective.has_temperature)
 
-    def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, keys: Tensor) -> Tensor:
         """Return the loss of a batch."""
         cuda = pixels.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16, enabled=cuda and torch.cuda.is_bf16_supported()):
             images, texts = embed_images(self.model, pixels), embed_texts(self.model, ids, mask)
-        return contrastive(images.float(), texts.float(), self.model.temperature, self.smoothing)
+        loss: Tensor = self.objective(EmbeddedPairs(images.float(), texts.float(), keys), self.model.temperature)
+        return loss
 
 
 def train(
@@ -127,7 +134,8 @@ def train(
             else:
                 model = build(settings.size, side, words, settings.max_tokens, settings.temperature)
             feed.begin(tokenizer, model.config.text_config.max_position_embeddings)
-            run = _TrainingRun(folder, settings, feed, model.to(chosen), rank, chosen)
+            towers = Towers(model.train(), objective_of(settings, recorded(model.config)))
+            run = _TrainingRun(folder, settings, feed, towers.to(chosen), rank, chosen)
             last_loss = run.go(progress)
         trained = run.ended(last_loss, Dual(model, tokenizer, side, chosen)) if rank.number == 0 else None
         wait()
@@ -155,13 +163,15 @@ class _TrainingRun:
     """One process's part of a run."""
 
     def __init__(
-        self, folder: Folder, settings: TrainSettings, feed: Feed, model: AlignModel, rank: Rank, device: torch.device
+        self, folder: Folder, settings: TrainSettings, feed: Feed, towers: Towers, rank: Rank, device: torch.device
     ) -> None:
-        self._folder, self._settings, self._feed, self._model, self._rank = folder, settings, feed, model, rank
-        self._device = device
-        self._optimizer = optimizer(model, settings)
-        self._at = folder.load(model, self._optimizer)
-        self._towers = parallel(Towers(model.train(), settings.label_smoothing), rank, device)
+        self._folder, self._settings, self._feed, self._rank = folder, settings, feed, rank
+        self._device, self._weights = device, towers
+        self._model, self._objective = towers.model, towers.objective
+        self._at_first = self._objective.at_first(settings.batch)
+        self._optimizer = optimizer(towers, settings)
+        self._at = folder.load(self._model, self._objective, self._optimizer)
+        self._towers = parallel(towers, rank, device)
 
     def go(self, progress: Progress) -> float:
         """Make all steps that are left; return the last loss."""
@@ -208,19 +218,23 @@ class _TrainingRun:
         torch.manual_seed(int(chance.integers(2**63)))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._at.step, self._settings)
-        ids, mask = (torch.from_numpy(tokens).to(self._device, non_blocking=True) for tokens in (batch.ids, batch.mask))
-        loss = self._towers(to_input(batch.pixels, self._device), ids, mask)
+        self._objective.begin(self._at.step / self._settings.steps)
+        whole = (torch.from_numpy(numbers).to(self._device, non_blocking=True) for numbers in batch[1:])
+        loss = self._towers(to_input(batch.pixels, self._device), *whole)
         self._optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.clip)
+        nn.utils.clip_grad_norm_(self._weights.parameters(), self._settings.clip)
         self._optimizer.step()
         with torch.no_grad():
             self._model.temperature.clamp_(min=COLDEST)
         average = mean(loss)
         if not math.isfinite(average):
+            advice = "a lower --learning-rate, a longer --warm-up or a higher --temperature"
+            if not self._objective.has_temperature:
+                advice = "a lower --learning-rate or a longer --warm-up"
             raise TrainError(
-                f"the loss is {average} at step {self._at.step + 1:,}: a lower --learning-rate, a longer --warm-up or "
-                f"a higher --temperature may help; the last checkpoint stays in {self._folder.path}"
+                f"the loss is {average} at step {self._at.step + 1:,}: {advice} may help; the last checkpoint stays in "
+                f"{self._folder.path}"
             )
         return average
 
@@ -231,38 +245,46 @@ class _TrainingRun:
         if self._rank.number:
             return
         is_final = at.step == settings.steps
-        temperature = float(self._model.temperature.detach())
         if at.step == 1 or at.step % _LINES == 0 or is_final:
             line = {"step": at.step, "pairs": at.step * settings.batch, "epoch": at.epoch, "loss": loss}
             rate = learning_rate(at.step - 1, settings)
             spent = {"seconds": round(at.seconds, 3), "waiting": round(at.waiting, 3)}
-            self._folder.note({**line, "temperature": temperature, "learning_rate": rate, **spent})
+            self._folder.note({**line, **self._learnt(), "learning_rate": rate, **spent})
         if at.step == 1:
-            progress.say(f"the first loss is {loss:.3f}; the logarithm of the batch is {math.log(settings.batch):.3f}")
+            progress.say(f"the first loss is {loss:.3f}; {self._at_first}")
         elif at.step % max(1, settings.steps // _REPORTS) == 0:
-            progress.say(
-                f"step {at.step:,} of {settings.steps:,}: loss {loss:.3f}, temperature {temperature:.3f}, "
-                f"{at.step * settings.batch / at.seconds:,.0f} pairs/s"
-            )
+            learnt = "".join(f", {name} {value:.3f}" for name, value in self._learnt().items())
+            pace = f"{at.step * settings.batch / at.seconds:,.0f} pairs/s"
+            progress.say(f"step {at.step:,} of {settings.steps:,}: loss {loss:.3f}{learnt}, {pace}")
         if at.step % settings.checkpoint == 0 and not is_final:
-            self._folder.save(at, self._model, self._optimizer)
+            self._folder.save(at, self._model, self._objective, self._optimizer)
+
+    @property
+    def _temperature(self) -> float | None:
+        return float(self._model.temperature.detach()) if self._objective.has_temperature else None
+
+    def _learnt(self) -> dict[str, float]:
+        """Return what is learnt beside the towers."""
+        temperature = self._temperature
+        return {**({} if temperature is None else {"temperature": temperature}), **self._objective.learnt()}
 
     def ended(self, last_loss: float, model: Dual) -> Trained:
         """Write the model, and say what the run came to."""
         at, feed = self._at, self._feed
         trained = Trained(
             model=str(self._folder.path),
-            parameters=parameters(self._model),
+            parameters=parameters(self._weights),
             steps=at.step,
             batch=self._settings.batch,
             seconds=round(at.seconds, 3),
             waiting=round(at.waiting / at.seconds, 4),
             first_loss=at.first_loss,
             last_loss=last_loss,
-            temperature=float(self._model.temperature.detach()),
+            temperature=self._temperature,
             sanity=check(model, feed.shards),
             skipped=dict(feed.shards.skipped),
             undecodable=len(feed.undecodable),
+            objective=described(self._objective),
         )
         self._folder.finish(self._model, asdict(trained))
         return trained

@@ -116,11 +116,12 @@ class Folder:
                 )
             file.write(json.dumps(line) + "\n")
 
-    def save(self, position: Position, model: nn.Module, steps: Optimizer) -> None:
+    def save(self, position: Position, model: nn.Module, objective: nn.Module, steps: Optimizer) -> None:
         """Keep all that the run needs to go on from here."""
         state = {
             "position": tuple(position),
             "model": model.state_dict(),
+            "objective": objective.state_dict(),
             "optimizer": steps.state_dict(),
         }
         with self._store.create(CHECKPOINT) as path:
@@ -129,8 +130,8 @@ class Folder:
             except RuntimeError as error:  # how PyTorch says that a disk is full
                 raise OSError(errno.ENOSPC, str(error)) from error
 
-    def load(self, model: nn.Module, steps: Optimizer) -> Position:
-        """Restore model and optimizer from the last checkpoint; start from the beginning without one."""
+    def load(self, model: nn.Module, objective: nn.Module, steps: Optimizer) -> Position:
+        """Restore model, objective and optimizer from the last checkpoint; start from the beginning without one."""
         path = self.path / CHECKPOINT
         if not self._store.exists(CHECKPOINT):
             self._keep_metrics(0)
@@ -141,6 +142,7 @@ class Folder:
                     raise ValueError(f"{broken} is damaged")
             state = torch.load(path, map_location="cpu", weights_only=True)
             model.load_state_dict(state["model"])
+            objective.load_state_dict(state.get("objective", {}))  # not in checkpoints from before there were several
             steps.load_state_dict(state["optimizer"])
             position = Position(*state["position"])
         except Exception as error:  # there is no end to what a damaged file can bring about
@@ -161,6 +163,7 @@ class Folder:
     def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
         """Write the model and then the run's result, and remove the checkpoint."""
         with writing(self.path), quiet(), tempfile.TemporaryDirectory(prefix=_SAVING, dir=self.path) as folder:
+            model.config.objective = trained["objective"]
             try:
                 model.save_pretrained(folder)
             except SafetensorError as error:  # how it says that a disk is full

@@ -5,10 +5,15 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=1, le=10**15)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+_OWNERS = {"bias": "sigmoid", "margin": "triplet", "softmax_share": "triplet"}
+"""Settings that belong to one objective."""
 
 
 class TrainSettings(BaseModel):
@@ -38,8 +43,21 @@ class TrainSettings(BaseModel):
         0.01, description="weight decay; not applied to biases, norms or the temperature"
     )
     clip: Positive = Field(1.0, description="maximum gradient norm")
-    temperature: Positive = Field(0.1, description="initial temperature of the softmax; it is learnt")
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="label smoothing of the softmax")
+    objective: Literal["softmax", "sigmoid", "triplet"] = Field(
+        "softmax",
+        description="the loss: ALIGN's normalised softmax, SigLIP's sigmoid, or VSE++'s triplets of hardest negatives",
+    )
+    temperature: Positive = Field(0.1, description="initial temperature of softmax and sigmoid; it is learnt")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="label smoothing of the softmax; no other objective has it"
+    )
+    bias: Number | None = Field(
+        None, description="initial bias of the sigmoid, which is learnt (default: minus the logarithm of the batch)"
+    )
+    margin: Positive | None = Field(None, description="margin of the triplets (default: 0.2)")
+    softmax_share: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="share of the steps that have the softmax before the triplets (default: 0.5)"
+    )
     vocabulary: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         1_000, description="size of the WordPiece vocabulary, learnt from the texts"
     )
@@ -53,6 +71,14 @@ class TrainSettings(BaseModel):
         description="memory for decoded images; if not all fit, they are shuffled in windows of this size",
     )
     checkpoint: Whole = Field(500, description="steps between checkpoints")
+
+    @field_validator(*_OWNERS)
+    @classmethod
+    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+        owner = _OWNERS[str(info.field_name)]
+        if value is not None and info.data.get("objective", owner) != owner:
+            raise PydanticCustomError("objective", "only --objective {owner} takes it", {"owner": owner})
+        return value
 
     @property
     def steps(self) -> int:

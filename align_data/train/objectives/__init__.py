@@ -1,0 +1,1 @@
+"""What a model is trained to do: losses of both towers' embeddings, one module each, and their registry."""
