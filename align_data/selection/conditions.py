@@ -17,8 +17,9 @@ _LINE = re.compile(r"([^!=<>~]+)(!=|<=|>=|~~|=|<|>|~)(.*)", re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ALTERNATIVE = re.compile(rf"\s*(?:({_QUOTED.pattern})\s*(\||\Z)|([^|]*)(\||\Z))", re.DOTALL)
 """One of several values: a JSON string, or what stands before the next bar."""
-_REASON = re.compile(r"error: (.*?)(?:\n\n|\Z)", re.DOTALL)
-"""What the engine says of a pattern, without where in its own query that was."""
+_REASON = re.compile(r".*error: ([^\n]+)", re.DOTALL)
+"""What the engine says of a pattern last, without where that was in the pattern and in its own query."""
+_TOO_LARGE = "size limit"
 NULL = "null"
 _EQUAL = ("=", "!=")
 _ORDER: Mapping[str, Callable[[pl.Expr, Any], pl.Expr]] = {
@@ -89,7 +90,10 @@ class Condition:
             holds: pl.Expr = _ORDER[self.op](column, pl.lit(value))
             return holds.fill_null(False)
         typed = [self._typed(value, dtype) for value in self.values if value is not None]
-        equal = pl.any_horizontal([column == value for value in typed]) if typed else pl.lit(False)
+        if dtype == pl.String:  # of thousands of hosts one by one each would cost a comparison
+            equal = column.is_in(pl.Series(typed, dtype=pl.String).implode())
+        else:
+            equal = pl.any_horizontal([column == value for value in typed]) if typed else pl.lit(False)
         if self.op == "=":
             return equal.fill_null(False) | (column.is_null() if None in self.values else pl.lit(False))
         return column.is_not_null() & ~equal.fill_null(False)
@@ -99,20 +103,18 @@ class Condition:
             raise ConditionError(f"{self}: {self.column} is not a text, so it can only be compared")
         (value,) = self.values
         assert value is not None
+        _check_encodable(value)
         # `(?i)` folds letters one by one as Unicode says; lower case would tell a final sigma from any other.
         pattern = value if self.op == "~~" else f"(?i){pl.escape_regex(value)}"
         try:  # by the engine that will look: it takes time in proportion to the text, whatever the pattern
             pl.Series([""]).str.contains(pattern)
         except pl.exceptions.PolarsError as error:
-            reasons = _REASON.findall(str(error))
-            reason = reasons[-1].strip().rstrip(".") if reasons else "it cannot be compiled"
-            raise ConditionError(
-                f"{value[:200]!r} is not a regular expression that can be searched: {reason}"
-            ) from error
+            raise ConditionError(f"{str(self)[:200]}: {_not_searched(str(error))}") from error
         return column.str.contains(pattern).fill_null(False)
 
     def _typed(self, value: str, dtype: pl.DataType) -> Any:
         if dtype == pl.String:
+            _check_encodable(value)
             return value
         if dtype == pl.Boolean:
             truths = {"true": True, "false": False}
@@ -126,6 +128,23 @@ class Condition:
         if math.isnan(number):  # which is neither below nor above anything
             raise ConditionError(f"{self}: not a number to compare with")
         return number
+
+
+def _not_searched(error: str) -> str:
+    """Say why a text cannot be searched for, by what the engine says."""
+    if _TOO_LARGE in error:
+        return "too long, or repeats too much, to be searched for"
+    found = _REASON.match(error)
+    reason = found[1].strip().rstrip(".") if found is not None else "it cannot be compiled"
+    return f"not a regular expression that can be searched: {reason}"
+
+
+def _check_encodable(value: str) -> None:
+    """Raise ConditionError for a text that no pair can have: half a character, or bytes that are not UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConditionError(f"{value[:100]!a} is no text in UTF-8, so no pair has it") from None
 
 
 def _written(value: str) -> str:
