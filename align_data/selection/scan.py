@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -10,23 +10,23 @@ from typing import Any
 
 import polars as pl
 
-from align_data.common.progress import Progress, Tick
+from align_data.common.progress import Progress
 from align_data.data.derived import planned_columns, planned_rows
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Ledger, fails, outcome
+from align_data.data.ledger import DROPPED, KEPT, Ledger, fails, outcome
 from align_data.engines.base import Engine
-from align_data.recipes.plan import Plan, masks
+from align_data.recipes.plan import Plan, PlannedRule, masks
 from align_data.selection.askable import FAILS, MASKS, OF_PAIRS, OUTCOME, STATUS, Askable
 from align_data.selection.conditions import ConditionError
+from align_data.selection.first_pairs import FirstPairs, in_order
 from align_data.selection.margin import Margin
 from align_data.selection.selection import TAKEN_DOWN, PairSelection
-from align_data.signals import find
-from align_data.signals.base import Piece
+from align_data.signals import find, is_signal
 
 DEEPEST = 100_000
 """Pairs of a selection that can be shown page by page: all before a page are kept while it is looked for."""
-_BEFORE = "_before"
-_PLACE = ["_part", "_piece", "_row"]
+_BEFORE = "_before_"
+"""What the ledger's masks are called beside those of a draft."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,11 @@ def select(
         )
     scan = Scan.of(dataset, ledger, plan, selection, beside)
     rows = [part.rows for part in dataset.ingested().parts]
-    parts = engine.map_parts("select", scan.first_pairs(start + number), rows, progress)
-    chosen = _ordered([rows_of for _, rows_of in parts], selection, start + number)[start:]
-    return Selected(sum(total for total, _ in parts), list(_read(scan, chosen)))
+    find_first = FirstPairs(scan.pieces, selection, start + number, stops=scan.of_masks)
+    parts = engine.map_parts("select", find_first, rows, progress)
+    chosen = in_order([first for _, first in parts], selection, start + number)[start:]
+    total = scan.counted() if scan.of_masks else sum(found for found, _ in parts)
+    return Selected(total, list(_read(scan, chosen)))
 
 
 def uids(
@@ -114,9 +116,9 @@ def frames(
     def read() -> Iterator[pl.DataFrame]:
         with progress.step("select", sum(rows), "pairs") as tick:
             for part in range(len(rows)):
-                for piece in scan.pieces(part, columns):
-                    tick(len(piece))
-                    yield piece.filter("_holds").select(*columns)
+                for number, holding in scan.pieces(part, columns):
+                    tick(number)
+                    yield holding.select(*columns)
 
     pieces = read()
     peeked = list(islice(pieces, 1))  # what cannot be compared shows there: now, and not when an answer has begun
@@ -152,29 +154,46 @@ class Scan:
             askable.check_values(condition)
         return Scan(dataset, ledger, plan, selection, askable, margin, columns)
 
-    def first_pairs(self, number: int) -> _FirstPairs:
-        """Return what finds the first pairs of a part."""
-        return _FirstPairs(self, number)
+    @property
+    def of_masks(self) -> bool:
+        """Whether the ledger's masks alone tell which pairs it has."""
+        computed_or_stored = {name for name in self._compared(()) if name != OUTCOME and not name.startswith(FAILS)}
+        return self.ledger.plan is self.plan and not computed_or_stored
 
-    @cached_property
-    def _own(self) -> bool:
-        return self.ledger.plan is self.plan
+    def counted(self) -> int:
+        """Return how many pairs it has, where the masks tell: these were counted when the ledger was written."""
+        masks_with_pairs = [(*key, pairs) for key, pairs in self.ledger.masks.items()]
+        schema = {"failed": pl.Int64, "unknown": pl.Int64, "pairs": pl.Int64}
+        frame = self._with_verdicts(pl.DataFrame(masks_with_pairs, schema, orient="row"), ())
+        return int(frame.filter(self._holds(frame.schema, ()))["pairs"].sum())
 
-    def pieces(self, part: int, columns: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
-        """Yield for each piece of a part its masks, these columns, those that are compared, and whether all holds."""
-        margin = self.margin.test.columns if self.margin is not None else ()
-        compared = dict.fromkeys([*self.selection.columns, *columns, *margin])
+    def pieces(self, part: int, columns: Sequence[str] = ()) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Yield for each piece of a part how many pairs it has, and those of the selection.
+
+        A frame has these columns and those that are compared, the masks, and each pair's place in the piece, `_row`.
+        """
+        compared = self._compared(columns)
         computed = [name for name in compared if name in self.askable.computed]
-        rules = [self.plan.rule(name.removeprefix(FAILS)) for name in compared if name.startswith(FAILS)]
         verdicts = self.dataset.ledger(self.ledger.name).pieces(part, list(MASKS))
         statuses = _statuses(self.dataset, part) if STATUS in compared else None
         for stored, of_ledger in self._beside(part, compared, computed, verdicts):
-            frame = self.askable.compute(stored, computed) if computed else stored
-            before = of_ledger.select(_outcome().alias(_BEFORE)).to_series()
-            frame = self._decided(frame, of_ledger).with_columns(before, _outcome(), *map(fails, rules))
+            frame = of_ledger.with_columns(stored.get_columns()).with_row_index("_row")
+            frame = self._with_verdicts(self._decided(frame), compared)
+            frame = frame.filter(self._holds(frame.schema, computed))
+            if computed:  # of those alone for which all else holds
+                frame = self.askable.compute(frame, computed)
+                frame = frame.filter(self._conditions(frame.schema, computed))
             if statuses is not None:
                 frame = frame.join(statuses, on="url", how="left", maintain_order="left")
-            yield frame.with_columns(self._holds(frame.schema).alias("_holds"))
+                frame = frame.filter(self._conditions(frame.schema, [STATUS]))
+            if self.margin is not None:
+                frame = self.margin.of_those_with_one(frame)
+            yield len(of_ledger), frame
+
+    def _compared(self, columns: Iterable[str]) -> dict[str, None]:
+        """Return the columns that are compared, and these."""
+        margin = self.margin.test.columns if self.margin is not None else ()
+        return dict.fromkeys([*self.selection.columns, *columns, *margin])
 
     def _beside(
         self, part: int, compared: Iterable[str], computed: Sequence[str], verdicts: Iterator[pl.DataFrame]
@@ -183,47 +202,84 @@ class Scan:
         needs = {need for name in computed for need in find(name).needs} | ({"url"} if STATUS in compared else set())
         pairs = [name for name in OF_PAIRS if name in {*compared, *needs}]
         readable = self.askable.readable
-        deciding = (
-            [] if self._own else sorted({column for rule in self.plan.rules for column in rule.columns} & readable)
-        )
+        deciding = sorted({column for rule in self._anew for column in rule.columns} & readable)
         names = [name for name in dict.fromkeys([*compared, *deciding]) if name in readable]
         if not pairs and not names:
             yield from ((pl.DataFrame(), of_ledger) for of_ledger in verdicts)
             return
         yield from zip(planned_columns(self.dataset, self.plan, part, pairs, names), verdicts, strict=True)
 
-    def _decided(self, frame: pl.DataFrame, of_ledger: pl.DataFrame) -> pl.DataFrame:
-        """Return a frame with the masks by the plan beside."""
-        together = of_ledger.with_columns(frame.get_columns())
-        if self._own:
-            return together
-        failed, unknown = masks(self.plan.rules, self.askable.readable)
-        decided = together.with_columns(failed, unknown)
-        taken = of_ledger["failed"] < 0  # taken down, which no rule decides
-        return decided.with_columns(pl.when(taken).then(of_ledger["failed"]).otherwise("failed").alias("failed"))
+    @cached_property
+    def _anew(self) -> list[PlannedRule]:
+        """The rules that decide otherwise than in the ledger, or may: of all others its verdicts are theirs."""
+        late = {column for column in self.ledger.plan.unmeasured if column in self.askable.readable}
 
-    def _holds(self, schema: pl.Schema) -> pl.Expr:
-        selection = self.selection
-        holds = [condition.holds(schema[condition.column]) for condition in selection.where]
+        def same(rule: PlannedRule, before: PlannedRule) -> bool:
+            if not rule.in_force or not before.in_force:
+                return rule.in_force == before.in_force
+            signals = all(is_signal(column) and column not in late for column in rule.columns)  # no scores, no ranks
+            return signals and rule.planned == before.planned
+
+        if self.ledger.plan is self.plan:
+            return []
+        together = zip(self.plan.rules, self.ledger.plan.rules, strict=True)
+        return [rule for rule, before in together if not same(rule, before)]
+
+    def _decided(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a frame that has the ledger's masks with those of the plan in their place."""
+        if self.ledger.plan is self.plan:
+            return frame
+        before = frame.select(pl.col(mask).alias(f"{_BEFORE}{mask}") for mask in MASKS)
+        others = ~sum(rule.bit for rule in self._anew)
+        anew = masks(self._anew, self.askable.readable)
+        return frame.with_columns(
+            *before, *((pl.col(mask) & others) | decided for mask, decided in zip(MASKS, anew, strict=True))
+        )
+
+    def _with_verdicts(self, frame: pl.DataFrame, compared: Iterable[str]) -> pl.DataFrame:
+        """Return a frame with the columns that follow from its masks and that are compared."""
+        names = {*compared, *self.selection.columns}
+        rules = [self.plan.rule(name.removeprefix(FAILS)) for name in names if name.startswith(FAILS)]
+        return frame.with_columns(*([_outcome()] if OUTCOME in names else []), *map(fails, rules))
+
+    def _holds(self, schema: pl.Schema, later: Container[str]) -> pl.Expr:
+        """Return whether all holds but the conditions on columns that come `later`, and the side of a threshold."""
+        selection, failed, unknown = self.selection, pl.col("failed"), pl.col("unknown")
+        early = [c.column for c in selection.where if c.column not in later and c.column != STATUS]
+        promised = [self.askable.promises(condition) for condition in selection.where]
+        holds = [self._conditions(schema, early), *(holds for holds in promised if holds is not None)]
         if not self._asks_taken_down:
-            holds.append(pl.col("failed") >= 0)
+            holds.append(failed >= 0)
         if selection.only is not None:
-            holds.append(pl.col("failed") == self.plan.rule(selection.only).bit)
+            holds.append(failed == self.plan.rule(selection.only).bit)
         if selection.but:
             other_rules = ~self.plan.bits(selection.but)
-            holds += [pl.col("failed") != 0, (pl.col("failed") | pl.col("unknown")) & other_rules == 0]
+            holds += [failed != 0, (failed | unknown) & other_rules == 0]
         if selection.outcome is not None:
-            holds.append(pl.col(OUTCOME) == selection.outcome)
+            holds.append(_became(selection.outcome, failed, unknown))
         if selection.moved is not None:
-            holds += [pl.col(_BEFORE) == selection.moved[0], pl.col(OUTCOME) == selection.moved[1]]
-        if self.margin is not None:
-            holds.append(self.margin.holds)
-        return pl.all_horizontal(holds) if holds else pl.lit(True)
+            before = [pl.col(f"{_BEFORE}{mask}") for mask in MASKS]
+            holds += [_became(selection.moved[0], *before), _became(selection.moved[1], failed, unknown)]
+        return pl.all_horizontal(holds)
 
     @property
     def _asks_taken_down(self) -> bool:
         outcomes = [c for c in self.selection.where if c.column == OUTCOME and c.op == "="]
         return self.selection.outcome == TAKEN_DOWN or any(TAKEN_DOWN in c.values for c in outcomes)
+
+    def _conditions(self, schema: pl.Schema, columns: Container[str]) -> pl.Expr:
+        """Return whether the conditions on these columns hold."""
+        asked = [condition for condition in self.selection.where if condition.column in columns]
+        return pl.all_horizontal([pl.lit(True), *(condition.holds(schema[condition.column]) for condition in asked)])
+
+
+def _became(word: str, failed: pl.Expr, unknown: pl.Expr) -> pl.Expr:
+    """Return whether an outcome is that of pairs, by their masks."""
+    if word == TAKEN_DOWN:
+        return failed < 0
+    if word == DROPPED:
+        return failed > 0
+    return (failed == 0) & ((unknown == 0) if word == KEPT else (unknown != 0))
 
 
 def _outcome() -> pl.Expr:
@@ -231,60 +287,11 @@ def _outcome() -> pl.Expr:
     return pl.when(pl.col("failed") < 0).then(pl.lit(TAKEN_DOWN)).otherwise(outcome()).alias(OUTCOME)
 
 
-@dataclass(frozen=True)
-class _FirstPairs:
-    """Finds the first pairs of a part."""
-
-    scan: Scan
-    number: int
-
-    def __call__(self, part: int, tick: Tick) -> tuple[int, pl.DataFrame]:
-        """Return how many pairs of a part there are, and the first ones by the order, with their places."""
-        selection = self.scan.selection
-        total, rows, behind = 0, list[pl.DataFrame](), False
-        for number, piece in enumerate(self.scan.pieces(part, ["uid"] if selection.random is not None else [])):
-            tick(len(piece))
-            if behind:
-                total += int(piece["_holds"].sum())
-                continue
-            chosen = piece.with_row_index("_row").filter("_holds")
-            total += len(chosen)
-            places = [pl.lit(part).alias("_part"), pl.lit(number).alias("_piece"), pl.col("_row").cast(pl.Int64)]
-            part_rows = chosen.with_columns(self._key(chosen)).select(*places, *MASKS, "_key")
-            rows = [_ordered([*rows, part_rows], selection, self.number)]
-            behind = not selection.ordered and len(rows[0]) >= self.number
-        return total, rows[0] if rows else pl.DataFrame()
-
-    def _key(self, rows: pl.DataFrame) -> pl.Series:
-        selection = self.scan.selection
-        if selection.random is not None:
-            measure = find(f"random_{selection.random}").measure
-            assert measure is not None
-            return measure(Piece(rows)).alias("_key")
-        if self.scan.margin is not None:
-            return rows.select(self.scan.margin.distance.alias("_key")).to_series()
-        if selection.sort:
-            return rows[selection.sort.removeprefix("-")].alias("_key")
-        return pl.Series("_key", [None] * len(rows), pl.Null)
-
-
 def _statuses(dataset: Dataset, part: int) -> pl.DataFrame:
     """Return url and status of the images of a part."""
     pieces = list(dataset.images.pieces(part, ["url", STATUS]))
     empty = pl.DataFrame(schema={"url": pl.String, STATUS: pl.String})
     return pl.concat(pieces).unique("url") if pieces else empty
-
-
-def _ordered(rows: Sequence[pl.DataFrame], selection: PairSelection, number: int) -> pl.DataFrame:
-    """Return the first rows by the order of a selection: the dataset's where there is none."""
-    frames_with_rows = [frame for frame in rows if len(frame)]
-    if not frames_with_rows:
-        return pl.DataFrame()
-    together = pl.concat(frames_with_rows, how="vertical_relaxed")
-    if selection.ordered:
-        descending = bool(selection.sort and selection.sort.startswith("-"))
-        together = together.sort(["_key", *_PLACE], descending=[descending, False, False, False], nulls_last=True)
-    return together[:number]
 
 
 def _read(scan: Scan, chosen: pl.DataFrame) -> Iterator[SelectedPair]:
