@@ -68,14 +68,14 @@ MOVES: dict[str, Move] = {
 }
 
 
-def plant(folder: Path, pairs: int) -> Dataset:
-    """Make a dataset with random columns of the recipe's signals."""
+def plant(folder: Path, pairs: int, listed: Callable[[pl.DataFrame], pl.DataFrame] | None = None) -> Dataset:
+    """Make a dataset with random columns of the recipe's signals; `listed` makes a list's rows of their places."""
+    listed = listed or _plain
     source = folder / "list"
     source.mkdir(parents=True)
     for start in range(0, pairs, FILE_ROWS):
         place = pl.int_range(start, min(start + FILE_ROWS, pairs), eager=True).alias("place").to_frame()
-        rows = place.select(pl.format("http://h/{}", "place").alias("url"), alt_text=pl.lit("a text"))
-        rows.write_parquet(source / f"{start:09d}.parquet")
+        listed(place).write_parquet(source / f"{start:09d}.parquet")
     dataset = Dataset(Store(folder / "dataset"))
     ingest([str(source)], dataset, LocalEngine(dataset.store.work, 2), Silent())
     shutil.rmtree(source)
@@ -90,6 +90,10 @@ def plant(folder: Path, pairs: int) -> Dataset:
         meta = SignalsMeta(signals=said, pairs=dataset.ingested().fingerprint)
         table.commit([table.info(part) for part in parts], meta)
     return dataset
+
+
+def _plain(places: pl.DataFrame) -> pl.DataFrame:
+    return places.select(pl.format("http://h/{}", "place").alias("url"), alt_text=pl.lit("a text"))
 
 
 def _drawn(name: str, rows: int, random: np.random.Generator) -> pl.Series:
