@@ -17,13 +17,14 @@ from align_data.data.balancing import matched_entries
 from align_data.data.columns import available, by_group
 from align_data.data.derived import planned_rows
 from align_data.data.groups import group_of
+from align_data.data.image_pairs import image_pairs
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Ledger, open_current
 from align_data.data.ngrams import Ngram, rarest
 from align_data.data.pairs import normalise
 from align_data.fetching.outcome import NOT_KEPT
-from align_data.recipes.plan import Plan, PlannedRule, chosen_by
+from align_data.recipes.plan import Plan, PlannedRule, chosen_by, masks
 from align_data.recipes.thresholds import times
 from align_data.recipes.verdicts import PairGroup, sentence
 from align_data.signals import find, is_signal, ordered
@@ -127,6 +128,28 @@ def _derived(plan: Plan, signals: Sequence[str]) -> list[str]:
     return sorted((needed & plan.known({*signals, *computed})) - {*signals})
 
 
+def verdicts_by(dataset: Dataset, plan: Plan, uid: str) -> tuple[str, list[RuleVerdict]]:
+    """Return what becomes of a pair, and each rule's verdict, by a plan that no ledger has.
+
+    The plan's thresholds are resolved; DatasetError where there is no such pair.
+    """
+    places = image_pairs(dataset, uid).filter(uid=uid).select("part", "piece", "row").rows()
+    if not places:
+        raise DatasetError(f"{dataset.store.url} has no pair with the uid {uid[:64]}")
+    ((part, piece, place),) = places
+    measured = available(dataset, dataset.ingested(), plan.signals)
+    signals = [name for name in plan.signals if name in measured]
+    columns = dict.fromkeys([*signals, *_derived(plan, signals)])
+    failed, unknown = masks(plan.rules, plan.known(measured))
+    rows = planned_rows(dataset, plan, (part, piece), [place], columns).with_columns(failed, unknown)
+    row = rows.row(0, named=True)
+    return _outcome(row), [_verdict(plan, rule, row, None) for rule in plan.rules]
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    return "dropped" if row["failed"] else "pending" if row["unknown"] else "kept"
+
+
 def _groups(dataset: Dataset, ledger: Ledger, row: Mapping[str, Any]) -> dict[str, PairGroup]:
     """Return the group that each rule of first_of has a pair in."""
     groups = {rule.name: group_of(dataset, ledger, rule, row) for rule in ledger.plan.in_force if rule.rule.first_of}
@@ -204,22 +227,25 @@ def _background(
         if place is None
         else {"tar": mask(dataset.store.path(place.tar)), "offset": place.offset, "size": place.size}
     )
-    urls = list(islice(_other_images(dataset, row), limit))
+    urls = [url for _, _, url in islice(with_same_text(dataset, row), limit)]
     explanations = [*_explanations(row, rarest_of), *_entries(dataset, row), *sentences, *_nearest(row)]
     return _Background(explanations, picture, urls)
 
 
-def _other_images(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
-    """Yield URLs of other images with a pair's text: that have its count, which is looked through much faster."""
+def with_same_text(dataset: Dataset, row: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:
+    """Yield part, uid and URL of other images with a pair's text: that have its count, which is looked through faster.
+
+    `row` has the pair's URL and text, and `images_per_text`, without which there is none.
+    """
     count = row.get("images_per_text")
     missing = (count or 1) - 1
     for part in range(len(dataset.ingested().parts) if missing else 0):
         for number, piece in enumerate(dataset.measured("corpus").pieces(part, ["images_per_text"])):
             rows = (piece["images_per_text"] == count).arg_true()
             if len(rows):
-                pairs = dataset.pairs.piece(part, number, ["url", "alt_text"])[rows]
+                pairs = dataset.pairs.piece(part, number, ["uid", "url", "alt_text"])[rows]
                 same = pairs.filter((pl.col("alt_text") == row["alt_text"]) & ~pl.col("url").is_in([row["url"], ""]))
-                yield from same["url"].to_list()
+                yield from ((part, uid, url) for uid, url in same.select("uid", "url").iter_rows())
                 missing -= len(same)
         if missing <= 0:
             return
@@ -249,7 +275,7 @@ def _explain(
     verdicts = [] if plan is None else [_verdict(plan, rule, row, groups.get(rule.name)) for rule in plan.rules]
     outcome = "undecided"
     if plan is not None:
-        outcome = "dropped" if row["failed"] else "pending" if row["unknown"] else "kept"
+        outcome = _outcome(row)
     if not row["url"]:
         outcome = "taken down"
     return Why(
