@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import io
 import json
@@ -18,9 +17,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 import pytest
-import vl_convert
 from click.testing import CliRunner
 from conftest import EVERY_RULE, HOSTILE, Built, build, read, write_list
+from drawn_charts import recorded
 from PIL import Image
 from test_shards import fetched, jpeg
 
@@ -31,7 +30,7 @@ from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
-from align_data.report import audit_html, bundle, diff_html, vega_lite
+from align_data.report import audit_html, diff_html, vega_lite
 from align_data.report.thumbnails import pictures
 from align_data.stages.audit import Survey, SweepRequest, diff, survey, sweep
 from align_data.stages.audit.sampling import SampledPair
@@ -69,63 +68,42 @@ def page(built: Built, ledger: str = "every", **options: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, str]:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, str, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("hostile")
     recipe = EVERY_RULE.replace("name: every", 'name: every\ntitle: "<script>window.hacked = 8</script>"')
     built = build(folder / "dataset", write_list(folder / "lists", rows()), recipe)
-    return built, page(built)
+    with recorded() as drawn:
+        return built, page(built), drawn
 
 
-def test_what_the_data_says_is_text_and_nothing_else(hostile: tuple[Built, str]) -> None:
-    _, content = hostile
+def test_what_the_data_says_is_text_and_nothing_else(hostile: tuple[Built, str, list[dict[str, Any]]]) -> None:
+    _, content, _ = hostile
     for attack in ("<script>window.hacked", "<img src=x", "<svg onload", "<iframe", "<style>body{display"):
         assert attack not in content
     assert "{{ 7 * 7 }}" in content
-    assert content.count("<script>") == 2
+    assert "<script" not in content
     assert html.escape("<img src=x onerror='window.hacked = 2'>", quote=False)[:15] in content
 
 
-def test_the_page_asks_no_network_and_allows_only_its_own_scripts(hostile: tuple[Built, str]) -> None:
-    _, content = hostile
+def test_the_page_asks_no_network_and_allows_no_script(hostile: tuple[Built, str, list[dict[str, Any]]]) -> None:
+    _, content, _ = hostile
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', content)
     policy = html.unescape(policy)
     assert "default-src 'none'" in policy
-    assert "unsafe-eval" not in policy
-    scripts = re.findall(r"<script>(.*?)</script>", content, re.DOTALL)
-    for script in scripts:
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        assert f"'sha256-{digest}'" in policy
-    body = re.sub(r"<script>.*?</script>", "", content, flags=re.DOTALL)
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", body)
+    assert "script-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", content)
     assert len(content) < 1_500_000
 
 
-def specs(content: str) -> list[dict[str, Any]]:
-    found = re.findall(r'<script type="application/vnd.vegalite\+json">(.*?)</script>', content, re.DOTALL)
-    assert all("<" not in spec for spec in found)
-    return [json.loads(spec) for spec in found]
-
-
-def test_every_chart_is_valid_vega_lite(hostile: tuple[Built, str]) -> None:
-    found = specs(hostile[1])
-    assert len(found) > 10
-    for spec in found:
+def test_every_chart_is_valid_vega_lite(hostile: tuple[Built, str, list[dict[str, Any]]]) -> None:
+    assert len(hostile[2]) > 10
+    for spec in hostile[2]:
         alt.Chart.from_dict(spec, validate=True)
 
 
 def test_the_charts_name_the_schema_that_they_are_checked_against() -> None:
     assert vega_lite.SCHEMA == alt.SCHEMA_URL
-
-
-@pytest.mark.parametrize(
-    "code", ["import vl_convert; print(vl_convert.javascript_bundle(), end='')", "raise SystemExit(1)"]
-)
-def test_the_script_is_the_library_s_whoever_makes_it(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "_CODE", code)
-    monkeypatch.setattr(bundle, "begin", bundle.begin.__wrapped__)
-    script = bundle.script.__wrapped__()
-    assert script.replace("<\\/script", "</script") == vl_convert.javascript_bundle()
-    assert not re.search("</script|<!--", script)
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +127,6 @@ def look(browser: Any, path: Path) -> tuple[Any, list[str], list[str]]:
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(path.as_uri())
-    charts = tab.locator(".chart").count()
-    tab.wait_for_function(f"document.querySelectorAll('.chart svg').length >= {charts}", timeout=20_000)
     return tab, said, asked
 
 
@@ -164,17 +140,14 @@ def test_in_a_browser_no_planted_script_runs_and_all_charts_are_drawn(
     assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
     assert tab.locator("text=<img src=x").count() > 0
     assert tab.evaluate("document.documentElement.scrollWidth") <= 1280
-    # The mouse over a curve shows exact numbers, and hosts in them stay text.
-    tab.locator("#sweeps ~ .charts .chart svg").nth(1).hover()
-    tab.wait_for_selector("#vg-tooltip-element.visible")
-    assert "kept" in tab.locator("#vg-tooltip-element").inner_text()
+    assert tab.locator("#sweeps ~ .charts .chart svg[role=img]").count() > 4
+    assert all(of.evaluate("of => of.getBoundingClientRect().height > 50") for of in tab.locator(".chart > svg").all())
     tab.emulate_media(media="print")
     assert len(tab.pdf()) > 20_000
     tab.close()
 
 
-def test_a_chart_that_could_make_code_of_text_cannot(browser: Any, tmp_path: Path) -> None:
-    """The policy holds even if the escaping did not: an injected script does not run."""
+def test_the_policy_holds_where_the_escaping_does_not(browser: Any, tmp_path: Path) -> None:
     folder = tmp_path / "lists"
     content = page(build(tmp_path / "dataset", write_list(folder, rows(20))))
     broken = content.replace(
@@ -199,10 +172,11 @@ MANY = "name: every\nrules:\n" + "".join(f"  - {{signal: n_chars, ge: {n}, name:
 )
 def test_every_dataset_makes_a_page(tmp_path: Path, number: int, recipe: str) -> None:
     built = build(tmp_path / "dataset", write_list(tmp_path / "lists", rows(number)), recipe)
-    content = page(built)
+    with recorded() as drawn:
+        content = page(built)
     kept, pairs = built.audit.kept, built.audit.pairs
     assert (f"Of {pairs:,} pairs {kept:,} are kept" in content) == (pairs > 0)
-    for spec in specs(content)[:6]:
+    for spec in drawn[:6]:
         alt.Chart.from_dict(spec, validate=True)
 
 
@@ -325,7 +299,7 @@ def test_the_commands(hostile: tuple[Built, str], pictured: Dataset, tmp_path: P
     done = call("audit", dataset, "--recipe", "every", "--html", str(tmp_path / "a.html"), "--no-pictures")
     assert done.exit_code == 0
     assert "open it in a browser" in done.stderr
-    assert (tmp_path / "a.html").stat().st_size > 500_000
+    assert (tmp_path / "a.html").stat().st_size > 100_000
     done = call("sweep", dataset, "--recipe", "every", "--signal", "images_per_text", "--values", "1,2,3", "--json")
     data = json.loads(done.stdout)
     assert list(data) == ["signal", "values"]

@@ -104,7 +104,7 @@ def command(dataset: str, ledger: str, overlap: bool, number: int, near: bool, a
         _print_pairs(dataset, ledger, words, samples, output, resources(options))
         return
     if output.page:
-        before_page(output.html, charts=True)
+        before_page(output.html)
     with session(dataset, resources(options), reads=True) as (opened, engine):
         result = audit(opened, ledger)
         dropped_alone = examples(opened, ledger, number) if number else {}

@@ -86,7 +86,7 @@ def command(name: str, dataset: str, as_json: bool, **options: Any) -> None:
     html, pictures = options.pop("html"), options.pop("pictures")
     model, device, workers = options.pop("model"), options.pop("device"), options.pop("workers")
     if html is not None:
-        before_page(html, charts=True)
+        before_page(html)
     with session(dataset, Resources(workers=1)) as (opened, _):
         shared = _opened(model, model_of(opened, name), device)
         children = workers or len(os.sched_getaffinity(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from align_data.cli.options import note, together
-from align_data.report import begin, drawing
+from align_data.report import drawing
 from align_data.stages.audit import SAMPLES
 from align_data.storage.output_file import OutputFile
 
@@ -29,10 +29,8 @@ page_options = together(
 """The options of a report to look at."""
 
 
-def before_page(file: str | None, *, charts: bool = False) -> None:
-    """Raise an error if a page cannot be drawn or written, before a long count; and begin what its charts need."""
-    if charts:
-        begin()
+def before_page(file: str | None) -> None:
+    """Raise an error if a page cannot be drawn or written, before a long count."""
     drawing()
     if file is not None:
         OutputFile(file).check()

@@ -9,14 +9,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from align_data.explorer import vega_script
 from align_data.explorer.opened import Explorer
-from align_data.report import bundle
 from align_data.report.page import environment, stylesheet
 from align_data.selection.draft import Draft, Words
 
 KINDS = {"css": "text/css", "js": "text/javascript", "LICENSE": "text/plain"}
 _FILES = ("explorer.css", "explorer.js", "htmx.min.js", "htmx.LICENSE")
-_MADE = {"style.css": stylesheet, "vega.js": bundle.script}
+_MADE = {"style.css": stylesheet, "vega.js": vega_script.script}
 ROOMS = {"thresholds": "Thresholds", "pairs": "Pairs", "groups": "Groups", "compare": "Compare", "marks": "Marks"}
 """Path of each page that the header links to, and what it is called there."""
 

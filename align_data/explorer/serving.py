@@ -11,9 +11,9 @@ import uvicorn
 
 from align_data.common.errors import OutputError
 from align_data.engines.base import Engine
+from align_data.explorer import vega_script
 from align_data.explorer.app import application
 from align_data.explorer.opened import Explorer
-from align_data.report import begin
 
 HOST = "127.0.0.1"
 
@@ -32,7 +32,7 @@ def serve(
     `ready` gets the link as soon as it answers.
     """
     explorer = Explorer(url, engine, ledger)
-    begin()  # Vega's script, while a browser opens
+    vega_script.begin()  # Vega's script, while a browser opens
     with listening(port) as sock:
         port = sock.getsockname()[1]
         token = secrets.token_urlsafe(16)

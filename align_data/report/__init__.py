@@ -77,20 +77,10 @@ def calibration_html(report: CalibrationReport, dataset: Dataset, progress: Prog
     return html
 
 
-def begin() -> None:
-    """Begin what takes longest of a page with charts; it goes on while pairs are counted."""
-    _extra("bundle").begin()
-
-
 def drawing() -> ModuleType:
     """Return what makes pages; AlignDataError where the extra is not installed."""
-    return _extra("page")
-
-
-def _extra(module: str) -> ModuleType:
-    """Return a module that needs what comes with the extra report."""
     try:
-        return import_module(f"align_data.report.{module}")
+        return import_module("align_data.report.page")
     except ImportError as error:
         raise AlignDataError(f"reports need {error.name}: pip install 'align-data[report]'") from None
 
@@ -104,7 +94,6 @@ def _pictures(dataset: Dataset, images: Iterable[PicturedImage], progress: Progr
 __all__ = [
     "ablation_html",
     "audit_html",
-    "begin",
     "calibration_html",
     "diff_html",
     "drawing",

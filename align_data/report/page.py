@@ -23,8 +23,9 @@ from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.recipes.operators import text
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.values import ELSE
-from align_data.report import ablation_charts, bundle, calibration_charts, charts
+from align_data.report import ablation_charts, calibration_charts, charts
 from align_data.report.crawl_steps import crawl_steps
+from align_data.report.svg import svg
 from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import Signal
 from align_data.stages.audit.curves import Curve
@@ -44,14 +45,6 @@ LONGEST = 5_000
 """Characters of a text that are shown: some are megabytes long."""
 BLUR = 0.5
 """The nsfw score above which a picture is blurred, unless a rule sets another."""
-_LOADER = """
-for (const node of document.querySelectorAll('script[type="application/vnd.vegalite+json"]')) {
-  vegaEmbed(node.nextElementSibling, JSON.parse(node.textContent),
-            {mode: "vega-lite", renderer: "svg", actions: false, ast: true,
-             defaultStyle: false, tooltip: {disableDefaultStyle: true}});
-}
-"""
-"""`ast`: expressions are interpreted, so that the page need not be allowed to make code of text."""
 
 
 def page(survey: Survey, pictures: SamplePictures, dataset: str) -> str:
@@ -77,7 +70,7 @@ def page(survey: Survey, pictures: SamplePictures, dataset: str) -> str:
 
 def diff_page(diff: Diff, pictures: SamplePictures) -> str:
     """Return what two ledgers decide otherwise as a page."""
-    return _render("diff.html.j2", charted=False, diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
+    return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
 
 
 def ablation_page(ablation: Ablation) -> str:
@@ -98,14 +91,12 @@ def ablation_page(ablation: Ablation) -> str:
 
 def search_page(search: SearchResults, pictures: Pictures, query: Pictures) -> str:
     """Return what a search found as a page; `pictures` are by uid, those of the query's images (`query`) by name."""
-    return _render("search.html.j2", charted=False, search=search, pictures=pictures, query=query)
+    return _render("search.html.j2", search=search, pictures=pictures, query=query)
 
 
 def selected_page(selected: Selected, plan: Plan, title: str, pictures: SamplePictures) -> str:
     """Return pairs of a selection as a page."""
-    return _render(
-        "selected.html.j2", charted=False, selected=selected, title=title, pictures=pictures, blur=blur_of(plan)
-    )
+    return _render("selected.html.j2", selected=selected, title=title, pictures=pictures, blur=blur_of(plan))
 
 
 def calibration_page(report: CalibrationReport, pictures: SamplePictures) -> str:
@@ -125,17 +116,14 @@ def calibration_page(report: CalibrationReport, pictures: SamplePictures) -> str
     )
 
 
-def _render(template: str, *, charted: bool = True, **values: Any) -> str:
-    """Return a page; one without charts allows no script at all."""
-    scripts = [Markup(script) for script in ((bundle.script(), _LOADER) if charted else ())]  # noqa: S704 - ours and Vega's
+def _render(template: str, **values: Any) -> str:
+    """Return a page; none has a script, or loads anything."""
     style = Markup(stylesheet())  # noqa: S704 - ours
-    sources = " ".join(map(_source, scripts)) or "'none'"
-    given = {"scripts": scripts, "script_sources": sources, "style": style, "style_source": _source(style), **values}
-    return environment().get_template(template).render(given)
+    return environment().get_template(template).render({"style": style, "style_source": _source(style), **values})
 
 
 def _source(inline: str) -> str:
-    """Return what stands in a policy for a script or a style of the page's own."""
+    """Return what stands in a policy for the page's own style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
 
 
@@ -161,6 +149,7 @@ def environment(package: str = "align_data.report") -> Environment:
         share=_share,
         signed=_signed,
         spec=_spec,
+        svg=svg,
         width=_width,
         clock=_clock,
         url=mask_url,
