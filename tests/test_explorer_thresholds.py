@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from html import unescape
 from pathlib import Path
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import pytest
 
@@ -76,7 +77,7 @@ def form(client: TestClient, words: Sequence[tuple[str, str]] = ()) -> dict[str,
     fields: dict[str, list[str]] = {}
     for tag in re.findall(r"<input[^>]*>", panel):
         entry = {name: unescape(value) for name, value in re.findall(r'([\w-]+)="([^"]*)"', tag)}
-        if entry.get("type") != "checkbox" or " checked" in tag:
+        if "form" not in entry and (entry.get("type") != "checkbox" or " checked" in tag):
             fields.setdefault(entry["name"], []).append(entry["value"])
     return fields
 
@@ -93,6 +94,11 @@ MOVES: list[dict[str, list[str]]] = [
     {"field.either.n_chars.ge.0": ["3"], "field.chars.ge.Latin.0": ["9"], "on": ["n_words", "either", "chars"]},
     {"field.chars.ge.else.0": ["4"], "on": ["n_words", "shared", "chars", "longest"]},
 ]
+
+
+MORE_CLASSES = {"class.chars.ge": ["Cyrillic"], "value.chars.ge": ["1"]}
+"""What the button sends that gives one more script a value of its own."""
+MOVES.append({**MORE_CLASSES, "field.n_words.between.0": ["1"]})
 
 
 @pytest.mark.parametrize("moves", MOVES)
@@ -143,6 +149,75 @@ def test_a_slider_moves_its_field_and_a_field_its_slider(client: TestClient) -> 
     assert place == fields["slider.shared.le.0"][0] != "0"
 
 
+def test_a_class_of_its_own_is_a_field_from_then_on_until_it_is_emptied(client: TestClient) -> None:
+    fields = form(client)
+    assert "field.chars.ge.Cyrillic.0" not in fields
+    answer = client.get("thresholds/moved", params={**fields, **MORE_CLASSES})
+    link = answer.headers["hx-replace-url"].partition("?")[2]
+    assert parse_qs(link) == {"recipe": ["small"], "set": ["chars.ge.Cyrillic=1"]}
+    assert 'name="field.chars.ge.Cyrillic.0" value="1"' in answer.text  # the rule's fields are sent anew
+    fields = form(client, parse_qsl(link))
+    assert fields["field.chars.ge.Cyrillic.0"] == ["1"]
+    address = {"hx-current-url": f"http://{SITE}{answer.headers['hx-replace-url']}"}
+
+    def sets(words: dict[str, list[str]]) -> list[str]:
+        moved = client.get("thresholds/moved", params=fields | words, headers=address)
+        return parse_qs(moved.headers["hx-replace-url"].partition("?")[2]).get("set", [])
+
+    assert sets({}) == ["chars.ge.Cyrillic=1"]  # another touch leaves it
+    assert sets({"field.chars.ge.Cyrillic.0": ["3"]}) == ["chars.ge.Cyrillic=3"]
+    assert sets({"field.chars.ge.Cyrillic.0": [""]}) == []
+    more = {"class.chars.ge": ["Han"], "value.chars.ge": ["7"]}
+    assert sets(more) == ["chars.ge.Cyrillic=1", "chars.ge.Han=7"]
+    assert sets({**more, "value.chars.ge": [""]}) == ["chars.ge.Cyrillic=1"]
+    assert sets({"on": ["n_words"]}) == []  # the rule is taken out, and with it what is set of it
+
+
+@pytest.mark.parametrize("words", [("Latin", "3"), ("Han", "x"), ("Han", "1,2"), ("a=b", "1"), ("Han", "<script>")])
+def test_a_class_that_cannot_be_is_a_sentence(client: TestClient, words: tuple[str, str]) -> None:
+    name, value = words
+    params = {**form(client), "class.chars.ge": [name], "value.chars.ge": [value]}
+    answer = client.get("thresholds/moved", params=params, headers={"hx-request": "true"})
+    assert answer.status_code == 400
+    assert "chars.ge" in answer.text
+    assert "<script>" not in answer.text
+
+
+def test_an_operator_that_an_address_asks_for_stays_when_something_else_is_touched(client: TestClient) -> None:
+    words = [("recipe", "small"), ("set", "chars.ge=7"), ("set", "n_words.ge=3")]
+    fields = form(client, words)
+    address = {"hx-current-url": f"http://{SITE}/thresholds?{urlencode(words)}"}
+    answer = client.get("thresholds/moved", params=fields | {"field.shared.le.0": ["4"]}, headers=address)
+    link = parse_qs(answer.headers["hx-replace-url"].partition("?")[2])
+    assert sorted(link["set"]) == ["chars.ge=7", "n_words.ge=3", "shared.le=4"]
+
+
+def test_what_was_chosen_has_a_star(client: TestClient) -> None:
+    def starred(words: Sequence[tuple[str, str]]) -> list[str]:
+        asked = re.findall(
+            r'id="numbers-(\d)"[^>]*>asks for [^:]*?( \*)?: drops', client.get("thresholds", params=list(words)).text
+        )
+        assert len(asked) == 5
+        return [number for number, star in asked if star]
+
+    assert starred([]) == []
+    assert starred([("recipe", "small"), ("set", "shared.le=4"), ("set", "chars.ge.Latin=4")]) == ["1", "3"]
+
+
+def test_a_truth_is_chosen_from_both(job: Callable[..., Built]) -> None:
+    recipe = "name: small\nrules: [{signal: file_name, eq: false, source: ours}]"
+    built = job(
+        [{"url": f"http://h/{n}", "alt_text": ["a dog", "IMG_1.jpg", ""][n % 3]} for n in range(30)], recipe=recipe
+    )
+    client = client_of(opened(built.dataset))
+    text = client.get("thresholds").text
+    (choices,) = re.findall(r'<select name="field.file_name.eq.0">(.*?)</select>', text)
+    assert choices == "<option>true</option><option selected>false</option>"
+    before = kept(text)
+    words = {"recipe": "small", "on": "file_name", "field.file_name.eq.0": "true"}
+    assert kept(client.get("thresholds/moved", params=words).text) == (before[2], before[1], before[0])
+
+
 def test_a_place_that_no_slider_has_moves_nothing(client: TestClient) -> None:
     for place in ("9" * 5_000, "99999", "-1", "x", ""):
         answer = client.get("thresholds/moved", params={**form(client), "slider.shared.le.0": [place]})
@@ -172,11 +247,14 @@ def test_deciding_writes_a_ledger_and_never_over_another(dataset: Dataset, clien
     words = [("recipe", "small"), ("set", "n_words.ge=3"), ("without", "shared")]
     page = client.get("thresholds", params=words).text
     shown = kept(page)
-    assert 'name="name" required pattern="[A-Za-z0-9._\\-]+" value="small-2"' in page
+    assert 'name="name" required maxlength="200" pattern="[A-Za-z0-9._\\-]+" value="small-2"' in page
     assert client.post("thresholds/decide", data={}, headers={}).status_code == 403  # no page of ours sent it
     refused = client.post("thresholds/decide", data=dict(words) | {"name": "small"}, headers=OWN)
     assert refused.status_code == 400
     assert "decided otherwise" in refused.text
+    long = client.post("thresholds/decide", data=dict(words) | {"name": "a" * 300}, headers=OWN)
+    assert long.status_code == 400
+    assert "300 characters long" in long.text
     assert client.post("thresholds/decide", data=dict(words) | {"name": "../x"}, headers=OWN).status_code == 400
     assert dataset.ledgers() == before
     answer = client.post("thresholds/decide", data=dict(words) | {"name": "new"}, headers=OWN, follow_redirects=False)
@@ -217,6 +295,14 @@ def test_in_a_browser_two_sliders_move_and_two_people_look(dataset: Dataset, exp
         page.uncheck('input[name="on"][value="either"]')
         page.wait_for_url(re.compile("without=either"))
         page.wait_for_load_state("networkidle")
+        page.fill('input[name="class.chars.ge"]', "Han")
+        page.fill('input[name="value.chars.ge"]', "30")
+        page.wait_for_load_state("networkidle")
+        assert "Han" not in page.url  # half of what is typed is not yet a value
+        page.click("text=Give it a value of its own")
+        page.wait_for_url(re.compile("chars.ge.Han%3D30"))
+        page.wait_for_load_state("networkidle")
+        assert page.input_value('input[name="field.chars.ge.Han.0"]') == "30"
         shown = kept(page.content())
         words = shlex.split(page.input_value("#command"))
         assert {"--set", "--without"} <= set(words)

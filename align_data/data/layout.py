@@ -34,6 +34,7 @@ from align_data.signals.families import check_name
 from align_data.storage.contracts import Contract, contract
 from align_data.storage.contracts import contracts as in_schemas
 from align_data.storage.manifests import M
+from align_data.storage.names import display
 from align_data.storage.store import Store
 from align_data.storage.tables import Manifest, Meta, Table
 
@@ -41,6 +42,8 @@ BEGUN = "_log/ingest.json"
 """The inputs of an ingest, written before anything else: parts beside it are of these."""
 FETCH = "_log/fetch.json"
 """What the last run of fetch was of, so that a killed one goes on."""
+LONGEST = 200
+"""Characters of a ledger's name: files are called by it, with more behind it, and have 255 at most."""
 TAKEDOWN = "_takedown/plan.json"
 """What a takedown has begun and not finished: until it has, no stage works."""
 
@@ -148,7 +151,12 @@ class Dataset:
     def ledger(self, name: str) -> Table[LedgerMeta]:
         """Return a ledger; DatasetError for what cannot be its name."""
         if not re.fullmatch(NAME, name):
-            raise DatasetError(f"{name!r} is not a valid ledger name: use letters, digits, '.', '_' and '-'")
+            raise DatasetError(f"{display(name)} is not a valid ledger name: use letters, digits, '.', '_' and '-'")
+        if len(name) > LONGEST:  # it names files, and what is written is called by more than that
+            raise DatasetError(
+                f"{display(name)} is {len(name):,} characters long, and a ledger's name at most {LONGEST}: "
+                "choose a shorter one, with --as on the command line"
+            )
         return self._table(f"verdicts/{name}", LedgerMeta, contract("verdicts"))
 
     def ledgers(self) -> list[str]:

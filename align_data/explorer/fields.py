@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from align_data.common.errors import RecipeError
 from align_data.recipes.conditions import Test
 from align_data.recipes.operators import OPERATORS, text
 from align_data.recipes.plan import PlannedRule
-from align_data.recipes.values import UNSPECIFIED
+from align_data.recipes.values import ELSE, UNSPECIFIED
 from align_data.selection.draft import RECIPE, SET, WITH, WITHOUT, Draft, Words
 from align_data.stages.audit.curves import Curve, points
 
@@ -18,6 +19,8 @@ STOPS = 120
 """Places of a slider, about."""
 FIELD, SLIDER, RULE = "field.", "slider.", "on"
 """What the names of fields begin with: of a value, of the place of a slider; and the name of the boxes of rules."""
+CLASS, CLASS_VALUE = "class.", "value."
+"""What the names of the two fields begin with that give one more class a value of its own."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Field:
     number: bool
     stops: tuple[float, ...] = ()
     """Values at which its slider stops, ascending; none where it has no slider."""
+    choices: tuple[str, ...] = ()
+    """All that its value can be, where that is little: both truths."""
 
     @property
     def name(self) -> str:
@@ -51,18 +56,31 @@ def fields(rule: PlannedRule, curves: Mapping[str, Curve]) -> Iterator[Field]:
     if rule.rule.first_of is not None:
         yield Field(f"{rule.name}.keep", 0, "kept of each group", str(rule.rule.keep or 1), number=True)
         return
-    leaves = rule.rule.leaves
+    for target, leaf in _settable(rule):
+        classes: dict[str | None, Any] = leaf.value if isinstance(leaf.value, dict) else {None: leaf.value}
+        for name, value in classes.items():
+            yield from _of_value(leaf, target, name, value, curves)
+
+
+def by_class(rule: PlannedRule) -> dict[str, str]:
+    """Return the tests of a rule whose value hangs on a class, as `--set` takes them, and the classes' signal.
+
+    A class that such a test does not name yet can be given a value of its own.
+    """
+    return {target: leaf.by for target, leaf in _settable(rule) if leaf.by is not None}
+
+
+def _settable(rule: PlannedRule) -> Iterator[tuple[str, Test]]:
+    """Yield the tests of a rule that `--set` can name, as it takes them."""
+    leaves = rule.rule.leaves if rule.rule.first_of is None else ()
     for leaf in leaves:
         if [other.signal for other in leaves].count(leaf.signal) == 1:
-            target = ".".join([rule.name, *([str(leaf.signal)] if rule.rule.parts else []), leaf.op])
-            classes: dict[str | None, Any] = leaf.value if isinstance(leaf.value, dict) else {None: leaf.value}
-            for name, value in classes.items():
-                yield from _of_value(leaf, target, name, value, curves)
+            yield ".".join([rule.name, *([str(leaf.signal)] if rule.rule.parts else []), leaf.op]), leaf
 
 
 def _of_value(leaf: Test, target: str, name: str | None, value: Any, curves: Mapping[str, Curve]) -> Iterator[Field]:
     named = target if name is None else f"{target}.{name}"
-    curve = curves.get(named) or curves.get(named.rpartition(".")[0])
+    curve = curves.get(named) or curves.get(named.rpartition(".")[0]) or curves.get(f"{target}.{ELSE}")
     asks = f"{leaf.signal} {leaf.op}" + (f", {leaf.by} {name}" if name is not None else "")
     ranged = leaf.op == "between" and isinstance(value, list | tuple)
     for end, single in enumerate(value if ranged else [value]):
@@ -70,7 +88,8 @@ def _of_value(leaf: Test, target: str, name: str | None, value: Any, curves: Map
         number = isinstance(single, int | float) and not isinstance(single, bool)
         stops = _stops(leaf.op, end, curve) if number else ()
         shown = "" if single == UNSPECIFIED else text(single, ",")
-        yield Field(named, end, label, shown, number, stops)
+        choices = ("true", "false") if isinstance(single, bool) else ()
+        yield Field(named, end, label, shown, number, stops, choices)
 
 
 def _stops(op: str, end: int, curve: Curve | None) -> tuple[float, ...]:
@@ -105,8 +124,26 @@ class PanelForm:
             if rule.name in rules:
                 now = self._targets(self.value(field) for field in shown[rule.name])
                 decided = self._targets((field, field.value) for field in fields(rule, self.curves))
-                words += [(SET, f"{target}={now[target]}") for target in decided if now[target] != decided[target]]
-        return Draft.of(self.before.ledger, words)
+                now = {target: value for target, value in now.items() if target in decided or not self._emptied(target)}
+                words += [(SET, f"{target}={value}") for target, value in now.items() if value != decided.get(target)]
+        return Draft.of(self.before.ledger, [*words, *self._more_classes(shown)])
+
+    def _emptied(self, target: str) -> bool:
+        """Tell whether somebody emptied the field of a target: a class that the ledger does not name is given up so."""
+        return self._values.get(f"{FIELD}{target}.0", "x").strip() == ""
+
+    def _more_classes(self, shown: Mapping[str, Sequence[Field]]) -> Iterator[tuple[str, str]]:
+        """Yield what is set of classes that no field is of yet."""
+        rules = {value for name, value in self.words if name == RULE}
+        for rule in self.before.plan.rules:
+            there = {field.target for field in shown[rule.name]}
+            for target in by_class(rule) if rule.name in rules else ():
+                name = self._values.get(f"{CLASS}{target}", "").strip()
+                value = self._values.get(f"{CLASS_VALUE}{target}", "").strip()
+                if name and value:
+                    if f"{target}.{name}" in there:
+                        raise RecipeError(f"{target} has a field for {name}: change its value there")
+                    yield SET, f"{target}.{name}={value}"
 
     def value(self, field: Field) -> tuple[Field, str]:
         """Return the value of a field as it is now: by its slider, where that is what somebody moved."""

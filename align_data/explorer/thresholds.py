@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -15,7 +15,7 @@ from starlette.routing import Route
 from align_data.common.errors import DatasetError, RecipeError
 from align_data.data.ledger import filter_command, open_ledger
 from align_data.explorer.changes import posted
-from align_data.explorer.fields import RULE, PanelForm, fields
+from align_data.explorer.fields import RULE, Field, PanelForm, by_class, fields
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.recipes.plan import Plan
@@ -55,11 +55,16 @@ def _moved(request: Request) -> Response:
     form = PanelForm(shown, words, pool.own_curves)
     draft = form.draft()
     values = _shown(explorer, pool, draft, whole=(WHOLE, "1") in words)
-    before = [field for rule in shown.plan.rules for field in fields(rule, form.curves)]
-    sliders = {field.name for field in before if form.by_slider(field)}
-    answer = page(request, "thresholds_moved.html.j2", draft, sliders=sliders, **values)
+    before = {rule.name: list(fields(rule, form.curves)) for rule in shown.plan.rules}
+    sliders = {field.name for of in before.values() for field in of if form.by_slider(field)}
+    reshaped = {rule for rule, of in values["fields"].items() if _names(of) != _names(before[rule])}
+    answer = page(request, "thresholds_moved.html.j2", draft, sliders=sliders, reshaped=reshaped, **values)
     answer.headers["hx-replace-url"] = f"/{request.app.state.token}/thresholds?{draft.query}"
     return answer
+
+
+def _names(of_rule: Sequence[Field]) -> list[str]:
+    return [field.name for field in of_rule]
 
 
 def _charts(request: Request) -> Response:
@@ -68,7 +73,8 @@ def _charts(request: Request) -> Response:
     draft = explorer.draft(words_of(request))
     pool = what_if(explorer, draft.ledger.name)
     curves = pool.curves(pool.resolved(draft.plan))
-    drawn = {name: charts.distribution(curve) for name, curve in curves.items()}
+    # The page has places for those of the ledger: a class that a draft names has none.
+    drawn = {name: charts.distribution(curve) for name, curve in curves.items() if name in pool.own_curves}
     return page(request, "thresholds_charts.html.j2", draft, charts=drawn)
 
 
@@ -80,6 +86,7 @@ def _shown(explorer: Explorer, pool: WhatIf, draft: Draft, *, whole: bool) -> di
     return {
         "moved": pool.count(draft.plan, whole=whole),
         "fields": {rule.name: list(fields(rule, curves)) for rule in draft.plan.rules},
+        "another": {rule.name: by_class(rule) for rule in draft.plan.rules},
         "leaves": leaves,
         "new_name": (new_name := _new_name(explorer, draft)),
         "command": filter_command(explorer.name, new_name, draft.plan),
