@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
 
@@ -72,7 +73,10 @@ def test_no_page_runs_what_the_data_says(job: Callable[..., Built]) -> None:
     with explored(Explorer(dataset.store.url, LocalEngine(dataset.store.work, 2))) as link, browser() as chromium:
         page = chromium.new_page(viewport={"width": 390, "height": 800})
         problems = watched(page)
-        for room in ROOMS:
+        asked = [urlencode({"where": f"alt_text~{text}"}) for text in ATTACKS]
+        uids = [uid for piece in dataset.pairs.pieces(0, ["uid"]) for uid in piece["uid"]]
+        paths = [*ROOMS, *(f"pairs?{query}" for query in asked), *(f"pair/{uid}" for uid in uids[::3])]
+        for room in paths:
             page.goto(f"{link}{room}", wait_until="networkidle")
             assert page.locator("main h1").count() == 1, room
             assert page.evaluate("window.hacked") is None, room

@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from test_report import ATTACKS
 
+from align_data.common.progress import Silent
+from align_data.engines.local import LocalEngine
 from align_data.explorer.chips import chips
 from align_data.explorer.pair_form import SentForm
 from align_data.selection import PairSelection
+from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.ingest import Parts
 
 RECIPE = """
@@ -181,6 +184,22 @@ def test_fields_are_of_what_is_measured_and_the_others_say_how(client: TestClien
     assert 'name="is.host"' in text  # which follows from the URL
     assert 'name="is.status"' not in text
     assert "no image has a status yet: align-data fetch" in text
+
+
+def test_the_ledger_is_chosen_in_the_form(dataset: Built, client: TestClient) -> None:
+    assert '<select name="recipe">' not in client.get("pairs").text  # there is one alone
+    engine = LocalEngine(dataset.dataset.store.work, 2)
+    decide_ledger(Decision(dataset.recipe, ["n_words.between=90,99"], (), "none"), dataset.dataset, engine, Silent())
+    try:
+        assert ("recipe", "none") in sent(client, [("recipe", "none"), ("outcome", "kept")])
+        text = client.get("pairs", params={"recipe": "none", "outcome": "kept"}).text
+        assert "<b>0 pairs</b>" in text
+        assert "take something out" in text
+        assert (
+            '<select name="recipe">' not in client.get("pairs?recipe=none&without=shared").text
+        )  # which a draft is of
+    finally:
+        dataset.dataset.ledger("none").retract()
 
 
 def test_the_values_of_a_column_are_offered_as_they_are_counted(dataset: Built, client: TestClient) -> None:

@@ -128,6 +128,12 @@ def test_what_is_no_pair_is_a_sentence(client: TestClient, uid: str) -> None:
     assert answer.text.startswith("No picture: ")
 
 
+def test_a_pair_without_a_picture_says_so(client: TestClient) -> None:
+    assert client.get("pairs").text.count("Its image is not usable") == len([NO_IMAGE, GONE])
+    assert client.get("pairs").text.count("<article") == client.get("pairs").text.count("<img ") + len([NO_IMAGE, GONE])
+    assert "align-data fetch" in client.get("pairs", params={"where": f"url={GONE}"}).text
+
+
 @pytest.mark.parametrize(("url", "reason"), [(NO_IMAGE, "decoded"), (GONE, "fetched")])
 def test_an_image_that_is_none_says_why(dataset: Dataset, client: TestClient, url: str, reason: str) -> None:
     answer = client.get(f"picture/{uid_of(dataset, url)}")

@@ -85,6 +85,7 @@ def _form(askable: Askable, draft: Draft, words: Words) -> dict[str, object]:
     columns = [*askable.names, *sorted(askable.computed - {*askable.names})]
     numbers = [name for name in columns if name in askable.readable | askable.computed and _ordered(name)]
     return {
+        "ledgers": [draft.ledger.name] if draft.moved else askable.dataset.ledgers(),
         "form": PairForm.of(words, columns, numbers),
         "word": _words_by_name(words),
         "names": pair_form,
