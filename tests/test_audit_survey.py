@@ -975,13 +975,17 @@ def test_after_a_takedown_all_is_counted_and_nothing_shown(job: Callable[..., Bu
 # --- what became of the images ---
 
 
-def give_images(dataset: Dataset, status: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Write `images` as a fetch would: each URL in the part of its pairs."""
+def give_images(dataset: Dataset, status: Callable[[str], str | None]) -> list[dict[str, Any]]:
+    """Write `images` as a fetch would: each URL in the part of its pairs, but for those without a status."""
     infos, every = [], []
     for part in range(len(dataset.ingested().parts)):
         urls = dict.fromkeys(url for piece in dataset.pairs.pieces(part, ["url"]) for url in piece["url"])
         columns = [c.name for c in dataset.images.contract.columns]
-        lines = [dict.fromkeys(columns) | {"url": url, "status": status(url), "retryable": False} for url in urls]
+        lines = [
+            dict.fromkeys(columns) | {"url": url, "status": said, "retryable": False}
+            for url in urls
+            if (said := status(url))
+        ]
         every += lines
         types = {c.name: TYPES[c.type] for c in dataset.images.contract.columns}
         with dataset.images.writer(part, {}) as writer:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest import HOSTILE, Built, read
+from test_audit_survey import give_images
 
 from align_data.common.errors import AlignDataError
 from align_data.common.progress import Silent
@@ -120,6 +121,46 @@ def test_a_random_order_is_of_its_seed(pool: Built) -> None:
     orders = [selected(pool, PairSelection(random=seed), number=500)[1] for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2]) == sorted(row["uid"] for row in rows_of(pool))
+
+
+STATUSES = {"0": "ok", "1": "http_404", "2": "timeout", "3": "ok"}
+OF_STATUS: dict[str, Callable[[str | None], bool]] = {
+    "status=ok": lambda status: status == "ok",
+    "status=ok|timeout": lambda status: status in ("ok", "timeout"),
+    "status!=ok": lambda status: status not in (None, "ok"),
+    "status=null": lambda status: status is None,
+    "status=null|http_404": lambda status: status in (None, "http_404"),
+    "status!=null": lambda status: status is not None,
+    "status~OUT": lambda status: status == "timeout",
+}
+
+
+def test_a_status_is_that_of_the_image_of_the_pair(job: Callable[..., Built]) -> None:
+    rows = [{"url": f"http://H.example/{n % 50}.jpg", "alt_text": "a dog " * (n % 3)} for n in range(90)]
+    pool = job(rows, recipe="name: base\nrules:\n- {signal: n_words, ge: 1, source: paper}\n", parts=Parts(rows=40))
+    give_images(pool.dataset, lambda url: STATUSES.get(url[-5]))
+    pairs = read(pool.dataset, "pairs").to_dicts()
+    for line, holds in OF_STATUS.items():
+        expected = [pair for pair in pairs if pair["alt_text"] and holds(STATUSES.get(pair["url"][-5]))]
+        words = [("where", line), ("where", "host=h.example"), ("where", "n_words>0")]
+        found = selected(pool, PairSelection.from_words(words), number=500)
+        assert found == (len(expected), [pair["uid"] for pair in expected]), line
+        expected.sort(key=lambda pair: STATUSES.get(pair["url"][-5], "zz"))
+        found = selected(pool, PairSelection.from_words([*words, ("sort", "status")]), number=500)
+        assert found[1] == [pair["uid"] for pair in expected]
+
+
+@pytest.mark.parametrize("number", [1, 50, 51])
+def test_a_host_is_found_in_any_number_of_alternatives(job: Callable[..., Built], number: int) -> None:
+    """Of few, URLs are searched before their hosts are taken out of them."""
+    hosts = ["h.example", "H.EXAMPLE:80", "x.example", "xh.example", "\u212a.example", "user@h.example", "k.example"]
+    rows = [{"url": f"http://{host}/h.example/{n}", "alt_text": "a dog"} for n, host in enumerate(hosts)]
+    pool = job(rows, recipe="name: base\nrules:\n- {signal: n_words, ge: 1, source: paper}\n")
+    asked = ["h.example", *(f"other{n}.example" for n in range(number - 2)), "k.example"][:number]
+    _, found = selected(pool, PairSelection.from_words([("where", f"host={'|'.join(asked)}")]))
+    urls = {row["uid"]: row["url"] for row in read(pool.dataset, "pairs").iter_rows(named=True)}
+    places = sorted(int(urls[uid].rpartition("/")[2]) for uid in found)
+    assert places == ([0, 1, 5] if number == 1 else [0, 1, 4, 5, 6])
 
 
 def test_what_a_draft_moves_is_found(pool: Built) -> None:
