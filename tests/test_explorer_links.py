@@ -98,3 +98,10 @@ def test_every_number_of_the_groups_leads_to_as_many_pairs(client: TestClient) -
     links = linked(client.get("groups/tables").text)
     assert len(links) > 30
     assert [(link, total(client, link)) for link, _ in links] == links
+
+
+def test_the_list_of_rules_leads_to_each_rule(client: TestClient) -> None:
+    text = client.get("thresholds").text
+    targets = re.findall(r'<li><a href="#([^"]+)">', text)
+    assert [target.removeprefix("rule-") for target in targets[:4]] == ["n_words", "shared-by.sons", "wide", "either"]
+    assert all(text.count(f'id="{target}"') == 1 for target in targets)
