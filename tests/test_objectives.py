@@ -22,6 +22,7 @@ from align_data.cli import main
 from align_data.common.errors import OutputError, TrainError
 from align_data.models.opening import open_model
 from align_data.train.model import Dual
+from align_data.train.objectives import chunks
 from align_data.train.objectives.objective import EmbeddedPairs, Objective
 from align_data.train.objectives.registry import OBJECTIVES, objective_of
 from align_data.train.objectives.sigmoid import SigmoidObjective
@@ -205,6 +206,43 @@ def test_two_ranks_at_half_the_batch_are_one_rank(by_ranks: list[dict[str, Any]]
     )  # there is something to equal
     texts = [text for _, text in one["keys"]]
     assert len(set(texts)) < len(texts)  # and the triplets have texts that are no negatives of each other
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_in_chunks_is_the_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for chunk in (1024, 3, 1):
+        monkeypatch.setattr(chunks, "CHUNK", chunk)
+        objective = late(name, 7).double()
+        temperature = torch.tensor(0.2, dtype=torch.double, requires_grad=True)
+        images, texts, keys = map(torch.from_numpy, drawn(7, 3))
+        loss = objective(EmbeddedPairs(images.requires_grad_(), texts.requires_grad_(), keys), temperature)
+        loss.backward()
+        learnt = [temperature, *objective.parameters()] if objective.has_temperature else []
+        results.append([loss.detach(), *(weight.grad for weight in (images, texts, *learnt))])
+    for whole, *in_chunks in zip(*results, strict=True):
+        assert float(whole.abs().max()) > 0
+        assert all(torch.allclose(whole, part, rtol=0, atol=1e-12) for part in in_chunks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chunk_at_a_time_is_held(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept for the gradients grows with the pairs, and not with their square."""
+    held = []
+    for n in (60, 120):
+        monkeypatch.setattr(chunks, "CHUNK", 4)
+        images, texts, keys = map(torch.from_numpy, drawn(n, 1))
+        sizes: list[int] = []
+
+        def note(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        pairs_of = EmbeddedPairs(images.requires_grad_(), texts.requires_grad_(), keys)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            late(name, n).double()(pairs_of, torch.tensor(0.2, dtype=torch.double))
+        held.append(sum(sizes))
+    assert 0 < held[1] < 2.1 * held[0]
 
 
 # --- what is degenerate ---

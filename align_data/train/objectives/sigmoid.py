@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from align_data.train.objectives.chunks import mean_of_rows
 from align_data.train.objectives.gathering import gathered, own_rows
 from align_data.train.objectives.objective import EmbeddedPairs, Objective, scalar
 
@@ -30,11 +32,14 @@ class SigmoidObjective(Objective):
     def forward(self, pairs: EmbeddedPairs, temperature: Tensor) -> Tensor:
         """Return the loss of this process's images with all texts; the mean over processes has every image once."""
         images, texts, _ = pairs
-        logits = images @ gathered(texts).T / temperature + self.bias
-        signs = -logits.new_ones(logits.shape)
-        rows = own_rows(len(images), images.device)
-        signs[rows - rows[0], rows] = 1
-        return -functional.logsigmoid(signs * logits).sum() / len(images)
+        every_text = gathered(texts)
+
+        def loss(queries: Tensor, own: Tensor) -> Tensor:
+            logits = queries @ every_text.T / temperature + self.bias
+            signs = torch.full_like(logits, -1).scatter_(1, own[:, None], 1)
+            return -functional.logsigmoid(signs * logits).sum() / len(queries)
+
+        return mean_of_rows(loss, images, own_rows(len(images), images.device))
 
     def at_first(self, batch: int) -> str:
         """Say what the loss is where every cosine is 0."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional
 
+from align_data.train.objectives.chunks import mean_of_rows
 from align_data.train.objectives.gathering import gathered, own_rows
 from align_data.train.objectives.objective import EmbeddedPairs, Objective
 
@@ -26,11 +28,16 @@ class SoftmaxObjective(Objective):
         """Return the loss of this process's pairs."""
         images, texts, _ = pairs
         targets = own_rows(len(images), images.device)
-        to_texts, to_images = (
-            functional.cross_entropy(own @ gathered(paired).T / temperature, targets, label_smoothing=self.smoothing)
-            for own, paired in ((images, texts), (texts, images))
-        )
+        to_texts = mean_of_rows(self._towards(gathered(texts), temperature), images, targets)
+        to_images = mean_of_rows(self._towards(gathered(images), temperature), texts, targets)
         return (to_texts + to_images) / 2
+
+    def _towards(self, gallery: Tensor, temperature: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        def loss(queries: Tensor, targets: Tensor) -> Tensor:
+            scores = queries @ gallery.T / temperature
+            return functional.cross_entropy(scores, targets, label_smoothing=self.smoothing)
+
+        return loss
 
     def at_first(self, batch: int) -> str:
         """Say what the logarithm of the batch is."""

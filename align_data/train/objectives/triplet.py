@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from align_data.train.objectives.chunks import mean_of_rows
 from align_data.train.objectives.gathering import gathered
 from align_data.train.objectives.objective import EmbeddedPairs, Objective
 from align_data.train.objectives.softmax import SoftmaxObjective
@@ -41,12 +43,18 @@ class TripletObjective(Objective):
         images, texts, keys = pairs
         true = (images * texts).sum(dim=1)
         with torch.no_grad():
-            same = (keys[:, None] == gathered(keys)[None]).any(dim=2)
-        to_texts, to_images = (
-            functional.relu(self.margin - true + (own @ gathered(paired).T).masked_fill(same, -torch.inf).amax(dim=1))
-            for own, paired in ((images, texts), (texts, images))
-        )
-        return (to_texts + to_images).mean()
+            every_key = gathered(keys)
+        to_texts = mean_of_rows(self._towards(gathered(texts), every_key), images, true, keys)
+        to_images = mean_of_rows(self._towards(gathered(images), every_key), texts, true, keys)
+        return to_texts + to_images
+
+    def _towards(self, gallery: Tensor, every_key: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        def loss(queries: Tensor, true: Tensor, keys: Tensor) -> Tensor:
+            same = (keys[:, None] == every_key).any(dim=2)
+            hardest = (queries @ gallery.T).masked_fill(same, -torch.inf).amax(dim=1)
+            return functional.relu(self.margin - true + hardest).mean()
+
+        return loss
 
     def at_first(self, batch: int) -> str:
         """Say what the softmax is near, and the triplets where all cosines are equal."""
