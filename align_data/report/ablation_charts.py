@@ -97,7 +97,7 @@ def sizes(ablation: Ablation, lines: Sequence[tuple[str, Sequence[str]]], metric
     low = channel("low:Q", axis=SHARES, title=metric)
     tips = [channel("arm:N"), channel("pairs:Q", format=","), *_tips()]
     layers = [
-        marks("rule", _with_interval(rows), {**base, "y": low, "y2": second("high")}, strokeWidth=2),
+        *_intervals(rows, {**base, "y": low, "y2": second("high")}, strokeWidth=2),
         marks("line", rows, {**base, "y": y}, strokeWidth=2),
         marks("circle", rows, {**base, "y": y, "tooltip": tips}, size=70, opacity=1),
     ]
@@ -123,8 +123,10 @@ def _cells(by: SeedMean, form: str) -> list[Cell]:
     return [*shown, by.seeds]
 
 
-def _with_interval(rows: Rows) -> Rows:
-    return [row for row in rows if row["low"] is not None]
+def _intervals(rows: Rows, encoding: Mapping[str, Any], **options: Any) -> list[Spec]:
+    """Return a line from end to end of each interval, as a layer; none where no row has one, which has no extent."""
+    ranged = [row for row in rows if row["low"] is not None]
+    return [marks("rule", ranged, encoding, **options)] if ranged else []
 
 
 def _tips() -> list[Channel]:
@@ -152,7 +154,7 @@ def _whiskers(
     base = {"y": _arms(arms), "color": color, "tooltip": tips}
     low, mean = (channel(f"{name}:Q", axis=axis[1], title=axis[0]) for name in ("low", "mean"))
     return [
-        marks("rule", _with_interval(rows), {**base, "x": low, "x2": second("high")}, strokeWidth=2.5),
+        *_intervals(rows, {**base, "x": low, "x2": second("high")}, strokeWidth=2.5),
         marks("square", rows, {**base, "x": mean}, size=80, opacity=1),
     ]
 
