@@ -338,6 +338,12 @@ def test_the_real_trainer_is_called_as_it_wants_to_be(case: Case, monkeypatch: p
         ways = [run["metrics"][f"{way} R@1"] for way in ("image to text", "text to image")]
         assert run["metrics"]["R@1"] == pytest.approx(sum(ways) / 2)
     assert found["none"]["facts"]["last_loss"] != found["recipe"]["facts"]["last_loss"]
+    triplets = case.run(*small, "--objective", "triplet", "--softmax-share", "0", out="triplets", arms="none,recipe")
+    assert triplets.exit_code == 0, triplets.output
+    assert case.results("triplets")["settings"]["objective"] == "triplet"
+    for arm in case.results("triplets")["arms"]:
+        assert 0 < arm["runs"][0]["facts"]["first_loss"] < 1  # near twice the margin, not the logarithm
+        assert arm["runs"][0]["facts"]["temperature"] is None
 
 
 def test_what_is_finished_is_not_done_again(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,13 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from test_train import Stopping, metrics, pairs, right, run, weights, write
+from test_train import Stopping, metrics, pairs, picture, right, run, weights, write
 
 from align_data.cli import main
 from align_data.common.errors import OutputError, TrainError
+from align_data.common.progress import Silent
 from align_data.models.opening import open_model
+from align_data.train.evaluate import evaluate
 from align_data.train.model import Dual
 from align_data.train.objectives import chunks
 from align_data.train.objectives.objective import EmbeddedPairs, Objective
@@ -29,6 +31,7 @@ from align_data.train.objectives.sigmoid import SigmoidObjective
 from align_data.train.objectives.softmax import SoftmaxObjective
 from align_data.train.objectives.triplet import TripletObjective
 from align_data.train.settings import TrainSettings
+from align_data.train.shards import Shards
 
 NAMES = sorted(OBJECTIVES)
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -368,6 +371,19 @@ def test_a_bias_that_is_learnt_goes_on_in_the_next_run(squares: str, tmp_path: P
         path.write_text(json.dumps({**config, "objective": {"name": "sigmoid", "learnt": damage}}))
         with pytest.raises(TrainError, match="weights of the objective sigmoid that are not numbers"):
             run(squares, tmp_path / "third", samples=64, objective="sigmoid", init=str(tmp_path / "first"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tower_that_sees_nothing_is_caught(name: str, tmp_path: Path) -> None:
+    """All pictures are one, under many URLs: whatever the loss, evaluation is at chance and says why."""
+    grey = picture("white", "white")
+    shards = write(tmp_path / "shards", [sample._replace(image=grey) for sample in pairs(64)])
+    trained = run(shards, tmp_path / "m", samples=32 * 8, objective=name)
+    assert math.isfinite(trained.last_loss)
+    evaluated = evaluate(Dual.load(str(tmp_path / "m"), "cpu"), Shards.open(shards), Silent())
+    assert evaluated.notes[0] == "all 64 images have the same embedding: the image tower is constant"
+    found = evaluated.retrieval.text_to_image
+    assert found.r_at_1.value == pytest.approx(found.chance)
 
 
 @pytest.mark.parametrize("name", NAMES)
