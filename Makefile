@@ -18,7 +18,7 @@ ABLATION_SIDE := 128
 
 SITE = $(BIN)/python -m sphinx -W --keep-going --quiet --nitpicky --fresh-env -b html docs docs/_build/html
 
-.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-crawl bench-languages bench-neighbours bench-recipes docs docs-check picture job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-crawl bench-languages bench-neighbours bench-recipes docs docs-check pictures job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -135,7 +135,7 @@ bench-recipes: $(VENV)/.installed-bench  ## what deciding costs by recipe; BENCH
 bench-neighbours: $(VENV)/.installed-bench  ## near-duplicates by embedding, against SemDeDup's own way and faiss; BENCH_IMAGES=200000
 	$(BIN)/python benchmarks/neighbours.py $(if $(BENCH_IMAGES),--images $(BENCH_IMAGES))
 
-docs: $(VENV)/.installed-docs  ## write the generated pages anew, and build the site: docs/_build/html/index.html
+docs: $(VENV)/.installed-docs pictures  ## write the generated pages anew, and build the site: docs/_build/html/index.html
 	$(BIN)/python docs/generate.py
 	$(SITE)
 
@@ -143,8 +143,8 @@ docs-check: $(VENV)/.installed-docs  ## fail where a generated page is old, or t
 	$(BIN)/python docs/generate.py --check
 	$(SITE)
 
-picture: $(VENV)/.installed-test  ## docs/report.png anew, with Chromium
-	$(BIN)/python docs/picture.py
+pictures: $(VENV)/.installed-test  ## the pictures of pages in docs/ anew, with Chromium
+	$(BIN)/python docs/pictures.py
 
 clean:  ## remove what the others made
 	rm -rf $(VENV) $(DEMO) $(ABLATION) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
