@@ -262,15 +262,8 @@ class _Drawn:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        seen = len(self.heads) > 1
         rows = [
-            {
-                "edge": edge,
-                "at": at,
-                **({"seen": point.value} if seen else {}),
-                "kept": point.kept,
-                "pending": point.pending,
-            }
+            {"edge": edge, "at": at, "kept": point.kept, "pending": point.pending}
             for point, at, edge in zip(self.points, self.at, self.edges or self.at, strict=False)
         ]
         return [*rows, {**rows[-1], "edge": self.edges[-1]}] if self.edges is not None else rows
@@ -285,7 +278,7 @@ class _Drawn:
 
 
 def _curve(drawn: _Drawn, title: str) -> Chart:
-    """Draw kept, and pending above it, as areas; the mouse finds the nearest point."""
+    """Draw kept, and pending above it, as areas."""
     top = {"transform": [{"calculate": "datum.kept + datum.pending", "as": "top"}]}
     rows, steps = drawn.rows, "linear" if drawn.edges is None else "step-after"
 
@@ -293,24 +286,14 @@ def _curve(drawn: _Drawn, title: str) -> Chart:
         encoding = {"x": drawn.x, **y}
         return {**marks("area", rows, encoding, color=color, opacity=opacity, interpolate=steps), **top}
 
-    near = {"name": "near", "select": {"type": "point", "fields": ["at"], "nearest": True, "on": "pointerover"}}
-    tips = [_tip(field, head) for field, head in zip(("at", "seen"), drawn.heads, strict=False)]
-    encoding = {
-        "x": channel("at:Q"),
-        "y": channel("top:Q"),
-        "opacity": choice({"param": "near", "empty": False}, 1, 0),
-        "tooltip": [*tips, _tip("kept"), _tip("pending")],
-    }
-    dots = {**marks("point", rows, encoding, filled=True, size=45, color=INK), "name": "dots", **top}
     layers = [
         area(KEPT, 0.85, y=_pairs("kept")),
         area(PENDING, 0.55, y=channel("kept:Q"), y2=second("top")),
         *_lines([drawn.in_force], [drawn.label] if drawn.label else []),
-        dots,
     ]
     return Chart(
         f"Pairs kept and pending by the threshold of {drawn.heads[0]}{_in_words([drawn.in_force.end])}.",
-        layered(layers, _HEIGHT, params=[{**near, "views": ["dots"]}]),
+        layered(layers, _HEIGHT),
         drawn.figures,
         title,
     )
