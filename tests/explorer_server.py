@@ -75,6 +75,13 @@ def browser() -> Iterator[Any]:
             chromium.close()
 
 
+def settled(page: Any) -> None:
+    """Wait until all requests of a page are answered, those that it puts off for a moment too."""
+    page.wait_for_timeout(400)
+    while page.locator(".htmx-request").count():
+        page.wait_for_timeout(50)
+
+
 def watched(page: Any) -> list[str]:
     """Return a list that takes what goes wrong on a page: errors, warnings of its policy, dialogs, requests elsewhere."""
     problems: list[str] = []

@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="needs the extra view")
 
 from click.testing import CliRunner
 from conftest import Built
-from explorer_server import OWN, SITE, browser, client_of, explored, opened, watched
+from explorer_server import OWN, SITE, browser, client_of, explored, opened, settled, watched
 from starlette.testclient import TestClient
 
 from align_data.cli import main
@@ -291,17 +291,17 @@ def test_in_a_browser_two_sliders_move_and_two_people_look(dataset: Dataset, exp
             slider.focus()
             with page.expect_response(lambda answer: "thresholds/moved" in answer.url):
                 page.keyboard.press("Home")
-            page.wait_for_load_state("networkidle")
+            settled(page)
         page.uncheck('input[name="on"][value="either"]')
         page.wait_for_url(re.compile("without=either"))
-        page.wait_for_load_state("networkidle")
+        settled(page)
         page.fill('input[name="class.chars.ge"]', "Han")
         page.fill('input[name="value.chars.ge"]', "30")
-        page.wait_for_load_state("networkidle")
+        settled(page)
         assert "Han" not in page.url  # half of what is typed is not yet a value
         page.click("text=Give it a value of its own")
         page.wait_for_url(re.compile("chars.ge.Han%3D30"))
-        page.wait_for_load_state("networkidle")
+        settled(page)
         assert page.input_value('input[name="field.chars.ge.Han.0"]') == "30"
         shown = kept(page.content())
         words = shlex.split(page.input_value("#command"))
