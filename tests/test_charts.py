@@ -274,7 +274,7 @@ def test_seeds_that_agree_have_no_interval_anywhere() -> None:
     assert agreed.shown("recipe", "R@1") == "50.0"
     for chart in (ablation_charts.forest(agreed, "R@1"), ablation_charts.differences([difference], agreed.arms)):
         whiskers = [layer for layer in layers(chart, "rule") if "x2" in layer["encoding"]]
-        assert [rows(chart, layer) for layer in whiskers] == [[]]
+        assert [row for layer in whiskers for row in rows(chart, layer)] == []
     (data,) = agreed.to_json()["differences"]
     assert (data["low"], data["high"], data["distinguishable"]) == (None, None, None)
     nearly = [replace(run, metrics={"R@1": 0.5 + run.seed * 1e-4}) for run in found.runs]
