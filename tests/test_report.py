@@ -29,9 +29,11 @@ from align_data.common.errors import DatasetError, RecipeError
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
+from align_data.recipes.plan import Plan
 from align_data.recipes.reading import parse
 from align_data.report import audit_html, diff_html, vega_lite
-from align_data.report.thumbnails import pictures
+from align_data.report import page as report_module
+from align_data.report.thumbnails import SamplePictures, pictures
 from align_data.stages.audit import Survey, SweepRequest, diff, survey, sweep
 from align_data.stages.audit.sampling import SampledPair
 from align_data.stages.pipeline import Decision, decide_ledger
@@ -163,6 +165,15 @@ ONE = "name: every\nrules:\n  - {signal: n_words, ge: 1}\n"
 ALL = "name: every\nrules:\n  - {signal: n_words, ge: 100000}\n"
 PENDING = "name: every\nrules:\n  - {signal: nsfw, lt: 0.5}\n"
 MANY = "name: every\nrules:\n" + "".join(f"  - {{signal: n_chars, ge: {n}, name: rule{n}}}\n" for n in range(63))
+
+
+def test_a_diff_is_blurred_from_the_lower_threshold_of_its_ledgers_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    values_of_page: dict[str, Any] = {}
+    monkeypatch.setattr(report_module, "_render", lambda _, **values: values_of_page.update(values))
+    plans = [Plan.unresolved(parse(PENDING.replace("0.5", str(limit)), "r.yaml")) for limit in (0.7, 0.2)]
+    for of in (plans, plans[::-1]):
+        report_module.diff_page(None, SamplePictures(), of)  # type: ignore[arg-type]  # which nothing asks
+        assert values_of_page["blur"] == 0.2
 
 
 @pytest.mark.parametrize(

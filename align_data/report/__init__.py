@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from align_data.common.errors import AlignDataError
 from align_data.common.secrets import mask
+from align_data.data.ledger import open_ledger
 
 if TYPE_CHECKING:
     from align_data.common.progress import Progress
@@ -39,7 +40,8 @@ def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: boo
     """Return what two ledgers decide otherwise as a page."""
     page = drawing()
     samples = [*diff.only_a.samples, *diff.only_b.samples]
-    html: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress))
+    plans = [open_ledger(dataset, name).plan for name in (diff.a, diff.b)]
+    html: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress), plans)
     return html
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from itertools import chain
@@ -68,9 +68,10 @@ def page(survey: Survey, pictures: SamplePictures, dataset: str) -> str:
     )
 
 
-def diff_page(diff: Diff, pictures: SamplePictures) -> str:
-    """Return what two ledgers decide otherwise as a page."""
-    return _render("diff.html.j2", diff=diff, pictures=pictures, blur=BLUR, outcomes=OUTCOMES)
+def diff_page(diff: Diff, pictures: SamplePictures, plans: Iterable[Plan]) -> str:
+    """Return what two ledgers, of these plans, decide otherwise as a page."""
+    blur = min(map(blur_of, plans))
+    return _render("diff.html.j2", diff=diff, pictures=pictures, blur=blur, outcomes=OUTCOMES)
 
 
 def ablation_page(ablation: Ablation) -> str:
