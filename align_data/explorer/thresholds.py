@@ -21,6 +21,7 @@ from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.recipes.plan import Plan
 from align_data.report import charts
 from align_data.selection.draft import RECIPE, Draft, Words
+from align_data.stages.audit.leaves import of_rule
 from align_data.stages.audit.what_if import WhatIf
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.session import writing
@@ -75,7 +76,8 @@ def _charts(request: Request) -> Response:
     curves = pool.curves(pool.resolved(draft.plan))
     # The page has places for those of the ledger: a class that a draft names has none.
     drawn = {name: charts.distribution(curve) for name, curve in curves.items() if name in pool.own_curves}
-    return page(request, "thresholds_charts.html.j2", draft, charts=drawn)
+    leaves = {leaf.name: leaf.class_words for rule in draft.plan.rules for leaf in of_rule(rule)}
+    return page(request, "thresholds_charts.html.j2", draft, charts=drawn, classes=leaves)
 
 
 def _shown(explorer: Explorer, pool: WhatIf, draft: Draft, *, whole: bool) -> dict[str, Any]:

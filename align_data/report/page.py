@@ -22,7 +22,6 @@ from align_data.data.ledger import OUTCOMES
 from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.recipes.operators import text
 from align_data.recipes.plan import Plan, PlannedRule
-from align_data.recipes.values import ELSE
 from align_data.report import ablation_charts, calibration_charts, charts
 from align_data.report.crawl_steps import crawl_steps
 from align_data.report.svg import svg
@@ -227,11 +226,9 @@ class _LeafSection:
     """What the page shows of one test."""
 
     def __init__(self, survey: Survey, leaf: Comparison) -> None:
-        self.plain, self.test, self.words = leaf.plain, f"{leaf.test.op} {text(leaf.test.value, ',')}", ""
+        self.plain, self.test = leaf.plain, f"{leaf.test.op} {text(leaf.test.value, ',')}"
+        self.words = f", {leaf.class_words}" if leaf.class_words else ""
         self.signal = leaf.test.definition
-        if leaf.whole.by is not None:
-            named = leaf.of_class != ELSE
-            self.words = f", where {leaf.whole.by.name} is {leaf.of_class if named else 'another'}"
         self.curve: Curve | None = survey.curves.get(leaf.name)
         self.distribution = charts.distribution(self.curve) if self.curve is not None else None
         self.sweeps = charts.sweeps(survey, leaf, self.curve) if self.curve is not None and self.distribution else []

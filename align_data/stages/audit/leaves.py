@@ -61,6 +61,14 @@ class Comparison:
         steps = [self.rule.name, *([self.test.signal] if len(self.rule.tests) > 1 else []), self.test.op]
         return ".".join([*steps, *([self.of_class] if self.of_class is not None else [])])
 
+    @property
+    def class_words(self) -> str:
+        """For which pairs it is, in words; '' for all."""
+        by = self.whole.by
+        if by is None or self.of_class is None:
+            return ""
+        return f"where {by.name} is {'another' if self.of_class == ELSE else self.of_class}"
+
     def matches(self, piece: pl.DataFrame) -> Which | None:
         """Return which pairs are of the class; None where it is for all pairs."""
         by = self.whole.by
