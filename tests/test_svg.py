@@ -55,3 +55,13 @@ def test_a_chart_as_wide_as_its_place_is_scaled_to_it() -> None:
     _, _, width, _ = map(float, root.attrib["viewBox"].split())
     assert width >= WIDTH
     assert root.attrib["role"] == "img"
+
+
+@pytest.mark.parametrize("sign", ["\0", "\x0b", "\x85", "\ud800", "\uffff", "\U000fffff"])
+def test_what_a_page_cannot_have_is_replaced(sign: str) -> None:
+    """Undone, it ends the process that draws: a licence or a class of a pool can have it."""
+    rows = [{"name": f"a{sign}b", "pairs": 1}]
+    bars = marks("bar", rows, {"x": channel("pairs:Q", title=f"x{sign}"), "y": channel("name:N")})
+    root = ET.fromstring(svg(layered([bars], 200), f"of {sign}"))
+    assert {"a\ufffdb", "x\ufffd"} <= {of.text for of in root.iter("text")}
+    assert root.attrib["aria-label"] == "of \ufffd"

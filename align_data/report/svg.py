@@ -15,6 +15,13 @@ WIDTH = 440
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _LONG = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 """A length with more digits than anybody can see."""
+_NOT_WRITTEN = re.compile(
+    "[\\0-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\ufdd0-\\ufdef"
+    + "".join(chr((plane << 16) | end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
+    + "]"
+)
+"""Characters that XML or HTML cannot have: over some of them what draws the chart ends the process."""
+_UNKNOWN = "\ufffd"
 _DROPPED = (
     "aria-hidden",
     "aria-roledescription",
@@ -31,20 +38,32 @@ _LENGTHS = ("d", "transform", "x", "x1", "x2", "y", "y1", "y2", "width", "height
 
 def svg(spec: Mapping[str, Any], label: str) -> Markup:
     """Return a chart as an SVG element, with a label for those who do not see it; every text in it is escaped."""
-    root = ET.fromstring(vl_convert.vegalite_to_svg(_sized(spec)))  # noqa: S314 - made here, and without entities
+    root = ET.fromstring(vl_convert.vegalite_to_svg(_writable(_sized(spec))))  # noqa: S314 - made here, and without entities
     for element in root.iter():
         element.tag = element.tag.removeprefix(f"{{{_NAMESPACE}}}")
         _shorten(element.attrib)
     for parent in root.iter():
         for child in [child for child in parent if _is_nothing(child)]:
             parent.remove(child)
-    root.attrib.update({"role": "img", "aria-label": label})
+    root.attrib.update({"role": "img", "aria-label": _writable(label)})
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - it escapes
 
 
 def _sized(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a chart with a width in place of that of its place."""
     return {**spec, "width": WIDTH} if spec.get("width") == "container" else dict(spec)
+
+
+def _writable(part: Any) -> Any:
+    """Return a part of a chart with U+FFFD for each character that it cannot have.
+
+    It is not spelt out: in an axis's title Vega would read the escape as the character.
+    """
+    if isinstance(part, str):
+        return _NOT_WRITTEN.sub(_UNKNOWN, part)
+    if isinstance(part, Mapping):
+        return {name: _writable(value) for name, value in part.items()}
+    return list(map(_writable, part)) if isinstance(part, list | tuple) else part
 
 
 def _shorten(attributes: dict[str, str]) -> None:
