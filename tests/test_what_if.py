@@ -310,3 +310,10 @@ def test_several_threads_may_ask_at_once(pool: Built) -> None:
         together = list(threads.map(what_if.count, plans * 3))
     alone = WhatIf(pool.dataset, "base", LocalEngine(pool.dataset.store.work, 1), Silent())
     assert [of.changes for of in together] == [alone.count(plan).changes for plan in plans] * 3
+
+
+def test_the_rules_of_an_empty_pool_can_be_moved(job: Callable[..., Built]) -> None:
+    opened = align_data.open(job([], recipe=RECIPE).dataset.store.url)
+    for move in MOVES:
+        counted = opened.what_if("base", set=[move])
+        assert (counted.kept, counted.dropped, counted.pending) == (0, 0, 0)

@@ -98,7 +98,7 @@ def _first(plan: Plan, name: str, held: Held) -> FirstOf:
         return first
     rank = f"{RANK}{name}"
     held.load(plan, [rank])
-    used = sum(held.each(lambda place: int((held.frame(place, [rank])[rank] <= keep).sum())))
+    used = sum(held.each(lambda place: int(held.frame(place, [rank]).select((pl.col(rank) <= keep).sum()).item())))
     return first.model_copy(update={"keep": keep, "used": used})
 
 
