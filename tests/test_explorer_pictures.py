@@ -35,6 +35,7 @@ from align_data.stages.takedown import takedown
 from align_data.stages.takedown.lists import TakedownLists
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
+from align_data.storage.tars import Place
 
 RULES = """
 name: small
@@ -108,7 +109,7 @@ def test_every_picture_of_a_page_is_a_small_image_that_is_kept(
     answers = [client.get(address) for address in addresses]
     for answer in answers:
         assert answer.headers["content-type"] == "image/jpeg"
-        assert "max-age" in answer.headers["cache-control"]
+        assert answer.headers["cache-control"] == "no-store"  # a browser would show it after a takedown
         with Image.open(io.BytesIO(answer.content)) as image:
             image.load()
             assert max(image.size) <= 144
@@ -158,6 +159,27 @@ def test_a_picture_of_what_is_taken_down_is_forgotten(tmp_path: Path, dataset: D
     client, uid = client_of(opened(copy)), uid_of(copy, "http://h/5.jpg")
     assert client.get(f"picture/{uid}").status_code == 200
     takedown(copy, TakedownLists({"uids": (uid,)}, {"uids": ""}), [], LocalEngine(tmp_path / "w", 2), Silent())
+    assert client.get(f"picture/{uid}").status_code == 404
+
+
+def test_nothing_is_kept_of_a_request_that_began_before_a_takedown(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Dataset(Store(shutil.copytree(dataset.store.root, tmp_path / "copy")))
+    explorer, uid = opened(copy), uid_of(copy, "http://h/5.jpg")
+    client, read_image = client_of(explorer), picture_cache.TarReader.read
+    client.get("pairs")  # which keeps where its image lies
+
+    def slowly(reader: picture_cache.TarReader, place: Place) -> bytes:
+        content = read_image(reader, place)
+        takedown(copy, TakedownLists({"uids": (uid,)}, {"uids": ""}), [], LocalEngine(tmp_path / "w", 2), Silent())
+        client.get("pairs")
+        return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_cache.TarReader, "read", slowly)
+        client.get(f"picture/{uid}")
+    assert not explorer.pictures._thumbnails
     assert client.get(f"picture/{uid}").status_code == 404
 
 

@@ -29,16 +29,21 @@ class PictureCache:
         weakref.finalize(self, self._reader.close)
 
     def begin(self, taken_down: str | None) -> None:
-        """Forget everything where other pairs are taken down than at the last request."""
+        """Forget everything where other pairs are taken down than at the last request.
+
+        What a request finds it keeps under what was taken down when it began: a takedown may have come meanwhile.
+        """
         with self._keeping:
             if taken_down != self._taken_down:
                 self._thumbnails.clear()
                 self._places.clear()
                 self._taken_down, self._bytes = taken_down, 0
 
-    def keep(self, uid: str, place: Place) -> None:
+    def keep(self, uid: str, place: Place, taken_down: str | None) -> None:
         """Keep where the image of a pair lies."""
         with self._keeping:
+            if taken_down != self._taken_down:
+                return
             self._places[uid] = place
             self._places.move_to_end(uid)
             while len(self._places) > KEPT_PLACES:
@@ -49,7 +54,7 @@ class PictureCache:
         with self._keeping:
             return self._places.get(uid)
 
-    def thumbnail(self, place: Place) -> tuple[str, bytes]:
+    def thumbnail(self, place: Place, taken_down: str | None) -> tuple[str, bytes]:
         """Return media type and bytes; OSError or DatasetError for what cannot be read or decoded."""
         if (thumbnail := self._kept(place)) is not None:
             return thumbnail
@@ -60,6 +65,8 @@ class PictureCache:
         if thumbnail is None:
             raise DatasetError("it cannot be decoded")
         with self._keeping:
+            if taken_down != self._taken_down:
+                return thumbnail
             self._thumbnails[place] = thumbnail
             self._bytes += len(thumbnail[1])
             while self._bytes > KEPT_BYTES:

@@ -20,9 +20,6 @@ from align_data.explorer.rendering import explorer_of, root_of
 from align_data.report.thumbnails import PicturedImage, places_of
 from align_data.storage.tars import Place
 
-HEADERS = {"cache-control": "private, max-age=600"}
-"""An address has the place of the bytes in it, so that what is fetched anew has another."""
-
 
 class PairedImage(PicturedImage, Protocol):
     """An image that a page shows, by the pair that has it."""
@@ -57,30 +54,33 @@ def usable(values: Mapping[str, Any]) -> bool:
 def addresses(request: Request, dataset: Dataset, images: Iterable[PairedImage]) -> PictureAddresses:
     """Return where a page finds the thumbnails of images."""
     cache, listed = explorer_of(request).pictures, list(images)
-    cache.begin(tombstones.fingerprint(dataset))
+    cache.begin(taken_down := tombstones.fingerprint(dataset))
     places = places_of(dataset, listed)
     thumbnails = PictureAddresses()
     for image in listed:
         if (place := places.get(image.url)) is not None and image.url not in thumbnails:
-            cache.keep(image.uid, place)
+            cache.keep(image.uid, place, taken_down)
             at = urlencode({"at": f"{place.tar}:{place.offset}:{(place.sha256 or '')[:16]}"})
             thumbnails[image.url] = f"{root_of(request)}/picture/{image.uid}?{at}"
     return thumbnails
 
 
 def _picture(request: Request) -> Response:
-    """Answer with a thumbnail, or with a sentence that a page shows in its place."""
+    """Answer with a thumbnail, or with a sentence that a page shows in its place.
+
+    The explorer alone keeps it, not the browser: of what is taken down nothing is shown from then on.
+    """
     explorer, uid = explorer_of(request), request.path_params["uid"]
     dataset = explorer.dataset()
-    explorer.pictures.begin(tombstones.fingerprint(dataset))
+    explorer.pictures.begin(taken_down := tombstones.fingerprint(dataset))
     try:
         place = explorer.pictures.place(uid) or _looked_up(dataset, uid)
-        kind, content = explorer.pictures.thumbnail(place)
+        kind, content = explorer.pictures.thumbnail(place, taken_down)
     except OSError as error:
         return PlainTextResponse(f"No picture: its bytes cannot be read: {mask(error.strerror or str(error))}", 404)
     except DatasetError as error:
         return PlainTextResponse(f"No picture: {error}", 404)
-    return Response(content, media_type=kind, headers=HEADERS)
+    return Response(content, media_type=kind)
 
 
 def _looked_up(dataset: Dataset, uid: str) -> Place:
