@@ -86,6 +86,8 @@ def test_thousands_of_alternatives_are_looked_up() -> None:
         ("x~\udcff", r"'\udcff' is no text in UTF-8, so no pair has it"),
         ("x=a|\udcff", r"'\udcff' is no text in UTF-8, so no pair has it"),
         (r'x="\ud800"', r"'\ud800' is no text in UTF-8, so no pair has it"),
+        ("x~", "x~: no text to look for"),
+        ("x ~~ ", "x~~: no text to look for"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(line: str, sentence: str) -> None:
@@ -97,3 +99,24 @@ def test_what_cannot_be_searched_is_one_line(line: str, sentence: str) -> None:
 def test_a_text_too_long_to_be_searched_for_is_said() -> None:
     with pytest.raises(ConditionError, match="too long"):
         held("x~" + "stock photo é" * 20_000, ["a"])
+
+
+@pytest.mark.parametrize("value", ["1_0", "\uff19", "0x1", "nan", "", "1 0", "--1", "1e", "."])
+def test_what_only_python_takes_for_a_number_is_none(value: str) -> None:
+    with pytest.raises(ConditionError, match=r"x is a number, and .* is none"):
+        held(f"x>={value}", [1], pl.Int64)
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(-2, 2))
+def test_whole_numbers_are_compared_to_their_last_digit(number: int, apart: int) -> None:
+    """A pHash has 19 digits, a float 15."""
+    other = min(max(number + apart, -(2**63)), 2**63 - 1)
+    assert held(f"x={other}", [number, None], pl.Int64) == [number == other, False]
+    assert held(f"x>={other}", [number, None], pl.Int64) == [number >= other, False]
+
+
+@given(st.text(st.sampled_from('a"| \n\r\t\0\x1f\x7f\\'), max_size=5))
+def test_a_value_is_written_on_one_line_that_a_shell_can_have(value: str) -> None:
+    condition = Condition.equal("x", value)
+    assert not set(str(condition)) & set("\n\r\t\0\x1f")
+    assert Condition.parse(str(condition)).values == (value,)

@@ -95,7 +95,7 @@ class Askable:
             how = f"it {why.replace('need ', 'needs ', 1)}" if why else f"align-data measure {url} --signals {column}"
             raise ConditionError(f"{column} is not measured: {how}")
         else:
-            raise ConditionError(f"there is no column {column}{nearest(column, self.names)}")
+            raise ConditionError(f"there is no column {column[:200]}{nearest(column, self.names)}")
 
     def check_values(self, condition: Condition) -> None:
         """Raise ConditionError for a value that its column never has."""
@@ -110,9 +110,11 @@ class Askable:
             if value is None:
                 continue
             if possible is not None and value not in possible:
-                raise ConditionError(f"{condition}: {condition.column} is one of {', '.join(possible)}")
+                raise ConditionError(f"{str(condition)[:200]}: {condition.column} is one of {', '.join(possible)}")
             if condition.column == STATUS and not is_status(value):
-                raise ConditionError(f"{condition}: {value[:100]!r} is no status, such as ok, http_404, timeout, dns")
+                raise ConditionError(
+                    f"{str(condition)[:200]}: {value[:100]!r} is no status, such as ok, http_404, timeout, dns"
+                )
 
     def promises(self, condition: Condition) -> pl.Expr | None:
         """Return what is cheap to tell of a URL and holds wherever a condition on its host does; None for any other."""

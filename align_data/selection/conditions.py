@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +16,11 @@ _LINE = re.compile(r"([^!=<>~]+)(!=|<=|>=|~~|=|<|>|~)(.*)", re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ALTERNATIVE = re.compile(rf"\s*(?:({_QUOTED.pattern})\s*(\||\Z)|([^|]*)(\||\Z))", re.DOTALL)
 """One of several values: a JSON string, or what stands before the next bar."""
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _REASON = re.compile(r".*error: ([^\n]+)", re.DOTALL)
 """What the engine says of a pattern last, without where that was in the pattern and in its own query."""
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf(?:inity)?", re.IGNORECASE)
+_INT64 = 2**63
 _TOO_LARGE = "size limit"
 NULL = "null"
 _EQUAL = ("=", "!=")
@@ -50,7 +52,10 @@ class Condition:
         match = _LINE.fullmatch(line.strip())
         if match is None or not match[1].strip():
             raise ConditionError(f"{line[:200]!r} is not a condition: write {FORMS}")
-        return Condition(match[1].strip(), match[2], match[3].strip())
+        column, op, value = match[1].strip(), match[2], match[3].strip()
+        if op in ("~", "~~") and not value:  # which every text has: a variable of a shell that is not set, perhaps
+            raise ConditionError(f"{column[:200]}{op}: no text to look for")
+        return Condition(column, op, value)
 
     @staticmethod
     def equal(column: str, *values: str | None) -> Condition:
@@ -60,6 +65,11 @@ class Condition:
     def __str__(self) -> str:
         """Return it as it is written."""
         return f"{self.column}{self.op}{self.value}"
+
+    @property
+    def _shown(self) -> str:
+        """As much of it as a sentence has room for."""
+        return str(self)[:200]
 
     @property
     def values(self) -> tuple[str | None, ...]:
@@ -86,7 +96,7 @@ class Condition:
             assert written is not None
             value = self._typed(written, dtype)
             if isinstance(value, bool):
-                raise ConditionError(f"{self}: {self.column} is true or false, which has no order")
+                raise ConditionError(f"{self._shown}: {self.column} is true or false, which has no order")
             holds: pl.Expr = _ORDER[self.op](column, pl.lit(value))
             return holds.fill_null(False)
         typed = [self._typed(value, dtype) for value in self.values if value is not None]
@@ -100,7 +110,7 @@ class Condition:
 
     def _matches(self, column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         if dtype != pl.String:
-            raise ConditionError(f"{self}: {self.column} is not a text, so it can only be compared")
+            raise ConditionError(f"{self._shown}: {self.column} is not a text, so it can only be compared")
         (value,) = self.values
         assert value is not None
         _check_encodable(value)
@@ -109,7 +119,7 @@ class Condition:
         try:  # by the engine that will look: it takes time in proportion to the text, whatever the pattern
             pl.Series([""]).str.contains(pattern)
         except pl.exceptions.PolarsError as error:
-            raise ConditionError(f"{str(self)[:200]}: {_not_searched(str(error))}") from error
+            raise ConditionError(f"{self._shown}: {_not_searched(str(error))}") from error
         return column.str.contains(pattern).fill_null(False)
 
     def _typed(self, value: str, dtype: pl.DataType) -> Any:
@@ -119,15 +129,12 @@ class Condition:
         if dtype == pl.Boolean:
             truths = {"true": True, "false": False}
             if value.lower() not in truths:
-                raise ConditionError(f"{self}: {self.column} is true, false or null")
+                raise ConditionError(f"{self._shown}: {self.column} is true, false or null")
             return truths[value.lower()]
-        try:
-            number = int(value) if re.fullmatch(r"[+-]?[0-9]{1,18}", value) else float(value)
-        except ValueError:
-            raise ConditionError(f"{self}: {self.column} is a number, and {value[:100]!r} is none") from None
-        if math.isnan(number):  # which is neither below nor above anything
-            raise ConditionError(f"{self}: not a number to compare with")
-        return number
+        if _NUMBER.fullmatch(value) is None:
+            raise ConditionError(f"{self._shown}: {self.column} is a number, and {value[:100]!r} is none")
+        whole = re.fullmatch(r"[+-]?[0-9]{1,19}", value) is not None and -_INT64 <= int(value) < _INT64
+        return int(value) if whole else float(value)  # a pHash has more digits than a float
 
 
 def _not_searched(error: str) -> str:
@@ -150,6 +157,7 @@ def _check_encodable(value: str) -> None:
 def _written(value: str) -> str:
     """Return a value as a condition has it: in quotes where something of it would be read otherwise."""
     plain = value == value.strip() and value != NULL and "|" not in value and not value.startswith('"')
+    plain = plain and not _CONTROL.search(value)  # which a shell, or a field of one line, would leave out
     return value if plain else json.dumps(value, ensure_ascii=False)
 
 
