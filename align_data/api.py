@@ -25,7 +25,7 @@ from align_data.report import audit_html
 from align_data.selection import PairSelection, frames
 from align_data.selection.askable import MASKS, Askable
 from align_data.selection.draft import RECIPE, SET, WITH, WITHOUT, Draft
-from align_data.selection.selection import BUT, MOVED, ONLY, OUTCOME, WHERE
+from align_data.selection.selection import BUT, MOVED, ONLY, OUTCOME, WHERE, with_values
 from align_data.signals import is_signal, ordered
 from align_data.stages.audit import (
     SAMPLES,
@@ -149,7 +149,10 @@ class Opened:
         words = [(WHERE, condition) for condition in where] + [(BUT, rule) for rule in but]
         words += [(name, word) for name, word in ((ONLY, only), (OUTCOME, outcome), (MOVED, moved)) if word is not None]
         draft = self._draft(ledger, set, without, restore)
-        plan, selection = decided_plan(self.dataset, draft, self.engine, self.progress), PairSelection.from_words(words)
+        plan, selection = (
+            decided_plan(self.dataset, draft, self.engine, self.progress),
+            PairSelection.from_words(with_values(words)),
+        )
         askable = Askable.of(self.dataset, plan)
         names = list(columns) if columns is not None else [*askable.names, *MASKS]
         for name in names:
@@ -228,9 +231,9 @@ class Opened:
         return pool.count(plan, whole=whole)
 
     def _draft(self, ledger: str, set: Sequence[str], without: Sequence[str], restore: Sequence[str]) -> Draft:
-        words = [(RECIPE, ledger)]
-        words += [(name, word) for name, of in ((SET, set), (WITHOUT, without), (WITH, restore)) for word in of]
-        return Draft.of(open_current(self.dataset, ledger), words)
+        moved = ((SET, set), (WITHOUT, without), (WITH, restore))
+        words = with_values([(name, word) for name, of in moved for word in of])
+        return Draft.of(open_current(self.dataset, ledger), [(RECIPE, ledger), *words])
 
     def _scan(self, table: Table[Any], columns: list[str]) -> pl.LazyFrame:
         manifest = table.committed()

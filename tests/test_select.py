@@ -19,6 +19,7 @@ from hostile_texts import HOSTILE as HOSTILE_TEXTS
 
 import align_data
 from align_data.cli import main
+from align_data.common.errors import AlignDataError
 from align_data.data import labels
 from align_data.data.layout import Dataset
 from align_data.stages import selected
@@ -271,3 +272,37 @@ def test_an_empty_dataset_has_no_pairs(tmp_path: Path) -> None:
     )
     assert call("select", none.store.url, "--recipe", "base", "--uids", "-").stdout == ""
     assert align_data.open(none.store.url).pairs("base").collect().height == 0
+
+
+@pytest.mark.parametrize("option", ["where", "only", "but", "moved", "nearest", "sort", "set", "without", "with"])
+@pytest.mark.parametrize("blank", ["", " "])
+def test_an_option_without_a_value_does_not_select_all(dataset: Dataset, option: str, blank: str) -> None:
+    """As with `--only "$RULE"` in a script that has set none, whose list goes to takedown next."""
+    for command in (["select", "--uids", "-"], ["audit", "--outcome", "kept"]):
+        result = CliRunner().invoke(
+            main, [command[0], dataset.store.url, "--recipe", "base", f"--{option}={blank}", *command[1:]]
+        )
+        assert result.exit_code in (1, 2)
+        assert "is empty" in result.output
+
+
+def test_python_takes_no_word_without_a_value(dataset: Dataset) -> None:
+    opened = align_data.open(dataset.store.url)
+    for words in ({"only": ""}, {"where": [" "]}, {"set": [""]}, {"outcome": ""}):
+        with pytest.raises(AlignDataError, match="is empty"):
+            opened.pairs("base", **words)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_done_is_said_before_pairs_are_read(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("align_data.cli.select.selected_uids", lambda *_: 1 // 0)
+    monkeypatch.setattr("align_data.explorer.taking.selected_uids", lambda *_: 1 // 0)
+    select = ["select", dataset.store.url, "--recipe", "base"]
+    assert "not a valid label name" in call(*select, "--as", "../x", code=1).output
+    assert "both write to standard output" in call(*select, "--uids", "-", "--json", code=2).output
+    assert "Is a directory" in call(*select, "--uids", tmp_path, code=1).output
+    client = explorer(dataset)
+    own = {"origin": str(client.base_url).removesuffix("/a-token/")}
+    answer = client.post("pairs/keep", data={"recipe": "base", "name": "../x"}, headers=own)
+    assert (answer.status_code, "not a valid label name" in answer.text) == (400, True)

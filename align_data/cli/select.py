@@ -21,6 +21,8 @@ from align_data.cli.options import (
 from align_data.cli.selecting import draft_of, selection_options, words_of
 from align_data.common.secrets import mask
 from align_data.selection import DEEPEST
+from align_data.signals.families import check_name
+from align_data.signals.label import LABEL
 from align_data.stages.selected import decided_plan, keep_as_ledger, selected_uids
 from align_data.stages.session import session
 from align_data.storage.output_file import OutputFile
@@ -61,6 +63,10 @@ def command(
       align-data select laion --recipe align --where 'host=a.example|b.example' --uids gone.txt
     """
     words = words_of(options)
+    if name is not None:
+        check_name(name, LABEL)
+    if file == "-" and as_json:
+        raise click.UsageError("--uids - and --json both write to standard output: name a file for the uids")
     if file is not None and file != "-":
         OutputFile(file).check()
     with session(dataset, resources(options), reads=name is None) as (opened, engine):

@@ -19,7 +19,7 @@ from align_data.data.ledger import open_current
 from align_data.recipes.operators import figure
 from align_data.selection import PairSelection, Selected, SelectedPair
 from align_data.selection.draft import Draft, Words
-from align_data.selection.selection import NAMES, SELECTABLE, SIDES
+from align_data.selection.selection import NAMES, SELECTABLE, SIDES, with_values
 
 _LONGEST = 200
 """Characters of a text, or a URL, that a table shows."""
@@ -56,12 +56,15 @@ selection_options = together(
 
 
 def words_of(options: dict[str, Any]) -> list[tuple[str, str]]:
-    """Take the options that select out of a command's, as the names and values of an address."""
+    """Take the options that select out of a command's, as the names and values of an address.
+
+    ConditionError for one that is empty.
+    """
     entries: list[tuple[str, str]] = []
     for name in (*NAMES, *DRAFTED):
         value = options.pop(name)
         entries += [(name, of) for of in value] if name in _REPEATED else [] if value is None else [(name, str(value))]
-    return entries
+    return with_values(entries)
 
 
 def draft_of(dataset: Dataset, ledger: str, words: Words) -> tuple[Draft, PairSelection]:

@@ -17,6 +17,8 @@ from align_data.explorer.thresholds import what_if
 from align_data.recipes.plan import Plan
 from align_data.selection import PairSelection, uids
 from align_data.selection.draft import RECIPE, Draft, Words
+from align_data.signals.families import check_name
+from align_data.signals.label import LABEL
 from align_data.stages.selected import keep_as_ledger, selected_uids
 from align_data.stages.session import writing
 
@@ -63,7 +65,7 @@ def _keep(request: Request, form: Words) -> Response:
     """Keep a selection as a ledger, as `align-data select --as` does; the pairs of that ledger are shown next."""
     explorer = explorer_of(request)
     draft, selection = explorer.draft(form), PairSelection.from_words(form)
-    name = dict(form).get(NAME, "").strip()
+    name = check_name(dict(form).get(NAME, "").strip(), LABEL)
     dataset, plan = explorer.dataset(), plan_of(explorer, draft)
     with writing(dataset.store, shlex.split(select_command(explorer, "select", draft, selection, "--as", name))[1:]):
         chosen = selected_uids(dataset, draft, plan, selection, explorer.engine, explorer.progress)

@@ -257,7 +257,7 @@ class Recipe(BaseModel):
         for spelling in (name, current_name(name)):
             if spelling in names:
                 return names.index(spelling)
-        raise RecipeError(f"{self.name} has no rule {name}{nearest(name, names)}; it has: {', '.join(names)}")
+        raise RecipeError(f"{self.name} has no rule {name[:200]}{nearest(name, names)}; it has: {', '.join(names)}")
 
     def rule_name(self, name: str) -> str:
         """Return the name of a rule that may be spelled as earlier versions did; RecipeError for none."""

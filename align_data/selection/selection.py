@@ -113,6 +113,17 @@ class PairSelection:
                 _in_force(plan, word, name)
 
 
+def with_values(words: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return words that somebody wrote; ConditionError for one without a value, which would select other pairs.
+
+    In the address of a form that was not filled in such words say nothing.
+    """
+    for name, value in words:
+        if not value.strip():
+            raise ConditionError(f"{name} is empty: give it a value, or leave it out")
+    return list(words)
+
+
 def _singles(entries: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the words of which there is one each; ConditionError for two, and for those that contradict each other."""
     values: dict[str, str] = {}

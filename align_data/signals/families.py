@@ -49,7 +49,7 @@ def check_name(name: str, what: str = "score") -> str:
     """Return a NAME that what a model or a list says can be stored under; SignalError for any other name of `what`."""
     if not re.fullmatch(NAME, name):
         raise SignalError(
-            f"{name!r} is not a valid {what} name: use lower-case letters, digits, '-' and '_', "
+            f"{name[:200]!r} is not a valid {what} name: use lower-case letters, digits, '-' and '_', "
             "64 at most, the first a letter or a digit"
         )
     return name
