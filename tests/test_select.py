@@ -6,6 +6,7 @@ import html
 import json
 import random
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ import html5lib
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
-from conftest import HOSTILE, build, read, write_list
+from conftest import HOSTILE, Crashes, build, read, write_list
 from hostile_texts import HOSTILE as HOSTILE_TEXTS
 
 import align_data
@@ -306,3 +307,40 @@ def test_what_cannot_be_done_is_said_before_pairs_are_read(
     own = {"origin": str(client.base_url).removesuffix("/a-token/")}
     answer = client.post("pairs/keep", data={"recipe": "base", "name": "../x"}, headers=own)
     assert (answer.status_code, "not a valid label name" in answer.text) == (400, True)
+
+
+def test_what_is_handed_on_masks_the_secrets_of_what_was_asked(dataset: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="needs the extra report")
+    asked = ["--recipe", "base", "--where", "url!=https://me:s3cret@x.example/?token=s3cret"]
+    call("select", dataset.store.url, *asked, "--as", "masked")
+    call("audit", dataset.store.url, *asked, "--html", tmp_path / "page.html")
+    handed_on = [tmp_path / "page.html", *Path(dataset.store.root).rglob("*.json")]
+    texts = [file.read_text() for file in handed_on]
+    assert not [text for text in texts if "s3cret" in text]
+    assert sum("https://***@x.example/?token=***" in text for text in texts) == 2  # the page, the ledger
+
+
+def test_a_selection_that_was_kept_in_part_is_finished(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is killed, and though some of its pairs are taken down before it goes on."""
+    crashes, expected = Crashes(monkeypatch, removals=True), by_python(dataset, WORDS[2])
+
+    def keep(number: int) -> list[str]:
+        folder = tmp_path / str(number)
+        if not folder.exists():
+            shutil.copytree(dataset.store.root, folder)
+        call("select", folder, "--recipe", "base", *options(WORDS[2]), "--as", "begun")
+        kept: list[str] = align_data.open(folder).pairs("begun", outcome="kept").collect()["uid"].to_list()
+        return kept
+
+    def at(number: int) -> list[str]:
+        crashed = (tmp_path / str(number)).exists()
+        if crashed:
+            (tmp_path / "gone.txt").write_text(expected[0])
+            call("takedown", tmp_path / str(number), "--uids", tmp_path / "gone.txt")
+        kept = keep(number)
+        assert kept == expected[crashed:]
+        return kept
+
+    assert len(list(crashes.everywhere(at, 3))) > 3

@@ -22,6 +22,7 @@ from align_data.cli.options import (
 from align_data.cli.pages import before_page, page_options, write_page
 from align_data.cli.selecting import DRAFTED, draft_of, pair_json, render_selected, selection_options, words_of
 from align_data.cli.tables import console
+from align_data.common.secrets import mask
 from align_data.engines.resources import Resources
 from align_data.report import audit_html, selected_html
 from align_data.selection import columns_of, select
@@ -165,7 +166,7 @@ def _print_pairs(dataset: str, ledger: str, words: Words, samples: int, output: 
         beside = {"nsfw"} & set(columns_of(opened, plan)) if output.page else ()
         chosen = select(opened, draft.ledger, plan, selection, engine, progress(), number=samples, beside=beside)
         if output.page:
-            title = " ".join(f"{name}={value}" for name, value in words)
+            title = mask(" ".join(f"{name}={value}" for name, value in words))
             write_page(output.html, selected_html(chosen, plan, title, opened, progress(), pictures=output.pictures))
     if output.form == "json":
         print_json({"total": chosen.total, "pairs": [pair_json(pair) for pair in chosen.pairs]})

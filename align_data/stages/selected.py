@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
+from align_data.common.secrets import mask
 from align_data.data import labels
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_ledger
@@ -82,6 +83,6 @@ def keep_as_ledger(
 
 def _recipe(name: str, draft: Draft, selection: PairSelection) -> Recipe:
     """Return the recipe of one rule that keeps what is marked."""
-    words = "; ".join(f"{word}={value}" for word, value in [*draft.words, *selection.words])
+    words = mask("; ".join(f"{word}={value}" for word, value in [*draft.words, *selection.words]))
     rule = {"signal": f"{LABEL}_{name}", "eq": SELECTED, "source": CHOSEN, "note": words}
     return Recipe.model_validate({"name": name, "title": f"Selected: {words}"[:300], "rules": [rule]})
