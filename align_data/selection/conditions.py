@@ -67,7 +67,7 @@ class Condition:
         return f"{self.column}{self.op}{self.value}"
 
     @property
-    def _shown(self) -> str:
+    def _excerpt(self) -> str:
         """As much of it as a sentence has room for."""
         return str(self)[:200]
 
@@ -96,7 +96,7 @@ class Condition:
             assert written is not None
             value = self._typed(written, dtype)
             if isinstance(value, bool):
-                raise ConditionError(f"{self._shown}: {self.column} is true or false, which has no order")
+                raise ConditionError(f"{self._excerpt}: {self.column} is true or false, which has no order")
             holds: pl.Expr = _ORDER[self.op](column, pl.lit(value))
             return holds.fill_null(False)
         typed = [self._typed(value, dtype) for value in self.values if value is not None]
@@ -110,7 +110,7 @@ class Condition:
 
     def _matches(self, column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         if dtype != pl.String:
-            raise ConditionError(f"{self._shown}: {self.column} is not a text, so it can only be compared")
+            raise ConditionError(f"{self._excerpt}: {self.column} is not a text, so it can only be compared")
         (value,) = self.values
         assert value is not None
         _check_encodable(value)
@@ -119,7 +119,7 @@ class Condition:
         try:  # by the engine that will look: it takes time in proportion to the text, whatever the pattern
             pl.Series([""]).str.contains(pattern)
         except pl.exceptions.PolarsError as error:
-            raise ConditionError(f"{self._shown}: {_not_searched(str(error))}") from error
+            raise ConditionError(f"{self._excerpt}: {_not_searched(str(error))}") from error
         return column.str.contains(pattern).fill_null(False)
 
     def _typed(self, value: str, dtype: pl.DataType) -> Any:
@@ -129,10 +129,10 @@ class Condition:
         if dtype == pl.Boolean:
             truths = {"true": True, "false": False}
             if value.lower() not in truths:
-                raise ConditionError(f"{self._shown}: {self.column} is true, false or null")
+                raise ConditionError(f"{self._excerpt}: {self.column} is true, false or null")
             return truths[value.lower()]
         if _NUMBER.fullmatch(value) is None:
-            raise ConditionError(f"{self._shown}: {self.column} is a number, and {value[:100]!r} is none")
+            raise ConditionError(f"{self._excerpt}: {self.column} is a number, and {value[:100]!r} is none")
         whole = re.fullmatch(r"[+-]?[0-9]{1,19}", value) is not None and -_INT64 <= int(value) < _INT64
         return int(value) if whole else float(value)  # a pHash has more digits than a float
 
