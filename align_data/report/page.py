@@ -146,6 +146,7 @@ def environment(package: str = "align_data.report") -> Environment:
     )
     environment.filters.update(
         n=_number,
+        many=_many,
         share=_share,
         signed=_signed,
         spec=_spec,
@@ -160,6 +161,11 @@ def environment(package: str = "align_data.report") -> Environment:
 
 def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _many(number: int, word: str) -> str:
+    """Return a number of things, in the singular where it is one."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def _share(number: float, whole: float) -> str:
