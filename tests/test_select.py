@@ -212,7 +212,7 @@ def test_a_selection_becomes_a_ledger(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_was_begun_is_finished(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = ["select", dataset.store.url, "--recipe", "base", "--only", "n_chars", "--as", "begun"]
+    keep = ["select", dataset.store.url, "--recipe", "base", "--only", "n_chars", "--as", "stopped"]
 
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -220,10 +220,10 @@ def test_a_ledger_that_was_begun_is_finished(dataset: Dataset, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(selected, "decide_ledger", killed)
         call(*keep, code=130)
-    assert "begun" in labels.labels(dataset)
-    assert "begun" not in dataset.ledgers()
+    assert "stopped" in labels.labels(dataset)
+    assert "stopped" not in dataset.ledgers()
     call(*keep)
-    assert "begun" in dataset.ledgers()
+    assert "stopped" in dataset.ledgers()
 
 
 def test_the_first_of_an_order_are_taken(dataset: Dataset) -> None:
