@@ -16,9 +16,15 @@ ABLATION_ARMS ?= none,recipe,random,oracle
 ABLATION_OPTIONS ?= --seeds 5 --jobs 2 --samples 64000
 ABLATION_SIDE := 128
 
+EMOJI := ablation-emoji
+EMOJI_LANGUAGES ?= en
+EMOJI_WEB ?= --images 4000 --emoji 150
+EMOJI_ARMS ?= none,recipe,random,oracle,without:each
+EMOJI_OPTIONS ?= --seeds 5 --jobs 2 --samples 32000
+
 SITE = $(BIN)/python -m sphinx -W --keep-going --quiet --nitpicky --fresh-env -b html docs docs/_build/html
 
-.PHONY: help demo ablate ablate-each ablate-sizes test torture lint types bench bench-spark bench-images bench-web bench-audit bench-crawl bench-languages bench-neighbours bench-recipes docs docs-check pictures job-zip clean
+.PHONY: help demo ablate ablate-each ablate-sizes ablate-emoji test torture lint types bench bench-spark bench-images bench-web bench-audit bench-crawl bench-languages bench-neighbours bench-recipes docs docs-check pictures job-zip clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' $(MAKEFILE_LIST)
@@ -68,24 +74,40 @@ ablate-sizes: $(VENV)/.installed-report,train $(ABLATION)/shards/manifest.json  
 	$(BIN)/align-data ablate $(ABLATION)/dataset --recipe align --eval $(ABLATION)/shards \
 	  --arms none,recipe --fractions 0.25,0.5 --seeds 3 --jobs 2 --samples 64000 --out $(ABLATION)/sizes
 
-# A web with every noise, all of its images measured, and shards of scenes that its captions are not about. No detector
-# looks at it: of drawn scenes it knows nothing, and what the ablation is of is the rules whose noise is planted.
+ablate-emoji: $(VENV)/.installed-report,train $(EMOJI)/shards/manifest.json  ## the same on emoji of three designers, which npm fetches; EMOJI_LANGUAGES=all
+	$(BIN)/align-data ablate $(EMOJI)/dataset --recipe align --eval $(EMOJI)/shards \
+	  --truth $(EMOJI)/web/_truth.parquet --arms $(EMOJI_ARMS) $(EMOJI_OPTIONS) --out $(EMOJI)/out
+
+# The web in a folder, all of its images measured, and shards of what it holds out. No detector looks at it: of what is
+# drawn it knows nothing, and what the ablation is of is the rules whose noise is planted.
+define MEASURED
+	$(BIN)/align-data ingest $(1)/web/pairs.parquet --out $(1)/dataset
+	$(BIN)/align-data ingest $(1)/web/evaluation.parquet --out $(1)/clean
+	$(BIN)/python examples/tiny_server.py $(1)/web --port $(DEMO_PORT) --seconds 600 & server=$$!; \
+	trap "kill $$server" EXIT; \
+	for each in dataset clean; do \
+	  $(BIN)/align-data fetch $(1)/$$each --all --allow-network 127.0.0.0/8 || exit 1; done
+	$(BIN)/align-data eval-index $(1)/web/evaluation --out $(1)/evaluation.parquet
+	$(BIN)/align-data measure $(1)/dataset --eval-index $(1)/evaluation.parquet
+	$(BIN)/align-data measure $(1)/clean
+	$(BIN)/align-data filter $(1)/dataset $(DEMO_RULES) --without nsfw
+	$(BIN)/align-data filter $(1)/clean --recipe examples/evaluation.yaml
+	$(BIN)/align-data export $(1)/clean --recipe evaluation --resize shortest --size $(ABLATION_SIDE) --out $(1)/shards
+endef
+
+# A web with every noise, and evaluation scenes that its captions are not about.
 $(ABLATION)/shards/manifest.json: | $(VENV)/.installed-report,train
 	rm -rf $(ABLATION)
 	$(BIN)/python examples/tiny_web.py --out $(ABLATION)/web --images $(ABLATION_IMAGES) --evaluation 300 \
 	  --pictures http://127.0.0.1:$(DEMO_PORT)
-	$(BIN)/align-data ingest $(ABLATION)/web/pairs.parquet --out $(ABLATION)/dataset
-	$(BIN)/align-data ingest $(ABLATION)/web/evaluation.parquet --out $(ABLATION)/clean
-	$(BIN)/python examples/tiny_server.py $(ABLATION)/web --port $(DEMO_PORT) --seconds 300 & server=$$!; \
-	trap "kill $$server" EXIT; \
-	for each in dataset clean; do \
-	  $(BIN)/align-data fetch $(ABLATION)/$$each --all --allow-network 127.0.0.0/8 || exit 1; done
-	$(BIN)/align-data eval-index $(ABLATION)/web/evaluation --out $(ABLATION)/evaluation.parquet
-	$(BIN)/align-data measure $(ABLATION)/dataset --eval-index $(ABLATION)/evaluation.parquet
-	$(BIN)/align-data measure $(ABLATION)/clean
-	$(BIN)/align-data filter $(ABLATION)/dataset $(DEMO_RULES) --without nsfw
-	$(BIN)/align-data filter $(ABLATION)/clean --recipe examples/evaluation.yaml
-	$(BIN)/align-data export $(ABLATION)/clean --recipe evaluation --resize shortest --size $(ABLATION_SIDE) --out $(ABLATION)/shards
+	$(call MEASURED,$(ABLATION))
+
+# What npm has fetched stays where make clean finds it.
+$(EMOJI)/shards/manifest.json: | $(VENV)/.installed-report,train
+	rm -rf $(EMOJI)
+	$(BIN)/python examples/emoji_web.py --out $(EMOJI)/web $(EMOJI_WEB) --languages $(EMOJI_LANGUAGES) \
+	  --packages $(VENV)/emoji --pictures http://127.0.0.1:$(DEMO_PORT)
+	$(call MEASURED,$(EMOJI))
 
 test: $(VENV)/.installed-test  ## the whole suite, on two cores: a third process works while the others wait
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
@@ -147,4 +169,4 @@ pictures: $(VENV)/.installed-test  ## the pictures of pages in docs/ anew, with 
 	$(BIN)/python docs/pictures.py
 
 clean:  ## remove what the others made
-	rm -rf $(VENV) $(DEMO) $(ABLATION) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(ABLATION) $(EMOJI) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

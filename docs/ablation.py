@@ -14,7 +14,8 @@ from picture import ROOT, take
 
 WRITTEN = (
     "Written by `python docs/ablation.py` from what `make ablate`, `make ablate-each` and `make ablate-sizes` found on "
-    "the tiny web (`examples/tiny_web.py`), whose noise is known; [the lab book](../LOG.md) has what led here."
+    "the tiny web (`examples/tiny_web.py`), whose noise is known; the emoji by hand; [the lab book](../LOG.md) has "
+    "what led here."
 )
 WHAT_FOLLOWS = (
     "Arms of exactly the recipe's pairs are one run with it: no arm has pairs without an image or copies of evaluation "
@@ -25,6 +26,8 @@ AS_MANY = (
     "`fraction:0.25` is a quarter of the recipe's pairs, `fraction:0.25:none` a quarter of all. More raw pairs change "
     "nothing that three seeds could show; a tenth as many filtered ones cannot be told from all the raw ones."
 )
+BY_HAND = "## On pictures that nobody here drew"
+"""Where the part of the page begins that is written by hand, and stays as it is."""
 PAGE = ROOT / "docs" / "explanation"
 RUN, EACH, SIZES = (ROOT / "ablation" / name for name in ("out", "each", "sizes"))
 
@@ -77,6 +80,8 @@ def section(found: dict[str, Any], against: list[str]) -> list[str]:
 
 def main() -> None:
     """Write all three."""
+    page = PAGE / "ablation.md"
+    by_hand = "".join(page.read_text(encoding="utf-8").partition(BY_HAND)[1:])
     run, each, sizes = (json.loads((folder / "results.json").read_text()) for folder in (RUN, EACH, SIZES))
     lines = [
         "# Does the filter pay?",
@@ -98,8 +103,9 @@ def main() -> None:
         "",
         "![R@1 against the number of pairs, raw and filtered](ablation-sizes.png)",
         "",
+        by_hand,
     ]
-    (PAGE / "ablation.md").write_text("\n".join(lines), encoding="utf-8")
+    page.write_text("\n".join(lines), encoding="utf-8")
     readme = ROOT / "README.md"
     shown = "\n".join(table(run, ["none", "random"]))
     pattern = r"(?<=<!-- ablation -->\n).*?(?=<!-- /ablation -->)"
