@@ -20,11 +20,12 @@ from hostile_texts import HOSTILE as HOSTILE_TEXTS
 
 import align_data
 from align_data.cli import main
-from align_data.common.errors import AlignDataError
+from align_data.common.errors import AlignDataError, RecipeError
 from align_data.data import labels
 from align_data.data.layout import Dataset
 from align_data.stages import selected
 from align_data.stages.ingest import Parts
+from align_data.storage.store import Store
 
 RECIPE = """
 name: base
@@ -344,3 +345,30 @@ def test_a_selection_that_was_kept_in_part_is_finished(
         return kept
 
     assert len(list(crashes.everywhere(at, 3))) > 3
+
+
+RANKED = """
+name: ranked
+rules:
+- {name: n_words, signal: n_words, le: 6, source: paper}
+- {name: once, first_of: [url], order: [-n_chars], source: paper}
+"""
+
+
+def test_pairs_that_only_filter_can_rank_are_not_guessed(tmp_path: Path) -> None:
+    """Of each image the longest text was the first that other rules keep; with fewer words it is another."""
+    rows = [{"url": f"http://x.example/{n % 5}.jpg", "alt_text": "a " * (n // 5 + 1)} for n in range(30)]
+    url = build(tmp_path / "dataset", write_list(tmp_path, rows), recipe=RANKED).dataset.store.url
+    moved = [("set", "n_words.le=3"), ("outcome", "kept")]
+    asked = [url, "--recipe", "ranked", *options(moved)]
+    for command in (["audit", *asked], ["select", *asked, "--uids", "-"], ["select", *asked, "--as", "kept"]):
+        assert "once keeps the ranks that it has in the ledger" in call(*command, code=1).output
+    with pytest.raises(RecipeError, match="decide first"):
+        align_data.open(url).pairs("ranked", set=["n_words.le=3"], outcome="kept")
+    client = explorer(Dataset(Store(url)))
+    for page in ("pairs", "pairs/uids.txt"):
+        answer = client.get(page, params=[("recipe", "ranked"), *moved])
+        assert (answer.status_code, "decide first" in answer.text) == (400, True)
+    (tmp_path / "ranked.yaml").write_text(RANKED)
+    call("filter", url, "--recipe", tmp_path / "ranked.yaml", "--set", "n_words.le=3", "--as", "fewer")
+    assert len(call("select", url, "--recipe", "fewer", "--outcome", "kept", "--uids", "-").stdout.split()) == 5

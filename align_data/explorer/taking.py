@@ -27,8 +27,8 @@ NAME = "name"
 
 
 def plan_of(explorer: Explorer, draft: Draft) -> Plan:
-    """Return the plan that decides: the ledger's own, or the draft's with its thresholds resolved."""
-    return what_if(explorer, draft.ledger.name).resolved(draft.plan) if draft.moved else draft.ledger.plan
+    """Return the plan that decides: the ledger's own, or the draft's as `filter` would have it."""
+    return what_if(explorer, draft.ledger.name).as_filter(draft.plan) if draft.moved else draft.ledger.plan
 
 
 def select_command(explorer: Explorer, command: str, draft: Draft, selection: PairSelection, *more: str) -> str:

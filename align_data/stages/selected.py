@@ -27,10 +27,10 @@ MOST = 10_000_000
 
 
 def decided_plan(dataset: Dataset, draft: Draft, engine: Engine, progress: Progress) -> Plan:
-    """Return the plan that decides: the ledger's own, or the draft's with its thresholds resolved."""
+    """Return the plan that decides: the ledger's own, or the draft's as `filter` would have it."""
     if not draft.moved:
         return draft.ledger.plan
-    return WhatIf(dataset, draft.ledger.name, engine, progress).resolved(draft.plan)
+    return WhatIf(dataset, draft.ledger.name, engine, progress).as_filter(draft.plan)
 
 
 def selected_uids(

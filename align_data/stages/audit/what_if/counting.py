@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress
 from align_data.data.columns import available
 from align_data.data.layout import Dataset
@@ -83,6 +84,19 @@ class WhatIf:
     def resolved(self, plan: Plan) -> Plan:
         """Return a plan of the ledger's recipe with its thresholds, as `count` has it."""
         return self._resolved(plan, whole=False)[0]
+
+    def as_filter(self, plan: Plan) -> Plan:
+        """Return a plan of the ledger's recipe as `filter` would have it, its thresholds of all pairs.
+
+        RecipeError where only `filter` can tell: for the pairs of a rule of first_of that have to be ranked anew.
+        """
+        plan, notes = self._resolved(plan, whole=True)
+        if notes:
+            raise RecipeError(
+                f"{'; '.join(notes)}: to see which pairs these are, decide first, by align-data filter with the same "
+                "changes and --as NAME, and select from that ledger"
+            )
+        return plan
 
     def _resolved(self, plan: Plan, *, whole: bool) -> tuple[Plan, list[str]]:
         scan = self._beyond_held(whole)
