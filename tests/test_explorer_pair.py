@@ -130,7 +130,8 @@ def test_the_ways_back_lead_to_the_pairs_that_share_something(dataset: Dataset, 
         for link, column in links:
             if column in pairs.columns:
                 number = len(pairs.filter(pairs[column] == row[column]))
-                assert f"<b>{number} pairs</b>" in client.get(unescape(link)).text, (link, row)
+                said = f"<b>{number} pair{'s' if number != 1 else ''}</b>"
+                assert said in client.get(unescape(link)).text, (link, row)
 
 
 def test_no_text_of_a_pair_is_markup(dataset: Dataset, client: TestClient) -> None:
