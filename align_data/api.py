@@ -146,15 +146,13 @@ class Opened:
         label, or the named ones, among which may be any signal that follows from URL and text. The order is the
         dataset's. ConditionError for what cannot be asked, RecipeError for what cannot be set.
         """
-        words = [(WHERE, condition) for condition in where] + [(BUT, rule) for rule in but]
+        words = [(WHERE, condition) for condition in _each(where)] + [(BUT, rule) for rule in _each(but)]
         words += [(name, word) for name, word in ((ONLY, only), (OUTCOME, outcome), (MOVED, moved)) if word is not None]
         draft = self._draft(ledger, set, without, restore)
-        plan, selection = (
-            decided_plan(self.dataset, draft, self.engine, self.progress),
-            PairSelection.from_words(with_values(words)),
-        )
+        selection = PairSelection.from_words(with_values(words))
+        plan = decided_plan(self.dataset, draft, self.engine, self.progress)
         askable = Askable.of(self.dataset, plan)
-        names = list(columns) if columns is not None else [*askable.names, *MASKS]
+        names = list(_each(columns)) if columns is not None else [*askable.names, *MASKS]
         for name in names:
             askable.check(name)
 
@@ -232,7 +230,7 @@ class Opened:
 
     def _draft(self, ledger: str, set: Sequence[str], without: Sequence[str], restore: Sequence[str]) -> Draft:
         moved = ((SET, set), (WITHOUT, without), (WITH, restore))
-        words = with_values([(name, word) for name, of in moved for word in of])
+        words = with_values([(name, word) for name, of in moved for word in _each(of)])
         return Draft.of(open_current(self.dataset, ledger), [(RECIPE, ledger), *words])
 
     def _scan(self, table: Table[Any], columns: list[str]) -> pl.LazyFrame:
@@ -248,6 +246,11 @@ class Opened:
             return _bounded(pieces, predicate, n_rows)
 
         return register_io_source(read, schema=table.contract.polars(*columns), is_pure=True).select(columns)
+
+
+def _each(words: Sequence[str]) -> Sequence[str]:
+    """Return words that are given as a list; one alone is itself, not its letters."""
+    return [words] if isinstance(words, str) else words
 
 
 def _bounded(pieces: Iterable[pl.DataFrame], predicate: pl.Expr | None, n_rows: int | None) -> Iterator[pl.DataFrame]:

@@ -174,6 +174,15 @@ def test_a_frame_is_read_as_far_as_it_is_asked(dataset: Dataset) -> None:
     assert number == len(found) > 0
 
 
+def test_one_word_is_itself_and_not_its_letters(dataset: Dataset) -> None:
+    opened = align_data.open(dataset.store.url)
+    single = opened.pairs("base", where="n_words>=2", but="n_chars", set="n_chars.ge=9", columns="uid").collect()
+    assert single.equals(
+        opened.pairs("base", where=["n_words>=2"], but=["n_chars"], set=["n_chars.ge=9"], columns=["uid"]).collect()
+    )
+    assert len(single) > 0
+
+
 @pytest.mark.parametrize("form", ["table", "json", "html"])
 def test_hostile_texts_stay_texts(dataset: Dataset, form: str) -> None:
     pytest.importorskip("jinja2", reason="needs the extra report")
