@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from picture import ROOT, take
+from pictures import DOCS, camera
 
 WRITTEN = (
     "Written by `python docs/ablation.py` from what `make ablate`, `make ablate-each` and `make ablate-sizes` found on "
@@ -28,7 +28,7 @@ AS_MANY = (
 )
 BY_HAND = "## On pictures that nobody here drew"
 """Where the part of the page begins that is written by hand, and stays as it is."""
-PAGE = ROOT / "docs" / "explanation"
+ROOT, PAGE = DOCS.parent, DOCS / "explanation"
 RUN, EACH, SIZES = (ROOT / "ablation" / name for name in ("out", "each", "sizes"))
 
 
@@ -110,8 +110,11 @@ def main() -> None:
     shown = "\n".join(table(run, ["none", "random"]))
     pattern = r"(?<=<!-- ablation -->\n).*?(?=<!-- /ablation -->)"
     readme.write_text(re.sub(pattern, lambda _: f"{shown}\n", readme.read_text(), flags=re.DOTALL), encoding="utf-8")
-    take(RUN / "ablation.html", "#arms", 1240, PAGE / "ablation.png")
-    take(SIZES / "ablation.html", "#sizes", 420, PAGE / "ablation-sizes.png")
+    with camera() as browser:
+        if browser is not None:
+            for run, start, height, out in ((RUN, "#arms", 1240, "ablation"), (SIZES, "#sizes", 420, "ablation-sizes")):
+                html = (run / "ablation.html").as_uri()
+                browser.take(html, PAGE / f"{out}.png", start, (1180, height))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ class Camera:
     def __init__(self, browser: Any) -> None:
         self._browser = browser
 
-    def take(self, url: str, name: str, start: str, size: tuple[int, int], *, scheme: str = "light") -> None:
-        """Take a picture of so much of a page, from an element on, into docs/NAME.png."""
+    def take(self, url: str, out: Path, start: str, size: tuple[int, int], *, scheme: str = "light") -> None:
+        """Take a picture of so much of a page, from an element on."""
         from PIL import Image  # noqa: PLC0415 - of the extra test
 
         width, height = size
@@ -78,50 +78,54 @@ class Camera:
         top = tab.evaluate(f"document.querySelector('{start}').getBoundingClientRect().top + scrollY")
         clip = {"x": 0, "y": top, "width": width, "height": height}
         taken = Image.open(BytesIO(tab.screenshot(clip=clip, full_page=True))).convert("RGB")
-        taken.quantize(256, method=Image.Quantize.FASTOCTREE).save(DOCS / f"{name}.png", optimize=True)
+        taken.quantize(256, method=Image.Quantize.FASTOCTREE).save(out, optimize=True)
         tab.close()
+
+
+@contextmanager
+def camera() -> Iterator[Camera | None]:
+    """Open a browser; None where there is no Chromium, so that pictures stay as they are."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        print("there is no Chromium here: the pictures stay as they are")
+        yield None
+        return
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - of the extra test
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield Camera(browser)
+        browser.close()
+
+
+@contextmanager
+def explorer(folder: Path) -> Iterator[str]:
+    """Serve the dataset's explorer; yields its link."""
+    view = [*TOOL, "view", "scenes", "--recipe", "align", "--no-browser", "--json"]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": {**os.environ, "PYTHONUNBUFFERED": "1"}}
+    with running(*view, cwd=folder, **quiet) as process:
+        assert process.stdout is not None
+        said = ""
+        while "}" not in said:
+            said += process.stdout.readline()
+        yield json.loads(said)["link"]
 
 
 def main() -> None:
     """Take the pictures."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        print("there is no Chromium here: the pictures stay as they are")
-        return
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - of the extra test
-
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as name, camera() as browser:
+        if browser is None:
+            return
         folder = Path(name)
         make(folder)
-        camera = Camera(playwright.chromium.launch(executable_path=chromium, args=FLAGS))
         page = (folder / "report.html").as_uri()
-        camera.take(page, "report", "#rules", (1180, 1860))
-        camera.take(page, "report-phone", "#verdict", (390, 1200), scheme="dark")
-        view = [*TOOL, "view", "scenes", "--recipe", "align", "--no-browser", "--json"]
-        quiet = {
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.DEVNULL,
-            "env": {**os.environ, "PYTHONUNBUFFERED": "1"},
-        }
-        with running(*view, cwd=name, **quiet) as explorer:
-            assert explorer.stdout is not None
-            line = ""
-            while "}" not in line:
-                line += explorer.stdout.readline()
-            link = json.loads(line)["link"]
-            camera.take(
-                f"{link}thresholds?recipe=align&set=n_words.between=4,20&set=aspect.lt=2.5",
-                "view-thresholds",
-                "main",
-                (1180, 1100),
-            )
-            camera.take(
-                f"{link}pairs?recipe=align&but=aspect&but=decodable&where=decodable=true&nearest=aspect",
-                "view-pairs",
-                "main",
-                (1180, 1000),
-                scheme="dark",
-            )
+        browser.take(page, DOCS / "report.png", "#rules", (1180, 1860))
+        browser.take(page, DOCS / "report-phone.png", "#verdict", (390, 1200), scheme="dark")
+        moved = "thresholds?recipe=align&set=n_words.between=4,20&set=aspect.lt=2.5"
+        pairs = "pairs?recipe=align&but=aspect&but=decodable&where=decodable=true&nearest=aspect"
+        with explorer(folder) as link:
+            browser.take(link + moved, DOCS / "view-thresholds.png", "main", (1180, 1100))
+            browser.take(link + pairs, DOCS / "view-pairs.png", "main", (1180, 1000), scheme="dark")
 
 
 if __name__ == "__main__":
