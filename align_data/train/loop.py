@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AlignModel
 
 from align_data.common.errors import TrainError
-from align_data.common.progress import Progress, Tick
+from align_data.common.progress import Progress
 from align_data.train.batches import Feed, Rank, TrainingBatch
 from align_data.train.model import (
     SIZES,
@@ -35,7 +35,7 @@ from align_data.train.objectives.objective import EmbeddedPairs, Objective
 from align_data.train.objectives.registry import described, objective_of, recorded
 from align_data.train.objectives.softmax import SoftmaxObjective
 from align_data.train.optimizers import learning_rate, optimizer
-from align_data.train.ranks import mean, parallel, ranks, wait
+from align_data.train.ranks import means, parallel, ranks, wait
 from align_data.train.run_folder import TRAINED, Folder, Position
 from align_data.train.sanity import Sanity, check
 from align_data.train.settings import TrainSettings
@@ -45,7 +45,7 @@ from align_data.train.tokens import learn
 COLDEST = 0.01
 """The lowest temperature: below it the loss is all but a step, and training can break."""
 _LINES = 10
-"""Steps between lines of metrics."""
+"""Steps between lines of metrics, and the most between readings of the loss, each of which waits for the device."""
 _REPORTS = 10
 """Number of progress reports of the loss in a run."""
 
@@ -63,7 +63,7 @@ class Trained:
     seconds: float
     """Of training alone, with what was done before an interruption."""
     waiting: float
-    """Share of it in which training waited for data."""
+    """Share of it in which training waited for data; a GPU may have been at work meanwhile, so this is the most."""
     first_loss: float
     """Near the logarithm of the batch with the softmax, unless the model knew something before."""
     last_loss: float
@@ -171,6 +171,7 @@ class _TrainingRun:
         self._at_first = self._objective.at_first(settings.batch)
         self._optimizer = optimizer(towers, settings)
         self._at = folder.load(self._model, self._objective, self._optimizer)
+        self._unread: list[Tensor] = []
         self._towers = parallel(towers, rank, device)
 
     def go(self, progress: Progress) -> float:
@@ -181,14 +182,19 @@ class _TrainingRun:
             tick(self._at.step * settings.batch)
             for batch, waited in self._batches():
                 began = time.monotonic()
-                loss = self._step(batch)
-                spent = waited + time.monotonic() - began
+                self._unread.append(self._step(batch))
                 at = self._at
+                is_read = self._is_read(at.step + 1)
+                if is_read:
+                    loss = self._read(at.step + 1)
+                spent = waited + time.monotonic() - began
                 initial_loss = loss if at.step == 0 else at.first_loss
                 self._at = Position(
                     at.step + 1, at.epoch, at.batch, at.seconds + spent, at.waiting + waited, initial_loss
                 )
-                self._tell(loss, tick, progress)
+                tick(settings.batch)
+                if is_read:
+                    self._tell(loss, progress)
         return loss
 
     def _batches(self) -> Iterator[tuple[TrainingBatch, float]]:
@@ -211,8 +217,8 @@ class _TrainingRun:
                 )
             self._at = self._at._replace(epoch=self._at.epoch + 1, batch=0)
 
-    def _step(self, batch: TrainingBatch) -> float:
-        """Learn from a batch; return its loss."""
+    def _step(self, batch: TrainingBatch) -> Tensor:
+        """Learn from a batch; return its loss, which the device may not have computed yet."""
         # What is dropped out follows from the step and the process, so that a run that goes on drops out the same.
         chance = np.random.default_rng([self._settings.seed, 3, self._at.step, self._rank.number])
         torch.manual_seed(int(chance.integers(2**63)))
@@ -227,21 +233,37 @@ class _TrainingRun:
         self._optimizer.step()
         with torch.no_grad():
             self._model.temperature.clamp_(min=COLDEST)
-        average = mean(loss)
-        if not math.isfinite(average):
-            advice = "a lower --learning-rate, a longer --warm-up or a higher --temperature"
-            if not self._objective.has_temperature:
-                advice = "a lower --learning-rate or a longer --warm-up"
-            raise TrainError(
-                f"the loss is {average} at step {self._at.step + 1:,}: {advice} may help; the last checkpoint stays in "
-                f"{self._folder.path}"
-            )
-        return average
+        detached: Tensor = loss.detach()
+        return detached
 
-    def _tell(self, loss: float, tick: Tick, progress: Progress) -> None:
+    def _is_read(self, step: int) -> bool:
+        """Tell whether the loss is read after a step: at most `_LINES` later, and before anything is written."""
+        settings = self._settings
+        often = step % _LINES == 0 or step % self._between_reports == 0 or step % settings.checkpoint == 0
+        return step == 1 or often or step == settings.steps
+
+    @property
+    def _between_reports(self) -> int:
+        return max(1, self._settings.steps // _REPORTS)
+
+    def _read(self, step: int) -> float:
+        """Return a step's loss; TrainError if it, or one that has not been read before it, is no number."""
+        losses = means(torch.stack(self._unread))
+        self._unread.clear()
+        for at, loss in enumerate(losses, step - len(losses) + 1):
+            if not math.isfinite(loss):
+                advice = "a lower --learning-rate, a longer --warm-up or a higher --temperature"
+                if not self._objective.has_temperature:
+                    advice = "a lower --learning-rate or a longer --warm-up"
+                raise TrainError(
+                    f"the loss is {loss} at step {at:,}: {advice} may help; the last checkpoint stays in "
+                    f"{self._folder.path}"
+                )
+        return losses[-1]
+
+    def _tell(self, loss: float, progress: Progress) -> None:
         """Write down and say how far the run is."""
         settings, at = self._settings, self._at
-        tick(settings.batch)
         if self._rank.number:
             return
         is_final = at.step == settings.steps
@@ -252,7 +274,7 @@ class _TrainingRun:
             self._folder.note({**line, **self._learnt(), "learning_rate": rate, **spent})
         if at.step == 1:
             progress.say(f"the first loss is {loss:.3f}; {self._at_first}")
-        elif at.step % max(1, settings.steps // _REPORTS) == 0:
+        elif at.step % self._between_reports == 0:
             learnt = "".join(f", {name} {value:.3f}" for name, value in self._learnt().items())
             pace = f"{at.step * settings.batch / at.seconds:,.0f} pairs/s"
             progress.say(f"step {at.step:,} of {settings.steps:,}: loss {loss:.3f}{learnt}, {pace}")

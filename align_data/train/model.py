@@ -173,8 +173,16 @@ def embed_images(model: AlignModel, pixels: Tensor) -> Tensor:
     return functional.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
 
 
+def attended(mask: Tensor) -> Tensor:
+    """Return a mask as what attention adds: 0 for a token, the least number for none; (texts, 1, tokens, tokens)."""
+    added = torch.zeros(mask.shape, device=mask.device).masked_fill(mask == 0, torch.finfo(torch.float32).min)
+    return added[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+
+
 def embed_texts(model: AlignModel, ids: Tensor, mask: Tensor) -> Tensor:
     """Return texts' embeddings, of unit length."""
+    if mask.device.type != "cpu":
+        mask = attended(mask)  # else transformers asks whether all of it is set, and so waits for the device
     features = model.get_text_features(input_ids=ids, attention_mask=mask)
     return functional.normalize(features.pooler_output, dim=-1)
 

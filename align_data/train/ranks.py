@@ -42,13 +42,13 @@ def parallel(module: nn.Module, rank: Rank, device: torch.device) -> nn.Module:
     return DistributedDataParallel(module, broadcast_buffers=device.type == "cuda")
 
 
-def mean(value: Tensor) -> float:
-    """Return the mean of a number over the processes."""
-    total = value.detach().clone()
+def means(values: Tensor) -> list[float]:
+    """Return the mean over the processes of each of some numbers."""
+    total = values.detach().clone()
     if distributed.is_initialized():
         distributed.all_reduce(total)
         total /= distributed.get_world_size()
-    return float(total)
+    return [float(value) for value in total.tolist()]
 
 
 def wait() -> None:
