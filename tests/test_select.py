@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import random
 import shlex
@@ -17,12 +18,16 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import HOSTILE, Crashes, build, read, write_list
 from hostile_texts import HOSTILE as HOSTILE_TEXTS
+from rich.console import Console
 
 import align_data
 from align_data.cli import main
+from align_data.cli.selecting import render_selected
+from align_data.cli.tables import console
 from align_data.common.errors import AlignDataError, RecipeError
 from align_data.data import labels
 from align_data.data.layout import Dataset
+from align_data.selection import Selected, SelectedPair
 from align_data.stages import selected
 from align_data.stages.ingest import Parts
 from align_data.storage.store import Store
@@ -200,6 +205,21 @@ def test_hostile_texts_stay_texts(dataset: Dataset, form: str) -> None:
         assert not page.findall(".//script")
         shown = {"".join(of.itertext()) for of in page.iter("bdi")}
         assert len(shown & set(texts)) > 20
+
+
+@pytest.mark.parametrize("backslashes", range(1, 6))
+def test_a_table_says_backslashes_and_colons_as_they_are(backslashes: int) -> None:
+    url = "http://x.example/[b]" + backslashes * "\\"
+    pair = SelectedPair(0, "uid-1", url, "a :dog: " + backslashes * "\\", "kept", (), (), {"source": url})
+    file = io.StringIO()
+    render_selected(Console(file=file, width=200), Selected(1, [pair]))
+    cells = [[cell.strip() for cell in line.split("│")[1:3]] for line in file.getvalue().splitlines() if "│" in line]
+    assert cells == [[pair.alt_text, "kept"], [url, f"source {url}"], ["uid-1", ""]]
+
+
+def test_a_text_with_the_name_of_an_emoji_stays_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    console().print("a :dog: of words")
+    assert capsys.readouterr().out == "a :dog: of words\n"
 
 
 def test_a_selection_becomes_a_ledger(dataset: Dataset, tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ def visible(text: str) -> str:
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
+def _print_dim(out: Console, line: str) -> None:
+    # without markup, in which a backslash at the end of a URL would take the closing tag for itself
+    out.print(line, style="dim", markup=False, soft_wrap=True)
+
+
 def _share(number: int, whole: int) -> str:
     return f"{number / whole:.1%}" if whole else "-"
 
@@ -162,7 +167,7 @@ def swept(out: Console, sweep: Swept) -> None:
     out.print(table)
     for change in sweep.changes or []:
         out.print(escape(f"  {change.before} -> {change.after}  {change.value!s:>8}  {change.alt_text[:90]!r}"))
-        out.print(f"      [dim]{escape(change.uid)}  {escape(change.url[:90])}[/dim]", soft_wrap=True)
+        _print_dim(out, f"      {change.uid}  {change.url[:90]}")
 
 
 def _value(value: Any) -> str:
@@ -212,7 +217,7 @@ def diff(out: Console, difference: Diff) -> None:
             out.print(table)
         for sample in only.samples:
             out.print(escape(f"  only {only.ledger}: {sample.alt_text[:90]!r}"), soft_wrap=True)
-            out.print(f"      [dim]{escape(sample.uid)}  {escape(mask_url(sample.url)[:90])}[/dim]", soft_wrap=True)
+            _print_dim(out, f"      {sample.uid}  {mask_url(sample.url)[:90]}")
 
 
 def ablation(out: Console, results: Ablation) -> None:
@@ -312,7 +317,7 @@ def near_duplicates(out: Console, methods: Sequence[NearMethod]) -> None:
         for group in method.groups[:_GROUPS]:
             out.print(escape(f"  {group.images:,} images like {mask_url(group.centre.url)[:90]}"), soft_wrap=True)
         for note in method.notes:
-            out.print(f"  [dim]{escape(note)}[/dim]", soft_wrap=True)
+            _print_dim(out, f"  {note}")
 
 
 def examples(out: Console, by_rule: dict[str, list[dict[str, Any]]]) -> None:
@@ -325,7 +330,7 @@ def examples(out: Console, by_rule: dict[str, list[dict[str, Any]]]) -> None:
             if isinstance(value, dict):
                 value = ", ".join(f"{name} {figure(of)}" for name, of in value.items())
             out.print(escape(f"  {figure(value):>10}  {row['alt_text'][:90]!r}"), soft_wrap=True)
-            out.print(f"              [dim]{escape(row['uid'])}  {escape(row['url'][:90])}[/dim]", soft_wrap=True)
+            _print_dim(out, f"              {row['uid']}  {row['url'][:90]}")
 
 
 def _provenance(origin: Mapping[str, Any]) -> Iterator[str]:

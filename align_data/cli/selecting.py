@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from align_data.cli.lines import counted
 from align_data.cli.options import names, together
@@ -91,10 +91,11 @@ def render_selected(out: Console, selected: Selected) -> None:
     table.add_column("pair", ratio=3, overflow="fold")
     table.add_column("outcome", ratio=1, overflow="fold")
     for pair in selected.pairs:
-        lines = [_cut(pair.alt_text) or "(no text)", f"[dim]{_cut(mask_url(pair.url))}[/dim]", f"[dim]{pair.uid}[/dim]"]
+        # Text and not markup, in which a backslash at the end of a URL would take the next tag for itself
+        texts = Text(f"{_cut(pair.alt_text) or '(no text)'}\n").append(f"{_cut(mask_url(pair.url))}\n{pair.uid}", "dim")
         reasons = [pair.outcome, *(f"fails {name}" for name in pair.fails), *(f"{name} ?" for name in pair.unknown)]
         values = [f"{name} {'-' if of is None else figure(of)}" for name, of in pair.values.items()]
-        table.add_row("\n".join(lines), escape("\n".join([*reasons, *map(visible, values)])))
+        table.add_row(texts, Text("\n".join([*reasons, *map(visible, values)])))
     if selected.pairs:
         out.print(table)
     shown, total = len(selected.pairs), selected.total
@@ -102,4 +103,4 @@ def render_selected(out: Console, selected: Selected) -> None:
 
 
 def _cut(text: str) -> str:
-    return escape(visible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"))
+    return visible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

@@ -17,7 +17,7 @@ class _Console(Console):
 
 def console() -> Console:
     """Return where tables go: standard output."""
-    out = _Console(highlight=False)
+    out = _Console(highlight=False, emoji=False)
     if not out.is_terminal:
-        out = _Console(highlight=False, width=max(WIDE, out.width))
+        out = _Console(highlight=False, emoji=False, width=max(WIDE, out.width))
     return out
