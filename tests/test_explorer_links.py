@@ -74,7 +74,7 @@ def linked(text: str) -> list[tuple[str, int]]:
 def total(client: TestClient, link: str) -> int:
     answer = client.get(link)
     assert answer.status_code == 200, unescape(answer.text)
-    return int(re.findall(r"<b>([\d,]+) pairs</b>", answer.text)[0].replace(",", ""))
+    return int(re.findall(r"<b>([\d,]+) pairs?</b>", answer.text)[0].replace(",", ""))
 
 
 @pytest.mark.parametrize(
