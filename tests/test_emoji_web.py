@@ -333,7 +333,7 @@ def test_a_cell_outside_of_the_sheet_is_a_sentence(tmp_path: Path) -> None:
         packages.read_sprites(folder, packages.read_emoji(folder))
 
 
-@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"no tar" * 500)])
+@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"no tar" * 500)], ids=["empty", "no gzip", "no tar"])
 def test_a_damaged_archive_is_a_sentence(tmp_path: Path, archives: Path, data: bytes) -> None:
     folder = shutil.copytree(archives, tmp_path / "packages")
     (folder / packages.CLDR.archive).write_bytes(data)
