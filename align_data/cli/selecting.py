@@ -18,13 +18,13 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.recipes.operators import figure
 from align_data.selection import PairSelection, Selected, SelectedPair
-from align_data.selection.draft import Draft, Words
-from align_data.selection.selection import NAMES, SELECTABLE, SIDES, with_values
+from align_data.selection.draft import SET, WITH, WITHOUT, Draft, Words
+from align_data.selection.selection import NAMES, REPEATED, SELECTABLE, SIDES, with_values
 
 _LONGEST = 200
 """Characters of a text, or a URL, that a table shows."""
-DRAFTED = ("set", "without", "with")
-_REPEATED = ("where", "but", *DRAFTED)
+DRAFTED = (SET, WITHOUT, WITH)
+_REPEATED = (*REPEATED, *DRAFTED)
 
 selection_options = together(
     click.option(

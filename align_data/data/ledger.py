@@ -30,6 +30,9 @@ TAKEN_DOWN = -(2**63)
 OUTCOMES = KEPT, PENDING, DROPPED = ("kept", "pending", "dropped")
 """What becomes of a pair."""
 
+FAILS = "fails_"
+"""What a column begins with that says whether pairs fail a rule; the rule's name follows."""
+
 _COUNTED_BITS = 16
 """Bits of the two masks that are counted in a table."""
 Masks = dict[tuple[int, int], int]
@@ -108,7 +111,7 @@ def outcome() -> pl.Expr:
 def fails(rule: PlannedRule) -> pl.Expr:
     """Return whether pairs fail a rule, by their masks: null where that is unknown; called `fails_RULE`."""
     failing = pl.col("failed") & rule.bit != 0
-    return pl.when(pl.col("unknown") & rule.bit == 0).then(failing).alias(f"fails_{rule.name}")
+    return pl.when(pl.col("unknown") & rule.bit == 0).then(failing).alias(f"{FAILS}{rule.name}")
 
 
 def open_ledger(dataset: Dataset, name: str) -> Ledger:

@@ -14,6 +14,7 @@ from align_data.data.columns import within_of
 from align_data.data.image_pairs import image_pairs
 from align_data.data.layout import Dataset
 from align_data.explorer.pictures import ImageOfPair
+from align_data.selection.askable import OF_PAIRS
 from align_data.signals import find
 from align_data.signals.families import split
 from align_data.stages.why import Why, with_same_text
@@ -23,7 +24,6 @@ NEIGHBOURS = 8
 _PHASH, _NEAR = "phash", "near_phash"
 _DUPLICATE = "nearest_duplicate"
 _NSFW = "nsfw"
-_OF_PAIRS = ["uid", "url", "alt_text"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _by_phash(dataset: Dataset, image: ImageOfPair, values: Mapping[str, Any]) -
             bits = np.bitwise_count((known[_PHASH].to_numpy() ^ phash).view(np.uint64))
             rows = known["row"].to_numpy()[bits <= within]
             if len(rows):
-                pairs = dataset.pairs.piece(part, number, _OF_PAIRS)[rows]
+                pairs = dataset.pairs.piece(part, number, list(OF_PAIRS))[rows]
                 for distance, row in zip(bits[bits <= within], pairs.iter_rows(), strict=True):
                     if row[1] not in ("", image.url, last):
                         last = row[1]
@@ -79,7 +79,7 @@ def _by_embedding(dataset: Dataset, values: Mapping[str, Any]) -> Iterator[Neigh
     for name, value in values.items():
         prefix, model = split(name) or ("", "")
         if prefix == _DUPLICATE and value is not None:
-            pairs = image_pairs(dataset, value).filter(uid=value).select("part", *_OF_PAIRS)
+            pairs = image_pairs(dataset, value).filter(uid=value).select("part", *OF_PAIRS)
             cosine = values.get(f"nearest_similarity_{model}")
             how = f"nearest by {model}" + (f", at a cosine of {cosine:g}" if isinstance(cosine, float) else "")
             yield from (Neighbour(ImageOfPair(*row), how) for row in pairs.iter_rows())

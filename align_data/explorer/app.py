@@ -16,7 +16,7 @@ from align_data.common.secrets import mask
 from align_data.explorer import compare, groups, marks, pair, pairs, pictures, taking, thresholds
 from align_data.explorer.gate import Gate
 from align_data.explorer.opened import Explorer
-from align_data.explorer.rendering import ROOMS, explorer_of, page, static
+from align_data.explorer.rendering import ROOMS, explorer_of, page, root_of, static
 
 
 def application(explorer: Explorer, token: str, hosts: Collection[str]) -> ASGIApp:
@@ -49,7 +49,7 @@ def application(explorer: Explorer, token: str, hosts: Collection[str]) -> ASGIA
 
 def _begin(request: Request) -> Response:
     room = next(iter(ROOMS))
-    return RedirectResponse(f"/{request.app.state.token}/{room}")
+    return RedirectResponse(f"{root_of(request)}/{room}")
 
 
 def _changed(request: Request) -> Response:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from align_data.explorer.pair_form import CONTAINS, FAILS, VERDICTS
+from align_data.data.ledger import FAILS
+from align_data.explorer.pair_form import CONTAINS, VERDICTS
 from align_data.selection.conditions import NULL, Condition, ConditionError
 from align_data.selection.draft import NAMES as OF_DRAFT
 from align_data.selection.draft import RECIPE, SET, WITHOUT, Words

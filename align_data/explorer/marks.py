@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from align_data.common.errors import InputError
 from align_data.data import labels
+from align_data.data.ledger import FAILS
 from align_data.explorer.changes import posted
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import explorer_of, page, words_of
@@ -71,7 +72,7 @@ def _pairs_of(draft: Draft, label: str, *, wrong: str, rule: str | None) -> str:
     """Return the address, below the root, of the marked pairs that a rule, or the ledger, decides the other way."""
     drops = wrong == KEEP
     assert drops or wrong == DROP
-    by_rule = ("where", f"fails_{rule}={'true' if drops else 'false'}")
+    by_rule = ("where", f"{FAILS}{rule}={'true' if drops else 'false'}")
     decided = ("outcome", "dropped" if drops else "kept") if rule is None else by_rule
     return f"pairs?{urlencode([*draft.words, ('where', f'label_{label}={wrong}'), decided])}"
 

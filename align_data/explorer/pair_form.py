@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from align_data.data.ledger import FAILS
 from align_data.selection.conditions import Condition, ConditionError
 from align_data.selection.draft import NAMES as OF_DRAFT
 from align_data.selection.draft import Words
@@ -21,7 +22,6 @@ EQUAL = ("host", "language", "script", "status")
 TEXT, TEXT_OP, COLUMN, LOW, HIGH, DESCENDING = "text", "text_op", "column", "from", "to", "descending"
 IS, RULE = "is.", "rule."
 """What the names of fields begin with: of what a column equals, of what a rule says."""
-FAILS = "fails_"
 VERDICTS = {"true": "fails", "false": "passes", "null": "unknown"}
 CONTAINS = {"~": "contains", "~~": "matches"}
 

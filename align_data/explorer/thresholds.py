@@ -17,7 +17,7 @@ from align_data.data.ledger import filter_command, open_ledger
 from align_data.explorer.changes import posted
 from align_data.explorer.fields import RULE, Field, PanelForm, by_class, fields
 from align_data.explorer.opened import Explorer
-from align_data.explorer.rendering import explorer_of, page, words_of
+from align_data.explorer.rendering import explorer_of, page, root_of, words_of
 from align_data.recipes.plan import Plan
 from align_data.report import charts
 from align_data.selection.draft import RECIPE, Draft, Words
@@ -60,7 +60,7 @@ def _moved(request: Request) -> Response:
     sliders = {field.name for of in before.values() for field in of if form.by_slider(field)}
     reshaped = {rule for rule, of in values["fields"].items() if _names(of) != _names(before[rule])}
     answer = page(request, "thresholds_moved.html.j2", draft, sliders=sliders, reshaped=reshaped, **values)
-    answer.headers["hx-replace-url"] = f"/{request.app.state.token}/thresholds?{draft.query}"
+    answer.headers["hx-replace-url"] = f"{root_of(request)}/thresholds?{draft.query}"
     return answer
 
 
@@ -136,7 +136,7 @@ def _decide(request: Request, form: Words) -> Response:
         decide_ledger(
             Decision(plan.recipe, plan.overrides, plan.off, name), dataset, explorer.engine, explorer.progress
         )
-    return RedirectResponse(f"/{request.app.state.token}/thresholds?{urlencode({'recipe': name})}", 303)
+    return RedirectResponse(f"{root_of(request)}/thresholds?{urlencode({RECIPE: name})}", 303)
 
 
 def _request(plan: Plan) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from align_data.common.errors import nearest
 from align_data.data.columns import available, lacking
 from align_data.data.labels import labels
 from align_data.data.layout import Dataset
+from align_data.data.ledger import FAILS
 from align_data.fetching.outcome import is_status
 from align_data.recipes.plan import Plan
 from align_data.selection.conditions import Condition, ConditionError
@@ -31,7 +32,7 @@ _TYPES: Mapping[str, type[pl.DataType]] = {
 }
 OF_PAIRS = ("uid", "url", "alt_text")
 MASKS = ("failed", "unknown")
-OUTCOME, STATUS, FAILS, HOST = "outcome", "status", "fails_", "host"
+OUTCOME, STATUS, HOST = "outcome", "status", "host"
 _FEW = 50
 """Hosts that a URL is searched for before its own is taken out of it, which costs ten times as much."""
 

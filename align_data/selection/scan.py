@@ -13,10 +13,10 @@ import polars as pl
 from align_data.common.progress import Progress
 from align_data.data.derived import planned_columns, planned_rows
 from align_data.data.layout import Dataset
-from align_data.data.ledger import DROPPED, KEPT, Ledger, fails, outcome
+from align_data.data.ledger import DROPPED, FAILS, KEPT, Ledger, fails, outcome
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule, masks
-from align_data.selection.askable import FAILS, MASKS, OF_PAIRS, OUTCOME, STATUS, Askable
+from align_data.selection.askable import MASKS, OF_PAIRS, OUTCOME, STATUS, Askable
 from align_data.selection.conditions import ConditionError
 from align_data.selection.first_pairs import FirstPairs, in_order
 from align_data.selection.margin import Margin

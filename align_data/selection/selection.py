@@ -20,7 +20,8 @@ WHERE, ONLY, BUT, OUTCOME, MOVED, NEAREST, SIDE, SORT, RANDOM = NAMES = (
     "sort",
     "random",
 )
-_REPEATED = (WHERE, BUT)
+REPEATED = (WHERE, BUT)
+"""Words of which there may be several."""
 _ORDERS = (NEAREST, SORT, RANDOM)
 TAKEN_DOWN = "taken down"
 """The outcome of pairs that are in no selection that does not ask for them."""
@@ -128,7 +129,7 @@ def _singles(entries: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the words of which there is one each; ConditionError for two, and for those that contradict each other."""
     values: dict[str, str] = {}
     for name, value in entries:
-        if name in _REPEATED:
+        if name in REPEATED:
             continue
         if values.setdefault(name, value) != value:
             raise ConditionError(f"{name} is asked twice, {values[name][:100]!r} and {value[:100]!r}: choose one")
