@@ -108,6 +108,11 @@ def outcome() -> pl.Expr:
     return pl.when(pl.col("failed") == 0).then(undecided).otherwise(pl.lit(DROPPED)).alias("outcome")
 
 
+def outcome_of(failed: int, unknown: int) -> str:
+    """Return what becomes of one pair by its masks: one of OUTCOMES."""
+    return DROPPED if failed else PENDING if unknown else KEPT
+
+
 def fails(rule: PlannedRule) -> pl.Expr:
     """Return whether pairs fail a rule, by their masks: null where that is unknown; called `fails_RULE`."""
     failing = pl.col("failed") & rule.bit != 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
+import pyarrow as pa
 
 from align_data.common.errors import nearest
 from align_data.data.columns import available, lacking
@@ -17,19 +18,13 @@ from align_data.data.ledger import FAILS
 from align_data.fetching.outcome import is_status
 from align_data.recipes.plan import Plan
 from align_data.selection.conditions import Condition, ConditionError
-from align_data.selection.selection import SELECTABLE
+from align_data.selection.selection import SELECTABLE, check_in_force
 from align_data.signals import SIGNALS, find, is_signal
 from align_data.signals.base import Piece, Signal
 from align_data.signals.families import split
 from align_data.signals.label import LABEL, MARKS
+from align_data.storage.contracts import TYPES
 
-_TYPES: Mapping[str, type[pl.DataType]] = {
-    "int32": pl.Int32,
-    "int64": pl.Int64,
-    "float64": pl.Float64,
-    "string": pl.String,
-    "bool": pl.Boolean,
-}
 OF_PAIRS = ("uid", "url", "alt_text")
 MASKS = ("failed", "unknown")
 OUTCOME, STATUS, HOST = "outcome", "status", "host"
@@ -68,16 +63,16 @@ class Askable:
         host = {HOST} & self.computed
         return [*OF_PAIRS, *sorted(self.readable | host), OUTCOME, *status, *rules]
 
-    def dtype(self, column: str) -> type[pl.DataType]:
+    def dtype(self, column: str) -> pl.DataType:
         """Return the type of one of these columns."""
         if column in (*OF_PAIRS, OUTCOME, STATUS):
-            return pl.String
+            return pl.String()
         if column.startswith(FAILS):
-            return pl.Boolean
+            return pl.Boolean()
         if column in MASKS:
-            return pl.Int64
+            return pl.Int64()
         signal = self.plan.definitions.get(column) or find(column)
-        return _TYPES[signal.type]
+        return pl.Schema(pa.schema({column: TYPES[signal.type]}))[column]
 
     def check(self, column: str) -> None:
         """Raise ConditionError for a column that cannot be asked about, with how it could be."""
@@ -88,9 +83,7 @@ class Askable:
             if not self.fetched:
                 raise ConditionError(f"no image has a status yet: align-data fetch {url} --recipe LEDGER")
         elif column.startswith(FAILS):
-            rule = self.plan.rule(column.removeprefix(FAILS))
-            if not rule.in_force:
-                raise ConditionError(f"{column}: the rule is taken out, so no pair fails it; put it back to ask")
+            check_in_force(self.plan.rule(column.removeprefix(FAILS)), column)
         elif is_signal(column):
             why = lacking(self.dataset, find(column))
             how = f"it {why.replace('need ', 'needs ', 1)}" if why else f"align-data measure {url} --signals {column}"

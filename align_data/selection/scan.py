@@ -13,7 +13,7 @@ import polars as pl
 from align_data.common.progress import Progress
 from align_data.data.derived import planned_columns, planned_rows
 from align_data.data.layout import Dataset
-from align_data.data.ledger import DROPPED, FAILS, KEPT, Ledger, fails, outcome
+from align_data.data.ledger import DROPPED, FAILS, KEPT, Ledger, fails, outcome, outcome_of
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule, masks
 from align_data.selection.askable import MASKS, OF_PAIRS, OUTCOME, STATUS, Askable
@@ -313,13 +313,12 @@ def _read(scan: Scan, chosen: pl.DataFrame) -> Iterator[SelectedPair]:
     for row in chosen.iter_rows(named=True):
         pair = read[row["_part"], row["_piece"], row["_row"]]
         failed, unknown = row["failed"], row["unknown"]
-        undecided = "pending" if unknown else "kept"
         yield SelectedPair(
             part=row["_part"],
             uid=pair["uid"],
             url=pair["url"],
             alt_text=pair["alt_text"],
-            outcome=TAKEN_DOWN if failed < 0 else "dropped" if failed else undecided,
+            outcome=TAKEN_DOWN if failed < 0 else outcome_of(failed, unknown),
             fails=scan.plan.names(max(failed, 0)),
             unknown=scan.plan.names(unknown) if failed >= 0 else (),
             values={name: pair[name] for name in columns},

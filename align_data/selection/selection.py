@@ -111,7 +111,8 @@ class PairSelection:
         """Raise RecipeError for a rule that there is not, ConditionError for one that is taken out."""
         for word, names in ((ONLY, [self.only] if self.only is not None else []), (BUT, self.but)):
             for name in names:
-                _in_force(plan, word, name)
+                rule = plan.rule(name)
+                check_in_force(rule, f"{word}={rule.name}")
 
 
 def with_values(words: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -143,8 +144,7 @@ def _singles(entries: Sequence[tuple[str, str]]) -> dict[str, str]:
     return values
 
 
-def _in_force(plan: Plan, word: str, name: str) -> PlannedRule:
-    rule = plan.rule(name)
+def check_in_force(rule: PlannedRule, words: str) -> None:
+    """Raise ConditionError where the `words` of a selection are of a rule that is taken out."""
     if not rule.in_force:
-        raise ConditionError(f"{word}={rule.name}: the rule is taken out, so no pair fails it; put it back to ask")
-    return rule
+        raise ConditionError(f"{words}: the rule is taken out, so no pair fails it; put it back to ask")

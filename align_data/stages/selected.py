@@ -14,7 +14,7 @@ from align_data.data.meta import LedgerMeta
 from align_data.engines.base import Engine
 from align_data.recipes.model import CHOSEN, Recipe
 from align_data.recipes.plan import Plan
-from align_data.selection import DEEPEST, PairSelection, select, uids
+from align_data.selection import PairSelection, select, uids
 from align_data.selection.draft import Draft
 from align_data.signals.families import check_name
 from align_data.signals.label import LABEL, SELECTED
@@ -46,7 +46,7 @@ def selected_uids(
     if first is None:
         pieces = uids(dataset, draft.ledger, plan, selection, progress)
         return [uid for piece in pieces for uid in piece]
-    chosen = select(dataset, draft.ledger, plan, selection, engine, progress, number=min(first, DEEPEST))
+    chosen = select(dataset, draft.ledger, plan, selection, engine, progress, number=first)
     return [pair.uid for pair in chosen.pairs]
 
 

@@ -20,7 +20,7 @@ from align_data.data.groups import group_of
 from align_data.data.image_pairs import image_pairs
 from align_data.data.image_table import sorted_rows
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Ledger, open_current
+from align_data.data.ledger import Ledger, open_current, outcome_of
 from align_data.data.ngrams import Ngram, rarest
 from align_data.data.pairs import normalise
 from align_data.fetching.outcome import NOT_KEPT
@@ -143,11 +143,7 @@ def verdicts_by(dataset: Dataset, plan: Plan, uid: str) -> tuple[str, list[RuleV
     failed, unknown = masks(plan.rules, plan.known(measured))
     rows = planned_rows(dataset, plan, (part, piece), [place], columns).with_columns(failed, unknown)
     row = rows.row(0, named=True)
-    return _outcome(row), [_verdict(plan, rule, row, None) for rule in plan.rules]
-
-
-def _outcome(row: Mapping[str, Any]) -> str:
-    return "dropped" if row["failed"] else "pending" if row["unknown"] else "kept"
+    return outcome_of(row["failed"], row["unknown"]), [_verdict(plan, rule, row, None) for rule in plan.rules]
 
 
 def _groups(dataset: Dataset, ledger: Ledger, row: Mapping[str, Any]) -> dict[str, PairGroup]:
@@ -275,7 +271,7 @@ def _explain(
     verdicts = [] if plan is None else [_verdict(plan, rule, row, groups.get(rule.name)) for rule in plan.rules]
     outcome = "undecided"
     if plan is not None:
-        outcome = _outcome(row)
+        outcome = outcome_of(row["failed"], row["unknown"])
     if not row["url"]:
         outcome = "taken down"
     return Why(
