@@ -25,6 +25,7 @@ NOT_RUN = {
     "docs/how-to/readers.md": 7,  # test_readers.py runs five where the library is installed
     "docs/how-to/shards.md": 2,
     "docs/how-to/view.md": 1,
+    "docs/how-to/watch.md": 1,
     "docs/how-to/spark.md": 3,
     "docs/how-to/models.md": 5,
     "docs/how-to/near-duplicates.md": 2,
@@ -38,6 +39,7 @@ ONLY_SHOWN = {
     "docs/how-to/shards.md": 1,  # what an export looks like
     "docs/how-to/models.md": 1,  # what becomes of a published list
     "docs/how-to/own-list.md": 1,  # test_docs.py runs it on the real list
+    "docs/how-to/watch.md": 1,  # a query for Prometheus
 }
 """Blocks that are neither run nor written as a file."""
 

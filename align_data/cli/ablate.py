@@ -115,8 +115,8 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
         drop_pending=options.pop("pending") == "drop", **picked,
     )  # fmt: skip
     drawn = _drawn()
-    with session(dataset, Resources(), reads=True) as (opened, engine):
-        results = ablate(opened, design, out, engine, progress(), fit=trainer.fit, judge=trainer.judge)
+    with session(dataset, Resources(), progress(), reads=True) as (opened, engine, steps):
+        results = ablate(opened, design, out, engine, steps, fit=trainer.fit, judge=trainer.judge)
     if drawn:
         write_page(str(out / PAGE), ablation_html(results))
     if as_json:

@@ -106,14 +106,14 @@ def command(dataset: str, ledger: str, overlap: bool, number: int, near: bool, a
         return
     if output.page:
         before_page(output.html)
-    with session(dataset, resources(options), reads=True) as (opened, engine):
+    with session(dataset, resources(options), progress(), reads=True) as (opened, engine, steps):
         result = audit(opened, ledger)
         dropped_alone = examples(opened, ledger, number) if number else {}
-        by_hand = marked(opened, ledger, label, engine, progress()) if label is not None else None
-        methods = near_duplicates(opened, engine, progress()) if near else None
+        by_hand = marked(opened, ledger, label, engine, steps) if label is not None else None
+        methods = near_duplicates(opened, engine, steps) if near else None
         if output.page:
-            surveyed = survey(opened, ledger, engine, progress(), samples, seed)
-            write_page(output.html, audit_html(surveyed, opened, progress(), pictures=output.pictures))
+            surveyed = survey(opened, ledger, engine, steps, samples, seed)
+            write_page(output.html, audit_html(surveyed, opened, steps, pictures=output.pictures))
     if output.form == "json":
         also: dict[str, Any] = {"examples": dropped_alone} if number else {}
         also |= {"near_duplicates": [method.to_json() for method in methods]} if methods is not None else {}
@@ -160,14 +160,14 @@ def _print_pairs(dataset: str, ledger: str, words: Words, samples: int, output: 
     """Show the pairs of a selection, in place of the summary."""
     if output.page:
         before_page(output.html)
-    with session(dataset, resources, reads=True) as (opened, engine):
+    with session(dataset, resources, progress(), reads=True) as (opened, engine, steps):
         draft, selection = draft_of(opened, ledger, words)
-        plan = decided_plan(opened, draft, engine, progress())
+        plan = decided_plan(opened, draft, engine, steps)
         beside = {"nsfw"} & set(columns_of(opened, plan)) if output.page else ()
-        chosen = select(opened, draft.ledger, plan, selection, engine, progress(), number=samples, beside=beside)
+        chosen = select(opened, draft.ledger, plan, selection, engine, steps, number=samples, beside=beside)
         if output.page:
             title = mask(" ".join(f"{name}={value}" for name, value in words))
-            write_page(output.html, selected_html(chosen, plan, title, opened, progress(), pictures=output.pictures))
+            write_page(output.html, selected_html(chosen, plan, title, opened, steps, pictures=output.pictures))
     if output.form == "json":
         print_json({"total": chosen.total, "pairs": [pair_json(pair) for pair in chosen.pairs]})
     elif output.form == "table":

@@ -88,8 +88,8 @@ def command(
     )
     spent = resources(options)
     exporting = Exporting(Store(shards, spent.work), form, readers(spent.workers))
-    with session(out, spent, create=True) as (dataset, engine):
-        built = build(intake, decision, fetching, exporting, dataset, engine, progress())
+    with session(out, spent, progress(), create=True) as (dataset, engine, steps):
+        built = build(intake, decision, fetching, exporting, dataset, engine, steps)
     if as_json:
         stages = asdict(replace(built, crawled=None)) | {"audit": built.audit.to_json()}
         crawled = None if built.crawled is None else crawled_json(built.crawled)

@@ -87,12 +87,12 @@ def command(name: str, dataset: str, as_json: bool, **options: Any) -> None:
     model, device, workers = options.pop("model"), options.pop("device"), options.pop("workers")
     if html is not None:
         before_page(html)
-    with session(dataset, Resources(workers=1)) as (opened, _):
+    with session(dataset, Resources(workers=1), progress()) as (opened, _, steps):
         shared = _opened(model, model_of(opened, name), device)
         children = workers or len(os.sched_getaffinity(0))
-        report = calibrate(opened, name, shared, CalibrationPlan(**options), children, progress())
+        report = calibrate(opened, name, shared, CalibrationPlan(**options), children, steps)
         if html is not None:
-            write_page(html, calibration_html(report, opened, progress(), pictures=pictures))
+            write_page(html, calibration_html(report, opened, steps, pictures=pictures))
     if as_json:
         print_json(report.to_json())
         return

@@ -147,8 +147,8 @@ def command(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) ->
     from align_data.stages.session import session  # noqa: PLC0415
 
     selection, settings = selection_of(options), settings_of(options)
-    with session(out, resources(options), create=True) as (dataset, engine):
-        report = crawl(inputs, selection, dataset.store, engine, progress(), settings)
+    with session(out, resources(options), progress(), create=True) as (dataset, engine, steps):
+        report = crawl(inputs, selection, dataset.store, engine, steps, settings)
     total = report.total
     if as_json:
         print_json(crawled_json(report))

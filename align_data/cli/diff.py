@@ -34,12 +34,12 @@ def command(dataset: str, ledger_a: str, ledger_b: str, as_json: bool, **options
     """
     html: str | None = options.pop("html")
     pictures, samples, seed = options.pop("pictures"), options.pop("samples"), options.pop("seed")
-    with session(dataset, resources(options), reads=True) as (opened, engine):
+    with session(dataset, resources(options), progress(), reads=True) as (opened, engine, steps):
         if html is not None:
             before_page(html)
-        difference = diff(opened, ledger_a, ledger_b, engine, progress(), samples, seed)
+        difference = diff(opened, ledger_a, ledger_b, engine, steps, samples, seed)
         if html is not None:
-            write_page(html, diff_html(difference, opened, progress(), pictures=pictures))
+            write_page(html, diff_html(difference, opened, steps, pictures=pictures))
     if as_json:
         print_json(difference.to_json())
         return

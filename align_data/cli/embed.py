@@ -50,10 +50,10 @@ def command(
       align-data embed clip-b32 laion --as clip --only-open align --engine spark
     """
     resources, children = model_run(options)
-    with session(dataset, resources) as (opened, engine):
+    with session(dataset, resources, progress()) as (opened, engine, steps):
         check_embeddable(opened, name, only_open)
         shared = open_shared(model, device)
-        report = embed(shared, opened, name, engine, progress(), children, only_open=only_open, texts=texts)
+        report = embed(shared, opened, name, engine, steps, children, only_open=only_open, texts=texts)
     if as_json:
         print_json(report.to_json())
         return

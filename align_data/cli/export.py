@@ -171,11 +171,9 @@ def command(
     former_names(without)
     chosen = form_of(options)
     form = replace(chosen, source_uid=options.pop("uid") == "source", dry_run=options.pop("dry_run"))
-    with session(dataset, resources(options), reads=True) as (opened, engine):
+    with session(dataset, resources(options), progress(), reads=True) as (opened, engine, steps):
         target = Store(out, options.get("work"))
-        result = export(
-            opened, ledger, target, form, engine, progress(), without=without, drop_pending=pending == "drop"
-        )
+        result = export(opened, ledger, target, form, engine, steps, without=without, drop_pending=pending == "drop")
     if as_json:
         print_json(asdict(result))
         return

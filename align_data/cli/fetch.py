@@ -249,17 +249,16 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
     if drop_failing and ledger is None:
         raise click.UsageError("--drop-failing needs --recipe LEDGER, whose rules images may fail")
     sight = _looking(options, keeping.reduces or drop_failing)
-    with session(dataset, resources(options)) as (opened, engine):
-        shown = progress()
+    with session(dataset, resources(options), progress()) as (opened, engine, steps):
         ledger = _only_ledger(opened) if of_dropped and ledger is None else ledger
         report = fetch(
-            *(opened, ledger, policy, limits, engine, shown, chunk, handler_of(fetcher)),
+            *(opened, ledger, policy, limits, engine, steps, chunk, handler_of(fetcher)),
             *(sight, keeping),
             drop_failing=drop_failing,
             of_dropped=sample,
         )
         if sight is not None:
-            measure_images(opened, engine, shown, sight)
+            measure_images(opened, engine, steps, sight)
     if as_json:
         print_json(asdict(report))
         return

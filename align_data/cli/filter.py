@@ -49,8 +49,8 @@ def command(
       align-data filter laion --recipe align --set n_words.between=2,30 --without nsfw --as loose
     """
     decision = decision_of(recipe, dataset, overrides, off, name)
-    with session(dataset, resources(options)) as (opened, engine):
-        decide_ledger(decision, opened, engine, progress())
+    with session(dataset, resources(options), progress()) as (opened, engine, steps):
+        decide_ledger(decision, opened, engine, steps)
         result = audit(opened, decision.ledger)
     counts = {"kept": result.kept, "dropped": result.dropped, "pending": result.pending}
     if as_json:

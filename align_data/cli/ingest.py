@@ -86,12 +86,12 @@ def command(inputs: tuple[str, ...], out: str, tool: str | None, as_json: bool, 
     if tool is not None:
         inputs, choice, shards = _shards(inputs, choice)
     adopted = None
-    with session(out, resources(options), create=True) as (dataset, engine):
-        account = ingest(inputs, dataset, engine, progress(), choice, parts, text, html)
+    with session(out, resources(options), progress(), create=True) as (dataset, engine, steps):
+        account = ingest(inputs, dataset, engine, steps, choice, parts, text, html)
         if tool is not None:
             from align_data.stages.adopt import adopt  # noqa: PLC0415 - what it knows of fetching others do not need
 
-            adopted = adopt(shards, choice, dataset, engine, progress())
+            adopted = adopt(shards, choice, dataset, engine, steps)
         rejected = example(dataset, account)
     if as_json:
         print_json(asdict(account) | ({} if adopted is None else {"images": asdict(adopted)}))

@@ -135,7 +135,7 @@ def command(
     former_names(signals)
     sight, references = sight_of(options, options.pop("chunk")), references_of(options)
     lists = ListFiles(options.pop("lists"), options.pop("match"), options.pop("seed"), options.pop("per"))
-    with session(dataset, resources(options)) as (opened, engine):
+    with session(dataset, resources(options), progress()) as (opened, engine, steps):
         opened.ingested()
         references.give(opened)
         lists.give(opened)
@@ -145,7 +145,7 @@ def command(
 
             needed = Plan.unresolved(recipe_of(recipe, dataset)).signals
         named = [*signals, *measurable(opened, needed, sight.chosen)]
-        result = measure(opened, engine, progress(), None if recipe is None and not signals else named, sight=sight)
+        result = measure(opened, engine, steps, None if recipe is None and not signals else named, sight=sight)
         absent = {name: lacking(opened, find(name), sight.chosen) for name in needed if name not in named}
         result = replace(result, missing=result.missing | {name: why for name, why in absent.items() if why})
     if as_json:

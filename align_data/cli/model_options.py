@@ -11,7 +11,7 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from align_data.cli.options import ByteSize, F, engine_option, note, spark_conf_option, together
+from align_data.cli.options import ByteSize, F, engine_option, metrics_option, note, spark_conf_option, together
 from align_data.common.errors import TrainError
 from align_data.engines.resources import Resources
 from align_data.models.sharing import SharedModel
@@ -35,6 +35,7 @@ model_run_options = together(
         help="Processes that decode images for the model (default: one per processor; on Spark, one per task).",
     ),
     spark_conf_option,
+    metrics_option,
 )
 """Options that say where a model works through a dataset."""
 
@@ -44,7 +45,7 @@ def model_run(options: dict[str, Any]) -> tuple[Resources, int]:
     engine, workers = options.pop("engine"), options.pop("workers")
     children = workers or (1 if engine == "spark" else len(os.sched_getaffinity(0)))
     # One part at a time on a machine: there is one model.
-    return Resources(engine, 1, spark_conf=options.pop("spark_conf")), children
+    return Resources(engine, 1, spark_conf=options.pop("spark_conf"), metrics=options.pop("metrics")), children
 
 
 def open_shared(model: str, device: str | None) -> SharedModel:

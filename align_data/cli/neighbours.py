@@ -88,10 +88,10 @@ def command(name: str, dataset: str, eval_index: str | None, as_json: bool, **op
             raise click.UsageError(f"--eval-index compares with evaluation images alone, without {', '.join(typed)}")
         _compare_with_evaluation(name, dataset, eval_index, taken, as_json=as_json)
         return
-    with session(dataset, taken) as (opened, engine):
+    with session(dataset, taken, progress()) as (opened, engine, steps):
         if options["threshold"] is None:
             options["threshold"] = threshold_of(opened, name)
-        report = neighbours(opened, name, engine, progress(), Comparing(**options))
+        report = neighbours(opened, name, engine, steps, Comparing(**options))
     if as_json:
         print_json(report.to_json())
         return
@@ -105,8 +105,8 @@ def command(name: str, dataset: str, eval_index: str | None, as_json: bool, **op
 
 
 def _compare_with_evaluation(name: str, dataset: str, file: str, taken: Resources, *, as_json: bool) -> None:
-    with session(dataset, taken) as (opened, engine):
-        report = compare_with_evaluation(opened, name, file, engine, progress())
+    with session(dataset, taken, progress()) as (opened, engine, steps):
+        report = compare_with_evaluation(opened, name, file, engine, steps)
     if as_json:
         print_json(report.to_json())
         return

@@ -154,6 +154,12 @@ spark_conf_option = click.option(
     help="Spark setting, such as spark.master=local[4].",
 )
 
+metrics_option = click.option(
+    "--metrics",
+    metavar="FILE",
+    help="File for the running figures in the text format of Prometheus, written anew every 10 seconds at most.",
+)
+
 resource_options = together(
     engine_option,
     click.option(
@@ -171,6 +177,7 @@ resource_options = together(
         help="Local folder where the local engine spills what does not fit in memory (default: inside DATASET).",
     ),
     spark_conf_option,
+    metrics_option,
 )
 """Options that say which engine works and what it may use."""
 
@@ -183,6 +190,7 @@ def resources(options: dict[str, Any]) -> Resources:
         memory=options.pop("memory"),
         work=options.pop("work"),
         spark_conf=options.pop("spark_conf"),
+        metrics=options.pop("metrics"),
     )
 
 

@@ -60,8 +60,8 @@ def command(
     parts = Parts(rows=options.pop("part_rows"))
     intake = intake_of(inputs, choice, parts, reading(options), rewriting(options), options)
     decision = decision_of(recipe, out, overrides, off, name)
-    with session(out, resources(options), create=True) as (dataset, engine):
-        summary = run(intake, decision, dataset, engine, progress())
+    with session(out, resources(options), progress(), create=True) as (dataset, engine, steps):
+        summary = run(intake, decision, dataset, engine, steps)
         rejected = example(dataset, summary.account)
     if as_json:
         crawled = {} if summary.crawled is None else {"crawl": crawled_json(summary.crawled)}

@@ -110,16 +110,16 @@ def command(models: tuple[str, ...], dataset: str, as_json: bool, **options: Any
         )
         return
     model = _only(models, listed, text)
-    with session(dataset, resources) as (opened, engine):
+    with session(dataset, resources, progress()) as (opened, engine, steps):
         by_name = _embedded(opened, model)
         if not by_name and is_text_classifier(model):
-            scored, lacks = _by_text(opened, model, engine, progress(), labels, **options), "text"
+            scored, lacks = _by_text(opened, model, engine, steps, labels, **options), "text"
         elif labels:
             raise click.UsageError(f"--label goes with a classifier of texts, and {model} is not one")
         elif by_name:
-            scored, lacks = _by_name(opened, model, engine, progress(), **options), "image that is embedded"
+            scored, lacks = _by_name(opened, model, engine, steps, **options), "image that is embedded"
         else:
-            scored, lacks = _by_model(opened, model, engine, progress(), children, **options), "decodable image"
+            scored, lacks = _by_model(opened, model, engine, steps, children, **options), "decodable image"
     if as_json:
         print_json(scored.to_json())
         return
@@ -160,8 +160,8 @@ def _alone(options: Mapping[str, Any], labels: Sequence[str]) -> None:
 def _by_list(scores: ScoreList, dataset: str, resources: Resources, name: str, family: str, as_json: bool) -> None:
     """Score by the column of a list, and say what became of it."""
     check_name(name)
-    with session(dataset, resources) as (opened, engine):
-        scored = score_by_list(scores, opened, name, family, engine, progress())
+    with session(dataset, resources, progress()) as (opened, engine, steps):
+        scored = score_by_list(scores, opened, name, family, engine, steps)
     if as_json:
         print_json(scored.to_json())
         return

@@ -69,12 +69,12 @@ def command(
         raise click.UsageError("--uids - and --json both write to standard output: name a file for the uids")
     if file is not None and file != "-":
         OutputFile(file).check()
-    with session(dataset, resources(options), reads=name is None) as (opened, engine):
+    with session(dataset, resources(options), progress(), reads=name is None) as (opened, engine, steps):
         draft, selection = draft_of(opened, ledger, words)
-        plan = decided_plan(opened, draft, engine, progress())
-        chosen = selected_uids(opened, draft, plan, selection, engine, progress(), first)
+        plan = decided_plan(opened, draft, engine, steps)
+        chosen = selected_uids(opened, draft, plan, selection, engine, steps, first)
         if name is not None:
-            keep_as_ledger(opened, draft, selection, name, chosen, engine, progress())
+            keep_as_ledger(opened, draft, selection, name, chosen, engine, steps)
     if file == "-":
         click.echo("".join(f"{uid}\n" for uid in chosen), nl=False)
     elif file is not None:

@@ -95,11 +95,11 @@ def command(dataset: str, ledger: str, as_json: bool, **options: Any) -> None:
     ends = {"--end": options["end"], "--and-end": options["and_end"]}
     first, second = _requests(options)
     moved, seed = options.pop("moved"), options.pop("seed")
-    with session(dataset, resources(options), reads=True) as (opened, engine):
+    with session(dataset, resources(options), progress(), reads=True) as (opened, engine, steps):
         swept: Swept | SweptTable = (
-            sweep(opened, ledger, first, engine, progress(), moved, seed)
+            sweep(opened, ledger, first, engine, steps, moved, seed)
             if second is None
-            else sweep_table(opened, ledger, (first, second), engine, progress())
+            else sweep_table(opened, ledger, (first, second), engine, steps)
         )
     if as_json:
         print_json(swept.to_json())

@@ -86,8 +86,8 @@ def command(dataset: str, folders: tuple[str, ...], as_json: bool, **options: An
     files = {kind: paths for kind in KINDS if (paths := options.pop(kind))}
     request, work = read(files), options.get("work")
     flags = {"copies": options.pop("copies"), "forget_counts": options.pop("forget"), "dry_run": options.pop("dry_run")}
-    with session(dataset, resources(options), reads=flags["dry_run"]) as (opened, engine):
-        report = takedown(opened, request, folders, engine, progress(), **flags, work=work)
+    with session(dataset, resources(options), progress(), reads=flags["dry_run"]) as (opened, engine, steps):
+        report = takedown(opened, request, folders, engine, steps, **flags, work=work)
     if as_json:
         print_json(report.to_json())
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from align_data.cli.options import dataset_argument, json_option, print_json, resource_options, resources
+from align_data.cli.options import dataset_argument, json_option, print_json, progress, resource_options, resources
 from align_data.common.secrets import mask
 from align_data.explorer import serve
 from align_data.stages.session import session
@@ -38,5 +38,5 @@ def command(dataset: str, ledger: str | None, port: int, browser: bool, as_json:
         else:
             click.echo(f"{mask(dataset)} is at {link} for this machine alone; Ctrl-C stops it")
 
-    with session(dataset, resources(options), reads=True) as (_, engine):
+    with session(dataset, resources(options), progress(), reads=True) as (_, engine, _):
         serve(dataset, engine, ledger, port, ready, browser=browser)

@@ -20,3 +20,5 @@ class Resources:
     """Where the local engine spills; None for a folder inside the dataset."""
     spark_conf: Sequence[tuple[str, str]] = ()
     """Settings of Spark, which go before ours."""
+    metrics: str | None = None
+    """The file for the figures of the running command; None where nobody wants them."""

@@ -5,39 +5,38 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 
-from align_data import __version__
-from align_data.common.secrets import mask_command
+from align_data.common.progress import Progress, Silent
 from align_data.data.layout import Dataset
 from align_data.engines.base import Engine
 from align_data.engines.local import MEMORY, LocalEngine
 from align_data.engines.resources import Resources
-from align_data.storage.manifests import checked
+from align_data.stages.run_log import RunRecord
 from align_data.storage.store import Store
 
 
 @contextmanager
 def session(
-    url: str, resources: Resources, *, create: bool = False, reads: bool = False
-) -> Iterator[tuple[Dataset, Engine]]:
+    url: str, resources: Resources, progress: Progress, *, create: bool = False, reads: bool = False
+) -> Iterator[tuple[Dataset, Engine, Progress]]:
     """Open a dataset to write to it: no other process does meanwhile, and the log says when and with what.
 
-    One that is only read, `reads`, is neither locked nor logged.
+    Steps are reported to the Progress that is returned, which shows and notes them. A dataset that is only read,
+    `reads`, is neither locked nor logged.
     """
     store = Store(url, resources.work)
     writes = create or (store.exists("") and not reads)
-    with writing(store, sys.argv[1:]) if writes else nullcontext(), _engine(resources, store) as engine:
-        yield Dataset(store), engine
+    record = RunRecord(store, sys.argv[1:], progress, resources.metrics)
+    locked, logged = (store.lock(), record.logged()) if writes else (nullcontext(), nullcontext())
+    with record, locked, logged, _engine(resources, store) as engine:
+        yield Dataset(store), engine, record.progress
 
 
 @contextmanager
 def writing(store: Store, command: Sequence[str]) -> Iterator[None]:
     """Lock a dataset while it is written to; the log says when, and by which command."""
-    began = datetime.now(UTC)
-    with store.lock():
+    with store.lock(), RunRecord(store, command, Silent()).logged():
         yield
-        _log(store, began, command)
 
 
 @contextmanager
@@ -53,15 +52,3 @@ def _engine(resources: Resources, store: Store) -> Iterator[Engine]:
         yield spark
     finally:
         spark.stop()
-
-
-def _log(store: Store, began: datetime, command: Sequence[str]) -> None:
-    """Write a line of history: dates are here, and nowhere else in a dataset."""
-    ended = datetime.now(UTC)
-    entry = {
-        "command": mask_command(command),  # a dataset is handed on, with its log
-        "began": began.isoformat(timespec="milliseconds"),
-        "seconds": round((ended - began).total_seconds(), 3),
-        "align_data": __version__,
-    }
-    store.write_bytes(f"_log/{began:%Y%m%dT%H%M%S.%f}.json", checked(entry))

@@ -65,6 +65,8 @@ class Store:
         else:
             self.root, self.local = self._resolved()
         self.own = own
+        self.committed: dict[str, tuple[int, int]] = {}
+        """Rows and bytes of each table that was committed through this store."""
         self._work = Path(work) if work is not None else None
 
     def _resolved(self) -> tuple[str, bool]:

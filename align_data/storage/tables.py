@@ -229,6 +229,7 @@ class Table(Generic[M]):
             if stray or (re.fullmatch(rf"{PART}\.parquet", name) and name not in named):
                 self.store.remove(f"{self.name}/{name}")
         self._write_manifest(dump(self.name, parts, meta))
+        self.store.committed[self.name] = (manifest.rows, sum(part.bytes for part in parts))
         return manifest
 
     def change(self) -> None:

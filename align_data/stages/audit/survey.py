@@ -64,6 +64,8 @@ class LoggedRun:
     began: str
     seconds: float
     version: str
+    outcome: str = "done"
+    """Or how it failed; an earlier version logged what was done alone."""
 
 
 @dataclass(frozen=True)
@@ -309,9 +311,9 @@ def _run_of(content: bytes, where: str) -> LoggedRun:
         entry = _Entry.model_validate(unchecked(content, where))
     except (DatasetError, ValidationError):
         return LoggedRun(f"{where} is damaged, and cannot be read", "", 0.0, "")
-    return LoggedRun(
-        " ".join(["align-data", *mask_command(entry.command)]), entry.began, entry.seconds, entry.align_data
-    )
+    command = " ".join(["align-data", *mask_command(entry.command)])
+    outcome = f"{entry.outcome}: {entry.error}" if entry.error else entry.outcome
+    return LoggedRun(command, entry.began, entry.seconds, entry.align_data, outcome)
 
 
 class _Entry(BaseModel):
@@ -323,3 +325,5 @@ class _Entry(BaseModel):
     began: str
     seconds: float
     align_data: str
+    outcome: str = "done"
+    error: str | None = None
