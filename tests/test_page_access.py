@@ -159,7 +159,7 @@ def pages(looked: Looked, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     pairs = [pair for sampled in found.samples.values() for pair in sampled]
     hits = tuple(Hit(0.9, f"{n:032x}", f"http://a.example/{n}", text, 1 + n % 3) for n, text in enumerate(TEXTS))
     query = (Part("image", "<b>.jpg", 1, jpeg(1, 80, 80)), Part("text", ATTACKS[0], -0.5))
-    results = SearchResults(query, "images", hits, (jpeg(2, 90, 60),) * len(hits), 90, {}, {})
+    results = SearchResults(query, "images", hits, (jpeg(2, 90, 60),) * len(hits), 90, 90, {}, {})
     chosen = [SelectedPair(pair.part, pair.uid, pair.url, pair.alt_text, "kept", (), (), pair.values) for pair in pairs]
     return {
         "audit": audit_html(found, dataset, Silent()),

@@ -16,8 +16,9 @@ from align_data.cli.pages import before_page, write_page
 from align_data.cli.tables import console
 from align_data.common.errors import InputError
 from align_data.report import search_html
-from align_data.train.search import Kind, Part, SearchResults, search
+from align_data.train.search import Part, SearchResults, search
 from align_data.train.shards import Shards
+from align_data.train.stored_index import Kind
 
 
 @click.command("search", short_help="Search exported shards for the images or texts nearest to a query.")
@@ -39,6 +40,11 @@ from align_data.train.shards import Shards
 )
 @click.option("--top", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of results.")
 @click.option(
+    "--index",
+    metavar="FOLDER",
+    help="Store the embeddings in this folder, or fsspec URL, and embed only the shards that are new to it.",
+)
+@click.option(
     "--html",
     type=click.Path(dir_okay=False),
     metavar="FILE",
@@ -56,6 +62,7 @@ def command(
     text_weight: float,
     kind: Kind,
     top: int,
+    index: str | None,
     html: str | None,
     device: str | None,
     as_json: bool,
@@ -65,7 +72,11 @@ def command(
     MODEL is a folder that align-data train wrote, a checkpoint of transformers, or org/name@COMMIT of the Hugging
     Face hub; SHARDS is a folder that align-data export wrote, or a folder of WebDataset tars. The query is the sum
     of all texts and images, minus those of --minus-text and --minus-image, as vectors of unit length. The search is
-    exact.
+    exact: all pairs are compared.
+
+    With --index the embeddings are kept, and the next search by the same model embeds its query alone. Shards that
+    changed or came are embedded anew, and what is stored of shards that are no more is removed: so each SHARDS takes
+    a folder of its own, which may serve several models.
 
     \b
     Examples:
@@ -73,6 +84,7 @@ def command(
       align-data search model shards --image photo.jpg --text "in the snow" --top 50
       align-data search model shards --image photo.jpg --minus-text "a dog"
       align-data search model shards --image photo.jpg --find texts
+      align-data search model shards --text "a red circle" --index index
     """
     if not texts and not images:
         raise click.UsageError("give a query: --text or --image")
@@ -85,7 +97,16 @@ def command(
     if html is not None:
         before_page(html)
     opened = Shards.open(shards)
-    results = search(load_model(model, device), opened, parts, progress(), kind=kind, top=top)
+    results = search(
+        load_model(model, device),
+        opened,
+        parts,
+        progress(),
+        kind=kind,
+        top=top,
+        index=index,
+        pictures=html is not None,
+    )
     if html is not None:
         write_page(html, search_html(results))
     if as_json:

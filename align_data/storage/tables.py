@@ -55,6 +55,7 @@ _REDO = {
     "images": "fetch again: align-data fetch",
     "verdicts": "decide again: align-data filter",
     "ranks": "decide again: align-data filter",
+    "search": "search again: align-data search --index",
 }
 """What makes a table anew once it is removed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -114,19 +114,27 @@ def batches(
 
     Damaged shards are passed over, and are in `shards.skipped` at the end.
     """
+    with progress.step("embed", shards.pairs, "pairs") as tick:
+        for batch in embedded_batches(model, shards, images=images, texts=texts, size=size):
+            yield batch
+            tick(len(batch.samples) + len(batch.undecodable))
+
+
+def embedded_batches(
+    model: TwoTowers, samples: Iterable[Sample], *, images: bool = True, texts: bool = True, size: int = BATCH
+) -> Iterator[EmbeddedBatch]:
+    """Yield pairs in batches, embedded, as `batches` does."""
     waiting: deque[list[tuple[Sample, Future[Pixels | str]]]] = deque()
     threads = min(_THREADS, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(threads) as pool, progress.step("embed", shards.pairs, "pairs") as tick:
-        pairs = iter(shards)
+    with ThreadPoolExecutor(threads) as pool:
+        pairs = iter(samples)
         while chunk := list(islice(pairs, size)):
             side = model.side if images else None
             waiting.append([(sample, pool.submit(_pixels, sample.image, side)) for sample in chunk])
             if len(waiting) > _AHEAD:
-                yield _embedded(model, waiting[0], images, texts)
-                tick(len(waiting.popleft()))
+                yield _embedded(model, waiting.popleft(), images, texts)
         while waiting:
-            yield _embedded(model, waiting[0], images, texts)
-            tick(len(waiting.popleft()))
+            yield _embedded(model, waiting.popleft(), images, texts)
 
 
 def _embedded(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from align_data.common.errors import DatasetError, InputError
 from align_data.common.progress import Progress
 from align_data.common.secrets import mask_url
 from align_data.decoding.render import How, UnrenderableError, render
-from align_data.train.embed import TwoTowers, batches, image_key, nothing, sound
+from align_data.exports.shard_format import CorruptShardError
+from align_data.train.embed import TwoTowers, nothing, sound
 from align_data.train.metrics import Vectors, scores, unit
 from align_data.train.preprocessing import centre
-from align_data.train.shards import Sample, Shards
+from align_data.train.shards import Shards
+from align_data.train.stored_index import Kind, PairVectors, StoredIndex, pair_vectors
 
-Kind = Literal["images", "texts"]
+_KEYS = {"images": pl.when(pl.col("url") != "").then("url").otherwise("uid"), "texts": pl.col("alt_text")}
+"""What pairs of one image, as `image_key` has it, and of one text have in common."""
 _NOTHING = 1e-6
 """A sum of unit vectors that is shorter has no direction."""
 
@@ -62,6 +67,8 @@ class SearchResults:
     """The image file of each hit's pair."""
     pairs: int
     """That were searched."""
+    embedded: int
+    """Pairs that this search had to embed."""
     undecodable: dict[str, str]
     skipped: dict[str, str]
 
@@ -72,6 +79,7 @@ class SearchResults:
             "found": self.kind,
             "hits": [{"rank": rank, **asdict(hit)} for rank, hit in enumerate(self.hits, 1)],
             "pairs": self.pairs,
+            "embedded": self.embedded,
             "undecodable": self.undecodable,
             "skipped": self.skipped,
         }
@@ -109,34 +117,85 @@ def search(
     *,
     kind: Kind = "images",
     top: int = 20,
+    index: str | None = None,
+    pictures: bool = True,
 ) -> SearchResults:
     """Return the images, or the texts, of shards that are nearest to a query; DatasetError where there is no pair.
 
-    Exact: every pair is embedded and compared. No more than the best so far is held.
+    Exact: every pair is compared. Without a folder `index` in which their embeddings are stored every pair is embedded,
+    with it those of shards that are new to it. No more than the best so far is held. `pictures` says whether the image
+    files of the hits are read.
     """
-    vector = query(model, parts)
-    best: dict[str, tuple[Hit, Sample]] = {}
-    pairs = 0
-    undecodable: dict[str, str] = {}
-    for batch in batches(model, shards, progress, images=kind == "images", texts=kind == "texts"):
-        pairs += len(batch.samples)
-        undecodable |= batch.undecodable
-        if batch.samples:
-            similarities = scores(batch.images if kind == "images" else batch.texts, vector[None])[:, 0]
-            best = _better(best, batch.samples, similarities.tolist(), kind, top)
-    if not pairs:
+    ranking = _Ranking(query(model, parts), kind, top)
+    if index is None:
+        undecodable: dict[str, str] = {}
+        pieces = _embedded_now(model, shards, kind, undecodable, progress)
+    else:
+        stored = StoredIndex(index, model, shards, kind)
+        stored.update(progress)
+        undecodable, pieces = stored.undecodable, iter(stored)
+    for piece in pieces:
+        ranking.add(piece)
+    if not ranking.pairs:
         raise DatasetError(nothing(shards.skipped, undecodable))
-    hits, samples = zip(*best.values(), strict=True)
-    images = tuple(sample.image for sample in samples)
-    return SearchResults(tuple(parts), kind, hits, images, pairs, undecodable, dict(shards.skipped))
+    hits = [hit for hit, _ in ranking.best.values()]
+    images = _pictures(shards, ranking.best.values()) if pictures else [b""] * len(hits)
+    embedded = ranking.pairs + len(undecodable) if index is None else stored.embedded
+    masked = tuple(replace(hit, url=mask_url(hit.url)) for hit in hits)
+    return SearchResults(
+        tuple(parts), kind, masked, tuple(images), ranking.pairs, embedded, undecodable, dict(shards.skipped)
+    )
 
 
-def _better(
-    best: dict[str, tuple[Hit, Sample]], samples: Sequence[Sample], similarities: Sequence[float], kind: Kind, top: int
-) -> dict[str, tuple[Hit, Sample]]:
-    """Return the best hits so far, in order; duplicates are counted, not added."""
-    for sample, score in zip(samples, similarities, strict=True):
-        key = image_key(sample.url, sample.uid) if kind == "images" else sample.alt_text
-        hit, original = best.get(key, (Hit(score, sample.uid, mask_url(sample.url), sample.alt_text, 0), sample))
-        best[key] = replace(hit, pairs=hit.pairs + 1), original
-    return dict(sorted(best.items(), key=lambda item: -item[1][0].score)[:top])  # stable: the first of equals stays
+def _embedded_now(
+    model: TwoTowers, shards: Shards, kind: Kind, undecodable: dict[str, str], progress: Progress
+) -> Iterator[PairVectors]:
+    with progress.step("embed", shards.pairs, "pairs") as tick:
+        for shard in shards.names:
+            for piece in pair_vectors(model, shards, shard, kind, undecodable):
+                yield piece
+                tick(len(piece.rows))
+
+
+class _Ranking:
+    """The best hits so far by their keys, best first, with the shard of each."""
+
+    def __init__(self, vector: Vectors, kind: Kind, top: int) -> None:
+        self.best: dict[str, tuple[Hit, str]] = {}
+        self.pairs = 0
+        self._vector, self._kind, self._top = vector, kind, top
+        self._error = (len(vector) + 2 * math.sqrt(len(vector)) + 8) * 2.0**-24
+        """More than what a sum of float32 can be off, and rounding to 2^-24 can change."""
+
+    def add(self, piece: PairVectors) -> None:
+        """Take up the pairs that are better than the worst; duplicates of hits are counted, not added."""
+        self.pairs += len(piece.rows)
+        worst = [hit.score for hit, _ in self.best.values()][self._top - 1 :]
+        keys = piece.rows.select(_KEYS[self._kind]).to_series()
+        near = piece.vectors @ self._vector >= (worst[0] if worst else -np.inf) - self._error
+        rows = keys.is_in([*self.best, *keys.filter(near)]).arg_true().to_numpy()
+        similarities = scores(piece.vectors[rows], self._vector[None])[:, 0].tolist()
+        for row, score in zip(rows.tolist(), similarities, strict=True):
+            uid, url, alt_text = piece.rows.row(row)
+            new = Hit(score, uid, url, alt_text, 0), piece.shard
+            hit, shard = self.best.get(keys[row], new)
+            self.best[keys[row]] = replace(hit, pairs=hit.pairs + 1), shard
+        ordered = sorted(self.best.items(), key=lambda item: -item[1][0].score)  # stable: the first of equals stays
+        self.best = dict(ordered[: self._top])
+
+
+def _pictures(shards: Shards, hits: Iterable[tuple[Hit, str]]) -> list[bytes]:
+    """Read the image of each hit; empty where its shard is corrupt, which is then named in `shards.skipped`."""
+    images = {(hit.uid, hit.url, hit.alt_text): b"" for hit, _ in hits}
+    for name in sorted({shard for _, shard in hits}):
+        missing = {(hit.uid, hit.url, hit.alt_text) for hit, shard in hits if shard == name}
+        try:
+            for sample in shards.read(name):
+                if sample[:3] in missing:
+                    images[sample[:3]] = sample.image
+                    missing.remove(sample[:3])
+                if not missing:
+                    break
+        except CorruptShardError as error:
+            shards.skipped[name] = str(error)
+    return list(images.values())

@@ -59,8 +59,7 @@ class Shards:
     @property
     def pairs(self) -> int | None:
         """How many pairs there are, where a manifest says it and all are asked for."""
-        counts = [entry.pairs for entry in self._entries.values()]
-        return None if self.only is not None or None in counts else sum(pairs or 0 for pairs in counts)
+        return self.pairs_of(self.names)
 
     @property
     def identity(self) -> str:
@@ -70,6 +69,27 @@ class Shards:
             for name, entry in self._entries.items()
         ]
         return digest([entries, None if self.only is None else sorted(self.only)])
+
+    def pairs_of(self, shards: Collection[str]) -> int | None:
+        """How many pairs some of the shards have, where a manifest says it and all of theirs are asked for."""
+        counts = [self._entries[name].pairs for name in shards]
+        return None if self.only is not None or None in counts else sum(pairs or 0 for pairs in counts)
+
+    def content_key(self, name: str) -> str | None:
+        """Return 32 hex digits that follow from a shard's name and content; None where it is not as it should be.
+
+        The content is known by the manifest's SHA-256; without one by what the file system says of the files, so that
+        one which is only copied has another key.
+        """
+        entry = self._entries[name]
+        try:
+            size = _size(self.store, name)
+            if entry.bytes not in (None, size):
+                return None
+            content = entry.sha256 or _as_listed(self.store, name)
+        except (OSError, DatasetError):
+            return None
+        return digest([name, size, content, None if self.only is None else sorted(self.only)])[:32]
 
     def read(self, name: str) -> Iterator[Sample]:
         """Yield the pairs of one shard, in its order.
@@ -121,6 +141,12 @@ def _size(store: Store, name: str) -> int:
     format_ = format_of(name)
     assert format_ is not None
     return format_.size(store, name)
+
+
+def _as_listed(store: Store, name: str) -> list[list[str]]:
+    """Return what the file system tells the files of a shard from others by, such as their times."""
+    path = store.path(name)
+    return [[str(file).removeprefix(path), store.fs.ukey(file)] for file in sorted(store.fs.find(path))]
 
 
 def _of_split(store: Store) -> tuple[Store, dict[str, _ShardEntry]]:
