@@ -96,6 +96,7 @@ NEW = {
     "align_data/exports/zipped.py",
     "align_data/signals/contrast.py",
     "align_data/sources/lists/orc.py",
+    "align_data/train/objectives/soft_margin.py",
     "tests/test_orc.py",
 }
 """Files that CONTRIBUTING's examples add."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from test_train import Stopping, metrics, pairs, picture, right, run, weights, write
 
 from align_data.cli import main
+from align_data.cli.model_options import settings_of
 from align_data.common.errors import OutputError, TrainError
 from align_data.common.progress import Silent
 from align_data.models.opening import open_model
@@ -403,9 +404,17 @@ def test_the_command_takes_an_objective_and_what_belongs_to_it(squares: str, tmp
     for wrong, said in (
         (["--margin", "0.3"], "--margin: 0.3: only --objective triplet takes it"),
         (["--objective", "triplet", "--bias", "1"], "--bias: 1.0: only --objective sigmoid takes it"),
+        (["--objective", "sigmoid", "--label-smoothing", "0.1"], "--label-smoothing: 0.1: only --objective softmax takes"),
+        (["--objective", "triplet", "--label-smoothing", "0.2"], "--label-smoothing: 0.2: only --objective softmax takes"),
         (["--objective", "triplet", "--margin", "nan"], "--margin"),
         (["--objective", "triplet", "--softmax-share", "1"], "--softmax-share"),
         (["--objective", "cosine"], "--objective"),
     ):
         failed = CliRunner().invoke(main, [*line, "--out", str(tmp_path / "n"), *wrong])
         assert (failed.exit_code, said in failed.stderr) == (2, True), failed.stderr
+
+
+def test_what_a_preset_has_of_another_objective_is_left_out() -> None:
+    options: dict[str, Any] = dict.fromkeys(TrainSettings.model_fields)
+    (found,) = settings_of({**options, "preset": "paper", "objective": "sigmoid", "bias": -3.0, "batch": 64})
+    assert (found.objective, found.bias, found.batch, found.temperature) == ("sigmoid", -3.0, 64, 1.0)

@@ -105,7 +105,7 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
     """
     from align_data.train.ablate import AblationRequest, ablate, trainer  # noqa: PLC0415
 
-    settings = settings_of(options)
+    (settings,) = settings_of(options)
     with extra():
         side = trainer.side(settings)
     former_names(arm.partition(":")[2] for arm in options["arms"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,7 +16,7 @@ from align_data.common.errors import TrainError
 from align_data.engines.resources import Resources
 from align_data.models.sharing import SharedModel
 from align_data.train.embed import TwoTowers
-from align_data.train.settings import PRESETS, TrainSettings
+from align_data.train.settings import OWNERS, PRESETS, TrainSettings
 
 _NAMED = 10
 """Skipped items that are listed by name."""
@@ -102,18 +102,34 @@ def _default_text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def settings_of(options: dict[str, Any]) -> TrainSettings:
-    """Take the settings out of a command's options; click's usage error for one that cannot be."""
+def settings_of(options: dict[str, Any], objectives: Sequence[str] = ()) -> list[TrainSettings]:
+    """Take the settings out of a command's options: one for each of the objectives, or of the one that they name.
+
+    A setting of one objective is in its settings alone. Raises click's usage error for settings that cannot be.
+    """
     preset = options.pop("preset")
     chosen = {name: value for name in TrainSettings.model_fields if (value := options.pop(name)) is not None}
     if "memory" in chosen:
         chosen["memory"] = max(1, chosen["memory"] // 2**20)
+    whole = {**(PRESETS[preset] if preset else {}), **chosen}
+    objectives = objectives or [whole.get("objective", TrainSettings.model_fields["objective"].default)]
+    for name, owner in OWNERS.items():
+        if name in chosen and owner not in objectives:
+            raise _mistaken(name, chosen[name], f"only --objective {owner} takes it")
+    return [_valid({**whole, "objective": objective}) for objective in objectives]
+
+
+def _valid(whole: Mapping[str, Any]) -> TrainSettings:
+    own = {name: value for name, value in whole.items() if OWNERS.get(name) in (None, whole["objective"])}
     try:
-        return TrainSettings(**{**(PRESETS[preset] if preset else {}), **chosen})
+        return TrainSettings(**own)
     except ValidationError as error:
         mistake = error.errors()[0]
-        flag = f"--{str(mistake['loc'][0]).replace('_', '-')}"
-        raise click.BadParameter(f"{mistake['input']}: {mistake['msg'].lower()}", param_hint=flag) from None
+        raise _mistaken(str(mistake["loc"][0]), mistake["input"], mistake["msg"].lower()) from None
+
+
+def _mistaken(name: str, value: Any, why: str) -> click.BadParameter:
+    return click.BadParameter(f"{value}: {why}", param_hint=f"--{name.replace('_', '-')}")
 
 
 def load_model(model: str, device: str | None) -> TwoTowers:

@@ -47,7 +47,7 @@ def command(shards: str, out: Path, as_json: bool, **options: Any) -> None:
       align-data train shards/train --out model --samples 200000 --batch 128 --seed 3
       torchrun --nproc-per-node 8 -m align_data train shards --out model --preset paper-ablation --batch 2048
     """
-    settings = settings_of(options)  # what is left of the options is how, not what
+    (settings,) = settings_of(options)  # what is left of the options is how, not what
     with extra():
         from align_data.train.loop import train  # noqa: PLC0415 - PyTorch takes seconds to load
     trained = train(Shards.open(shards), out, settings, progress(), **options)

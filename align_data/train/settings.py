@@ -12,8 +12,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=1, le=10**15)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
-_OWNERS = {"bias": "sigmoid", "margin": "triplet", "softmax_share": "triplet"}
-"""Settings that belong to one objective."""
+OWNERS = {"label_smoothing": "softmax", "bias": "sigmoid", "margin": "triplet", "softmax_share": "triplet"}
+"""Settings that belong to one objective. Label smoothing has a value in every run: a command knows whether it was given."""
 
 
 class TrainSettings(BaseModel):
@@ -72,10 +72,10 @@ class TrainSettings(BaseModel):
     )
     checkpoint: Whole = Field(500, description="steps between checkpoints")
 
-    @field_validator(*_OWNERS)
+    @field_validator(*(name for name in OWNERS if name != "label_smoothing"))
     @classmethod
     def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
-        owner = _OWNERS[str(info.field_name)]
+        owner = OWNERS[str(info.field_name)]
         if value is not None and info.data.get("objective", owner) != owner:
             raise PydanticCustomError("objective", "only --objective {owner} takes it", {"owner": owner})
         return value
