@@ -12,10 +12,7 @@ Nothing of them is part of this project, and what is made of their pictures is u
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import shutil
-import subprocess
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +25,9 @@ from typing import IO, Any
 
 from PIL import Image
 
+from align_data.common.errors import InputError
+from align_data.models.named.packages import Package, fetched_archive
+
 LANGUAGES = ("en", "de", "fr", "es", "ru", "ar", "hi", "zh", "ja", "th")
 SPRITE = 64
 """Side of a sprite in pixels; each has a margin of one pixel on a sheet."""
@@ -38,8 +38,6 @@ FEWEST = 20
 LARGEST = 512 * 2**20
 """Bytes that a package unpacks to, at most."""
 LARGEST_FILE = 32 * 2**20
-SECONDS = 600.0
-"""What npm may take for a package."""
 _DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, zlib.error, tarfile.TarError)
 
 
@@ -47,17 +45,11 @@ class PackageError(Exception):
     """A package cannot be had, or is not what it should be; says what to do."""
 
 
-@dataclass(frozen=True)
-class Package:
-    """A package of npm, pinned."""
+class NpmPackage(Package):
+    """A package of npm, pinned by its archive."""
 
-    name: str
-    version: str
-    sha256: str
-    """Of the archive that the registry has."""
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}"
+    def __init__(self, name: str, version: str, sha256: str, license_: str) -> None:
+        super().__init__("npm", name, version, sha256, license_, ())
 
     @property
     def archive(self) -> str:
@@ -65,14 +57,21 @@ class Package:
         return f"{self.name}-{self.version}.tgz"
 
 
-GOOGLE = Package(
-    "emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
+GOOGLE = NpmPackage(
+    "emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+    "Apache-2.0",
+)  # fmt: skip
+TWITTER = NpmPackage(
+    "emoji-datasource-twitter", "16.0.0", "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
+    "CC-BY-4.0",
+)  # fmt: skip
+OPENMOJI = NpmPackage(
+    "openmoji", "17.0.0", "55ee7d13485dec86e9f38c1f3a645a13382d33ff97c0cd845ee824b0aef45e68", "CC-BY-SA-4.0"
 )
-TWITTER = Package(
-    "emoji-datasource-twitter", "16.0.0", "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877"
-)
-OPENMOJI = Package("openmoji", "17.0.0", "55ee7d13485dec86e9f38c1f3a645a13382d33ff97c0cd845ee824b0aef45e68")
-CLDR = Package("cldr-annotations-full", "48.2.0", "28576e51225deb51e3ddd734b0f824a0079682cb5d8c27faa9f68149317a14d1")
+CLDR = NpmPackage(
+    "cldr-annotations-full", "48.2.0", "28576e51225deb51e3ddd734b0f824a0079682cb5d8c27faa9f68149317a14d1",
+    "Unicode-3.0",
+)  # fmt: skip
 DESIGNERS = {"google": GOOGLE, "twitter": TWITTER, "openmoji": OPENMOJI}
 
 
@@ -97,36 +96,12 @@ def take(folder: Path) -> None:
             _fetch(package, folder)
 
 
-def _fetch(package: Package, folder: Path) -> None:
-    by_hand = f"where there is one, npm pack {package.name}@{package.version}; then give its folder as --packages"
-    if shutil.which("npm") is None:
-        raise PackageError(f"{package} is fetched by npm, which is not installed here; {by_hand}")
+def _fetch(package: NpmPackage, folder: Path) -> None:
     with TemporaryDirectory(prefix="emoji-", dir=folder) as fetched:
-        command = (
-            "npm",
-            "pack",
-            f"{package.name}@{package.version}",
-            "--loglevel=error",
-            "--pack-destination",
-            fetched,
-        )
         try:
-            run = subprocess.run(  # noqa: S603 - a fixed command
-                command, cwd=fetched, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            why = f"not within {SECONDS:g} s" if isinstance(error, subprocess.TimeoutExpired) else error.strerror
-            raise PackageError(f"npm could not fetch {package}: {why}; {by_hand}") from None
-        archive = Path(fetched, package.archive)
-        if run.returncode or not archive.is_file():
-            why = _first_line(run.stderr.decode("utf-8", "replace")) or "it wrote no archive"
-            raise PackageError(f"npm could not fetch {package}: {why}; with a network, {by_hand}")
-        with archive.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha256 != package.sha256:
-            raise PackageError(
-                f"what npm fetched as {package} is not what was published: its SHA-256 is {sha256}; nothing is kept"
-            )
+            archive = fetched_archive(package, Path(fetched), "give its folder as --packages")
+        except InputError as error:
+            raise PackageError(str(error)) from None
         archive.rename(folder / package.archive)
 
 
@@ -146,7 +121,7 @@ class _Counted:
 
 
 @contextmanager
-def _read(package: Package, folder: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+def _read(package: NpmPackage, folder: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
     """Give the plain files of a package, in the order in which they lie there, by their path below its folder."""
     path = folder / package.archive
     try:
@@ -182,7 +157,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
             yield "/".join(parts[1:]), file
 
 
-def _files(package: Package, folder: Path, wanted: set[str]) -> dict[str, bytes]:
+def _files(package: NpmPackage, folder: Path, wanted: set[str]) -> dict[str, bytes]:
     """Return files of a package by path, all of which it must have."""
     found: dict[str, bytes] = {}
     with _read(package, folder) as members:
@@ -201,7 +176,7 @@ def _code(unified: str) -> str:
 
 
 @contextmanager
-def _shape_of(package: Package) -> Iterator[None]:
+def _shape_of(package: NpmPackage) -> Iterator[None]:
     """Say of which package the data is that is not of the shape that its version has."""
     try:
         yield
@@ -264,7 +239,7 @@ def read_sprites(folder: Path, emoji: Sequence[Emoji]) -> dict[tuple[str, str], 
     return found | {("openmoji", code): image for code, image in _drawings(folder, {one.code for one in emoji})}
 
 
-def _sheet(package: Package, folder: Path, path: str) -> Image.Image:
+def _sheet(package: NpmPackage, folder: Path, path: str) -> Image.Image:
     content = _files(package, folder, {path})[path]
     try:
         with Image.open(BytesIO(content), formats=("PNG",)) as image:

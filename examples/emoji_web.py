@@ -289,20 +289,23 @@ def main() -> None:
         take(folder)
         emoji, unseen = split(read_emoji(folder), options.emoji, options.seed)
         sprites = read_sprites(folder, [*emoji, *unseen]) if options.pictures else {}
+        shown = [designer for designer in DESIGNERS if designer != options.held_out]
+        rows = make(options.images, options.seed, options.shares, emoji, shown, languages)
+        evaluation = {
+            "evaluation": make_evaluation("designer", options.seed, emoji, [options.held_out], languages),
+            "evaluation_emoji": make_evaluation("emoji", options.seed, unseen, shown, languages),
+        }
+        write_lists(rows, evaluation, (options.pictures or ADDRESS).rstrip("/"), options.out)
+        print(f"{len(rows):,} rows about {len(emoji):,} emoji in {options.out / 'pairs.parquet'}")
+        if options.pictures:
+            held_out = [row for rows in evaluation.values() for row in rows]
+            write_pictures([*rows, *held_out], sprites, options.out)
+            others = options.out / "evaluation"
+            print(f"their pictures in {options.out / 'pictures'}, {len(held_out)} others in {others}")
     except PackageError as error:
         sys.exit(f"Error: {error}")
-    shown = [designer for designer in DESIGNERS if designer != options.held_out]
-    rows = make(options.images, options.seed, options.shares, emoji, shown, languages)
-    evaluation = {
-        "evaluation": make_evaluation("designer", options.seed, emoji, [options.held_out], languages),
-        "evaluation_emoji": make_evaluation("emoji", options.seed, unseen, shown, languages),
-    }
-    write_lists(rows, evaluation, (options.pictures or ADDRESS).rstrip("/"), options.out)
-    print(f"{len(rows):,} rows about {len(emoji):,} emoji in {options.out / 'pairs.parquet'}")
-    if options.pictures:
-        held_out = [row for rows in evaluation.values() for row in rows]
-        write_pictures([*rows, *held_out], sprites, options.out)
-        print(f"their pictures in {options.out / 'pictures'}, {len(held_out)} others in {options.out / 'evaluation'}")
+    except OSError as error:
+        sys.exit(f"Error: cannot write {error.filename}: {error.strerror}; --out and --packages are folders to write")
 
 
 if __name__ == "__main__":

