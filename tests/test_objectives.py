@@ -140,7 +140,9 @@ from torch import distributed
 from align_data.common.progress import Silent
 from align_data.train.batches import Feed
 from align_data.train.loop import Towers
-from align_data.train.model import build, to_input
+from align_data.train.model import build
+from align_data.train.pixel_tensors import crops, normalised
+from align_data.train.placing import Placing
 from align_data.train.objectives.registry import OBJECTIVES, objective_of
 from align_data.train.ranks import parallel, ranks
 from align_data.train.settings import TrainSettings
@@ -154,8 +156,8 @@ with ranks("cpu", settings.batch) as (rank, device):
     feed.read(Silent())
     tokenizer = learn(list(feed.texts), settings.vocabulary)
     feed.begin(tokenizer)
-    batch = next(feed.epoch(0))
-    pixels = to_input(batch.pixels, device).double()
+    batch, _ = next(Placing(device).each(feed.epoch(0)))
+    pixels = normalised(crops(batch.images, 32, batch.corners, batch.mirrored)).double()
     done = {}
     for name in OBJECTIVES:
         torch.manual_seed(0)
@@ -164,7 +166,7 @@ with ranks("cpu", settings.batch) as (rank, device):
         objective.begin(0.99)
         whole = Towers(model, objective)
         towers = parallel(whole, rank, device)
-        towers_loss = towers(pixels, *(torch.from_numpy(numbers) for numbers in batch[1:]))
+        towers_loss = towers(pixels, batch.ids, batch.mask, batch.keys)
         towers_loss.backward()
         mean = towers_loss.detach().clone()
         if rank.of > 1:

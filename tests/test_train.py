@@ -34,7 +34,8 @@ from align_data.train.batches import Feed, Rank
 from align_data.train.loop import Trained, train
 from align_data.train.model import SIZES, Dual, build
 from align_data.train.optimizers import learning_rate, optimizer
-from align_data.train.preprocessing import centre, crops, sided
+from align_data.train.pixel_tensors import crops, normalised
+from align_data.train.preprocessing import centre, sided
 from align_data.train.sanity import check
 from align_data.train.settings import PRESETS, TrainSettings
 from align_data.train.shards import Sample, Shards
@@ -146,7 +147,8 @@ def test_ranks_share_each_batch(numbered: str, little: str) -> None:
     assert len(whole) == 3 == len(halves[0]) == len(halves[1])
     for batch, *shares in zip(whole, *halves, strict=True):
         for number, share in enumerate(shares):
-            assert np.array_equal(batch.pixels[number::2], share.pixels)
+            for of_pixels in ("images", "corners", "mirrored"):
+                assert np.array_equal(getattr(batch, of_pixels)[number::2], getattr(share, of_pixels))
             assert np.array_equal(batch.ids[number::2, : share.ids.shape[1]], share.ids)
     for feed in (alone, *ranks):
         feed.close()
@@ -165,11 +167,15 @@ def test_crops_are_cut_and_mirrored(side: int, seed: int) -> None:
     images = chance.integers(0, 256, (3, large, large, 3)).astype(np.uint8)
     corners = chance.integers(0, large - side + 1, (3, 2))
     mirrored = np.array([True, False, True])
-    found = crops(images, side, corners, mirrored)
+    found = crops(torch.from_numpy(images), side, torch.from_numpy(corners), torch.from_numpy(mirrored)).numpy()
+    assert found.shape == (3, side, side, 3)
     for n, (row, column) in enumerate(corners.tolist()):
         for y, x in chance.integers(0, side, (5, 2)).tolist():
             across = side - 1 - x if mirrored[n] else x
             assert (found[n, y, x] == images[n, row + y, column + across]).all()
+    pixels = normalised(torch.from_numpy(found))
+    assert pixels.is_contiguous(memory_format=torch.channels_last)  # as the tower's weights are
+    assert np.allclose(pixels.numpy(), found.transpose(0, 3, 1, 2) / 127.5 - 1, atol=1e-6)
 
 
 # --- the model ---

@@ -18,6 +18,7 @@ from align_data.train.batches import Feed, Rank, TrainingBatch
 from align_data.train.model import SIZES, attended, build, embed_texts
 from align_data.train.objectives.registry import OBJECTIVES, objective_of
 from align_data.train.objectives.softmax import SoftmaxObjective
+from align_data.train.placing import Placing
 from align_data.train.run_folder import Folder
 
 
@@ -36,9 +37,11 @@ def test_a_step_reads_nothing(objective: str, optimizer: str, tmp_path: Path, mo
     towers = loop.Towers(build("tiny", 32, 200, 16, 0.1).train(), made).to("meta")
     device = torch.device("meta")
     at_work = loop._TrainingRun(Folder(tmp_path), settings, cast("Feed", None), towers, Rank(), device)
-    pixels, ids = np.zeros((8, 32, 32, 3), np.uint8), np.ones((8, 5), np.int64)
-    for _ in range(2):
-        loss = at_work._step(TrainingBatch(pixels, ids, ids, np.arange(16).reshape(8, 2)))
+    images, ids = np.zeros((8, 38, 38, 3), np.uint8), np.ones((8, 5), np.int64)
+    numbers = np.arange(16).reshape(8, 2)
+    whole = TrainingBatch(images, numbers % 6, numbers[:, 0] > 7, ids, ids, numbers)
+    for batch, _ in Placing(device).each([whole, whole]):
+        loss = at_work._step(batch)
     assert loss.device == device
     assert all(weight.grad is not None for weight in towers.parameters() if weight.requires_grad)
     with pytest.raises(RuntimeError, match="meta"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -12,12 +13,15 @@ R = TypeVar("R")
 _END: Any = object()
 
 
-def ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """Yield the items, each made in a thread of its own while the one before it is used; one more is held so."""
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, items, _END)
+def ahead(items: Iterator[T], thread: ThreadPoolExecutor | None = None) -> Generator[T, None, None]:
+    """Yield the items, each made in a thread while the one before it is used; one more is held so.
+
+    The thread is this generator's own, which waits for it when it is closed, or that of an executor, whose owner does.
+    """
+    with ThreadPoolExecutor(1) if thread is None else nullcontext(thread) as making:
+        following = making.submit(next, items, _END)
         while (item := following.result()) is not _END:
-            following = thread.submit(next, items, _END)
+            following = making.submit(next, items, _END)
             yield item
 
 

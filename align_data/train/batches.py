@@ -7,7 +7,7 @@ Otherwise an epoch takes the shards in a new order, in windows as large as that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from xxhash import xxh3_64_intdigest
 
+from align_data.common.ahead import ahead
 from align_data.common.errors import InputError, TrainError
 from align_data.common.progress import Progress
 from align_data.models.pytorch.align_pixels import resized_side
 from align_data.train.embed import image_key
-from align_data.train.preprocessing import Pixels, crops, resized, sided
+from align_data.train.preprocessing import Pixels, resized, sided
 from align_data.train.settings import TrainSettings
 from align_data.train.shards import Sample, Shards
 from align_data.train.tokens import Ids, encode, padded
@@ -32,7 +33,11 @@ Rows = NDArray[np.int64]
 class TrainingBatch(NamedTuple):
     """What one process has of a step's pairs."""
 
-    pixels: Pixels
+    images: Pixels
+    """Resized, and not yet cut to the side that the model sees."""
+    corners: Rows
+    """(pairs, 2): the row and column at which each is cut."""
+    mirrored: NDArray[np.bool_]
     ids: Ids
     mask: Ids
     keys: Rows
@@ -144,7 +149,7 @@ class Feed:
                 yield self._batch(self._cache, batch[self.rank.number :: self.rank.of], number, at)
                 at += 1
             return
-        for window in self._windows(order, skip):
+        for window in ahead(self._windows(order, skip), self._ahead):
             # Here only this process's pairs are there, in order.
             for start in range(0, len(window.tokens), self._own):
                 yield self._batch(window, np.arange(start, start + self._own), number, at)
@@ -159,23 +164,16 @@ class Feed:
         return [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
 
     def _windows(self, order: np.random.Generator, skip: int) -> Iterator[_DecodedWindow]:
-        """Yield window after window, of this process's pairs; the next one is made while one is used."""
+        """Make window after window, of this process's pairs."""
         names = [self.shards.names[i] for i in order.permutation(len(self.shards.names))]
         samples = (sample for name in names for sample in self.shards.whole(name))
-        future: Future[_DecodedWindow] | None = None
         while window := list(islice(samples, self.window)):
             batches = self._batches(order.permutation(len(window)))
             skipped = min(skip, len(batches))
             skip -= skipped
             own = [window[row] for batch in batches[skipped:] for row in batch[self.rank.number :: self.rank.of]]
-            if not own:
-                continue
-            following = self._ahead.submit(self._decoded, own, self._own)
-            if future is not None:
-                yield future.result()
-            future = following
-        if future is not None:
-            yield future.result()
+            if own:
+                yield self._decoded(own, self._own)
 
     def _decoded(self, samples: Sequence[Sample], together: int) -> _DecodedWindow:
         """Make pairs ready; of an image that cannot be decoded, another of so many together takes the place.
@@ -207,13 +205,12 @@ class Feed:
         return True
 
     def _batch(self, window: _DecodedWindow, rows: Rows, epoch: int, number: int) -> TrainingBatch:
-        """Cut and mirror as chance has it, drawn for the whole batch: it is the same for any number of ranks."""
+        """Say where to cut and what to mirror, drawn for the whole batch: it is the same for any number of ranks."""
         chance = np.random.default_rng([self.settings.seed, 2, epoch, number])
         margin = self._resized - self.side
         mine = slice(self.rank.number, None, self.rank.of)
-        corners = chance.integers(0, margin + 1, (self.settings.batch, 2))[mine]
+        corners = np.ascontiguousarray(chance.integers(0, margin + 1, (self.settings.batch, 2))[mine])
         heads = (chance.random(self.settings.batch) < 0.5)[mine]
         mirrored = heads & ~window.mirrored[rows] & self.settings.flip
-        pixels = crops(window.images[rows], self.side, corners, mirrored)
         ids, mask = padded([window.tokens[row] for row in rows.tolist()])
-        return TrainingBatch(pixels, ids, mask, window.keys[rows])
+        return TrainingBatch(window.images[rows], corners, mirrored, ids, mask, window.keys[rows])

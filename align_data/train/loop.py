@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AlignModel
 
+from align_data.common.ahead import ahead
 from align_data.common.errors import TrainError
 from align_data.common.progress import Progress
-from align_data.train.batches import Feed, Rank, TrainingBatch
+from align_data.train.batches import Feed, Rank
 from align_data.train.model import (
     SIZES,
     Dual,
@@ -29,12 +31,13 @@ from align_data.train.model import (
     open_checkpoint,
     parameters,
     sized,
-    to_input,
 )
 from align_data.train.objectives.objective import EmbeddedPairs, Objective
 from align_data.train.objectives.registry import described, objective_of, recorded
 from align_data.train.objectives.softmax import SoftmaxObjective
 from align_data.train.optimizers import learning_rate, optimizer
+from align_data.train.pixel_tensors import crops, normalised
+from align_data.train.placing import PlacedBatch, Placing
 from align_data.train.ranks import means, parallel, ranks, wait
 from align_data.train.run_folder import TRAINED, Folder, Position
 from align_data.train.sanity import Sanity, check
@@ -84,6 +87,7 @@ class Towers(nn.Module):
     def __init__(self, model: AlignModel, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, objective
+        model.vision_model.to(memory_format=torch.channels_last)  # as `normalised` has the pixels
         model.temperature.requires_grad_(objective.has_temperature)
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, keys: Tensor) -> Tensor:
@@ -197,19 +201,16 @@ class _TrainingRun:
                     self._tell(loss, progress)
         return loss
 
-    def _batches(self) -> Iterator[tuple[TrainingBatch, float]]:
+    def _batches(self) -> Iterator[tuple[PlacedBatch, float]]:
         """Yield the batches of the steps that are left, and how long each was waited for."""
-        while self._at.step < self._settings.steps:
-            batches = self._feed.epoch(self._at.epoch, self._at.batch)
-            while self._at.step < self._settings.steps:
-                began = time.monotonic()
-                batch = next(batches, None)
-                if batch is None:
-                    break
+        placing, steps = Placing(self._device), self._settings.steps
+        while self._at.step < steps:
+            coming = islice(self._feed.epoch(self._at.epoch, self._at.batch), steps - self._at.step)
+            began = time.monotonic()
+            for batch, copied in ahead(placing.each(coming)):
                 self._at = self._at._replace(batch=self._at.batch + 1)
-                yield batch, time.monotonic() - began
-            else:
-                return
+                yield placing.arrived(batch, copied), time.monotonic() - began
+                began = time.monotonic()
             if not self._at.batch:  # else epoch would follow empty epoch
                 raise TrainError(
                     f"{self._feed.shards.store.url} has no batch left at step {self._at.step + 1:,}: "
@@ -217,7 +218,7 @@ class _TrainingRun:
                 )
             self._at = self._at._replace(epoch=self._at.epoch + 1, batch=0)
 
-    def _step(self, batch: TrainingBatch) -> Tensor:
+    def _step(self, batch: PlacedBatch) -> Tensor:
         """Learn from a batch; return its loss, which the device may not have computed yet."""
         # What is dropped out follows from the step and the process, so that a run that goes on drops out the same.
         chance = np.random.default_rng([self._settings.seed, 3, self._at.step, self._rank.number])
@@ -225,8 +226,9 @@ class _TrainingRun:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._at.step, self._settings)
         self._objective.begin(self._at.step / self._settings.steps)
-        whole = (torch.from_numpy(numbers).to(self._device, non_blocking=True) for numbers in batch[1:])
-        loss = self._towers(to_input(batch.pixels, self._device), *whole)
+        side = self._model.config.vision_config.image_size
+        pixels = normalised(crops(batch.images, side, batch.corners, batch.mirrored))
+        loss = self._towers(pixels, batch.ids, batch.mask, batch.keys)
         self._optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._weights.parameters(), self._settings.clip)

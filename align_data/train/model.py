@@ -23,6 +23,7 @@ from align_data.models.pytorch.device import torch_device
 from align_data.models.pytorch.folder_files import weight_files
 from align_data.models.pytorch.hub import downloaded
 from align_data.models.pytorch.quiet import quiet
+from align_data.train.pixel_tensors import to_input
 from align_data.train.preprocessing import Pixels
 from align_data.train.tokens import Ids, encode, padded
 
@@ -160,12 +161,6 @@ def _side(folder: Path, model: AlignModel) -> int:
         if crop:
             return int(crop["height"] if isinstance(crop, dict) else crop)
     return int(model.config.vision_config.image_size)
-
-
-def to_input(pixels: Pixels, device: torch.device) -> Tensor:
-    """Return pixels as the image tower takes them: (images, 3, side, side), from -1 to 1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(device, non_blocking=True)
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def embed_images(model: AlignModel, pixels: Tensor) -> Tensor:

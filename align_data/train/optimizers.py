@@ -10,6 +10,9 @@ from torch.optim import Optimizer
 
 from align_data.train.settings import TrainSettings
 
+_FUSED = ("cpu", "cuda")
+"""Devices for which PyTorch has a step of AdamW over all weights at once."""
+
 
 def optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
     """Return the optimizer that settings name; biases, norms and the temperature do not decay."""
@@ -22,7 +25,8 @@ def optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
         from pytorch_optimizer import Lamb  # noqa: PLC0415 - costs seconds
 
         return cast("Optimizer", Lamb(groups, lr=settings.learning_rate))
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    fused = all(parameter.device.type in _FUSED for parameter in trained)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:

@@ -57,12 +57,3 @@ def centres(images: Pixels, side: int) -> Pixels:
 def sided(texts: Sequence[str]) -> NDArray[np.bool_]:
     """Tell which texts say left or right."""
     return np.array([_SIDED.search(text) is not None for text in texts], bool)
-
-
-def crops(images: Pixels, side: int, corners: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Pixels:
-    """Cut a square out of each image at its corner (row, column), and mirror some."""
-    cropped = np.empty((len(images), side, side, 3), np.uint8)
-    for image, (y, x), mirror, out in zip(images, corners.tolist(), mirrored.tolist(), cropped, strict=True):
-        cut = image[y : y + side, x : x + side]
-        out[:] = cut[:, ::-1] if mirror else cut
-    return cropped
