@@ -22,6 +22,7 @@ NOT_RUN = {
     "docs/how-to/object-storage.md": 1,
     "docs/how-to/other-tools.md": 1,
     "docs/how-to/own-list.md": 2,
+    "docs/how-to/plan.md": 1,
     "docs/how-to/readers.md": 7,  # test_readers.py runs five where the library is installed
     "docs/how-to/shards.md": 2,
     "docs/how-to/view.md": 1,

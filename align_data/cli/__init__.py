@@ -20,6 +20,7 @@ GROUPS = {
     "Build a dataset": {
         "run": "Ingest, measure, filter and audit in one go.",
         "build": "Go from lists to verified shards in one go.",
+        "plan": "Forecast what a run will come to and cost, before it.",
         "crawl": "Read WARC and WAT archives of a web crawl into rows of images.",
         "ingest": "Read lists of image URLs and alt-texts into a dataset.",
         "measure": "Measure the signals that can be measured and are not yet.",

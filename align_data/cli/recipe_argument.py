@@ -15,7 +15,9 @@ from align_data.stages.decision import Decision
 from align_data.storage.store import Store
 
 
-def decision_of(recipe: str, dataset: str, overrides: Sequence[str], off: Sequence[str], name: str | None) -> Decision:
+def decision_of(
+    recipe: str, dataset: str | None, overrides: Sequence[str], off: Sequence[str], name: str | None
+) -> Decision:
     """Return how a ledger is to be decided, by the options of a command."""
     decision = Decision(recipe_of(recipe, dataset), overrides, off, name)
     rules = {rule.name for rule in decision.recipe.rules}
@@ -24,11 +26,11 @@ def decision_of(recipe: str, dataset: str, overrides: Sequence[str], off: Sequen
     return decision
 
 
-def recipe_of(name: str, dataset: str) -> Recipe:
-    """Load a recipe; where only a ledger of the dataset is called so, say how it was decided."""
+def recipe_of(name: str, dataset: str | None) -> Recipe:
+    """Load a recipe; where only a ledger of the dataset, if there is one, is called so, say how it was decided."""
     try:
         return load(name, former_names)
     except RecipeError:
-        if (explanation := as_recipe(Dataset(Store(dataset)), name)) is None:
+        if dataset is None or (explanation := as_recipe(Dataset(Store(dataset)), name)) is None:
             raise
         raise RecipeError(explanation) from None
