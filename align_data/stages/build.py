@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress
 from align_data.content.plan import Sight
+from align_data.data.accounts import Account
 from align_data.data.columns import lacking, need
 from align_data.data.layout import Dataset
 from align_data.data.references import ReferenceFiles
@@ -22,7 +23,6 @@ from align_data.stages.audit import Audit, audit
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.export import Exported, Form, check_free, export
 from align_data.stages.fetch import FetchReport, fetch
-from align_data.stages.ingest import Account
 from align_data.stages.pipeline import Intake, measure_images, run
 from align_data.stages.verify import ExportCheck, verify
 from align_data.storage.store import Store

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from align_data import __version__
 from align_data.common.errors import DatasetError
+from align_data.data.accounts import Account
+from align_data.data.intake import rejected_of_units
 from align_data.data.layout import BEGUN, Dataset
 from align_data.sources.lists import Source
-from align_data.stages.ingest.account import Account
 from align_data.storage.manifests import checked, unchecked
-from align_data.storage.tables import Meta, Table, digest
+from align_data.storage.tables import digest
 
 PART_ROWS = 500_000
 """Pairs of a part: few enough that a million keep two cores busy, and about 90 MB of Parquet."""
@@ -32,11 +33,6 @@ class Parts:
 
 _FORMER_PARTS = Parts(rows=1_000_000)
 """What was the usual size: a dataset that was cut so is of the same inputs still."""
-
-
-def rejected_of_units(dataset: Dataset) -> Table[Meta]:
-    """Return the table of the rejected rows of each unit, there only while they are read."""
-    return Table(dataset.store, "_rejected", dataset.rejected.contract, Meta)
 
 
 def _alike(contents: Sequence[str], sources: Sequence[Source]) -> bool:
