@@ -23,6 +23,7 @@ GROUPS = {
         "plan": "Forecast what a run will come to and cost, before it.",
         "crawl": "Read WARC and WAT archives of a web crawl into rows of images.",
         "ingest": "Read lists of image URLs and alt-texts into a dataset.",
+        "add": "Add another batch of lists to a dataset.",
         "measure": "Measure the signals that can be measured and are not yet.",
         "filter": "Apply a recipe: decide every pair, and record why.",
         "fetch": "Fetch the images that pairs still need, politely and safely.",

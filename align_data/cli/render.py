@@ -36,6 +36,7 @@ def account(account: Account | AccountMeta) -> str:
     return (
         f"{account.rows:,} rows in = {account.pairs:,} pairs + {account.merged:,} merged"
         f" + {account.rejected:,} rejected{_reasons(account.reasons)}"
+        + (f" + {account.refused_tombstone:,} refused_tombstone" if account.refused_tombstone else "")
         + (" (already ingested)" if account.already else "")
     )
 

@@ -13,7 +13,7 @@ from align_data.storage.tables import PartInfo
 
 @dataclass
 class Account:
-    """What became of the input's rows: rows = pairs + merged + rejected, always."""
+    """What became of the input's rows: rows = pairs + merged + rejected + refused_tombstone, always."""
 
     rows: int = 0
     pairs: int = 0
@@ -26,6 +26,8 @@ class Account:
     """Rows whose text has character references of HTML; None where an earlier version did not look."""
     markup: int | None = None
     """Rows whose text has tags of HTML."""
+    refused_tombstone: int = 0
+    """Rows of what was taken down before they came again."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ FETCH = "_log/fetch.json"
 """What the last run of fetch was of, so that a killed one goes on."""
 LONGEST = 200
 """Characters of a ledger's name: files are called by it, with more behind it, and have 255 at most."""
+ADDED = "_add/plan.json"
+"""What is being added and has not all been put in its place: until it has, no other stage works."""
 TAKEDOWN = "_takedown/plan.json"
 """What a takedown has begun and not finished: until it has, no stage works."""
 
@@ -167,8 +169,17 @@ class Dataset:
         """Return the table of a rule's ranks, which is called by what they follow from."""
         return self._table(f"ranks/{name}", RanksMeta, contract("ranks"))
 
+    def check_added(self) -> None:
+        """Raise DatasetError where a batch has been added in part."""
+        if self.store.exists(ADDED):
+            raise DatasetError(
+                f"{self.store.url}: adding a batch began here and did not finish; run it again: "
+                f"align-data add {shlex.quote(self.store.url)}"
+            )
+
     def ingested(self) -> Manifest[PairsMeta]:
         """Return the manifest of `pairs`; DatasetError if nothing has been ingested, or a takedown is unfinished."""
+        self.check_added()
         if self.store.exists(TAKEDOWN):
             raise DatasetError(
                 f"{self.store.url}: a takedown began here and did not finish; run it again: "

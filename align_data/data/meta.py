@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from align_data.recipes.model import NAME
 from align_data.signals import by_current_name
 from align_data.signals.user_lists import MATCHES
 from align_data.sources.crawl.account import CrawlAccount
@@ -33,6 +34,8 @@ class AccountMeta(Meta):
     """Rows whose text has character references of HTML, whether these were decoded or not; None where nobody looked."""
     markup: NUMBER | None = None
     """Rows whose text has tags."""
+    refused_tombstone: NUMBER = 0
+    """Rows of pairs that were taken down before, and of images that were with all of their pairs."""
 
 
 _Reason = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
@@ -81,6 +84,26 @@ class CrawlMeta(Meta):
         return self
 
 
+class InputMeta(Meta):
+    """A file that a dataset was made of."""
+
+    name: str
+
+
+class BatchMeta(Meta):
+    """Of a batch: what was read of it, and what `pairs` was then."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    inputs: list[InputMeta]
+    account: AccountMeta
+    """Of its own rows; `pairs` are those that were new."""
+    pairs: HASH
+    """The fingerprint of `pairs` with it."""
+    added: str | None = None
+    """When, in UTC; None of what a dataset began with, which the log tells."""
+    crawl: CrawlMeta | None = None
+
+
 class PairsMeta(Meta):
     """Of `pairs`: what became of the rows of the input, and the keys at which parts begin."""
 
@@ -92,12 +115,8 @@ class PairsMeta(Meta):
     """What was done to texts beside making them canonical: decode_entities, strip_markup."""
     crawl: CrawlMeta | None = None
     """Of the rows that are of a crawl; None where there are none, and where no account tells of them."""
-
-
-class InputMeta(Meta):
-    """A file that a dataset was made of."""
-
-    name: str
+    batches: list[BatchMeta] = Field(default_factory=list)
+    """What it was made of, in order; none before anything is added to what was ingested."""
 
 
 class RejectedMeta(Meta):

@@ -122,6 +122,15 @@ def appear(at: int, unfinished: str, stem: str) -> None:
     os.replace(unfinished, stem, src_dir_fd=at, dst_dir_fd=at)
 
 
+def move(root: str, name: str, to: str) -> None:
+    """Give a file another name, in place of what has it; DatasetError where either is a link."""
+    (inside, _, stem), (outside, _, target) = name.rpartition("/"), to.rpartition("/")
+    with folder(root, inside) as at, folder(root, outside, make=True) as there:
+        refuse_link(at, stem, f"{root}/{name}")
+        refuse_link(there, target, f"{root}/{to}")
+        os.replace(stem, target, src_dir_fd=at, dst_dir_fd=there)
+
+
 def remove(root: str, name: str) -> None:
     """Remove a file, if it is there; DatasetError for a link, OSError for a folder."""
     inside, _, stem = name.rpartition("/")

@@ -28,7 +28,7 @@ TABLES = (
     *("images", "_images/*", "bytes/*", "content", "_content/*", "_seen/*", "_copies/*", "evaluation", "blocklist"),
     *("lists/*", "labels/*"),
     *("embedded/*", "embedded_texts/*", "neighbours/*", "_neighbours/*", "codebooks/*", "evaluations/*"),
-    *("tombstones", "banned", "takedowns", "_takedown", "_work", "_manifests", "_manifests/*"),
+    *("tombstones", "banned", "takedowns", "_takedown", "_add/*", "_work", "_manifests", "_manifests/*"),
 )
 """Where files of a dataset can be."""
 HIDDEN = ("_", ".")
@@ -198,6 +198,16 @@ class Store:
                 self.fs.put_file(str(unfinished), target)
             finally:
                 unfinished.unlink(missing_ok=True)
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name in the folder, in place of what has it; in an object store it is copied."""
+        path, target = self.path(name), self.path(to)
+        with writing(target):
+            if self._confined:
+                confined.move(self.root, name, to)
+                return
+            self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self.fs.mv(path, target)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""

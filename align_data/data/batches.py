@@ -1,0 +1,38 @@
+"""Batches: what a dataset was made of, list by list, and which of them each pair was first in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from align_data.data.layout import Dataset
+from align_data.data.meta import BatchMeta, PairsMeta
+from align_data.storage.tables import Manifest
+
+FIRST_BATCH = "first_batch"
+"""The column of `pairs` with the name of a pair's first batch, from the first `align-data add` on."""
+INITIAL = "1"
+"""What the batch is called that a dataset began with."""
+
+
+def batches_of(dataset: Dataset, pairs: Manifest[PairsMeta]) -> list[BatchMeta]:
+    """Return the batches of a dataset in their order: one where nothing was added to what was ingested."""
+    if pairs.meta.batches:
+        return list(pairs.meta.batches)
+    rejected = dataset.rejected.committed()
+    inputs = list(rejected.meta.inputs) if rejected is not None else []
+    return [BatchMeta(name=INITIAL, inputs=inputs, account=pairs.meta.account, pairs=pairs.fingerprint)]
+
+
+def added_since(pairs: Manifest[PairsMeta], fingerprint: str) -> list[str] | None:
+    """Return the batches added since `pairs` had a fingerprint; None where it never had it."""
+    names = [batch.name for batch in pairs.meta.batches]
+    known = [batch.pairs for batch in pairs.meta.batches]
+    return names[known.index(fingerprint) + 1 :] if fingerprint in known else None
+
+
+def is_new(dataset: Dataset, part: int, batches: list[str]) -> Iterator[pl.Series]:
+    """Yield for each piece of a part which of its pairs were first in one of some batches."""
+    for piece in dataset.pairs.pieces(part, [FIRST_BATCH]):
+        yield piece[FIRST_BATCH].is_in(batches)

@@ -1,0 +1,365 @@
+"""Add: another batch of lists merged into a dataset, and everything that is known of its pairs kept.
+
+The rows are read and merged beside the dataset first. Then the batch is written down, which makes it binding: the
+merged parts are put in place, each with the tables that are row for row with it, and no other stage works before that
+is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Progress, Tick
+from align_data.data import pairs as pair
+from align_data.data.accounts import Account, UnitAccount, total
+from align_data.data.batches import batches_of
+from align_data.data.columns import fresh
+from align_data.data.html_texts import Rewriting
+from align_data.data.intake import (
+    crawl_of_units,
+    declared_by,
+    folders_of_crawls,
+    gathered,
+    keyed_rows,
+    notes_on,
+    rejected_of_units,
+    rows_of,
+)
+from align_data.data.layout import Dataset
+from align_data.data.meta import (
+    AccountMeta,
+    BatchMeta,
+    ContentMeta,
+    CrawlMeta,
+    ImagesMeta,
+    InputMeta,
+    PairsMeta,
+    SignalsMeta,
+)
+from align_data.engines.base import Engine, Shuffle
+from align_data.recipes.model import NAME
+from align_data.signals import find
+from align_data.signals.contracts import is_of_pool
+from align_data.sources.lists import Choice, Reading, Source, units
+from align_data.sources.lists import find as find_lists
+from align_data.sources.lists.column_names import PROVENANCE
+from align_data.stages.add.carrying import Carrying
+from align_data.stages.add.merging import Grown, Merging
+from align_data.stages.add.plan import BatchPlan, batch_rejected, forget, merged_pairs, under_way
+from align_data.storage.names import display
+from align_data.storage.tables import Manifest, PartInfo, Table
+
+__all__ = ["AddReport", "add"]
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """What adding did."""
+
+    batch: str
+    """Its name; of inputs that are all in the dataset already, the batch that they are in."""
+    account: Account
+    """Of the batch's rows; `pairs` are those that were new."""
+    pairs: int
+    """All pairs that there are now."""
+    before: str | None = None
+    """A batch that a killed run had begun, and that this one has put in its place first."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return asdict(self)
+
+
+def add(
+    inputs: Sequence[str],
+    dataset: Dataset,
+    engine: Engine,
+    progress: Progress,
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    reading: Reading = Reading(),  # noqa: B008 - frozen
+    name: str | None = None,
+) -> AddReport:
+    """Merge the rows of lists into a dataset as the batch `name`, or the next number; texts are rewritten as before.
+
+    Inputs that are in it already are left out. Without inputs, what a killed run has begun is finished.
+    """
+    begun = under_way(dataset)
+    if begun is not None:
+        progress.say(f"the batch {begun.batch} was not all in its place: that is done now")
+        _put_in_place(dataset, begun, engine, progress)
+    pairs = dataset.ingested()
+    batches = batches_of(dataset, pairs)
+    before = None if begun is None else begun.batch
+    if not inputs:
+        if begun is None:
+            raise DatasetError("nothing to add: give a list of image URLs and alt-texts")
+        return _report(batches[-1], pairs, before)
+    inside = dataset.store.fs.unstrip_protocol(dataset.store.root) + "/"
+    sources, known = _unread(find_lists(inputs, but=inside), batches)
+    for source, batch in known:
+        progress.say(f"{source.name} is in the batch {batch.name} already: it is left out")
+    if not sources:
+        return _already(known[-1][1], pairs, before)
+    name = _batch_name(batches, name)
+    plan = _merged(dataset, pairs, batches, _Lists(sources, inputs, choice, reading), name, engine, progress)
+    plan.store(dataset.store)
+    _put_in_place(dataset, plan, engine, progress)
+    pairs = dataset.ingested()
+    return _report(pairs.meta.batches[-1], pairs, before)
+
+
+def _report(batch: BatchMeta, pairs: Manifest[PairsMeta], before: str | None) -> AddReport:
+    return AddReport(batch.name, Account(**batch.account.dump()), pairs.rows, before)
+
+
+def _already(batch: BatchMeta, pairs: Manifest[PairsMeta], before: str | None) -> AddReport:
+    report = _report(batch, pairs, before)
+    return replace(report, account=replace(report.account, already=True))
+
+
+def _batch_name(batches: Sequence[BatchMeta], name: str | None) -> str:
+    """Return the name of a new batch; DatasetError for one that is taken, or that cannot be one."""
+    names = [batch.name for batch in batches]
+    if name is None:
+        number = len(names) + 1
+        while str(number) in names:
+            number += 1
+        return str(number)
+    if not re.fullmatch(NAME, name):
+        raise DatasetError(f"{display(name)} is not a valid name of a batch: use letters, digits, '.', '_' and '-'")
+    if name in names:
+        raise DatasetError(f"there is a batch {name} already, of other inputs: choose another name with --as")
+    return name
+
+
+def _unread(
+    sources: Sequence[Source], batches: Sequence[BatchMeta]
+) -> tuple[list[Source], list[tuple[Source, BatchMeta]]]:
+    """Return the files that are in no batch, and those that are, with theirs."""
+    unread, known = [], []
+    for source in sources:
+        identity = InputMeta.model_validate(source.identity)
+        batch = next((batch for batch in batches if identity in batch.inputs), None)
+        if batch is None:
+            unread.append(source)
+        else:
+            known.append((source, batch))
+    return unread, known
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """The lists of a batch, and how they are read."""
+
+    sources: Sequence[Source]
+    inputs: Sequence[str]
+    choice: Choice
+    reading: Reading
+
+
+def _merged(
+    dataset: Dataset,
+    pairs: Manifest[PairsMeta],
+    batches: Sequence[BatchMeta],
+    lists: _Lists,
+    name: str,
+    engine: Engine,
+    progress: Progress,
+) -> BatchPlan:
+    """Read the lists and merge them with the pairs, beside these; return what is to be put in their place."""
+    forget(dataset)  # of a run that was killed before anything was binding
+    rewriting = Rewriting(**{option: option in pairs.meta.rewriting for option in ("decode_entities", "strip_markup")})
+    todo, notes = units(lists.sources, lists.choice, lists.reading)
+    folders = folders_of_crawls(todo, lists.inputs)
+    for note in notes:
+        progress.say(note)
+    rejects = rejected_of_units(dataset)
+    rejects.remove()
+    declared = [n for n in pair.BESIDE if n in (*declared_by(todo), *pairs.meta.provenance, *pair.DECLARED)]
+    merging = Merging(dataset, merged_pairs(dataset), name, batches[0].name, declared)
+    splits = [int(key, 16) for key in pairs.meta.splits]
+    shuffle: Shuffle[int, UnitAccount, Grown] = Shuffle(
+        prepare=lambda number, tick: keyed_rows(number, todo[number], declared_by(todo), rewriting, rejects, tick),
+        merge=pair.merge,
+        split=lambda _: splits,
+        write=merging.write,
+        rows=rows_of(todo),
+        foreseen=splits,
+        is_certain=True,
+        title="add",
+    )
+    accounts, grown = engine.shuffle(shuffle, range(len(todo)), progress)
+    infos = [PartInfo(**part.info) if part.info else pairs.parts[part.part] for part in grown]
+    account = _account(accounts, grown)
+    crawl, notes = crawl_of_units(folders, todo, accounts)
+    for note in (*notes, *notes_on(accounts, account, lists.sources, rewriting, lists.reading)):
+        progress.say(note)
+    rejected = list(gathered(rejects, len(todo), batch_rejected(dataset))) if account.rejected else []
+    rejects.remove()
+    dataset.store.clear_work()
+    batch = BatchMeta(
+        name=name,
+        inputs=[InputMeta.model_validate(source.identity) for source in lists.sources],
+        account=AccountMeta(**asdict(account)),
+        pairs=Manifest("pairs", tuple(infos), pairs.meta).fingerprint,
+        added=datetime.now(UTC).isoformat(timespec="seconds"),
+        **({} if crawl is None else {"crawl": crawl}),
+    )
+    stored = dataset.rejected.committed()
+    behind = 0 if stored is None else len(stored.parts)
+    return BatchPlan(
+        batch=name,
+        before=pairs.fingerprint,
+        pairs=[asdict(info) for info in infos],
+        merged=[part.part for part in grown if part.info],
+        meta=_meta(pairs, batches, batch, declared).dump(),
+        rejected=[behind + number for number in range(len(rejected))],
+        carried=_carried(dataset, pairs),
+    )
+
+
+def _account(accounts: Sequence[UnitAccount], grown: Sequence[Grown]) -> Account:
+    """Return what became of the batch's rows."""
+    account = total(accounts, [])
+    pairs, refused = (sum(getattr(part, name) for part in grown) for name in ("pairs", "refused"))
+    return replace(account, pairs=pairs, merged=account.merged - pairs - refused, refused_tombstone=refused)
+
+
+def _meta(
+    pairs: Manifest[PairsMeta], batches: Sequence[BatchMeta], batch: BatchMeta, declared: Sequence[str]
+) -> PairsMeta:
+    """Return what the manifest of `pairs` says with the batch."""
+    of_all = {"account": _sum(pairs.meta.account, batch.account), "batches": [*batches, batch]}
+    if provenance := [name for name in PROVENANCE if name in declared]:
+        of_all["provenance"] = provenance
+    crawls = [crawl for crawl in (pairs.meta.crawl, batch.crawl) if crawl is not None]
+    if crawls:
+        of_all["crawl"] = crawls[0] if len(crawls) == 1 else _both_crawls(*crawls)
+    return PairsMeta(**{**dict(pairs.meta), **of_all})
+
+
+def _sum(before: AccountMeta, batch: AccountMeta) -> AccountMeta:
+    """Return the account of all rows that were ever read."""
+    reasons = {
+        reason: before.reasons.get(reason, 0) + batch.reasons.get(reason, 0)
+        for reason in sorted({*before.reasons, *batch.reasons})
+    }
+    numbers = {name: getattr(before, name) + getattr(batch, name) for name in _NUMBERS}
+    entities, markup = (_known_sum(getattr(before, name), getattr(batch, name)) for name in ("entities", "markup"))
+    return AccountMeta(**numbers, entities=entities, markup=markup, reasons=reasons, already=False)
+
+
+def _known_sum(before: int | None, batch: int | None) -> int | None:
+    """Return a sum; None where nobody looked at the rows of before."""
+    return None if before is None or batch is None else before + batch
+
+
+_KEYS = {"uid", "url", "alt_text"}
+"""The columns of `pairs` that make a pair what it is."""
+_NUMBERS = ("rows", "pairs", "merged", "rejected", "refused_tombstone")
+
+
+def _both_crawls(before: CrawlMeta, batch: CrawlMeta) -> CrawlMeta:
+    """Return what became of the archives of two batches."""
+    sums: dict[str, Any] = {}
+    for name, was in before:
+        now = getattr(batch, name)
+        if isinstance(was, Mapping):
+            sums[name] = {reason: was.get(reason, 0) + now.get(reason, 0) for reason in sorted({*was, *now})}
+        else:
+            sums[name] = was + now
+    return CrawlMeta(**sums)
+
+
+def _carried(dataset: Dataset, pairs: Manifest[PairsMeta]) -> dict[str, list[str]]:
+    """Return the signals that the new pairs are given too, by group: of those that measuring would measure alike.
+
+    They need nothing but URL and text, which stay what they were; of equal pairs another row's size or page may count.
+    """
+    carried = {}
+    for group in dataset.groups():
+        signals = [] if is_of_pool(group) else map(find, fresh(dataset, group, pairs, anew=True))
+        able = [
+            signal.name
+            for signal in signals
+            if signal.kind in ("row", "list") and _KEYS.issuperset(signal.needs) and signal.missing() is None
+        ]
+        if able:
+            carried[group] = able
+    return carried
+
+
+def _put_in_place(dataset: Dataset, plan: BatchPlan, engine: Engine, progress: Progress) -> None:
+    """Do what is written down, from wherever a killed run left it."""
+    before, after = dataset.pairs.committed(), plan.manifest()
+    assert before is not None
+    if plan.batch not in [batch.name for batch in before.meta.batches]:
+        if plan.before != before.fingerprint:
+            raise DatasetError(
+                f"{dataset.store.url} has other pairs than when the batch {plan.batch} was read: it is damaged"
+            )
+        _carry(dataset, plan, before, after, engine, progress)
+    forget(dataset)
+
+
+def _carry(
+    dataset: Dataset,
+    plan: BatchPlan,
+    before: Manifest[PairsMeta],
+    after: Manifest[PairsMeta],
+    engine: Engine,
+    progress: Progress,
+) -> None:
+    """Bring all tables in line with the merged pairs, and put these in their place."""
+    carrying = Carrying(dataset, merged_pairs(dataset), plan.batch, before, after, plan.carried)
+    tables: list[Table[Any]] = [dataset.images, dataset.content, *map(dataset.measured, plan.carried)]
+    tables += carrying.beside()
+    if plan.merged:
+        for table in (dataset.pairs, *tables):
+            table.change()
+
+    def part(place: int, tick: Tick) -> None:
+        number = plan.merged[place]
+        staged = merged_pairs(dataset)
+        if staged.has(number):  # else a killed run has done it
+            carrying.part(number, tick)
+            dataset.store.move(staged.part_name(number), dataset.pairs.part_name(number))
+
+    rows = [after.parts[number].rows for number in plan.merged]
+    engine.map_parts("add: put in place", part, rows, progress)
+    staged_rejects, rejected = batch_rejected(dataset), dataset.rejected.committed()
+    for number, place in enumerate(plan.rejected):
+        if staged_rejects.has(number):
+            dataset.store.move(staged_rejects.part_name(number), dataset.rejected.part_name(place))
+    if rejected is not None and plan.rejected:
+        kept = rejected.parts[: plan.rejected[0]]
+        dataset.rejected.commit([*kept, *map(dataset.rejected.info, plan.rejected)], rejected.meta)
+    if plan.merged:
+        for table in tables:
+            _commit(dataset, table, plan, after)
+    dataset.pairs.commit(list(after.parts), after.meta)
+
+
+def _commit(dataset: Dataset, table: Table[Any], plan: BatchPlan, after: Manifest[PairsMeta]) -> None:
+    """Bring a manifest in line with the parts; one that waits for its stage speaks of the pairs of before."""
+    manifest = table.committed()
+    if manifest is None or table.absent(manifest):
+        return
+    meta, infos = manifest.meta, [table.info(part) for part in range(len(manifest.parts))]
+    if isinstance(meta, ImagesMeta) and meta.pairs == plan.before:
+        new = sum(info.rows for info in infos) - manifest.rows
+        statuses = {**meta.statuses, **({"untried": meta.statuses.get("untried", 0) + new} if new else {})}
+        meta = meta.model_copy(update={"pairs": after.fingerprint, "statuses": statuses})
+    elif isinstance(meta, ContentMeta):
+        images = dataset.images.committed()
+        if images is not None and images.meta.pairs == after.fingerprint:
+            meta = meta.model_copy(update={"images": images.fingerprint})
+    elif isinstance(meta, SignalsMeta) and (names := plan.carried.get(table.name.removeprefix("measured/"))):
+        signals = {name: meta.signals[name] for name in names}
+        meta = meta.model_copy(update={"pairs": after.fingerprint, "signals": signals})
+    table.commit(infos, meta)

@@ -1,0 +1,186 @@
+"""A dataset that grew batch by batch is that of one ingest of all lists: rows, counts, signals, verdicts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import EVERY_RULE, SCHEMA, Built, build, read, rows, tree, write_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_corpus import pool
+from torture.process import Death, run
+
+from align_data.common.errors import DatasetError
+from align_data.common.progress import Silent
+from align_data.data.batches import FIRST_BATCH
+from align_data.data.layout import Dataset
+from align_data.engines.base import Engine
+from align_data.engines.local import LocalEngine
+from align_data.recipes.reading import parse
+from align_data.stages.grow import Growth, grow
+from align_data.stages.ingest import Parts
+from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.stages.takedown import TakedownLists, takedown
+
+ALL_ROWS = list[dict[str, Any]]
+TABLES = ("measured/text", "measured/corpus", "measured/image", "counts/ngrams", "counts/texts", "verdicts/every")
+
+
+def added(dataset: Dataset, folder: Path, found: ALL_ROWS, engine: Engine | None = None, **options: Any) -> Growth:
+    """Add rows as a batch."""
+    lists = write_list(folder, found)
+    name = f"{folder.name}.parquet"  # else two batches of the same rows are one file
+    lists = [str(Path(lists[0]).rename(folder / name))]
+    return grow(lists, Dataset(dataset.store), engine or LocalEngine(dataset.store.work, 2), Silent(), **options)
+
+
+def decided(dataset: Dataset) -> Dataset:
+    """Decide the ledger again."""
+    decision = Decision(parse(EVERY_RULE, "test.yaml"), ())
+    decide_ledger(decision, dataset, LocalEngine(dataset.store.work, 2), Silent())
+    return dataset
+
+
+def assert_as_one(grown: Dataset, whole: Dataset) -> None:
+    """Compare all tables of a dataset that grew with those of one that was ingested at once."""
+    pairs = read(grown, "pairs")
+    assert pairs.drop(FIRST_BATCH, strict=False).equals(read(whole, "pairs"))
+    for name in TABLES:
+        assert read(grown, name).equals(read(whole, name)), name
+
+
+def split(found: ALL_ROWS, cuts: Sequence[int]) -> list[ALL_ROWS]:
+    """Cut rows into batches."""
+    edges = [0, *sorted(cut % (len(found) + 1) for cut in cuts), len(found)]
+    return [found[start:stop] for start, stop in pairwise(edges)]
+
+
+@given(
+    found=rows(max_size=60),
+    cuts=st.lists(st.integers(0, 80), min_size=1, max_size=4),
+    part_rows=st.sampled_from([3, 1000]),
+)
+@settings(max_examples=20)
+def test_batches_in_turn_are_one_ingest(
+    tmp_path_factory: pytest.TempPathFactory, found: ALL_ROWS, cuts: list[int], part_rows: int
+) -> None:
+    folder = tmp_path_factory.mktemp("grown")
+    first, *others = split(found, cuts)
+    grown = build(folder / "grown", write_list(folder / "0", first), parts=Parts(rows=part_rows)).dataset
+    seen: dict[str, str] = dict.fromkeys(read(grown, "pairs")["uid"], "1")
+    accounts = [grown.ingested().meta.account]
+    for number, batch in enumerate(others, 2):
+        added(grown, folder / str(number), batch, name=f"b{number}")
+        accounts.append(grown.ingested().meta.batches[-1].account)
+        seen = {uid: seen.get(uid, f"b{number}") for uid in read(grown, "pairs")["uid"]}
+    whole = build(folder / "whole", write_list(folder / "all", found))
+    assert_as_one(decided(Dataset(grown.store)), whole.dataset)
+    pairs = read(grown, "pairs")
+    assert dict(zip(pairs["uid"], pairs[FIRST_BATCH], strict=True)) == seen
+    account = grown.ingested().meta.account
+    assert account.rows == account.pairs + account.merged + account.rejected == len(found)
+    for name in ("rows", "pairs", "merged", "rejected"):
+        assert getattr(account, name) == sum(getattr(each, name) for each in accounts)
+        assert getattr(account, name) == getattr(whole.account, name)
+    assert sorted(read(grown, "rejected")["reason"]) == sorted(read(whole.dataset, "rejected")["reason"])
+
+
+def test_an_order_of_batches_changes_nothing_but_the_batches(tmp_path: Path) -> None:
+    found = pool(600)
+    batches = split(found, [200, 350])
+    files: list[dict[str, bytes]] = []
+    for order in ([0, 1, 2], [2, 0, 1]):
+        folder = tmp_path / "".join(map(str, order))
+        dataset = build(folder / "d", write_list(folder / "0", batches[order[0]]), parts=Parts(rows=200)).dataset
+        for number in order[1:]:
+            added(dataset, folder / str(number), batches[number])
+        files.append(tree(Path(decided(Dataset(dataset.store)).store.root), "counts"))
+    assert files[0] == files[1]
+
+
+def test_the_counts_are_to_the_byte_those_of_one_ingest(tmp_path: Path) -> None:
+    found = pool(900)
+    first, second = split(found, [500])
+    grown = build(tmp_path / "grown", write_list(tmp_path / "1", first)).dataset
+    added(grown, tmp_path / "2", second)
+    whole = build(tmp_path / "whole", write_list(tmp_path / "all", found)).dataset
+    assert tree(Path(grown.store.root), "counts") == tree(Path(whole.store.root), "counts")
+
+
+def test_files_that_are_there_are_left_out(tmp_path: Path, job: Callable[..., Built]) -> None:
+    found = pool(60)
+    dataset = job(found[:30]).dataset
+    lists = write_list(tmp_path / "lists", found[30:], files=2)
+    engine = LocalEngine(dataset.store.work, 2)
+    once = grow(lists, Dataset(dataset.store), engine, Silent(), name="two").added
+    before = tree(Path(dataset.store.root))
+    again = grow(lists, Dataset(dataset.store), engine, Silent(), name="two").added
+    assert again.account.already
+    assert (again.batch, again.account.rows) == ("two", once.account.rows)
+    assert tree(Path(dataset.store.root)) == before
+    with pytest.raises(DatasetError, match="there is a batch two already"):
+        added(dataset, tmp_path / "other", found[:3], name="two")
+    with pytest.raises(DatasetError, match="not a valid name of a batch"):
+        added(dataset, tmp_path / "others", found[:4], name="../x")
+    with pytest.raises(DatasetError, match="nothing to add"):
+        grow([], Dataset(dataset.store), engine, Silent())
+
+
+def test_what_was_taken_down_does_not_come_back(tmp_path: Path, job: Callable[..., Built]) -> None:
+    urls = [f"http://a.example/{number}" for number in range(6)]
+    found = [_row(url, text) for url in urls for text in ("a red cat", "a blue dog")]
+    dataset = job(found).dataset
+    uids = read(dataset, "pairs")
+    one = uids.filter((pl.col("url") == urls[0]) & (pl.col("alt_text") == "a red cat"))["uid"].item()
+    engine = LocalEngine(dataset.store.work, 2)
+    for kind, value in (("uids", one), ("urls", urls[1])):
+        takedown(Dataset(dataset.store), TakedownLists({kind: (value,)}, {kind: kind}), (), engine, Silent())
+    again = [_row(urls[0], "a red cat"), _row(urls[0], "a red cat"), _row(urls[0], "a green bird")]
+    again += [_row(urls[1], "a red cat"), _row(urls[1], "quite another text"), _row(urls[2], "a red cat")]
+    report = added(dataset, tmp_path / "again", again).added
+    account = report.account
+    assert (account.rows, account.pairs, account.merged, account.refused_tombstone) == (6, 1, 1, 4)
+    pairs = read(dataset, "pairs")
+    assert set(pairs.filter(pl.col("url").is_in(urls[:2]))["alt_text"]) == {"a blue dog", "a green bird"}
+    assert len(pairs.filter(pl.col("url") == "")) == 3
+
+
+def _row(url: str, text: str) -> dict[str, Any]:
+    return {**dict.fromkeys(SCHEMA), "url": url, "alt_text": text}
+
+
+KILLED = ["--as", "b", "--workers", "2"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    first, second = split(pool(4_000), [3_000])
+    one, two = write_list(tmp_path / "1", first), write_list(tmp_path / "2", second)
+    main = ["run", *one, "--recipe", "align", "--set", "rarest_ngram.ge=2", "--part-rows", "500", "--out", "out"]
+    assert run(main, tmp_path).code == 0
+    add = ["add", "out", *two, *KILLED]
+    changes = 260
+    kills = 0
+    for _ in range(3):
+        ended = run(
+            add, tmp_path, Death(chance.randint(1, changes), after=chance.choice((0, chance.uniform(0.0001, 0.05))))
+        )
+        assert ended.killed or ended.code == 0, ended.err
+        kills += ended.killed
+    assert kills
+    ended = run(add, tmp_path)
+    assert ended.code == 0, ended.err
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    assert run(main, undisturbed).code == 0
+    assert run(add, undisturbed).code == 0
+    tables = ("pairs", "rejected", "measured", "counts")
+    assert tree(tmp_path / "out", *tables) == tree(undisturbed / "out", *tables)
+    assert not (tmp_path / "out" / "_add").exists()
