@@ -24,7 +24,7 @@ from align_data.storage.confined import UNFINISHED
 __all__ = ["HIDDEN", "TABLES", "UNFINISHED", "Store", "make_shared", "make_work", "sha256_of", "writing"]
 
 TABLES = (
-    *("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*"),
+    *("", "pairs", "rejected", "_rejected", "_log", "measured/*", "counts/*", "verdicts/*", "_counted/*"),
     *("images", "_images/*", "bytes/*", "content", "_content/*", "_seen/*", "_copies/*", "evaluation", "blocklist"),
     *("lists/*", "labels/*"),
     *("embedded/*", "embedded_texts/*", "neighbours/*", "_neighbours/*", "codebooks/*", "evaluations/*"),

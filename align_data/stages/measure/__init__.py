@@ -17,6 +17,7 @@ from align_data.common.bits import WIDTH
 from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
 from align_data.content.plan import Sight
+from align_data.data import counted
 from align_data.data.columns import fresh, lacking, measured_by_lists, within_of
 from align_data.data.image_table import sorted_rows, with_images
 from align_data.data.layout import Dataset
@@ -157,16 +158,25 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
         kinds = list(dict.fromkeys(kind for group in of_pool for kind in group.kinds()))
         flush = engine.flush  # the engine itself does not travel
         tombstones = fingerprint(dataset) is not None
+        before = counted.counted_before(dataset, pairs, kinds)
         for kind in kinds:
             dataset.counts(kind).change()
             dataset.classes(kind).change()
+        # Parts beyond those of pairs are of what was counted before: they ask nothing.
         exchange = Exchange(
-            ask=lambda part, tick, each: _scan(dataset, part, by_row, Asking(kinds, flush, tombstones), tick, each),
+            ask=lambda part, tick, each: (
+                _scan(dataset, part, by_row, Asking(kinds, flush, tombstones, before.since), tick, each)
+                if part < len(rows)
+                else before.block(part - len(rows))
+            ),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
-            answer=lambda part, answers, tick: answer(of_pool, kinds, part, answers, tick),
+            answer=lambda part, answers, tick: (
+                answer(of_pool, kinds, part, answers, tick) if part < len(rows) else None
+            ),
         )
-        counts, _ = engine.exchange(exchange, rows, ranges.of(kinds, pairs.rows), progress)
+        counts, _ = engine.exchange(exchange, [*rows, *before.rows], ranges.of(kinds, pairs.rows), progress)
         commit_counts(dataset, pairs, counts)
+        counted.forget(dataset)
     for group in groups:
         group.commit()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from align_data.common.hashing import Keys
 from align_data.common.progress import Tick
+from align_data.data.batches import FIRST_BATCH
 from align_data.data.layout import Dataset
 from align_data.data.meta import CountsMeta, PairsMeta
 from align_data.engines.base import Answers, Block
@@ -96,17 +98,10 @@ def weighted(counts: Counts, places: Places, copies: Counts) -> Counts:
     return counts
 
 
-def uncounted(counts: Counts, places: Places) -> Counts:
-    """Return the counts of keys without one occurrence at each of `places`."""
-    counts = counts.copy()
-    np.subtract.at(counts, places, 1)
-    return counts
-
-
-def _placed(keys: Keys, taken_down: NDArray[np.bool_] | None) -> tuple[Keys, Counts, Places]:
-    """Return the distinct keys of some pairs, how many living pairs have each, and each pair's place among them."""
-    distinct, counts, places = place(keys)
-    return distinct, counts if taken_down is None else uncounted(counts, places[taken_down]), places
+def only_counted(run: tuple[Keys, Counts, Places], counts: NDArray[np.bool_] | None) -> tuple[Keys, Counts, Places]:
+    """Return a run of which only some occurrences count, and all are looked up; None for all."""
+    distinct, of_all, places = run
+    return run if counts is None else (distinct, of_all - np.bincount(places[~counts], minlength=len(of_all)), places)
 
 
 class PieceKeys(NamedTuple):
@@ -125,15 +120,22 @@ class PieceKeys(NamedTuple):
     """For each list whose entries are counted: the rows' entries, as `queries`; how many a row has, and the draws."""
 
 
+_NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
 class Asking:
     """Gathers the keys of pieces until they are many enough for a block, which has their runs in the kinds' order.
 
-    Where there are tombstones, the empty texts that stand for the texts of pairs taken down do not count.
+    Where there are tombstones, the empty texts that stand for the texts of pairs taken down do not count. Of a kind
+    that was counted before, only the pairs of the batches that were added since count.
     """
 
-    def __init__(self, kinds: Sequence[str], flush: int, tombstones: bool = False) -> None:
+    def __init__(
+        self, kinds: Sequence[str], flush: int, tombstones: bool = False, since: Mapping[str, Sequence[str]] = _NONE
+    ) -> None:
         self.kinds = kinds
         self._tombstones = tombstones
+        self._since = since
         self._flush = flush
         self._clear()
 
@@ -147,7 +149,7 @@ class Asking:
     def columns(self) -> set[str]:
         """The columns of `pairs` that it reads."""
         columns = {column for kind in self.kinds for column in COLUMNS.get(kind, ("uid", "alt_text"))}
-        return columns | ({"url"} if self._tombstones else set())
+        return columns | ({"url"} if self._tombstones else set()) | ({FIRST_BATCH} if self._since else set())
 
     @property
     def lists(self) -> list[str]:
@@ -161,18 +163,30 @@ class Asking:
         if "ngrams" not in self.kinds:
             return PieceKeys(len(piece.frame), texts, None, None, None, entries)
         counted, queries, lengths = ngram_keys(piece)
-        return PieceKeys(len(piece.frame), texts, count(counted), place(queries), lengths, entries)
+        placed, new = place(queries), self._new(piece, "ngrams")
+        if new is not None:
+            placed = only_counted(placed, np.repeat(new, lengths))
+            counted = ngram_keys(Piece(piece.frame.filter(pl.Series(new))))[0]
+        return PieceKeys(len(piece.frame), texts, count(counted), placed, lengths, entries)
+
+    def _new(self, piece: Piece, kind: str) -> NDArray[np.bool_] | None:
+        """Tell which pairs a kind has not counted; None for all."""
+        batches = self._since.get(kind)
+        return None if batches is None else piece.frame[FIRST_BATCH].is_in(list(batches)).to_numpy()
 
     def _texts(self, piece: Piece) -> dict[str, tuple[Keys, Counts, Places]]:
-        taken_down = (piece.frame["url"] == "").to_numpy() if self._tombstones else None
+        alive = (piece.frame["url"] != "").to_numpy() if self._tombstones else None
         runs = {}
         if "folded" in self.kinds:
-            runs["folded"] = _placed(folded_keys(piece), taken_down)
+            runs["folded"] = only_counted(place(folded_keys(piece)), alive)
         if {"texts", "rows"} & set(self.kinds):
-            distinct, counts, places = runs["texts"] = _placed(text_keys(piece), taken_down)
+            placed = place(text_keys(piece))
+            new = self._new(piece, "texts")
+            runs["texts"] = only_counted(placed, alive if new is None else new if alive is None else new & alive)
             if "rows" in self.kinds:
+                distinct, counts, places = only_counted(placed, alive)
                 copies = piece.frame["copies"].to_numpy()
-                copies = copies if taken_down is None else np.where(taken_down, 1, copies)
+                copies = copies if alive is None else np.where(alive, copies, 1)
                 runs["rows"] = distinct, weighted(counts, places, copies), places
         return {kind: runs[kind] for kind in self.kinds if kind in runs}
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
+from align_data.data import counted
 from align_data.data.labels import erase
 from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
@@ -95,6 +96,7 @@ def takedown(
     counts that only these pairs had. What cannot be read stays as it is, with all pairs of its part, and the
     receipt names it. Raises DatasetError for a folder that is not an export of this dataset, before anything changes.
     """
+    dataset.check_added()
     pairs = dataset.pairs.committed() or dataset.ingested()
     exports = _open(folders, pairs, work)
     digest = request_of(lists, [export.key for export in exports], copies=copies, forget=forget_counts)
@@ -143,6 +145,7 @@ def _clear(dataset: Dataset, plan: TakedownPlan | None) -> None:
     """Remove what killed runs have left that is no part of a dataset."""
     dataset.store.clear_work()  # bytes of images
     clear_scratch(dataset)  # hashes, and names of pairs
+    counted.forget(dataset)  # keys of texts
     if plan is None:
         forget(dataset)  # of a takedown that was killed at its very end
 
