@@ -20,9 +20,11 @@ from align_data.common.errors import DatasetError
 from align_data.common.progress import Silent
 from align_data.data.batches import FIRST_BATCH
 from align_data.data.layout import Dataset
+from align_data.data.ledger import open_ledger
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
+from align_data.stages.audit.diff import AddedPairs, diff
 from align_data.stages.grow import Growth, grow
 from align_data.stages.ingest import Parts
 from align_data.stages.pipeline import Decision, decide_ledger
@@ -184,3 +186,44 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, seed: int) -> None:
     tables = ("pairs", "rejected", "measured", "counts")
     assert tree(tmp_path / "out", *tables) == tree(undisturbed / "out", *tables)
     assert not (tmp_path / "out" / "_add").exists()
+
+
+def test_diff_says_what_a_batch_changed(tmp_path: Path) -> None:
+    text, url = "the very same text", "http://a.example/{}"
+    first = [_row(url.format(number), text) for number in range(2)]
+    first += [_row(url.format(number), f"some words number {number}") for number in range(10, 14)]
+    dataset = build(tmp_path / "d", write_list(tmp_path / "1", first), EVERY_TEXT).dataset
+    new = [_row(url.format(2), text), _row(url.format(20), "some words number 20"), _row(url.format(21), "one")]
+    report = added(dataset, tmp_path / "2", new)
+    assert report.stale == ["texts"]
+    engine = LocalEngine(dataset.store.work, 2)
+    opened = Dataset(dataset.store)
+    with pytest.raises(DatasetError, match="was decided for different pairs"):
+        open_ledger(opened, "texts")
+    decide_ledger(Decision(parse(EVERY_TEXT, "t.yaml"), ()), opened, engine, Silent())
+    assert (opened.ledgers(), opened.former_ledgers()) == (["texts"], ["texts.1"])
+    with pytest.raises(DatasetError, match=r"texts.1 is the ledger texts as it was with the batch 1.*align-data diff"):
+        open_ledger(opened, "texts.1")
+    for names in (("texts.1", "texts"), ("texts", "texts.1")):
+        difference = diff(opened, *names, engine, Silent())
+        assert difference.pairs == 6
+        only = difference.only_a if names[0] == "texts.1" else difference.only_b
+        assert (difference.both, only.pairs) == (4, 2)
+        assert {sample.alt_text for sample in only.samples} == {text}
+        assert [(cause.rule, cause.fail) for cause in only.by] == [("images_per_text", 2)]
+        assert difference.added == AddedPairs("texts", pairs=3, kept=1, pending=0, dropped=2)
+    again = added(dataset, tmp_path / "3", [_row(url.format(30), "three more words")])
+    assert again.stale == ["texts"]
+    opened = Dataset(dataset.store)
+    decide_ledger(Decision(parse(EVERY_TEXT, "t.yaml"), ()), opened, engine, Silent())
+    assert opened.former_ledgers() == ["texts.1", "texts.2"]
+    assert diff(opened, "texts.1", "texts", engine, Silent()).added == AddedPairs("texts", 4, 2, 0, 2)
+    assert diff(opened, "texts.1", "texts.2", engine, Silent()).added == AddedPairs("texts.2", 3, 1, 0, 2)
+
+
+EVERY_TEXT = """
+name: texts
+rules:
+  - {signal: n_words, ge: 2}
+  - {signal: images_per_text, le: 2}
+"""

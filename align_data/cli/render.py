@@ -205,6 +205,15 @@ def diff(out: Console, difference: Diff) -> None:
     ):
         share = _share(number, difference.pairs)
         out.print(escape(f"{name:30} {number:>14,}  {share:>6} of all pairs{pending}"), soft_wrap=True)
+    if difference.added is not None:
+        added = difference.added
+        out.print(
+            escape(
+                f"{added.pairs:,} pairs were added between the two, and are in no other count; of them {added.ledger} has "
+                f"{added.kept:,} kept, {added.pending:,} pending, {added.dropped:,} dropped"
+            ),
+            soft_wrap=True,
+        )
     _outcomes(out, difference)
     _compared_rules(out, difference)
     for only, opposite in ((difference.only_a, difference.b), (difference.only_b, difference.a)):

@@ -27,6 +27,9 @@ from align_data.storage.tables import Manifest
 TAKEN_DOWN = -(2**63)
 """The bit of `failed` that no rule has: the pair was taken down."""
 
+NOT_YET = -(2**63)
+"""The bit of `unknown` that no rule has: the pair came after the ledger was decided."""
+
 OUTCOMES = KEPT, PENDING, DROPPED = ("kept", "pending", "dropped")
 """What becomes of a pair."""
 
@@ -119,10 +122,11 @@ def fails(rule: PlannedRule) -> pl.Expr:
     return pl.when(pl.col("unknown") & rule.bit == 0).then(failing).alias(f"{FAILS}{rule.name}")
 
 
-def open_ledger(dataset: Dataset, name: str) -> Ledger:
+def open_ledger(dataset: Dataset, name: str, *, former: bool = False) -> Ledger:
     """Open a ledger; DatasetError names the ledgers there are.
 
-    So is one that was decided before the last takedown, because its files were put back from somewhere.
+    So is one that was decided before the last takedown, because its files were put back from somewhere; and, but with
+    `former`, one that is kept from before a batch was added.
     """
     dataset.ingested()
     if name.endswith((".yaml", ".yml")):
@@ -139,6 +143,12 @@ def open_ledger(dataset: Dataset, name: str) -> Ledger:
             f"make it with: align-data filter {shlex.quote(dataset.store.url)} --recipe {recipe}"
         )
     ledger = _opened(dataset, name, manifest)
+    if ledger.facts.until is not None and not former:
+        now, url = name.removesuffix(f".{ledger.facts.until}"), shlex.quote(dataset.store.url)
+        raise DatasetError(
+            f"{name} is the ledger {now} as it was with the batch {ledger.facts.until}, kept to be compared: "
+            f"align-data diff {url} {name} {now}"
+        )
     if ledger.facts.tombstones != fingerprint(dataset):
         raise DatasetError(
             f"the ledger {name} of {dataset.store.url} was decided before the last takedown; filter again: "

@@ -308,6 +308,8 @@ class LedgerMeta(Meta):
     ledger: HASH
     tombstones: str | None = None
     masks: list[Annotated[list[_Mask], Field(min_length=3, max_length=3)]]
+    until: str | None = None
+    """The last batch that it decided, of a ledger that is kept to be compared with the one decided since; else None."""
 
 
 class RanksMeta(Meta):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,13 @@ from pydantic import ValidationError
 
 from align_data.common.errors import AlignDataError
 from align_data.common.progress import Progress, Tick
+from align_data.data.batches import added_since
 from align_data.data.columns import available, identities
 from align_data.data.derived import planned_columns
 from align_data.data.first_of import forget
 from align_data.data.layout import Dataset
 from align_data.data.ledger import Masks, add_masks, count_masks, taken_down
-from align_data.data.meta import LedgerMeta
+from align_data.data.meta import LedgerMeta, PairsMeta
 from align_data.data.tombstones import fingerprint, of_part
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, masks
@@ -44,6 +46,7 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
             return committed
         if _request(plan_before) != _request(origin["plan"]):
             progress.say(f"the ledger {name} was decided differently and is replaced; --as keeps both")
+        _keep_former(dataset, name, committed, pairs, progress)
     table.retract()
 
     def write(part: int, tick: Tick) -> tuple[PartInfo, Masks]:
@@ -62,6 +65,34 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     manifest = table.commit([info for info, _ in parts], meta)
     forget(dataset)
     return manifest
+
+
+def _keep_former(
+    dataset: Dataset,
+    name: str,
+    committed: Manifest[LedgerMeta],
+    pairs: Manifest[PairsMeta],
+    progress: Progress,
+) -> None:
+    """Keep a ledger that batches were added to since it was decided, so that what they changed can be seen."""
+    table, before = dataset.ledger(name), committed.meta
+    batches = [batch.name for batch in pairs.meta.batches]
+    new = added_since(pairs, before.pairs)
+    if not new or before.until is not None or committed.changing or not table.whole(committed):
+        return
+    until = batches[-len(new) - 1]
+    former = dataset.ledger(f"{name}.{until}")
+    former.remove()
+    for part in range(len(committed.parts)):
+        dataset.store.move(table.part_name(part), former.part_name(part))
+    masks: Masks = {}
+    for part in range(len(pairs.parts)):
+        add_masks(masks, count_masks(former.pieces(part, ["failed", "unknown"])))
+    counts = [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items())]
+    meta = before.model_copy(update={"pairs": pairs.fingerprint, "masks": counts, "until": until})
+    former.commit(list(committed.parts), meta)
+    kept, url = shlex.quote(former.name.partition("/")[2]), shlex.quote(dataset.store.url)
+    progress.say(f"what it was with the batch {until} is kept: align-data diff {url} {kept} {shlex.quote(name)}")
 
 
 def _as_now(plan: dict[str, Any]) -> dict[str, Any]:

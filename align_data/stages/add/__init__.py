@@ -31,6 +31,7 @@ from align_data.data.intake import (
     rows_of,
 )
 from align_data.data.layout import Dataset
+from align_data.data.ledger import NOT_YET, TAKEN_DOWN, add_masks
 from align_data.data.meta import (
     AccountMeta,
     BatchMeta,
@@ -38,6 +39,7 @@ from align_data.data.meta import (
     CrawlMeta,
     ImagesMeta,
     InputMeta,
+    LedgerMeta,
     PairsMeta,
     SignalsMeta,
 )
@@ -362,4 +364,10 @@ def _commit(dataset: Dataset, table: Table[Any], plan: BatchPlan, after: Manifes
     elif isinstance(meta, SignalsMeta) and (names := plan.carried.get(table.name.removeprefix("measured/"))):
         signals = {name: meta.signals[name] for name in names}
         meta = meta.model_copy(update={"pairs": after.fingerprint, "signals": signals})
+    elif isinstance(meta, LedgerMeta) and meta.until is not None and meta.pairs == plan.before:
+        new = sum(info.rows for info in infos) - manifest.rows
+        masks = {(failed, unknown): number for failed, unknown, number in meta.masks}
+        add_masks(masks, {(TAKEN_DOWN, NOT_YET): new} if new else {})
+        counts = [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items())]
+        meta = meta.model_copy(update={"pairs": after.fingerprint, "masks": counts})
     table.commit(infos, meta)

@@ -14,7 +14,7 @@ from align_data.data.batches import FIRST_BATCH
 from align_data.data.columns import part_facts
 from align_data.data.image_table import sorted_rows, untried
 from align_data.data.layout import Dataset
-from align_data.data.ledger import TAKEN_DOWN
+from align_data.data.ledger import NOT_YET, TAKEN_DOWN
 from align_data.data.meta import PairsMeta
 from align_data.data.user_lists import load
 from align_data.signals import Piece, find
@@ -129,7 +129,7 @@ class Carrying:
 
 CARRIED = "carried"
 """In the footer of a part of `images`: the identity that it had before pairs came between its own."""
-_BLANK = {"failed": TAKEN_DOWN}
+_BLANK = {"failed": TAKEN_DOWN, "unknown": NOT_YET}
 """What stands in a column that cannot be null where nothing is known."""
 
 

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask_url
 from align_data.data.layout import Dataset
-from align_data.data.ledger import OUTCOMES, Ledger, open_ledger
+from align_data.data.ledger import NOT_YET, OUTCOMES, Ledger, open_ledger
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan
 from align_data.stages.audit import sampling
@@ -57,6 +58,18 @@ class OnlyKept:
 
 
 @dataclass(frozen=True)
+class AddedPairs:
+    """Pairs that came after one of two ledgers was decided, by what the other makes of them."""
+
+    ledger: str
+    """The one that decided them."""
+    pairs: int
+    kept: int
+    pending: int
+    dropped: int
+
+
+@dataclass(frozen=True)
 class Diff:
     """What two ledgers decide; counts are of all pairs, and exact."""
 
@@ -75,6 +88,8 @@ class Diff:
     outcomes: list[list[int]]
     """Pairs by their outcome in A, a row each of kept, pending and dropped, and in B."""
     rules: list[ComparedRule]
+    added: AddedPairs | None = None
+    """The pairs that only one of the two decided, because a batch was added between them; no other count has them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -87,8 +102,8 @@ class Diff:
 def diff(
     dataset: Dataset, a: str, b: str, engine: Engine, progress: Progress, samples: int = SAMPLES, seed: int = 0
 ) -> Diff:
-    """Compare two ledgers in one scan."""
-    ledger_a, ledger_b = open_ledger(dataset, a), open_ledger(dataset, b)
+    """Compare two ledgers in one scan; one of before a batch was added is compared on the pairs that it decided."""
+    ledger_a, ledger_b = (open_ledger(dataset, name, former=True) for name in (a, b))
     of_a, of_b = Populations(ledger_a.masks), Populations(ledger_b.masks)
 
     def count(part: int, tick: Tick) -> tuple[Counter[tuple[int, int]], sampling.Spots]:
@@ -96,7 +111,8 @@ def diff(
 
     rows = [part.rows for part in dataset.ingested().parts]
     counted = engine.map_parts("diff", count, rows, progress)
-    together = sum((counts for counts, _ in counted), Counter[tuple[int, int]]())
+    every = sum((counts for counts, _ in counted), Counter[tuple[int, int]]())
+    together, added = _divided(every, (a, b), of_a, of_b)
     spots = sampling.nearest((spots_of_part for _, spots_of_part in counted), samples * sampling.SPARE)
     plans = [ledger.plan for ledger in (ledger_a, ledger_b)]
     signals = [name for plan in plans for name in plan.signals_of(plan.rules)]
@@ -116,7 +132,7 @@ def diff(
     neither = pairs - kept_by_both - only[0].pairs - only[1].pairs
     return Diff(
         a, b, pairs, kept_by_both, only[0], only[1], neither, both_drop, neither - both_drop, outcomes,
-        _side_by_side(*plans),
+        _side_by_side(*plans), added,
     )  # fmt: skip
 
 
@@ -151,7 +167,9 @@ def _count(
     totals: Counter[int] = Counter()
     drawing = sampling.RandomDraw(seed, part, samples * sampling.SPARE)
     keeps_a, keeps_b = np.meshgrid(a.kept, b.kept, indexing="ij")
-    keeps = {"a": (keeps_a & ~keeps_b).ravel(), "b": (keeps_b & ~keeps_a).ravel()}
+    there_a, there_b = np.meshgrid(_there(a), _there(b), indexing="ij")
+    there = there_a & there_b
+    keeps = {"a": (there & keeps_a & ~keeps_b).ravel(), "b": (there & keeps_b & ~keeps_a).ravel()}
     streams = [dataset.ledger(name).pieces(part, ["failed", "unknown"]) for name in ledgers]
     for number, (of_a, of_b) in enumerate(zip(*streams, strict=True)):
         codes = a.codes(of_a) * len(b) + b.codes(of_b)
@@ -160,6 +178,27 @@ def _count(
         drawing.add(number, keeps, codes)
         tick(len(codes))
     return Counter({divmod(code, len(b)): pairs for code, pairs in totals.items()}), drawing.spots
+
+
+def _there(of: Populations) -> NDArray[np.bool_]:
+    """Tell for each code whether its pairs were there when the ledger was decided."""
+    return np.asarray(of.unknown & NOT_YET == 0)
+
+
+def _divided(
+    every: Mapping[tuple[int, int], int], names: tuple[str, str], a: Populations, b: Populations
+) -> tuple[Counter[tuple[int, int]], AddedPairs | None]:
+    """Return the counts of the pairs that both ledgers decided, and what there is of those that only one did."""
+    there_a, there_b = _there(a), _there(b)
+    if there_a.all() and there_b.all():
+        return Counter(every), None
+    both = Counter({(x, y): number for (x, y), number in every.items() if there_a[x] and there_b[y]})
+    later = 0 if there_a.all() else 1
+    outcomes = [0] * len(OUTCOMES)
+    for codes, number in every.items():
+        if there_a[codes[0]] != there_b[codes[1]] and (there_a, there_b)[later][codes[later]]:
+            outcomes[_outcome((a, b)[later], codes[later])] += number
+    return both, AddedPairs(names[later], sum(outcomes), *outcomes)
 
 
 def _outcomes(together: Mapping[tuple[int, int], int], a: Populations, b: Populations) -> list[list[int]]:
