@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_corpus import pool
 from torture.process import Death, run
 
-from align_data.common.errors import DatasetError
+from align_data.common.errors import DatasetError, InputError
 from align_data.common.progress import Silent
 from align_data.data.batches import FIRST_BATCH
 from align_data.data.layout import Dataset
@@ -132,6 +132,13 @@ def test_files_that_are_there_are_left_out(tmp_path: Path, job: Callable[..., Bu
         added(dataset, tmp_path / "others", found[:4], name="../x")
     with pytest.raises(DatasetError, match="nothing to add"):
         grow([], Dataset(dataset.store), engine, Silent())
+
+
+@pytest.mark.parametrize("inside", ["", "/pairs", "/pairs/part-*.parquet"])
+def test_a_dataset_is_no_list(tmp_path: Path, job: Callable[..., Built], inside: str) -> None:
+    dataset = job(pool(30)).dataset
+    with pytest.raises(InputError, match=r"is a dataset already.*align-data add .* LIST"):
+        build(tmp_path / "other", [f"{dataset.store.root}{inside}"])
 
 
 def test_what_was_taken_down_does_not_come_back(tmp_path: Path, job: Callable[..., Built]) -> None:

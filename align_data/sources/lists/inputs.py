@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from align_data.sources.files.patterns import expand, plain
 from align_data.sources.lists import registry
 from align_data.sources.lists.source import Source
 
+_OF_DATASET = "_manifests/pairs.json"
+"""What tells a dataset from other folders that have one called pairs."""
 HASHED = 4 * 2**30
 """Bytes of lists on this machine that are hashed whole."""
 
@@ -30,8 +33,20 @@ def find(patterns: Iterable[str], but: str | None = None) -> list[Source]:
         files |= {name: file for name, file in matches.items() if but is None or not name.startswith(but)}
         if not any(name in files for name in matches):
             raise InputError(f"{pattern} is inside the dataset that would contain it")
+        _refuse_pairs(pattern, [file for name, file in matches.items() if name in files])
     names = sorted(files)
     return [_source(*files[name], path) for name, path in zip(names, relative(names), strict=True)]
+
+
+def _refuse_pairs(pattern: str, files: Iterable[tuple[Any, str]]) -> None:
+    """Raise InputError for the pairs of a dataset, which are no list: a row of theirs stands for several of a list's."""
+    for folder, fs in {path.rpartition("/")[0]: fs for fs, path in files}.items():
+        above, _, name = folder.rpartition("/")
+        if name == "pairs" and fs.exists(f"{above}/{_OF_DATASET}"):
+            raise InputError(
+                f"{pattern} is a dataset already, and how often a pair came would be lost: add other lists to it with "
+                f"align-data add {shlex.quote(above)} LIST..., or give the lists that it was made of"
+            )
 
 
 def contents_of(sources: Sequence[Source]) -> list[str] | None:
