@@ -16,6 +16,7 @@ NOT_RUN = {
     "docs/how-to/audit.md": 1,
     "docs/how-to/crawl.md": 3,
     "docs/how-to/detectors.md": 1,
+    "docs/how-to/grow.md": 1,
     "docs/how-to/images.md": 4,
     "docs/how-to/install.md": 2,
     "docs/how-to/lists.md": 1,

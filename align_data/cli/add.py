@@ -52,8 +52,8 @@ def command(dataset: str, inputs: tuple[str, ...], name: str | None, as_json: bo
     """
     choice = Choice(options.pop("url_col"), options.pop("text_col"))
     text = reading(options)
-    with session(dataset, resources(options)) as (opened, engine):
-        growth = grow(inputs, opened, engine, progress(), choice, text, name)
+    with session(dataset, resources(options), progress()) as (opened, engine, steps):
+        growth = grow(inputs, opened, engine, steps, choice, text, name)
         ledgers = {ledger: opened.ledger(ledger).committed() for ledger in growth.stale}
         plans = {ledger: Plan.model_validate(m.meta.plan) for ledger, m in ledgers.items() if m is not None}
         fetched = opened.images.committed() is not None

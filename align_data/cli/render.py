@@ -209,7 +209,7 @@ def diff(out: Console, difference: Diff) -> None:
         added = difference.added
         out.print(
             escape(
-                f"{added.pairs:,} pairs were added between the two, and are in no other count; of them {added.ledger} has "
+                f"{added.pairs:,} pairs were added between the two, and are in no other count; {added.ledger} has "
                 f"{added.kept:,} kept, {added.pending:,} pending, {added.dropped:,} dropped"
             ),
             soft_wrap=True,

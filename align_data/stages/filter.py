@@ -91,8 +91,8 @@ def _keep_former(
     counts = [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items())]
     meta = before.model_copy(update={"pairs": pairs.fingerprint, "masks": counts, "until": until})
     former.commit(list(committed.parts), meta)
-    kept, url = shlex.quote(former.name.partition("/")[2]), shlex.quote(dataset.store.url)
-    progress.say(f"what it was with the batch {until} is kept: align-data diff {url} {kept} {shlex.quote(name)}")
+    words = [dataset.store.url, former.name.partition("/")[2], name]
+    progress.say(f"what it was with the batch {until} is kept: align-data diff {shlex.join(words)}")
 
 
 def _as_now(plan: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def find(patterns: Iterable[str], but: str | None = None) -> list[Source]:
 
 
 def _refuse_pairs(pattern: str, files: Iterable[tuple[Any, str]]) -> None:
-    """Raise InputError for the pairs of a dataset, which are no list: a row of theirs stands for several of a list's."""
+    """Raise InputError for the pairs of a dataset, which are no list: one of them stands for several rows of a list."""
     for folder, fs in {path.rpartition("/")[0]: fs for fs, path in files}.items():
         above, _, name = folder.rpartition("/")
         if name == "pairs" and fs.exists(f"{above}/{_OF_DATASET}"):

@@ -102,13 +102,13 @@ def add(
             raise DatasetError("nothing to add: give a list of image URLs and alt-texts")
         return _report(batches[-1], pairs, before)
     inside = dataset.store.fs.unstrip_protocol(dataset.store.root) + "/"
-    sources, known = _unread(find_lists(inputs, but=inside), batches)
-    for source, batch in known:
+    sources, earlier = _unread(find_lists(inputs, but=inside), batches)
+    for source, batch in earlier:
         progress.say(f"{source.name} is in the batch {batch.name} already: it is left out")
     if not sources:
-        return _already(known[-1][1], pairs, before)
+        return _already(earlier[-1][1], pairs, before)
     name = _batch_name(batches, name)
-    plan = _merged(dataset, pairs, batches, _Lists(sources, inputs, choice, reading), name, engine, progress)
+    plan = _merged(dataset, pairs, batches, _BatchLists(sources, inputs, choice, reading), name, engine, progress)
     plan.store(dataset.store)
     _put_in_place(dataset, plan, engine, progress)
     pairs = dataset.ingested()
@@ -143,19 +143,19 @@ def _unread(
     sources: Sequence[Source], batches: Sequence[BatchMeta]
 ) -> tuple[list[Source], list[tuple[Source, BatchMeta]]]:
     """Return the files that are in no batch, and those that are, with theirs."""
-    unread, known = [], []
+    unread, earlier = [], []
     for source in sources:
         identity = InputMeta.model_validate(source.identity)
         batch = next((batch for batch in batches if identity in batch.inputs), None)
         if batch is None:
             unread.append(source)
         else:
-            known.append((source, batch))
-    return unread, known
+            earlier.append((source, batch))
+    return unread, earlier
 
 
 @dataclass(frozen=True)
-class _Lists:
+class _BatchLists:
     """The lists of a batch, and how they are read."""
 
     sources: Sequence[Source]
@@ -168,7 +168,7 @@ def _merged(
     dataset: Dataset,
     pairs: Manifest[PairsMeta],
     batches: Sequence[BatchMeta],
-    lists: _Lists,
+    lists: _BatchLists,
     name: str,
     engine: Engine,
     progress: Progress,
@@ -269,12 +269,14 @@ _NUMBERS = ("rows", "pairs", "merged", "rejected", "refused_tombstone")
 def _both_crawls(before: CrawlMeta, batch: CrawlMeta) -> CrawlMeta:
     """Return what became of the archives of two batches."""
     sums: dict[str, Any] = {}
-    for name, was in before:
-        now = getattr(batch, name)
-        if isinstance(was, Mapping):
-            sums[name] = {reason: was.get(reason, 0) + now.get(reason, 0) for reason in sorted({*was, *now})}
+    for name, number in before:
+        further = getattr(batch, name)
+        if isinstance(number, Mapping):
+            sums[name] = {
+                reason: number.get(reason, 0) + further.get(reason, 0) for reason in sorted({*number, *further})
+            }
         else:
-            sums[name] = was + now
+            sums[name] = number + further
     return CrawlMeta(**sums)
 
 
@@ -339,8 +341,8 @@ def _carry(
         if staged_rejects.has(number):
             dataset.store.move(staged_rejects.part_name(number), dataset.rejected.part_name(place))
     if rejected is not None and plan.rejected:
-        kept = rejected.parts[: plan.rejected[0]]
-        dataset.rejected.commit([*kept, *map(dataset.rejected.info, plan.rejected)], rejected.meta)
+        before_it = rejected.parts[: plan.rejected[0]]
+        dataset.rejected.commit([*before_it, *map(dataset.rejected.info, plan.rejected)], rejected.meta)
     if plan.merged:
         for table in tables:
             _commit(dataset, table, plan, after)

@@ -97,12 +97,12 @@ class Carrying:
         with table.writer(part, facts, columns) as writer:
             for piece in self.merged.pieces(part, sorted({FIRST_BATCH, *needs})):
                 new = (piece[FIRST_BATCH] == self.batch).to_numpy()
-                known = old.take(int((~new).sum()))
+                frames = old.take(int((~new).sum()))
                 if new.any():
-                    known.append(fill(piece.filter(pl.Series(new))).select(columns))
+                    frames.append(fill(piece.filter(pl.Series(new))).select(columns))
                 rows = np.empty(len(piece), np.int64)
                 rows[np.concatenate([np.flatnonzero(~new), np.flatnonzero(new)])] = np.arange(len(piece))
-                writer.write(pl.concat(known)[rows])
+                writer.write(pl.concat(frames)[rows])
 
     def _images(self, part: int) -> None:
         """Carry `images` and `content`: a row for each URL, in the order in which they come now."""
@@ -138,25 +138,25 @@ class _Stream:
 
     def __init__(self, pieces: Iterator[pl.DataFrame]) -> None:
         self._pieces = pieces
-        self._rest: pl.DataFrame | None = None
+        self._unread: pl.DataFrame | None = None
 
     def take(self, rows: int) -> list[pl.DataFrame]:
         """Return the next rows."""
         frames: list[pl.DataFrame] = []
         while rows:
-            if self._rest is None or self._rest.is_empty():
-                self._rest = next(self._pieces)
-            frames.append(self._rest[:rows])
-            self._rest = self._rest[rows:]
+            if self._unread is None or self._unread.is_empty():
+                self._unread = next(self._pieces)
+            frames.append(self._unread[:rows])
+            self._unread = self._unread[rows:]
             rows -= len(frames[-1])
         return frames
 
 
-def _in_order(urls: pl.Series, known: pl.DataFrame, unknown: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
+def _in_order(urls: pl.Series, stored: pl.DataFrame, unknown: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
     """Return the rows of URLs, in their order: those that are known, and of the others what is said of these."""
-    new = urls.filter(~urls.is_in(known["url"].implode()))
-    every = pl.concat([known, unknown(new).select(known.columns)], how="vertical") if len(new) else known
-    return urls.to_frame("url").join(every, on="url", how="left", maintain_order="left").select(known.columns)
+    new = urls.filter(~urls.is_in(stored["url"].implode()))
+    every = pl.concat([stored, unknown(new).select(stored.columns)], how="vertical") if len(new) else stored
+    return urls.to_frame("url").join(every, on="url", how="left", maintain_order="left").select(stored.columns)
 
 
 def _unseen(urls: pl.Series, schema: pl.Schema) -> pl.DataFrame:

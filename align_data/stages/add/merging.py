@@ -52,12 +52,12 @@ class Merging:
 
     def write(self, part: int, frames: Iterator[pl.DataFrame], tick: Tick) -> Grown:
         """Merge keyed rows of the batch, which ascend, into one part of `pairs`."""
-        first = next(frames, None)
-        if first is None and set(self.columns) == set(self.dataset.pairs.columns(part)):
+        frame = next(frames, None)
+        if frame is None and set(self.columns) == set(self.dataset.pairs.columns(part)):
             return Grown(part)
-        tally = _Tally(self._taken_down(part))
-        new = map(self._new, _with_first(first, frames))
-        merged = (self._joined(*both, tally) for both in side_by_side(self._old(part), new))
+        tally = _MergeTally(self._taken_down(part))
+        new = map(self._new, _from(frame, frames))
+        merged = (self._joined(*stretch, tally) for stretch in side_by_side(self._old(part), new))
         with self.merged.writer(part, {}, self.columns) as writer:
             for piece in ahead(pair.pieces(merged)):
                 writer.write(piece)
@@ -93,7 +93,7 @@ class Merging:
         values = {name: pl.lit(batch if name == FIRST_BATCH else None, types[name]) for name in absent}
         return rows.with_columns(**values).select(self.columns)
 
-    def _joined(self, old: pl.DataFrame, new: pl.DataFrame, tally: _Tally) -> pl.DataFrame:
+    def _joined(self, old: pl.DataFrame, new: pl.DataFrame, tally: _MergeTally) -> pl.DataFrame:
         """Return old and new pairs, both sorted by uid, as one: of those in both the copies added."""
         old = old.select(self.columns)
         if new.is_empty():
@@ -113,8 +113,8 @@ class Merging:
         take[at[in_both]] = len(old) + np.arange(int(in_both.sum()))
         behind = len(old) + int(in_both.sum()) + np.arange(int(added.sum()))
         take = np.insert(take, at[added], behind)
-        both = self._of_both(old[at[in_both]], new.filter(pl.Series(in_both)))
-        return pl.concat([old, both, new.filter(pl.Series(added)).select(self.columns)])[take]
+        again = self._of_both(old[at[in_both]], new.filter(pl.Series(in_both)))
+        return pl.concat([old, again, new.filter(pl.Series(added)).select(self.columns)])[take]
 
     def _of_both(self, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
         """Return pairs that were there and come again, row for row, as one ingest of both would have them."""
@@ -124,7 +124,7 @@ class Merging:
 
 
 @dataclass
-class _Tally:
+class _MergeTally:
     """What became of a part's rows."""
 
     taken_down: pl.Series
@@ -133,21 +133,21 @@ class _Tally:
     refused: int = 0
 
 
-class _Both(NamedTuple):
+class _Stretch(NamedTuple):
     """Stretches of two streams with the same range of uids."""
 
     old: pl.DataFrame
     new: pl.DataFrame
 
 
-def side_by_side(old: Iterator[pl.DataFrame], new: Iterator[pl.DataFrame]) -> Iterator[_Both]:
+def side_by_side(old: Iterator[pl.DataFrame], new: Iterator[pl.DataFrame]) -> Iterator[_Stretch]:
     """Yield two streams that ascend by uid in stretches: all rows up to the lesser of the two frames' last uids."""
     left, right = next(old, None), next(new, None)
     empty = [frame[:0] for frame in (left, right) if frame is not None]
     while left is not None or right is not None:
         ends = [frame["uid"][-1] for frame in (left, right) if frame is not None]
         end = min(ends)
-        yield _Both(_upto(left, end, empty[0]), _upto(right, end, empty[-1]))
+        yield _Stretch(_upto(left, end, empty[0]), _upto(right, end, empty[-1]))
         left, right = _behind(left, end, old), _behind(right, end, new)
 
 
@@ -158,11 +158,11 @@ def _upto(frame: pl.DataFrame | None, end: str, empty: pl.DataFrame) -> pl.DataF
 def _behind(frame: pl.DataFrame | None, end: str, further: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
     if frame is None:
         return None
-    rest = frame[frame["uid"].search_sorted(end, side="right") :]
-    return rest if len(rest) else next(further, None)
+    behind = frame[frame["uid"].search_sorted(end, side="right") :]
+    return behind if len(behind) else next(further, None)
 
 
-def _with_first(first: pl.DataFrame | None, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    if first is not None:
-        yield first
+def _from(frame: pl.DataFrame | None, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    if frame is not None:
+        yield frame
         yield from frames
