@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from html import unescape
 
 import pytest
 
 pytest.importorskip("starlette", reason="needs the extra view")
 
+from click.testing import CliRunner
 from conftest import read
 from explorer_server import client_of, opened
 from starlette.testclient import TestClient
 from test_report import ATTACKS
 from test_shards import fetched, jpeg
 
+from align_data.cli import main
 from align_data.common.progress import Silent
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
@@ -146,3 +150,11 @@ def test_no_such_pair_is_a_sentence(client: TestClient) -> None:
         answer = client.get(path)
         assert answer.status_code == 400
         assert "has no pair with the uid" in answer.text
+
+
+def test_its_command_explains_the_pair(dataset: Dataset, client: TestClient) -> None:
+    uid = uids(dataset)[0]
+    (shown,) = re.findall(r"on the command line: <code>(.*?)</code>", client.get(f"pair/{uid}?recipe=small").text)
+    explained = CliRunner().invoke(main, [*shlex.split(unescape(shown))[1:], "--json"])
+    assert explained.exit_code == 0, explained.output
+    assert [pair["uid"] for pair in json.loads(explained.stdout)] == [uid]

@@ -63,7 +63,7 @@ def _pair(request: Request) -> Response:
         label=label,
         mark=marks_of(explorer, label, [explained.uid])[explained.uid] if explained.url else None,
         like=list(_selections(draft, image, explained)),
-        command=shlex.join(["align-data", "why", explorer.name, "--uid", explained.uid, "--recipe", draft.ledger.name]),
+        command=shlex.join(["align-data", "why", explorer.name, explained.uid, "--recipe", draft.ledger.name]),
     )
 
 
