@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import click
 
+from align_data.cli.lines import counted
 from align_data.cli.options import (
     F,
     dataset_argument,
@@ -224,9 +225,9 @@ def _check_uids(form: str) -> None:
 
 def print_exported(result: Exported, form: Form, out: str) -> None:
     """Say what was written, or would be, and what was left out."""
-    sentence = f"{result.pairs:,} pairs in {len(result.files):,} files in {out}"
+    sentence = f"{counted(result.pairs, 'pairs')} in {counted(len(result.files), 'files')} in {out}"
     if form.dry_run:
-        sentence = f"would write {result.pairs:,} pairs, {len(result.files):,} files"
+        sentence = f"would write {counted(result.pairs, 'pairs')}, {counted(len(result.files), 'files')}"
         sentence += f", {result.bytes:,} bytes as fetched" if result.bytes else ""
     omitted = [f"{result.pending:,} pending ones left out"] if result.pending else []
     omitted += [f"{result.without_image:,} without a usable image left out"] if result.without_image else []

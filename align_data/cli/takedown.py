@@ -125,7 +125,8 @@ def _print(report: TakedownReport, dataset: str) -> None:
     if receipt.banned:
         tell(f"{receipt.banned:,} SHA-256 that no fetch stores again")
     for shards in receipt.shards:
-        tell(f"{shards.folder}: {shards.note or f'{shards.pairs:,} pairs in {len(shards.shards):,} files'}")
+        done = f"{counted(shards.pairs, 'pairs')} in {counted(len(shards.shards), 'files')}"
+        tell(f"{shards.folder}: {shards.note or done}")
     tell(_same_bytes(receipt.copies, dry_run=report.dry_run))
     for kind, number in receipt.forgotten.items():
         tell(f"counts/{kind}: {number:,} keys that no pair has any more")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from align_data.cli.lines import counted
 from align_data.cli.options import json_option, note, print_json, progress, tell
 from align_data.common.errors import DatasetError
 from align_data.stages.verify import ExportCheck, verify
@@ -53,7 +54,8 @@ def print_check(check: ExportCheck) -> None:
     for name, problem in list(check.differs.items())[:_MAX_LISTED]:
         note(f"{name} {problem}")
     if check.whole:
-        tell(f"{check.pairs:,} pairs in {check.shards:,} files, {check.bytes:,} bytes: all as written")
+        content = f"{counted(check.pairs, 'pairs')} in {counted(check.shards, 'files')}"
+        tell(f"{content}, {check.bytes:,} bytes: all as written")
 
 
 def require_whole(check: ExportCheck, folder: str) -> None:
