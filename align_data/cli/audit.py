@@ -101,7 +101,10 @@ def command(dataset: str, ledger: str, overlap: bool, number: int, near: bool, a
                 "--overlap, --examples, --near and --labels are of the summary: leave out what selects"
             )
         if all(name in DRAFTED for name, _ in words):
-            raise click.UsageError("--set, --without and --with go with what selects pairs; `align-data sweep` counts")
+            raise click.UsageError(
+                "--set, --without and --with go with what selects pairs, such as --moved kept-dropped; "
+                "to count what other thresholds keep, use `align-data sweep`"
+            )
         _print_pairs(dataset, ledger, words, samples, output, resources(options))
         return
     if output.page:
