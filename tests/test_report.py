@@ -98,6 +98,13 @@ def test_the_page_asks_no_network_and_allows_no_script(hostile: tuple[Built, str
     assert len(content) < 1_500_000
 
 
+def test_names_in_our_texts_are_set_as_code_and_nothing_else_is_markup() -> None:
+    code = report_module.environment().filters["code"]
+    assert code("`top_k` of <b> and `<i>`, one ` alone") == (
+        "<code>top_k</code> of &lt;b&gt; and <code>&lt;i&gt;</code>, one ` alone"
+    )
+
+
 def test_every_chart_is_valid_vega_lite(hostile: tuple[Built, str, list[dict[str, Any]]]) -> None:
     assert len(hostile[2]) > 10
     for spec in hostile[2]:

@@ -282,13 +282,13 @@ def _curve(drawn: _Drawn, title: str) -> Chart:
     top = {"transform": [{"calculate": "datum.kept + datum.pending", "as": "top"}]}
     rows, steps = drawn.rows, "linear" if drawn.edges is None else "step-after"
 
-    def area(color: str, opacity: float, **y: Channel) -> Spec:
+    def area(color: str, **y: Channel) -> Spec:
         encoding = {"x": drawn.x, **y}
-        return {**marks("area", rows, encoding, color=color, opacity=opacity, interpolate=steps), **top}
+        return {**marks("area", rows, encoding, color=color, opacity=1, interpolate=steps), **top}
 
     layers = [
-        area(KEPT, 0.85, y=_pairs("kept")),
-        area(PENDING, 0.55, y=channel("kept:Q"), y2=second("top")),
+        area(KEPT, y=_pairs("kept")),
+        area(PENDING, y=channel("kept:Q"), y2=second("top")),
         *_lines([drawn.in_force], [drawn.label] if drawn.label else []),
     ]
     return Chart(

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from align_data.common.secrets import mask_url
 from align_data.data.ledger import OUTCOMES
@@ -44,6 +45,7 @@ LONGEST = 5_000
 """Characters of a text that are shown: some are megabytes long."""
 BLUR = 0.5
 """The nsfw score above which a picture is blurred, unless a rule sets another."""
+_BACKTICKS = re.compile("`([^`]+)`")
 
 
 def page(survey: Survey, pictures: SamplePictures, dataset: str) -> str:
@@ -155,6 +157,7 @@ def environment(package: str = "align_data.report") -> Environment:
         clock=_clock,
         url=mask_url,
         cut=_cut,
+        code=_code,
     )
     return environment
 
@@ -182,6 +185,11 @@ def _share(number: float, whole: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+,.0f}".replace("-", "−")
+
+
+def _code(text: str) -> Markup:
+    """Return a text of ours with what stands between backticks as code."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def _cut(text: str) -> str:
