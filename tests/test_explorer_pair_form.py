@@ -195,7 +195,7 @@ def test_the_ledger_is_chosen_in_the_form(dataset: Built, client: TestClient) ->
         assert ("recipe", "none") in sent(client, [("recipe", "none"), ("outcome", "kept")])
         text = client.get("pairs", params={"recipe": "none", "outcome": "kept"}).text
         assert "<b>0 pairs</b>" in text
-        assert "take something out" in text
+        assert "take a condition out" in text
         assert (
             '<select name="recipe">' not in client.get("pairs?recipe=none&without=shared").text
         )  # which a draft is of

@@ -259,6 +259,7 @@ def test_deciding_writes_a_ledger_and_never_over_another(dataset: Dataset, clien
     assert dataset.ledgers() == before
     answer = client.post("thresholds/decide", data=dict(words) | {"name": "new"}, headers=OWN, follow_redirects=False)
     assert answer.status_code == 303
+    assert answer.headers["location"].endswith("#written")
     assert (
         outcomes(audit(Dataset(dataset.store), "new"))
         == shown

@@ -154,7 +154,11 @@ def test_a_button_keeps_a_selection_as_a_ledger(dataset: Dataset) -> None:
     sent = {"content": urlencode([*words, ("name", "by-button")]), "headers": own, "follow_redirects": False}
     answer = client.post("pairs/keep", **sent)
     assert answer.status_code == 303, answer.text
-    assert "recipe=by-button" in answer.headers["location"]
+    assert answer.headers["location"].endswith("pairs?recipe=by-button&outcome=kept#written")
+    marks = client.get("marks?recipe=base").text  # what is kept so was not marked by hand, and is not measured by
+    assert "There is no label mine yet" in marks
+    assert "marks/measures" not in marks
+    assert "marks/measures" not in client.get("marks?recipe=base&label=by-button").text
     kept = align_data.open(dataset.store.url).pairs("by-button", outcome="kept").collect()
     assert kept["uid"].to_list() == by_python(dataset, WORDS[2])
     refused = client.post("pairs/keep", content=urlencode([*words, ("name", "base")]), headers=own)

@@ -81,7 +81,8 @@ def _settable(rule: PlannedRule) -> Iterator[tuple[str, Test]]:
 def _of_value(leaf: Test, target: str, name: str | None, value: Any, curves: Mapping[str, Curve]) -> Iterator[Field]:
     named = target if name is None else f"{target}.{name}"
     curve = curves.get(named) or curves.get(named.rpartition(".")[0]) or curves.get(f"{target}.{ELSE}")
-    asks = f"{leaf.signal} {leaf.op}" + (f", {leaf.by} {name}" if name is not None else "")
+    of_class = f"any other {leaf.by}" if name == ELSE else f"{leaf.by} {name}"
+    asks = f"{leaf.signal} {leaf.op}" + (f", {of_class}" if name is not None else "")
     ranged = leaf.op == "between" and isinstance(value, list | tuple)
     for end, single in enumerate(value if ranged else [value]):
         label = f"{asks}{', upper end' if end else ', lower end' if ranged else ''}"

@@ -54,10 +54,11 @@ def _marks(request: Request) -> Response:
     """Show the labels with their counts; the measures follow, for they take a look at each marked pair."""
     explorer, words = explorer_of(request), words_of(request)
     dataset, draft = explorer.dataset(), explorer.draft(words_of(request))
-    names = labels.labels(dataset)
-    chosen = label_of(words) if any(name == LABEL for name, _ in words) or FIRST in names else next(iter(names), FIRST)
-    counts = {name: labels.counts(dataset, name) for name in names}
-    return page(request, "marks.html.j2", draft, counts=counts, label=chosen)
+    counts = {name: labels.counts(dataset, name) for name in labels.labels(dataset)}
+    by_hand = [name for name, of in counts.items() if of.keys() & {*BY_HAND}]  # others are kept selections
+    named = any(name == LABEL for name, _ in words) or FIRST in by_hand
+    label = label_of(words) if named else next(iter(by_hand), FIRST)
+    return page(request, "marks.html.j2", draft, counts=counts, label=label, by_hand=by_hand)
 
 
 def _measures(request: Request) -> Response:

@@ -19,6 +19,8 @@ _FILES = ("explorer.css", "explorer.js", "htmx.min.js", "htmx.LICENSE")
 _MADE = {"style.css": stylesheet, "vega.js": vega_script.script}
 ROOMS = {"thresholds": "Thresholds", "pairs": "Pairs", "groups": "Groups", "compare": "Compare", "marks": "Marks"}
 """Path of each page that the header links to, and what it is called there."""
+WRITTEN = "#written"
+"""What an address ends with after a ledger is written: the sentence that says so is seen by its place alone."""
 
 
 def words_of(request: Request) -> Words:

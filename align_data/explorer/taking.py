@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from align_data.explorer.changes import posted
 from align_data.explorer.opened import Explorer
-from align_data.explorer.rendering import explorer_of, root_of, words_of
+from align_data.explorer.rendering import WRITTEN, explorer_of, root_of, words_of
 from align_data.explorer.thresholds import what_if
 from align_data.recipes.plan import Plan
 from align_data.selection import PairSelection, uids
@@ -71,7 +71,7 @@ def _keep(request: Request, form: Words) -> Response:
         chosen = selected_uids(dataset, draft, plan, selection, explorer.engine, explorer.progress)
         keep_as_ledger(dataset, draft, selection, name, chosen, explorer.engine, explorer.progress)
     words = urlencode([(RECIPE, name), ("outcome", "kept")])
-    return RedirectResponse(f"{root_of(request)}/pairs?{words}", 303)
+    return RedirectResponse(f"{root_of(request)}/pairs?{words}{WRITTEN}", 303)
 
 
 ROUTES = [Route("/pairs/uids.txt", _uids), posted("/pairs/keep", _keep)]

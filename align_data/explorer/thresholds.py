@@ -17,7 +17,7 @@ from align_data.data.ledger import filter_command, open_ledger
 from align_data.explorer.changes import posted
 from align_data.explorer.fields import RULE, Field, PanelForm, by_class, fields
 from align_data.explorer.opened import Explorer
-from align_data.explorer.rendering import explorer_of, page, root_of, words_of
+from align_data.explorer.rendering import WRITTEN, explorer_of, page, root_of, words_of
 from align_data.recipes.plan import Plan
 from align_data.report import charts
 from align_data.selection.draft import RECIPE, Draft, Words
@@ -39,9 +39,8 @@ def what_if(explorer: Explorer, ledger: str) -> WhatIf:
 def _thresholds(request: Request) -> Response:
     explorer = explorer_of(request)
     draft = explorer.draft(words_of(request))
-    ledgers = explorer.dataset().ledgers()
     shown = _shown(explorer, what_if(explorer, draft.ledger.name), draft, whole=False)
-    return page(request, "thresholds.html.j2", draft, ledgers=ledgers, **shown)
+    return page(request, "thresholds.html.j2", draft, **shown)
 
 
 def _moved(request: Request) -> Response:
@@ -136,7 +135,7 @@ def _decide(request: Request, form: Words) -> Response:
         decide_ledger(
             Decision(plan.recipe, plan.overrides, plan.off, name), dataset, explorer.engine, explorer.progress
         )
-    return RedirectResponse(f"{root_of(request)}/thresholds?{urlencode({RECIPE: name})}", 303)
+    return RedirectResponse(f"{root_of(request)}/thresholds?{urlencode({RECIPE: name})}{WRITTEN}", 303)
 
 
 def _request(plan: Plan) -> tuple[Any, ...]:
