@@ -270,6 +270,24 @@ def test_the_first_of_an_order_are_taken(dataset: Dataset) -> None:
     assert len(set(draws[2])) == 20
 
 
+def test_a_class_that_no_pair_has_is_said_with_those_that_there_are(dataset: Dataset) -> None:
+    base = [dataset.store.url, "--recipe", "base", "--where"]
+    said = [call(command, *base, "script=English").stderr for command in ("audit", "select")]
+    (sentence,) = {line for text in said for line in text.splitlines() if line.startswith("no pair has")}
+    head, _, names = sentence.rpartition(" are ")
+    assert head == "no pair has script=English; the most frequent"
+    totals = [
+        json.loads(call("select", *base, f"script={name}", "--json").stdout)["pairs"] for name in names.split(", ")
+    ]
+    assert len(totals) == 6
+    assert totals == sorted(totals, reverse=True)
+    assert sum(totals) > len(read(dataset, "pairs")) / 2
+    page = explorer(dataset).get("pairs", params={"recipe": "base", "where": "script=English"}).text
+    assert sentence in html.unescape(page)
+    for condition in ("script=English|Latin", "script!=Latin", "script=null", "n_words=999"):  # none, or not of a class
+        assert "no pair has" not in call("audit", *base, condition, "--only", "n_words").stderr
+
+
 def test_a_takedown_takes_the_list(dataset: Dataset, tmp_path: Path) -> None:
     call("select", dataset.store.url, "--recipe", "base", "--only", "n_words", "--uids", tmp_path / "gone.txt")
     number = len((tmp_path / "gone.txt").read_text().split())

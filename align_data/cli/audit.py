@@ -14,6 +14,7 @@ from align_data.cli.options import (
     dataset_argument,
     json_option,
     ledger_option,
+    note,
     print_json,
     progress,
     resource_options,
@@ -25,7 +26,7 @@ from align_data.cli.tables import console
 from align_data.common.secrets import mask
 from align_data.engines.resources import Resources
 from align_data.report import audit_html, selected_html
-from align_data.selection import columns_of, select
+from align_data.selection import columns_of, select, unheard_of
 from align_data.selection.draft import Words
 from align_data.stages.audit import (
     Audit,
@@ -168,6 +169,7 @@ def _print_pairs(dataset: str, ledger: str, words: Words, samples: int, output: 
         plan = decided_plan(opened, draft, engine, steps)
         beside = {"nsfw"} & set(columns_of(opened, plan)) if output.page else ()
         chosen = select(opened, draft.ledger, plan, selection, engine, steps, number=samples, beside=beside)
+        unheard = list(unheard_of(opened, draft.ledger, selection, steps)) if not chosen.total else []
         if output.page:
             title = mask(" ".join(f"{name}={value}" for name, value in words))
             write_page(output.html, selected_html(chosen, plan, title, opened, steps, pictures=output.pictures))
@@ -175,3 +177,5 @@ def _print_pairs(dataset: str, ledger: str, words: Words, samples: int, output: 
         print_json({"total": chosen.total, "pairs": [pair_json(pair) for pair in chosen.pairs]})
     elif output.form == "table":
         render_selected(console(), chosen)
+    for sentence in unheard:
+        note(sentence)

@@ -20,7 +20,7 @@ from align_data.cli.options import (
 )
 from align_data.cli.selecting import draft_of, selection_options, words_of
 from align_data.common.secrets import mask
-from align_data.selection import DEEPEST
+from align_data.selection import DEEPEST, unheard_of
 from align_data.signals.families import check_name
 from align_data.signals.label import LABEL
 from align_data.stages.selected import decided_plan, keep_as_ledger, selected_uids
@@ -73,12 +73,15 @@ def command(
         draft, selection = draft_of(opened, ledger, words)
         plan = decided_plan(opened, draft, engine, steps)
         chosen = selected_uids(opened, draft, plan, selection, engine, steps, first)
+        unheard = list(unheard_of(opened, draft.ledger, selection, progress())) if not len(chosen) else []
         if name is not None:
             keep_as_ledger(opened, draft, selection, name, chosen, engine, steps)
     if file == "-":
         click.echo("".join(f"{uid}\n" for uid in chosen), nl=False)
     elif file is not None:
         OutputFile(file).write("".join(f"{uid}\n" for uid in chosen).encode())
+    for sentence in unheard:
+        note(sentence)
     said = {"pairs": len(chosen), "uids": None if file in (None, "-") else mask(str(file)), "ledger": name}
     if as_json:
         print_json(said)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
-import polars as pl
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -16,14 +15,13 @@ from align_data.data.ledger import OUTCOMES
 from align_data.explorer import pair_form
 from align_data.explorer.chips import PAGE, chips
 from align_data.explorer.marks import label_of, marks_of
-from align_data.explorer.opened import Explorer
 from align_data.explorer.pair_form import EQUAL, PairForm, SentForm
 from align_data.explorer.pictures import addresses, usable
 from align_data.explorer.rendering import explorer_of, page, root_of, words_of
 from align_data.explorer.taking import plan_of, take_commands
 from align_data.recipes.plan import Plan
 from align_data.report.page import blur_of
-from align_data.selection import PairSelection, Selected, frames, select
+from align_data.selection import CLASSES, PairSelection, Selected, frequent, select, unheard_of
 from align_data.selection.askable import OF_PAIRS, Askable
 from align_data.selection.conditions import ConditionError
 from align_data.selection.draft import Draft, Words
@@ -34,8 +32,8 @@ from align_data.signals import find, is_signal
 SHOWN = 24
 """Pairs on a page."""
 CHANGES = [f"{before}-{after}" for before in OUTCOMES for after in OUTCOMES if before != after]
-LISTED, OFFERED = ("language", "script", "status"), 300
-"""Columns of few values, whose fields offer them; how many they offer."""
+OFFERED = 300
+"""Values of a class that its field offers, at most."""
 _BESIDE = ("nsfw", "decodable")
 """What says how a picture is shown."""
 
@@ -58,6 +56,7 @@ def _pairs(request: Request) -> Response:
     except (ConditionError, RecipeError) as error:
         problem = printable(mask(str(error)))
     entries = [(name, value) for name, value in words if name != PAGE]
+    empty = problem is None and not selected.total
     return page(
         request,
         "pairs.html.j2",
@@ -66,6 +65,7 @@ def _pairs(request: Request) -> Response:
         problem=problem,
         selection=selection,
         selected=selected,
+        unheard=list(unheard_of(dataset, draft.ledger, selection, explorer.progress)) if empty else [],
         commands=take_commands(explorer, draft, selection, SHOWN),
         chips=list(chips(words)),
         pictures=addresses(request, dataset, [pair for pair in selected.pairs if usable(pair.values)]),
@@ -91,7 +91,7 @@ def _form(askable: Askable, draft: Draft, words: Words) -> dict[str, object]:
         "names": pair_form,
         "columns": columns,
         "numbers": numbers,
-        "listed": LISTED,
+        "listed": CLASSES,
         "equal": [name for name in EQUAL if name in columns],
         "unmeasured": list(_unmeasured(askable)),
         "rules": [rule.name for rule in askable.plan.in_force],
@@ -145,21 +145,12 @@ def _values(request: Request) -> Response:
     """Answer with the values that a column has, as those that its field offers, the most frequent first."""
     explorer, words = explorer_of(request), words_of(request)
     draft = explorer.draft(words)
-    column = next((value for name, value in words if name == "column" and value in LISTED), LISTED[0])
+    column = next((value for name, value in words if name == "column" and value in CLASSES), CLASSES[0])
     key = ("values", explorer.identity(), draft.ledger.name, column)
-    return page(
-        request, "values.html.j2", draft, values=explorer.cached(key, lambda: _counted(explorer, draft, column))
+    values = explorer.cached(
+        key, lambda: frequent(explorer.dataset(), draft.ledger, column, explorer.progress)[:OFFERED]
     )
-
-
-def _counted(explorer: Explorer, draft: Draft, column: str) -> list[tuple[str, int]]:
-    ledger, number = draft.ledger, pl.len().alias("pairs")
-    counts = [
-        piece.group_by(column).agg(number)
-        for piece in frames(explorer.dataset(), ledger, ledger.plan, PairSelection(), [column], explorer.progress)
-    ]
-    together = pl.concat(counts).drop_nulls().group_by(column).agg(pl.col("pairs").sum())
-    return list(together.sort("pairs", column, descending=[True, False]).head(OFFERED).iter_rows())
+    return page(request, "values.html.j2", draft, values=values)
 
 
 def _find(request: Request) -> Response:
