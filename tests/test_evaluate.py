@@ -34,7 +34,7 @@ from align_data.common.progress import Silent
 from align_data.report import search_html
 from align_data.storage.tars import ending, member
 from align_data.train.embed import batches, embed
-from align_data.train.evaluate import Classes, evaluate
+from align_data.train.evaluate import evaluate
 from align_data.train.labels import read_classes, read_labels, read_templates
 from align_data.train.metrics import (
     BlockSize,
@@ -49,6 +49,7 @@ from align_data.train.metrics import (
 )
 from align_data.train.search import Part, combine, search
 from align_data.train.shards import Shards
+from align_data.train.zero_shot import Classes
 
 # Few values, so that many scores are equal; multiples of 1/4 stay what they are.
 coordinate = st.integers(-2, 2).map(lambda value: value / 4)
@@ -261,7 +262,7 @@ def picture(code: int) -> bytes:
 class Fake:
     """Embeds an image of code n, and a text whose first number is n, as the n-th of some vectors."""
 
-    side, dim, digest = SIDE, DIM, "fake"
+    side, dim, digest, temperature = SIDE, DIM, "fake", 0.1
 
     def __init__(self, *, blur: float = 0.0, constant: bool = False) -> None:
         self.table = random_unit(256, DIM, 7)

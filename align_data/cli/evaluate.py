@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
-from rich.console import Console
-from rich.table import Table
 
+from align_data.cli.evaluation_tables import print_evaluation
 from align_data.cli.model_options import device_option, load_model, lost, model_argument, shards_argument
 from align_data.cli.options import json_option, note, print_json, progress
 from align_data.cli.tables import console
-from align_data.train.evaluate import Classes, ModelEvaluation, evaluate
-from align_data.train.labels import TEMPLATES, read_classes, read_labels, read_templates
-from align_data.train.metrics import BootstrapEstimate, Direction
+from align_data.train.attributes import read_attributes
+from align_data.train.evaluate import evaluate
+from align_data.train.labels import TEMPLATES, checked_templates, read_classes, read_labels, read_templates
 from align_data.train.shards import Shards
+from align_data.train.zero_shot import Classes
 
 
 @click.command("evaluate", short_help="Evaluate a model on the pairs of exported shards.")
@@ -31,13 +29,40 @@ from align_data.train.shards import Shards
 @click.option(
     "--classes", metavar="FILE", help="Classes for zero-shot classification, one per line; requires --labels."
 )
-@click.option("--templates", metavar="FILE", help=f"Prompts for each class, one a line; '{TEMPLATES[0]}' unless given.")
+@click.option(
+    "--template",
+    "prompts",
+    multiple=True,
+    metavar="PROMPT",
+    help=f"Prompt for each class, with {{}} for its name; '{TEMPLATES[0]}' unless given. Can be repeated.",
+)
+@click.option("--templates", metavar="FILE", help="More prompts for each class, one per line.")
+@click.option(
+    "--languages",
+    metavar="FILE",
+    help="Languages of pairs, for recall by language: a file as for --labels, with a column language.",
+)
+@click.option(
+    "--attributes",
+    metavar="FILE",
+    help="Words of one kind on each line, such as red, green, blue: captions with one of them wrong are made of these.",
+)
 @device_option
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed for the intervals and for shuffling."
 )
 @json_option
-def command(model: str, shards: str, device: str | None, seed: int, as_json: bool, **files: str | None) -> None:
+def command(
+    model: str,
+    shards: str,
+    languages: str | None,
+    attributes: str | None,
+    device: str | None,
+    seed: int,
+    as_json: bool,
+    prompts: tuple[str, ...],
+    **files: str | None,
+) -> None:
     """Evaluate a model on the pairs of exported shards.
 
     MODEL is a folder that align-data train wrote, a checkpoint of transformers, or org/name@COMMIT of the Hugging
@@ -46,80 +71,50 @@ def command(model: str, shards: str, device: str | None, seed: int, as_json: boo
     queries. Equal texts count as one text and equal images as one image; the best of several correct answers
     counts. Ties are broken by chance, so a model that gives every pair the same score is at chance level.
 
-    --labels adds how often the nearest other image is of the same class; --classes adds zero-shot classification by
-    prompts.
+    --labels adds how often the nearest other image is of the same class; --classes adds zero-shot classification: a
+    class is the mean of its prompts' embeddings, of unit length, and the expected calibration error says whether the
+    model is as often right as confident. --languages adds retrieval among the pairs of each language, --attributes how
+    often the true caption is preferred to one with a single attribute wrong, as Winoground has it.
 
     \b
     Examples:
       align-data evaluate model shards/test
       align-data evaluate model shards/test --labels truth.parquet --classes classes.txt --templates prompts.txt
+      align-data evaluate model shards/test --languages truth.parquet
     """
-    classification = _classes(**files)
+    classification = _classes(prompts, **files)
+    spoken = read_labels(languages, "language") if languages is not None else None
+    kinds = read_attributes(attributes) if attributes is not None else None
     opened = Shards.open(shards)
-    evaluation = evaluate(load_model(model, device), opened, progress(), classes=classification, seed=seed)
+    evaluation = evaluate(
+        load_model(model, device),
+        opened,
+        progress(),
+        classes=classification,
+        languages=spoken,
+        attributes=kinds,
+        seed=seed,
+    )
     if as_json:
         print_json(evaluation.to_json())
     else:
-        _print(console(), evaluation)
+        print_evaluation(console(), evaluation)
+        for line in evaluation.notes:
+            note(line)
     lost(evaluation.undecodable, evaluation.skipped)
 
 
-def _classes(labels: str | None, classes: str | None, templates: str | None) -> Classes | None:
+def _classes(
+    prompts: tuple[str, ...], labels: str | None, classes: str | None, templates: str | None
+) -> Classes | None:
     """Read what was given for classification, before anything takes long."""
     if classes is not None and labels is None:
         raise click.UsageError("--classes lists the classes, not the class of each pair: give --labels too")
-    if templates is not None and classes is None:
-        raise click.UsageError("--templates needs the names of the classes: give --classes too")
+    for option, given in (("--template", prompts), ("--templates", templates)):
+        if given and classes is None:
+            raise click.UsageError(f"{option} needs the names of the classes: give --classes too")
     if labels is None:
         return None
     names = read_classes(classes) if classes is not None else ()
-    return Classes(read_labels(labels), names, read_templates(templates) if templates is not None else TEMPLATES)
-
-
-def _print(out: Console, evaluation: ModelEvaluation) -> None:
-    table = Table(title=f"{evaluation.pairs:,} pairs; 95 % intervals over the queries", title_justify="left")
-    columns = {
-        "image to text": evaluation.retrieval.image_to_text,
-        "text to image": evaluation.retrieval.text_to_image,
-        "captions shuffled": evaluation.shuffled,
-    }
-    for name in ("", *columns):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for figure, cell in _FIGURES.items():
-        table.add_row(figure, *(cell(direction) for direction in columns.values()))
-    out.print(table)
-    if evaluation.neighbours is not None:
-        near = evaluation.neighbours
-        out.print(
-            f"nearest other image of the same class: {_share(near.r_at_1)} of {near.images:,} images in "
-            f"{near.classes:,} classes (chance {near.chance:.2%})"
-        )
-    if evaluation.zero_shot is not None:
-        shot = evaluation.zero_shot
-        out.print(
-            f"zero-shot: top-1 {_share(shot.top_1)}, top-5 {_share(shot.top_5)} of {shot.images:,} images in "
-            f"{shot.classes:,} classes, {shot.templates:,} templates (chance {shot.chance:.2%})"
-        )
-    shuffled = evaluation.shuffled
-    out.print(f"R@1 with captions shuffled: {_share(shuffled.r_at_1)}; chance is {shuffled.chance:.2%}")
-    for line in evaluation.notes:
-        note(line)
-
-
-def _share(estimate: BootstrapEstimate) -> str:
-    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
-
-
-def _rank(estimate: BootstrapEstimate) -> str:
-    return f"{estimate.value:,.1f} ({estimate.low:,.1f} to {estimate.high:,.1f})"
-
-
-_FIGURES: dict[str, Callable[[Direction], str]] = {
-    "queries": lambda direction: f"{direction.queries:,}",
-    "among": lambda direction: f"{direction.gallery:,}",
-    "R@1": lambda direction: _share(direction.r_at_1),
-    "R@5": lambda direction: _share(direction.r_at_5),
-    "R@10": lambda direction: _share(direction.r_at_10),
-    "median rank": lambda direction: _rank(direction.median_rank),
-    "R@1 by chance": lambda direction: f"{direction.chance:.2%}",
-}
+    all_prompts = (*checked_templates(prompts), *(read_templates(templates) if templates is not None else ()))
+    return Classes(read_labels(labels), names, tuple(dict.fromkeys(all_prompts)) or TEMPLATES)

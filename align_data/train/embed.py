@@ -37,6 +37,10 @@ class TwoTowers(Protocol):
         """Length of its vectors."""
 
     @property
+    def temperature(self) -> float:
+        """What it has learnt that cosines are divided by, for a softmax."""
+
+    @property
     def digest(self) -> str:
         """Of its weights and its tokenizer."""
 

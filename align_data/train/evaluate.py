@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from align_data.common.progress import Progress
-from align_data.train.embed import BATCH, Embedded, TwoTowers, embed, image_key, sound
-from align_data.train.labels import TEMPLATES, numbers, of_images
+from align_data.storage.names import display
+from align_data.train.attributes import Kinds, OneWrong, one_wrong
+from align_data.train.by_language import OfLanguage, by_language
+from align_data.train.embed import BATCH, Embedded, TwoTowers, embed, image_key
+from align_data.train.labels import of_images
 from align_data.train.metrics import (
     BootstrapEstimate,
     Direction,
@@ -19,27 +22,15 @@ from align_data.train.metrics import (
     Vectors,
     direction,
     distinct,
-    ensemble,
     estimates,
     neighbours,
-    ranks,
     retrieval,
 )
 from align_data.train.shards import Shards
+from align_data.train.zero_shot import Classes, ZeroShot, zero_shot
 
 _CONSTANT = 1e-5
 """Coordinates that differ by less are equal: a model's batches differ by more than nothing."""
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Labels, and the classes and prompts for them."""
-
-    labels: Mapping[str, str]
-    """uid or URL → label."""
-    names: tuple[str, ...] = ()
-    """The classes of zero-shot classification; empty to skip it."""
-    templates: tuple[str, ...] = TEMPLATES
 
 
 @dataclass(frozen=True)
@@ -49,18 +40,6 @@ class Neighbours:
     images: int
     classes: int
     r_at_1: BootstrapEstimate
-    chance: float
-
-
-@dataclass(frozen=True)
-class ZeroShot:
-    """Classification by prompts."""
-
-    images: int
-    classes: int
-    templates: int
-    top_1: BootstrapEstimate
-    top_5: BootstrapEstimate
     chance: float
 
 
@@ -76,6 +55,8 @@ class ModelEvaluation:
     """Image to text with the captions shuffled among the pairs: at chance, or the evaluation itself is wrong."""
     neighbours: Neighbours | None
     zero_shot: ZeroShot | None
+    languages: dict[str, OfLanguage] | None
+    attributes: OneWrong | None
     undecodable: dict[str, str]
     """uid → reason, of pairs left out because their image cannot be decoded."""
     skipped: dict[str, str]
@@ -95,13 +76,16 @@ def evaluate(
     progress: Progress,
     *,
     classes: Classes | None = None,
+    languages: Mapping[str, str] | None = None,
+    attributes: Kinds | None = None,
     seed: int = 0,
     batch: int = BATCH,
 ) -> ModelEvaluation:
     """Embed the pairs of shards and return what the embeddings are worth.
 
-    `seed` is of the bootstrap's draws and of the shuffled captions. Raises DatasetError where the shards have no pair,
-    and InputError where labels do not fit.
+    `languages` has uid or URL → language, `attributes` the words of each kind. `seed` is of the bootstrap's draws, of
+    the shuffled captions and of wrong attributes. Raises DatasetError where the shards have no pair, and InputError
+    where labels or languages do not fit.
     """
     embedded = embed(model, shards, progress, size=batch)
     image_rows, image_of = distinct(map(image_key, embedded.urls, embedded.uids))
@@ -110,6 +94,9 @@ def evaluate(
     shuffled = np.random.default_rng(seed).permutation(text_of)
     retrieved = retrieval(images, texts, image_of, text_of, seed=seed)
     near, shot = _with_labels(model, embedded, images, image_of, classes, seed) if classes else (None, None)
+    spoken = by_language(embedded, languages, seed) if languages is not None else None
+    captions = [embedded.alt_texts[row] for row in text_rows]
+    wrong = one_wrong(model, attributes, captions, images, texts, image_of, text_of, seed) if attributes else None
     return ModelEvaluation(
         model.digest,
         len(embedded.uids),
@@ -117,10 +104,12 @@ def evaluate(
         direction(images, texts, image_of, shuffled, seed=seed),
         near,
         shot,
+        spoken,
+        wrong,
         embedded.undecodable,
         embedded.skipped,
         seed,
-        tuple(_notes(retrieved, near, shot, images, texts)),
+        tuple(_notes(retrieved, near, shot, spoken, wrong, images, texts)),
     )
 
 
@@ -130,7 +119,7 @@ def _with_labels(
     labels = of_images(classification.labels, embedded.uids, embedded.urls, image_of.tolist())
     labelled = images[sorted(labels)]
     names = [labels[image] for image in sorted(labels)]
-    shot = _zero_shot(model, labelled, names, classification, seed) if classification.names else None
+    shot = zero_shot(model, labelled, names, classification, seed) if classification.names else None
     if len(labelled) < 2:
         return None, shot
     of_class = distinct(names)[1]
@@ -140,26 +129,14 @@ def _with_labels(
     return Neighbours(len(names), len(same), share, chance), shot
 
 
-def _zero_shot(model: TwoTowers, images: Vectors, names: list[str], classification: Classes, seed: int) -> ZeroShot:
-    answers = np.array(numbers(names, classification.names), np.int64)
-    prompts = [
-        sound(model.texts([template.replace("{}", name) for template in classification.templates]))
-        for name in classification.names
-    ]
-    ranking = ranks(images, ensemble(np.stack(prompts)), np.arange(len(images)), answers)
-    top_1, top_5 = estimates([(ranking.hits(k), np.mean) for k in (1, 5)], seed)
-    return ZeroShot(
-        len(images),
-        len(classification.names),
-        len(classification.templates),
-        top_1,
-        top_5,
-        1 / len(classification.names),
-    )
-
-
 def _notes(
-    retrieval: Retrieval, near: Neighbours | None, shot: ZeroShot | None, images: Vectors, texts: Vectors
+    retrieval: Retrieval,
+    near: Neighbours | None,
+    shot: ZeroShot | None,
+    languages: Mapping[str, OfLanguage] | None,
+    wrong: OneWrong | None,
+    images: Vectors,
+    texts: Vectors,
 ) -> list[str]:
     notes = [
         f"all {len(vectors):,} {modality}s have the same embedding: the {modality} tower is constant"
@@ -172,6 +149,13 @@ def _notes(
     ]
     figures += [("nearest neighbour R@1", near.r_at_1, near.chance)] if near else []
     figures += [("zero-shot top-1", shot.top_1, shot.chance)] if shot else []
+    for language, own in (languages or {}).items():
+        found = own.retrieval.text_to_image
+        figures.append((f"text to image R@1 of the language {display(language)}", found.r_at_1, found.chance))
+    if wrong is not None and wrong.replaced is not None:
+        figures.append(("with one attribute replaced", wrong.replaced.right, wrong.replaced.chance))
+    if wrong is not None and wrong.counterparts is not None:
+        figures.append(("the group score", wrong.counterparts.group, wrong.counterparts.group_chance))
     return notes + [
         f"{name} is not beyond chance: {figure.value:.2%}, from {figure.low:.2%} to {figure.high:.2%}, where chance is "
         f"{chance:.2%}"

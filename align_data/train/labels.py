@@ -1,4 +1,4 @@
-"""What a user gives for zero-shot classification: classes, prompt templates, and the labels of pairs."""
+"""What a user says of pairs: labels and languages; and the classes and prompt templates of zero-shot classification."""
 
 from __future__ import annotations
 
@@ -36,40 +36,46 @@ def read_templates(file: str) -> tuple[str, ...]:
     templates = _lines(file, "templates")
     if not templates:
         raise InputError(f"{file} has no templates: write one on each line, such as {TEMPLATES[0]}")
-    for template in templates:
+    return checked_templates(templates, f"{file}: ")
+
+
+def checked_templates(templates: Iterable[str], where: str = "") -> tuple[str, ...]:
+    """Return prompt templates, each once; InputError for one that has not exactly one {}."""
+    distinct = tuple(dict.fromkeys(templates))
+    for template in distinct:
         if template.count("{}") != 1:
-            raise InputError(f"{file}: the template {template!r} must contain {{}} exactly once")
-    return templates
+            raise InputError(f"{where}the template {template!r} must contain {{}} exactly once")
+    return distinct
 
 
 def _lines(file: str, what: str) -> tuple[str, ...]:
     return tuple(line for _, line in read_lines(file, f"the {what} in"))
 
 
-def read_labels(file: str) -> dict[str, str]:
+def read_labels(file: str, column: str = "label") -> dict[str, str]:
     """Return the label of each pair by uid, or by URL where the file has no column uid; null is no label.
 
-    Parquet, CSV, JSON (a list of objects) or JSON lines. Raises InputError for a file that is none of these, or in
-    which one pair has two labels.
+    Parquet, CSV, JSON (a list of objects) or JSON lines; `column` has the labels. Raises InputError for a file that is
+    none of these, or in which one pair has two labels.
     """
     ending = Path(file).suffix.lower()
     if ending not in _READERS:
-        raise InputError(f"{file}: labels are read from {', '.join(_READERS)}, by the ending of the name")
+        raise InputError(f"{file}: {column}s are read from {', '.join(_READERS)}, by the ending of the name")
     try:
         rows = _READERS[ending](file)
     except (OSError, pl.exceptions.PolarsError, ValueError) as error:
-        raise InputError(f"cannot read the labels in {file}: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"cannot read the {column}s in {file}: {' '.join(str(error).split())[:200]}") from error
     key = next((name for name in ("uid", "url") if name in rows.columns), None)
-    if key is None or "label" not in rows.columns:
-        raise InputError(f"{file} has the columns {', '.join(rows.columns)}: labels need uid or url, and label")
+    if key is None or column not in rows.columns:
+        raise InputError(f"{file} has the columns {', '.join(rows.columns)}: {column}s need uid or url, and {column}")
     try:
-        rows = rows.select(pl.col(key, "label").cast(pl.String)).drop_nulls().unique(maintain_order=True)
+        rows = rows.select(pl.col(key, column).cast(pl.String)).drop_nulls().unique(maintain_order=True)
     except pl.exceptions.PolarsError:
-        raise InputError(f"{file}: uid, url and label must be texts or numbers, not lists") from None
+        raise InputError(f"{file}: uid, url and {column} must be texts or numbers, not lists") from None
     twice = rows.filter(pl.col(key).is_duplicated())
     if len(twice):
-        one_label, other_label = twice.filter(pl.col(key) == twice[key][0])["label"][:2]
-        raise InputError(f"{file} labels {twice[key][0]} both {one_label!r} and {other_label!r}: give one label each")
+        one, other = twice.filter(pl.col(key) == twice[key][0])[column][:2]
+        raise InputError(f"{file} labels {twice[key][0]} both {one!r} and {other!r}: give one {column} each")
     return dict(rows.iter_rows())
 
 
