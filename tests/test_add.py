@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 from conftest import EVERY_RULE, SCHEMA, Built, build, read, rows, tree, write_list
+from hostile_web import HOME, serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_corpus import pool
+from test_fetch import LIMITS, POLICY, dataset_of
 from torture.process import Death, run
 
 from align_data.common.errors import DatasetError, InputError
@@ -25,8 +28,10 @@ from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
 from align_data.stages.audit.diff import AddedPairs, diff
+from align_data.stages.fetch import fetch
 from align_data.stages.grow import Growth, grow
 from align_data.stages.ingest import Parts
+from align_data.stages.measure import Sight, measure
 from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.takedown import TakedownLists, takedown
 
@@ -164,35 +169,53 @@ def _row(url: str, text: str) -> dict[str, Any]:
     return {**dict.fromkeys(SCHEMA), "url": url, "alt_text": text}
 
 
-KILLED = ["--as", "b", "--workers", "2"]
+class Undisturbed(NamedTuple):
+    """A batch that was added with nobody disturbing."""
+
+    before: Path
+    """A folder with the dataset, `out`, to which it was added."""
+    add: list[str]
+    files: dict[str, bytes]
+    changes: int
+    """Of files, of which each is a moment to be killed at."""
+
+
+TABLES_OF_PAIRS = ("pairs", "rejected", "measured", "counts", "verdicts")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    first, second = split(pool(2_000), [1_500])
+    second.append(_row("/no-url.jpg", "it is rejected"))
+    one, two = write_list(folder / "1", first), write_list(folder / "2", second)
+    main = ["run", *one, "--recipe", "align", "--set", "rarest_ngram.ge=2", "--part-rows", "500", "--out", "out"]
+    before, whole = folder / "before", folder / "whole"
+    before.mkdir()
+    assert run(main, before).code == 0
+    shutil.copytree(before, whole)
+    add = ["add", "out", *two, "--as", "b", "--workers", "2"]
+    ended = run(add, whole)
+    assert ended.code == 0, ended.err
+    return Undisturbed(before, add, tree(whole / "out", *TABLES_OF_PAIRS), ended.changes)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_killed_at_any_moment_it_goes_on(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    first, second = split(pool(4_000), [3_000])
-    one, two = write_list(tmp_path / "1", first), write_list(tmp_path / "2", second)
-    main = ["run", *one, "--recipe", "align", "--set", "rarest_ngram.ge=2", "--part-rows", "500", "--out", "out"]
-    assert run(main, tmp_path).code == 0
-    add = ["add", "out", *two, *KILLED]
-    changes = 260
-    kills = 0
-    for _ in range(3):
-        ended = run(
-            add, tmp_path, Death(chance.randint(1, changes), after=chance.choice((0, chance.uniform(0.0001, 0.05))))
-        )
+def test_killed_at_any_moment_it_goes_on(undisturbed: Undisturbed, tmp_path: Path, seed: int) -> None:
+    chance, kills = random.Random(seed), 0
+    shutil.copytree(undisturbed.before / "out", tmp_path / "out")
+    for number in range(3):
+        # The first kill comes in the middle of the run; a later one may find it finished.
+        change = chance.randint(1, undisturbed.changes if number else undisturbed.changes * 4 // 5)
+        death = Death(change, after=chance.choice((0, chance.uniform(0.0001, 0.05))))
+        ended = run(undisturbed.add, tmp_path, death)
         assert ended.killed or ended.code == 0, ended.err
         kills += ended.killed
     assert kills
-    ended = run(add, tmp_path)
+    ended = run(undisturbed.add, tmp_path)
     assert ended.code == 0, ended.err
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    assert run(main, undisturbed).code == 0
-    assert run(add, undisturbed).code == 0
-    tables = ("pairs", "rejected", "measured", "counts")
-    assert tree(tmp_path / "out", *tables) == tree(undisturbed / "out", *tables)
-    assert not (tmp_path / "out" / "_add").exists()
+    assert tree(tmp_path / "out", *TABLES_OF_PAIRS) == undisturbed.files
+    assert not {"_add", "_counted"} & {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def test_diff_says_what_a_batch_changed(tmp_path: Path) -> None:
@@ -234,3 +257,31 @@ rules:
   - {signal: n_words, ge: 2}
   - {signal: images_per_text, le: 2}
 """
+
+
+def test_a_fetch_asks_only_for_what_is_new(tmp_path: Path) -> None:
+    with serve(HOME) as web:
+        urls = [f"http://{HOME}:{web.port}{path}" for path in ("/good.jpg?1", "/good.jpg?2", "/missing", "/good.jpg?3")]
+        dataset = dataset_of(tmp_path, urls, Parts(rows=2))
+        engine = LocalEngine(dataset.store.work, 2)
+        fetch(dataset, None, POLICY, LIMITS, engine, Silent(), sight=Sight())
+        measure(Dataset(dataset.store), engine, Silent())
+        before = {name: read(dataset, name) for name in ("images", "content", "measured/image")}
+        asked = len(web.seen.asked)
+        new_url = f"http://{HOME}:{web.port}/good.jpg?4"
+        added(dataset, tmp_path / "new", [_row(urls[0], "a text that is new"), _row(new_url, "an image that is new")])
+        opened = Dataset(dataset.store)
+        images = opened.images.committed()
+        assert images is not None
+        assert images.meta.statuses == {"http_404": 1, "ok": 3, "untried": 1}
+        for name in ("images", "content"):
+            assert set(before[name].rows()) <= set(read(opened, name).rows())
+        report = fetch(opened, None, POLICY, LIMITS, engine, Silent(), sight=Sight())
+        assert (report.asked, report.statuses) == (1, {"http_404": 1, "ok": 4})
+        assert [request.target for request in web.seen.asked[asked:]] == ["/good.jpg?4"]
+        measure(opened, engine, Silent())
+    pairs, values = read(opened, "pairs"), read(opened, "measured/image")
+    assert values.columns == before["measured/image"].columns
+    sizes = dict(zip(pairs["uid"], values["width"], strict=True))
+    missing = set(pairs.filter(pl.col("url") == urls[2])["uid"])
+    assert {uid for uid, width in sizes.items() if width is None} == missing

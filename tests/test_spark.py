@@ -19,6 +19,7 @@ from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
 from align_data.recipes.reading import parse
 from align_data.stages.export import Form, export
+from align_data.stages.grow import grow
 from align_data.stages.ingest import Account, Parts, ingest
 from align_data.stages.measure import Ranges, measure
 from align_data.stages.pipeline import Decision, decide_ledger
@@ -181,3 +182,15 @@ def test_rows_move_by_any_key_as_on_the_local_engine(tmp_path: Path, spark: Spar
     assert spark.shuffle(shuffle, units, Silent()) == local
     assert [row for part in local[1] for row in part] == sorted((n % 7, n, bytes(n % 5)) for n in range(40_000))
     assert [{cell for cell, *_ in part} for part in local[1]] == [{0}, {1, 2}, {3, 4, 5, 6}, set()]
+
+
+def test_a_batch_is_added_alike_on_either_engine(tmp_path: Path, spark: SparkEngine) -> None:
+    found = hostile(400)
+    lists = write_list(tmp_path / "lists", found[:300])
+    later = [str(Path(path).rename(tmp_path / "later.parquet")) for path in write_list(tmp_path / "later", found[300:])]
+    for out, engine in (("a", LocalEngine(tmp_path / "work", 2)), ("b", spark)):
+        job(tmp_path / out, lists, engine, Parts(rows=60))
+        grow(later, Dataset(Store(tmp_path / out)), engine, Silent(), name="later")
+        decide_ledger(Decision(parse(EVERY_RULE, "e.yaml")), Dataset(Store(tmp_path / out)), engine, Silent())
+    tables = ("pairs", "rejected", "measured", "counts", "verdicts")
+    assert tree(tmp_path / "a", *tables) == tree(tmp_path / "b", *tables)
