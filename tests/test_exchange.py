@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from align_data.engines.exchange import bounds, count, cut, merge, place
+from align_data.engines.exchange import SortedRun, bounds, count, cut, merge, place
+from align_data.engines.local_exchange import SpilledRun, expect, sum_range
+from align_data.engines.spill import Budget
 from align_data.stages.measure.counting import classes_of
 
 extremes = st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1])
@@ -76,3 +81,35 @@ def test_counts_of_counts(found: list[int]) -> None:
     classes = list(classes_of(array(found)))
     assert len(classes) == len(dict(classes))
     assert dict(classes) == Counter(found)
+
+
+def _stream(totals: Counter[int], size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield totals in slices of so many keys, ascending."""
+    ordered = sorted(totals)
+    for start in range(0, len(ordered), size):
+        some = ordered[start : start + size]
+        yield array(some), array([totals[key] for key in some])
+
+
+@given(keys, st.lists(keys, max_size=3), st.lists(keys, max_size=3), st.integers(1, 9), st.integers(1, 9))
+def test_runs_are_added_to_totals_of_before_and_looked_up_in_them(
+    earlier: list[int], counting: list[list[int]], looking: list[list[int]], size: int, slice_keys: int
+) -> None:
+    before, new = Counter(earlier), Counter(key for run in counting for key in run)
+    total = before + new
+    with TemporaryDirectory() as folder:
+        budget = Budget(200)  # so that some are held and some spilled
+        runs = []
+        for number, found in enumerate([*counting, *looking]):
+            distinct, counts = count(array(found))
+            counts = counts if number < len(counting) else np.zeros_like(counts)
+            run = SortedRun("k", distinct, counts, ())
+            runs.append(SpilledRun(run, Path(folder) / str(number), bounds(1), budget))
+        expect(runs, max(before.values(), default=0))
+        united = list(sum_range(runs, 0, slice_keys, map, _stream(before, size)))
+        merged = [key for slice_of, _ in united for key in slice_of.tolist()]
+        assert merged == sorted(total)
+        assert [n for _, totals in united for n in totals.tolist()] == [total[key] for key in merged]
+        for run, found in zip(runs, [*counting, *looking], strict=True):
+            assert run.totals is not None
+            assert run.totals.read().tolist() == [total[key] for key in sorted(set(found))]

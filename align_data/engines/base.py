@@ -35,6 +35,20 @@ class Each(Protocol):
 
 
 @dataclass(frozen=True)
+class Before:
+    """Totals of before, which those of an exchange are added to: sorted already, so that runs are looked up in them."""
+
+    most: Mapping[str, int]
+    """Kind of key that there are such totals of → the greatest."""
+    range_of: Callable[[str, int, int], Iterator[tuple[Keys, Counts]]]
+    """`range_of(kind, number, ranges)` yields the distinct keys of one of so many ranges, ascending, with totals."""
+
+    def of(self, kind: str, number: int, ranges: int) -> Iterator[tuple[Keys, Counts]] | None:
+        """Return the totals of one range; None for a kind that has none."""
+        return self.range_of(kind, number, ranges) if kind in self.most else None
+
+
+@dataclass(frozen=True)
 class Exchange(Generic[K, T]):
     """Counting over the whole pool: parts ask, ranges of the key keep, parts are answered.
 
@@ -46,6 +60,8 @@ class Exchange(Generic[K, T]):
     ask: Callable[[int, Tick, Each], Iterator[Block]]
     keep: Callable[[str, int, Iterator[tuple[Keys, Counts]]], K]
     answer: Callable[[int, Iterator[Answers], Tick], T]
+    before: Before | None = None
+    """Of the kinds that it has, a key that counts nothing in a run is only looked up."""
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,11 @@ class Counting:
                 run = SortedRun(kind, unpack(message.keys), unpack(message.values), memo)
                 runs.append(SpilledRun(run, folder / str(i), bounds(1), budget))
                 places.append((part, (*place, what, begin)))
-            expect(runs)
-            summary = self.exchange.keep(kind, number, sum_range(runs, 0, min(SLICE, max(1, self.memory // 128)), map))
+            before = self.exchange.before
+            expect(runs, 0 if before is None else before.most.get(kind, 0))
+            counted = None if before is None else before.of(kind, number, self.ranges[kind])
+            totals = sum_range(runs, 0, min(SLICE, max(1, self.memory // 128)), map, counted)
+            summary = self.exchange.keep(kind, number, totals)
             yield Message(self.parts, (task,), pickle.dumps(summary))
             for (part, whole_place), spilled in zip(places, runs, strict=True):
                 if spilled.totals is not None:

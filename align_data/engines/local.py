@@ -106,12 +106,14 @@ class LocalEngine:
             with progress.step("measure: read", sum(rows), "pairs") as tick:
                 blocks = self._run(ask, parts)
             runs = {k: [run for part in blocks for block in part for run in block if run.kind == k] for k in ranges}
-            for kind_runs in runs.values():
-                expect(kind_runs)
+            before = exchange.before
+            for kind, kind_runs in runs.items():
+                expect(kind_runs, 0 if before is None else before.most.get(kind, 0))
 
             def keep(kind_range: tuple[str, int]) -> K:
                 kind, number = kind_range
-                totals = sum_range(runs[kind], number, min(SLICE, self.flush), steps.each)
+                counted = None if before is None else before.of(kind, number, ranges[kind])
+                totals = sum_range(runs[kind], number, min(SLICE, self.flush), steps.each, counted)
                 result = exchange.keep(kind, number, totals)
                 self._checked(tick)(1)
                 return result

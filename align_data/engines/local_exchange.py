@@ -49,18 +49,31 @@ def hold(block: Block, folder: Path, name: str, bounds: dict[str, Keys], budget:
     return [SpilledRun(run, folder / f"{name}-{i}", bounds[run.kind], budget) for i, run in enumerate(block)]
 
 
-def expect(runs: Sequence[SpilledRun]) -> None:
-    """Make room for the totals of all runs of one kind, in the smallest type that holds any."""
-    dtype = np.min_scalar_type(sum(run.occurrences for run in runs))
+def expect(runs: Sequence[SpilledRun], before: int = 0) -> None:
+    """Make room for the totals of all runs of one kind, in the smallest type that holds any.
+
+    `before` is the greatest total that they are added to.
+    """
+    dtype = np.min_scalar_type(sum(run.occurrences for run in runs) + before)
     for run in runs:
         run.expect(dtype)
 
 
-def sum_range(runs: Sequence[SpilledRun], number: int, slice_keys: int, each: Each) -> Iterator[tuple[Keys, Counts]]:
+def sum_range(
+    runs: Sequence[SpilledRun],
+    number: int,
+    slice_keys: int,
+    each: Each,
+    before: Iterator[tuple[Keys, Counts]] | None = None,
+) -> Iterator[tuple[Keys, Counts]]:
     """Yield one range's keys with their totals in ascending slices, each merged of at most `slice_keys` keys or so.
 
-    When all are taken, the totals of every run that asks have been written beside it.
+    When all are taken, the totals of every run that asks have been written beside it. With totals of `before` these are
+    in the slices too, and runs are looked up in them: that costs a fraction of merging them all.
     """
+    if before is not None:
+        yield from _added(runs, number, slice_keys, each, before)
+        return
     runs = sorted(runs, key=lambda run: run.totals is None)
     asking = [run.totals for run in runs if run.totals is not None]
     answers: list[list[NDArray[Any]]] = [[] for _ in asking]
@@ -75,6 +88,56 @@ def sum_range(runs: Sequence[SpilledRun], number: int, slice_keys: int, each: Ea
     for run, totals_of_run, slices in zip(runs, asking, answers, strict=False):
         if slices:
             totals_of_run.write(run.cuts[number], np.concatenate(slices))
+
+
+def _added(
+    runs: Sequence[SpilledRun], number: int, slice_keys: int, each: Each, before: Iterator[tuple[Keys, Counts]]
+) -> Iterator[tuple[Keys, Counts]]:
+    """Yield one range's totals of before with those of the runs added to them, and write what the runs ask."""
+    slices = [run.slice(number) for run in runs]
+    counting = [(keys[counts > 0], counts[counts > 0]) for keys, counts in slices]
+    size = min(slice_keys, max(CACHED, STRETCH * len(runs)))
+    new = ((merged.keys, merged.totals) for merged in merge([run for run in counting if len(run[0])], size, each))
+    asking = [
+        (run.totals, run.cuts[number], keys)
+        for run, (keys, _) in zip(runs, slices, strict=True)
+        if run.totals is not None
+    ]
+    looked_up = [0] * len(asking)
+    for keys, totals in united(before, new):
+        for i, (answer, start, wanted) in enumerate(asking):
+            stop = int(np.searchsorted(wanted, keys[-1], side="right"))
+            stretch = wanted[looked_up[i] : stop]
+            if len(stretch):
+                at = np.minimum(np.searchsorted(keys, stretch), len(keys) - 1)
+                # A key that nobody counts has no total: the empty text, where only tombstones have it.
+                values = np.where(keys[at] == stretch, totals[at], 0)
+                answer.write(start + looked_up[i], values.astype(answer.dtype))
+            looked_up[i] = stop
+        yield keys, totals
+
+
+def united(before: Iterator[tuple[Keys, Counts]], new: Iterator[tuple[Keys, Counts]]) -> Iterator[tuple[Keys, Counts]]:
+    """Yield two streams of distinct ascending keys as one: of those in both the counts added."""
+    left, right = next(before, None), next(new, None)
+    while left is not None and right is not None:
+        end = min(left[0][-1], right[0][-1])
+        cuts = [int(np.searchsorted(keys, end, side="right")) for keys, _ in (left, right)]
+        (keys, totals), (more, counts) = ((k[:at], c[:at]) for (k, c), at in zip((left, right), cuts, strict=True))
+        at = np.searchsorted(keys, more)
+        within = np.minimum(at, max(0, len(keys) - 1))
+        again = keys[within] == more if len(keys) else np.zeros(len(more), bool)
+        totals = totals.copy()
+        totals[within[again]] += counts[again]
+        if not again.all():
+            keys, totals = np.insert(keys, at[~again], more[~again]), np.insert(totals, at[~again], counts[~again])
+        yield keys, totals
+        left = (left[0][cuts[0] :], left[1][cuts[0] :]) if cuts[0] < len(left[0]) else next(before, None)
+        right = (right[0][cuts[1] :], right[1][cuts[1] :]) if cuts[1] < len(right[0]) else next(new, None)
+    for head, behind in ((left, before), (right, new)):
+        if head is not None:
+            yield head
+            yield from behind
 
 
 def answers(blocks: Sequence[Sequence[SpilledRun]]) -> Iterator[Answers]:

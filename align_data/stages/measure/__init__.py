@@ -162,19 +162,15 @@ def _run(dataset: Dataset, groups: list[SignalGroup], engine: Engine, progress: 
         for kind in kinds:
             dataset.counts(kind).change()
             dataset.classes(kind).change()
-        # Parts beyond those of pairs are of what was counted before: they ask nothing.
         exchange = Exchange(
-            ask=lambda part, tick, each: (
-                _scan(dataset, part, by_row, Asking(kinds, flush, tombstones, before.since), tick, each)
-                if part < len(rows)
-                else before.block(part - len(rows))
+            ask=lambda part, tick, each: _scan(
+                dataset, part, by_row, Asking(kinds, flush, tombstones, before.since), tick, each
             ),
             keep=lambda kind, number, totals: keep(dataset, kind, number, totals),
-            answer=lambda part, answers, tick: (
-                answer(of_pool, kinds, part, answers, tick) if part < len(rows) else None
-            ),
+            answer=lambda part, answers, tick: answer(of_pool, kinds, part, answers, tick),
+            before=before.totals,
         )
-        counts, _ = engine.exchange(exchange, [*rows, *before.rows], ranges.of(kinds, pairs.rows), progress)
+        counts, _ = engine.exchange(exchange, rows, ranges.of(kinds, pairs.rows), progress)
         commit_counts(dataset, pairs, counts)
         counted.forget(dataset)
     for group in groups:
