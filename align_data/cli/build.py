@@ -10,7 +10,8 @@ import click
 from align_data.cli import render
 from align_data.cli.crawl import archive_options, crawled_json, intake_of, print_crawled
 from align_data.cli.export import form_of, format_option, print_exported, shard_options
-from align_data.cli.fetch import limits_of, policy_of, policy_options, print_fetched
+from align_data.cli.fetch import print_fetched
+from align_data.cli.fetch_policy import limits_of, policy_of, policy_options
 from align_data.cli.ingest import intake_options, rewriting
 from align_data.cli.list_options import reading
 from align_data.cli.measure import reference_options, references_of

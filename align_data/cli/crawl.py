@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from align_data.cli import render
+from align_data.cli.dry_run import capacity, dry_run_option, print_dry_run
 from align_data.cli.options import (
     Number,
     json_option,
@@ -26,6 +27,7 @@ from align_data.sources.crawl.inputs import ArchiveSelection
 from align_data.sources.crawl.pages.texts import TEXTS
 from align_data.sources.crawl.reasons import GIVEN_UP
 from align_data.sources.crawl.settings import KINDS, CrawlSettings
+from align_data.storage.store import Store
 
 if TYPE_CHECKING:
     from align_data.data.html_texts import Rewriting
@@ -124,9 +126,10 @@ def settings_of(options: dict[str, Any]) -> CrawlSettings:
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--out", required=True, metavar="ROWS", help="The folder or fsspec URL for the rows.")
 @archive_options
+@dry_run_option
 @resource_options
 @json_option
-def command(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
+def command(inputs: tuple[str, ...], out: str, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Read WARC and WAT archives of a web crawl into rows of images, which align-data ingest takes.
 
     INPUT is a .warc, .warc.gz or .wat.gz file, a folder, a pattern, an fsspec URL, or a list of paths such as Common
@@ -147,6 +150,13 @@ def command(inputs: tuple[str, ...], out: str, as_json: bool, **options: Any) ->
     from align_data.stages.session import session  # noqa: PLC0415
 
     selection, settings = selection_of(options), settings_of(options)
+    if dry_run:
+        from align_data.stages.forecast.of_dataset import forecast_crawl  # noqa: PLC0415
+
+        spent = resources(options)
+        result = forecast_crawl(inputs, selection, Store(out, spent.work), capacity(spent))
+        print_dry_run(result, as_json=as_json)
+        return
     with session(out, resources(options), progress(), create=True) as (dataset, engine, steps):
         report = crawl(inputs, selection, dataset.store, engine, steps, settings)
     total = report.total

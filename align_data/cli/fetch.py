@@ -11,12 +11,11 @@ from typing import Any
 import click
 from rich.table import Table
 
+from align_data.cli.dry_run import capacity, dry_run_option, print_dry_run
+from align_data.cli.fetch_policy import limits_of, policy_of, policy_options
 from align_data.cli.options import (
-    ByteSize,
-    Number,
     dataset_argument,
     json_option,
-    names,
     note,
     print_json,
     progress,
@@ -27,26 +26,18 @@ from align_data.cli.options import (
 )
 from align_data.cli.sight import SIGHT, sight_of, sight_options
 from align_data.cli.tables import console
-from align_data.common.errors import DatasetError, InputError, nearest
-from align_data.common.user_files import read_lines
+from align_data.common.errors import DatasetError
 from align_data.content.plan import Sight
 from align_data.data.layout import Dataset
-from align_data.data.references import FORMS
 from align_data.decoding.inspected import Smaller
-from align_data.fetching.client import DEADLINE, MAX_BYTES, Policy
+from align_data.engines.resources import Resources
+from align_data.fetching.client import Policy
 from align_data.fetching.fetchers import FETCHERS, OWN, described, handler_of
-from align_data.fetching.guard import Guard, name_servers
 from align_data.fetching.keeping import Keeping
-from align_data.fetching.limits import CONNECTIONS, PER_ADDRESS, PER_HOST, Limits
-from align_data.fetching.outcome import Outcome
-from align_data.fetching.target import host_of, target
-from align_data.stages.fetch import CHUNK, FetchReport, fetch
+from align_data.fetching.limits import Limits
+from align_data.stages.fetch import FetchReport, fetch, urls_to_fetch
 from align_data.stages.pipeline import measure_images
 from align_data.stages.session import session
-from align_data.storage.image_formats import OPTIONAL
-
-_LARGEST = 900 * 2**20
-"""Bytes of an image: no larger one fits into a tar."""
 
 
 class KeepType(click.ParamType[int | str]):
@@ -62,97 +53,6 @@ class KeepType(click.ParamType[int | str]):
             self.fail(f"{value!r} is not original, none, or a number of pixels from 1 to 16384", param, ctx)
         return int(value)
 
-
-policy_options = together(
-    click.option(
-        "--connections",
-        type=click.IntRange(1, 10_000),
-        help=f"Total connections, shared by the processes on a machine (default: {CONNECTIONS} for each process).",
-    ),
-    click.option(
-        "--per-host",
-        type=click.IntRange(1, 1000),
-        default=PER_HOST,
-        show_default=True,
-        help="Connections to one host, across all processes on a machine.",
-    ),
-    click.option(
-        "--per-address",
-        type=click.IntRange(1, 10_000),
-        default=PER_ADDRESS,
-        show_default=True,
-        help=(
-            "Connections to one IP address, however many hosts share it, across all processes on a machine; "
-            "never below a host's own limit (--per-host, --host-limits)."
-        ),
-    ),
-    click.option(
-        "--host-limits",
-        metavar="FILE",
-        help="File of lines with a host and its number of connections, for hosts that differ from --per-host.",
-    ),
-    click.option(
-        "--max-bytes",
-        type=ByteSize(plain=True),
-        default=MAX_BYTES,
-        help="Maximum bytes to read of one image (default: 20MB).",
-    ),
-    click.option(
-        "--formats",
-        multiple=True,
-        metavar="NAME[,NAME...]",
-        callback=names,
-        help=f"Also accept these image formats: {', '.join(OPTIONAL)}. They are measured and exported like any other.",
-    ),
-    click.option(
-        "--deadline",
-        type=Number(0.01, 3600),
-        default=DEADLINE,
-        show_default=True,
-        help="Time limit for one URL in seconds: name lookup, connection, headers, redirects and body together.",
-    ),
-    click.option(
-        "--allow-network",
-        "networks",
-        multiple=True,
-        metavar="CIDR",
-        help="Also connect to addresses in this network (default: public addresses only).",
-    ),
-    click.option(
-        "--deny-network",
-        "denied",
-        multiple=True,
-        metavar="CIDR",
-        help="Never connect to addresses in this network, even if public or allowed.",
-    ),
-    click.option(
-        "--dns",
-        "servers",
-        multiple=True,
-        metavar="ADDRESS[:PORT]",
-        help="Look names up at this name server, not at those of the system; several are asked in turn.",
-    ),
-    click.option("--contact", metavar="TEXT", help="Contact address to send to every server with each request."),
-    click.option(
-        "--ignore-opt-out",
-        is_flag=True,
-        help="Also store images whose server opts out of such use (X-Robots-Tag, Content-Usage, tdm-reservation).",
-    ),
-    click.option(
-        "--robots",
-        type=click.Choice(["respect", "ignore"]),
-        default="respect",
-        show_default=True,
-        help="Whether a host's robots.txt is requested first and followed (RFC 9309), its Crawl-delay too.",
-    ),
-    click.option(
-        "--proxy",
-        metavar="URL",
-        help="HTTP proxy. Checking addresses, including denied ones, is then up to the proxy.",
-    ),
-    click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True),
-)
-"""Options that say what a fetch may do."""
 
 look_options = together(
     click.option("--look", is_flag=True, help="Also measure images, as they arrive: what align-data measure would do."),
@@ -219,9 +119,12 @@ _SHRINKING = ("keep_format", "keep_quality", "keep_resample")
 @policy_options
 @look_options
 @sight_options
+@dry_run_option
 @resource_options
 @json_option
-def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as_json: bool, **options: Any) -> None:
+def command(
+    dataset: str, ledger: str | None, everything: bool, fetcher: str, dry_run: bool, as_json: bool, **options: Any
+) -> None:
     """Fetch the images that pairs still need, politely and safely.
 
     Images of pairs that the ledger drops are not requested. Every URL gets a status and a reason in DATASET/images; the
@@ -249,6 +152,9 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
     if drop_failing and ledger is None:
         raise click.UsageError("--drop-failing needs --recipe LEDGER, whose rules images may fail")
     sight = _looking(options, keeping.reduces or drop_failing)
+    if dry_run:
+        _print_dry_run(dataset, ledger, policy, limits, keeping, sample, resources(options), as_json=as_json)
+        return
     with session(dataset, resources(options), progress()) as (opened, engine, steps):
         ledger = _only_ledger(opened) if of_dropped and ledger is None else ledger
         report = fetch(
@@ -270,6 +176,27 @@ def command(dataset: str, ledger: str | None, everything: bool, fetcher: str, as
     quoted = shlex.quote(dataset)
     after = f"measure {quoted}" if sight is None else f"filter {quoted} --recipe NAME"
     note(f"next: align-data {f'audit {quoted} --recipe {ledger} --html audit.html' if of_dropped else after}")
+
+
+def _print_dry_run(
+    dataset: str,
+    ledger: str | None,
+    policy: Policy,
+    limits: Limits,
+    keeping: Keeping,
+    of_dropped: int | None,
+    spent: Resources,
+    *,
+    as_json: bool,
+) -> None:
+    """Tell which URLs would be asked for, and what that takes."""
+    from align_data.stages.forecast.of_dataset import forecast_fetch  # noqa: PLC0415 - a fetch needs none of it
+
+    with session(dataset, spent, progress(), reads=True) as (opened, engine, steps):
+        ledger = _only_ledger(opened) if of_dropped is not None and ledger is None else ledger
+        hosts = urls_to_fetch(opened, ledger, policy, limits, engine, steps, keeping=keeping, of_dropped=of_dropped)
+        result = forecast_fetch(opened, hosts, capacity(spent, limits))
+    print_dry_run(result, as_json=as_json)
 
 
 def _check_sample(of_dropped: bool, sample: int | None) -> None:
@@ -328,56 +255,6 @@ def _able(fetcher: str) -> None:
         raise click.UsageError(f"the fetcher {fetcher} does not support {ignored[0]}")
     if "robots" in FETCHERS[fetcher].ignored:
         note(f"the fetcher {fetcher} requests no robots.txt")
-
-
-def policy_of(options: dict[str, Any]) -> Policy:
-    """Take these options out of a command's: whom a fetch may ask, and how."""
-    proxy = options.pop("proxy")
-    if proxy is not None and isinstance(target(proxy), Outcome):
-        raise click.BadParameter(f"{proxy!r} is not a proxy; write it as http://HOST:PORT", param_hint="--proxy")
-    if options["max_bytes"] > _LARGEST:
-        raise click.BadParameter("at most 900MB: a tar holds a gigabyte", param_hint="--max-bytes")
-    contact = options.pop("contact")
-    if contact is not None and not (contact.isascii() and contact.isprintable()):
-        raise click.BadParameter("a header can only contain printable ASCII", param_hint="--contact")
-    formats = options.pop("formats")
-    for name in formats:
-        if name not in OPTIONAL:
-            near, optional = nearest(name, OPTIONAL), ", ".join(OPTIONAL)
-            raise click.BadParameter(f"there is no {name}{near}; there are: {optional}", param_hint="--formats")
-    return Policy(
-        guard=Guard.of(options.pop("networks"), options.pop("denied")),
-        max_bytes=options.pop("max_bytes"),
-        deadline=options.pop("deadline"),
-        ignore_opt_out=options.pop("ignore_opt_out"),
-        ignore_robots=options.pop("robots") == "ignore",
-        contact=contact,
-        proxy=proxy,
-        formats=formats,
-        dns=name_servers(options.pop("servers")),
-    )
-
-
-def limits_of(options: dict[str, Any]) -> Limits:
-    """Take these options out of a command's: how many connections there may be."""
-    file = options.pop("host_limits")
-    hosts = {} if file is None else _hosts(file)
-    return Limits(options.pop("connections"), options.pop("per_host"), hosts, options.pop("per_address"))
-
-
-def _hosts(file: str) -> dict[str, int]:
-    """Read lines of host and number; InputError names the first invalid line."""
-    limits = {}
-    for number, line in read_lines(file, "the host limits in"):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        host = target(f"http://{words[0]}/")
-        connections = int(words[1]) if len(words) == 2 and re.fullmatch(r"[0-9]{1,5}", words[1]) else 0
-        if isinstance(host, Outcome) or not FORMS["host"].fullmatch(words[0]) or not 1 <= connections <= 10_000:
-            raise InputError(f"{file}, line {number}: {line!r} is not a host and a number from 1 to 10,000")
-        limits[host_of(host).rstrip(".")] = connections
-    return limits
 
 
 def _sampled(rules: Mapping[str, int]) -> str:

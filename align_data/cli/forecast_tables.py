@@ -78,6 +78,8 @@ def _rules(out: Console, forecast: Forecast, worth: _Worth) -> None:
 
 
 def _stages(out: Console, forecast: Forecast, worth: _Worth) -> None:
+    if not forecast.costs.stages:
+        return
     table = Table(title="Stages", title_justify="left")
     table.add_column("stage")
     for name in ("time here", "core-hours", "on executors", "memory", "leaves on disk"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import click
 
+from align_data.cli.dry_run import capacity, dry_run_option, print_dry_run
 from align_data.cli.options import (
     dataset_argument,
     former_names,
@@ -21,13 +23,16 @@ from align_data.cli.options import (
     settings,
     tell,
     together,
+    typed_options,
 )
 from align_data.cli.sight import near_options, sight_of, sight_options
 from align_data.common.secrets import mask
-from align_data.content.plan import CHUNK
+from align_data.content.plan import CHUNK, Sight
 from align_data.data.columns import lacking, measurable, need
+from align_data.data.layout import Dataset
 from align_data.data.references import ReferenceFiles
 from align_data.data.user_lists import PER, ListFiles
+from align_data.engines.resources import Resources
 from align_data.recipes.plan import Plan
 from align_data.signals import find
 from align_data.signals.families import check_name
@@ -109,12 +114,14 @@ list_options = together(
 @sight_options
 @near_options
 @click.option("--chunk", type=click.IntRange(1), default=CHUNK, hidden=True)
+@dry_run_option
 @resource_options
 @json_option
 def command(
     dataset: str,
     signals: tuple[str, ...],
     recipe: str | None,
+    dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -135,17 +142,25 @@ def command(
     former_names(signals)
     sight, references = sight_of(options, options.pop("chunk")), references_of(options)
     lists = ListFiles(options.pop("lists"), options.pop("match"), options.pop("seed"), options.pop("per"))
-    with session(dataset, resources(options), progress()) as (opened, engine, steps):
+    if dry_run and (typed := typed_options("eval_index", "blocklist", "lists")):
+        raise click.UsageError(f"{typed[0]} is stored with the dataset, and --dry-run stores nothing: omit one")
+    spent = resources(options)
+    with session(dataset, spent, progress(), reads=dry_run) as (opened, engine, steps):
         opened.ingested()
-        references.give(opened)
-        lists.give(opened)
+        if not dry_run:
+            references.give(opened)
+            lists.give(opened)
         needed: list[str] = []
         if recipe is not None:
             from align_data.cli.recipe_argument import recipe_of  # noqa: PLC0415 - it knows how ledgers are decided
 
             needed = Plan.unresolved(recipe_of(recipe, dataset)).signals
         named = [*signals, *measurable(opened, needed, sight.chosen)]
-        result = measure(opened, engine, steps, None if recipe is None and not signals else named, sight=sight)
+        wanted = None if recipe is None and not signals else named
+        if dry_run:
+            _print_dry_run(opened, wanted, sight, spent, as_json=as_json)
+            return
+        result = measure(opened, engine, steps, wanted, sight=sight)
         absent = {name: lacking(opened, find(name), sight.chosen) for name in needed if name not in named}
         result = replace(result, missing=result.missing | {name: why for name, why in absent.items() if why})
     if as_json:
@@ -154,6 +169,20 @@ def command(
         return
     _print(result)
     note(f"next: align-data filter {shlex.quote(dataset)} --recipe {'NAME' if recipe is None else shlex.quote(recipe)}")
+
+
+def _print_dry_run(
+    dataset: Dataset, names: Sequence[str] | None, sight: Sight, spent: Resources, *, as_json: bool
+) -> None:
+    """Tell what would be measured, and what that takes."""
+    from align_data.stages.forecast.of_dataset import forecast_measure  # noqa: PLC0415 - measuring needs none of it
+
+    result, todo = forecast_measure(dataset, names, sight, capacity(spent))
+    if as_json:
+        print_json({**result.to_json(), "signals": [signal.name for signal in todo]})
+        return
+    tell("to be measured: " + (", ".join(signal.name for signal in todo) or "nothing new"))
+    print_dry_run(result, as_json=False)
 
 
 def _print(result: MeasureReport) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from align_data.cli.fetch import limits_of, policy_of, policy_options
+from align_data.cli.fetch_policy import limits_of, policy_of, policy_options
 from align_data.cli.forecast_tables import print_forecast
 from align_data.cli.ingest import intake_options, rewriting
 from align_data.cli.list_options import reading

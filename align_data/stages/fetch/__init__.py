@@ -37,6 +37,7 @@ from align_data.fetching.limits import Limits
 from align_data.fetching.looking import LookSettings
 from align_data.fetching.worker import ANSWER, HANDLER, ROW, ChunkTask, FetchSettings, Row, SeenImage
 from align_data.fetching.worker_replies import replies
+from align_data.signals.text import HOST
 from align_data.stages.fetch.run import FetchRun, chunk_table, state_of, urls_of
 from align_data.storage.image_formats import optional
 from align_data.storage.manifests import checked, unchecked
@@ -89,22 +90,12 @@ def fetch(
     `drop_failing` images that fail a rule of the ledger are not stored. With `of_dropped` so many of the images that
     the ledger drops are fetched instead, of each rule some.
     """
-    pairs = dataset.ingested()
-    scope = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
-    sample = None
-    if of_dropped is not None and ledger is not None:
-        sample = dropped_images(dataset, open_ledger(dataset, ledger), of_dropped, progress)
-        scope = f"{of_dropped} dropped by {scope}"
     keeping = _with_rules(keeping, dataset, ledger) if drop_failing else keeping
-    number = len(pairs.parts)
-    children = engine.children(number)
-    log, names = (f"{kind}-{uuid4().hex}.log" for kind in ("hosts", "names"))  # a killed run's are nobody's
-    shared_limits = limits.shared(engine.at_once(number) * children)
-    banned = frozenset(every(dataset.banned))
-    settings = FetchSettings(policy, shared_limits, dataset.store, banned, log=log, names=names)
-    run = FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler, keeping, sample=sample)
-    run = _begin(run, scope)
+    run, note = _run_of(dataset, ledger, policy, limits, engine, progress, chunk, handler, keeping, of_dropped)
+    if note is not None:
+        dataset.store.write_bytes(FETCH, note)
     run = _with_sight(run, sight)
+    pairs, sample, number = run.pairs, run.sample, len(run.pairs.parts)
     if engine.spread:
         progress.say(
             f"hosts are counted machine by machine: one may get up to {limits.per_host:,} connections, one address up "
@@ -134,7 +125,7 @@ def fetch(
         _add(report.statuses, part.statuses)
         report.retryable += part.retryable
     meta = record.meta(
-        run.number, pairs, scope, run.policy, report.statuses, run.formats, reduced=run.reduced, sampled=run.sampled
+        run.number, pairs, run.scope, run.policy, report.statuses, run.formats, reduced=run.reduced, sampled=run.sampled
     )
     images = dataset.images.commit([part.images for part in fetched], meta)
     if run.content is not None:
@@ -142,6 +133,59 @@ def fetch(
         dataset.content.commit(infos, run.content.meta(images.fingerprint))
     _tidy(dataset, number)
     return report
+
+
+def urls_to_fetch(
+    dataset: Dataset,
+    ledger: str | None,
+    policy: Policy,
+    limits: Limits,
+    engine: Engine,
+    progress: Progress,
+    chunk: int = CHUNK,
+    keeping: Keeping = Keeping(),  # noqa: B008 - frozen
+    of_dropped: int | None = None,
+) -> Counter[str]:
+    """Return how many URLs of each host `fetch` would ask for now; nothing is written."""
+    run, _ = _run_of(dataset, ledger, policy, limits, engine, progress, chunk, HANDLER, keeping, of_dropped)
+
+    def hosts(part: int, tick: Tick) -> Counter[str]:
+        state = state_of(run, part, tick)
+        host = pl.col("url").str.extract(HOST, 1).str.to_lowercase().fill_null("").alias("host")
+        counts = state.filter("todo").select(host).to_series().value_counts()
+        return Counter(dict(counts.iter_rows()))
+
+    rows = [part.rows for part in run.pairs.parts]
+    return sum(engine.map_parts("fetch: plan", hosts, rows, progress), Counter[str]())
+
+
+def _run_of(
+    dataset: Dataset,
+    ledger: str | None,
+    policy: Policy,
+    limits: Limits,
+    engine: Engine,
+    progress: Progress,
+    chunk: int,
+    handler: str,
+    keeping: Keeping,
+    of_dropped: int | None,
+) -> tuple[FetchRun, bytes | None]:
+    """Return a run, and the note that is to be kept of it before it begins; None for one that goes on."""
+    pairs = dataset.ingested()
+    scope = "all" if ledger is None else open_ledger(dataset, ledger).facts.ledger
+    sample = None
+    if of_dropped is not None and ledger is not None:
+        sample = dropped_images(dataset, open_ledger(dataset, ledger), of_dropped, progress)
+        scope = f"{of_dropped} dropped by {scope}"
+    number = len(pairs.parts)
+    children = engine.children(number)
+    log, names = (f"{kind}-{uuid4().hex}.log" for kind in ("hosts", "names"))  # a killed run's are nobody's
+    shared_limits = limits.shared(engine.at_once(number) * children)
+    banned = frozenset(every(dataset.banned))
+    settings = FetchSettings(policy, shared_limits, dataset.store, banned, log=log, names=names)
+    run = FetchRun(dataset, pairs, ledger, settings, 0, chunk, children, handler, keeping, sample=sample, scope=scope)
+    return _numbered(run)
 
 
 def _with_rules(keeping: Keeping, dataset: Dataset, ledger: str | None) -> Keeping:
@@ -193,10 +237,10 @@ def _begun(content: bytes | None) -> dict[str, Any]:
         return {}
 
 
-def _begin(run: FetchRun, scope: str) -> FetchRun:
-    """Number the run: a killed run of the same plan goes on, any other begins."""
+def _numbered(run: FetchRun) -> tuple[FetchRun, bytes | None]:
+    """Number the run, and return the note of it: a killed run of the same plan goes on, any other begins."""
     store = run.dataset.store
-    plan = {"asked": scope, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
+    plan = {"asked": run.scope, "pairs": run.pairs.fingerprint, "policy": run.policy, "chunk": run.chunk}
     begun = _begun(store.read_bytes(FETCH))
     formats = sorted({*optional(begun.get("formats")), *run.settings.policy.formats})
     committed = run.dataset.images.committed()
@@ -206,11 +250,12 @@ def _begin(run: FetchRun, scope: str) -> FetchRun:
     sampled = max(sampled, begun["sampled"] if isinstance(begun.get("sampled"), int) else 0)
     over = committed is not None and committed.meta.run == begun.get("run")
     number = max(begun.get("run", 0), 0 if committed is None else committed.meta.run)
+    note = None
     if over or begun.get("plan") != plan:
         number += 1
         beside = {**({"reduced": True} if reduced else {}), **({"sampled": sampled} if sampled else {})}
-        store.write_bytes(FETCH, checked({"run": number, "plan": plan, "formats": formats, **beside}))
-    return replace(run, number=number, formats=tuple(formats), reduced=reduced, sampled=sampled)
+        note = checked({"run": number, "plan": plan, "formats": formats, **beside})
+    return replace(run, number=number, formats=tuple(formats), reduced=reduced, sampled=sampled), note
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class FetchRun:
     """How images are looked at as they come; None where they are not."""
     sample: DroppedImages | None = None
     """The images to be fetched, where they are a sample of those that the ledger drops."""
+    scope: str = "all"
+    """What tells the ledger from another that the URLs are chosen by; 'all' without one."""
     sampled: int = 0
     """As many parts, from the first, have images of such a sample, by this run or one before."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from align_data.sources.crawl.inputs import ArchiveSelection, find_archives
 from align_data.stages.forecast import assumptions
 from align_data.stages.forecast.costs import Capacity, Costs, stage
@@ -14,9 +16,19 @@ _SIZES = {
 """Of an archive that a list of paths names, which is not asked for its size."""
 
 
-def add_archives(inputs: list[str], selection: ArchiveSelection, costs: Costs, machine: Capacity) -> list[str]:
-    """Add what reading these archives takes; return notes. Raises InputError for what crawl refuses."""
+def add_archives(
+    inputs: Sequence[str],
+    selection: ArchiveSelection,
+    costs: Costs,
+    machine: Capacity,
+    read: Collection[str] = (),
+) -> list[str]:
+    """Add what reading these archives takes, but for those `read`; return notes.
+
+    Raises InputError for what crawl refuses.
+    """
     archives, notes = find_archives(inputs, selection)
+    archives = [archive for archive in archives if archive.stem not in read]
     size, work = counted(0, "bytes"), counted(0, "core-seconds")
     for kind, usual in _SIZES.items():
         of_kind = [archive for archive in archives if _kind(archive.name) == kind]

@@ -22,8 +22,8 @@ ARCHIVE_BYTES = {
     "warc": assumed(17e6, "bytes/core-second", f"{_RESULTS}: mixed WARCs"),
 }
 """Kind of archive → bytes, as they are stored, that a core reads a second."""
-START_SECONDS = 0.6
-"""What a command takes before it works (benchmarks/RESULTS.md, start-up)."""
+TEXT_CORE_SECONDS = assumed(3.2e-6, "core-seconds/pair", f"{_RESULTS}: all that needs no image, without languages")
+LANGUAGE_CORE_SECONDS = assumed(11.6e-6, "core-seconds/pair", f"{_RESULTS}: all that needs no image, languages too")
 EXECUTOR_CORES, EXECUTOR_MEMORY = 4, 8 * 2**30
 """An executor as docs/explanation/scaling.md has them: 3 GB of JVM and 5 of overhead."""
 SPARK_FACTOR = assumed(2.65, "", f"{_RESULTS}: Spark against the local engine, without start-up")

@@ -115,3 +115,11 @@ class Clusters:
         variance = (1 - self.share) * float(np.square(deviations).sum()) / self.share**2
         spread = math.hypot(_Z * math.sqrt(variance), ratio * (self.rows.error or 0))
         return Figure(self.rows.value * ratio, unit, "sampled", spread)
+
+
+def binomial(hits: int, of: int, unit: str) -> Figure:
+    """Return a share that was met with so many times of so many: the middle of Wilson's interval, and half of it."""
+    square = _Z * _Z
+    middle = (hits + square / 2) / (of + square)
+    error = _Z / (of + square) * math.sqrt(hits * (of - hits) / of + square / 4)
+    return Figure(middle, unit, "sampled", error)

@@ -7,7 +7,7 @@ pass over the texts serves the row signals too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -35,7 +35,7 @@ from align_data.stages.measure.content import measure_content
 from align_data.stages.measure.counting import Asking, PieceKeys, Ranges, answer, commit_counts, keep
 from align_data.stages.measure.group import SignalGroup
 
-__all__ = ["MeasureReport", "Ranges", "Sight", "measure"]
+__all__ = ["MeasureReport", "Ranges", "Sight", "measure", "to_measure"]
 
 
 @dataclass
@@ -65,24 +65,12 @@ def measure(
     Raises SignalError for a signal named that does not exist or cannot be measured.
     """
     pairs = dataset.ingested()
-    signals = _usual(dataset) if names is None else by_names(names)
     within = _within(dataset, sight)
-
-    def up_to_date(*, anew: bool = False) -> set[str]:
-        return {name for group in _groups(dataset) for name in fresh(dataset, group, pairs, anew=anew, within=within)}
-
-    before = up_to_date()
-    lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, sight.chosen))}
-    missing = {name: why for name, why in lacks.items() if name not in before}
-    if refused := [name for name in map(current_name, names or ()) if name in missing]:
-        raise SignalError("; ".join(f"{name} cannot be measured: it would {missing[name]}" for name in refused))
+    signals, lacks, missing = _measurable(dataset, names, sight, within)
     checks = {s.check for s in signals if s.check is not None and s.name not in missing}
     if checks and dataset.images.committed() is not None:
         measure_content(dataset, checks, sight, engine, progress)
-    # What cannot be measured here stays as it was measured elsewhere.
-    have = up_to_date(anew=True) | (up_to_date() & set(lacks))
-    todo = [s for s in signals if s.name not in have and s.name not in lacks]
-    todo += _behind(dataset, have, todo)
+    have, todo = _todo(dataset, signals, lacks, within)
     groups = [
         SignalGroup(dataset, pairs, name, todo, within)
         for name in _groups(dataset)
@@ -98,6 +86,41 @@ def measure(
         before=[s.name for s in signals if s.name in have],
         missing=missing,
     )
+
+
+def to_measure(dataset: Dataset, names: Sequence[str] | None = None, sight: Sight = Sight()) -> list[Signal]:  # noqa: B008 - frozen
+    """Return the signals that `measure` would measure now; what a look at images may change besides is not in it."""
+    within = _within(dataset, sight)
+    signals, lacks, _ = _measurable(dataset, names, sight, within)
+    return _todo(dataset, signals, lacks, within)[1]
+
+
+def _measurable(
+    dataset: Dataset, names: Sequence[str] | None, sight: Sight, within: Mapping[str, int]
+) -> tuple[list[Signal], dict[str, str], dict[str, str]]:
+    """Return the signals that are wanted, what some lack, and that of those which are not measured already either."""
+    signals = _usual(dataset) if names is None else by_names(names)
+    before = _up_to_date(dataset, within)
+    lacks = {signal.name: why for signal in signals if (why := lacking(dataset, signal, sight.chosen))}
+    missing = {name: why for name, why in lacks.items() if name not in before}
+    if refused := [name for name in map(current_name, names or ()) if name in missing]:
+        raise SignalError("; ".join(f"{name} cannot be measured: it would {missing[name]}" for name in refused))
+    return signals, lacks, missing
+
+
+def _todo(
+    dataset: Dataset, signals: Sequence[Signal], lacks: Mapping[str, str], within: Mapping[str, int]
+) -> tuple[set[str], list[Signal]]:
+    """Return the names of what is measured already, and what is to be."""
+    # What cannot be measured here stays as it was measured elsewhere.
+    have = _up_to_date(dataset, within, anew=True) | (_up_to_date(dataset, within) & set(lacks))
+    todo = [s for s in signals if s.name not in have and s.name not in lacks]
+    return have, todo + _behind(dataset, have, todo)
+
+
+def _up_to_date(dataset: Dataset, within: Mapping[str, int], *, anew: bool = False) -> set[str]:
+    pairs = dataset.ingested()
+    return {name for group in _groups(dataset) for name in fresh(dataset, group, pairs, anew=anew, within=within)}
 
 
 def _groups(dataset: Dataset) -> list[str]:
