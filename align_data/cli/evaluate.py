@@ -9,6 +9,7 @@ from align_data.cli.model_options import device_option, load_model, lost, model_
 from align_data.cli.options import json_option, note, print_json, progress
 from align_data.cli.tables import console
 from align_data.train.attributes import read_attributes
+from align_data.train.descriptions import read_descriptions
 from align_data.train.evaluate import evaluate
 from align_data.train.labels import TEMPLATES, checked_templates, read_classes, read_labels, read_templates
 from align_data.train.shards import Shards
@@ -37,6 +38,11 @@ from align_data.train.zero_shot import Classes
     help=f"Prompt for each class, with {{}} for its name; '{TEMPLATES[0]}' unless given. Can be repeated.",
 )
 @click.option("--templates", metavar="FILE", help="More prompts for each class, one per line.")
+@click.option(
+    "--descriptions",
+    metavar="FILE",
+    help="Descriptions of classes without their names, one per line: what the model knows of them; requires --classes.",
+)
 @click.option(
     "--languages",
     metavar="FILE",
@@ -73,8 +79,9 @@ def command(
 
     --labels adds how often the nearest other image is of the same class; --classes adds zero-shot classification: a
     class is the mean of its prompts' embeddings, of unit length, and the expected calibration error says whether the
-    model is as often right as confident. --languages adds retrieval among the pairs of each language, --attributes how
-    often the true caption is preferred to one with a single attribute wrong, as Winoground has it.
+    model is as often right as confident. --descriptions sweeps the weight of the prompts beside descriptions that tell
+    the likely classes apart. --languages adds retrieval among the pairs of each language, --attributes how often the
+    true caption is preferred to one with a single attribute wrong, as Winoground has it.
 
     \b
     Examples:
@@ -105,16 +112,17 @@ def command(
 
 
 def _classes(
-    prompts: tuple[str, ...], labels: str | None, classes: str | None, templates: str | None
+    prompts: tuple[str, ...], labels: str | None, classes: str | None, templates: str | None, descriptions: str | None
 ) -> Classes | None:
     """Read what was given for classification, before anything takes long."""
     if classes is not None and labels is None:
         raise click.UsageError("--classes lists the classes, not the class of each pair: give --labels too")
-    for option, given in (("--template", prompts), ("--templates", templates)):
+    for option, given in (("--template", prompts), ("--templates", templates), ("--descriptions", descriptions)):
         if given and classes is None:
             raise click.UsageError(f"{option} needs the names of the classes: give --classes too")
     if labels is None:
         return None
     names = read_classes(classes) if classes is not None else ()
     all_prompts = (*checked_templates(prompts), *(read_templates(templates) if templates is not None else ()))
-    return Classes(read_labels(labels), names, tuple(dict.fromkeys(all_prompts)) or TEMPLATES)
+    without_names = read_descriptions(descriptions, names) if descriptions is not None else ()
+    return Classes(read_labels(labels), names, tuple(dict.fromkeys(all_prompts)) or TEMPLATES, without_names)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from align_data.train.attributes import OneWrong
 from align_data.train.by_language import OfLanguage
+from align_data.train.descriptions import Described
 from align_data.train.evaluate import ModelEvaluation
 from align_data.train.metrics import BootstrapEstimate, Direction
 from align_data.train.zero_shot import ZeroShot
@@ -47,20 +48,34 @@ def _print_zero_shot(out: Console, shot: ZeroShot) -> None:
         f"zero-shot: top-1 {_share(shot.top_1)}, top-5 {_share(shot.top_5)} of {shot.images:,} images in "
         f"{shot.classes:,} classes, {shot.templates:,} templates (chance {shot.chance:.2%})"
     )
-    found = shot.reliability
+    calibration = shot.reliability
     out.print(
-        f"expected calibration error: {found.ece:.1%} (a calibrated model's on so many images: "
-        f"{found.calibrated_low:.1%} to {found.calibrated_high:.1%})"
+        f"expected calibration error: {calibration.ece:.1%} (a calibrated model's on so many images: "
+        f"{calibration.calibrated_low:.1%} to {calibration.calibrated_high:.1%})"
     )
     table = _table(None, ("confidence", "images", "mean", "right"))
-    for each in found.bins:
-        if each.predictions:
+    for interval in calibration.bins:
+        if interval.predictions:
             table.add_row(
-                f"{each.above:.0%} to {each.up_to:.0%}",
-                f"{each.predictions:,}",
-                f"{each.confidence:.1%}",
-                f"{each.accuracy:.1%}",
+                f"{interval.above:.0%} to {interval.up_to:.0%}",
+                f"{interval.predictions:,}",
+                f"{interval.confidence:.1%}",
+                f"{interval.accuracy:.1%}",
             )
+    out.print(table)
+    if shot.described is not None:
+        _print_described(out, shot.described)
+
+
+def _print_described(out: Console, described: Described) -> None:
+    out.print(
+        f"{described.chosen} of {described.pool:,} descriptions without class names for each of the {described.likely} "
+        f"most likely classes, chosen by {described.few:,} images and tried on {described.images:,} others: top-1 by "
+        f"the prompts alone is {_share(described.prompts_alone)}"
+    )
+    table = _table(None, ("weight of the prompts", "descriptions chosen", "drawn at random"))
+    for weighted in described.weights:
+        table.add_row(f"{weighted.w_cls:g}", _share(weighted.top_1), _share(weighted.random))
     out.print(table)
 
 
@@ -70,27 +85,28 @@ def _languages(languages: dict[str, OfLanguage]) -> Table:
         ("language", "pairs", "image to text R@1", "by chance", "text to image R@1", "by chance"),
     )
     for language, own in languages.items():
-        both = (own.retrieval.image_to_text, own.retrieval.text_to_image)
-        shares = [cell for found in both for cell in (_share(found.r_at_1), f"{found.chance:.2%}")]
+        directions = (own.retrieval.image_to_text, own.retrieval.text_to_image)
+        shares = [cell for direction in directions for cell in (_share(direction.r_at_1), f"{direction.chance:.2%}")]
         table.add_row(escape(language), f"{own.pairs:,}", *shares)
     return table
 
 
-def _print_attributes(out: Console, found: OneWrong) -> None:
-    if found.replaced is None:
+def _print_attributes(out: Console, wrong: OneWrong) -> None:
+    if wrong.replaced is None:
         out.print("one attribute replaced: no caption has a word of these kinds")
     else:
         out.print(
-            f"one attribute replaced: the true caption is preferred in {_share(found.replaced.right)} of "
-            f"{found.replaced.captions:,} captions (chance {found.replaced.chance:.2%})"
+            f"one attribute replaced: the true caption is preferred in {_share(wrong.replaced.right)} of "
+            f"{wrong.replaced.captions:,} captions (chance {wrong.replaced.chance:.2%})"
         )
-    if found.counterparts is None:
+    if wrong.counterparts is None:
         out.print("counterparts: no two captions differ in one such word alone")
     else:
-        both = found.counterparts
+        couples = wrong.counterparts
         out.print(
-            f"{both.couples:,} couples of counterparts: text score {_share(both.text)}, image {_share(both.image)} "
-            f"(chance {both.chance:.2%}), group {_share(both.group)} (chance {both.group_chance:.2%})"
+            f"{couples.couples:,} couples of counterparts: text score {_share(couples.text)}, image "
+            f"{_share(couples.image)} (chance {couples.chance:.2%}), group {_share(couples.group)} (chance "
+            f"{couples.group_chance:.2%})"
         )
 
 

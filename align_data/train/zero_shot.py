@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from align_data.train.descriptions import Described, described
 from align_data.train.embed import TwoTowers, sound
 from align_data.train.labels import TEMPLATES, numbers
 from align_data.train.metrics import BootstrapEstimate, Values, Vectors, ensemble, estimates, ranks, scores
@@ -25,6 +26,8 @@ class Classes:
     names: tuple[str, ...] = ()
     """The classes of zero-shot classification; empty to skip it."""
     templates: tuple[str, ...] = TEMPLATES
+    descriptions: tuple[str, ...] = ()
+    """Without the names of classes; empty to skip classification by them."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class ZeroShot:
     chance: float
     reliability: Reliability
     """Of the most likely class, by the softmax of cosines over the model's temperature."""
+    described: Described | None
 
 
 def zero_shot(model: TwoTowers, images: Vectors, labels: Sequence[str], classification: Classes, seed: int) -> ZeroShot:
@@ -54,6 +58,7 @@ def zero_shot(model: TwoTowers, images: Vectors, labels: Sequence[str], classifi
     classes = ensemble(np.stack(prompts))
     ranking = ranks(images, classes, np.arange(len(images)), answers)
     top_1, top_5 = estimates([(ranking.hits(k), np.mean) for k in (1, 5)], seed)
+    descriptions = classification.descriptions
     return ZeroShot(
         len(images),
         len(classification.names),
@@ -62,6 +67,7 @@ def zero_shot(model: TwoTowers, images: Vectors, labels: Sequence[str], classifi
         top_5,
         1 / len(classification.names),
         reliability(_confidence(model, images, classes), ranking.hits(1), seed),
+        described(model, images, answers, classification.names, classes, descriptions, seed) if descriptions else None,
     )
 
 
