@@ -126,6 +126,7 @@ def test_a_saved_recipe_decides_the_same(
     link = answer.headers["hx-replace-url"].partition("?")[2]
     saved = client.get(f"thresholds/recipe.yaml?{link}")
     assert "attachment" in saved.headers["content-disposition"]
+    assert "paper" not in saved.text  # of which the recipe says nothing
     assert "source: chosen" in saved.text or all(name == "on" for name in moves)
     file = tmp_path / "saved.yaml"
     file.write_bytes(saved.content)
@@ -296,6 +297,8 @@ def test_in_a_browser_two_sliders_move_and_two_people_look(dataset: Dataset, exp
         page.uncheck('input[name="on"][value="either"]')
         page.wait_for_url(re.compile("without=either"))
         settled(page)
+        page.focus('input[name="class.chars.ge"]')  # which offers the classes that there are
+        page.wait_for_selector('datalist[id^="values-script"] option[value="Han"]', state="attached")
         page.fill('input[name="class.chars.ge"]', "Han")
         page.fill('input[name="value.chars.ge"]', "30")
         settled(page)
@@ -310,6 +313,7 @@ def test_in_a_browser_two_sliders_move_and_two_people_look(dataset: Dataset, exp
         page.fill('form[action$="decide"] input[name="name"]', "by-browser")
         page.click("text=Decide")
         page.wait_for_url(re.compile("recipe=by-browser"))
+        assert page.is_visible("text=The ledger by-browser is written")
         assert outcomes(audit(Dataset(dataset.store), "by-browser")) == shown
         other.reload(wait_until="networkidle")
         assert kept(other.content()) == outcomes(audit(dataset, "small"))

@@ -113,7 +113,7 @@ def _recipe(request: Request) -> Response:
     explorer = explorer_of(request)
     draft = explorer.draft(words_of(request))
     plan, name = draft.plan, _new_name(explorer, draft)
-    data = {**plan.recipe.dump(), "name": name}
+    data = {key: value for key, value in {**plan.recipe.dump(), "name": name}.items() if value != ""}
     data["rules"] = [rule for rule in data["rules"] if rule["name"] not in plan.off]
     if not data["rules"]:
         raise RecipeError("every rule is taken out, and a recipe has at least one: put one back before you save it")

@@ -37,7 +37,7 @@ document.addEventListener("error", async (event) => {
 }, true);
 // A language is offered by its name too: who looks for Thai need not know its code.
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target.id !== "values-language") return;
+  if (!event.detail.target.id.startsWith("values-language")) return;
   const names = new Intl.DisplayNames(["en"], {type: "language"});
   for (const option of event.detail.target.children) {
     try { option.textContent = `${names.of(option.value)} · ${option.textContent}`; } catch { /* no code of a language */ }
