@@ -39,7 +39,17 @@ rules:
   - {signal: n_chars, le: 3}
   source: ours
 """
-SIGNALS = ["phash", "near_phash", "images_per_text", "texts_per_image", "host", "n_words", "n_chars", "width"]
+SIGNALS = [
+    "phash",
+    "near_phash",
+    "earlier_phash_distance",
+    "images_per_text",
+    "texts_per_image",
+    "host",
+    "n_words",
+    "n_chars",
+    "width",
+]
 DRAFTS = [["width.ge=90"], ["shared.le=1", "near.le=3"], ["either.n_words.ge=9"]]
 
 
@@ -158,3 +168,18 @@ def test_its_command_explains_the_pair(dataset: Dataset, client: TestClient) -> 
     explained = CliRunner().invoke(main, [*shlex.split(unescape(shown))[1:], "--json"])
     assert explained.exit_code == 0, explained.output
     assert [pair["uid"] for pair in json.loads(explained.stdout)] == [uid]
+
+
+def test_near_duplicates_say_what_becomes_of_them(dataset: Dataset, client: TestClient) -> None:
+    recipe = parse("name: own-host\nrules:\n- {signal: host, in: [h0.example], source: chosen}\n", "h.yaml")
+    decide_ledger(Decision(recipe), dataset, LocalEngine(dataset.store.work, 2), Silent())
+    try:
+        tables = client.get("groups/tables?recipe=own-host").text
+        said = re.findall(r'<b class="\w+">(\w+)</b> <a href="/a-token/pair/(\w+)\?recipe=own-host">why</a>', tables)
+        assert len(said) == tables.count(">why</a>")
+        assert {outcome for outcome, _ in said} == {"kept", "dropped"}
+        for outcome, uid in said:
+            (explained,) = why(dataset, "own-host", uid=uid)
+            assert explained.outcome == outcome
+    finally:
+        dataset.ledger("own-host").retract()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import chain
 from urllib.parse import urlencode
 
@@ -9,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from align_data.explorer.opened import Explorer
 from align_data.explorer.pictures import addresses
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.report.page import blur_of
-from align_data.selection import Condition
+from align_data.selection import Condition, PairSelection, select
 from align_data.selection.askable import OUTCOME
 from align_data.selection.draft import Draft
 from align_data.selection.selection import WHERE
@@ -34,6 +36,10 @@ def _tables(request: Request) -> Response:
         lambda: survey(dataset, draft.ledger.name, explorer.engine, explorer.progress, samples=0),
     )
     near = list(chain.from_iterable(method.pictured() for method in surveyed.near))
+    outcomes = explorer.cached(
+        ("outcomes of groups", explorer.identity(), draft.ledger.name),
+        lambda: _outcomes(explorer, draft, {image.uid for image in near}),
+    )
     return page(
         request,
         "groups_tables.html.j2",
@@ -42,7 +48,20 @@ def _tables(request: Request) -> Response:
         pictures=addresses(request, dataset, near),
         blur=blur_of(draft.ledger.plan),
         pairs_of=pairs_of,
+        outcomes=outcomes,
     )
+
+
+def _outcomes(explorer: Explorer, draft: Draft, uids: Collection[str]) -> dict[str, str]:
+    """Return what the ledger makes of each of some pairs; nothing of those that were taken down."""
+    if not uids:
+        return {}
+    selection = PairSelection(where=(Condition.equal("uid", *sorted(uids)),))
+    selected = select(
+        explorer.dataset(), draft.ledger, draft.ledger.plan, selection, explorer.engine, explorer.progress,
+        number=len(uids),
+    )  # fmt: skip
+    return {pair.uid: pair.outcome for pair in selected.pairs}
 
 
 def pairs_of(draft: Draft, column: str, label: str, *outcomes: str) -> str:
