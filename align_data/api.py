@@ -40,7 +40,7 @@ from align_data.stages.audit import (
     sweep_table,
 )
 from align_data.stages.audit.what_if import MovedPool, WhatIf
-from align_data.stages.selected import decided_plan
+from align_data.stages.selected import decided
 from align_data.storage.output_file import OutputFile
 from align_data.storage.store import Store
 from align_data.storage.tables import Table
@@ -150,8 +150,8 @@ class Opened:
         words += [(name, word) for name, word in ((ONLY, only), (OUTCOME, outcome), (MOVED, moved)) if word is not None]
         draft = self._draft(ledger, set, without, restore)
         selection = PairSelection.from_words(with_values(words))
-        plan = decided_plan(self.dataset, draft, self.engine, self.progress)
-        askable = Askable.of(self.dataset, plan)
+        dataset, plan = decided(self.dataset, draft, self.engine, self.progress)
+        askable = Askable.of(dataset, plan)
         names = list(_each(columns)) if columns is not None else [*askable.names, *MASKS]
         for name in names:
             askable.check(name)
@@ -159,7 +159,7 @@ class Opened:
         def read(
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
         ) -> Iterator[pl.DataFrame]:
-            pieces = frames(self.dataset, draft.ledger, plan, selection, with_columns or names, self.progress)
+            pieces = frames(dataset, draft.ledger, plan, selection, with_columns or names, self.progress)
             return _bounded(pieces, predicate, n_rows)
 
         schema = pl.Schema({name: askable.dtype(name) for name in names})

@@ -14,8 +14,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from align_data.common.progress import Silent, Tick
+from align_data.data.grouping import MEMBER, UID, Grouping
 from align_data.data.layout import Dataset
-from align_data.data.ranks import MEMBER, UID, WORKING, Ranking
+from align_data.data.ranks import WORKING, Ranking
 from align_data.engines import local_shuffle
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
@@ -77,7 +78,7 @@ def ranked(dataset: Dataset, rows: Sequence[Row], group: tuple[str, ...], order:
     starts = [sum(sizes[:n]) for n in range(len(sizes))]
     parts = [frame[start : start + size] for start, size in zip(starts, sizes, strict=True)]
     table = dataset.ranks("0" * 16)
-    ranking = Ranking(dataset, table, Given(parts, group), group, order, tuple(sizes))
+    ranking = Ranking(dataset, table, Given(parts, group), Grouping(group, order), tuple(sizes))
     members = Counter(tuple(row[name] for name in group) for row in rows if row[MEMBER])
     groups = Counter(size for key, size in members.items() if None not in key)
     assert ranking.run(engine, Silent()).meta.sizes == [[size, groups[size]] for size in sorted(groups)]

@@ -24,7 +24,7 @@ import align_data
 from align_data.cli import main
 from align_data.cli.selecting import render_selected
 from align_data.cli.tables import console
-from align_data.common.errors import AlignDataError, RecipeError
+from align_data.common.errors import AlignDataError
 from align_data.data import labels
 from align_data.data.layout import Dataset
 from align_data.selection import Selected, SelectedPair
@@ -406,20 +406,28 @@ rules:
 """
 
 
-def test_pairs_that_only_filter_can_rank_are_not_guessed(tmp_path: Path) -> None:
+def test_pairs_are_ranked_anew_behind_a_rule_that_is_moved(tmp_path: Path) -> None:
     """Of each image the longest text was the first that other rules keep; with fewer words it is another."""
     rows = [{"url": f"http://x.example/{n % 5}.jpg", "alt_text": "a " * (n // 5 + 1)} for n in range(30)]
     url = build(tmp_path / "dataset", write_list(tmp_path, rows), recipe=RANKED).dataset.store.url
     moved = [("set", "n_words.le=3"), ("outcome", "kept")]
     asked = [url, "--recipe", "ranked", *options(moved)]
-    for command in (["audit", *asked], ["select", *asked, "--uids", "-"], ["select", *asked, "--as", "kept"]):
-        assert "once keeps the ranks that it has in the ledger" in call(*command, code=1).output
-    with pytest.raises(RecipeError, match="decide first"):
-        align_data.open(url).pairs("ranked", set=["n_words.le=3"], outcome="kept")
+    answers = [
+        call("select", *asked, "--uids", "-").stdout.split(),
+        [
+            pair["uid"]
+            for pair in json.loads(call("audit", *asked, "--format", "json", "--samples", 30).stdout)["pairs"]
+        ],
+        align_data.open(url).pairs("ranked", set=["n_words.le=3"], outcome="kept").collect()["uid"].to_list(),
+    ]
     client = explorer(Dataset(Store(url)))
-    for page in ("pairs", "pairs/uids.txt"):
-        answer = client.get(page, params=[("recipe", "ranked"), *moved])
-        assert (answer.status_code, "decide first" in answer.text) == (400, True)
+    answers.append(client.get("pairs/uids.txt", params=[("recipe", "ranked"), *moved]).text.split())
+    assert "5 pairs" in client.get("pairs", params=[("recipe", "ranked"), *moved]).text
+    call("select", *asked, "--as", "three")
+    answers.append(call("select", url, "--recipe", "three", "--outcome", "kept", "--uids", "-").stdout.split())
     (tmp_path / "ranked.yaml").write_text(RANKED)
     call("filter", url, "--recipe", tmp_path / "ranked.yaml", "--set", "n_words.le=3", "--as", "fewer")
-    assert len(call("select", url, "--recipe", "fewer", "--outcome", "kept", "--uids", "-").stdout.split()) == 5
+    decided = call("select", url, "--recipe", "fewer", "--outcome", "kept", "--uids", "-").stdout.split()
+    assert answers == [decided] * 5
+    texts = align_data.open(url).pairs("fewer", outcome="kept").collect()["alt_text"]
+    assert texts.to_list() == ["a a a"] * 5

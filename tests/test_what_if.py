@@ -27,7 +27,7 @@ from align_data.recipes.planned import PASSES, PlannedTest
 from align_data.recipes.reading import parse
 from align_data.signals import find
 from align_data.stages.audit import audit
-from align_data.stages.audit.what_if import MovedPool, WhatIf
+from align_data.stages.audit.what_if import WhatIf
 from align_data.stages.decision import Decision, decide_ledger
 from align_data.stages.ingest import Parts
 from align_data.stages.takedown import takedown
@@ -149,16 +149,6 @@ def test_a_part_of_the_pool_says_its_error_and_the_whole_is_exact(pool: Built) -
     assert sampled.error > 0
     assert (whole.kept, whole.rules, whole.changes, whole.exact) == (every.kept, every.rules, every.changes, True)
     assert abs(sampled.kept - whole.kept) <= 2 * sampled.error
-
-
-def test_ranks_that_hang_on_what_was_moved_are_said(job: Callable[..., Built]) -> None:
-    recipe = RECIPE.replace("order: [-n_chars], among: pool", "order: [-n_chars]")
-    built = job([{"url": f"http://h/{n}", "alt_text": "a b c" * (n % 3)} for n in range(30)], recipe=recipe)
-    what_if = WhatIf(built.dataset, "base", LocalEngine(built.dataset.store.work, 2), Silent())
-    plan = Plan.unresolved(override_all(what_if.plan.recipe, ["n_words.ge=1"], []), ["n_words.ge=1"], [])
-    counted: MovedPool = what_if.count(plan)
-    assert not counted.exact
-    assert "once" in counted.notes[0]
 
 
 def test_curves_are_of_what_nothing_else_drops(pool: Built) -> None:

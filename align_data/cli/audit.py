@@ -38,7 +38,7 @@ from align_data.stages.audit import (
     near_duplicates,
     survey,
 )
-from align_data.stages.selected import decided_plan
+from align_data.stages.selected import decided
 from align_data.stages.session import session
 
 
@@ -166,9 +166,9 @@ def _print_pairs(dataset: str, ledger: str, words: Words, samples: int, output: 
         before_page(output.html)
     with session(dataset, resources, progress(), reads=True) as (opened, engine, steps):
         draft, selection = draft_of(opened, ledger, words)
-        plan = decided_plan(opened, draft, engine, steps)
-        beside = {"nsfw"} & set(columns_of(opened, plan)) if output.page else ()
-        chosen = select(opened, draft.ledger, plan, selection, engine, steps, number=samples, beside=beside)
+        of_draft, plan = decided(opened, draft, engine, steps)
+        beside = {"nsfw"} & set(columns_of(of_draft, plan)) if output.page else ()
+        chosen = select(of_draft, draft.ledger, plan, selection, engine, steps, number=samples, beside=beside)
         unheard = list(unheard_of(opened, draft.ledger, selection, steps)) if not chosen.total else []
         if output.page:
             title = mask(" ".join(f"{name}={value}" for name, value in words))

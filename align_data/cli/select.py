@@ -23,7 +23,7 @@ from align_data.common.secrets import mask
 from align_data.selection import DEEPEST, unheard_of
 from align_data.signals.families import check_name
 from align_data.signals.label import LABEL
-from align_data.stages.selected import decided_plan, keep_as_ledger, selected_uids
+from align_data.stages.selected import decided, keep_as_ledger, selected_uids
 from align_data.stages.session import session
 from align_data.storage.output_file import OutputFile
 
@@ -71,8 +71,8 @@ def command(
         OutputFile(file).check()
     with session(dataset, resources(options), progress(), reads=name is None) as (opened, engine, steps):
         draft, selection = draft_of(opened, ledger, words)
-        plan = decided_plan(opened, draft, engine, steps)
-        chosen = selected_uids(opened, draft, plan, selection, engine, steps, first)
+        of_draft, plan = decided(opened, draft, engine, steps)
+        chosen = selected_uids(of_draft, draft, plan, selection, engine, steps, first)
         unheard = list(unheard_of(opened, draft.ledger, selection, progress())) if not len(chosen) else []
         if name is not None:
             keep_as_ledger(opened, draft, selection, name, chosen, engine, steps)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import polars as pl
 
 from align_data.common.progress import Progress
 from align_data.data.columns import identities
+from align_data.data.grouping import Grouping
 from align_data.data.layout import Dataset
+from align_data.data.meta import RanksMeta
 from align_data.data.pool import PoolCandidates, choosing, measured_by
 from align_data.data.ranks import Ranking
 from align_data.data.tombstones import fingerprint
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.thresholds import FirstOf
-from align_data.storage.tables import digest
+from align_data.storage.tables import Manifest, digest
 
 _NAME = 32
 """Hex characters of the digest that a table of ranks is called by."""
@@ -21,20 +26,33 @@ _NAME = 32
 
 def resolve(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Progress) -> FirstOf:
     """Rank the pairs for a rule, whose columns are measured and whose choice is resolved, unless that has been done."""
-    rule, measured = plan.rule(name), measured_by(dataset, plan)
-    assert rule.rule.first_of is not None
-    table_name = digest(_facts(dataset, plan, rule, measured))[:_NAME]
+    rule, of = plan.rule(name), table_name(dataset, plan, name)
+    manifest = stored(dataset, of)
+    if manifest is None:
+        table = dataset.ranks(of)
+        table.retract()
+        among = tuple(rival.name for rival in choosing(plan, rule))
+        rows = tuple(part.rows for part in dataset.ingested().parts)
+        ranking = Ranking(dataset, table, candidates(dataset, plan, name, among), grouping(rule), rows)
+        manifest = ranking.run(engine, progress)
+    return threshold(rule, manifest.meta.sizes, of)
+
+
+def table_name(dataset: Dataset, plan: Plan, name: str) -> str:
+    """Return what the table of a rule's ranks is called; its columns are measured and its choice is resolved."""
+    return digest(_facts(dataset, plan, plan.rule(name), measured_by(dataset, plan)))[:_NAME]
+
+
+def stored(dataset: Dataset, table_name: str) -> Manifest[RanksMeta] | None:
+    """Return the manifest of a table of ranks; None where there is none, or parts of it are gone."""
     table = dataset.ranks(table_name)
     manifest = table.committed()
-    if manifest is None or not table.whole(manifest):
-        table.retract()
-        taken = fingerprint(dataset) is not None
-        candidates = PoolCandidates(dataset, plan, measured, name, taken)
-        rows = tuple(part.rows for part in dataset.ingested().parts)
-        manifest = Ranking(dataset, table, candidates, rule.rule.first_of, rule.rule.ordering, rows).run(
-            engine, progress
-        )
-    keep, sizes = rule.rule.keep or 1, manifest.meta.sizes
+    return manifest if table.whole(manifest) else None
+
+
+def threshold(rule: PlannedRule, sizes: Sequence[Sequence[int]], table_name: str) -> FirstOf:
+    """Return what a rule became, by the sizes of its groups and how many have each."""
+    keep = rule.rule.keep or 1
     return FirstOf(
         keep=keep,
         groups=sum(groups for _, groups in sizes),
@@ -43,6 +61,31 @@ def resolve(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: P
         largest=max((size for size, _ in sizes), default=0),
         ranks=table_name,
     )
+
+
+def grouping(rule: PlannedRule) -> Grouping:
+    """Return how a rule of first_of groups pairs."""
+    assert rule.rule.first_of is not None
+    return Grouping(rule.rule.first_of, rule.rule.ordering)
+
+
+def candidates(dataset: Dataset, plan: Plan, name: str, among: tuple[str, ...]) -> PoolCandidates:
+    """Return the pairs of a pool as a rule compares them, which chooses among those that these rules do not fail."""
+    return PoolCandidates(dataset, plan, measured_by(dataset, plan), name, among, fingerprint(dataset) is not None)
+
+
+def write(dataset: Dataset, table_name: str, parts: Sequence[pl.Series], sizes: list[list[int]]) -> None:
+    """Write ranks that are in memory, part by part, with the sizes of the groups."""
+    table, infos = dataset.ranks(table_name), []
+    for part, ranks in enumerate(parts):
+        start = 0
+        with table.writer(part, {}) as writer:
+            for rows in dataset.pairs.piece_rows(part):
+                writer.write(ranks[start : start + rows].cast(pl.Int64).to_frame("rank"))
+                start += rows
+        assert writer.info is not None
+        infos.append(writer.info)
+    table.commit(infos, RanksMeta(pairs=dataset.ingested().fingerprint, sizes=sizes))
 
 
 def _facts(dataset: Dataset, plan: Plan, rule: PlannedRule, measured: frozenset[str]) -> dict[str, Any]:

@@ -65,10 +65,13 @@ def measured_schema(signals: Iterable[str]) -> pa.Schema:
 
 
 class Dataset:
-    """A folder of tables; `contracts` describes them."""
+    """A folder of tables; `contracts` describes them.
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    `aside` is where ranks are written, and read, that its folder does not have.
+    """
+
+    def __init__(self, store: Store, aside: Store | None = None) -> None:
+        self.store, self._aside = store, aside
         self._tables: dict[str, Table[Any]] = {}
         self.pairs = self._table("pairs", PairsMeta, hashed=True)
         self.rejected = self._table("rejected", RejectedMeta)
@@ -178,7 +181,10 @@ class Dataset:
 
     def ranks(self, name: str) -> Table[RanksMeta]:
         """Return the table of a rule's ranks, which is called by what they follow from."""
-        return self._table(f"ranks/{name}", RanksMeta, contract("ranks"))
+        table = self._table(f"ranks/{name}", RanksMeta, contract("ranks"))
+        if self._aside is None or table.whole(table.committed()):
+            return table
+        return Table(self._aside, table.name, table.contract, RanksMeta)
 
     def check_added(self) -> None:
         """Raise DatasetError where a batch has been added in part."""

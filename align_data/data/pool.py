@@ -12,6 +12,7 @@ from align_data.common.errors import RecipeError
 from align_data.common.progress import Tick
 from align_data.data.columns import available
 from align_data.data.derived import planned_columns
+from align_data.data.grouping import MEMBER
 from align_data.data.layout import Dataset
 from align_data.data.order_statistics import (
     BITS,
@@ -24,7 +25,6 @@ from align_data.data.order_statistics import (
     Group,
     divided,
 )
-from align_data.data.ranks import MEMBER
 from align_data.data.tombstones import of_part
 from align_data.recipes.model import KEPT, POOL
 from align_data.recipes.plan import Plan, PlannedRule
@@ -186,15 +186,17 @@ class PoolCandidates:
     plan: Plan
     measured: frozenset[str]
     rule: str
+    among: tuple[str, ...]
+    """The rules whose failing leaves a pair out."""
     taken: bool
     """Whether pairs were taken down."""
 
     def pieces(self, part: int, tick: Tick) -> Iterator[pl.DataFrame]:
         """Yield the pieces of a part with which pairs the rule chooses among; those taken down are in no group."""
         rule, readable = self.plan.rule(self.rule), self.plan.known(self.measured)
-        rules = choosing(self.plan, rule)
+        rules = [self.plan.rule(name) for name in self.among]
         compared = [*self._group, *(name for name, _ in rule.rule.ordering)]
-        member = _not_failed(self.plan, [other.name for other in rules], readable).alias(MEMBER)
+        member = _not_failed(self.plan, self.among, readable).alias(MEMBER)
         dead = self._dead(part)
         for piece in _pieces(self.dataset, self.plan, part, self._pairs(compared), readable, compared, rules):
             rows = piece.with_columns(member)

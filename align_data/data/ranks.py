@@ -1,35 +1,30 @@
 """Ranks: which pair is the first of its group, the second, and so on, over the whole pool and through any engine.
 
 Two moves: pairs come together by their group, in the rule's order, and those that are not first tell it to their parts.
-Groups are told apart by a 64-bit key, as texts are when they are counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from align_data.common.hashing import Hashes, keys, pair_keys
+from align_data.common.hashing import Hashes
 from align_data.common.progress import Progress, Tick
+from align_data.data.grouping import MEMBER, Grouping, listed, ranked, sizes_of, starts_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import RanksMeta
-from align_data.data.order_statistics import BITS, Codes
+from align_data.data.order_statistics import Codes
 from align_data.engines.base import Engine, Shuffle
 from align_data.storage.contracts import Column, Contract
 from align_data.storage.tables import CHUNK, PIECE_ROWS, Manifest, Meta, PartInfo, Table, cut
 
 WORKING = "_ranks"
 """The table of what is on its way back to the parts."""
-MEMBER = "?among"
-"""The column that tells which pairs the rule chooses among: no signal or score has such a name."""
-UID = "uid"
-"""What breaks every tie: parts are ranges of it, and rows in order of it, so it is known without being read."""
 _CONTRACT = Contract(
     WORKING,
     "Pairs that are not the first of their groups.",
@@ -42,7 +37,6 @@ _ROWS = 1_000_000
 """Pairs of a range of keys."""
 _PART_BITS = 40
 """Bits of a place that are the row in its part."""
-_LAST = np.uint64(2**64 - 1)
 
 
 class Candidates(Protocol):
@@ -62,20 +56,18 @@ class Ranking:
     dataset: Dataset
     table: Table[RanksMeta]
     candidates: Candidates
-    group: tuple[str, ...]
-    order: tuple[tuple[str, bool], ...]
-    """Columns, and whether their greatest values come first; missing values come last."""
+    grouping: Grouping
     rows: tuple[int, ...]
     """Pairs of each part."""
 
     def run(self, engine: Engine, progress: Progress) -> Manifest[RanksMeta]:
         """Write the table."""
-        clear(self.dataset)
+        self._clear()
         ranges = max(1, -(-sum(self.rows) // _ROWS))
         starts = _evenly(ranges)
         together: Shuffle[int, None, Counter[int]] = Shuffle(
             prepare=self._keyed,
-            merge=self._in_order,
+            merge=self.grouping.in_order,
             split=lambda _: starts,
             write=self._rank,
             rows=sum(self.rows),
@@ -99,49 +91,31 @@ class Ranking:
             title="first of: answer",
         )
         _, written = engine.shuffle(back, range(ranges), progress)
-        clear(self.dataset)
+        self._clear()
         sizes = sum(counted, Counter[int]())
-        meta = RanksMeta(
-            pairs=self.dataset.ingested().fingerprint, sizes=[[size, sizes[size]] for size in sorted(sizes)]
-        )
+        meta = RanksMeta(pairs=self.dataset.ingested().fingerprint, sizes=listed(sizes))
         return self.table.commit(written, meta)
 
     @property
-    def _compared(self) -> tuple[tuple[str, bool], ...]:
-        """The columns of the order that are carried: those before the uid, which no two pairs share."""
-        names = [name for name, _ in self.order]
-        return self.order[: names.index(UID)] if UID in names else self.order
+    def _working(self) -> Table[Meta]:
+        """The table of what is on its way back to the parts: beside that of the ranks, which may be aside."""
+        return Table(self.table.store, WORKING, _CONTRACT, Meta)
+
+    def _clear(self) -> None:
+        """Remove what a ranking that was killed has left: none goes on from it."""
+        self.table.store.clear(WORKING, CHUNK)
 
     def _keyed(self, part: int, tick: Tick) -> Generator[pl.DataFrame, None, None]:
         """Yield the pairs of a part that are in a group, by its key."""
-        start = 0
-        downwards = (UID, True) in self.order
+        start = part << _PART_BITS
         for piece in self.candidates.pieces(part, tick):
-            place = np.arange(start, start + len(piece), dtype=np.uint64) + np.uint64(part << _PART_BITS)
-            tie = _tie(piece[self._compared[0][0]], self._compared[0][1]) if self._compared else place
-            yield (
-                piece.select(
-                    pl.Series("key", _group_keys(piece, self.group)),
-                    pl.Series("tie", tie if self._compared or not downwards else ~place),
-                    *(pl.col(name).alias(f"by_{number}") for number, (name, _) in enumerate(self._compared)),
-                    pl.Series("place", place),
-                    pl.col(MEMBER),
-                    pl.all_horizontal(pl.col(name).is_not_null() for name in self.group).alias("grouped"),
-                )
-                .filter("grouped")
-                .drop("grouped")
-            )
+            yield self.grouping.keyed(piece, start)
             start += len(piece)
-
-    def _in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
-        names = [f"by_{number}" for number in range(len(self._compared))]
-        descending = [False, False, *(down for _, down in self._compared), (UID, True) in self.order]
-        return rows.sort("key", "tie", *names, "place", descending=descending, nulls_last=True)
 
     def _rank(self, number: int, frames: Iterator[pl.DataFrame], tick: Tick) -> Counter[int]:
         """Write the pairs of a range of keys that are not the first of their groups; return the sizes of the groups."""
         groups = _Groups()
-        with _working(self.dataset).writer(number, {}) as writer:
+        with self._working.writer(number, {}) as writer:
             for piece in cut(groups.later_ones(frames, tick), PIECE_ROWS):
                 writer.write(piece)
         return groups.sizes
@@ -149,7 +123,7 @@ class Ranking:
     def _later(self, number: int, tick: Tick) -> Generator[pl.DataFrame, None, None]:
         """Yield the pairs of a range of keys that are not first, by their part."""
         starts = pl.Series([0, *_evenly(len(self.rows))], dtype=pl.UInt64)
-        for piece in _working(self.dataset).pieces(number, ["part", "row", "rank"]):
+        for piece in self._working.pieces(number, ["part", "row", "rank"]):
             key = starts.gather(piece["part"]).alias("key")
             yield piece.select(key, pl.col("row").cast(pl.UInt64).alias("tie"), "rank")
             tick(len(piece))
@@ -189,10 +163,8 @@ class _Groups:
         self._count(np.array([self._members]))
 
     def _ranks(self, keys_: Hashes, among: Codes) -> Codes:
-        starts = np.flatnonzero(np.concatenate([[True], keys_[1:] != keys_[:-1]]))
-        members = np.add.reduceat(among, starts)
-        before = np.cumsum(among) - among
-        ranks: Codes = 1 + before - np.repeat(before[starts], np.diff(starts, append=len(keys_)))
+        starts = starts_of(keys_)
+        ranks, members = ranked(starts, among)
         if keys_[0] == self._last:
             ranks[: starts[1] if len(starts) > 1 else None] += self._members
             members[0] += self._members
@@ -203,8 +175,7 @@ class _Groups:
         return ranks
 
     def _count(self, members: Codes) -> None:
-        sizes, numbers = np.unique(members[members > 0], return_counts=True)
-        self.sizes.update(dict(zip(sizes.tolist(), numbers.tolist(), strict=True)))
+        self.sizes.update(sizes_of(members))
 
 
 def _places(places: Hashes, ranks: Codes) -> pl.DataFrame:
@@ -218,15 +189,6 @@ def _places(places: Hashes, ranks: Codes) -> pl.DataFrame:
     return pl.DataFrame({name: column.astype(np.int64) for name, column in columns.items()})
 
 
-def clear(dataset: Dataset) -> None:
-    """Remove what a ranking that was killed has left: none goes on from it."""
-    dataset.store.clear(WORKING, CHUNK)
-
-
-def _working(dataset: Dataset) -> Table[Meta]:
-    return Table(dataset.store, WORKING, _CONTRACT, Meta)
-
-
 def _evenly(number: int) -> list[int]:
     """Return the keys at which ranges begin, after the first."""
     return [(n << 64) // number for n in range(1, number)]
@@ -234,31 +196,3 @@ def _evenly(number: int) -> list[int]:
 
 def _by_row(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort("key", "tie")
-
-
-def _group_keys(piece: pl.DataFrame, columns: Sequence[str]) -> Hashes:
-    """Return the key of each pair's group, spread over all 64 bits."""
-    group: Hashes = np.zeros(1, np.uint64)
-    for name in columns:
-        group = pair_keys(_whole(piece[name]), group)
-    return group
-
-
-def _whole(values: pl.Series) -> Hashes:
-    """Return 64 bits of each value, equal for equal ones."""
-    if values.dtype == pl.String:
-        return keys(values.fill_null(""))
-    if values.dtype == pl.Float64:
-        return BITS.encode(values.fill_null(0.0)).view(np.uint64)
-    return values.cast(pl.Int64).fill_null(0).to_numpy().view(np.uint64)
-
-
-def _tie(values: pl.Series, descending: bool) -> NDArray[np.uint64]:
-    """Return 64 bits that ascend with the order of the values, or stay: the last of all for null."""
-    if values.dtype == pl.String:
-        heads = [text.encode()[:8] for text in values.fill_null("").to_list()]
-        codes = np.array(heads, "S8").view(">u8").astype(np.uint64)
-    else:
-        codes = _whole(values) ^ np.uint64(1 << 63)
-    tie: NDArray[np.uint64] = np.where(values.is_null().to_numpy(), _LAST, ~codes if descending else codes)
-    return tie

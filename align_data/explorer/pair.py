@@ -16,7 +16,7 @@ from align_data.explorer.alike import near_images, same_image, same_text, scored
 from align_data.explorer.marks import label_of, marks_of
 from align_data.explorer.pictures import ImageOfPair, addresses, usable
 from align_data.explorer.rendering import explorer_of, page, words_of
-from align_data.explorer.taking import plan_of
+from align_data.explorer.taking import decided
 from align_data.recipes.model import Rule
 from align_data.recipes.plan import Plan
 from align_data.report.page import blur_of
@@ -44,10 +44,9 @@ def _pair(request: Request) -> Response:
     """Explain one pair, by the draft too where the address has one; what it is like follows, for it is looked for."""
     explorer, words = explorer_of(request), words_of(request)
     draft, uid = explorer.draft(words), request.path_params["uid"]
-    dataset, label = explorer.dataset(), label_of(words)
+    (dataset, plan), label = decided(explorer, draft), label_of(words)
     (explained,) = why(dataset, draft.ledger.name, uid=uid, limit=1, same_text=0)
     image = _image_of(dataset, explained)
-    plan = plan_of(explorer, draft)
     drafted = verdicts_by(dataset, plan, uid) if draft.moved and image.url else None
     return page(
         request,

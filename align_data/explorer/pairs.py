@@ -18,7 +18,7 @@ from align_data.explorer.marks import label_of, marks_of
 from align_data.explorer.pair_form import EQUAL, PairForm, SentForm
 from align_data.explorer.pictures import addresses, usable
 from align_data.explorer.rendering import explorer_of, page, root_of, words_of
-from align_data.explorer.taking import plan_of, take_commands
+from align_data.explorer.taking import decided, take_commands
 from align_data.recipes.plan import Plan
 from align_data.report.page import blur_of
 from align_data.selection import CLASSES, PairSelection, Selected, frequent, select, unheard_of
@@ -41,8 +41,8 @@ _BESIDE = ("nsfw", "decodable")
 def _pairs(request: Request) -> Response:
     """Show a selection; what cannot be understood is said, and stays in the form as it was typed."""
     explorer, words = explorer_of(request), words_of(request)
-    draft, label, dataset = explorer.draft(words), label_of(words), explorer.dataset()
-    plan = plan_of(explorer, draft)
+    draft, label = explorer.draft(words), label_of(words)
+    dataset, plan = decided(explorer, draft)
     askable = Askable.of(dataset, plan)
     at, selected, selection, problem = _page_of(words), Selected(0, []), PairSelection(), None
     try:

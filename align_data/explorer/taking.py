@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from align_data.data.layout import Dataset
 from align_data.explorer.changes import posted
 from align_data.explorer.opened import Explorer
 from align_data.explorer.rendering import WRITTEN, explorer_of, root_of, words_of
@@ -26,9 +27,11 @@ NAME = "name"
 """Field of a form: what the ledger is called."""
 
 
-def plan_of(explorer: Explorer, draft: Draft) -> Plan:
-    """Return the plan that decides: the ledger's own, or the draft's as `filter` would have it."""
-    return what_if(explorer, draft.ledger.name).as_filter(draft.plan) if draft.moved else draft.ledger.plan
+def decided(explorer: Explorer, draft: Draft) -> tuple[Dataset, Plan]:
+    """Return the plan that decides, and the dataset to read by it: the ledger's, or the draft's as of `filter`."""
+    if not draft.moved:
+        return explorer.dataset(), draft.ledger.plan
+    return what_if(explorer, draft.ledger.name).as_filter(draft.plan)
 
 
 def select_command(explorer: Explorer, command: str, draft: Draft, selection: PairSelection, *more: str) -> str:
@@ -49,7 +52,7 @@ def _uids(request: Request) -> Response:
     """Answer with the uids of a selection, a line each, as they are chosen."""
     explorer, words = explorer_of(request), words_of(request)
     draft, selection = explorer.draft(words), PairSelection.from_words(words)
-    dataset, plan = explorer.dataset(), plan_of(explorer, draft)
+    dataset, plan = decided(explorer, draft)
     chosen = uids(dataset, draft.ledger, plan, selection, explorer.progress)
 
     def lines() -> Iterator[str]:
@@ -66,9 +69,9 @@ def _keep(request: Request, form: Words) -> Response:
     explorer = explorer_of(request)
     draft, selection = explorer.draft(form), PairSelection.from_words(form)
     name = check_name(dict(form).get(NAME, "").strip(), LABEL)
-    dataset, plan = explorer.dataset(), plan_of(explorer, draft)
+    (of_draft, plan), dataset = decided(explorer, draft), explorer.dataset()
     with writing(dataset.store, shlex.split(select_command(explorer, "select", draft, selection, "--as", name))[1:]):
-        chosen = selected_uids(dataset, draft, plan, selection, explorer.engine, explorer.progress)
+        chosen = selected_uids(of_draft, draft, plan, selection, explorer.engine, explorer.progress)
         keep_as_ledger(dataset, draft, selection, name, chosen, explorer.engine, explorer.progress)
     words = urlencode([(RECIPE, name), ("outcome", "kept")])
     return RedirectResponse(f"{root_of(request)}/pairs?{words}{WRITTEN}", 303)

@@ -26,10 +26,10 @@ MOST = 10_000_000
 """Pairs of a selection that is kept as a ledger: their uids are in memory while they are marked."""
 
 
-def decided_plan(dataset: Dataset, draft: Draft, engine: Engine, progress: Progress) -> Plan:
-    """Return the plan that decides: the ledger's own, or the draft's as `filter` would have it."""
+def decided(dataset: Dataset, draft: Draft, engine: Engine, progress: Progress) -> tuple[Dataset, Plan]:
+    """Return the plan that decides, and the dataset to read by it: the ledger's, or the draft's as of `filter`."""
     if not draft.moved:
-        return draft.ledger.plan
+        return dataset, draft.ledger.plan
     return WhatIf(dataset, draft.ledger.name, engine, progress).as_filter(draft.plan)
 
 

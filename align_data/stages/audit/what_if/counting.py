@@ -10,13 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from align_data.common.errors import RecipeError
 from align_data.common.progress import Progress
+from align_data.data import first_of
 from align_data.data.columns import available
 from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule
+from align_data.recipes.planned import Planned
+from align_data.recipes.thresholds import FirstOf
 from align_data.stages.audit.curves import Counts, Curve
 from align_data.stages.audit.leaf_tally import leaf_tally
 from align_data.stages.audit.leaves import Comparison, drawn
@@ -24,6 +26,7 @@ from align_data.stages.audit.roles import DROPPED, FAIL, OPEN, PASS, UNKNOWN, WA
 from align_data.stages.audit.what_if.held import Code, Held
 from align_data.stages.audit.what_if.moved import Cells, MovedPool, masks_of, pool
 from align_data.stages.audit.what_if.resolving import resolved
+from align_data.storage.passing import passing_store
 
 MOST = 20_000_000
 """Pairs that are held; of a larger pool, as many parts as have not more: each is a random sample."""
@@ -36,12 +39,15 @@ class WhatIf:
 
     def __init__(self, dataset: Dataset, ledger: str, engine: Engine, progress: Progress, most: int = MOST) -> None:
         """Open a ledger; DatasetError where it is not there, or of older signals."""
-        self._dataset, self._engine, self._progress = dataset, engine, progress
+        self._engine, self._progress = engine, progress
         self._ledger = open_current(dataset, ledger)
         self.plan = self._ledger.plan
+        ranks = any(rule.rule.first_of is not None for rule in self.plan.rules)
+        self._dataset = Dataset(dataset.store, passing_store()) if ranks else dataset
         self._rows = [part.rows for part in dataset.ingested().parts]
         self._most = most
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._held: Held | None = None
 
     @property
@@ -85,18 +91,18 @@ class WhatIf:
         """Return a plan of the ledger's recipe with its thresholds, as `count` has it."""
         return self._resolved(plan, whole=False)[0]
 
-    def as_filter(self, plan: Plan) -> Plan:
+    def as_filter(self, plan: Plan) -> tuple[Dataset, Plan]:
         """Return a plan of the ledger's recipe as `filter` would have it, its thresholds of all pairs.
 
-        RecipeError where only `filter` can tell: for the pairs of a rule of first_of that have to be ranked anew.
+        And the dataset with the ranks that the plan compares: these are aside of it, as long as somebody holds it.
         """
-        plan, notes = self._resolved(plan, whole=True)
-        if notes:
-            raise RecipeError(
-                f"{'; '.join(notes)}: to see which pairs these are, decide first, by align-data filter with the same "
-                "changes and --as NAME, and select from that ledger"
-            )
-        return plan
+        plan, _ = self._resolved(plan, whole=True)
+        with self._writing:
+            for name, first in plan.firsts.items():
+                if first_of.stored(self._dataset, first.ranks) is None:
+                    ranked = self.held.ranked(plan, name, first.ranks)
+                    first_of.write(self._dataset, first.ranks, ranked.parts, ranked.sizes)
+        return self._dataset, plan
 
     def _resolved(self, plan: Plan, *, whole: bool) -> tuple[Plan, list[str]]:
         scan = self._beyond_held(whole)
@@ -120,7 +126,7 @@ class WhatIf:
         leaves = drawn(plan, known)
         held.load(plan, [column for leaf in leaves.values() for column in leaf.whole.columns])
         verdicts = self._verdicts(held, plan, moved)
-        columns = [held.counted_in(leaf) for leaf in leaves.values()]
+        columns = [held.counted_in(plan, leaf) for leaf in leaves.values()]
 
         def tally(place: int) -> list[Counts]:
             cells, of_pair = _cells(held.codes[place], [of[place] for of in verdicts], len(held.populations))
@@ -144,7 +150,7 @@ class WhatIf:
         return [
             rule
             for rule, before in zip(plan.rules, self.plan.rules, strict=True)
-            if rule.in_force != before.in_force or (rule.in_force and rule.planned != before.planned)
+            if rule.in_force != before.in_force or (rule.in_force and _decides(rule) != _decides(before))
         ]
 
     def _verdicts(self, held: Held, plan: Plan, moved: Sequence[PlannedRule]) -> list[list[Verdicts]]:
@@ -159,6 +165,11 @@ class WhatIf:
             return np.column_stack([cells, np.bincount(of_pair, minlength=len(cells))])
 
         return _merged(held.each(count)) if held.parts else np.empty((0, len(verdicts) + 2), np.int64)
+
+
+def _decides(rule: PlannedRule) -> tuple[Planned, str | None]:
+    """Return what a rule decides by: its tests, and which ranks they compare."""
+    return rule.planned, rule.threshold.ranks if isinstance(rule.threshold, FirstOf) else None
 
 
 def _tallied(leaf: Comparison, masks: tuple[Cells, Cells], of_pair: NDArray[np.intp], columns: Code) -> Counts:
