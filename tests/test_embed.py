@@ -36,6 +36,7 @@ from align_data.engines.local import LocalEngine
 from align_data.models.encoder import ModelIdentity
 from align_data.models.opening import open_model
 from align_data.models.sharing import SharedModel
+from align_data.models.spaces import SPHERE, Space
 from align_data.recipes.reading import parse
 from align_data.stages.embed import EmbedReport, embed
 from align_data.stages.embed import images as embedding
@@ -78,6 +79,7 @@ class Eye:
     texts_read: list[str] = field(default_factory=list)
     device: str = "cpu"
     dim: int = 6
+    space: Space = SPHERE
 
     @property
     def identity(self) -> ModelIdentity:

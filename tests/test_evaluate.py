@@ -31,6 +31,7 @@ from test_report import ATTACKS
 from align_data.cli import main
 from align_data.common.errors import AlignDataError, DatasetError, InputError
 from align_data.common.progress import Silent
+from align_data.models.spaces import SPHERE
 from align_data.report import search_html
 from align_data.storage.tars import ending, member
 from align_data.train.embed import batches, embed
@@ -262,7 +263,7 @@ def picture(code: int) -> bytes:
 class Fake:
     """Embeds an image of code n, and a text whose first number is n, as the n-th of some vectors."""
 
-    side, dim, digest, temperature = SIDE, DIM, "fake", 0.1
+    side, dim, digest, temperature, space = SIDE, DIM, "fake", 0.1, SPHERE
 
     def __init__(self, *, blur: float = 0.0, constant: bool = False) -> None:
         self.table = random_unit(256, DIM, 7)

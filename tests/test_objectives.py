@@ -26,6 +26,7 @@ from align_data.models.opening import open_model
 from align_data.train.evaluate import evaluate
 from align_data.train.model import Dual
 from align_data.train.objectives import chunks
+from align_data.train.objectives.hyperbolic import HyperbolicObjective
 from align_data.train.objectives.objective import EmbeddedPairs, Objective
 from align_data.train.objectives.registry import OBJECTIVES, objective_of
 from align_data.train.objectives.sigmoid import SigmoidObjective
@@ -55,7 +56,7 @@ def drawn(n: int, seed: int, dim: int = 7) -> Pairs:
 
 def late(name: str, batch: int) -> Objective:
     """Return an objective as it is at the end of a run, where the triplets have no softmax before them any more."""
-    objective = objective_of(TrainSettings(batch=batch, objective=name), {})
+    objective = objective_of(TrainSettings(batch=batch, objective=name), {}, 7)
     objective.begin(0.99)
     return objective
 
@@ -115,6 +116,53 @@ def test_the_triplets_are_their_definition(n: int, margin: float, seed: int) -> 
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+def on_hyperboloid(features: np.ndarray, scale: float, c: float) -> tuple[np.ndarray, float]:
+    """A feature, scaled, under MERU's exponential map at the origin: its space and its time."""
+    tangent = scale * features
+    length = math.sqrt(c) * float(np.linalg.norm(tangent))
+    space = math.sinh(length) / length * tangent
+    return space, math.sqrt(1 / c + float(space @ space))
+
+
+def lorentz(x: tuple[np.ndarray, float], y: tuple[np.ndarray, float]) -> float:
+    """The inner product of space, less the product of times."""
+    return float(x[0] @ y[0]) - x[1] * y[1]
+
+
+def distance(x: tuple[np.ndarray, float], y: tuple[np.ndarray, float], c: float) -> float:
+    """The Lorentzian distance."""
+    return math.sqrt(1 / c) * math.acosh(max(1.0, -c * lorentz(x, y)))
+
+
+def out_of_cone(text: tuple[np.ndarray, float], image: tuple[np.ndarray, float], c: float) -> float:
+    """The exterior angle of an image at a text, less half the aperture of the text's cone."""
+    inner, size = c * lorentz(text, image), float(np.linalg.norm(text[0]))
+    aperture = math.asin(min(1.0, 2 * 0.1 / (math.sqrt(c) * size)))
+    angle = math.acos((image[1] + text[1] * inner) / (size * math.sqrt(inner**2 - 1)))
+    return max(0.0, angle - aperture)
+
+
+@given(
+    st.integers(1, 7), st.floats(0.05, 2), st.floats(0.1, 10), st.tuples(*[st.floats(0.01, 1)] * 2), st.integers(0, 99)
+)
+def test_the_hyperbolic_loss_is_its_definition(
+    n: int, temperature: float, c: float, scales: tuple[float, float], seed: int
+) -> None:
+    images, texts, keys = drawn(n, seed)
+    lengths = np.random.default_rng(seed).uniform(0.2, 1.8, (2, n, 1))  # features are of any length
+    images, texts = images * lengths[0], texts * lengths[1]
+    points = [
+        [on_hyperboloid(row, scale, c) for row in rows] for rows, scale in zip((images, texts), scales, strict=True)
+    ]
+    expected = 0.2 * sum(out_of_cone(text, image, c) for image, text in zip(*points, strict=True)) / n
+    for ours, theirs in (points, points[::-1]):
+        for i in range(n):
+            logits = np.array([-distance(ours[i], other, c) / temperature for other in theirs])
+            expected += (np.logaddexp.reduce(logits) - logits[i]) / (2 * n)
+    found = loss_of(HyperbolicObjective(c, *scales, 0.2).double(), (images, texts, keys), temperature)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(3))
 def test_gradients_are_those_of_differences(name: str, seed: int) -> None:
@@ -162,7 +210,7 @@ with ranks("cpu", settings.batch) as (rank, device):
     for name in OBJECTIVES:
         torch.manual_seed(0)
         model = build("tiny", 32, tokenizer.get_vocab_size(), 64, 0.1).double().eval()  # eval: batch norm is frozen
-        objective = objective_of(settings.model_copy(update={"objective": name}), {}).double()
+        objective = objective_of(settings.model_copy(update={"objective": name}), {}, model.config.projection_dim).double()
         objective.begin(0.99)
         whole = Towers(model, objective)
         towers = parallel(whole, rank, device)
@@ -296,7 +344,7 @@ def test_what_is_no_number_stays_none(name: str, tower: int) -> None:
 
 def test_every_objective_that_is_chosen_is_registered() -> None:
     assert set(get_args(TrainSettings.model_fields["objective"].annotation)) == OBJECTIVES.keys()
-    assert all(maker(TrainSettings(), {}).name == name for name, maker in OBJECTIVES.items())
+    assert all(maker(TrainSettings(), {}, 7).name == name for name, maker in OBJECTIVES.items())
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "softmax"])  # the softmax is in test_train
@@ -336,14 +384,16 @@ def test_a_model_says_its_objective_and_is_an_encoder(name: str, squares: str, t
         == json.loads((tmp_path / "m" / "trained.json").read_text())["objective"]
     )
     assert config["objective"]["name"] == name
-    assert set(config["objective"]["learnt"]) == ({"bias"} if name == "sigmoid" else set())
+    own = {"sigmoid": {"bias"}, "hyperbolic": {"curvature", "image_scale", "text_scale"}}
+    assert set(config["objective"]["learnt"]) == own.get(name, set())
     assert (config["objective"]["learnt"].get("bias", 0) != -math.log(32)) or name != "sigmoid"
     encoder: Any = open_model(str(tmp_path / "m"), "cpu")
     dual = Dual.load(str(tmp_path / "m"), "cpu")
     assert np.abs(encoder.texts(["a red square"]) - dual.texts(["a red square"])).max() < 1e-5
     assert (
         trained.parameters
-        == {"softmax": 0, "sigmoid": 1, "triplet": -1}[name] + run(squares, tmp_path / "s", samples=32).parameters
+        == {"softmax": 0, "sigmoid": 1, "triplet": -1, "hyperbolic": 3}[name]
+        + run(squares, tmp_path / "s", samples=32).parameters
     )
 
 

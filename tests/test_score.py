@@ -41,6 +41,7 @@ from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.models.encoder import ModelIdentity
 from align_data.models.sharing import SharedModel
+from align_data.models.spaces import SPHERE, Space
 from align_data.recipes.model import Recipe
 from align_data.recipes.overrides import override
 from align_data.recipes.plan import Plan
@@ -97,6 +98,7 @@ class Eye:
     texts_read: list[str] = field(default_factory=list)
     device: str = "cpu"
     dim: int = 6
+    space: Space = SPHERE
 
     @property
     def identity(self) -> ModelIdentity:

@@ -15,7 +15,7 @@ from torch import Tensor
 from align_data.common.errors import TrainError
 from align_data.train import loop
 from align_data.train.batches import Feed, Rank, TrainingBatch
-from align_data.train.model import SIZES, attended, build, embed_texts
+from align_data.train.model import SIZES, attended, build, text_features
 from align_data.train.objectives.registry import OBJECTIVES, objective_of
 from align_data.train.objectives.softmax import SoftmaxObjective
 from align_data.train.placing import Placing
@@ -32,7 +32,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_step_reads_nothing(objective: str, optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device `meta` has shapes and no values, and refuses to be read: what passes there waits for no device."""
     settings = asked(objective=objective, optimizer=optimizer)
-    made = objective_of(settings, {})
+    made = objective_of(settings, {}, 96)
     monkeypatch.setattr(type(made), "at_first", lambda *_: "")  # reads, before the first step
     towers = loop.Towers(build("tiny", 32, 200, 16, 0.1).train(), made).to("meta")
     device = torch.device("meta")
@@ -89,5 +89,5 @@ def test_both_forms_of_a_mask_mean_the_same(lengths: list[int]) -> None:
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
     with torch.inference_mode():
         torch.testing.assert_close(
-            embed_texts(model, ids, attended(mask)), embed_texts(model, ids, mask), atol=1e-6, rtol=0
+            text_features(model, ids, attended(mask)), text_features(model, ids, mask), atol=1e-6, rtol=0
         )

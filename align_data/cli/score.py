@@ -76,6 +76,8 @@ from align_data.stages.session import session
 def command(models: tuple[str, ...], dataset: str, as_json: bool, **options: Any) -> None:
     """Score each fetched pair: similarity_NAME is the cosine similarity of its image and its text.
 
+    By a hyperbolic model of align-data train it is minus their Lorentzian distance.
+
     By NAME, that of embeddings that align-data embed wrote, no image is decoded; their image side is rounded to
     float16. By MODEL (its forms are those of align-data embed) each image is decoded; --as names the signal. A
     pair scorer such as BLIP's writes itm_NAME, a head with its card head_NAME. Pairs without a decodable image have no

@@ -132,7 +132,7 @@ def _image(file: str, weight: float) -> Part:
 def _print(out: Console, results: SearchResults) -> None:
     table = Table(title=f"The {results.kind} nearest to the query, of {results.pairs:,} pairs", title_justify="left")
     table.add_column("", justify="right")
-    table.add_column("cosine", justify="right")
+    table.add_column("score", justify="right")
     table.add_column("alt_text", overflow="fold")
     table.add_column("uid", no_wrap=True)
     for rank, hit in enumerate(results.hits, 1):

@@ -210,6 +210,8 @@ class EmbeddedMeta(Meta):
     """Where it last ran."""
     dim: Annotated[int, Field(gt=0, lt=2**20)]
     """Numbers of an embedding."""
+    curvature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Of the hyperboloid that the embeddings are on (`align_data.models.spaces`); None for the sphere."""
     source: dict[str, Any]
     """What the rows follow from: the fingerprint of pairs, or of images and how it was told which can be decoded."""
     left_out: NUMBER = 0

@@ -78,6 +78,7 @@ def meta_of(shared: SharedModel, source: dict[str, Any], left_out: int = 0) -> E
         spec=shared.spec,
         device=encoder.device,
         dim=encoder.dim,
+        curvature=encoder.space.curvature,
         source=source,
         left_out=left_out,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align_data.decoding.inputs.preparation import Pixels, Preparation
+from align_data.models.spaces import Space
 
 Vectors = NDArray[np.float32]
 """(rows, dimension), of unit length."""
@@ -45,6 +46,10 @@ class Encoder(Protocol):
     @property
     def dim(self) -> int:
         """Length of its vectors."""
+
+    @property
+    def space(self) -> Space:
+        """Where its vectors lie, and so how an image and a text are compared."""
 
     @property
     def preparation(self) -> Preparation:

@@ -22,7 +22,8 @@ def _similarity(name: str) -> Signal:
         group="score",
         unit="cosine",
         about="Cosine of the image's and the text's embedding by the model that align-data score was given with "
-        f"--as {name}, or by a list's column, rounded to {DECIMALS} decimals.",
+        f"--as {name}, or by a list's column, rounded to {DECIMALS} decimals; by a hyperbolic model, minus their "
+        "Lorentzian distance.",
         source="LAION-400M, which dropped pairs below 0.3 by CLIP ViT-B/32; DataComp",
         needs=("alt_text",),
         lacks=f"need a model: align-data score MODEL DATASET --as {name}, or a list that has them: {_LISTED} {name}",

@@ -23,6 +23,7 @@ import numpy as np
 
 from align_data.common.errors import InputError
 from align_data.common.user_files import read_lines
+from align_data.models.spaces import Space
 from align_data.train.embed import TwoTowers, sound
 from align_data.train.metrics import BootstrapEstimate, Rows, Values, Vectors, estimates, scores
 
@@ -125,7 +126,7 @@ def one_wrong(
     return OneWrong(
         len(kinds),
         None if not len(replaced) else Replaced(len(replaced), estimates([(replaced, np.mean)], seed)[0]),
-        None if not couples else _counterparts(np.array(couples), images, texts, own_image, seed),
+        None if not couples else _counterparts(np.array(couples), images, texts, own_image, seed, model.space),
     )
 
 
@@ -168,7 +169,7 @@ def _replaced(
     made = sound(model.texts(wrong))
     own_images = images[[own_image[text] for text in rows]]
     margins = [
-        float(np.diff(scores(own_images[row : row + 1], np.stack([made[row], texts[text]])))[0, 0])
+        float(np.diff(scores(own_images[row : row + 1], np.stack([made[row], texts[text]]), model.space))[0, 0])
         for row, text in enumerate(rows)
     ]
     return (np.sign(margins) + 1) / 2
@@ -195,9 +196,13 @@ def _couples(
     return list(couples)
 
 
-def _counterparts(couples: Rows, images: Vectors, texts: Vectors, own_image: dict[int, int], seed: int) -> Counterparts:
+def _counterparts(
+    couples: Rows, images: Vectors, texts: Vectors, own_image: dict[int, int], seed: int, space: Space
+) -> Counterparts:
     image_rows = np.array([[own_image[text] for text in couple] for couple in couples.tolist()])
-    every = np.stack([scores(images[own], texts[couple]) for own, couple in zip(image_rows, couples, strict=True)])
+    every = np.stack(
+        [scores(images[own], texts[couple], space) for own, couple in zip(image_rows, couples, strict=True)]
+    )
     right = {"text": [_two(s[0, 0], s[0, 1]) * _two(s[1, 1], s[1, 0]) for s in every]}
     right["image"] = [_two(s[0, 0], s[1, 0]) * _two(s[1, 1], s[0, 1]) for s in every]
     right["group"] = [_all_above(np.diagonal(s), np.array([s[0, 1], s[1, 0]])) for s in every]

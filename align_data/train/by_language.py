@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from align_data.common.errors import InputError
+from align_data.models.spaces import SPHERE, Space
 from align_data.train.embed import Embedded, image_key
 from align_data.train.metrics import Retrieval, distinct, retrieval
 
@@ -20,7 +21,9 @@ class OfLanguage:
     retrieval: Retrieval
 
 
-def by_language(embedded: Embedded, languages: Mapping[str, str], seed: int) -> dict[str, OfLanguage]:
+def by_language(
+    embedded: Embedded, languages: Mapping[str, str], seed: int, space: Space = SPHERE
+) -> dict[str, OfLanguage]:
     """Return what is retrieved in each language, in the order of their names; pairs without one are left out.
 
     `languages` has uid or URL → language; InputError where it is of other pairs. Chance differs with their number.
@@ -34,11 +37,15 @@ def by_language(embedded: Embedded, languages: Mapping[str, str], seed: int) -> 
         raise InputError(
             f"none of the {len(languages):,} languages matches a pair in the shards: they are matched by uid or url"
         )
-    return {language: OfLanguage(len(rows), _among(embedded, rows, seed)) for language, rows in sorted(rows_of.items())}
+    return {
+        language: OfLanguage(len(rows), _among(embedded, rows, seed, space))
+        for language, rows in sorted(rows_of.items())
+    }
 
 
-def _among(embedded: Embedded, rows: list[int], seed: int) -> Retrieval:
+def _among(embedded: Embedded, rows: list[int], seed: int, space: Space) -> Retrieval:
     image_rows, image_of = distinct(image_key(embedded.urls[row], embedded.uids[row]) for row in rows)
     text_rows, text_of = distinct(embedded.alt_texts[row] for row in rows)
     own = np.array(rows)
-    return retrieval(embedded.images[own[image_rows]], embedded.texts[own[text_rows]], image_of, text_of, seed=seed)
+    images, texts = embedded.images[own[image_rows]], embedded.texts[own[text_rows]]
+    return retrieval(images, texts, image_of, text_of, seed=seed, space=space)

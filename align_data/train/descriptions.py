@@ -2,7 +2,7 @@
 
 A few labelled images say how near each description is to each class. For an image the most likely classes are those of
 zero-shot classification; each of these gets the descriptions that are nearer to it than to the others, and the classes
-are ranked by the cosine with their prompts, times a weight, plus the mean cosine with their descriptions (Ma et al.,
+are ranked by the score of their prompts, times a weight, plus the mean score of their descriptions (Ma et al.,
 Does VLM Classification Benefit from LLM Description Semantics?, AAAI 2025). A weight of 0 shows what the descriptions
 alone know among the likely classes; descriptions drawn at random are the control.
 """
@@ -85,9 +85,9 @@ def described(
     few = _few(answers, names, random)
     rest = np.setdiff1d(np.arange(len(answers)), few)
     texts = sound(model.texts(list(descriptions)))
-    near = scores(images[few], texts)
+    near = scores(images[few], texts, model.space)
     table = np.stack([near[answers[few] == place].mean(axis=0) for place in range(len(classes))])
-    by_prompts, by_text = scores(images[rest], classes), scores(images[rest], texts)
+    by_prompts, by_text = (scores(images[rest], vectors, model.space) for vectors in (classes, texts))
     likely = np.argsort(-by_prompts, axis=1, kind="stable")[:, :LIKELY]
     m = min(CHOSEN, len(descriptions))
     chosen, control = (np.empty((len(rest), likely.shape[1]), np.float64) for _ in range(2))

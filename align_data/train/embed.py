@@ -14,6 +14,7 @@ import numpy as np
 
 from align_data.common.errors import AlignDataError, DatasetError, InputError
 from align_data.common.progress import Progress
+from align_data.models.spaces import Space
 from align_data.train.metrics import Vectors
 from align_data.train.preprocessing import Pixels, centre
 from align_data.train.shards import Sample, Shards
@@ -39,6 +40,10 @@ class TwoTowers(Protocol):
     @property
     def temperature(self) -> float:
         """What it has learnt that cosines are divided by, for a softmax."""
+
+    @property
+    def space(self) -> Space:
+        """Where its vectors lie, and so how they are compared."""
 
     @property
     def digest(self) -> str:

@@ -92,16 +92,16 @@ def evaluate(
     text_rows, text_of = distinct(embedded.alt_texts)
     images, texts = embedded.images[image_rows], embedded.texts[text_rows]
     shuffled = np.random.default_rng(seed).permutation(text_of)
-    retrieved = retrieval(images, texts, image_of, text_of, seed=seed)
+    retrieved = retrieval(images, texts, image_of, text_of, seed=seed, space=model.space)
     near, shot = _with_labels(model, embedded, images, image_of, classes, seed) if classes else (None, None)
-    spoken = by_language(embedded, languages, seed) if languages is not None else None
+    spoken = by_language(embedded, languages, seed, model.space) if languages is not None else None
     captions = [embedded.alt_texts[row] for row in text_rows]
     wrong = one_wrong(model, attributes, captions, images, texts, image_of, text_of, seed) if attributes else None
     return ModelEvaluation(
         model.digest,
         len(embedded.uids),
         retrieved,
-        direction(images, texts, image_of, shuffled, seed=seed),
+        direction(images, texts, image_of, shuffled, seed=seed, space=model.space),
         near,
         shot,
         spoken,
@@ -125,7 +125,7 @@ def _with_labels(
     of_class = distinct(names)[1]
     same = np.bincount(of_class)
     chance = float((same * (same - 1)).sum() / (len(names) * (len(names) - 1)))
-    (share,) = estimates([(neighbours(labelled, of_class), np.mean)], seed)
+    (share,) = estimates([(neighbours(labelled, of_class, space=model.space), np.mean)], seed)
     return Neighbours(len(names), len(same), share, chance), shot
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AlignModel
 
 from align_data.common.ahead import ahead
@@ -26,11 +27,11 @@ from align_data.train.model import (
     SIZES,
     Dual,
     build,
-    embed_images,
-    embed_texts,
+    image_features,
     open_checkpoint,
     parameters,
     sized,
+    text_features,
 )
 from align_data.train.objectives.objective import EmbeddedPairs, Objective
 from align_data.train.objectives.registry import described, objective_of, recorded
@@ -94,7 +95,9 @@ class Towers(nn.Module):
         """Return the loss of a batch."""
         cuda = pixels.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16, enabled=cuda and torch.cuda.is_bf16_supported()):
-            images, texts = embed_images(self.model, pixels), embed_texts(self.model, ids, mask)
+            images, texts = image_features(self.model, pixels), text_features(self.model, ids, mask)
+            if self.objective.is_on_sphere:
+                images, texts = (functional.normalize(features, dim=-1) for features in (images, texts))
         loss: Tensor = self.objective(EmbeddedPairs(images.float(), texts.float(), keys), self.model.temperature)
         return loss
 
@@ -138,9 +141,10 @@ def train(
             else:
                 model = build(settings.size, side, words, settings.max_tokens, settings.temperature)
             feed.begin(tokenizer, model.config.text_config.max_position_embeddings)
-            towers = Towers(model.train(), objective_of(settings, recorded(model.config)))
+            towers = Towers(model.train(), objective_of(settings, recorded(model.config), model.config.projection_dim))
             run = _TrainingRun(folder, settings, feed, towers.to(chosen), rank, chosen)
             last_loss = run.go(progress)
+        model.config.objective = described(towers.objective)
         trained = run.ended(last_loss, Dual(model, tokenizer, side, chosen)) if rank.number == 0 else None
         wait()
         return trained
@@ -308,7 +312,7 @@ class _TrainingRun:
             sanity=check(model, feed.shards),
             skipped=dict(feed.shards.skipped),
             undecodable=len(feed.undecodable),
-            objective=described(self._objective),
+            objective=self._model.config.objective,
         )
         self._folder.finish(self._model, asdict(trained))
         return trained

@@ -1,8 +1,9 @@
 """How good embeddings are: retrieval, nearest neighbours, classes by prompts, each with a bootstrap interval.
 
-Scores are cosines, computed exactly: coordinates are rounded to 2^-24, so a product has at most 48 bits and every sum
-in float64 is without error, whatever the order of its terms. So equal vectors have equal scores, and no figure depends
-on the size of a block, the number of threads or the machine.
+What orders them is the product of the model's space, the cosine for most, computed exactly: the coordinates of a vector
+no longer than 2 are rounded to 2^-24, and of longer ones to as many bits, so every product and every sum in float64 is
+without error, whatever the order of its terms. So equal vectors have equal scores, and no figure depends on the size of
+a block, the number of threads or the machine.
 
 Where scores are equal their order means nothing, so a figure is its expectation over all orders of the equal ones. A
 tower that always says the same is then exactly at chance: not right because what is right happens to come first, and
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from align_data.models.spaces import SPHERE, Space
 
 Vectors = NDArray[np.float32]
 """A row each, of unit length."""
@@ -108,30 +111,46 @@ def distinct(keys: Iterable[Hashable]) -> tuple[Rows, Rows]:
 
 
 def retrieval(
-    images: Vectors, texts: Vectors, image_of: Rows, text_of: Rows, *, seed: int = 0, block: BlockSize = BLOCK
+    images: Vectors,
+    texts: Vectors,
+    image_of: Rows,
+    text_of: Rows,
+    *,
+    seed: int = 0,
+    block: BlockSize = BLOCK,
+    space: Space = SPHERE,
 ) -> Retrieval:
     """Return how well distinct images (i, d) find their texts (t, d), and texts their images.
 
     `image_of` and `text_of` (n,) say which row of each is a pair; a row may be in several, and is in one at least.
     """
     return Retrieval(
-        direction(images, texts, image_of, text_of, seed=seed, block=block),
-        direction(texts, images, text_of, image_of, seed=seed, block=block),
+        direction(images, texts, image_of, text_of, seed=seed, block=block, space=space),
+        direction(texts, images, text_of, image_of, seed=seed, block=block, space=space),
     )
 
 
 def direction(
-    queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, *, seed: int = 0, block: BlockSize = BLOCK
+    queries: Vectors,
+    gallery: Vectors,
+    query: Rows,
+    answer: Rows,
+    *,
+    seed: int = 0,
+    block: BlockSize = BLOCK,
+    space: Space = SPHERE,
 ) -> Direction:
     """Return how well queries (q, d) retrieve correct items of a gallery (g, d); `query` and `answer` as in `ranks`."""
-    ranking = ranks(queries, gallery, query, answer, block)
+    ranking = ranks(queries, gallery, query, answer, block, space)
     hits = [(ranking.hits(k), np.mean) for k in (1, 5, 10)]
     at_1, at_5, at_10, median = estimates([*hits, (ranking.expected(), np.median)], seed)
     pairs = len(np.unique(query * len(gallery) + answer))
     return Direction(len(queries), len(gallery), at_1, at_5, at_10, median, pairs / (len(queries) * len(gallery)))
 
 
-def ranks(queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, block: BlockSize = BLOCK) -> Ranks:
+def ranks(
+    queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, block: BlockSize = BLOCK, space: Space = SPHERE
+) -> Ranks:
     """Return where each query's best right answer stands; `query` and `answer` (n,) are rows that are right together.
 
     Every query has a right answer.
@@ -139,26 +158,25 @@ def ranks(queries: Vectors, gallery: Vectors, query: Rows, answer: Rows, block: 
     query, answer = np.unique(np.stack([query, answer]), axis=1)  # sorted by query, each once
     scores = np.empty(len(query))
     for rows_slice in _slices(len(query), block.gallery):
-        scores[rows_slice] = np.einsum(
-            "nd,nd->n", _exact(queries[query[rows_slice]]), _exact(gallery[answer[rows_slice]])
-        )
+        true_queries, true_answers = space.rows(queries[query[rows_slice]]), space.columns(gallery[answer[rows_slice]])
+        scores[rows_slice] = np.einsum("nd,nd->n", _exact(true_queries), _exact(true_answers))
     best = np.maximum.reduceat(scores, np.searchsorted(query, np.arange(len(queries))))
     answers = np.bincount(query, weights=scores == best[query], minlength=len(queries)).astype(np.int64)
     above, level = np.zeros(len(queries), np.int64), -answers
-    for rows, _, block_scores in _scores(queries, gallery, block):
+    for rows, _, block_scores in _products(queries, gallery, block, space):
         above[rows] += (block_scores > best[rows, None]).sum(axis=1)
         level[rows] += (block_scores == best[rows, None]).sum(axis=1)
     return Ranks(above, level, answers)
 
 
-def neighbours(images: Vectors, classes: Rows, block: BlockSize = BLOCK) -> Values:
+def neighbours(images: Vectors, classes: Rows, block: BlockSize = BLOCK, space: Space = SPHERE) -> Values:
     """Return for each image which share of those nearest to it are of its class: 1 or 0 where only one is nearest.
 
     An image is not its own neighbour, so one that is alone in its class gets 0. There must be two images at least.
     """
     best = np.full(len(images), -np.inf)
     level, same = np.zeros((2, len(images)))
-    for rows, columns, block_scores in _scores(images, images, block):
+    for rows, columns, block_scores in _products(images, images, block, space):
         block_scores[np.arange(len(images))[rows, None] == np.arange(len(images))[columns]] = -np.inf
         top = np.maximum(best[rows], block_scores.max(axis=1))
         at = (block_scores == top[:, None]) & np.isfinite(top[:, None])
@@ -201,22 +219,27 @@ def estimates(
     return intervals
 
 
-def scores(queries: Vectors, gallery: Vectors) -> Values:
-    """Return the cosines (q, g) of unit vectors, without error but for the rounding of coordinates to 2^-24."""
-    similarities: Values = _exact(queries) @ _exact(gallery).T
-    return similarities
+def scores(queries: Vectors, gallery: Vectors, space: Space = SPHERE) -> Values:
+    """Return the scores (q, g) of unit vectors, from products without error but for the rounding of coordinates."""
+    return space.scores(_exact(space.rows(queries)) @ _exact(space.columns(gallery)).T)
 
 
-def _scores(queries: Vectors, gallery: Vectors, block: BlockSize) -> Iterator[tuple[slice, slice, Values]]:
-    """Yield rows, columns and their scores, a block at a time."""
+def _products(
+    queries: Vectors, gallery: Vectors, block: BlockSize, space: Space
+) -> Iterator[tuple[slice, slice, Values]]:
+    """Yield rows, columns and the products that order them, a block at a time."""
     for rows in _slices(len(queries), block.queries):
-        exact_queries = _exact(queries[rows])
+        exact_queries = _exact(space.rows(queries[rows]))
         for columns in _slices(len(gallery), block.gallery):
-            yield rows, columns, exact_queries @ _exact(gallery[columns]).T
+            yield rows, columns, exact_queries @ _exact(space.columns(gallery[columns])).T
 
 
-def _exact(vectors: Vectors) -> Values:
-    rounded: Values = np.rint(vectors.astype(np.float64) / _STEP) * _STEP
+def _exact(vectors: NDArray[np.floating[Any]]) -> Values:
+    """Return vectors of which all products and their sums are exact: of 25 bits, by the length of each."""
+    exact: Values = vectors.astype(np.float64)
+    halves = np.linalg.norm(exact, axis=1, keepdims=True) / 2
+    steps = _STEP * 2.0 ** np.ceil(np.log2(halves.clip(1)))  # a vector's own, so that no block makes a difference
+    rounded: Values = np.rint(exact / steps) * steps
     return rounded
 
 

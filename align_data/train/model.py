@@ -15,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AlignConfig, AlignModel, AlignTextConfig, AlignVisionConfig
 
 from align_data.common.errors import InputError, TrainError
+from align_data.models.lifts import lift_of
 from align_data.models.pytorch.device import torch_device
 from align_data.models.pytorch.folder_files import weight_files
 from align_data.models.pytorch.hub import downloaded
 from align_data.models.pytorch.quiet import quiet
+from align_data.train.metrics import unit
 from align_data.train.pixel_tensors import to_input
 from align_data.train.preprocessing import Pixels
 from align_data.train.tokens import Ids, encode, padded
@@ -163,9 +164,10 @@ def _side(folder: Path, model: AlignModel) -> int:
     return int(model.config.vision_config.image_size)
 
 
-def embed_images(model: AlignModel, pixels: Tensor) -> Tensor:
-    """Return images' embeddings, of unit length."""
-    return functional.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+def image_features(model: AlignModel, pixels: Tensor) -> Tensor:
+    """Return what the image tower gives (images, width), of any length."""
+    features: Tensor = model.get_image_features(pixel_values=pixels).pooler_output
+    return features
 
 
 def attended(mask: Tensor) -> Tensor:
@@ -174,12 +176,12 @@ def attended(mask: Tensor) -> Tensor:
     return added[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
 
 
-def embed_texts(model: AlignModel, ids: Tensor, mask: Tensor) -> Tensor:
-    """Return texts' embeddings, of unit length."""
+def text_features(model: AlignModel, ids: Tensor, mask: Tensor) -> Tensor:
+    """Return what the text tower gives (texts, width), of any length."""
     if mask.device.type != "cpu":
         mask = attended(mask)  # else transformers asks whether all of it is set, and so waits for the device
-    features = model.get_text_features(input_ids=ids, attention_mask=mask)
-    return functional.normalize(features.pooler_output, dim=-1)
+    features: Tensor = model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
+    return features
 
 
 class Dual:
@@ -188,7 +190,9 @@ class Dual:
     def __init__(self, model: AlignModel, tokenizer: Tokenizer, side: int, device: torch.device) -> None:
         self.model = model.to(device).eval()
         self.tokenizer, self.side, self.device = tokenizer, side, device
-        self.dim = int(model.config.projection_dim)
+        self._width = int(model.config.projection_dim)
+        self._lift = lift_of(getattr(model.config, "objective", None), "the model's config.json")
+        self.dim, self.space = self._lift.dim(self._width), self._lift.space
         self.temperature = float(model.temperature.detach())
 
     @classmethod
@@ -198,32 +202,34 @@ class Dual:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of weights and tokenizer."""
+        """The SHA-256 of weights and tokenizer, and of how a hyperbolic model lifts what its towers give."""
         digest = hashlib.sha256(self.tokenizer.to_str().encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        if self.space.curvature is not None:
+            digest.update(repr(self._lift).encode())
         return digest.hexdigest()
 
     def images(self, pixels: Pixels) -> Embeddings:
         """Embed images of (n, side, side, 3)."""
         with torch.inference_mode():
             parts = [
-                embed_images(self.model, to_input(pixels[at : at + _TOGETHER], self.device)).cpu().numpy()
+                image_features(self.model, to_input(pixels[at : at + _TOGETHER], self.device)).cpu().numpy()
                 for at in range(0, len(pixels), _TOGETHER)
             ]
-        return np.concatenate([np.empty((0, self.dim), np.float32), *parts])
+        return unit(self._lift.images(np.concatenate([np.empty((0, self._width), np.float32), *parts])))
 
     def texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts."""
         tokens = encode(self.tokenizer, texts, int(self.model.config.text_config.max_position_embeddings))
         with torch.inference_mode():
             parts = [self._texts(tokens[at : at + _TOGETHER]) for at in range(0, len(tokens), _TOGETHER)]
-        return np.concatenate([np.empty((0, self.dim), np.float32), *parts])
+        return unit(self._lift.texts(np.concatenate([np.empty((0, self._width), np.float32), *parts])))
 
     def _texts(self, tokens: Sequence[Ids]) -> Embeddings:
         ids, mask = (torch.from_numpy(array).to(self.device) for array in padded(tokens))
-        return np.asarray(embed_texts(self.model, ids, mask).cpu().numpy(), np.float32)
+        return np.asarray(text_features(self.model, ids, mask).cpu().numpy(), np.float32)
 
 
 def device_of(name: str | None) -> torch.device:

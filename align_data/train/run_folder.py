@@ -166,7 +166,6 @@ class Folder:
     def finish(self, model: AlignModel, trained: dict[str, Any]) -> None:
         """Write the model and then the run's result, and remove the checkpoint."""
         with writing(self.path), quiet(), tempfile.TemporaryDirectory(prefix=_SAVING, dir=self.path) as folder:
-            model.config.objective = trained["objective"]
             try:
                 model.save_pretrained(folder)
             except SafetensorError as error:  # how it says that a disk is full

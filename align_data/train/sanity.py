@@ -51,5 +51,7 @@ def check(model: Dual, shards: Shards) -> Sanity:
     images = model.images(np.stack(list(texts.values())))
     texts_embedded, rows = model.texts(list(texts)), np.arange(len(texts))
     orders = (rows, np.random.default_rng(0).permutation(rows))
-    recall, shuffled_recall = (float(ranks(images, texts_embedded, rows, order).hits(1).mean()) for order in orders)
+    recall, shuffled_recall = (
+        float(ranks(images, texts_embedded, rows, order, space=model.space).hits(1).mean()) for order in orders
+    )
     return Sanity(len(texts), recall, shuffled_recall)

@@ -15,6 +15,7 @@ from align_data.common.progress import Progress
 from align_data.common.secrets import mask_url
 from align_data.decoding.render import How, UnrenderableError, render
 from align_data.exports.shard_format import CorruptShardError
+from align_data.models.spaces import Space
 from align_data.train.embed import TwoTowers, nothing, sound
 from align_data.train.metrics import Vectors, scores, unit
 from align_data.train.preprocessing import centre
@@ -48,7 +49,7 @@ class Hit:
     """An image or a text that was found, by the first pair that has it."""
 
     score: float
-    """Cosine of its embedding and the query's."""
+    """Cosine of its embedding and the query's, or what the model's space has for it."""
     uid: str
     url: str
     alt_text: str
@@ -96,7 +97,13 @@ def combine(vectors: Vectors, weights: Sequence[float]) -> Vectors:
 
 def query(model: TwoTowers, parts: Sequence[Part]) -> Vectors:
     """Return the embedding (dim,) of a query; InputError for an image that cannot be decoded."""
-    return combine(np.concatenate([_embedded(model, part) for part in parts]), [part.weight for part in parts])
+    vector = combine(np.concatenate([_embedded(model, part) for part in parts]), [part.weight for part in parts])
+    if not model.space.holds(vector):
+        raise InputError(
+            "the parts of the query, added and subtracted, come to no point of the model's hyperbolic space: subtract "
+            "less, by a smaller weight or one part fewer"
+        )
+    return vector
 
 
 def _embedded(model: TwoTowers, part: Part) -> Vectors:
@@ -126,7 +133,7 @@ def search(
     with it those of shards that are new to it. No more than the best so far is held. `pictures` says whether the image
     files of the hits are read.
     """
-    ranking = _Ranking(query(model, parts), kind, top)
+    ranking = _Ranking(query(model, parts), model.space, kind, top)
     if index is None:
         undecodable: dict[str, str] = {}
         pieces = _embedded_now(model, shards, kind, undecodable, progress)
@@ -160,21 +167,25 @@ def _embedded_now(
 class _Ranking:
     """The best hits so far by their keys, best first, with the shard of each."""
 
-    def __init__(self, vector: Vectors, kind: Kind, top: int) -> None:
+    def __init__(self, vector: Vectors, space: Space, kind: Kind, top: int) -> None:
         self.best: dict[str, tuple[Hit, str]] = {}
         self.pairs = 0
-        self._vector, self._kind, self._top = vector, kind, top
-        self._error = (len(vector) + 2 * math.sqrt(len(vector)) + 8) * 2.0**-24
-        """More than what a sum of float32 can be off, and rounding to 2^-24 can change."""
+        self._vector, self._space, self._kind, self._top = vector, space, kind, top
+        self._factor = space.columns(vector[None])
+        error = (len(vector) + 2 * math.sqrt(len(vector)) + 8) * 2.0**-24
+        self._error = error * space.lengths(self._factor)
+        """More than what a sum of float32 can be off, and rounding to 2^-24 can change, of a factor of length 1."""
 
     def add(self, piece: PairVectors) -> None:
         """Take up the pairs that are better than the worst; duplicates of hits are counted, not added."""
         self.pairs += len(piece.rows)
         worst = [hit.score for hit, _ in self.best.values()][self._top - 1 :]
         keys = piece.rows.select(_KEYS[self._kind]).to_series()
-        near = piece.vectors @ self._vector >= (worst[0] if worst else -np.inf) - self._error
+        factors = self._space.rows(piece.vectors)
+        most = factors @ self._factor[0] + self._error * self._space.lengths(factors)
+        near = self._space.scores(most) >= (worst[0] if worst else -np.inf)
         rows = keys.is_in([*self.best, *keys.filter(near)]).arg_true().to_numpy()
-        similarities = scores(piece.vectors[rows], self._vector[None])[:, 0].tolist()
+        similarities = scores(piece.vectors[rows], self._vector[None], self._space)[:, 0].tolist()
         for row, score in zip(rows.tolist(), similarities, strict=True):
             uid, url, alt_text = piece.rows.row(row)
             new = Hit(score, uid, url, alt_text, 0), piece.shard

@@ -12,7 +12,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=1, le=10**15)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
-OWNERS = {"label_smoothing": "softmax", "bias": "sigmoid", "margin": "triplet", "softmax_share": "triplet"}
+OWNERS = {
+    "label_smoothing": "softmax",
+    "bias": "sigmoid",
+    "margin": "triplet",
+    "softmax_share": "triplet",
+    "curvature": "hyperbolic",
+    "entailment": "hyperbolic",
+}
 """Settings that belong to one objective. Label smoothing is in every run: only a command knows whether it was given."""
 
 
@@ -43,11 +50,12 @@ class TrainSettings(BaseModel):
         0.01, description="weight decay; not applied to biases, norms or the temperature"
     )
     clip: Positive = Field(1.0, description="maximum gradient norm")
-    objective: Literal["softmax", "sigmoid", "triplet"] = Field(
+    objective: Literal["softmax", "sigmoid", "triplet", "hyperbolic"] = Field(
         "softmax",
-        description="the loss: ALIGN's normalised softmax, SigLIP's sigmoid, or VSE++'s triplets of hardest negatives",
+        description="the loss: ALIGN's normalised softmax, SigLIP's sigmoid, VSE++'s triplets of hardest negatives, or "
+        "MERU's hyperbolic distances and cones",
     )
-    temperature: Positive = Field(0.1, description="initial temperature of softmax and sigmoid; it is learnt")
+    temperature: Positive = Field(0.1, description="initial temperature of all objectives but triplet; it is learnt")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="label smoothing of the softmax; no other objective has it"
     )
@@ -57,6 +65,12 @@ class TrainSettings(BaseModel):
     margin: Positive | None = Field(None, description="margin of the triplets (default: 0.2)")
     softmax_share: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="share of the steps that have the softmax before the triplets (default: 0.5)"
+    )
+    curvature: Annotated[float, Field(ge=0.1, le=10)] | None = Field(
+        None, description="initial curvature of the hyperbolic space, which is learnt (default: 1)"
+    )
+    entailment: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="weight of the hyperbolic cones (default: 0.2)"
     )
     vocabulary: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         1_000, description="size of the WordPiece vocabulary, learnt from the texts"

@@ -41,7 +41,7 @@ class ZeroShot:
     top_5: BootstrapEstimate
     chance: float
     reliability: Reliability
-    """Of the most likely class, by the softmax of cosines over the model's temperature."""
+    """Of the most likely class, by the softmax of scores over the model's temperature."""
     described: Described | None
 
 
@@ -56,7 +56,7 @@ def zero_shot(model: TwoTowers, images: Vectors, labels: Sequence[str], classifi
         for name in classification.names
     ]
     classes = ensemble(np.stack(prompts))
-    ranking = ranks(images, classes, np.arange(len(images)), answers)
+    ranking = ranks(images, classes, np.arange(len(images)), answers, space=model.space)
     top_1, top_5 = estimates([(ranking.hits(k), np.mean) for k in (1, 5)], seed)
     descriptions = classification.descriptions
     return ZeroShot(
@@ -75,6 +75,6 @@ def _confidence(model: TwoTowers, images: Vectors, classes: Vectors) -> Values:
     """Return the probability (n,) of each image's most likely class."""
     parts = []
     for at in range(0, len(images), _TOGETHER):
-        logits = scores(images[at : at + _TOGETHER], classes) / model.temperature
+        logits = scores(images[at : at + _TOGETHER], classes, model.space) / model.temperature
         parts.append(1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1))
     return np.concatenate(parts)

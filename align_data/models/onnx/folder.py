@@ -26,6 +26,7 @@ from align_data.models.encoder import BATCH, ModelIdentity, Vectors
 from align_data.models.extras import need
 from align_data.models.onnx.card import EncoderCard, read_encoder_card
 from align_data.models.onnx.session import OnnxModel, versions
+from align_data.models.spaces import SPHERE
 from align_data.models.vectors import check_pixels, in_batches, stacked, unit
 
 IMAGE, TEXT, TOKENIZER, CARD = "image.onnx", "text.onnx", "tokenizer.json", "card.yaml"
@@ -91,6 +92,8 @@ def _ended(died: ChildDiedError, seconds: float) -> str:
 
 class OnnxEncoder:
     """An encoder in ONNX, used as its card says."""
+
+    space = SPHERE
 
     def __init__(
         self, files: OnnxFiles, device: str | None = None, *, threads: int | None = None, rows: int = BATCH

@@ -16,6 +16,7 @@ from align_data.common.user_files import read_user_file
 from align_data.decoding.inputs.normalisation import Normalisation
 from align_data.decoding.inputs.preparation import Pixels
 from align_data.models.encoder import ModelIdentity, Vectors
+from align_data.models.lifts import lift_of
 from align_data.models.pytorch.align_pixels import align_preparation
 from align_data.models.pytorch.encoders import sentences
 from align_data.models.pytorch.folder_files import CONFIG, MAX_FILE, PROCESSOR_FILES, digest_of, weight_files
@@ -47,7 +48,9 @@ class AlignEncoder:
             raise InputError(f"{folder / CONFIG}: image_size takes 1 to {_MAX_SIDE:,}; here it has {side:,}")
         self.preparation = align_preparation(side)
         self._normalise = Normalisation(_TABLE)
-        self.device, self.dim = str(device), int(settings.projection_dim)
+        self._width = int(settings.projection_dim)
+        self._lift = lift_of(config.get("objective"), str(folder / CONFIG))
+        self.device, self.dim, self.space = str(device), self._lift.dim(self._width), self._lift.space
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         self.identity = ModelIdentity(MODEL_TYPE, digest_of(folder, weights, [CONFIG, TOKENIZER]), versions)
         self.images([np.zeros((side, side, 3), np.uint8)])
@@ -56,16 +59,17 @@ class AlignEncoder:
     def images(self, pixels: Sequence[Pixels], /) -> Vectors:
         """Embed images as `preparation` makes them."""
         check_pixels(pixels, self.preparation)
-        return unit(stacked(in_batches(pixels, self._image_rows), self.dim), self._name)
+        features = stacked(in_batches(pixels, self._image_rows), self._width)
+        return unit(self._lift.images(features), self._name)
 
     def texts(self, texts: Sequence[str], /) -> Vectors:
         """Embed texts."""
         encoded = self._tokenizer.encode(texts)
-        out = np.empty((len(texts), self.dim), np.float32)
+        out = np.empty((len(texts), self._width), np.float32)
         for length, places in self._tokenizer.by_length(encoded).items():
             rows = in_batches([encoded[place] for place in places], partial(self._text_rows, length=length))
-            out[places] = stacked(rows, self.dim)
-        return unit(out, self._name)
+            out[places] = stacked(rows, self._width)
+        return unit(self._lift.texts(out), self._name)
 
     def _image_rows(self, pixels: Sequence[Pixels]) -> Vectors:
         return self._features("get_image_features", pixel_values=self._normalise(pixels))

@@ -15,6 +15,7 @@ from align_data.decoding.inputs.preparation import Pixels
 from align_data.models.encoder import BATCH, Scores, Vectors
 from align_data.models.pytorch.pixel_inputs import PixelInputs
 from align_data.models.pytorch.transformers_folder import OpenedFolder
+from align_data.models.spaces import SPHERE
 from align_data.models.vectors import in_batches, stacked, unit
 
 _TRIAL_TEXT = "a photo of a dog"
@@ -35,6 +36,8 @@ def sentences(model: str) -> Iterator[None]:
 
 class TransformersEncoder:
     """CLIP, SigLIP, SigLIP 2, ALIGN, FLAVA or Chinese-CLIP, as transformers has them."""
+
+    space = SPHERE
 
     def __init__(self, opened: OpenedFolder, device: torch.device) -> None:
         self._model, self._texts, self._name = opened.model, opened.texts, str(opened.folder)

@@ -29,6 +29,7 @@ from align_data.models.pytorch.encoders import sentences
 from align_data.models.pytorch.folder_files import MAX_WEIGHTS, TOKENIZER_FILES, check_small_files, digest_of, read_json
 from align_data.models.pytorch.pixel_inputs import trial_image
 from align_data.models.pytorch.quiet import quiet
+from align_data.models.spaces import SPHERE
 from align_data.models.vectors import check_pixels, in_batches, stacked, unit
 
 CONFIG = "open_clip_config.json"
@@ -46,6 +47,8 @@ _DEFAULTS: Mapping[str, Any] = {
 
 class OpenClipEncoder:
     """A model of open_clip."""
+
+    space = SPHERE
 
     def __init__(self, spec: str, device: torch.device) -> None:
         architecture, file = _parsed(spec)

@@ -18,7 +18,7 @@ from align_data.data.model_inputs import embedded_by, image_rows, limits_of
 from align_data.decoding.preparing.pool import PreparationPool
 from align_data.models.encoder import BATCH
 from align_data.models.sharing import SharedModel
-from align_data.stages.score.run import Values, cosines
+from align_data.stages.score.run import Values
 from align_data.storage.tars import Place
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _Scores:
 
 
 class EncoderScores(_Scores):
-    """The cosine of each pair's embeddings."""
+    """How near each pair's embeddings are: the cosine, or what the encoder has for it."""
 
     def _window(self, window: _PairWindow, pool: PreparationPool, tick: Tick) -> Values:
         encoder, number = self.shared.encoder, len(window.places)
@@ -95,7 +95,8 @@ class EncoderScores(_Scores):
         scored = usable[window.image]
         read = [text for text, has in zip(window.texts, scored, strict=True) if has]
         scores = np.full(window.rows, np.nan)
-        scores[window.at[scored]] = cosines(images[window.image[scored]], embedded_by(encoder, encoder.texts, read))
+        texts = embedded_by(encoder, encoder.texts, read)
+        scores[window.at[scored]] = encoder.space.paired(images[window.image[scored]], texts)
         return scores
 
 

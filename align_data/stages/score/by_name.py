@@ -19,7 +19,8 @@ from align_data.data.meta import EmbeddedMeta
 from align_data.data.model_inputs import embedded_by
 from align_data.models.encoder import ModelIdentity
 from align_data.models.sharing import SharedModel
-from align_data.stages.score.run import Values, cosines
+from align_data.models.spaces import space_of
+from align_data.stages.score.run import Values
 from align_data.storage.tables import Manifest
 
 _WINDOW = 4096
@@ -80,7 +81,7 @@ class _Embedded:
 
 @dataclass(frozen=True)
 class StoredScores(_Embedded):
-    """The cosine of each pair's embeddings, the image's as it is stored."""
+    """How near each pair's embeddings are, the image's as it is stored."""
 
     shared: SharedModel | None
     texts: Manifest[EmbeddedMeta] | None
@@ -93,7 +94,7 @@ class StoredScores(_Embedded):
 
     def scores(self, part: int, tick: Tick) -> Iterator[Values]:
         """Yield a score for each row of each piece of pairs, NaN where there is none."""
-        stored = None
+        stored, space = None, space_of(self.manifest.meta.curvature)
         if self.texts is not None:
             stored = text_pieces(self.dataset.embedded_texts(self.name), part, self.texts.meta.dim)
         with self._images(part) as images:
@@ -104,7 +105,7 @@ class StoredScores(_Embedded):
                     window = slice(start, start + _WINDOW)
                     has = np.flatnonzero(rows[window] >= 0) + start
                     read = self._read(piece["alt_text"].gather(has)) if texts is None else unit(texts[has])
-                    scores[has] = cosines(unit(images.vectors(rows[has])), read)
+                    scores[has] = space.paired(unit(images.vectors(rows[has])), read)
                     tick(len(rows[window]))
                 yield scores
 

@@ -140,12 +140,6 @@ def _way(said: Mapping[str, Any]) -> str:
     return "stored embeddings (float16)" if "vectors" in said else "decoded images"
 
 
-def cosines(images: NDArray[np.floating[Any]], texts: NDArray[np.floating[Any]]) -> Values:
-    """Return the cosine of each row's embeddings, which are of unit length."""
-    products: Values = (images.astype(np.float64) * texts).sum(axis=1).clip(-1, 1)
-    return products
-
-
 def rounded(values: Values) -> Values:
     """Return scores with six decimals; SignalError for one that has none."""
     if np.isinf(values).any() or np.nanmax(np.abs(values), initial=0) > MOST:

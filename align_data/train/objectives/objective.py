@@ -12,9 +12,9 @@ class EmbeddedPairs(NamedTuple):
     """What one process has of a batch's pairs; row i of each is of pair i."""
 
     images: Tensor
-    """(pairs, dimension), of unit length."""
+    """(pairs, dimension), of unit length where the objective is on the sphere."""
     texts: Tensor
-    """(pairs, dimension), of unit length."""
+    """(pairs, dimension), of unit length where the objective is on the sphere."""
     keys: Tensor
     """(pairs, 2), whole numbers: equal ones in the first column are of one image, in the second of one text."""
 
@@ -30,6 +30,8 @@ class Objective(nn.Module):
     """As `--objective` has it."""
     has_temperature: ClassVar[bool]
     """Whether the model's temperature is learnt: scores are divided by it."""
+    is_on_sphere: ClassVar[bool] = True
+    """Whether it takes embeddings of unit length; else it takes what the towers give."""
 
     def forward(self, pairs: EmbeddedPairs, temperature: Tensor) -> Tensor:
         """Return the loss of this process's pairs."""

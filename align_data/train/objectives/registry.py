@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from align_data.common.errors import TrainError
+from align_data.train.objectives.hyperbolic import HyperbolicObjective
 from align_data.train.objectives.objective import Objective
 from align_data.train.objectives.sigmoid import SigmoidObjective
 from align_data.train.objectives.softmax import SoftmaxObjective
@@ -17,36 +18,49 @@ MARGIN = 0.2
 """Of the triplets, as in the experiments of VSE++ (arXiv 1707.05612)."""
 SOFTMAX_SHARE = 0.5
 """Of the steps, before the triplets: chosen."""
+CURVATURE = 1.0
+"""Of the hyperboloid at first, as in MERU (arXiv 2304.09172)."""
+ENTAILMENT = 0.2
+"""Weight of the cones, as in MERU."""
 
 Learnt = Mapping[str, float]
 """Weights of an objective, by name."""
 
 
-def _softmax(settings: TrainSettings, _: Learnt) -> Objective:
+def _softmax(settings: TrainSettings, _: Learnt, __: int) -> Objective:
     return SoftmaxObjective(settings.label_smoothing)
 
 
-def _sigmoid(settings: TrainSettings, learnt: Learnt) -> Objective:
+def _sigmoid(settings: TrainSettings, learnt: Learnt, _: int) -> Objective:
     bias = learnt.get("bias", -math.log(settings.batch)) if settings.bias is None else settings.bias
     return SigmoidObjective(bias)
 
 
-def _triplet(settings: TrainSettings, _: Learnt) -> Objective:
+def _triplet(settings: TrainSettings, _: Learnt, __: int) -> Objective:
     margin, share = settings.margin, settings.softmax_share
     return TripletObjective(MARGIN if margin is None else margin, SOFTMAX_SHARE if share is None else share)
 
 
-OBJECTIVES: Mapping[str, Callable[[TrainSettings, Learnt], Objective]] = {
+def _hyperbolic(settings: TrainSettings, learnt: Learnt, width: int) -> Objective:
+    curvature = learnt.get("curvature", CURVATURE) if settings.curvature is None else settings.curvature
+    image_scale, text_scale = (learnt.get(name, width**-0.5) for name in ("image_scale", "text_scale"))
+    entailment = ENTAILMENT if settings.entailment is None else settings.entailment
+    return HyperbolicObjective(curvature, image_scale, text_scale, entailment)
+
+
+OBJECTIVES: Mapping[str, Callable[[TrainSettings, Learnt, int], Objective]] = {
     SoftmaxObjective.name: _softmax,
     SigmoidObjective.name: _sigmoid,
     TripletObjective.name: _triplet,
+    HyperbolicObjective.name: _hyperbolic,
 }
 
 
-def objective_of(settings: TrainSettings, trained: Mapping[str, Any]) -> Objective:
+def objective_of(settings: TrainSettings, trained: Mapping[str, Any], width: int) -> Objective:
     """Return the objective of a run; it goes on from what `trained` says that the model before it has learnt.
 
-    `trained` is what the model has `recorded`. Raises TrainError where that is damaged.
+    `trained` is what the model has `recorded`; TrainError where that is damaged. `width` is how many numbers its towers
+    give of an image or a text.
     """
     learnt = trained.get("learnt", {}) if trained.get("name") == settings.objective else {}
     if not isinstance(learnt, dict) or not all(
@@ -56,7 +70,7 @@ def objective_of(settings: TrainSettings, trained: Mapping[str, Any]) -> Objecti
             f"the config.json of {settings.init} has weights of the objective {settings.objective} that are not "
             "numbers: give a model that is whole as --init"
         )
-    return OBJECTIVES[settings.objective](settings, learnt)
+    return OBJECTIVES[settings.objective](settings, learnt, width)
 
 
 def described(objective: Objective) -> dict[str, Any]:
