@@ -27,6 +27,7 @@ from align_data.data.ledger import open_ledger
 from align_data.engines.base import Engine
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
+from align_data.sources.lists import Choice
 from align_data.stages.audit.diff import AddedPairs, diff
 from align_data.stages.fetch import fetch
 from align_data.stages.grow import Growth, grow
@@ -167,6 +168,47 @@ def test_what_was_taken_down_does_not_come_back(tmp_path: Path, job: Callable[..
 
 def _row(url: str, text: str) -> dict[str, Any]:
     return {**dict.fromkeys(SCHEMA), "url": url, "alt_text": text}
+
+
+def test_ten_batches_of_which_some_are_strange_lose_nothing(tmp_path: Path) -> None:
+    found = pool(200)
+    first, *others = split(found, [40, 70, 100, 130, 160, 180])
+    dataset = build(tmp_path / "d", write_list(tmp_path / "0", first), parts=Parts(rows=30)).dataset
+    engine, rows_in = LocalEngine(dataset.store.work, 2), len(first)
+    dead = read(dataset, "pairs")["url"][0]
+    takedown(Dataset(dataset.store), TakedownLists({"urls": (dead,)}, {"urls": "x"}), (), engine, Silent())
+    batches: list[ALL_ROWS] = [*others[:3], [], first, [_row(dead, "a text"), _row(dead, "another")], *others[3:]]
+    for number, batch in enumerate(batches, 2):
+        account = added(Dataset(dataset.store), tmp_path / f"batch{number}", batch).added.account
+        assert account.rows == account.pairs + account.merged + account.rejected + account.refused_tombstone
+        rows_in += len(batch)
+    strange = tmp_path / "strange.csv"
+    strange.write_text("colour,size\nred,3\n")
+    before = tree(Path(dataset.store.root))
+    with pytest.raises(InputError, match="no column found for url and alt_text"):
+        grow([str(strange)], Dataset(dataset.store), engine, Silent())
+    assert tree(Path(dataset.store.root)) == before
+    other = tmp_path / "other.csv"  # of another schema, and half of it no pairs
+    other.write_text("caption,link,page\na new text,http://n.example/1,http://p/\nno url,,\n")
+    other_account = grow(
+        [str(other)], Dataset(dataset.store), engine, Silent(), Choice("link", "caption")
+    ).added.account
+    assert (other_account.pairs, other_account.rejected) == (1, 1)
+    opened = Dataset(dataset.store)
+    meta = opened.ingested().meta
+    assert [batch.name for batch in meta.batches] == [str(number) for number in range(1, 12)]
+    account, pairs = meta.account, read(opened, "pairs")
+    assert account.rows == rows_in + 2
+    assert account.rows == account.pairs + account.merged + account.rejected + account.refused_tombstone
+    assert account.pairs == len(pairs)
+    assert account.refused_tombstone == 2 + sum(row["url"] == dead for row in first)
+    assert account.rejected == len(read(opened, "rejected"))
+    assert dead not in set(pairs["url"])
+    living = pairs.filter(pl.col("url") != "")
+    want = {(row["url"], row["alt_text"]) for row in found if row["url"] != dead} | {
+        ("http://n.example/1", "a new text")
+    }
+    assert set(living.select("url", "alt_text").rows()) == want
 
 
 class Undisturbed(NamedTuple):

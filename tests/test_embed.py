@@ -15,7 +15,7 @@ import fsspec
 import numpy as np
 import polars as pl
 import pytest
-from conftest import read, tree
+from conftest import read, tree, write_list
 from in_process import prepare_here
 from numpy.typing import NDArray
 from PIL import Image
@@ -40,6 +40,7 @@ from align_data.models.spaces import SPHERE, Space
 from align_data.recipes.reading import parse
 from align_data.stages.embed import EmbedReport, embed
 from align_data.stages.embed import images as embedding
+from align_data.stages.grow import grow
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.score import score, score_embedded
@@ -255,6 +256,23 @@ def test_texts_are_embedded_row_for_row(copy: World) -> None:
     for text, vector in zip(texts, vectors, strict=True):
         assert np.abs(np.frombuffer(vector, "<f2") - unit(np.array([numbers(text)]))[0]).max() < 5e-4
     assert len(eye.texts_read) - 1 < len(texts)  # equal ones of a part once; and one to see that it reads texts at all
+
+
+def test_of_a_batch_only_the_new_is_embedded(copy: World, tmp_path: Path) -> None:
+    run(copy.dataset, Eye(), texts=True)
+    pairs, vectors = read(copy.dataset, "pairs"), read(copy.dataset, "embedded_texts/eye")["embedding"]
+    before = dict(zip(pairs["uid"], vectors, strict=True))
+    rows = [{"url": next(iter(copy.images)), "alt_text": "9 8 7 6 5 4"}]
+    lists = write_list(tmp_path / "batch", rows)
+    grow(lists, Dataset(copy.dataset.store), LocalEngine(copy.dataset.store.work, 2), Silent())
+    opened, eye = Dataset(copy.dataset.store), Eye()
+    report = run(opened, eye, texts=True)
+    assert report.texts == len(before) + 1
+    assert eye.texts_read == ["", "9 8 7 6 5 4"]  # one to see that it reads texts at all
+    assert not eye.seen
+    after = dict(zip(read(opened, "pairs")["uid"], read(opened, "embedded_texts/eye")["embedding"], strict=True))
+    assert {uid: after[uid] for uid in before} == before
+    assert None not in after.values()
 
 
 def test_two_models_are_never_mixed_under_a_name(copy: World) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from conftest import Built, read, tree
+from conftest import Built, read, tree, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ from align_data.signals.score import SIMILARITY
 from align_data.stages.audit import SweepRequest, audit, diff, survey, sweep
 from align_data.stages.embed import embed
 from align_data.stages.export import Form, export
+from align_data.stages.grow import grow
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
 from align_data.stages.score import Scored, check, score, score_by_head, score_embedded, texts_are_stored
@@ -218,6 +219,24 @@ def test_the_same_model_again_computes_nothing_and_another_one_all(copy: World) 
     beside = run(copy.dataset, Eye(), "beside-2")  # and another name is another signal
     assert beside.computed == first.scored
     is_expected(stored(copy.dataset, "beside-2"), copy.expected)
+
+
+def test_a_batch_is_scored_and_nobody_else_again(copy: World, tmp_path: Path) -> None:
+    run(copy.dataset, Eye())
+    before = stored(copy.dataset)
+    pairs = read(copy.dataset, "pairs")
+    scored = next(uid for uid, value in before.items() if value is not None)
+    url = pairs.filter(pl.col("uid") == scored)["url"].item()
+    rows = [{"url": url, "alt_text": "9 8 7 6 5 4"}, {"url": "http://new/1.png", "alt_text": "1 1 1 1 1 2"}]
+    lists = write_list(tmp_path / "batch", rows)
+    grow(lists, Dataset(copy.dataset.store), LocalEngine(copy.dataset.store.work, 2), Silent())
+    opened, eye = Dataset(copy.dataset.store), Eye()
+    again = run(opened, eye)
+    assert (again.computed, eye.texts_read, again.pairs) == (1, ["9 8 7 6 5 4"], len(before) + 2)
+    after = stored(opened)
+    assert {uid: after[uid] for uid in before} == before
+    other = run(Dataset(copy.dataset.store), Eye(digest="other", sign=-1))
+    assert other.computed == other.scored
 
 
 def test_equal_bytes_whatever_the_workers(made: World, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from align_data.storage.tables import Manifest
 
 FIRST_BATCH = "first_batch"
 """The column of `pairs` with the name of a pair's first batch, from the first `align-data add` on."""
+CARRIED = "carried"
+"""In the footer of a part that pairs have come between the rows of: what its values were by before."""
 INITIAL = "1"
 """What the batch is called that a dataset began with."""
 

@@ -291,10 +291,12 @@ class _Section:
 def _funnel(survey: Survey) -> list[tuple[str, int, str]]:
     """Return the steps from the input's rows to what is kept: name, number, kind."""
     account, audit = survey.account, survey.audit
+    refused = account.get("refused_tombstone", 0)
     lines = [
         ("rows in", account["rows"], "rows"),
         ("rejected: no pair can be made of them", account["rejected"], "lost"),
         ("merged: the same URL and text again", account["merged"], "lost"),
+        *([("refused: taken down before it came again", refused, "lost")] if refused else []),
         ("pairs", audit.pairs, "pairs"),
     ]
     lines += [(f"left after {rule.rule}", rule.left_after, "left") for rule in audit.rules if not rule.off]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from align_data.common.progress import Tick
-from align_data.data.batches import FIRST_BATCH
+from align_data.data.batches import CARRIED, FIRST_BATCH
 from align_data.data.columns import part_facts
 from align_data.data.image_table import sorted_rows, untried
 from align_data.data.layout import Dataset
@@ -85,8 +85,10 @@ class Carrying:
         nullable = {column.name: column.nullable for column in table.contract.columns}
         blanks = {name: pl.lit(None if nullable[name] else _BLANK.get(name, 0), types[name]) for name in columns}
         blanked = {**facts, "pairs": self._source(table, self.after, part)}
-        if "signals" in facts:
-            blanked["signals"] = {}
+        if "signals" in facts:  # its stage knows by what is carried which values stay
+            blanked |= {"signals": {}, CARRIED: facts.get(CARRIED, facts["signals"])}
+        elif "model" in facts:
+            blanked[CARRIED] = True
         self._write(table, part, columns, blanked, lambda rows: rows.with_columns(**blanks), set())
 
     def _write(
@@ -127,8 +129,6 @@ class Carrying:
         return pl.concat([pl.Series("url", [], pl.String), *pieces]).unique(maintain_order=True)
 
 
-CARRIED = "carried"
-"""In the footer of a part of `images`: the identity that it had before pairs came between its own."""
 _BLANK = {"failed": TAKEN_DOWN, "unknown": NOT_YET}
 """What stands in a column that cannot be null where nothing is known."""
 

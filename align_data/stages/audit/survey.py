@@ -21,10 +21,12 @@ from align_data import __version__
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.common.secrets import mask, mask_command
+from align_data.data.batches import batches_of
 from align_data.data.columns import available, by_group
 from align_data.data.derived import planned_columns
 from align_data.data.layout import Dataset
 from align_data.data.ledger import TAKEN_DOWN, Ledger, open_current
+from align_data.data.meta import BatchMeta, PairsMeta
 from align_data.data.ngrams import Totals
 from align_data.data.thresholds import classes, complete
 from align_data.engines.base import Engine
@@ -42,7 +44,7 @@ from align_data.stages.audit.mask_codes import Populations
 from align_data.stages.audit.near import NearMethod, near_duplicates
 from align_data.stages.audit.values import Values, series_of, values_of
 from align_data.storage.manifests import unchecked
-from align_data.storage.tables import Table
+from align_data.storage.tables import Manifest, Table
 
 SAMPLES = 6
 _COUNTED = ("images_per_text", "texts_per_image", "rarest_ngram")
@@ -76,6 +78,8 @@ class Survey:
     plan: Plan
     account: Mapping[str, Any]
     """Of the input's rows, by ingest."""
+    batches: list[BatchMeta]
+    """What was added to what was ingested, with that before it; none where nothing was."""
     inputs: list[str]
     overlaps: list[Overlap]
     """Sets of rules that pairs fail, the most pairs first."""
@@ -189,7 +193,8 @@ def survey(
         audit=audit(dataset, ledger),
         plan=plan,
         account=pairs.meta.account.dump(),
-        inputs=_inputs(dataset),
+        batches=list(pairs.meta.batches),
+        inputs=_inputs(dataset, pairs),
         overlaps=_overlaps(opened),
         curves=_curves(scan, parts),
         samples=sampling.chosen(spots, pairs_at, samples),
@@ -292,9 +297,8 @@ def _overlaps(ledger: Ledger) -> list[Overlap]:
     return [Overlap(names, number) for names, number in sorted(sets, key=lambda entry: (-entry[1], entry[0]))]
 
 
-def _inputs(dataset: Dataset) -> list[str]:
-    manifest = dataset.rejected.committed()
-    return [mask(source.name) for source in manifest.meta.inputs] if manifest is not None else []
+def _inputs(dataset: Dataset, pairs: Manifest[PairsMeta]) -> list[str]:
+    return [mask(source.name) for batch in batches_of(dataset, pairs) for source in batch.inputs]
 
 
 def _runs(dataset: Dataset) -> Iterator[LoggedRun]:

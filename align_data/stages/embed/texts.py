@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from pyarrow import compute as pc
 
 from align_data.common.progress import Progress, Tick
+from align_data.data.batches import CARRIED
 from align_data.data.embeddings import change_embeddings, column_of, commit_embeddings, halves, same_part
 from align_data.data.layout import Dataset
 from align_data.data.meta import EmbeddedMeta, PairsMeta
@@ -50,17 +52,24 @@ class TextsRun:
             tick(self.pairs.parts[number].rows)
             return int(texts), same_part(self.table, number)
         facts["texts"] = 0
+        # Where pairs have come between those that were embedded: only theirs are null.
+        carried = stored.get(CARRIED) and all(stored.get(key) == facts[key] for key in ("model", "dim", "pairs"))
+        earlier = self.table.arrow_pieces(number, ["embedding"]) if carried else None
         with self.table.writer(number, facts) as writer:
             for piece in self.dataset.pairs.pieces(number, ["url", "alt_text"]):
-                writer.write(self._embedded(piece, tick))
+                writer.write(self._embedded(piece, tick, None if earlier is None else next(earlier)["embedding"]))
                 facts["texts"] += int((piece["url"] != "").sum())
         assert writer.info is not None
         return facts["texts"], writer.info
 
-    def _embedded(self, piece: pl.DataFrame, tick: Tick) -> pa.Table:
-        """Return the embeddings of a piece, each different text being embedded once; null for what was taken down."""
+    def _embedded(self, piece: pl.DataFrame, tick: Tick, earlier: pa.ChunkedArray | None = None) -> pa.Table:
+        """Return the embeddings of a piece, each different text being embedded once; null for what was taken down.
+
+        Those of `earlier` stay.
+        """
         encoder, alive = self.shared.encoder, (piece["url"] != "").to_numpy()
-        texts = piece.filter(pl.Series(alive))["alt_text"]
+        absent = alive if earlier is None else alive & ~np.asarray(earlier.is_valid())
+        texts = piece.filter(pl.Series(absent))["alt_text"]
         distinct = texts.unique(maintain_order=True)
         place = dict(zip(distinct, range(len(distinct)), strict=True))
         vectors = np.zeros((len(distinct), self.dim), np.float16)
@@ -74,8 +83,9 @@ class TextsRun:
         tick(len(piece) - ticked)
         rows = np.array([place[text] for text in texts], np.int64)
         column = column_of(vectors[rows])
-        places = np.cumsum(alive) - 1
-        return pa.table({"embedding": column.take(pa.array(places, mask=~alive))})
+        places = np.cumsum(absent) - 1
+        embedded = column.take(pa.array(places, mask=~absent))
+        return pa.table({"embedding": embedded if earlier is None else pc.coalesce(earlier, embedded)})
 
 
 def embed_texts(run: TextsRun, engine: Engine, progress: Progress) -> int:

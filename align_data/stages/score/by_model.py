@@ -60,13 +60,16 @@ class _Scores:
     def identity(self, part: int) -> None:
         """Return what else the scores of a part follow from: nothing."""
 
-    def scores(self, part: int, tick: Tick) -> Iterator[Values]:
-        """Yield a score for each row of each piece of pairs, NaN where there is none."""
+    def scores(self, part: int, tick: Tick, scored: Iterator[NDArray[np.bool_]] | None = None) -> Iterator[Values]:
+        """Yield a score for each row of each piece of pairs, NaN where there is none, or where it has one already."""
         images = image_rows(self.dataset, part).select("url", *PLACE)
         limits = limits_of(self.dataset)
         with PreparationPool(self.dataset.store, self.shared.model.preparation, limits, self.children) as pool:
             for piece in self.dataset.pairs.pieces(part, ["url", "alt_text"]):
                 placed = with_images(piece, images)
+                if scored is not None:
+                    has = pl.Series(next(scored))
+                    placed = placed.with_columns(tar=placed["tar"].set(has, None))
                 yield np.concatenate(
                     [self._window(_PairWindow.of(rows), pool, tick) for rows in placed.iter_slices(WINDOW)]
                 )

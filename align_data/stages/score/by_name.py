@@ -92,7 +92,7 @@ class StoredScores(_Embedded):
         """What the signal's identity says of the embeddings."""
         return super().vectors if self.texts is None else {**super().vectors, "texts": "float16"}
 
-    def scores(self, part: int, tick: Tick) -> Iterator[Values]:
+    def scores(self, part: int, tick: Tick, scored: Iterator[NDArray[np.bool_]] | None = None) -> Iterator[Values]:  # noqa: ARG002 - a cosine costs less than a look
         """Yield a score for each row of each piece of pairs, NaN where there is none."""
         stored, space = None, space_of(self.manifest.meta.curvature)
         if self.texts is not None:
@@ -121,7 +121,7 @@ class HeadScores(_Embedded):
 
     head: EmbeddingHead
 
-    def scores(self, part: int, tick: Tick) -> Iterator[Values]:
+    def scores(self, part: int, tick: Tick, scored: Iterator[NDArray[np.bool_]] | None = None) -> Iterator[Values]:  # noqa: ARG002 - a cosine costs less than a look
         """Yield a score for each row of each piece of pairs, NaN where there is none."""
         with self._images(part) as images:
             of_image = np.full(len(images), np.nan)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from align_data.common.errors import SignalError
 from align_data.common.progress import Progress, Tick
+from align_data.data.batches import CARRIED
 from align_data.data.columns import part_facts, scored_by
 from align_data.data.layout import Dataset
 from align_data.data.meta import ImagesMeta, PairsMeta, SignalsMeta
@@ -31,8 +32,11 @@ class ScoreSource(Protocol):
     def identity(self, part: int) -> str | None:
         """Return what else the scores of a part follow from, beside pairs and images."""
 
-    def scores(self, part: int, tick: Tick) -> Iterator[Values]:
-        """Yield a score for each row of each piece of pairs, NaN where there is none."""
+    def scores(self, part: int, tick: Tick, scored: Iterator[NDArray[np.bool_]] | None = None) -> Iterator[Values]:
+        """Yield a score for each row of each piece of pairs, NaN where there is none.
+
+        `scored` tells piece by piece which rows have theirs already: what is yielded of these is not used.
+        """
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,31 @@ class ScoreRun:
         if part_facts(self.table, number) == facts:
             tick(self.pairs.parts[number].rows)
             return sum(len(piece[name].drop_nulls()) for piece in self.table.pieces(number, [name])), 0
-        scored = 0
+        scored = computed = 0
+        earlier = self._carried(number)
+        known = None if earlier is None else (values.is_not_null().to_numpy() for values in earlier)
         with self.table.writer(number, facts, [name]) as writer:
-            for values in self.source.scores(number, tick):
+            for at, values in enumerate(self.source.scores(number, tick, known)):
                 column = pl.Series(name, rounded(values)).fill_nan(None)
+                if earlier is not None:
+                    column = earlier[at].zip_with(earlier[at].is_not_null(), column)
+                    computed -= len(earlier[at].drop_nulls())
                 writer.write(column.to_frame())
                 scored += len(column.drop_nulls())
-        return scored, scored
+        return scored, scored + computed
+
+    def _carried(self, number: int) -> list[pl.Series] | None:
+        """Return the scores of a part's pairs from before others came between them; None where there are none.
+
+        The bytes of an image that was fetched stay what they are, so a score of the same model and definition does.
+        """
+        name, was = self.signal.name, (part_facts(self.table, number).get(CARRIED) or {}).get(self.signal.name)
+        if was is None or "vectors" in self.said or "column" in self.said:
+            return None
+        now = {**self.signal.identity(), **self.said}
+        if any(was.get(key) != value for key, value in now.items()):
+            return None
+        return [piece[name] for piece in self.table.pieces(number, [name])]
 
 
 def run_scores(run: ScoreRun, engine: Engine, progress: Progress) -> Scored:
