@@ -199,7 +199,7 @@ from align_data.train.tokens import learn
 
 torch.set_num_threads(1)
 settings = TrainSettings(batch=16, samples=16, vocabulary=200, seed=1)
-with ranks("cpu", settings.batch) as (rank, device):
+with ranks("cpu", settings) as (rank, device):
     feed = Feed(Shards.open(sys.argv[1]), 32, settings, 1, rank)
     feed.read(Silent())
     tokenizer = learn(list(feed.texts), settings.vocabulary)

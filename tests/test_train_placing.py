@@ -23,7 +23,7 @@ from align_data.train.settings import TrainSettings
 
 def towers_of(settings: TrainSettings) -> Towers:
     torch.manual_seed(0)
-    return Towers(build("tiny", 32, 200, 16, 0.1).train(), objective_of(settings, {}))
+    return Towers(build("tiny", 32, 200, 16, 0.1).train(), objective_of(settings, {}, 96))
 
 
 def batch_of(pairs_in_it: int, seed: int = 0) -> TrainingBatch:

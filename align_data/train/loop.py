@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import AlignModel
 from align_data.common.ahead import ahead
 from align_data.common.errors import TrainError
 from align_data.common.progress import Progress
+from align_data.train.accumulating import backward_in_parts
 from align_data.train.batches import Feed, Rank
 from align_data.train.model import (
     SIZES,
@@ -39,7 +41,7 @@ from align_data.train.objectives.softmax import SoftmaxObjective
 from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.pixel_tensors import crops, normalised
 from align_data.train.placing import PlacedBatch, Placing
-from align_data.train.ranks import means, parallel, ranks, wait
+from align_data.train.ranks import average_gradients, means, parallel, ranks, wait
 from align_data.train.run_folder import TRAINED, Folder, Position
 from align_data.train.sanity import Sanity, check
 from align_data.train.settings import TrainSettings
@@ -93,12 +95,20 @@ class Towers(nn.Module):
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, keys: Tensor) -> Tensor:
         """Return the loss of a batch."""
+        return self.loss(self.embed(pixels, ids, mask, keys))
+
+    def embed(self, pixels: Tensor, ids: Tensor, mask: Tensor, keys: Tensor) -> EmbeddedPairs:
+        """Return what both towers make of pairs."""
         cuda = pixels.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16, enabled=cuda and torch.cuda.is_bf16_supported()):
             images, texts = image_features(self.model, pixels), text_features(self.model, ids, mask)
             if self.objective.is_on_sphere:
                 images, texts = (functional.normalize(features, dim=-1) for features in (images, texts))
-        loss: Tensor = self.objective(EmbeddedPairs(images.float(), texts.float(), keys), self.model.temperature)
+        return EmbeddedPairs(images.float(), texts.float(), keys)
+
+    def loss(self, pairs: EmbeddedPairs) -> Tensor:
+        """Return the loss of pairs that are embedded."""
+        loss: Tensor = self.objective(pairs, self.model.temperature)
         return loss
 
 
@@ -125,7 +135,7 @@ def train(
     if threads is not None or (settings.size == "tiny" and settings.init is None):
         torch.set_num_threads(threads or 1)
     folder = Folder(out)
-    with ranks(device, settings.batch) as (rank, chosen), nullcontext() if rank.number else folder.lock():
+    with ranks(device, settings) as (rank, chosen), nullcontext() if rank.number else folder.lock():
         finished = folder.begin(settings, shards, writes=rank.number == 0)
         if finished is not None:
             return _ended_before(folder, finished) if rank.number == 0 else None
@@ -180,7 +190,7 @@ class _TrainingRun:
         self._optimizer = optimizer(towers, settings)
         self._at = folder.load(self._model, self._objective, self._optimizer)
         self._unread: list[Tensor] = []
-        self._towers = parallel(towers, rank, device)
+        self._towers = parallel(towers, rank, device, reduces=settings.accumulate == 1)
 
     def go(self, progress: Progress) -> float:
         """Make all steps that are left; return the last loss."""
@@ -224,23 +234,43 @@ class _TrainingRun:
 
     def _step(self, batch: PlacedBatch) -> Tensor:
         """Learn from a batch; return its loss, which the device may not have computed yet."""
-        # What is dropped out follows from the step and the process, so that a run that goes on drops out the same.
-        chance = np.random.default_rng([self._settings.seed, 3, self._at.step, self._rank.number])
-        torch.manual_seed(int(chance.integers(2**63)))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._at.step, self._settings)
         self._objective.begin(self._at.step / self._settings.steps)
-        side = self._model.config.vision_config.image_size
-        pixels = normalised(crops(batch.images, side, batch.corners, batch.mirrored))
-        loss = self._towers(pixels, batch.ids, batch.mask, batch.keys)
         self._optimizer.zero_grad()
-        loss.backward()
+        loss = self._backward(batch)
         nn.utils.clip_grad_norm_(self._weights.parameters(), self._settings.clip)
         self._optimizer.step()
         with torch.no_grad():
             self._model.temperature.clamp_(min=COLDEST)
-        detached: Tensor = loss.detach()
-        return detached
+        return loss
+
+    def _backward(self, batch: PlacedBatch) -> Tensor:
+        """Leave a batch's gradients in the weights; return its loss."""
+        # What is dropped out follows from the step and the process, so that a run that goes on drops out the same.
+        chance = np.random.default_rng([self._settings.seed, 3, self._at.step, self._rank.number])
+        seeds = [int(chance.integers(2**63)) for _ in range(self._settings.accumulate)]
+        if len(seeds) == 1:
+            torch.manual_seed(seeds[0])
+            loss: Tensor = self._towers(*self._inputs(batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+
+        def embed(part: PlacedBatch, seed: int) -> EmbeddedPairs:
+            torch.manual_seed(seed)
+            return self._weights.embed(*self._inputs(part))
+
+        parts = map(PlacedBatch._make, zip(*(numbers.chunk(len(seeds)) for numbers in batch), strict=True))
+        embeds = [partial(embed, part, seed) for part, seed in zip(parts, seeds, strict=True)]
+        loss = backward_in_parts(embeds, self._weights.loss, self._weights)
+        average_gradients(self._weights)
+        return loss
+
+    def _inputs(self, batch: PlacedBatch) -> tuple[Tensor, ...]:
+        """Return what the towers take of a batch."""
+        side = self._model.config.vision_config.image_size
+        pixels = normalised(crops(batch.images, side, batch.corners, batch.mirrored))
+        return pixels, batch.ids, batch.mask, batch.keys
 
     def _is_read(self, step: int) -> bool:
         """Tell whether the loss is read after a step: at most `_LINES` later, and before anything is written."""

@@ -13,14 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 from align_data.common.errors import TrainError
 from align_data.train.batches import Rank
 from align_data.train.model import device_of
+from align_data.train.settings import TrainSettings
 
 
 @contextmanager
-def ranks(device: str | None, batch: int) -> Iterator[tuple[Rank, torch.device]]:
+def ranks(device: str | None, settings: TrainSettings) -> Iterator[tuple[Rank, torch.device]]:
     """Join the other processes for as long as the context is open; TrainError if a batch cannot be divided by them."""
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    if batch % rank.of:
-        raise TrainError(f"a batch of {batch:,} is not divisible by {rank.of} processes: give another --batch")
+    _check_divides(settings, rank)
     local = os.environ.get("LOCAL_RANK", "0")
     chosen = device_of(f"cuda:{local}" if device is None and rank.of > 1 and torch.cuda.is_available() else device)
     if rank.of == 1:
@@ -33,13 +33,39 @@ def ranks(device: str | None, batch: int) -> Iterator[tuple[Rank, torch.device]]
         distributed.destroy_process_group()
 
 
-def parallel(module: nn.Module, rank: Rank, device: torch.device) -> nn.Module:
-    """Return a module whose gradients are the mean over processes; on GPUs its batch norm sees the whole batch."""
+def _check_divides(settings: TrainSettings, rank: Rank) -> None:
+    parts, processes = settings.accumulate, rank.of
+    if settings.batch % (parts * processes):
+        shares = [*[f"{parts:,} parts"] * (parts > 1), *[f"{processes:,} processes"] * (processes > 1)]
+        other = "--batch or --accumulate" if parts > 1 else "--batch"
+        raise TrainError(
+            f"a batch of {settings.batch:,} is not divisible by {' times '.join(shares)}: give another {other}"
+        )
+
+
+def parallel(module: nn.Module, rank: Rank, device: torch.device, *, reduces: bool = True) -> nn.Module:
+    """Return a module whose batch norm, on GPUs, sees what all processes have.
+
+    One that reduces has the mean over processes for its gradients, of one call and one `backward`.
+    """
     if rank.of == 1:
         return module
     if device.type == "cuda":  # PyTorch has no synchronised batch norm for CPUs
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-    return DistributedDataParallel(module, broadcast_buffers=device.type == "cuda")
+    return DistributedDataParallel(module, broadcast_buffers=device.type == "cuda") if reduces else module
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Give every process the mean over all of their gradients."""
+    if not distributed.is_initialized():
+        return
+    gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+    total = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    distributed.all_reduce(total)
+    total /= distributed.get_world_size()
+    means_of = torch.split(total, [gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, means_of, strict=True):
+        gradient.copy_(mean.view(gradient.shape))
 
 
 def means(values: Tensor) -> list[float]:

@@ -38,6 +38,9 @@ class TrainSettings(BaseModel):
         None, description="image side in pixels (default: the model's)"
     )
     batch: Annotated[int, Field(ge=2, le=2**24)] = Field(64, description="pairs per step, over all processes")
+    accumulate: Annotated[int, Field(ge=1, le=2**20)] = Field(
+        1, description="parts in which a batch is embedded, to need less memory; its loss is over all of it"
+    )
     samples: Whole = Field(76_800, description="total number of pairs to train on; repeated pairs count each time")
     optimizer: Literal["adamw", "lamb"] = Field("adamw", description="AdamW, or LAMB as in the paper")
     learning_rate: Annotated[float, Field(gt=0, le=1e30)] = Field(
