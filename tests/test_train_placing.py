@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from test_train import asked, pairs, run, write
 from torch import Tensor
 
+from align_data.cli import main
 from align_data.train.batches import Feed, TrainingBatch
 from align_data.train.loop import Towers
 from align_data.train.model import Dual, build
 from align_data.train.objectives.registry import objective_of
 from align_data.train.optimizers import optimizer
-from align_data.train.placing import Placing
+from align_data.train.placing import Placing, peak_memory
 from align_data.train.settings import TrainSettings
 
 
@@ -124,3 +127,19 @@ def test_a_fused_step_is_the_plain_one() -> None:
 def test_no_optimizer_is_fused_where_pytorch_has_none() -> None:
     towers = towers_of(asked()).to("meta")
     assert not any(group["fused"] for group in optimizer(towers, asked()).param_groups)
+
+
+def test_the_memory_that_a_run_had_is_written_and_said(tmp_path: Path) -> None:
+    """What the kernel says of the process, VmHWM, in place of what it says of its use."""
+    shards = write(tmp_path / "shards", pairs(64))
+    done = CliRunner().invoke(main, ["train", shards, "--out", str(tmp_path / "m"), "--samples", "64", "--batch", "32"])
+    assert done.exit_code == 0, done.output
+    written = json.loads((tmp_path / "m" / "trained.json").read_text())["peak_memory"]
+    highest = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    assert written == pytest.approx(int(highest.split()[1]) * 1024, rel=0.2)
+    assert f"{written / 2**30:.1f} GiB of memory at most" in done.stdout
+
+
+def test_a_gpus_memory_is_what_pytorch_had_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: {"cuda:1": 37_258_000_000}[str(device)])
+    assert peak_memory(torch.device("cuda:1")) == 37_258_000_000

@@ -67,6 +67,7 @@ def _say(trained: Trained) -> None:
         f"{trained.steps:,} steps of {trained.batch:,} pairs in {trained.seconds:,.0f} s "
         f"({trained.steps * trained.batch / trained.seconds:,.0f} pairs/s, {trained.waiting:.1%} of the time waiting "
         f"for data); {trained.parameters:,} weights"
+        + ("" if trained.peak_memory is None else f", {trained.peak_memory / 2**30:.1f} GiB of memory at most")
     )
     tell(
         f"{trained.objective['name']}: loss from {trained.first_loss:.3f} to {trained.last_loss:.3f}"

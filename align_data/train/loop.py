@@ -40,7 +40,7 @@ from align_data.train.objectives.registry import described, objective_of, record
 from align_data.train.objectives.softmax import SoftmaxObjective
 from align_data.train.optimizers import learning_rate, optimizer
 from align_data.train.pixel_tensors import crops, normalised
-from align_data.train.placing import PlacedBatch, Placing
+from align_data.train.placing import PlacedBatch, Placing, peak_memory
 from align_data.train.ranks import average_gradients, means, parallel, ranks, wait
 from align_data.train.run_folder import TRAINED, Folder, Position
 from align_data.train.sanity import Sanity, check
@@ -80,6 +80,11 @@ class Trained:
     """Corrupt shards, and what is wrong with them."""
     undecodable: int
     """Images whose place another pair took."""
+    peak_memory: int | None = None
+    """Bytes that the process had at most, of a GPU's memory or else of the machine's; not in results of before.
+
+    Of the process that ended the run, where it was stopped in between.
+    """
     objective: dict[str, Any] = field(default_factory=lambda: {"name": SoftmaxObjective.name})
     """Its name, the weights that it has learnt beside the towers', and what it was given; before, all had softmax."""
 
@@ -343,6 +348,7 @@ class _TrainingRun:
             skipped=dict(feed.shards.skipped),
             undecodable=len(feed.undecodable),
             objective=self._model.config.objective,
+            peak_memory=peak_memory(self._device),
         )
         self._folder.finish(self._model, asdict(trained))
         return trained

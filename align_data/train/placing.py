@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from align_data.stages.run_log import peak_memory as peak_of_process
 from align_data.train.batches import TrainingBatch
 
 
@@ -48,3 +49,10 @@ class Placing:
             for tensor in batch:  # else its memory would be given to the next copy while it is computed with
                 tensor.record_stream(computing)
         return batch
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that this process has had: of a GPU as PyTorch counts them, else of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return peak_of_process()["process"]
