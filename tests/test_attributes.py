@@ -113,6 +113,14 @@ def test_who_knows_is_right_and_who_does_not_see_it_is_at_chance(tmp_path: Path)
         measured = (found.attributes.replaced.right, couples.text, couples.image, couples.group)
         assert [figure.value for figure in measured] == pytest.approx(figures)
         assert couples.couples in (14, 28)
+    half = evaluate(Reader(scenes, ["red", "blue"]), shards, Silent(), attributes=KINDS).attributes
+    assert half is not None
+    assert half.replaced is not None
+    assert [(kind.words, kind.right.value) for kind in half.replaced.kinds] == [
+        (("red", "blue"), pytest.approx(0.5)),
+        (("one", "two"), pytest.approx(1)),
+    ]
+    assert sum(kind.captions for kind in half.replaced.kinds) == half.replaced.captions == 28
     assert not [note for note in knows.notes if "attribute" in note or "group" in note]
     assert [note.partition(" is not beyond chance")[0] for note in blind.notes[-2:]] == [
         "with one attribute replaced",
@@ -163,6 +171,7 @@ def test_the_command_prints_them(tmp_path: Path) -> None:
     assert (said["replaced"]["captions"], said["counterparts"]["couples"]) == (2, 1)
     shown = " ".join(call(*asked, tmp_path / "attributes.txt").stdout.split())
     assert "preferred in 50.0% (50.0% to 50.0%) of 2 captions" in shown  # it sees numbers alone
+    assert "red, blue │ 2 │ 50.0% (50.0% to 50.0%)" in shown
     assert "1 couples of counterparts: text score" in shown
     nothing = call(*asked, tmp_path / "others.txt").stdout
     assert "no caption has a word of these kinds" in nothing

@@ -99,6 +99,10 @@ def _print_attributes(out: Console, wrong: OneWrong) -> None:
             f"one attribute replaced: the true caption is preferred in {_share(wrong.replaced.right)} of "
             f"{wrong.replaced.captions:,} captions (chance {wrong.replaced.chance:.2%})"
         )
+        table = _table(None, ("one of", "captions", "true one preferred"))
+        for kind in wrong.replaced.kinds:
+            table.add_row(escape(", ".join(kind.words)), f"{kind.captions:,}", _share(kind.right))
+        out.print(table)
     if wrong.counterparts is None:
         out.print("counterparts: no two captions differ in one such word alone")
     else:

@@ -34,12 +34,23 @@ Kinds = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
+class KindReplaced:
+    """Captions in which a word of one kind was replaced."""
+
+    words: tuple[str, ...]
+    captions: int
+    right: BootstrapEstimate
+
+
+@dataclass(frozen=True)
 class Replaced:
     """Captions with one word replaced."""
 
     captions: int
     """With their images; a caption of several images is taken with the first."""
     right: BootstrapEstimate
+    kinds: tuple[KindReplaced, ...]
+    """Those of which there are any; they share the captions."""
     chance: float = 1 / 2
 
 
@@ -121,11 +132,11 @@ def one_wrong(
     own_image = dict(zip(text_of[::-1].tolist(), image_of[::-1].tolist(), strict=True))  # the first
     true = set(zip(image_of.tolist(), text_of.tolist(), strict=True))
     places = [place for text, caption in enumerate(captions) for place in _places(text, caption, kinds)]
-    replaced = _replaced(model, kinds, captions, places, images, texts, own_image, true, random)
+    replaced, of_kind = _replaced(model, kinds, captions, places, images, texts, own_image, true, random)
     couples = _couples(places, own_image, true, random)
     return OneWrong(
         len(kinds),
-        None if not len(replaced) else Replaced(len(replaced), estimates([(replaced, np.mean)], seed)[0]),
+        _by_kind(kinds, replaced, of_kind, seed) if len(replaced) else None,
         None if not couples else _counterparts(np.array(couples), images, texts, own_image, seed, model.space),
     )
 
@@ -149,13 +160,13 @@ def _replaced(
     own_image: dict[int, int],
     true: set[tuple[int, int]],
     random: np.random.Generator,
-) -> Values:
-    """Return for one word of each caption whether it is preferred to a wrong one, a half where they are level."""
+) -> tuple[Values, Rows]:
+    """Return for one word of each caption whether the true one is preferred, a half where they are level; its kind."""
     numbers = {caption.casefold(): text for text, caption in enumerate(captions)}
     of_text: dict[int, list[_Place]] = {}
     for place in places:
         of_text.setdefault(place.text, []).append(place)
-    rows, wrong = [], []
+    rows, wrong, of_kind = [], [], []
     for text, own in of_text.items():
         place = own[random.integers(len(own))]
         others = [word for word in kinds[place.kind] if word != place.word]
@@ -164,15 +175,23 @@ def _replaced(
         if (own_image[text], numbers.get(caption.casefold(), -1)) not in true:  # else it is right too
             rows.append(text)
             wrong.append(caption)
+            of_kind.append(place.kind)
     if not rows:
-        return np.zeros(0)
+        return np.zeros(0), np.zeros(0, np.int64)
     made = sound(model.texts(wrong))
     own_images = images[[own_image[text] for text in rows]]
     margins = [
         float(np.diff(scores(own_images[row : row + 1], np.stack([made[row], texts[text]]), model.space))[0, 0])
         for row, text in enumerate(rows)
     ]
-    return (np.sign(margins) + 1) / 2
+    return (np.sign(margins) + 1) / 2, np.array(of_kind)
+
+
+def _by_kind(kinds: Kinds, right: Values, of_kind: Rows, seed: int) -> Replaced:
+    (share,) = estimates([(right, np.mean)], seed)
+    own = [(words, right[of_kind == kind]) for kind, words in enumerate(kinds)]
+    parts = [KindReplaced(words, len(some), estimates([(some, np.mean)], seed)[0]) for words, some in own if len(some)]
+    return Replaced(len(right), share, tuple(parts))
 
 
 def _couples(
