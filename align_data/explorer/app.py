@@ -61,13 +61,18 @@ def _changed(request: Request) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     """Say what is wrong, as the command line does."""
     sentence = printable(mask(str(error)))
+    return _problem(request, 400, sentence)
+
+
+def _problem(request: Request, status: int, sentence: str) -> Response:
+    """Answer with a sentence: in the place of a part of a page that was asked for, else as a page."""
     template = "problem.html.j2" if "hx-request" in request.headers else "error.html.j2"
-    return page(request, template, status=400, sentence=sentence)
+    return page(request, template, status=status, sentence=sentence)
 
 
 def _missing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return page(request, "error.html.j2", status=error.status_code, sentence=error.detail)
+    return _problem(request, error.status_code, error.detail)
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:
@@ -75,4 +80,4 @@ def _unforeseen(request: Request, error: Exception) -> Response:
     sentence = (
         f"an error that align-data did not foresee, {type(error).__name__}: the terminal that it runs in says more"
     )
-    return page(request, "error.html.j2", status=500, sentence=sentence)
+    return _problem(request, 500, sentence)

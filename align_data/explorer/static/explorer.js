@@ -25,6 +25,10 @@ document.addEventListener("click", (event) => {
   const field = document.getElementById(event.target.dataset?.copy);
   if (field) { field.select(); navigator.clipboard.writeText(field.value); }
 });
+// What gives one more class a value is no part of its form: to type there asks for nothing, and stops no request.
+document.addEventListener("input", (event) => {
+  if (event.target.getAttribute("form") === "none") event.stopPropagation();
+}, true);
 // A picture that cannot be shown: the sentence that is answered in its place.
 document.addEventListener("error", async (event) => {
   const image = event.target;
