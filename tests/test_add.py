@@ -270,7 +270,7 @@ def test_diff_says_what_a_batch_changed(tmp_path: Path) -> None:
     assert report.stale == ["texts"]
     engine = LocalEngine(dataset.store.work, 2)
     opened = Dataset(dataset.store)
-    with pytest.raises(DatasetError, match="was decided for different pairs"):
+    with pytest.raises(DatasetError, match="was decided before the batch 2 was added; filter again"):
         open_ledger(opened, "texts")
     decide_ledger(Decision(parse(EVERY_TEXT, "t.yaml"), ()), opened, engine, Silent())
     assert (opened.ledgers(), opened.former_ledgers()) == (["texts"], ["texts.1"])

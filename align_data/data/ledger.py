@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from align_data.common.errors import AlignDataError, DatasetError, nearest
+from align_data.data.batches import added_since
 from align_data.data.columns import available, identities
 from align_data.data.labels import label_of
 from align_data.data.layout import Dataset
@@ -169,10 +170,11 @@ def _opened(dataset: Dataset, name: str, manifest: Manifest[LedgerMeta]) -> Ledg
             f"the plan of {where} cannot be understood: {reason}; it is damaged, or of another version: remove "
             f"{where} and filter again: align-data filter {shlex.quote(dataset.store.url)} --recipe {name}"
         ) from error
-    if facts.pairs != dataset.ingested().fingerprint:
-        raise DatasetError(
-            f"{where} was decided for different pairs; filter again: {filter_command(dataset.store.url, name, plan)}"
-        )
+    pairs = dataset.ingested()
+    if facts.pairs != pairs.fingerprint:
+        new = added_since(pairs, facts.pairs)
+        when = f"before the batch {new[0]} was added" if new else "for different pairs"
+        raise DatasetError(f"{where} was decided {when}; filter again: {filter_command(dataset.store.url, name, plan)}")
     return Ledger(name, plan, manifest)
 
 
