@@ -28,10 +28,13 @@ def batches_of(dataset: Dataset, pairs: Manifest[PairsMeta]) -> list[BatchMeta]:
 
 
 def added_since(pairs: Manifest[PairsMeta], fingerprint: str) -> list[str] | None:
-    """Return the batches added since `pairs` had a fingerprint; None where it never had it."""
-    names = [batch.name for batch in pairs.meta.batches]
-    known = [batch.pairs for batch in pairs.meta.batches]
-    return names[known.index(fingerprint) + 1 :] if fingerprint in known else None
+    """Return the batches that brought pairs since `pairs` had a fingerprint; None where it never had it."""
+    added: list[str] = []
+    for batch in reversed(pairs.meta.batches):
+        if batch.pairs == fingerprint:
+            return added[::-1]
+        added.append(batch.name)
+    return None
 
 
 def is_new(dataset: Dataset, part: int, batches: list[str]) -> Iterator[pl.Series]:

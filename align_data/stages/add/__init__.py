@@ -8,15 +8,15 @@ is done.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from align_data.common.errors import DatasetError
-from align_data.common.progress import Progress, Tick
+from align_data.common.progress import Progress
 from align_data.data import pairs as pair
-from align_data.data.accounts import Account, UnitAccount, total
+from align_data.data.accounts import Account, UnitAccount
 from align_data.data.batches import batches_of
 from align_data.data.columns import fresh
 from align_data.data.html_texts import Rewriting
@@ -31,17 +31,11 @@ from align_data.data.intake import (
     rows_of,
 )
 from align_data.data.layout import Dataset
-from align_data.data.ledger import NOT_YET, TAKEN_DOWN, add_masks
 from align_data.data.meta import (
     AccountMeta,
     BatchMeta,
-    ContentMeta,
-    CrawlMeta,
-    ImagesMeta,
     InputMeta,
-    LedgerMeta,
     PairsMeta,
-    SignalsMeta,
 )
 from align_data.engines.base import Engine, Shuffle
 from align_data.recipes.model import NAME
@@ -49,12 +43,12 @@ from align_data.signals import find
 from align_data.signals.contracts import is_of_pool
 from align_data.sources.lists import Choice, Reading, Source, units
 from align_data.sources.lists import find as find_lists
-from align_data.sources.lists.column_names import PROVENANCE
-from align_data.stages.add.carrying import Carrying
+from align_data.stages.add.accounting import account_of, pairs_meta
 from align_data.stages.add.merging import Grown, Merging
+from align_data.stages.add.placing import put_in_place
 from align_data.stages.add.plan import BatchPlan, batch_rejected, forget, merged_pairs, under_way
 from align_data.storage.names import display
-from align_data.storage.tables import Manifest, PartInfo, Table
+from align_data.storage.tables import Manifest, PartInfo
 
 __all__ = ["AddReport", "add"]
 
@@ -93,7 +87,7 @@ def add(
     begun = under_way(dataset)
     if begun is not None:
         progress.say(f"the batch {begun.batch} was not all in its place: that is done now")
-        _put_in_place(dataset, begun, engine, progress)
+        put_in_place(dataset, begun, engine, progress)
     pairs = dataset.ingested()
     batches = batches_of(dataset, pairs)
     before = None if begun is None else begun.batch
@@ -110,7 +104,7 @@ def add(
     name = _batch_name(batches, name)
     plan = _merged(dataset, pairs, batches, _BatchLists(sources, inputs, choice, reading), name, engine, progress)
     plan.store(dataset.store)
-    _put_in_place(dataset, plan, engine, progress)
+    put_in_place(dataset, plan, engine, progress)
     pairs = dataset.ingested()
     return _report(pairs.meta.batches[-1], pairs, before)
 
@@ -197,7 +191,7 @@ def _merged(
     )
     accounts, grown = engine.shuffle(shuffle, range(len(todo)), progress)
     infos = [PartInfo(**part.info) if part.info else pairs.parts[part.part] for part in grown]
-    account = _account(accounts, grown)
+    account = account_of(accounts, grown)
     crawl, notes = crawl_of_units(folders, todo, accounts)
     for note in (*notes, *notes_on(accounts, account, lists.sources, rewriting, lists.reading)):
         progress.say(note)
@@ -219,65 +213,14 @@ def _merged(
         before=pairs.fingerprint,
         pairs=[asdict(info) for info in infos],
         merged=[part.part for part in grown if part.info],
-        meta=_meta(pairs, batches, batch, declared).dump(),
+        meta=pairs_meta(pairs, batches, batch, declared).dump(),
         rejected=[behind + number for number in range(len(rejected))],
         carried=_carried(dataset, pairs),
     )
 
 
-def _account(accounts: Sequence[UnitAccount], grown: Sequence[Grown]) -> Account:
-    """Return what became of the batch's rows."""
-    account = total(accounts, [])
-    pairs, refused = (sum(getattr(part, name) for part in grown) for name in ("pairs", "refused"))
-    return replace(account, pairs=pairs, merged=account.merged - pairs - refused, refused_tombstone=refused)
-
-
-def _meta(
-    pairs: Manifest[PairsMeta], batches: Sequence[BatchMeta], batch: BatchMeta, declared: Sequence[str]
-) -> PairsMeta:
-    """Return what the manifest of `pairs` says with the batch."""
-    of_all = {"account": _sum(pairs.meta.account, batch.account), "batches": [*batches, batch]}
-    if provenance := [name for name in PROVENANCE if name in declared]:
-        of_all["provenance"] = provenance
-    crawls = [crawl for crawl in (pairs.meta.crawl, batch.crawl) if crawl is not None]
-    if crawls:
-        of_all["crawl"] = crawls[0] if len(crawls) == 1 else _both_crawls(*crawls)
-    return PairsMeta(**{**dict(pairs.meta), **of_all})
-
-
-def _sum(before: AccountMeta, batch: AccountMeta) -> AccountMeta:
-    """Return the account of all rows that were ever read."""
-    reasons = {
-        reason: before.reasons.get(reason, 0) + batch.reasons.get(reason, 0)
-        for reason in sorted({*before.reasons, *batch.reasons})
-    }
-    numbers = {name: getattr(before, name) + getattr(batch, name) for name in _NUMBERS}
-    entities, markup = (_known_sum(getattr(before, name), getattr(batch, name)) for name in ("entities", "markup"))
-    return AccountMeta(**numbers, entities=entities, markup=markup, reasons=reasons, already=False)
-
-
-def _known_sum(before: int | None, batch: int | None) -> int | None:
-    """Return a sum; None where nobody looked at the rows of before."""
-    return None if before is None or batch is None else before + batch
-
-
 _KEYS = {"uid", "url", "alt_text"}
 """The columns of `pairs` that make a pair what it is."""
-_NUMBERS = ("rows", "pairs", "merged", "rejected", "refused_tombstone")
-
-
-def _both_crawls(before: CrawlMeta, batch: CrawlMeta) -> CrawlMeta:
-    """Return what became of the archives of two batches."""
-    sums: dict[str, Any] = {}
-    for name, number in before:
-        further = getattr(batch, name)
-        if isinstance(number, Mapping):
-            sums[name] = {
-                reason: number.get(reason, 0) + further.get(reason, 0) for reason in sorted({*number, *further})
-            }
-        else:
-            sums[name] = number + further
-    return CrawlMeta(**sums)
 
 
 def _carried(dataset: Dataset, pairs: Manifest[PairsMeta]) -> dict[str, list[str]]:
@@ -296,80 +239,3 @@ def _carried(dataset: Dataset, pairs: Manifest[PairsMeta]) -> dict[str, list[str
         if able:
             carried[group] = able
     return carried
-
-
-def _put_in_place(dataset: Dataset, plan: BatchPlan, engine: Engine, progress: Progress) -> None:
-    """Do what is written down, from wherever a killed run left it."""
-    before, after = dataset.pairs.committed(), plan.manifest()
-    assert before is not None
-    if plan.batch not in [batch.name for batch in before.meta.batches]:
-        if plan.before != before.fingerprint:
-            raise DatasetError(
-                f"{dataset.store.url} has other pairs than when the batch {plan.batch} was read: it is damaged"
-            )
-        _carry(dataset, plan, before, after, engine, progress)
-    forget(dataset)
-
-
-def _carry(
-    dataset: Dataset,
-    plan: BatchPlan,
-    before: Manifest[PairsMeta],
-    after: Manifest[PairsMeta],
-    engine: Engine,
-    progress: Progress,
-) -> None:
-    """Bring all tables in line with the merged pairs, and put these in their place."""
-    carrying = Carrying(dataset, merged_pairs(dataset), plan.batch, before, after, plan.carried)
-    tables: list[Table[Any]] = [dataset.images, dataset.content, *map(dataset.measured, plan.carried)]
-    tables += carrying.beside()
-    if plan.merged:
-        for table in (dataset.pairs, *tables):
-            table.change()
-
-    def part(place: int, tick: Tick) -> None:
-        number = plan.merged[place]
-        staged = merged_pairs(dataset)
-        if staged.has(number):  # else a killed run has done it
-            carrying.part(number, tick)
-            dataset.store.move(staged.part_name(number), dataset.pairs.part_name(number))
-
-    rows = [after.parts[number].rows for number in plan.merged]
-    engine.map_parts("add: put in place", part, rows, progress)
-    staged_rejects, rejected = batch_rejected(dataset), dataset.rejected.committed()
-    for number, place in enumerate(plan.rejected):
-        if staged_rejects.has(number):
-            dataset.store.move(staged_rejects.part_name(number), dataset.rejected.part_name(place))
-    if rejected is not None and plan.rejected:
-        before_it = rejected.parts[: plan.rejected[0]]
-        dataset.rejected.commit([*before_it, *map(dataset.rejected.info, plan.rejected)], rejected.meta)
-    if plan.merged:
-        for table in tables:
-            _commit(dataset, table, plan, after)
-    dataset.pairs.commit(list(after.parts), after.meta)
-
-
-def _commit(dataset: Dataset, table: Table[Any], plan: BatchPlan, after: Manifest[PairsMeta]) -> None:
-    """Bring a manifest in line with the parts; one that waits for its stage speaks of the pairs of before."""
-    manifest = table.committed()
-    if manifest is None or table.absent(manifest):
-        return
-    meta, infos = manifest.meta, [table.info(part) for part in range(len(manifest.parts))]
-    if isinstance(meta, ImagesMeta) and meta.pairs == plan.before:
-        new = sum(info.rows for info in infos) - manifest.rows
-        statuses = {**meta.statuses, **({"untried": meta.statuses.get("untried", 0) + new} if new else {})}
-        meta = meta.model_copy(update={"pairs": after.fingerprint, "statuses": statuses})
-    elif isinstance(meta, ContentMeta):
-        images = dataset.images.committed()
-        if images is not None and images.meta.pairs == after.fingerprint:
-            meta = meta.model_copy(update={"images": images.fingerprint})
-    elif isinstance(meta, SignalsMeta) and (names := plan.carried.get(table.name.removeprefix("measured/"))):
-        signals = {name: meta.signals[name] for name in names}
-        meta = meta.model_copy(update={"pairs": after.fingerprint, "signals": signals})
-    elif isinstance(meta, LedgerMeta) and meta.until is not None and meta.pairs == plan.before:
-        new = sum(info.rows for info in infos) - manifest.rows
-        masks = {(failed, unknown): number for failed, unknown, number in meta.masks}
-        add_masks(masks, {(TAKEN_DOWN, NOT_YET): new} if new else {})
-        counts = [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items())]
-        meta = meta.model_copy(update={"pairs": after.fingerprint, "masks": counts})
-    table.commit(infos, meta)
