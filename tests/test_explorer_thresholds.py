@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from html import unescape
 from pathlib import Path
@@ -18,6 +19,7 @@ from conftest import Built
 from explorer_server import OWN, SITE, browser, client_of, explored, opened, settled, watched
 from starlette.testclient import TestClient
 
+import align_data
 from align_data.cli import main
 from align_data.data.layout import Dataset
 from align_data.explorer.opened import Explorer
@@ -174,6 +176,19 @@ def test_a_class_of_its_own_is_a_field_from_then_on_until_it_is_emptied(client: 
     assert sets({"on": ["n_words"]}) == []  # the rule is taken out, and with it what is set of it
 
 
+def test_each_class_has_a_histogram_of_its_own_pairs(dataset: Dataset, client: TestClient) -> None:
+    scripts = Counter(align_data.open(dataset.store.url).verdicts("small").collect()["script"])
+    text = client.get("thresholds/charts", params=[("recipe", "small"), ("set", "chars.ge.Han=1")]).text
+    figures = dict(re.findall(r'<figure class="histogram" id="chart-chars\.ge\.(\w+)">(.*?)</figure>', text, re.DOTALL))
+    assert set(figures) == {"Latin", "Han", "else"}
+    counted = {name: sum(map(int, re.findall(r"</th><td[^>]*>(\d+)<", figure))) for name, figure in figures.items()}
+    others = sum(scripts.values()) - scripts["Latin"] - scripts["Han"] - scripts[None]
+    assert counted == {"Latin": scripts["Latin"], "Han": scripts["Han"], "else": others}
+    assert scripts["Han"] > 0
+    plain = client.get("thresholds/charts", params=[("recipe", "small")]).text
+    assert "chart-chars.ge.Han" not in plain
+
+
 @pytest.mark.parametrize("words", [("Latin", "3"), ("Han", "x"), ("Han", "1,2"), ("a=b", "1"), ("Han", "<script>")])
 def test_a_class_that_cannot_be_is_a_sentence(client: TestClient, words: tuple[str, str]) -> None:
     name, value = words
@@ -311,6 +326,7 @@ def test_in_a_browser_two_sliders_move_and_two_people_look(dataset: Dataset, exp
         page.wait_for_url(re.compile("chars.ge.Han%3D30"))
         settled(page)
         assert page.input_value('input[name="field.chars.ge.Han.0"]') == "30"
+        page.wait_for_selector('figure[id="chart-chars.ge.Han"] svg')
         shown = kept(page.content())
         words = shlex.split(page.input_value("#command"))
         assert {"--set", "--without"} <= set(words)

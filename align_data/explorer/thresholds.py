@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -72,32 +72,30 @@ def _charts(request: Request) -> Response:
     explorer = explorer_of(request)
     draft = explorer.draft(words_of(request))
     pool = what_if(explorer, draft.ledger.name)
-    curves = pool.curves(pool.resolved(draft.plan))
-    # The page has places for those of the ledger: a class that a draft names has none.
-    drawn = {name: charts.distribution(curve) for name, curve in curves.items() if name in pool.own_curves}
-    leaves = {leaf.name: leaf.class_words for rule in draft.plan.rules for leaf in of_rule(rule)}
-    return page(request, "thresholds_charts.html.j2", draft, charts=drawn, classes=leaves)
+    plan = pool.resolved(draft.plan)
+    curves = pool.curves(plan)
+    drawn = {
+        rule.name: [
+            (leaf.name, leaf.class_words, charts.distribution(curves[leaf.name]))
+            for leaf in of_rule(rule)
+            if leaf.name in curves
+        ]
+        for rule in plan.rules
+    }
+    return page(request, "thresholds_charts.html.j2", draft, charts=drawn)
 
 
 def _shown(explorer: Explorer, pool: WhatIf, draft: Draft, *, whole: bool) -> dict[str, Any]:
     """Return what both the page and its fragment show."""
     curves = pool.own_curves
-    names = [rule.name for rule in draft.plan.rules]
-    leaves = {rule: [leaf for leaf in curves if _rule_of(leaf, names) == rule] for rule in names}
     return {
         "moved": pool.count(draft.plan, whole=whole),
         "fields": {rule.name: list(fields(rule, curves)) for rule in draft.plan.rules},
         "another": {rule.name: by_class(rule) for rule in draft.plan.rules},
-        "leaves": leaves,
         "new_name": (new_name := _new_name(explorer, draft)),
         "command": filter_command(explorer.name, new_name, draft.plan),
         "rule_box": RULE,
     }
-
-
-def _rule_of(leaf: str, rules: Collection[str]) -> str:
-    """Return the rule of a test, which is called as the rule, or as the rule with more behind a dot."""
-    return max((name for name in rules if leaf == name or leaf.startswith(f"{name}.")), key=len)
 
 
 def _new_name(explorer: Explorer, draft: Draft) -> str:
