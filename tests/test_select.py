@@ -245,6 +245,23 @@ def test_a_selection_becomes_a_ledger(dataset: Dataset, tmp_path: Path) -> None:
     assert "Name" in call(*keep[:-1], "Bad Name", code=1).output
 
 
+@pytest.mark.parametrize("words", [[("only", "n_words")], [("where", "alt_text!=a; b='c'"), ("first", "7")]], ids=str)
+def test_a_kept_ledger_that_is_stale_says_how_to_mend_it(
+    dataset: Dataset, tmp_path: Path, words: list[tuple[str, str]]
+) -> None:
+    url = tmp_path / "copy"
+    shutil.copytree(dataset.store.root, url)
+    call("select", url, "--recipe", "base", *options(words), "--as", "taken")
+    kept = call("select", url, "--recipe", "taken", "--outcome", "kept", "--uids", "-").stdout
+    labels.mark(Dataset(Store(url)), "taken", kept.split()[:1], "unmarked")
+    stale = call("select", url, "--recipe", "taken", code=1).output
+    _, command = stale.split("select its pairs again: align-data ")
+    call(*shlex.split(command))
+    assert call("select", url, "--recipe", "taken", "--outcome", "kept", "--uids", "-").stdout == kept
+    labels.mark(Dataset(Store(url)), "taken", kept.split()[:1], "drop")  # somebody's mark stays
+    assert "other marks: choose another name" in call(*shlex.split(command), code=1).output
+
+
 def test_a_ledger_that_was_begun_is_finished(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = ["select", dataset.store.url, "--recipe", "base", "--only", "n_chars", "--as", "stopped"]
 
@@ -357,6 +374,8 @@ def test_what_cannot_be_done_is_said_before_pairs_are_read(
     assert "Is a directory" in call(*select, "--uids", tmp_path, code=1).output
     client = explorer(dataset)
     own = {"origin": str(client.base_url).removesuffix("/a-token/")}
+    unsaid = client.post("pairs/keep", data={"name": "x"}, headers=own)
+    assert (unsaid.status_code, "of which ledger" in unsaid.text) == (400, True)
     answer = client.post("pairs/keep", data={"recipe": "base", "name": "../x"}, headers=own)
     assert (answer.status_code, "not a valid label name" in answer.text) == (400, True)
 

@@ -19,7 +19,7 @@ from align_data.cli.options import (
     resources,
     tell,
 )
-from align_data.data.ledger import filter_command
+from align_data.data.ledger import again
 from align_data.recipes.plan import Plan
 from align_data.sources.lists import Choice, registry
 from align_data.stages.grow import grow
@@ -63,7 +63,7 @@ def command(dataset: str, inputs: tuple[str, ...], name: str | None, as_json: bo
     report = growth.added
     tell(f"batch {report.batch}: {render.account(report.account)}; {report.pairs:,} pairs in all")
     for ledger, plan in plans.items():
-        note(f"the ledger {ledger} is stale; decide it again: {filter_command(dataset, ledger, plan)}")
+        note(f"the ledger {ledger} is stale; {again(dataset, ledger, plan)}")
     if fetched:
         note(f"images of new URLs are to be fetched: align-data fetch {shlex.quote(dataset)} --recipe LEDGER")
 

@@ -75,7 +75,7 @@ def command(
         chosen = selected_uids(of_draft, draft, plan, selection, engine, steps, first)
         unheard = list(unheard_of(opened, draft.ledger, selection, progress())) if not len(chosen) else []
         if name is not None:
-            keep_as_ledger(opened, draft, selection, name, chosen, engine, steps)
+            keep_as_ledger(opened, draft, selection, name, chosen, engine, steps, first)
     if file == "-":
         click.echo("".join(f"{uid}\n" for uid in chosen), nl=False)
     elif file is not None:

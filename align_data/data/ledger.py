@@ -23,6 +23,7 @@ from align_data.recipes.overrides import overridden_rule
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.recipes.reading import builtin
 from align_data.signals import is_signal
+from align_data.signals.label import LABEL, SELECTED
 from align_data.storage.tables import Manifest
 
 TAKEN_DOWN = -(2**63)
@@ -152,30 +153,39 @@ def open_ledger(dataset: Dataset, name: str, *, former: bool = False) -> Ledger:
         )
     if ledger.facts.tombstones != fingerprint(dataset):
         raise DatasetError(
-            f"the ledger {name} of {dataset.store.url} was decided before the last takedown; filter again: "
-            f"{filter_command(dataset.store.url, name, ledger.plan)}"
+            f"the ledger {name} of {dataset.store.url} was decided before the last takedown; "
+            f"{again(dataset.store.url, name, ledger.plan)}"
         )
     return ledger
 
 
+def decided_by(dataset: Dataset, name: str) -> Plan | None:
+    """Return the plan of a ledger, which may be stale; None where there is none, DatasetError for a damaged one."""
+    manifest = dataset.ledger(name).committed()
+    return None if manifest is None else _plan_of(dataset, name, manifest)
+
+
 def _opened(dataset: Dataset, name: str, manifest: Manifest[LedgerMeta]) -> Ledger:
     """Return a ledger; DatasetError if its plan cannot be understood, or if it is of other pairs."""
+    plan = _plan_of(dataset, name, manifest)
+    pairs = dataset.ingested()
+    if manifest.meta.pairs != pairs.fingerprint:
+        where, new = dataset.store.path(dataset.ledger(name).name), added_since(pairs, manifest.meta.pairs)
+        when = f"before the batch {new[0]} was added" if new else "for different pairs"
+        raise DatasetError(f"{where} was decided {when}; {again(dataset.store.url, name, plan)}")
+    return Ledger(name, plan, manifest)
+
+
+def _plan_of(dataset: Dataset, name: str, manifest: Manifest[LedgerMeta]) -> Plan:
     where = dataset.store.path(dataset.ledger(name).name)
-    facts = manifest.meta
     try:
-        plan = Plan.model_validate(facts.plan)
+        return Plan.model_validate(manifest.meta.plan)
     except (ValidationError, AlignDataError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DatasetError(
             f"the plan of {where} cannot be understood: {reason}; it is damaged, or of another version: remove "
             f"{where} and filter again: align-data filter {shlex.quote(dataset.store.url)} --recipe {name}"
         ) from error
-    pairs = dataset.ingested()
-    if facts.pairs != pairs.fingerprint:
-        new = added_since(pairs, facts.pairs)
-        when = f"before the batch {new[0]} was added" if new else "for different pairs"
-        raise DatasetError(f"{where} was decided {when}; filter again: {filter_command(dataset.store.url, name, plan)}")
-    return Ledger(name, plan, manifest)
 
 
 def filter_command(url: str, name: str, plan: Plan, without: Sequence[str] = ()) -> str:
@@ -193,6 +203,14 @@ def filter_command(url: str, name: str, plan: Plan, without: Sequence[str] = ())
     return shlex.join(words + (["--as", name] if recipe != name else []))
 
 
+def again(url: str, name: str, plan: Plan) -> str:
+    """Return what makes a ledger anew that is stale: filtering, or of one that keeps a selection, selecting."""
+    rule = plan.recipe.rules[0]
+    if rule.signal != f"{LABEL}_{name}" or rule.value != SELECTED:
+        return f"filter again: {filter_command(url, name, plan)}"
+    return f"select its pairs again: align-data select {shlex.quote(url)} {rule.note} --as {name}"
+
+
 def as_recipe(dataset: Dataset, name: str) -> str | None:
     """Return what to do where a ledger's name stands in place of a recipe's; None where no ledger has the name."""
     if name not in dataset.ledgers():
@@ -200,7 +218,7 @@ def as_recipe(dataset: Dataset, name: str) -> str | None:
     plan = open_ledger(dataset, name).plan
     return (
         f"no recipe is called {name}, only a ledger of {dataset.store.url}, which was decided by the recipe "
-        f"{plan.recipe.name}; decide it again: {filter_command(dataset.store.url, name, plan)}"
+        f"{plan.recipe.name}; {again(dataset.store.url, name, plan)}"
     )
 
 
@@ -226,7 +244,6 @@ def open_current(dataset: Dataset, name: str) -> Ledger:
     if signals := outdated(dataset, ledger):
         available(dataset, dataset.ingested(), signals)  # where the values are stale too, that is to mend first
         raise DatasetError(
-            f"the ledger {name} was decided before {_changed(signals)}; "
-            f"filter again: {filter_command(dataset.store.url, name, ledger.plan)}"
+            f"the ledger {name} was decided before {_changed(signals)}; {again(dataset.store.url, name, ledger.plan)}"
         )
     return ledger

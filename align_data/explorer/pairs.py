@@ -51,7 +51,7 @@ def _pairs(request: Request) -> Response:
         start = (at - 1) * SHOWN
         selected = select(
             dataset, draft.ledger, plan, selection, explorer.engine, explorer.progress,
-            start=start, number=SHOWN, beside=beside,
+            start=start, number=SHOWN, beside=beside, askable=askable,
         )  # fmt: skip
     except (ConditionError, RecipeError) as error:
         problem = printable(mask(str(error)))

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from align_data.common.errors import DatasetError
 from align_data.data.layout import Dataset
 from align_data.explorer.changes import posted
 from align_data.explorer.opened import Explorer
@@ -67,6 +68,8 @@ def _uids(request: Request) -> Response:
 def _keep(request: Request, form: Words) -> Response:
     """Keep a selection as a ledger, as `align-data select --as` does; the pairs of that ledger are shown next."""
     explorer = explorer_of(request)
+    if not dict(form).get(RECIPE):
+        raise DatasetError(f"of which ledger are the pairs? Send {RECIPE}=LEDGER with them")
     draft, selection = explorer.draft(form), PairSelection.from_words(form)
     name = check_name(dict(form).get(NAME, "").strip(), LABEL)
     (of_draft, plan), dataset = decided(explorer, draft), explorer.dataset()

@@ -72,17 +72,18 @@ def select(
     start: int = 0,
     number: int = 24,
     beside: Iterable[str] = (),
+    askable: Askable | None = None,
 ) -> Selected:
     """Return pairs from place `start` of a selection, with the columns `beside`, and count all of it.
 
-    `plan` decides: the ledger's own, whose verdicts are stored, or another whose thresholds are resolved.
-    ConditionError for what cannot be asked, and for places that lie too deep.
+    `plan` decides: the ledger's own, whose verdicts are stored, or another whose thresholds are resolved; `askable` is
+    what can be asked by it, where that is known. ConditionError for what cannot be asked, and for places too deep.
     """
     if start + number > DEEPEST:
         raise ConditionError(
             f"pairs are shown up to the {DEEPEST:,}th: narrow the selection or order it otherwise, or take all uids"
         )
-    scan = Scan.of(dataset, ledger, plan, selection, beside)
+    scan = Scan.of(askable or Askable.of(dataset, plan), ledger, selection, beside)
     rows = [part.rows for part in dataset.ingested().parts]
     find_first = FirstPairs(scan.pieces, selection, start + number, stops=scan.of_masks)
     parts = engine.map_parts("select", find_first, rows, progress)
@@ -110,7 +111,7 @@ def frames(
 
     Columns are those of `columns_of`, and `failed` and `unknown`. ConditionError at once for what cannot be asked.
     """
-    scan = Scan.of(dataset, ledger, plan, selection, columns)
+    scan = Scan.of(Askable.of(dataset, plan), ledger, selection, columns)
     rows = [part.rows for part in dataset.ingested().parts]
 
     def read() -> Iterator[pl.DataFrame]:
@@ -139,9 +140,9 @@ class Scan:
     """The columns that are read of the pairs that are returned."""
 
     @staticmethod
-    def of(dataset: Dataset, ledger: Ledger, plan: Plan, selection: PairSelection, beside: Iterable[str]) -> Scan:
+    def of(askable: Askable, ledger: Ledger, selection: PairSelection, beside: Iterable[str]) -> Scan:
         """Return the scan for a selection; ConditionError or RecipeError for what it cannot ask."""
-        askable, columns = Askable.of(dataset, plan), tuple(dict.fromkeys([*selection.columns, *beside]))
+        plan, columns = askable.plan, tuple(dict.fromkeys([*selection.columns, *beside]))
         selection.check_rules(plan)
         if selection.moved is not None and ledger.plan is plan:
             raise ConditionError(
@@ -152,7 +153,7 @@ class Scan:
             askable.check(column)
         for condition in selection.where:
             askable.check_values(condition)
-        return Scan(dataset, ledger, plan, selection, askable, margin, columns)
+        return Scan(askable.dataset, ledger, plan, selection, askable, margin, columns)
 
     @property
     def of_masks(self) -> bool:
