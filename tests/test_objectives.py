@@ -213,7 +213,7 @@ with ranks("cpu", settings) as (rank, device):
         objective = objective_of(settings.model_copy(update={"objective": name}), {}, model.config.projection_dim).double()
         objective.begin(0.99)
         whole = Towers(model, objective)
-        towers = parallel(whole, rank, device)
+        towers = parallel(whole, device)
         towers_loss = towers(pixels, batch.ids, batch.mask, batch.keys)
         towers_loss.backward()
         mean = towers_loss.detach().clone()

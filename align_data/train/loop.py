@@ -195,7 +195,7 @@ class _TrainingRun:
         self._optimizer = optimizer(towers, settings)
         self._at = folder.load(self._model, self._objective, self._optimizer)
         self._unread: list[Tensor] = []
-        self._towers = parallel(towers, rank, device, reduces=settings.accumulate == 1)
+        self._towers = parallel(towers, device, reduces=settings.accumulate == 1)
 
     def go(self, progress: Progress) -> float:
         """Make all steps that are left; return the last loss."""

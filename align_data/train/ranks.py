@@ -18,19 +18,41 @@ from align_data.train.settings import TrainSettings
 
 @contextmanager
 def ranks(device: str | None, settings: TrainSettings) -> Iterator[tuple[Rank, torch.device]]:
-    """Join the other processes for as long as the context is open; TrainError if a batch cannot be divided by them."""
+    """Join the other processes for as long as the context is open.
+
+    Raises TrainError if a batch cannot be divided by them, or if they are more than the GPUs.
+    """
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     _check_divides(settings, rank)
-    local = os.environ.get("LOCAL_RANK", "0")
-    chosen = device_of(f"cuda:{local}" if device is None and rank.of > 1 and torch.cuda.is_available() else device)
-    if rank.of == 1:
+    joins = rank.of > 1 or distributed.is_torchelastic_launched()  # alone under torchrun it goes the way of many
+    chosen = _own_device(device) if joins else device_of(device)
+    if not joins:
         yield rank, chosen
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    if chosen.type == "cuda":
+        distributed.init_process_group("nccl", device_id=chosen)  # else a barrier guesses whose GPU is which
+    else:
+        distributed.init_process_group("gloo")
     try:
         yield rank, chosen
     finally:
         distributed.destroy_process_group()
+
+
+def _own_device(device: str | None) -> torch.device:
+    """Return this process's device; TrainError where two would have one GPU, which NCCL refuses or never joins."""
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not name.startswith("cuda"):
+        return device_of(name)
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if here > (gpus if name == "cuda" else 1):
+        raise TrainError(
+            f"torchrun started {here} processes on a machine whose GPUs are {gpus}, with --device {name}: each needs a "
+            "GPU of its own, so give a smaller --nproc-per-node and no number of a GPU, or --device cpu"
+        )
+    own = device_of(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
+    torch.cuda.set_device(own)
+    return own
 
 
 def _check_divides(settings: TrainSettings, rank: Rank) -> None:
@@ -43,16 +65,16 @@ def _check_divides(settings: TrainSettings, rank: Rank) -> None:
         )
 
 
-def parallel(module: nn.Module, rank: Rank, device: torch.device, *, reduces: bool = True) -> nn.Module:
+def parallel(module: nn.Module, device: torch.device, *, reduces: bool = True) -> nn.Module:
     """Return a module whose batch norm, on GPUs, sees what all processes have.
 
     One that reduces has the mean over processes for its gradients, of one call and one `backward`.
     """
-    if rank.of == 1:
+    if not distributed.is_initialized():
         return module
     if device.type == "cuda":  # PyTorch has no synchronised batch norm for CPUs
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-    return DistributedDataParallel(module, broadcast_buffers=device.type == "cuda") if reduces else module
+    return DistributedDataParallel(module) if reduces else module
 
 
 def average_gradients(module: nn.Module) -> None:
