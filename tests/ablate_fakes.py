@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import polars as pl
+
 from align_data.common.errors import TrainError
 from align_data.common.progress import Progress
 from align_data.train.ablate.runs import AblationJob, Cell, Facts
@@ -26,7 +28,9 @@ def fit(job: AblationJob, cell: Cell, out: Path, progress: Progress) -> Facts:
     if os.environ.get(DIES) == f"{cell.arm}:{cell.seed}":
         os._exit(9)
     good = sum(text.startswith("good") for text in texts.values()) / len(texts)
-    (out / "model.json").write_text(json.dumps({"good": good, "seed": cell.seed, "arm": cell.arm}))
+    (out / "model.json").write_text(
+        json.dumps({"good": good, "seed": cell.seed, "arm": cell.arm, "objective": cell.settings.objective})
+    )
     with (job.out / "trained.txt").open("a") as file:
         file.write(f"{cell.arm} {cell.seed} {len(texts)}\n")
     with progress.step("train", cell.settings.samples, "pairs") as tick:
@@ -40,6 +44,21 @@ def judge(job: AblationJob, out: Path, progress: Progress) -> dict[str, float]:
     model = json.loads((out / "model.json").read_text())
     better = model["good"] / 2 * (1 + (model["seed"] % 3 - 1) / 100)  # arms differ by other amounts from seed to seed
     return {"R@1": better + model["seed"] / 10 + len(model["arm"]) % 3 / 100, "median rank": 3.0}
+
+
+def rate(job: AblationJob, out: Path, progress: Progress) -> pl.DataFrame:
+    """Return what any model says of the pool: good texts score higher, but for some of each."""
+    model = json.loads((out / "model.json").read_text())
+    with (job.out / "rated.txt").open("a") as file:
+        file.write(f"{model['arm']} {model['seed']}\n")
+    samples = list(Shards.open(job.pool))
+    scores = [similarity(sample.uid, sample.alt_text, model["seed"]) for sample in samples]
+    return pl.DataFrame({"uid": [sample.uid for sample in samples], "similarity": scores})
+
+
+def similarity(uid: str, text: str, seed: int) -> float:
+    """Return a number of few values, so that some are equal."""
+    return text.startswith("good") * 3 + int(uid[:8], 16) * (seed + 1) % 7
 
 
 def side(_: object) -> int:

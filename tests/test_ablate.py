@@ -273,6 +273,12 @@ class Case:
     def results(self, out: str = "out") -> Any:
         return json.loads((self.folder / out / RESULTS).read_text())
 
+    def texts(self) -> dict[str, str]:
+        """Return the alt-text of every pair of the dataset, by uid."""
+        parts = range(len(self.dataset.ingested().parts))
+        pieces = [piece for part in parts for piece in self.dataset.pairs.pieces(part, ["uid", "alt_text"])]
+        return dict(pl.concat(pieces).iter_rows())
+
     def trained(self, out: str = "out") -> list[str]:
         return sorted((self.folder / out / "trained.txt").read_text().splitlines())
 
@@ -284,7 +290,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    for name in () if "real" in request.node.name else ("fit", "judge", "side"):
+    for name in () if "real" in request.node.name else ("fit", "judge", "rate", "side"):
         monkeypatch.setattr(f"align_data.train.ablate.trainer.{name}", getattr(ablate_fakes, name))
 
 

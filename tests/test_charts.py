@@ -221,7 +221,7 @@ def test_every_chart_of_the_page_has_its_figures_and_words(built: Built) -> None
     drawn += [
         ablation_charts.forest(found, "R@1"),
         ablation_charts.differences([d for d in found.differences if d.against == "none"], found.arms),
-        ablation_charts.sizes(found, found.lines, "R@1"),
+        ablation_charts.sizes(found, found.lines["softmax"], "R@1"),
     ]
     assert len(drawn) == 1 + 5 + 5 + 3
     for chart in drawn:

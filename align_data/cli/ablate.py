@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from align_data.cli import render
+from align_data.cli.evaluate import classes_of
 from align_data.cli.model_options import extra, setting_options, settings_of
 from align_data.cli.options import (
     dataset_argument,
@@ -22,13 +23,17 @@ from align_data.cli.options import (
 )
 from align_data.cli.pages import write_page
 from align_data.cli.tables import console
-from align_data.common.errors import AlignDataError
+from align_data.common.errors import AlignDataError, nearest
 from align_data.engines.resources import Resources
 from align_data.report import ablation_html, drawing
 from align_data.stages.session import session
+from align_data.train.labels import TEMPLATES
+from align_data.train.settings import OBJECTIVES
 
 PAGE = "ablation.html"
 _ARMS = ("none", "recipe", "random")
+KEEP = 0.3
+"""As in DataComp's strongest baseline of one model, CLIP score (L/14 30 %), arXiv 2304.14108."""
 
 
 def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[float, ...]:
@@ -45,6 +50,19 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
             )
         fractions.append(share)
     return tuple(fractions)
+
+
+def objectives_of(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Read names of objectives, split at commas."""
+    objectives = names(ctx, param, values)
+    for name in objectives:
+        if name not in OBJECTIVES:
+            raise click.BadParameter(
+                f"there is no objective {name}{nearest(name, OBJECTIVES)}; there are: {', '.join(OBJECTIVES)}",
+                ctx,
+                param,
+            )
+    return tuple(dict.fromkeys(objectives))
 
 
 @click.command("ablate", short_help="Train the same model on different selections of pairs, to see which filter pays.")
@@ -75,7 +93,37 @@ def shares(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     show_default=True,
     help="Runs per arm, with consecutive seeds from --seed.",
 )
-@click.option("--truth", metavar="FILE", help="Pairs known to be good, for the arm oracle: Parquet or CSV.")
+@click.option(
+    "--objectives",
+    multiple=True,
+    metavar="NAME[,NAME...]",
+    callback=objectives_of,
+    help=f"Train every arm with each of these objectives: {', '.join(OBJECTIVES)}.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Rounds of training: from the second on, on what the model of the round before keeps of all pairs.",
+)
+@click.option(
+    "--keep",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=KEEP,
+    show_default=True,
+    help="Share of the pool, the most similar pairs, that a round keeps for the next.",
+)
+@click.option(
+    "--truth",
+    metavar="FILE",
+    help="Pairs known to be good, for the arm oracle and for how much noise each model detects: Parquet or CSV.",
+)
+@click.option("--labels", metavar="FILE", help="Classes of the evaluation pairs, as align-data evaluate takes them.")
+@click.option(
+    "--classes", metavar="FILE", help="Classes for zero-shot classification, one per line; requires --labels."
+)
+@click.option("--templates", metavar="FILE", help=f"Prompts for each class, one a line; '{TEMPLATES[0]}' unless given.")
 @click.option("--pending", type=click.Choice(["drop"]), help="Leave out pairs for which a rule of the arm is unknown.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Models to train in parallel.")
 @click.option(
@@ -93,7 +141,11 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
     ledger keeps. fraction:0.1: a tenth of recipe; fraction:0.1:none: a tenth of none. oracle: the pairs that --truth
     lists, by uid or by url and alt_text; in a file with a column kind, its captions.
 
-    All arms see the same number of samples. Pairs of the evaluation set, by uid, URL or a copy of the image, are in no
+    All arms see the same number of samples, and with --objectives each objective has the same pairs, seeds and samples;
+    an option of one objective is for that one alone. --rounds trains, scores every pair by the model, keeps the most
+    similar, and trains anew on these.
+
+    Pairs of the evaluation set, by uid, URL or a copy of the image, are in no
     arm. Intervals are over seeds. Writes results.json to FOLDER and, with the extra report, ablation.html. Needs the
     extra train.
 
@@ -102,21 +154,29 @@ def command(dataset: str, ledger: str, evaluation: str, out: Path, as_json: bool
       align-data ablate laion --recipe align --eval shards-eval
       align-data ablate laion --recipe align --eval shards-eval --arms none,recipe,without:each --seeds 3 --jobs 4
       align-data ablate laion --recipe align --eval shards-eval --fractions 0.25,0.5,1
+      align-data ablate laion --recipe align --eval shards-eval --arms recipe --objectives softmax,sigmoid
+      align-data ablate laion --recipe align --eval shards-eval --arms none,recipe --rounds 3 --keep 0.3
     """
     from align_data.train.ablate import AblationRequest, ablate, trainer  # noqa: PLC0415
+    from align_data.train.ablate.runs import Trainer  # noqa: PLC0415
 
-    (settings,) = settings_of(options)
+    objectives = options.pop("objectives")
+    if objectives and options["objective"] is not None:
+        raise click.UsageError("--objectives lists every objective: leave --objective out")
+    settings = settings_of(options, objectives)
     with extra():
-        side = trainer.side(settings)
+        side = trainer.side(settings[0])
     former_names(arm.partition(":")[2] for arm in options["arms"])
-    picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "jobs")}
+    classes = classes_of((), *(options.pop(name) for name in ("labels", "classes", "templates")))
+    picked = {name: options.pop(name) for name in ("fractions", "seeds", "truth", "rounds", "keep", "jobs")}
     design = AblationRequest(
-        ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=side,
+        ledger, evaluation, options.pop("arms") or _ARMS, settings=settings, side=side, classes=classes,
         drop_pending=options.pop("pending") == "drop", **picked,
     )  # fmt: skip
     drawn = _drawn()
+    work = Trainer(trainer.fit, trainer.judge, trainer.rate)
     with session(dataset, Resources(), progress(), reads=True) as (opened, engine, steps):
-        results = ablate(opened, design, out, engine, steps, fit=trainer.fit, judge=trainer.judge)
+        results = ablate(opened, design, out, engine, steps, work)
     if drawn:
         write_page(str(out / PAGE), ablation_html(results))
     if as_json:

@@ -89,7 +89,7 @@ def command(
       align-data evaluate model shards/test --labels truth.parquet --classes classes.txt --templates prompts.txt
       align-data evaluate model shards/test --languages truth.parquet
     """
-    classification = _classes(prompts, **files)
+    classification = classes_of(prompts, **files)
     spoken = read_labels(languages, "language") if languages is not None else None
     kinds = read_attributes(attributes) if attributes is not None else None
     opened = Shards.open(shards)
@@ -111,8 +111,12 @@ def command(
     lost(evaluation.undecodable, evaluation.skipped)
 
 
-def _classes(
-    prompts: tuple[str, ...], labels: str | None, classes: str | None, templates: str | None, descriptions: str | None
+def classes_of(
+    prompts: tuple[str, ...],
+    labels: str | None,
+    classes: str | None,
+    templates: str | None,
+    descriptions: str | None = None,
 ) -> Classes | None:
     """Read what was given for classification, before anything takes long."""
     if classes is not None and labels is None:

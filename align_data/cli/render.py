@@ -235,11 +235,13 @@ def ablation(out: Console, results: Ablation) -> None:
     of = f"{results.setup.seeds:,} seeds, {results.setup.evaluation_pairs:,} pairs to evaluate on"
     table = Table(title=f"Arms of {escape(results.setup.ledger)}: {of}; mean and 95 % interval", title_justify="left")
     table.add_column("arm", no_wrap=True)
-    for name in ("pairs", *results.metrics):
+    compared = results.headline
+    metrics = compared if len(compared) > 1 else results.metrics
+    for name in ("pairs", *metrics):
         table.add_column(name, justify="right")
-    for arm in results.arms:
-        cells = [results.shown(arm, metric) for metric in results.metrics]
-        table.add_row(escape(arm), f"{results.size(arm):,}", *cells)
+    for name in results.names:
+        cells = [results.shown(name, metric) for metric in metrics]
+        table.add_row(escape(name), f"{results.size(name):,}", *cells)
     out.print(table)
     for line in results.notes:
         out.print(escape(line), soft_wrap=True)
@@ -247,7 +249,7 @@ def ablation(out: Console, results: Ablation) -> None:
         out.print(escape(difference.sentence), style=None if difference.distinguishable else "dim", soft_wrap=True)
     for run in results.failures:
         out.print(
-            escape(f"failed: {run.arm}, seed {run.seed}: {run.failure}"),
+            escape(f"failed: {results.title(run)}: {run.failure}"),
             style="red",
             soft_wrap=True,
         )

@@ -23,8 +23,9 @@ from align_data.report.vega_lite import (
 )
 
 if TYPE_CHECKING:
+    from align_data.train.ablate.differences import Difference
     from align_data.train.ablate.intervals import SeedMean
-    from align_data.train.ablate.results import Ablation, Difference
+    from align_data.train.ablate.results import Ablation
 
 _ROW = 26
 """Pixels of an arm."""
@@ -33,28 +34,28 @@ _HEIGHT = 260
 
 def forest(ablation: Ablation, metric: str) -> Chart:
     """Return each arm's mean and interval, with a small mark for every seed, and chance."""
-    estimates = {arm: by for arm in ablation.arms if (by := ablation.estimate(arm, metric)) is not None}
+    estimates = {arm: by for arm in ablation.names if (by := ablation.estimate(arm, metric)) is not None}
     rows = [{"arm": arm, "pairs": ablation.size(arm), **_row(by)} for arm, by in estimates.items()]
     seeds = [
         {"arm": arm, "seed": seed, "value": value}
-        for arm in ablation.arms
+        for arm in ablation.names
         for seed, value in ablation.values(arm, metric).items()
     ]
     encoding = {
         "x": channel("value:Q", scale={"nice": True, "zero": True}, axis=SHARES, title=metric),
-        "y": _arms(ablation.arms),
+        "y": _arms(ablation.names),
         "tooltip": [channel("arm:N"), channel("seed:Q"), channel("value:Q", format=".2%")],
     }
     values = marks("circle", seeds, encoding, size=28, color=SOFT, opacity=1)
     tips = [channel("arm:N"), channel("pairs:Q", format=","), *_tips()]
-    whiskers = _whiskers(rows, ablation.arms, {"value": OPEN}, tips, (metric, SHARES))
+    whiskers = _whiskers(rows, ablation.names, {"value": OPEN}, tips, (metric, SHARES))
     figures = Figures(
         ["arm", "pairs", f"{metric} (%)", "from", "to", "seeds"],
         [[arm, ablation.size(arm), *_cells(by, ".2f")] for arm, by in estimates.items()],
     )
     layers = [values, *whiskers, *_at(ablation.chance, "chance")]
     return Chart(
-        f"{metric} of each arm, with its 95 % interval over seeds.", _drawn(layers, len(ablation.arms)), figures
+        f"{metric} of each arm, with its 95 % interval over seeds.", _drawn(layers, len(ablation.names)), figures
     )
 
 

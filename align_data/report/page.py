@@ -38,7 +38,8 @@ from align_data.stages.audit.survey import Survey
 if TYPE_CHECKING:
     from align_data.selection import Selected
     from align_data.stages.calibrate import CalibrationReport
-    from align_data.train.ablate.results import Ablation, Difference
+    from align_data.train.ablate.differences import Difference
+    from align_data.train.ablate.results import Ablation
     from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
 LONGEST = 5_000
@@ -79,15 +80,16 @@ def ablation_page(ablation: Ablation) -> str:
     """Return an ablation as a page: arms, differences, and quality against size where there are fractions."""
     against: dict[str, list[Difference]] = {}
     for difference in ablation.differences:
-        against.setdefault(difference.against, []).append(difference)
+        if difference.metric is None:
+            against.setdefault(difference.against, []).append(difference)
     main = ablation.metrics[0] if ablation.metrics else None
-    lines = ablation.lines if main is not None else []
+    lines = ablation.lines if main is not None else {}
     return _render(
         "ablation.html.j2",
         ablation=ablation,
         forest=ablation_charts.forest(ablation, main) if main is not None else None,
-        differences=[ablation_charts.differences(group, ablation.arms) for group in against.values()],
-        sizes=ablation_charts.sizes(ablation, lines, main) if main is not None and lines else None,
+        differences=[ablation_charts.differences(group, ablation.names) for group in against.values()],
+        sizes=[ablation_charts.sizes(ablation, of, main) for of in lines.values()] if main is not None else [],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -102,6 +102,9 @@ class TrainSettings(BaseModel):
         """Number of steps; the remainder of `samples` after the last full batch is not used."""
         return self.samples // self.batch
 
+
+OBJECTIVES: tuple[str, ...] = get_args(TrainSettings.model_fields["objective"].annotation)
+"""What `--objective` takes."""
 
 PRESETS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     {

@@ -6,7 +6,7 @@ Pixels are decoded once: the pool's images are exported at about the size that m
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,7 +48,7 @@ class Pool:
     unfetched: int = 0
     """Pairs that are left out because their image is not fetched and measured."""
     drop_pending: bool = False
-    truth: Collection[str] | None = None
+    truth: frozenset[str] | None = None
     """uids of the pairs that a truth file names as good."""
     failing: Mapping[str, int] = field(default_factory=dict)
     """Rule → pairs of the dataset that fail it."""

@@ -7,10 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from align_data.common.errors import AlignDataError, DatasetError, TrainError
 from align_data.common.progress import Progress
-from align_data.train.ablate.results import CHANCE
+from align_data.train.ablate.metrics import CHANCE, CHANCE_OF, LABELLED
 from align_data.train.ablate.runs import AblationJob, Cell, Facts
+from align_data.train.embed import batches
+from align_data.train.evaluate import evaluate
 from align_data.train.settings import TrainSettings
 from align_data.train.shards import Shards
 
@@ -38,24 +42,55 @@ def fit(job: AblationJob, cell: Cell, out: Path, progress: Progress) -> Facts:
     assert trained is not None  # no torchrun here
     if trained.skipped:  # it is a model of fewer pairs than its arm
         job.discard(out.name)
-        raise DatasetError(
-            f"the ablation's own shards are damaged ({'; '.join(trained.skipped.values())}): remove {job.pool} and run "
-            "it again; what is finished stays"
-        )
+        raise _damaged(job, trained.skipped)
     facts = asdict(trained)
     return {name: facts[name] for name in _FACTS}
 
 
+def _damaged(job: AblationJob, skipped: Mapping[str, str]) -> DatasetError:
+    return DatasetError(
+        f"the ablation's own shards are damaged ({'; '.join(skipped.values())}): remove {job.pool} and run it again; "
+        "what is finished stays"
+    )
+
+
 def judge(job: AblationJob, out: Path, progress: Progress) -> dict[str, float]:
-    """Return how well the model retrieves, the mean of both directions first; TrainError if it cannot be evaluated."""
-    from align_data.train.evaluate import evaluate  # noqa: PLC0415 - as the next
+    """Return how well the model retrieves, the mean of both directions first; TrainError if it cannot be evaluated.
+
+    Where classes are known also how well it classifies.
+    """
     from align_data.train.model import Dual  # noqa: PLC0415 - torch
 
     try:
-        retrieval = evaluate(Dual.load(str(out)), Shards.open(job.evaluation), progress).to_json()["retrieval"]
+        found = evaluate(Dual.load(str(out)), Shards.open(job.evaluation), progress, classes=job.classes)
     except AlignDataError as error:
         raise TrainError(str(error)) from error
-    return _metrics(retrieval)
+    metrics, shot, near = _metrics(found.to_json()["retrieval"]), found.zero_shot, found.neighbours
+    zero_shot, knn = LABELLED
+    if shot is not None:
+        metrics |= {zero_shot: shot.top_1.value, CHANCE_OF + zero_shot: shot.chance}
+    if near is not None:
+        metrics |= {knn: near.r_at_1.value, CHANCE_OF + knn: near.chance}
+    return metrics
+
+
+def rate(job: AblationJob, out: Path, progress: Progress) -> pl.DataFrame:
+    """Return the similarity of each pair of the pool by the model; TrainError where it gives no numbers."""
+    from align_data.train.model import Dual  # noqa: PLC0415 - torch
+
+    shards = Shards.open(job.pool)
+    uids: list[str] = []
+    similarities: list[float] = []
+    try:
+        model = Dual.load(str(out))
+        for batch in batches(model, shards, progress):
+            uids += [sample.uid for sample in batch.samples]
+            similarities += model.space.paired(batch.images, batch.texts).tolist()
+    except AlignDataError as error:
+        raise TrainError(str(error)) from error
+    if shards.skipped:
+        raise _damaged(job, shards.skipped)
+    return pl.DataFrame({"uid": uids, "similarity": similarities}, {"uid": pl.String, "similarity": pl.Float64})
 
 
 def _metrics(retrieval: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
