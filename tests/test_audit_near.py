@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.models.sharing import SharedModel
 from align_data.stages.audit import near_duplicates
+from align_data.stages.audit.near import edges, phash
 from align_data.stages.audit.near.edges import _Hung, _largest
 from align_data.stages.audit.near.values import GROUPS, MEMBERS, PAIRS, NearMethod
 from align_data.stages.embed import embed
@@ -132,11 +135,13 @@ def test_groups_by_embedding_are_those_of_brute_force(folder: Path, by_cosine: N
     expected = by_cosine.groups(lambda value: value >= THRESHOLD)
     assert [group.images for group in method.groups] == [len(group) for group in expected[:GROUPS]]
     shown: Counter[str] = Counter()
+    url_of = {row["uid"]: row["url"] for row in URLS}
     for group in method.groups:
         (of,) = [each for each in expected if group.centre.url in each]
         assert by_cosine.value.get(group.centre.url, 0) < THRESHOLD  # nothing earlier is near it: it is kept
         members = {image.url: value for value, image in group.members}
         assert set(members) <= of - {group.centre.url}
+        assert sorted(url_of[uid] for uid in group.uids) == sorted(of)
         values = sorted(by_cosine.value[url] for url in of - {group.centre.url})
         assert [value for value, _ in group.members] == pytest.approx(values[:MEMBERS], abs=2e-6)
         for url, value in members.items():
@@ -186,11 +191,13 @@ def test_groups_by_phash_are_those_of_brute_force(folder: Path, bits_apart: dict
     largest = max(map(len, near.values())) + 1
     assert method.groups[0].images == largest > 5
     shown: Counter[str] = Counter()
+    url_of = dict(read(Dataset(Store(folder / "dataset")), "pairs").select("uid", "url").rows())
     for group in method.groups:
         of = near[group.centre.url]
         assert group.images == len(of) + 1
         members = {image.url: value for value, image in group.members}
         assert set(members) <= of
+        assert sorted(url_of[uid] for uid in group.uids) == sorted([group.centre.url, *of])
         farthest = sorted((bits_apart[group.centre.url, url] for url in of), reverse=True)[:MEMBERS]
         assert [value for value, _ in group.members] == farthest
         shown.update([group.centre.url, *members])
@@ -225,6 +232,25 @@ def test_the_command_line_says_the_same(folder: Path) -> None:
     largest = methods(folder)["earlier_similarity_tiny"].groups[0]
     assert f"{largest.images} images like {largest.centre.url}" in printed
     assert "Measured recall 1.0000" in printed
+
+
+def test_the_number_of_a_groups_images_leads_to_a_pair_of_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("starlette", reason="needs the extra view")
+    from explorer_server import client_of, opened  # noqa: PLC0415 - for whom the extra is there
+
+    dataset = Dataset(Store(folder / "dataset"))
+    numbers = re.findall(
+        r'<a href="/a-token/(pairs[^"]*)">(\d+) images</a>', client_of(opened(dataset)).get("groups/tables").text
+    )
+    assert len(numbers) == sum(len(method.groups) for method in methods(folder).values()) > GROUPS
+    for link, number in numbers:
+        answer = client_of(opened(dataset)).get(unescape(link)).text
+        assert f"<b>{number} pairs</b>" in answer
+    monkeypatch.setattr(edges, "LISTED", 2)
+    monkeypatch.setattr(phash, "LISTED", 2)
+    few = [group for method in methods(folder).values() for group in method.groups]
+    assert {len(group.uids) for group in few if group.images > 3} == {0}
+    assert {len(group.uids) for group in few if group.images <= 3} <= {2, 3}
 
 
 def page(folder: Path, *options: object) -> str:

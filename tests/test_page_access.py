@@ -80,7 +80,7 @@ class Looked:
                 3,
                 40,
                 [KeepOne(2, 5), KeepOne(3, 9)],
-                [NearGroup(3, images[0], [(1, images[1]), (2, images[2])])],
+                [NearGroup(3, images[0], [(1, images[1]), (2, images[2])], [images[1].uid, images[2].uid])],
                 [("equal", [NearPair(0, images[3], images[4])])],
                 ["A note."],
             )

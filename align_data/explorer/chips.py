@@ -16,6 +16,9 @@ from align_data.selection.selection import BUT, MOVED, NAMES, NEAREST, ONLY, OUT
 PAGE = "page"
 """The word that names a page, which another selection does not have."""
 
+NAMED = 12
+"""Alternatives that a chip names."""
+
 
 @dataclass(frozen=True)
 class Chip:
@@ -75,6 +78,8 @@ def _condition(line: str) -> str:
         return f"{rule} unknown" if value == NULL else f"{VERDICTS[value]} {rule}"
     if op in CONTAINS:
         return f"{'text' if column == 'alt_text' else column} {CONTAINS[op]} “{value}”"
+    if op == "=" and len(condition.values) > NAMED:
+        return f"{column} is one of {len(condition.values):,}"
     if value == NULL and op in ("=", "!="):
         return f"{column} {'unknown' if op == '=' else 'known'}"
     return f"{column} {op.replace('>=', '≥').replace('<=', '≤').replace('!=', '≠')} {value}"

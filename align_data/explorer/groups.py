@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import chain
 from urllib.parse import urlencode
 
@@ -48,6 +48,7 @@ def _tables(request: Request) -> Response:
         pictures=addresses(request, dataset, near),
         blur=blur_of(draft.ledger.plan),
         pairs_of=pairs_of,
+        these_pairs=these_pairs,
         outcomes=outcomes,
     )
 
@@ -71,6 +72,11 @@ def pairs_of(draft: Draft, column: str, label: str, *outcomes: str) -> str:
     """
     conditions = [*_conditions(column, label), *([str(Condition.equal(OUTCOME, *outcomes))] if outcomes else [])]
     return f"pairs?{urlencode([*draft.words, *((WHERE, condition) for condition in conditions)])}"
+
+
+def these_pairs(draft: Draft, uids: Sequence[str]) -> str:
+    """Return the address, below the root, of the pairs with these uids."""
+    return f"pairs?{urlencode([*draft.words, (WHERE, str(Condition.equal('uid', *uids)))])}"
 
 
 def _conditions(column: str, label: str) -> list[str]:

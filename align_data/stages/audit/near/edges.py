@@ -17,6 +17,7 @@ from align_data.stages.audit.near.images import SHOWN, image_pieces, near_image,
 from align_data.stages.audit.near.values import (
     CANDIDATES,
     GROUPS,
+    LISTED,
     MEMBERS,
     PAIRS,
     KeepOne,
@@ -118,6 +119,8 @@ class _EdgeScan:
             near = edges.filter(pl.col("similarity") >= self.threshold)
             own = near.filter(pl.col("earlier").is_in(uids.implode()))
             hung.children.update(dict(own.group_by("earlier").len().iter_rows()))
+            for earlier, children in own.group_by("earlier").agg(pl.col("uid").head(LISTED)).iter_rows():
+                hung.uids.setdefault(earlier, []).extend(children)
             for edge in _edges(own.sort(*_ORDER).group_by("earlier", maintain_order=True).head(MEMBERS)):
                 hung.members.setdefault(edge[1], []).append(edge)
             hung.parents.update(
@@ -146,6 +149,8 @@ class _Hung:
     children: Counter[str] = field(default_factory=Counter)
     members: dict[str, list[Edge]] = field(default_factory=dict)
     """The farthest of the children."""
+    uids: dict[str, list[str]] = field(default_factory=dict)
+    """The children, or LISTED of them from each piece."""
     parents: dict[str, str] = field(default_factory=dict)
     """Those of the images themselves that hang on others."""
 
@@ -157,11 +162,12 @@ class _UidGroup:
     images: int
     centre: str
     members: list[Edge]
+    others: list[str]
 
     def shown(self, images: Mapping[str, NearImage]) -> NearGroup | None:
         """Return the group with its images; None where its centre is not there any more."""
         members = [(value, images[uid]) for value, _, uid in self.members if uid in images]
-        return NearGroup(self.images, images[self.centre], members) if self.centre in images else None
+        return NearGroup(self.images, images[self.centre], members, self.others) if self.centre in images else None
 
 
 def _largest(parts: Sequence[_Hung]) -> list[_UidGroup]:
@@ -178,7 +184,8 @@ def _largest(parts: Sequence[_Hung]) -> list[_UidGroup]:
     groups = []
     for root in sorted(sizes, key=lambda uid: (-sizes[uid], uid))[:GROUPS]:
         members = sorted(edge for part in parts for uid in below[root] for edge in part.members.get(uid, []))
-        groups.append(_UidGroup(sizes[root], root, members[:MEMBERS]))
+        others = [uid for part in parts for above in below[root] for uid in part.uids.get(above, [])]
+        groups.append(_UidGroup(sizes[root], root, members[:MEMBERS], others[:LISTED]))
     return groups
 
 

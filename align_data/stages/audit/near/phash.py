@@ -19,6 +19,7 @@ from align_data.engines.base import Engine
 from align_data.stages.audit.near.images import image_pieces, near_image
 from align_data.stages.audit.near.values import (
     GROUPS,
+    LISTED,
     MEMBERS,
     PAIRS,
     KeepOne,
@@ -60,6 +61,7 @@ class _MatchesOfPart:
     number: list[int]
     members: list[list[tuple[int, NearImage]]]
     itself: list[NearImage | None]
+    uids: list[list[str]]
 
 
 def by_phash(dataset: Dataset, within: int, measured: frozenset[str], engine: Engine, progress: Progress) -> NearMethod:
@@ -140,6 +142,9 @@ def _centres(candidates: Sequence[_NearCandidate], within: int) -> list[_NearCan
     return centres
 
 
+_Match = tuple[int, list[tuple[int, NearImage]], NearImage | None, list[str]]
+
+
 @dataclass(frozen=True)
 class _PhashSearch:
     """What is looked for: images at distances from `least` to `most` of some others. It travels to other machines."""
@@ -151,7 +156,7 @@ class _PhashSearch:
         hashes = np.array([candidate.phash for *_, candidate in self.wanted], np.int64).view(np.uint64)
         most, least = (np.array(column) for column in list(zip(*self.wanted, strict=True))[:2])
         urls = [candidate.url for *_, candidate in self.wanted]
-        matches = _MatchesOfPart([0] * len(urls), [[] for _ in urls], [None] * len(urls))
+        matches = _MatchesOfPart([0] * len(urls), [[] for _ in urls], [None] * len(urls), [[] for _ in urls])
         for piece in image_pieces(dataset, part, ["phash", *shown], texts=True):
             images = piece.filter(pl.col("phash").is_not_null())
             apart = np.bitwise_count(images["phash"].to_numpy().view(np.uint64)[:, None] ^ hashes)
@@ -164,6 +169,7 @@ class _PhashSearch:
             for at in np.flatnonzero(at_distance.any(axis=0)):
                 rows = np.flatnonzero(at_distance[:, at])
                 matches.number[at] += len(rows)
+                matches.uids[at] += images["uid"].gather(rows[: LISTED - len(matches.uids[at])]).to_list()
                 rows = rows[np.argsort(-apart[rows, at].astype(int), kind="stable")][: 4 * MEMBERS]
                 described = [near_image(part, images.row(int(row), named=True)) for row in rows]
                 matches.members[at] += zip(apart[rows, at].tolist(), described, strict=True)
@@ -171,13 +177,12 @@ class _PhashSearch:
             tick(len(piece))
         return matches
 
-    def together(
-        self, parts: Sequence[_MatchesOfPart], at: int
-    ) -> tuple[int, list[tuple[int, NearImage]], NearImage | None]:
-        """Return of one image how many are near it, the farthest of them, and itself."""
+    def together(self, parts: Sequence[_MatchesOfPart], at: int) -> _Match:
+        """Return of one image how many are near it, the farthest of them, itself, and the uids of those near it."""
         members = [member for part in parts for member in part.members[at]]
         itself = next((part.itself[at] for part in parts if part.itself[at] is not None), None)
-        return sum(part.number[at] for part in parts), _farthest(members), itself
+        uids = [uid for part in parts for uid in part.uids[at]]
+        return sum(part.number[at] for part in parts), _farthest(members), itself, uids[:LISTED]
 
 
 def _farthest(members: Sequence[tuple[int, NearImage]]) -> list[tuple[int, NearImage]]:
@@ -189,18 +194,18 @@ def _area(image: NearImage) -> int:
     return (image.width or 0) * (image.height or 0)
 
 
-def _group(match: tuple[int, list[tuple[int, NearImage]], NearImage | None]) -> NearGroup | None:
-    number, members, centre = match
-    return None if centre is None else NearGroup(number + 1, centre, members)
+def _group(match: _Match) -> NearGroup | None:
+    number, members, centre, uids = match
+    return None if centre is None else NearGroup(number + 1, centre, members, uids)
 
 
 def _pairs(
     wanted: Sequence[tuple[int, int, _NearCandidate]],
-    matches: Sequence[tuple[int, list[tuple[int, NearImage]], NearImage | None]],
+    matches: Sequence[_Match],
 ) -> list[tuple[str, list[NearPair]]]:
     """Return the pairs of each distance that has any."""
     by_distance: dict[int, list[NearPair]] = {}
-    for (distance, *_), (_, members, image) in zip(wanted, matches, strict=True):
+    for (distance, *_), (_, members, image, _) in zip(wanted, matches, strict=True):
         if image is not None and members:
             by_distance.setdefault(distance, []).append(NearPair(distance, members[0][1], image))
     return [(_bits(distance), pairs) for distance, pairs in by_distance.items()]

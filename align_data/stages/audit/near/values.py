@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+LISTED = 500
+"""Images of a group whose uids are kept: an address has room for as many."""
 GROUPS, MEMBERS, PAIRS = 8, 7, 3
 """Groups that are shown, images of each beside its centre, and pairs of each kind."""
 CANDIDATES = 4096
@@ -45,6 +47,13 @@ class NearGroup:
     centre: NearImage
     members: Sequence[tuple[float, NearImage]]
     """The farthest of them, each with its distance or cosine: of embeddings to its nearest earlier image."""
+    others: Sequence[str]
+    """The uids of all of them, or of LISTED where there are more."""
+
+    @property
+    def uids(self) -> list[str]:
+        """The first pairs of all its images; none where there are more than are listed."""
+        return [self.centre.uid, *self.others] if len(self.others) + 1 == self.images else []
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
