@@ -38,6 +38,7 @@ GROUPS = {
         "why": "Explain one pair: its values, every rule's verdict, the reasons.",
         "sweep": "Count what other thresholds would keep, without measuring or filtering again.",
         "diff": "Compare two ledgers: which pairs differ, and by which rules.",
+        "compare": "Compare two datasets, or two batches: pairs, images, link rot.",
         "recipes": "List the built-in recipes, or show one.",
         "signals": "List the signals, or show one.",
     },

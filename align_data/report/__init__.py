@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from align_data.stages.audit.diff import Diff
     from align_data.stages.audit.survey import Survey
     from align_data.stages.calibrate import CalibrationReport
+    from align_data.stages.compare import DatasetComparison
     from align_data.train.ablate import Ablation
     from align_data.train.search import SearchResults  # Pillow, which counting does not need
 
@@ -43,6 +44,12 @@ def diff_html(diff: Diff, dataset: Dataset, progress: Progress, *, pictures: boo
     plans = [open_ledger(dataset, name).plan for name in (diff.a, diff.b)]
     html: str = page.diff_page(diff, _pictures(dataset, samples if pictures else [], progress), plans)
     return html
+
+
+def comparison_html(comparison: DatasetComparison) -> str:
+    """Return what two datasets have in common as a page."""
+    page: str = drawing().comparison_page(comparison)
+    return page
 
 
 def selected_html(
@@ -97,6 +104,7 @@ __all__ = [
     "ablation_html",
     "audit_html",
     "calibration_html",
+    "comparison_html",
     "diff_html",
     "drawing",
     "search_html",

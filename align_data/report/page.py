@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -24,7 +23,9 @@ from align_data.decoding.augmenting.augmentations import AUGMENTATIONS
 from align_data.recipes.operators import text
 from align_data.recipes.plan import Plan, PlannedRule
 from align_data.report import ablation_charts, calibration_charts, charts
+from align_data.report.comparison_tables import comparison_values
 from align_data.report.crawl_steps import crawl_steps
+from align_data.report.shares import share
 from align_data.report.svg import svg
 from align_data.report.thumbnails import Pictures, SamplePictures
 from align_data.signals import Signal
@@ -38,6 +39,7 @@ from align_data.stages.audit.survey import Survey
 if TYPE_CHECKING:
     from align_data.selection import Selected
     from align_data.stages.calibrate import CalibrationReport
+    from align_data.stages.compare import DatasetComparison
     from align_data.train.ablate.differences import Difference
     from align_data.train.ablate.results import Ablation
     from align_data.train.search import SearchResults  # Pillow, which counting does not need
@@ -74,6 +76,11 @@ def diff_page(diff: Diff, pictures: SamplePictures, plans: Iterable[Plan]) -> st
     """Return what two ledgers, of these plans, decide otherwise as a page."""
     blur = min(map(blur_of, plans))
     return _render("diff.html.j2", diff=diff, pictures=pictures, blur=blur, outcomes=OUTCOMES)
+
+
+def comparison_page(comparison: DatasetComparison) -> str:
+    """Return what two datasets have in common as a page."""
+    return _render("comparison.html.j2", **comparison_values(comparison))
 
 
 def ablation_page(ablation: Ablation) -> str:
@@ -151,7 +158,7 @@ def environment(package: str = "align_data.report") -> Environment:
     environment.filters.update(
         n=_number,
         many=_many,
-        share=_share,
+        share=share,
         signed=_signed,
         spec=_spec,
         svg=svg,
@@ -171,18 +178,6 @@ def _number(value: float) -> str:
 def _many(number: int, word: str) -> str:
     """Return a number of things, in the singular where it is one."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
-
-
-def _share(number: float, whole: float) -> str:
-    """Return a percentage; what is not all, or not nothing, is never shown as it."""
-    if not whole:
-        return "–"
-    part = number / whole
-    digits = 1 if part == 0 or part >= 0.001 else min(6, -math.floor(math.log10(part)) - 2)
-    text = f"{part:.{digits}%}"
-    if number < whole and text == "100.0%":
-        return "> 99.9%"
-    return text
 
 
 def _signed(value: float) -> str:

@@ -81,6 +81,7 @@ READERS = (
     Command("sweep", "sweep dataset --recipe align --signal n_words --values 2,3,5 --json"),
     Command("sweep vocabulary", "sweep dataset --recipe align --signal rarest_ngram --values 2,3 --moved 3 --json"),
     Command("diff", "diff dataset align loose --json"),
+    Command("compare", "compare dataset again --recipe align --json"),
     Command("why", "why dataset --recipe align --text 'alt img' --json"),
     Command("export tars", f"{_EXPORT} --out anew --shard-size 9 --json"),
     Command("export cropped", f"{_EXPORT} --out anew --shard-size 9 --resize crop --size 64 --format parquet --json"),

@@ -1,0 +1,105 @@
+"""The two sides of a comparison, and the ranges of the URL's key in which each has one part."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from itertools import pairwise
+
+from align_data.common.errors import DatasetError, nearest
+from align_data.data.batches import batches_of
+from align_data.data.layout import Dataset
+from align_data.data.meta import BatchMeta
+
+
+@dataclass(frozen=True)
+class ComparedSide:
+    """A dataset, or the pairs that were first in one batch of it. It travels to other machines."""
+
+    dataset: Dataset
+    batch: str | None = None
+    """None for all of its pairs."""
+    ledger: str | None = None
+    """The ledger whose verdicts are compared."""
+
+    @property
+    def url(self) -> str:
+        """Where the dataset is."""
+        return self.dataset.store.url
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """A range of the URL's key, which lies in one part of each side."""
+
+    begin: str
+    """16 hex characters; uids from here on, up to and without those from `end` on."""
+    end: str | None
+    part_a: int
+    part_b: int
+    rows: int
+    """About as many as A has here, for the progress."""
+
+
+def side_of_batch(dataset: Dataset, batch: str, ledger: str | None = None) -> ComparedSide:
+    """Return a batch of a dataset as a side; DatasetError names the batches that there are."""
+    names = [each.name for each in batches_of(dataset, dataset.ingested())]
+    if batch not in names:
+        raise DatasetError(
+            f"{dataset.store.url} has no batch {batch}{nearest(batch, names)}; its batches are: {', '.join(names)}"
+        )
+    if len(names) == 1:
+        raise DatasetError(
+            f"{dataset.store.url} has one batch; add another: align-data add {shlex.quote(dataset.store.url)} LIST"
+        )
+    return ComparedSide(dataset, batch, ledger)
+
+
+def batch_meta(side: ComparedSide) -> BatchMeta | None:
+    """Return what the dataset says of a side's batch; None for a side that is a whole dataset."""
+    batches = batches_of(side.dataset, side.dataset.ingested())
+    return next((each for each in batches if each.name == side.batch), None)
+
+
+def check_sides(a: ComparedSide, b: ComparedSide) -> None:
+    """Raise DatasetError where both sides are the same."""
+    if (_place(a.dataset), a.batch) != (_place(b.dataset), b.batch):
+        return
+    if a.batch is not None:
+        raise DatasetError(f"both are the batch {a.batch}: name two batches")
+    raise DatasetError(
+        f"both are {a.url}: name two datasets, two batches of one by --batches, or compare two of its ledgers: "
+        f"align-data diff {shlex.quote(a.url)} LEDGER LEDGER"
+    )
+
+
+def of_one_dataset(a: ComparedSide, b: ComparedSide) -> bool:
+    """Tell whether both sides are batches of one dataset: then a URL's image is the same in both."""
+    return _place(a.dataset) == _place(b.dataset)
+
+
+def _place(dataset: Dataset) -> str:
+    store = dataset.store
+    return os.path.realpath(store.root) if store.local else store.url.rstrip("/")
+
+
+def key_ranges(a: Dataset, b: Dataset) -> list[KeyRange]:
+    """Return the ranges between all keys at which a part of either dataset begins."""
+    pairs_a, pairs_b = a.ingested(), b.ingested()
+    splits_a, splits_b = pairs_a.meta.splits, pairs_b.meta.splits
+    begins = ["0" * 16, *sorted({*splits_a, *splits_b} - {"0" * 16})]
+    ranges = []
+    for begin, end in pairwise([*begins, None]):
+        assert begin is not None
+        part_a, part_b = _part_of(splits_a, begin), _part_of(splits_b, begin)
+        width = (2**64 if end is None else int(end, 16)) - int(begin, 16)
+        edges = [0, *(int(split, 16) for split in splits_a), 2**64]
+        share = width / max(1, edges[part_a + 1] - edges[part_a])
+        ranges.append(KeyRange(begin, end, part_a, part_b, round(pairs_a.parts[part_a].rows * share)))
+    return ranges
+
+
+def _part_of(splits: list[str], key: str) -> int:
+    """Return the part that has a key: parts begin at the keys in `splits`, after the first part."""
+    return sum(split <= key for split in splits)
