@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from align_data.common.progress import Progress
+from align_data.common.progress import Progress, Tick
 from align_data.data.derived import planned_columns, planned_rows
 from align_data.data.layout import Dataset
 from align_data.data.ledger import DROPPED, FAILS, KEPT, Ledger, fails, outcome, outcome_of
@@ -89,7 +89,7 @@ def select(
     parts = engine.map_parts("select", find_first, rows, progress)
     chosen = in_order([first for _, first in parts], selection, start + number)[start:]
     total = scan.counted() if scan.of_masks else sum(found for found, _ in parts)
-    return Selected(total, list(_read(scan, chosen)))
+    return Selected(total, list(_read(scan, chosen, engine, progress)))
 
 
 def uids(
@@ -295,21 +295,31 @@ def _statuses(dataset: Dataset, part: int) -> pl.DataFrame:
     return pl.concat(pieces).unique("url") if pieces else empty
 
 
-def _read(scan: Scan, chosen: pl.DataFrame) -> Iterator[SelectedPair]:
-    """Read the pairs at some places, with the columns that are shown."""
+def _read(scan: Scan, chosen: pl.DataFrame, engine: Engine, progress: Progress) -> Iterator[SelectedPair]:
+    """Read the pairs at some places, with the columns that are shown: they can lie in as many pieces as they are."""
     beside = [*scan.beside, *(scan.margin.test.columns if scan.margin is not None else ())]
     names = [name for name in dict.fromkeys(beside) if name in scan.askable.readable]
     computed = [name for name in dict.fromkeys(beside) if name in scan.askable.computed]
-    read: dict[tuple[int, int, int], dict[str, Any]] = {}
-    if len(chosen):
-        for (part, piece), rows in chosen.group_by("_part", "_piece"):
-            places = rows["_row"].to_list()
-            pairs = planned_rows(scan.dataset, scan.plan, (int(str(part)), int(str(piece))), places, names)
-            pairs = scan.askable.compute(pairs, computed)
-            if STATUS in beside:
-                pairs = pairs.join(_statuses(scan.dataset, int(str(part))), on="url", how="left", maintain_order="left")
-            for row, pair in zip(places, pairs.iter_rows(named=True), strict=True):
-                read[int(str(part)), int(str(piece)), row] = pair
+    rows: dict[tuple[int, int], list[int]] = {}
+    for part, piece, row in chosen.select("_part", "_piece", "_row").iter_rows() if len(chosen) else ():
+        rows.setdefault((part, piece), []).append(row)
+    pieces = list(rows)
+
+    def of_piece(number: int, tick: Tick) -> list[dict[str, Any]]:
+        part, piece = pieces[number]
+        pairs = planned_rows(scan.dataset, scan.plan, (part, piece), rows[part, piece], names)
+        pairs = scan.askable.compute(pairs, computed)
+        if STATUS in beside:
+            pairs = pairs.join(_statuses(scan.dataset, part), on="url", how="left", maintain_order="left")
+        tick(len(pairs))
+        return pairs.to_dicts()
+
+    together = engine.map_parts("select: read", of_piece, [len(rows[place]) for place in pieces], progress)
+    read = {
+        (*place, row): pair
+        for place, pairs in zip(pieces, together, strict=True)
+        for row, pair in zip(rows[place], pairs, strict=True)
+    }
     columns = [*names, *computed, *([STATUS] if STATUS in beside else [])]
     for row in chosen.iter_rows(named=True):
         pair = read[row["_part"], row["_piece"], row["_row"]]
