@@ -20,12 +20,14 @@ from test_ablate import BATCH, Case, ablation
 from align_data.common.errors import TrainError
 from align_data.report import ablation_html
 from align_data.storage.store import Store
+from align_data.storage.tables import digest
 from align_data.train.ablate.differences import arms_compared, models_compared
 from align_data.train.ablate.results import Ablation
-from align_data.train.ablate.runs import RunOutcome, key
+from align_data.train.ablate.runs import AblationJob, RunOutcome, key
 from align_data.train.ablate.similarities import area, best, noise_detected, read, write
 from align_data.train.ablate.treatments import Treatment
 from align_data.train.settings import TrainSettings
+from align_data.train.zero_shot import Classes
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,19 @@ def test_finished_runs_of_before_are_found_whatever_settings_come_later() -> Non
     assert key(LaterSettings(), ["a", "b"], {"x": 1}) == key(TrainSettings(), ["a", "b"], {"x": 1})
     keys = {key(LaterSettings(novelty=n, accumulated=a), ["a"], {}) for n in (None, 0.5) for a in (1, 2)}
     assert len(keys) == 4
+
+
+def test_metrics_by_other_classes_are_not_known_and_that_is_said(case: Case) -> None:
+    classes = Classes({"a": "cat"}, ("cat", "dog"))
+    job = AblationJob("pool", "eval", case.folder, ablate_fakes.fit, ablate_fakes.judge, 1, None, classes)
+    assert job.classes_digest == digest({"labels": {"a": "cat"}, "names": ["cat", "dog"]})  # of what is chosen alone
+    others = (Classes({"a": "dog"}, ("cat", "dog")), replace(classes, templates=("a {}",)), Classes({"a": "cat"}))
+    assert len({replace(job, classes=each).classes_digest for each in (classes, None, *others)}) == 5
+    found = ablation(3, none=0.1)
+    told = replace(found, setup=replace(found.setup, labels=True, truth=True)).notes
+    for metric in ("KNN accuracy", "Noise detected"):
+        assert f"{metric} is not known of 3 runs, which were finished before it was asked for" in " ".join(told)
+    assert not any("not known" in line for line in found.notes)
 
 
 # --- objectives ---

@@ -174,12 +174,13 @@ class Ablation:
             absent = [metric for metric in metrics if metric not in self.metrics]
             if several and not available and absent:
                 sentences.append(f"Left out: {' and '.join(absent)}, for want of {needed}")
-        for metric in self.headline[1:]:
+        wanted_metrics = [*self.headline[1:], *LABELLED[1:] * setup.labels, *[NOISE] * setup.truth]
+        for metric in dict.fromkeys(wanted_metrics):
             unknown = sum(metric not in run.metrics for run in self.runs if run.failure is None)
             if unknown:
                 sentences.append(
-                    f"{metric.capitalize()} is not known of {unknown:,} runs, which were finished before it was asked "
-                    "for: another --out trains them again"
+                    f"{metric[0].upper()}{metric[1:]} is not known of {unknown:,} runs, which were finished before it "
+                    "was asked for: another --out trains them again"
                 )
         return sentences
 

@@ -158,7 +158,12 @@ class AblationJob:
     @cached_property
     def classes_digest(self) -> str | None:
         """What a run's labelled metrics are of."""
-        return None if self.classes is None else digest(plain(self.classes))
+        if self.classes is None:
+            return None
+        # What is left at its default is in no digest, so that fields which come later change none.
+        unused = Classes({})
+        chosen = {field.name: getattr(self.classes, field.name) for field in fields(Classes)}
+        return digest({name: plain(value) for name, value in chosen.items() if value != getattr(unused, name)})
 
     def model(self, cell: Cell) -> Path:
         """Return the folder of a run's model, for as long as the run takes."""
