@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,3 +134,21 @@ def test_ranks_are_aside_of_the_dataset_while_somebody_can_read_them(pool: Built
     decide_ledger(Decision(pool.recipe, ["n_words.le=3"], (), "moved"), opened.dataset, opened.engine, Silent())
     decided = opened.pairs("moved", where=["rank_once>1"], columns=["uid", "rank_once", "failed"]).collect()
     assert collected.rows() == decided.rows() != []
+
+
+def test_a_folder_aside_goes_with_the_last_who_can_read_it(pool: Built) -> None:
+    what_if = WhatIf(pool.dataset, "base", LocalEngine(pool.dataset.store.work, 2), Silent())
+    plan = Plan.unresolved(override_all(pool.recipe, ["n_words.le=3"], ()), ["n_words.le=3"], ())
+    aside, deciding = what_if.as_filter(plan)
+    table = aside.ranks(deciding.firsts["once"].ranks)
+    folder = Path(table.store.root)
+    assert folder.is_dir()
+    assert Path(pool.dataset.store.root) not in folder.parents
+    del what_if, aside
+    gc.collect()
+    assert sum(len(piece) for part in range(4) for piece in table.pieces(part, ["rank"])) == len(
+        read(pool.dataset, "pairs")
+    )
+    del table
+    gc.collect()
+    assert not folder.exists()
