@@ -27,7 +27,15 @@ from align_data.data.meta import ContentMeta, ImagesMeta
 from align_data.engines.local import LocalEngine
 from align_data.engines.spark import SparkEngine
 from align_data.report import comparison_html
-from align_data.stages.compare import ComparedSide, DatasetComparison, UidFolder, compare, counting, side_of_batch
+from align_data.stages.compare import (
+    ComparedSide,
+    DatasetComparison,
+    UidFolder,
+    compare,
+    counting,
+    side_of_batch,
+    sides,
+)
 from align_data.stages.ingest import Parts
 
 
@@ -114,6 +122,7 @@ def compared(a: ComparedSide, b: ComparedSide, **options: Any) -> DatasetCompari
     first=rows(max_size=40),
     second=rows(max_size=40),
     parts=st.tuples(st.sampled_from([2, 5, 1000]), st.sampled_from([3, 1000])),
+    slice_rows=st.sampled_from([1, 3, 100_000]),
     data=st.data(),
 )
 @settings(max_examples=25)
@@ -122,6 +131,7 @@ def test_two_datasets_against_plain_dicts(
     first: list[dict[str, Any]],
     second: list[dict[str, Any]],
     parts: tuple[int, int],
+    slice_rows: int,
     data: st.DataObject,
 ) -> None:
     folder = tmp_path_factory.mktemp("compare")
@@ -137,7 +147,9 @@ def test_two_datasets_against_plain_dicts(
         tables.append({row["uid"]: row for row in pairs.iter_rows(named=True)})
         fetched.append(planted)
     export = UidFolder(str(folder / "uids"))
-    result = compared(*map(side, datasets), folder=export)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sides, "SLICE", slice_rows)
+        result = compared(*map(side, datasets), folder=export)
     a, b = tables
     both = sorted(set(a) & set(b))
     assert result.pairs == {"both": len(both), "only_a": len(set(a) - set(b)), "only_b": len(set(b) - set(a))}

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,15 +29,25 @@ from align_data.data.labels import mark
 from align_data.data.layout import Dataset
 from align_data.engines.local import LocalEngine
 from align_data.recipes.reading import parse
-from align_data.report import ablation_html, audit_html, calibration_html, diff_html, search_html, selected_html
+from align_data.report import (
+    ablation_html,
+    audit_html,
+    calibration_html,
+    comparison_html,
+    diff_html,
+    search_html,
+    selected_html,
+)
 from align_data.report.page import stylesheet
 from align_data.selection.scan import Selected, SelectedPair
 from align_data.stages.audit import Survey, diff, survey
 from align_data.stages.audit.near.values import KeepOne, NearGroup, NearImage, NearMethod, NearPair
 from align_data.stages.calibrate import CalibrationReport
 from align_data.stages.calibrate.report import DrawnImage, RandomPair
+from align_data.stages.compare import ComparedSide, compare
 from align_data.stages.measure import measure
 from align_data.stages.pipeline import Decision, decide_ledger
+from align_data.storage.store import Store
 from align_data.train.ablate import Ablation
 from align_data.train.ablate.leaks import Leaks
 from align_data.train.ablate.results import RunOutcome, Setup
@@ -55,7 +66,17 @@ rules:
   source: paper
 """
 TEXTS = (*ATTACKS, *HOSTILE[:30], "x" * 10_000, "", "long words " * 60, "漢字 かな ไทย")
-PAGES = ("audit", "empty audit", "diff", "selected", "ablation", "failed ablation", "search", "calibration")
+PAGES = (
+    "audit",
+    "empty audit",
+    "diff",
+    "selected",
+    "ablation",
+    "failed ablation",
+    "search",
+    "comparison",
+    "calibration",
+)
 
 
 @dataclass
@@ -160,6 +181,8 @@ def pages(looked: Looked, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     hits = tuple(Hit(0.9, f"{n:032x}", f"http://a.example/{n}", text, 1 + n % 3) for n, text in enumerate(TEXTS))
     query = (Part("image", "<b>.jpg", 1, jpeg(1, 80, 80)), Part("text", ATTACKS[0], -0.5))
     results = SearchResults(query, "images", hits, (jpeg(2, 90, 60),) * len(hits), 90, 90, {}, {})
+    copied = shutil.copytree(dataset.store.root, tmp_path_factory.mktemp("copied") / "<b>")
+    sides = [ComparedSide(each, None, "some") for each in (dataset, Dataset(Store(copied)))]
     chosen = [SelectedPair(pair.part, pair.uid, pair.url, pair.alt_text, "kept", (), (), pair.values) for pair in pairs]
     return {
         "audit": audit_html(found, dataset, Silent()),
@@ -169,6 +192,7 @@ def pages(looked: Looked, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "ablation": ablation_html(ablation()),
         "failed ablation": ablation_html(ablation(None)),
         "search": search_html(results),
+        "comparison": comparison_html(compare(sides[0], sides[1], engine, Silent())),
         "calibration": calibration_html(calibration(dataset), dataset, Silent()),
     }
 

@@ -19,7 +19,7 @@ def print_comparison(out: Console, comparison: DatasetComparison) -> None:
     """Print what two sides have in common."""
     for which, side in (("A", comparison.a), ("B", comparison.b)):
         out.print(escape(f"{which}: {side.sentence}"), soft_wrap=True)
-    _numbers(out, "", ("", "pairs", "URLs"), _in_both(comparison))
+    _numbers(out, "", ("where", "pairs", "URLs"), _in_both(comparison))
     other = comparison.urls["other_texts"]
     out.print(f"{other:,} of the URLs in both have not the same texts", soft_wrap=True)
     if comparison.images is not None:
@@ -45,8 +45,8 @@ def _in_both(comparison: DatasetComparison) -> list[tuple[str, int, int]]:
 def _rot(out: Console, rot: LinkRot) -> None:
     since = f", {rot.days:,} days later" if rot.days is not None else ""
     out.print(f"link rot: of {rot.urls:,} URLs alive in A, {rot.still:,} are alive in B{since}", soft_wrap=True)
-    for title, still in (("Still alive, by host", rot.by_host), ("Still alive, by batch of A", rot.by_batch)):
-        _numbers(out, title, ("", "alive in A", "alive in B"), _still(still[:ROWS]))
+    for of, still in (("host", rot.by_host), ("batch of A", rot.by_batch)):
+        _numbers(out, f"Still alive, by {of}", (of, "alive in A", "alive in B"), _still(still[:ROWS]))
 
 
 def _still(still: Sequence[StillAlive]) -> list[tuple[str, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -59,34 +60,59 @@ def count_range(
     uids: AbstractContextManager[UidWriter] | None,
 ) -> RangeTally:
     """Count one range, and write the uids of its pairs in both where there is a writer."""
-    sides = [
-        _pairs(side, part, of, by, measured)
+    images, tally = _images(a, b, of), _Tallying(by)
+    streams = [
+        _slices(_pairs(side, part, of, by, measured), of.cuts)
         for side, part, measured in zip((a, b), (of.part_a, of.part_b), stored, strict=True)
     ]
-    living = [rows.filter(pl.col("url") != "") for rows in sides]
-    pairs = _joined(living, by)
-    images = _images(a, b, of)
-    urls = _urls(pairs, images)
-    pairs = pairs.join(urls.select("url", "image"), on="url", how="left", maintain_order="left")
     with uids or nullcontext() as writer:
-        if writer is not None:
-            writer.write(pairs.filter("in_a", "in_b"))
-    taken = (len(sides[0]) - len(living[0]), len(sides[1]) - len(living[1]))
-    tally = RangeTally(
-        _number(pairs, "in_a", "in_b", "outcome_a", "outcome_b", "image"),
-        _number(urls, "in_a", "in_b", "other_texts", "status_a", "status_b", "image", "batch"),
-        taken_down=taken,
-    )
-    changed = (pl.col("outcome_a") != pl.col("outcome_b")).fill_null(value=False)
-    for name in by:
-        rows = _number(
-            pairs.with_columns(changed=changed, value=pl.col(name)), "value", "in_a", "in_b", "changed", "image"
-        )
-        tally.by[name], tally.cut[name] = _named(rows, "value")
-    if "host" in by:
-        alive = urls.filter(is_alive("status_a"), pl.col("status_b") != UNTRIED)
-        tally.rot, tally.cut["rot"] = _named(_number(alive, "host", "image"), "host")
-    return tally
+        for rows_a, rows_b in zip(*streams, strict=True):
+            living = [rows.filter(pl.col("url") != "") for rows in (rows_a, rows_b)]
+            pairs = _joined(living, by)
+            urls = _urls(pairs, images)
+            pairs = pairs.join(urls.select("url", "image"), on="url", how="left", maintain_order="left")
+            if writer is not None:
+                writer.write(pairs.filter("in_a", "in_b"))
+            tally.add(pairs, urls, (len(rows_a) - len(living[0]), len(rows_b) - len(living[1])))
+    return tally.result()
+
+
+class _Tallying:
+    """Counts the slices of a range."""
+
+    def __init__(self, by: Sequence[str]) -> None:
+        self._by = by
+        self._frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
+        self._taken_down = (0, 0)
+
+    def add(self, pairs: pl.DataFrame, urls: pl.DataFrame, taken_down: tuple[int, int]) -> None:
+        """Count one slice."""
+        self._taken_down = (self._taken_down[0] + taken_down[0], self._taken_down[1] + taken_down[1])
+        self._frames["pairs"].append(_number(pairs, "in_a", "in_b", "outcome_a", "outcome_b", "image"))
+        of_urls = ("in_a", "in_b", "other_texts", "status_a", "status_b", "image", "batch")
+        self._frames["urls"].append(_number(urls, *of_urls))
+        changed = (pl.col("outcome_a") != pl.col("outcome_b")).fill_null(value=False)
+        for name in self._by:
+            divided = pairs.with_columns(changed=changed, value=pl.col(name))
+            self._frames[f"by {name}"].append(_number(divided, "value", "in_a", "in_b", "changed", "image"))
+        if "host" in self._by:
+            alive = urls.filter(is_alive("status_a"), pl.col("status_b") != UNTRIED)
+            self._frames["rot"].append(_number(alive, "host", "image"))
+
+    def result(self) -> RangeTally:
+        """Return the counts of all slices."""
+        total = {name: _totals(frames) for name, frames in self._frames.items()}
+        tally = RangeTally(total["pairs"], total["urls"], taken_down=self._taken_down)
+        for name in self._by:
+            tally.by[name], tally.cut[name] = _named(total[f"by {name}"], "value")
+        if "rot" in total:
+            tally.rot, tally.cut["rot"] = _named(total["rot"], "host")
+        return tally
+
+
+def _totals(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    rows = pl.concat(frames)
+    return rows.group_by(pl.exclude("number")).agg(pl.col("number").sum())
 
 
 def is_alive(status: str) -> pl.Expr:
@@ -107,8 +133,10 @@ def _named(rows: pl.DataFrame, name: str) -> tuple[pl.DataFrame, int]:
     return rows.join(sizes.head(NAMED).select(name), on=name, nulls_equal=True), int(sizes["number"][NAMED])
 
 
-def _pairs(side: ComparedSide, part: int, of: KeyRange, by: Sequence[str], measured: frozenset[str]) -> pl.DataFrame:
-    """Return the pairs of a side in a range: uid, url, batch, outcome, and what they are divided by."""
+def _pairs(
+    side: ComparedSide, part: int, of: KeyRange, by: Sequence[str], measured: frozenset[str]
+) -> Iterator[pl.DataFrame]:
+    """Yield the pairs of a side in a range, by uid: uid, url, batch, outcome, and what they are divided by."""
     within = pl.col("uid") >= of.begin
     if of.end is not None:
         within &= pl.col("uid") < of.end
@@ -117,7 +145,7 @@ def _pairs(side: ComparedSide, part: int, of: KeyRange, by: Sequence[str], measu
     if side.batch is not None:
         within &= pl.col(FIRST_BATCH) == side.batch
     read = ["uid", "url", *(["alt_text"] if set(by) - measured - {"host"} else []), *([FIRST_BATCH] * has_batches)]
-    frames = []
+    yield pl.DataFrame(schema=dict.fromkeys(["uid", "url", "batch", "outcome", *by], pl.String))
     for piece in _with_outcomes(
         side, part, columns(side.dataset, part, read, [name for name in by if name in measured])
     ):
@@ -128,10 +156,23 @@ def _pairs(side: ComparedSide, part: int, of: KeyRange, by: Sequence[str], measu
             *(signal.measure(frame).alias(signal.name) for signal in computed if signal.measure is not None),
             batch.alias("batch"),
         )
-        frames.append(rows.select("uid", "url", "batch", "outcome", *by))
-    if frames:
-        return pl.concat(frames)
-    return pl.DataFrame(schema=dict.fromkeys(["uid", "url", "batch", "outcome", *by], pl.String))
+        yield rows.select("uid", "url", "batch", "outcome", *by)
+
+
+def _slices(frames: Iterator[pl.DataFrame], cuts: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Yield the rows of frames that ascend by uid, parted at keys: one frame more than there are cuts."""
+    pending: list[pl.DataFrame] = []
+    remaining = list(cuts)
+    for frame in frames:
+        rows = frame
+        while remaining and len(rows) and rows["uid"][-1] >= remaining[0]:
+            below = int((rows["uid"] < remaining.pop(0)).sum())
+            yield pl.concat([*pending, rows[:below]])
+            pending, rows = [], rows[below:]
+        pending.append(rows)
+    yield pl.concat(pending)
+    for _ in remaining:
+        yield pending[0].clear()
 
 
 def _with_outcomes(side: ComparedSide, part: int, pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from align_data.common.errors import OutputError
@@ -16,18 +17,20 @@ LIST = "uids.txt"
 """One uid a line, which takedown, label and measure --list take; written last."""
 _OURS = re.compile(r"part-\d{5,}\.parquet")
 _COLUMN = "uid"
+_AT_ONCE = 2**16
+_SCHEMA = pa.schema([pa.field(_COLUMN, pa.string(), nullable=False)])
 
 
 class UidWriter:
-    """Writes the uids of some rows into a file."""
+    """Writes the uids of some rows into a file, again and again."""
 
-    def __init__(self, path: str, *, same_images: bool) -> None:
-        self._path, self._same_images = path, same_images
+    def __init__(self, file: pq.ParquetWriter, *, same_images: bool) -> None:
+        self._file, self._same_images = file, same_images
 
     def write(self, rows: pl.DataFrame) -> None:
         """Write the uids of pairs that are in both, in their order."""
         chosen = rows.filter(pl.col("image") == "same bytes") if self._same_images else rows
-        pq.write_table(chosen.select(_COLUMN).to_arrow(), self._path)
+        self._file.write_table(chosen.select(_COLUMN).to_arrow().cast(_SCHEMA))
 
 
 class UidFolder:
@@ -52,8 +55,8 @@ class UidFolder:
     @contextmanager
     def writer(self, number: int) -> Iterator[UidWriter]:
         """Give what writes the uids of one range; the file appears when the context ends."""
-        with self._store.create(_part(number)) as path:
-            yield UidWriter(path, same_images=self.same_images)
+        with self._store.create(_part(number)) as path, pq.ParquetWriter(path, _SCHEMA) as file:
+            yield UidWriter(file, same_images=self.same_images)
 
     def finish(self, ranges: int) -> int:
         """Write the list, and return how many uids there are."""
@@ -61,9 +64,9 @@ class UidFolder:
         with self._store.create(LIST) as path, open(path, "w", encoding="ascii") as out:  # noqa: PTH123 - as it is
             for part in range(ranges):
                 with self._store.read(_part(part)) as file:
-                    uids = pq.read_table(file, columns=[_COLUMN])[_COLUMN].to_pylist()
-                out.writelines(f"{uid}\n" for uid in uids)
-                number += len(uids)
+                    for rows in pq.ParquetFile(file).iter_batches(_AT_ONCE):
+                        out.writelines(f"{uid}\n" for uid in rows[_COLUMN].to_pylist())
+                        number += len(rows)
         return number
 
 

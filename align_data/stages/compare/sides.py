@@ -12,6 +12,9 @@ from align_data.data.batches import batches_of
 from align_data.data.layout import Dataset
 from align_data.data.meta import BatchMeta
 
+SLICE = 100_000
+"""Rows of a side that are joined at once, about."""
+
 
 @dataclass(frozen=True)
 class ComparedSide:
@@ -40,6 +43,8 @@ class KeyRange:
     part_b: int
     rows: int
     """About as many as A has here, for the progress."""
+    cuts: tuple[str, ...] = ()
+    """Keys inside the range at which its rows are parted, so that few are in memory at once."""
 
 
 def side_of_batch(dataset: Dataset, batch: str, ledger: str | None = None) -> ComparedSide:
@@ -94,10 +99,20 @@ def key_ranges(a: Dataset, b: Dataset) -> list[KeyRange]:
         assert begin is not None
         part_a, part_b = _part_of(splits_a, begin), _part_of(splits_b, begin)
         width = (2**64 if end is None else int(end, 16)) - int(begin, 16)
-        edges = [0, *(int(split, 16) for split in splits_a), 2**64]
-        share = width / max(1, edges[part_a + 1] - edges[part_a])
-        ranges.append(KeyRange(begin, end, part_a, part_b, round(pairs_a.parts[part_a].rows * share)))
+        rows = [
+            round(pairs.parts[part].rows * width / _width(pairs.meta.splits, part))
+            for pairs, part in ((pairs_a, part_a), (pairs_b, part_b))
+        ]
+        slices = max(1, -(-max(rows) // SLICE))
+        cuts = tuple(f"{int(begin, 16) + width * number // slices:016x}" for number in range(1, slices))
+        ranges.append(KeyRange(begin, end, part_a, part_b, rows[0], cuts))
     return ranges
+
+
+def _width(splits: list[str], part: int) -> int:
+    """Return how many keys a part has room for."""
+    edges = [0, *(int(split, 16) for split in splits), 2**64]
+    return max(1, edges[part + 1] - edges[part])
 
 
 def _part_of(splits: list[str], key: str) -> int:
