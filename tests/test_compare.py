@@ -385,6 +385,18 @@ def test_values_beyond_the_limit_are_told(tmp_path: Path, monkeypatch: pytest.Mo
     assert sum(row.both for row in by_host.values) + by_host.further_pairs == len(found)
 
 
+def test_a_log_that_is_damaged_is_told(fetched_twice: Path, tmp_path: Path) -> None:
+    b = shutil.copytree(fetched_twice / "june", tmp_path / "b")
+    entries = (b / "_log").glob("2*.json")
+    (entry,) = [path for path in entries if "images" in json.loads(path.read_text())["tables"]]
+    whole = json.loads(call("compare", fetched_twice / "january", b, "--json").stdout)
+    entry.write_text(entry.read_text().replace('"began": "2', '"began": "1'))
+    said = json.loads(call("compare", fetched_twice / "january", b, "--json").stdout)
+    assert whole["rot"]["days"] is not None
+    assert said["rot"]["days"] is None
+    assert any(entry.name in note and "cannot be understood" in note for note in said["notes"])
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Dataset, Dataset]:
     found = [{"url": f"http://a.example/{number}", "alt_text": "a text"} for number in range(3)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
+from align_data.common.errors import DatasetError
 from align_data.common.secrets import mask
 from align_data.data.batches import batches_of
 from align_data.data.layout import Dataset
@@ -35,6 +34,7 @@ from align_data.stages.compare.counting import (
     is_alive,
 )
 from align_data.stages.compare.sides import ComparedSide, batch_meta, of_one_dataset
+from align_data.storage.manifests import unchecked
 
 LISTED = 50
 """Values of a signal that are listed."""
@@ -58,7 +58,11 @@ def summed(
     pairs = pl.concat([tally.pairs for tally in tallies])
     urls = pl.concat([tally.urls for tally in tallies])
     taken = [sum(tally.taken_down[side] for tally in tallies) for side in (0, 1)]
-    totals = [_side(side, which, pairs, urls, number) for side, which, number in zip((a, b), "ab", taken, strict=True)]
+    logs = [_fetched(side.dataset) for side in ((a,) if of_one_dataset(a, b) else (a, b))]
+    totals = [
+        _side(side, which, pairs, urls, number, times)
+        for side, which, number, (times, _) in zip((a, b), "ab", taken, (logs * 2)[:2], strict=True)
+    ]
     both = urls.filter("in_a", "in_b")
     in_both = {name: _sum(urls, where) for name, where in _PLACES.items()}
     comparable = not of_one_dataset(a, b) and all(side.dataset.images.committed() is not None for side in (a, b))
@@ -74,7 +78,7 @@ def summed(
         {name: _by_value(tallies, name) for name in by},
         _rot(a, tallies, both, totals) if comparable else None,
         exported,
-        [*notes, *_why_no_images(a, b)],
+        [*notes, *_why_no_images(a, b), *(note for _, unreadable in logs for note in unreadable)],
     )
 
 
@@ -82,7 +86,9 @@ def _sum(rows: pl.DataFrame, where: pl.Expr) -> int:
     return int(rows.filter(where)["number"].sum())
 
 
-def _side(side: ComparedSide, which: str, pairs: pl.DataFrame, urls: pl.DataFrame, taken: int) -> SideTotals:
+def _side(
+    side: ComparedSide, which: str, pairs: pl.DataFrame, urls: pl.DataFrame, taken: int, times: list[str]
+) -> SideTotals:
     present, outcome, status = pl.col(f"in_{which}"), pl.col(f"outcome_{which}"), f"status_{which}"
     batch = batch_meta(side)
     return SideTotals(
@@ -94,7 +100,7 @@ def _side(side: ComparedSide, which: str, pairs: pl.DataFrame, urls: pl.DataFram
         _sum(urls, present & (pl.col(status) != UNTRIED)),
         _sum(urls, present & is_alive(status)),
         {name: _sum(pairs, present & (outcome == name)) for name in OUTCOMES} if side.ledger is not None else None,
-        _fetched(side.dataset),
+        times,
         batch.account.merged if batch is not None else None,
     )
 
@@ -164,16 +170,26 @@ def _days(a: Sequence[str], b: Sequence[str]) -> float | None:
     return round((datetime.fromisoformat(b[-1]) - datetime.fromisoformat(a[-1])).total_seconds() / 86_400, 1)
 
 
-def _fetched(dataset: Dataset) -> list[str]:
-    """Return the first and the last time that the log has of images that were written; none of a log that has not."""
+def _fetched(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Return the first and the last time that the log has of images that were asked for, and what cannot be read of it.
+
+    No times of a log that has none.
+    """
     times: list[str] = []
-    for name in dataset.store.names("_log"):
-        content = dataset.store.read_bytes(f"_log/{name}") if name.endswith(".json") else None
-        with suppress(ValueError, TypeError, KeyError):  # what is no entry of ours tells nothing
-            entry: Any = json.loads(content or b"{}")
-            if entry["command"][:1] == ["fetch"] or ("images" in entry["tables"] and entry["command"][:1] != ["add"]):
+    unreadable: list[str] = []
+    for name in filter(_ENTRY.fullmatch, dataset.store.names("_log")):
+        try:
+            entry = unchecked(dataset.store.read_bytes(f"_log/{name}") or b"", dataset.store.path(f"_log/{name}"))
+            command, tables = entry["command"][:1], entry.get("tables", {})
+            if command == ["fetch"] or ("images" in tables and command != ["add"]):
                 times.append(datetime.fromisoformat(entry["began"]).isoformat(timespec="seconds"))
-    return [min(times), max(times)] if times else []
+        except (DatasetError, OSError, ValueError, TypeError, KeyError):
+            where = mask(dataset.store.path(f"_log/{name}"))
+            unreadable.append(f"{where} cannot be understood, so images may have been fetched at other times too")
+    return ([min(times), max(times)] if times else []), unreadable
+
+
+_ENTRY = re.compile(r"\d{8}T[\d.]+\.json")
 
 
 def _why_no_images(a: ComparedSide, b: ComparedSide) -> list[str]:
