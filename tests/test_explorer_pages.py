@@ -6,23 +6,26 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from html import unescape
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("starlette", reason="needs the extra view")
 
-from conftest import Built, read
+from conftest import Built, read, write_list
 from explorer_server import client_of
 from starlette.testclient import TestClient
 
 from align_data.common.errors import AlignDataError, DatasetError, RecipeError
 from align_data.common.progress import Silent
+from align_data.data.layout import Dataset
 from align_data.data.ledger import open_current
 from align_data.engines.local import LocalEngine
 from align_data.explorer.opened import Explorer
 from align_data.selection.draft import Draft, Words
 from align_data.stages.audit import survey
 from align_data.stages.decision import Decision, decide_ledger
+from align_data.stages.grow import grow
 from align_data.stages.ingest import Parts
 
 RECIPE = """
@@ -133,6 +136,33 @@ def test_groups_are_the_audits(dataset: Built, engine: LocalEngine, client: Test
 )
 def test_a_group_leads_to_its_pairs(client: TestClient, group: str, conditions: str) -> None:
     assert f'pairs?recipe=small&{conditions}"' in unescape(client.get("groups/tables").text), group
+
+
+def test_batches_are_compared(dataset: Built, engine: LocalEngine, client: TestClient, tmp_path: Path) -> None:
+    assert "Two batches" not in client.get("compare").text
+    assert client.get("pairs", params={"where": "first_batch=1"}).status_code == 400
+    new = [{"url": f"http://new.example/{n}.jpg", "alt_text": "one two three"} for n in range(7)]
+    lists = write_list(tmp_path / "new", new)
+    grow(lists, Dataset(dataset.dataset.store), engine, Silent(), name="later")
+    decide_ledger(
+        Decision(dataset.recipe, ["shared.le=4"], name="small"), Dataset(dataset.dataset.store), engine, Silent()
+    )
+    opened = Dataset(dataset.dataset.store)
+    pairs, masks = read(opened, "pairs"), read(opened, "verdicts/small")
+    text = client.get("compare", params=[("recipe", "small"), ("batch", "1"), ("batch", "later")]).text
+    for batch in ("1", "later"):
+        of_batch = (pairs["first_batch"] == batch).to_numpy()
+        kept = int(((masks["failed"] == 0).to_numpy() & of_batch).sum())
+        where = f"where=first_batch%3D{batch}"
+        assert f'{where}">{int(of_batch.sum())}</a>' in text
+        assert f'{where}&amp;outcome=kept">{kept}</a>' in text
+        listed = client.get("pairs", params={"recipe": "small", "where": f"first_batch={batch}"}).text
+        assert f"{int(of_batch.sum())} of" in listed or f"{int(of_batch.sum())} pairs" in listed
+    for query in ([("batch", "1")], [("batch", "1"), ("batch", "1")], [("batch", "1"), ("batch", "<script>")]):
+        answer = client.get("compare", params=[("recipe", "small"), *query])
+        assert answer.status_code == 400
+        assert "<script>" not in answer.text.replace("<script src=", "")
+    assert client.get("pairs", params={"recipe": "small", "where": "first_batch=never"}).status_code == 400
 
 
 def test_ledgers_are_compared(dataset: Built, engine: LocalEngine, client: TestClient) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from align_data.common.errors import nearest
+from align_data.data.batches import FIRST_BATCH
 from align_data.data.columns import available, lacking
 from align_data.data.labels import labels
 from align_data.data.layout import Dataset
@@ -42,13 +43,21 @@ class Askable:
     """Signals, scores and ranks that can be read, the marks of each label among them."""
     fetched: bool
     """Whether there are images with a status."""
+    batches: tuple[str, ...] = ()
+    """The batches that pairs are of, where any was added to what was ingested."""
 
     @staticmethod
     def of(dataset: Dataset, plan: Plan) -> Askable:
         """Return what can be asked about a dataset now."""
         measured = available(dataset, dataset.ingested(), plan.signals)
         readable = plan.known(measured | {f"{LABEL}_{name}" for name in labels(dataset)})
-        return Askable(dataset, plan, frozenset(readable), dataset.images.committed() is not None)
+        batches = tuple(batch.name for batch in dataset.ingested().meta.batches)
+        return Askable(dataset, plan, frozenset(readable), dataset.images.committed() is not None, batches)
+
+    @property
+    def of_pairs(self) -> tuple[str, ...]:
+        """The columns of `pairs` that can be asked about."""
+        return (*OF_PAIRS, FIRST_BATCH) if self.batches else OF_PAIRS
 
     @cached_property
     def computed(self) -> frozenset[str]:
@@ -61,11 +70,11 @@ class Askable:
         status = [STATUS] if self.fetched else []
         rules = [f"{FAILS}{rule.name}" for rule in self.plan.in_force]
         host = {HOST} & self.computed
-        return [*OF_PAIRS, *sorted(self.readable | host), OUTCOME, *status, *rules]
+        return [*self.of_pairs, *sorted(self.readable | host), OUTCOME, *status, *rules]
 
     def dtype(self, column: str) -> pl.DataType:
         """Return the type of one of these columns."""
-        if column in (*OF_PAIRS, OUTCOME, STATUS):
+        if column in (*OF_PAIRS, FIRST_BATCH, OUTCOME, STATUS):
             return pl.String()
         if column.startswith(FAILS):
             return pl.Boolean()
@@ -76,12 +85,16 @@ class Askable:
 
     def check(self, column: str) -> None:
         """Raise ConditionError for a column that cannot be asked about, with how it could be."""
-        if column in (*OF_PAIRS, *MASKS, OUTCOME) or column in self.readable or column in self.computed:
+        if column in (*self.of_pairs, *MASKS, OUTCOME) or column in self.readable or column in self.computed:
             return
         url = shlex.quote(self.dataset.store.url)
         if column == STATUS:
             if not self.fetched:
                 raise ConditionError(f"no image has a status yet: align-data fetch {url} --recipe LEDGER")
+        elif column == FIRST_BATCH:
+            raise ConditionError(
+                f"there is one batch, what was ingested: another comes by align-data add {url} LIST..."
+            )
         elif column.startswith(FAILS):
             check_in_force(self.plan.rule(column.removeprefix(FAILS)), column)
         elif is_signal(column):
@@ -98,6 +111,8 @@ class Askable:
         possible: Iterable[str] | None = None
         if condition.column == OUTCOME:
             possible = SELECTABLE
+        elif condition.column == FIRST_BATCH:
+            possible = self.batches
         elif (split(condition.column) or ("",))[0] == LABEL:
             possible = MARKS
         for value in condition.values:

@@ -16,7 +16,7 @@ from align_data.data.layout import Dataset
 from align_data.data.ledger import DROPPED, FAILS, KEPT, Ledger, fails, outcome, outcome_of
 from align_data.engines.base import Engine
 from align_data.recipes.plan import Plan, PlannedRule, masks
-from align_data.selection.askable import MASKS, OF_PAIRS, OUTCOME, STATUS, Askable
+from align_data.selection.askable import MASKS, OUTCOME, STATUS, Askable
 from align_data.selection.conditions import ConditionError
 from align_data.selection.first_pairs import FirstPairs, in_order
 from align_data.selection.margin import Margin
@@ -201,7 +201,7 @@ class Scan:
     ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Yield what is read of each piece, and its verdicts by the ledger."""
         needs = {need for name in computed for need in find(name).needs} | ({"url"} if STATUS in compared else set())
-        pairs = [name for name in OF_PAIRS if name in {*compared, *needs}]
+        pairs = [name for name in self.askable.of_pairs if name in {*compared, *needs}]
         readable = self.askable.readable
         deciding = sorted({column for rule in self._anew for column in rule.columns} & readable)
         names = [name for name in dict.fromkeys([*compared, *deciding]) if name in readable]

@@ -1,5 +1,6 @@
 """Audit: what each rule of a ledger did, and what another threshold would do."""
 
+from align_data.stages.audit.by_batch import by_batch, check_batch
 from align_data.stages.audit.choose import SweepRequest
 from align_data.stages.audit.counts import Audit, RuleAudit, audit, count, examples
 from align_data.stages.audit.diff import Diff, diff
@@ -25,6 +26,8 @@ __all__ = [
     "SweptSide",
     "SweptTable",
     "audit",
+    "by_batch",
+    "check_batch",
     "count",
     "diff",
     "examples",
