@@ -895,7 +895,7 @@ def unfinished(base: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Non
     """Begin a takedown, and crash."""
     with monkeypatch.context() as patch:
         crashes = Crashes(patch, removals=True)
-        crashes.left = 8
+        crashes.left = 9
         with pytest.raises(Crash):
             place.takedown(urls=small(base, place))
 
@@ -955,7 +955,7 @@ def test_until_it_is_finished_no_stage_works(base: Path, place: Place, monkeypat
     urls = small(base, place)
     with monkeypatch.context() as patch:
         crashes = Crashes(patch, removals=True)
-        crashes.left = 8
+        crashes.left = 9
         with pytest.raises(Crash):
             place.takedown(urls=urls)
     assert (place.folder / "dataset" / TAKEDOWN).exists()
