@@ -69,7 +69,7 @@ def test_stage_by_stage_is_the_same_as_run(tmp_path: Path, dataset: Path) -> Non
     account = answer("ingest", tmp_path / "list.parquet", "--out", out)
     assert account == {
         "rows": 8, "pairs": 7, "merged": 0, "rejected": 1, "reasons": {"url_not_http": 1}, "already": False,
-        "entities": 0, "markup": 0,
+        "entities": 0, "markup": 0, "refused_tombstone": 0,
     }  # fmt: skip
     measured = answer("measure", out, "--signals", "n_words,min_side", "--signals", "images_per_text")
     assert measured["measured"] == ["n_words", "min_side", "images_per_text"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from align_data.common.errors import DatasetError, nearest
 from align_data.data.layout import Dataset
 from align_data.data.meta import BatchMeta, PairsMeta
 from align_data.storage.tables import Manifest
@@ -25,6 +26,15 @@ def batches_of(dataset: Dataset, pairs: Manifest[PairsMeta]) -> list[BatchMeta]:
     rejected = dataset.rejected.committed()
     inputs = list(rejected.meta.inputs) if rejected is not None else []
     return [BatchMeta(name=INITIAL, inputs=inputs, account=pairs.meta.account, pairs=pairs.fingerprint)]
+
+
+def check_batch(dataset: Dataset, name: str) -> None:
+    """Raise DatasetError for a name that no batch of a dataset has."""
+    names = [batch.name for batch in batches_of(dataset, dataset.ingested())]
+    if name not in names:
+        raise DatasetError(
+            f"{dataset.store.url} has no batch {name[:200]}{nearest(name, names)}; its batches are: {', '.join(names)}"
+        )
 
 
 def added_since(pairs: Manifest[PairsMeta], fingerprint: str) -> list[str] | None:

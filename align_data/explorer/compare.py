@@ -9,13 +9,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from align_data.common.errors import DatasetError
+from align_data.data.batches import check_batch
 from align_data.data.ledger import OUTCOMES, open_current
 from align_data.explorer.opened import Explorer
 from align_data.explorer.pictures import addresses
 from align_data.explorer.rendering import explorer_of, page, words_of
 from align_data.report.page import blur_of
 from align_data.selection.draft import Draft
-from align_data.stages.audit import by_batch, check_batch, diff
+from align_data.stages.audit import by_batch, diff
 
 SAMPLES = 12
 

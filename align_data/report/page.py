@@ -288,7 +288,7 @@ class _Section:
 def _funnel(survey: Survey) -> list[tuple[str, int, str]]:
     """Return the steps from the input's rows to what is kept: name, number, kind."""
     account, audit = survey.account, survey.audit
-    refused = account.get("refused_tombstone", 0)
+    refused = account["refused_tombstone"]
     lines = [
         ("rows in", account["rows"], "rows"),
         ("rejected: no pair can be made of them", account["rejected"], "lost"),

@@ -34,7 +34,7 @@ _COMPUTES = 2
 """Raised where the same settings come to other numbers, so that no run goes on as it was not begun."""
 _SAVING = ".model-"
 """How the folder is called that a model is saved to first."""
-_VERSION = f"{__version__}+{_COMPUTES}"
+VERSION = f"{__version__}+{_COMPUTES}"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -61,7 +61,7 @@ class Folder:
     def begin(self, settings: TrainSettings, shards: Shards, writes: bool) -> dict[str, Any] | None:
         """Return what a run of the same came to, if it has ended; OutputError if the folder is another run's."""
         chosen = settings.model_dump()
-        request = {"settings": chosen, "shards": shards.identity, "version": _VERSION}
+        request = {"settings": chosen, "shards": shards.identity, "version": VERSION}
         run = self._json(RUN)
         for name in self._store.names() if writes else ():
             if re.fullmatch(rf"{re.escape(_SAVING)}[a-z0-9_]{{8}}", name):

@@ -1,6 +1,6 @@
 """Audit: what each rule of a ledger did, and what another threshold would do."""
 
-from align_data.stages.audit.by_batch import by_batch, check_batch
+from align_data.stages.audit.by_batch import by_batch
 from align_data.stages.audit.choose import SweepRequest
 from align_data.stages.audit.counts import Audit, RuleAudit, audit, count, examples
 from align_data.stages.audit.diff import Diff, diff
@@ -27,7 +27,6 @@ __all__ = [
     "SweptTable",
     "audit",
     "by_batch",
-    "check_batch",
     "count",
     "diff",
     "examples",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from align_data.common.errors import DatasetError, nearest
+from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data.batches import FIRST_BATCH, batches_of
 from align_data.data.layout import Dataset
@@ -35,10 +35,3 @@ def by_batch(dataset: Dataset, ledger: str, engine: Engine, progress: Progress) 
         for batch, of_batch in of_part.items():
             add_masks(masks[batch], of_batch)
     return {batch: count(ledger, opened.plan, of_batch) for batch, of_batch in masks.items()}
-
-
-def check_batch(dataset: Dataset, name: str) -> None:
-    """Raise DatasetError for a name that no batch has."""
-    names = [batch.name for batch in batches_of(dataset, dataset.ingested())]
-    if name not in names:
-        raise DatasetError(f"there is no batch {name[:200]}{nearest(name, names)}; there are: {', '.join(names)}")

@@ -192,7 +192,7 @@ def survey(
     return Survey(
         audit=audit(dataset, ledger),
         plan=plan,
-        account=pairs.meta.account.dump(),
+        account=pairs.meta.account.model_dump(mode="json"),
         batches=list(pairs.meta.batches),
         inputs=_inputs(dataset, pairs),
         overlaps=_overlaps(opened),

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from itertools import pairwise
 
-from align_data.common.errors import DatasetError, nearest
-from align_data.data.batches import batches_of
+from align_data.common.errors import DatasetError
+from align_data.data.batches import batches_of, check_batch
 from align_data.data.layout import Dataset
 from align_data.data.meta import BatchMeta
 
@@ -49,12 +49,8 @@ class KeyRange:
 
 def side_of_batch(dataset: Dataset, batch: str, ledger: str | None = None) -> ComparedSide:
     """Return a batch of a dataset as a side; DatasetError names the batches that there are."""
-    names = [each.name for each in batches_of(dataset, dataset.ingested())]
-    if batch not in names:
-        raise DatasetError(
-            f"{dataset.store.url} has no batch {batch}{nearest(batch, names)}; its batches are: {', '.join(names)}"
-        )
-    if len(names) == 1:
+    check_batch(dataset, batch)
+    if len(batches_of(dataset, dataset.ingested())) == 1:
         raise DatasetError(
             f"{dataset.store.url} has one batch; add another: align-data add {shlex.quote(dataset.store.url)} LIST"
         )

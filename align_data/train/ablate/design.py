@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from align_data import __version__
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress
 from align_data.common.secrets import mask
@@ -25,6 +24,7 @@ from align_data.train.ablate.rounds import Rounds, run_rounds
 from align_data.train.ablate.runs import AblationJob, Cell, Trainer, key
 from align_data.train.ablate.truth import good_pairs
 from align_data.train.labels import numbers, of_images
+from align_data.train.run_folder import VERSION
 from align_data.train.settings import OWNERS, TrainSettings
 from align_data.train.shards import Shards
 from align_data.train.zero_shot import Classes
@@ -167,7 +167,7 @@ def _cells(arms: Sequence[Arm], pool: Pool, request: AblationRequest, facts: Map
 
 def _versions() -> dict[str, str]:
     """Return the versions of what decides the numbers."""
-    versions = {"align_data": __version__}
+    versions = {"align_data": VERSION}
     for name in _COMPUTE:
         try:
             versions[name] = version(name)
