@@ -77,9 +77,12 @@ def main() -> None:
     print(f"\n{time.strftime('%Y-%m-%d')}, a tenth added to {options.pairs:,} pairs, medians of {options.runs}")
     for name in runs[0]:
         middle = statistics.median(run[name].seconds for run in runs)
-        print(f"{name:10} {middle:7.1f} s, {max(run[name].memory for run in runs):.2f} GB")
-    ratio = statistics.median((run["add"].seconds + run["filter"].seconds) / run["all anew"].seconds for run in runs)
-    print(f"adding and deciding: {ratio:.2f} of all anew (aimed at: 0.3)")
+        cpu = statistics.median(run[name].cpu for run in runs)
+        print(f"{name:10} {middle:7.1f} s, {cpu:.1f} CPU s, {max(run[name].memory for run in runs):.2f} GB")
+    for what in ("seconds", "cpu"):
+        taken = [{name: getattr(cost, what) for name, cost in run.items()} for run in runs]
+        ratio = statistics.median((run["add"] + run["filter"]) / run["all anew"] for run in taken)
+        print(f"adding and deciding, {what}: {ratio:.2f} of all anew (aimed at: 0.3)")
 
 
 if __name__ == "__main__":
