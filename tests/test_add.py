@@ -273,7 +273,7 @@ def test_diff_says_what_a_batch_changed(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="was decided before the batch 2 was added; filter again"):
         open_ledger(opened, "texts")
     decide_ledger(Decision(parse(EVERY_TEXT, "t.yaml"), ()), opened, engine, Silent())
-    assert (opened.ledgers(), opened.former_ledgers()) == (["texts"], ["texts.1"])
+    assert (opened.ledgers(), opened.store.names("verdicts")) == (["texts"], ["texts", "texts.1"])
     with pytest.raises(DatasetError, match=r"texts.1 is the ledger texts as it was with the batch 1.*align-data diff"):
         open_ledger(opened, "texts.1")
     for names in (("texts.1", "texts"), ("texts", "texts.1")):
@@ -288,7 +288,7 @@ def test_diff_says_what_a_batch_changed(tmp_path: Path) -> None:
     assert again.stale == ["texts"]
     opened = Dataset(dataset.store)
     decide_ledger(Decision(parse(EVERY_TEXT, "t.yaml"), ()), opened, engine, Silent())
-    assert opened.former_ledgers() == ["texts.1", "texts.2"]
+    assert opened.store.names("verdicts") == ["texts", "texts.1", "texts.2"]
     assert diff(opened, "texts.1", "texts", engine, Silent()).added == AddedPairs("texts", 4, 2, 0, 2)
     assert diff(opened, "texts.1", "texts.2", engine, Silent()).added == AddedPairs("texts.2", 3, 1, 0, 2)
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import polars as pl
-
 from align_data.common.errors import DatasetError, nearest
 from align_data.data.layout import Dataset
 from align_data.data.meta import BatchMeta, PairsMeta
@@ -45,9 +41,3 @@ def added_since(pairs: Manifest[PairsMeta], fingerprint: str) -> list[str] | Non
             return added[::-1]
         added.append(batch.name)
     return None
-
-
-def is_new(dataset: Dataset, part: int, batches: list[str]) -> Iterator[pl.Series]:
-    """Yield for each piece of a part which of its pairs were first in one of some batches."""
-    for piece in dataset.pairs.pieces(part, [FIRST_BATCH]):
-        yield piece[FIRST_BATCH].is_in(batches)

@@ -166,18 +166,8 @@ class Dataset:
 
     def ledgers(self) -> list[str]:
         """Return the names of the committed ledgers, but for those that are kept from before a batch was added."""
-        return [name for name in self._ledgers() if not self._until(name)]
-
-    def former_ledgers(self) -> list[str]:
-        """Return the names of the ledgers that are kept from before a batch was added, to be compared."""
-        return [name for name in self._ledgers() if self._until(name)]
-
-    def _ledgers(self) -> list[str]:
-        return [name for name in self.store.names("verdicts") if self.ledger(name).committed()]
-
-    def _until(self, name: str) -> str | None:
-        manifest = self.ledger(name).committed()
-        return None if manifest is None else manifest.meta.until
+        manifests = ((name, self.ledger(name).committed()) for name in self.store.names("verdicts"))
+        return [name for name, manifest in manifests if manifest is not None and manifest.meta.until is None]
 
     def ranks(self, name: str) -> Table[RanksMeta]:
         """Return the table of a rule's ranks, which is called by what they follow from."""
