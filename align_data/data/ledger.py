@@ -73,6 +73,11 @@ def masks_of(manifest: Manifest[LedgerMeta]) -> Masks:
     return {(failed, unknown): pairs for failed, unknown, pairs in manifest.meta.masks}
 
 
+def listed_masks(masks: Masks) -> list[list[int]]:
+    """Return masks as a ledger's manifest has them, which `masks_of` reads: without those that no pair has."""
+    return [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items()) if number]
+
+
 def count_masks(verdicts: Iterable[pl.DataFrame]) -> Masks:
     """Group verdicts by their two masks."""
     masks: Masks = {}

@@ -15,7 +15,7 @@ from align_data.data.columns import available, identities
 from align_data.data.derived import planned_columns
 from align_data.data.first_of import forget
 from align_data.data.layout import Dataset
-from align_data.data.ledger import Masks, add_masks, count_masks, taken_down
+from align_data.data.ledger import Masks, add_masks, count_masks, listed_masks, taken_down
 from align_data.data.meta import LedgerMeta, PairsMeta
 from align_data.data.tombstones import fingerprint, of_part
 from align_data.engines.base import Engine
@@ -60,8 +60,7 @@ def decide(dataset: Dataset, plan: Plan, name: str, engine: Engine, progress: Pr
     for _, part_masks in parts:
         add_masks(total, part_masks)
     # Kept with the ledger, so that an audit of any size reads nothing else.
-    counts = [[failed, unknown, number] for (failed, unknown), number in sorted(total.items())]
-    meta = LedgerMeta.model_validate({**origin, **facts, "masks": counts})
+    meta = LedgerMeta.model_validate({**origin, **facts, "masks": listed_masks(total)})
     manifest = table.commit([info for info, _ in parts], meta)
     forget(dataset)
     return manifest
@@ -88,8 +87,7 @@ def _keep_former(
     masks: Masks = {}
     for part in range(len(pairs.parts)):
         add_masks(masks, count_masks(former.pieces(part, ["failed", "unknown"])))
-    counts = [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items())]
-    meta = before.model_copy(update={"pairs": pairs.fingerprint, "masks": counts, "until": until})
+    meta = before.model_copy(update={"pairs": pairs.fingerprint, "masks": listed_masks(masks), "until": until})
     former.commit(list(committed.parts), meta)
     words = [dataset.store.url, former.name.partition("/")[2], name]
     progress.say(f"what it was with the batch {until} is kept: align-data diff {shlex.join(words)}")

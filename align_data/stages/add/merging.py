@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +57,7 @@ class Merging:
         if frame is None and set(self.columns) == set(self.dataset.pairs.columns(part)):
             return Grown(part)
         tally = _MergeTally(self._taken_down(part))
-        new = map(self._new, _from(frame, frames))
+        new = map(self._new, chain([] if frame is None else [frame], frames))
         merged = (self._joined(*stretch, tally) for stretch in side_by_side(self._old(part), new))
         with self.merged.writer(part, {}, self.columns) as writer:
             for piece in ahead(pair.pieces(merged)):
@@ -160,9 +161,3 @@ def _behind(frame: pl.DataFrame | None, end: str, further: Iterator[pl.DataFrame
         return None
     behind = frame[frame["uid"].search_sorted(end, side="right") :]
     return behind if len(behind) else next(further, None)
-
-
-def _from(frame: pl.DataFrame | None, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    if frame is not None:
-        yield frame
-        yield from frames

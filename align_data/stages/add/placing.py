@@ -7,7 +7,7 @@ from typing import Any
 from align_data.common.errors import DatasetError
 from align_data.common.progress import Progress, Tick
 from align_data.data.layout import Dataset
-from align_data.data.ledger import NOT_YET, TAKEN_DOWN, add_masks
+from align_data.data.ledger import NOT_YET, TAKEN_DOWN, add_masks, listed_masks, masks_of
 from align_data.data.meta import ContentMeta, ImagesMeta, LedgerMeta, PairsMeta, SignalsMeta
 from align_data.engines.base import Engine
 from align_data.stages.add.carrying import Carrying
@@ -85,8 +85,7 @@ def _commit(dataset: Dataset, table: Table[Any], plan: BatchPlan, after: Manifes
         meta = meta.model_copy(update={"pairs": after.fingerprint, "signals": signals})
     elif isinstance(meta, LedgerMeta) and meta.until is not None and meta.pairs == plan.before:
         new = sum(info.rows for info in infos) - manifest.rows
-        masks = {(failed, unknown): number for failed, unknown, number in meta.masks}
-        add_masks(masks, {(TAKEN_DOWN, NOT_YET): new} if new else {})
-        counts = [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items())]
-        meta = meta.model_copy(update={"pairs": after.fingerprint, "masks": counts})
+        masks = masks_of(manifest)
+        add_masks(masks, {(TAKEN_DOWN, NOT_YET): new})
+        meta = meta.model_copy(update={"pairs": after.fingerprint, "masks": listed_masks(masks)})
     table.commit(infos, meta)

@@ -19,7 +19,7 @@ from align_data.common.progress import Progress
 from align_data.data import counted
 from align_data.data.labels import erase
 from align_data.data.layout import Dataset
-from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, masks_of
+from align_data.data.ledger import TAKEN_DOWN, Masks, add_masks, listed_masks, masks_of
 from align_data.data.meta import ImagesMeta, LedgerMeta, PairsMeta
 from align_data.data.tombstones import every, fingerprint, write
 from align_data.engines.base import Engine
@@ -281,4 +281,4 @@ def _masks(
     for _, part_receipt in receipts:
         for failed, unknown, number in part_receipt.masks.get(name, ()):
             add_masks(masks, {(failed, unknown): -number, (failed | TAKEN_DOWN, unknown): number})
-    return [[failed, unknown, number] for (failed, unknown), number in sorted(masks.items()) if number]
+    return listed_masks(masks)
